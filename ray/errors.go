@@ -1,0 +1,72 @@
+package ray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Error is the one error of every call to a cluster.
+//
+// Its text never holds a URL with credentials, a token or a header value.
+type Error struct {
+	// Op says what was tried, verb first: "list jobs".
+	Op string
+	// Code is the decision that a caller makes on it: 400 bad id, timeout or
+	// protocol; 401 and 403; 404; 408 timeout; 429 limit; 500 server or
+	// library; 501 what this version of Ray cannot do; 503 connection failed
+	// or closed.
+	Code int
+	// Status is the HTTP status that the server answered, 0 where none came.
+	Status int
+	// Detail is human text of bounded length, the server's or our own.
+	Detail string
+	// Err is the cause, or nil.
+	Err error
+}
+
+// Error gives "list jobs: 503 connection refused".
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s: %d", e.Op, e.Code)
+	if e.Status != 0 && e.Status != e.Code {
+		s += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	switch {
+	case e.Detail != "":
+		s += " " + e.Detail
+	case e.Err != nil:
+		s += " " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same call can succeed later without anybody
+// changing the call or the credentials.
+func (e *Error) Temporary() bool {
+	switch e.Code {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return true
+	case http.StatusInternalServerError:
+		return true // Ray answers 500 while a module restarts
+	}
+	return false
+}
+
+// Code gives the code of the Error in err's chain; 408 for a deadline, 0 for
+// nil or a cancellation, and 500 for anything else.
+func Code(err error) int {
+	var e *Error
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return 0
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, context.DeadlineExceeded):
+		return http.StatusRequestTimeout
+	}
+	return http.StatusInternalServerError
+}

@@ -1,0 +1,41 @@
+package ray
+
+import "io"
+
+// LogRef names one driver log: where it lies and whose it is.
+type LogRef struct {
+	SubmissionID string
+	NodeID       string // the driver's node; "" where not known
+	AgentURL     string // the node agent's base URL; "" where not known
+}
+
+// LogRef names the job's driver log.
+func (j Job) LogRef() LogRef {
+	return LogRef{SubmissionID: j.SubmissionID, NodeID: j.DriverNodeID, AgentURL: j.DriverAgentURL}
+}
+
+// LogStream is a live stream of a log's bytes from its first byte.
+//
+// Read gives bytes of one message at the most, and blocks until some come.
+// io.EOF means that the stream ended: which is a question, not an answer (Ray
+// closes the tail of a finished job and of one that it failed to read alike).
+// The context given on opening governs the whole stream; Close may be called
+// at any time, from any goroutine, and ends a blocked Read.
+type LogStream interface {
+	io.ReadCloser
+	// Messages counts the messages (WebSocket frames, SSE events) begun so far.
+	// It is called from the reading goroutine.
+	Messages() uint64
+}
+
+// LogPart is a stretch of a log's raw bytes. The caller closes Body.
+type LogPart struct {
+	// Body holds the bytes from Offset on; it ends with io.EOF where the file
+	// ended, with another error where the answer was cut short.
+	Body io.ReadCloser
+	// Offset is the raw offset of Body's first byte.
+	Offset int64
+	// Size is the file's size in bytes when it was answered; less than Offset
+	// where the file is shorter than asked, and then Body is empty.
+	Size int64
+}
