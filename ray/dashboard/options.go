@@ -1,0 +1,50 @@
+package dashboard
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/sirupsen/logrus"
+)
+
+// NodeAgentsMode says whether the agents of the nodes are asked directly.
+type NodeAgentsMode string
+
+// The modes; "" is auto.
+const (
+	NodeAgentsAuto NodeAgentsMode = "auto"
+	NodeAgentsOn   NodeAgentsMode = "on"
+	NodeAgentsOff  NodeAgentsMode = "off"
+)
+
+// NodeAgents says which node agents may be connected to, and so may see the
+// token: with a token, auto connects only to addresses in Allow, or to the API
+// host itself where the API is plain http too.
+type NodeAgents struct {
+	Mode  NodeAgentsMode
+	Allow []netip.Prefix
+}
+
+// Options are what a Client needs beside its transport. The zero value works.
+type Options struct {
+	NodeAgents NodeAgents
+	// Log gets what an answer lacked, each kind at most once a minute; nil is nobody.
+	Log logrus.FieldLogger
+}
+
+func (o *Options) check() error {
+	switch o.NodeAgents.Mode {
+	case "":
+		o.NodeAgents.Mode = NodeAgentsAuto
+	case NodeAgentsAuto, NodeAgentsOn, NodeAgentsOff:
+	default:
+		return fmt.Errorf("node_agents.mode is %q: it must be auto, on or off", o.NodeAgents.Mode)
+	}
+	for _, p := range o.NodeAgents.Allow {
+		if !p.IsValid() {
+			return errors.New("node_agents.allow holds an invalid network")
+		}
+	}
+	return nil
+}

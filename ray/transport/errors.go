@@ -1,0 +1,309 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"raytap/ray"
+)
+
+// Bounds of what is taken of an error's answer, in bytes.
+const (
+	maxDetail    = 256
+	maxErrorBody = 64 << 10
+)
+
+// waitError says that no slot came free.
+func (c *Client) waitError(parent context.Context, op string, ctx context.Context) error {
+	if err := c.contextError(parent, ctx, op); err != nil {
+		if e, ok := err.(*ray.Error); ok && errors.Is(context.Cause(ctx), errTimeout) {
+			e.Detail = fmt.Sprintf("no free slot for the request within %s: %d others to %s are in progress", short(c.timeout), cap(c.calls), c.base.Host)
+		}
+		return err
+	}
+	return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "no free slot"}
+}
+
+// contextError gives the error of a call that its caller or its timeout ended, else nil.
+func (c *Client) contextError(parent, ctx context.Context, op string) error {
+	switch {
+	case errors.Is(parent.Err(), context.Canceled):
+		return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "cancelled", Err: context.Canceled}
+	case parent.Err() != nil:
+		return &ray.Error{Op: op, Code: http.StatusRequestTimeout, Err: context.DeadlineExceeded,
+			Detail: "no answer from " + c.base.Host + " before the caller's deadline"}
+	case errors.Is(context.Cause(ctx), errTimeout):
+		return &ray.Error{Op: op, Code: http.StatusRequestTimeout, Err: context.DeadlineExceeded,
+			Detail: fmt.Sprintf("no answer from %s within %s: is it overloaded, or is its GCS gone?", c.base.Host, short(c.timeout))}
+	}
+	return nil
+}
+
+// netError turns a failure of the network, on the way or within a body, into
+// the error that an operator reads.
+func (c *Client) netError(parent, ctx context.Context, op string, err error) error {
+	if e := c.contextError(parent, ctx, op); e != nil {
+		return e
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err // its text repeats the URL
+	}
+	if errors.Is(err, errTooLarge) {
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Err: errTooLarge,
+			Detail: "the answer is larger than " + size(c.maxBody)}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrBodyReadAfterClose) { // the body was closed under a read
+		return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "closed", Err: net.ErrClosed}
+	}
+	code := http.StatusServiceUnavailable
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		code = http.StatusRequestTimeout
+	}
+	return &ray.Error{Op: op, Code: code, Detail: c.netDetail(err), Err: err}
+}
+
+// netDetail says what happened, and what to look at.
+func (c *Client) netDetail(err error) string {
+	host := c.base.Host
+	var (
+		dns       *net.DNSError
+		oe        *net.OpError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+	)
+	switch {
+	case errors.As(err, &oe) && oe.Op == "proxyconnect":
+		return "the proxy cannot be reached: check proxy_url, HTTP_PROXY and NO_PROXY"
+	case errors.As(err, &dns):
+		return "the host of " + host + " is not known: check the url and the DNS"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused by " + host + ": is a Ray dashboard running there?"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no route to " + host
+	case errors.As(err, &authority):
+		return "the certificate of " + host + " is signed by an unknown authority: set tls.ca_file"
+	case errors.As(err, &hostname):
+		return "the certificate of " + host + " is for another name: correct the url or set tls.server_name"
+	case errors.As(err, &invalid):
+		return "the certificate of " + host + " is not valid: has it expired?"
+	case errors.As(err, &record):
+		return host + " does not speak TLS: use http:// in the url"
+	case errors.As(err, &alert):
+		return host + " refused the TLS connection: does it want a client certificate?"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return host + " closed the connection before the answer was complete"
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		// net/http has no type for it.
+		return host + " does not answer in HTTP/1.1: does it want https:// in the url?"
+	}
+	return c.clean("connection to " + host + " failed: " + err.Error())
+}
+
+// statusError reads the answer of a status that is an error.
+func (c *Client) statusError(op string, sent http.Header, res *http.Response) error {
+	status := res.StatusCode
+	e := &ray.Error{Op: op, Code: statusCode(status), Status: status}
+	if status/100 == 3 {
+		e.Detail = c.redirectDetail(res)
+		return e
+	}
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	said := c.Detail(string(text))
+	html := isHTML(res, text)
+	if html {
+		said = ""
+	}
+	switch {
+	case status == http.StatusUnauthorized && sent.Get("Authorization") == "":
+		said = join(said, "set auth.token_file, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
+	case status == http.StatusUnauthorized, status == http.StatusForbidden && sent.Get("Authorization") != "":
+		said = join(said, "the token was refused: check auth.token_file, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
+	case status == http.StatusForbidden:
+		said = join(said, "no token was sent: does the server want one?")
+	case status == http.StatusProxyAuthRequired:
+		said = "the proxy wants a user and a password: set them in proxy_url"
+	case html:
+		said = c.htmlDetail()
+	case said == "":
+		said = http.StatusText(status)
+	}
+	e.Detail = said
+	return e
+}
+
+func statusCode(status int) int {
+	switch status {
+	case 400, 401, 403, 404, 408, 429, 501:
+		return status
+	case 407:
+		return http.StatusForbidden
+	case 502, 503, 504:
+		return http.StatusServiceUnavailable
+	}
+	if status >= 500 {
+		return http.StatusInternalServerError
+	}
+	return http.StatusBadRequest
+}
+
+func (c *Client) redirectDetail(res *http.Response) string {
+	to, err := res.Location()
+	if err != nil {
+		return c.base.Host + " answers with a redirect to nowhere: is it a Ray dashboard?"
+	}
+	if to.Host == c.base.Host && to.Scheme == c.base.Scheme {
+		return c.base.Host + " keeps redirecting: is it a Ray dashboard?"
+	}
+	return c.clean(fmt.Sprintf("%s redirects to %s://%s, which is not followed: set the url to the final address", c.base.Host, to.Scheme, to.Host))
+}
+
+func (c *Client) htmlDetail() string {
+	return "the answer is HTML, not JSON: is " + c.base.Host + " a Ray dashboard?"
+}
+
+func (c *Client) htmlError(op string, status int) error {
+	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: status, Detail: c.htmlDetail()}
+}
+
+// decodeError says why a complete answer could not be decoded.
+func (c *Client) decodeError(op string, status int, first byte, err error) error {
+	var re *ray.Error
+	if errors.As(err, &re) {
+		return err
+	}
+	e := &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: status, Err: err}
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case first == 0:
+		e.Detail = "the answer is empty"
+	case first == '<':
+		e.Detail = c.htmlDetail()
+	case errors.As(err, &wrong):
+		e.Detail = c.clean(fmt.Sprintf("the answer has a %s where this version of raytap expects another type (field %q)", wrong.Value, wrong.Field))
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		e.Detail = "the answer ends in the middle of its JSON"
+	default:
+		e.Detail = c.clean("the answer is not JSON: is " + c.base.Host + " a Ray dashboard?")
+	}
+	return e
+}
+
+// Detail gives the one line of a server's error text that an Error may carry:
+// bounded, printable, without the client's own secrets.
+func (c *Client) Detail(text string) string { return c.clean(summary(text)) }
+
+// summary reduces a server's error text to one line: the last line of a Python
+// traceback, the msg of a State API answer, else the first line that says more
+// than the status. Ray sends whole tracebacks with paths of the head in them.
+func summary(text string) string {
+	var envelope struct {
+		Msg string `json:"msg"`
+	}
+	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") &&
+		json.Unmarshal([]byte(trimmed), &envelope) == nil && envelope.Msg != "" {
+		text = envelope.Msg
+	}
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
+	trace := strings.Contains(text, "Traceback (most recent call last)")
+	best := ""
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		if !strings.ContainsFunc(line, unicode.IsLetter) || isStatusLine(line) {
+			continue
+		}
+		if best = line; !trace {
+			break
+		}
+	}
+	return best
+}
+
+// isStatusLine recognises "500 Internal Server Error" and the "500: …" of
+// Ray's wrappers with nothing after it.
+func isStatusLine(line string) bool {
+	return len(line) > 4 && strings.Trim(line[:3], "0123456789") == "" && line[3] == ' ' &&
+		http.StatusText(int(line[0]-'0')*100+int(line[1]-'0')*10+int(line[2]-'0')) == line[4:]
+}
+
+// clean bounds a text and cuts out of it whatever the client keeps secret,
+// should a server or a proxy have sent it back.
+func (c *Client) clean(text string) string {
+	text = printable(text)
+	hide := func(secret string) {
+		if len(secret) >= 4 {
+			text = strings.ReplaceAll(text, secret, redacted)
+		}
+	}
+	if c.auth.token != nil {
+		if token, err := c.auth.token.Token(); err == nil {
+			hide(token)
+		}
+	}
+	for name, values := range c.auth.header {
+		if name != "User-Agent" {
+			hide(values[0])
+		}
+	}
+	return clip(text, maxDetail)
+}
+
+func isHTML(res *http.Response, text []byte) bool {
+	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") ||
+		strings.HasPrefix(strings.TrimSpace(string(text)), "<")
+}
+
+// printable replaces control characters and invalid UTF-8 by spaces.
+func printable(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s))
+}
+
+// clip cuts a text to at most n bytes, at a rune boundary.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+func join(said, advice string) string {
+	if said == "" {
+		return advice
+	}
+	return said + ": " + advice
+}
+
+func short(d time.Duration) string { return d.Round(time.Millisecond).String() }
+
+func size(n int64) string {
+	if n >= 1<<20 && n%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,258 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"raytap/ray"
+)
+
+// Request is one request to the server.
+type Request struct {
+	Op       string // for errors, verb first: "list jobs"
+	Endpoint string // constant label for Observe: "/api/jobs/{id}", never with an id
+	Method   string // "" is GET
+	Path     string // escaped, begins with "/"; joined to the base URL
+	Query    url.Values
+	Header   http.Header // in addition to the client's own, e.g. Range
+	Body     []byte      // JSON; nil for none
+	// Stream lifts MaxBody and limits the timeout to the wait for the headers
+	// and to each single read of the body; the slot is one of the streams'.
+	// Waiting for that slot is bounded by the context alone.
+	Stream bool
+	// Pass lists statuses outside 2xx that are answers, not errors (416).
+	Pass []int
+}
+
+// errTimeout and errTooLarge end a body early; both reach the caller as a *ray.Error.
+var (
+	errTimeout  = errors.New("timeout")
+	errTooLarge = errors.New("answer too large")
+)
+
+// Do sends a request and gives the answer once its headers are there; the
+// caller must close the body, which frees the slot. Every error, also one of
+// reading the body, is a *ray.Error.
+func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
+	began := time.Now()
+	res, err := c.open(ctx, r)
+	status := 0
+	if res != nil {
+		status = res.StatusCode
+	}
+	c.observed(ctx, r.Endpoint, status, err, began)
+	return res, err
+}
+
+func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
+	req, err := c.build(r)
+	if err != nil {
+		return nil, err
+	}
+	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, left: c.maxBody}
+	b.ctx, b.cancel = context.WithCancelCause(ctx)
+	slots := c.calls
+	if r.Stream {
+		slots = c.streams
+	} else {
+		b.timer = time.AfterFunc(c.timeout, func() { b.cancel(errTimeout) })
+	}
+	select {
+	case slots <- struct{}{}:
+		b.release = func() { <-slots }
+	case <-b.ctx.Done():
+		b.end()
+		return nil, c.waitError(ctx, r.Op, b.ctx)
+	}
+	if r.Stream {
+		b.timer = time.AfterFunc(c.timeout, func() { b.cancel(errTimeout) })
+	}
+	res, err := c.http.Do(req.WithContext(b.ctx))
+	if err != nil {
+		err = c.netError(ctx, b.ctx, r.Op, err)
+		b.end()
+		return nil, err
+	}
+	b.rc, res.Body = res.Body, b
+	if res.StatusCode/100 != 2 && !slices.Contains(r.Pass, res.StatusCode) {
+		err := c.statusError(r.Op, req.Header, res)
+		_ = b.Close()
+		return nil, err
+	}
+	if r.Stream {
+		b.timer.Stop()
+	}
+	return res, nil
+}
+
+// build makes the request, or says why it cannot be made.
+func (c *Client) build(r Request) (*http.Request, error) {
+	u, err := c.resolve(r.Path, r.Query)
+	if err != nil {
+		return nil, &ray.Error{Op: r.Op, Code: http.StatusBadRequest, Detail: err.Error(), Err: err}
+	}
+	header, err := c.Header()
+	if err != nil {
+		return nil, &ray.Error{Op: r.Op, Code: http.StatusUnauthorized, Detail: err.Error(), Err: err}
+	}
+	for name, values := range r.Header {
+		header[name] = values
+	}
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	var payload io.Reader
+	if r.Body != nil {
+		payload = bytes.NewReader(r.Body)
+		header.Set("Content-Type", "application/json")
+	}
+	req, err := http.NewRequest(method, u.String(), payload)
+	if err != nil {
+		return nil, &ray.Error{Op: r.Op, Code: http.StatusBadRequest, Detail: "the request cannot be built"}
+	}
+	req.Header = header
+	return req, nil
+}
+
+// body is an answer's body under the bounds of its request.
+type body struct {
+	c       *Client
+	op      string
+	parent  context.Context // the caller's, to tell its end from our timeout
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	rc      io.ReadCloser
+	release func()
+	stream  bool
+	left    int64 // bytes that MaxBody still allows
+	failed  error // what Read returned last, if not io.EOF
+	once    sync.Once
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.failed != nil {
+		return 0, b.failed
+	}
+	if b.stream {
+		b.timer.Reset(b.c.timeout)
+		defer b.timer.Stop()
+	} else if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.rc.Read(p)
+	if !b.stream {
+		if b.left -= int64(n); b.left < 0 {
+			n, err = n-1, errTooLarge
+		}
+	}
+	if err != nil && err != io.EOF {
+		b.failed = b.c.netError(b.parent, b.ctx, b.op, err)
+		err = b.failed
+	}
+	return n, err
+}
+
+// Close frees the slot. It may be called more than once, and while a Read waits.
+func (b *body) Close() error {
+	b.once.Do(func() {
+		b.cancel(context.Canceled)
+		_ = b.rc.Close()
+		b.timer.Stop()
+		b.release()
+	})
+	return nil
+}
+
+// end frees what an answer that never came held.
+func (b *body) end() {
+	b.cancel(context.Canceled)
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	if b.release != nil {
+		b.release()
+	}
+}
+
+// Get asks for JSON and lets read decode it from a bounded body; a decoding
+// error of read comes back as a *ray.Error that says what was wrong.
+func (c *Client) Get(ctx context.Context, op, endpoint, path string, query url.Values, read func(*json.Decoder) error) error {
+	return c.call(ctx, Request{Op: op, Endpoint: endpoint, Path: path, Query: query}, read)
+}
+
+// GetJSON asks for JSON and decodes it into a value.
+func (c *Client) GetJSON(ctx context.Context, op, endpoint, path string, query url.Values, into any) error {
+	return c.Get(ctx, op, endpoint, path, query, func(d *json.Decoder) error { return d.Decode(into) })
+}
+
+// PostJSON sends a POST, with a JSON body unless that is nil, and decodes the answer.
+func (c *Client) PostJSON(ctx context.Context, op, endpoint, path string, payload, into any) error {
+	r := Request{Op: op, Endpoint: endpoint, Method: http.MethodPost, Path: path}
+	if payload != nil {
+		var err error
+		if r.Body, err = json.Marshal(payload); err != nil {
+			return &ray.Error{Op: op, Code: http.StatusInternalServerError, Detail: "the request cannot be encoded", Err: err}
+		}
+	}
+	return c.call(ctx, r, func(d *json.Decoder) error { return d.Decode(into) })
+}
+
+func (c *Client) call(ctx context.Context, r Request, read func(*json.Decoder) error) error {
+	began := time.Now()
+	res, err := c.open(ctx, r)
+	status := 0
+	if res != nil {
+		status = res.StatusCode
+	}
+	if err == nil {
+		err = c.decode(r.Op, res, read)
+	}
+	c.observed(ctx, r.Endpoint, status, err, began)
+	return err
+}
+
+// decode reads one JSON answer and closes it.
+func (c *Client) decode(op string, res *http.Response, read func(*json.Decoder) error) error {
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		return c.htmlError(op, res.StatusCode)
+	}
+	head := &firstByte{r: res.Body}
+	err := read(json.NewDecoder(head))
+	if b, ok := res.Body.(*body); ok && b.failed != nil {
+		return b.failed // the body broke, whatever the decoder made of it
+	}
+	if err != nil {
+		return c.decodeError(op, res.StatusCode, head.b, err)
+	}
+	// The rest is a line end; reading it lets the connection be used again.
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	return nil
+}
+
+// firstByte remembers the first byte that is not white space.
+type firstByte struct {
+	r io.Reader
+	b byte
+}
+
+func (f *firstByte) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if f.b == 0 {
+		if t := bytes.TrimLeft(p[:n], " \t\r\n"); len(t) > 0 {
+			f.b = t[0]
+		}
+	}
+	return n, err
+}
