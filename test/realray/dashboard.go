@@ -1,0 +1,101 @@
+//go:build linux
+
+package realray
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A Dashboard is a head's dashboard process: what it takes to start it again,
+// which Ray itself never does.
+type Dashboard struct {
+	PID  int
+	argv []string
+	env  []string
+	dir  string
+}
+
+// Dashboard finds the head's dashboard process.
+func (h *Head) Dashboard() (Dashboard, error) {
+	for _, pid := range descendants(h.keeper.cmd.Process.Pid) {
+		argv := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if !isDashboard(argv) {
+			continue
+		}
+		dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+		if err != nil {
+			return Dashboard{}, err
+		}
+		return Dashboard{PID: pid, argv: argv, env: nulFields(fmt.Sprintf("/proc/%d/environ", pid)), dir: dir}, nil
+	}
+	return Dashboard{}, errors.New("the head has no dashboard process")
+}
+
+// isDashboard tells the dashboard from its modules, which carry its name in
+// their titles.
+func isDashboard(argv []string) bool {
+	for _, arg := range argv {
+		if strings.HasSuffix(arg, filepath.Join("dashboard", "dashboard.py")) {
+			return true
+		}
+	}
+	return false
+}
+
+func nulFields(name string) []string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil
+	}
+	var fields []string
+	for f := range bytes.SplitSeq(bytes.TrimRight(b, "\x00"), []byte{0}) {
+		fields = append(fields, string(f))
+	}
+	return fields
+}
+
+// KillDashboard kills the dashboard process with SIGKILL and returns when it
+// and its modules are gone. What it gives back starts it again.
+func (h *Head) KillDashboard(ctx context.Context) (Dashboard, error) {
+	d, err := h.Dashboard()
+	if err != nil {
+		return d, err
+	}
+	modules := descendants(d.PID)
+	if err := syscall.Kill(d.PID, syscall.SIGKILL); err != nil {
+		return d, fmt.Errorf("kill the dashboard: %w", err)
+	}
+	for _, pid := range append(modules, d.PID) {
+		for alive(pid) {
+			select {
+			case <-ctx.Done():
+				return d, fmt.Errorf("process %d of the dashboard is still there: %w", pid, ctx.Err())
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return d, nil
+}
+
+func alive(pid int) bool {
+	_, state, ok := stat(pid)
+	return ok && state != "Z"
+}
+
+// StartDashboard starts a killed dashboard again with its own command line and
+// environment, and returns when it answers.
+func (h *Head) StartDashboard(ctx context.Context, d Dashboard) error {
+	_, err := h.keeper.tell(order{Argv: d.argv, Env: d.env, Dir: d.dir, Log: filepath.Join(h.Dir, "dashboard-again.log")})
+	if err != nil {
+		return fmt.Errorf("start the dashboard again: %w", err)
+	}
+	return h.WaitReady(ctx)
+}

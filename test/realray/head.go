@@ -1,0 +1,187 @@
+//go:build linux
+
+package realray
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Options say how a head is started. Ray is required.
+type Options struct {
+	// Ray is the path of the `ray` command, in a virtual environment of its own.
+	Ray string
+	// CPUs is what the head claims to have; it is also how many workers Ray
+	// starts at once. 0 means 4.
+	CPUs int
+	// Token switches token authentication on; "" switches it off.
+	Token string
+	// Env is added to the head's environment ("NAME=value").
+	Env []string
+}
+
+// A Head is a running head node on loopback. Its methods may be called from
+// any goroutine.
+type Head struct {
+	*Client
+	// Dir is the head's own temporary directory; it goes with the head.
+	Dir string
+
+	opts   Options
+	env    []string
+	keeper *keeper
+}
+
+// Start starts a head and returns when its dashboard answers. On an error
+// nothing is left behind.
+func Start(ctx context.Context, o Options) (*Head, error) {
+	if o.CPUs == 0 {
+		o.CPUs = 4
+	}
+	// Ray puts Unix sockets below the directory; their paths end at 107 bytes.
+	dir, err := os.MkdirTemp("/tmp", "rt")
+	if err != nil {
+		return nil, err
+	}
+	ports, err := FreePorts(len(portFlags) + 2)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	k, err := startKeeper(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	h := &Head{Dir: dir, opts: o, env: headEnv(o, ports[len(portFlags):]), keeper: k}
+	h.Client = &Client{URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), Token: o.Token}
+	if err := h.startRay(ctx, ports); err != nil {
+		var logs strings.Builder
+		h.WriteLogs(&logs)
+		return nil, errors.Join(fmt.Errorf("start a Ray head: %w\n%s", err, logs.String()), h.Stop())
+	}
+	return h, nil
+}
+
+// nodeIP is where the head's node lives. It is loopback, but not 127.0.0.1,
+// which `ray start` (2.60.0) replaces by an address that others can reach.
+const nodeIP = "127.0.0.2"
+
+// portFlags name every fixed port of a head, the dashboard's first. Left to
+// their defaults they would collide with another Ray on the machine.
+var portFlags = []string{
+	"--dashboard-port", "--port", "--dashboard-agent-listen-port", "--dashboard-agent-grpc-port",
+	"--runtime-env-agent-port", "--metrics-export-port", "--ray-client-server-port",
+	"--node-manager-port", "--object-manager-port",
+}
+
+func (h *Head) startRay(ctx context.Context, ports []int) error {
+	argv := []string{
+		h.opts.Ray, "start", "--head", "--node-ip-address=" + nodeIP, "--dashboard-host=127.0.0.1",
+		"--include-dashboard=true", "--disable-usage-stats", "--temp-dir=" + h.Dir,
+		"--num-cpus=" + strconv.Itoa(h.opts.CPUs), "--num-gpus=0", "--object-store-memory=100000000",
+		// 0: any free port, not the 10002 to 19999 that all heads share.
+		"--min-worker-port=0", "--max-worker-port=0",
+	}
+	for i, flag := range portFlags {
+		argv = append(argv, fmt.Sprintf("%s=%d", flag, ports[i]))
+	}
+	defer context.AfterFunc(ctx, h.keeper.hangUp)()
+	a, err := h.keeper.tell(order{Argv: argv, Env: h.env, Dir: "/", Log: h.startLog(), Wait: true})
+	if err != nil {
+		return err
+	}
+	if a.Exit != 0 {
+		return fmt.Errorf("ray start ended with %d", a.Exit)
+	}
+	return h.WaitReady(ctx)
+}
+
+func (h *Head) startLog() string { return filepath.Join(h.Dir, "start.log") }
+
+// headEnv is the caller's environment without anything that would turn a Ray
+// command towards another cluster.
+func headEnv(o Options, ports []int) []string {
+	env := CleanEnv()
+	env = append(env,
+		fmt.Sprintf("AUTOSCALER_METRIC_PORT=%d", ports[0]),
+		fmt.Sprintf("DASHBOARD_METRIC_PORT=%d", ports[1]),
+		"NO_PROXY=127.0.0.1,localhost",
+		"PYTHONDONTWRITEBYTECODE=1",
+		// Many small jobs on a busy machine are no reason to kill workers.
+		"RAY_memory_monitor_refresh_ms=0",
+	)
+	if o.Token == "" {
+		env = append(env, "RAY_AUTH_MODE=disabled")
+	} else {
+		env = append(env, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN="+o.Token)
+	}
+	return append(env, o.Env...)
+}
+
+// CleanEnv is the environment without variables of Ray, of Python and of
+// proxies: what a child needs that must see one cluster and no other.
+func CleanEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+		return strings.HasPrefix(name, "RAY_") || strings.HasPrefix(name, "RAYTAP_") ||
+			strings.HasPrefix(name, "PYTHON") || strings.HasSuffix(name, "_PROXY")
+	})
+}
+
+// Stop kills every process of the head and removes its directory. It may be
+// called more than once.
+func (h *Head) Stop() error { return h.keeper.stop() }
+
+// Env is the environment for a command that is to act on this head.
+func (h *Head) Env() []string {
+	return append(slices.Clone(h.env), "RAY_ADDRESS="+h.URL)
+}
+
+// Run runs a command with the head's environment to its end, and gives the end
+// of its output with an error.
+func (h *Head) Run(ctx context.Context, argv ...string) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir = h.Env(), h.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, tail(out, 4000))
+	}
+	return nil
+}
+
+// LogDir is where Ray's own logs and the jobs' driver logs lie.
+func (h *Head) LogDir() string { return filepath.Join(h.Dir, "session_latest", "logs") }
+
+// WriteLogs writes the ends of the logs that tell why something failed.
+func (h *Head) WriteLogs(w io.Writer) {
+	names := []string{h.startLog()}
+	for _, pattern := range []string{"dashboard.*", "dashboard_*.log", "dashboard_agent.log", "raylet.err", "raylet.out", "gcs_server.err"} {
+		found, _ := filepath.Glob(filepath.Join(h.LogDir(), pattern)) // the pattern is fine
+		names = append(names, found...)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "==== %s\n%s\n", filepath.Base(name), tail(b, 3000))
+	}
+}
+
+func tail(b []byte, n int) []byte {
+	if len(b) > n {
+		return b[len(b)-n:]
+	}
+	return b
+}
