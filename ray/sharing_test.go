@@ -1,0 +1,179 @@
+package ray_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+// head answers every list at once and counts what it was asked.
+type head struct {
+	asked map[string]*atomic.Int64
+	down  atomic.Bool
+}
+
+func newHead() *head {
+	h := &head{asked: map[string]*atomic.Int64{}}
+	for _, name := range []string{"version", "jobs", "nodes", "status", "tasks", "actors", "groups", "serve"} {
+		h.asked[name] = &atomic.Int64{}
+	}
+	return h
+}
+
+func (h *head) ask(name string) error {
+	h.asked[name].Add(1)
+	if h.down.Load() {
+		return errors.New("connection refused")
+	}
+	return nil
+}
+
+func (h *head) Version(context.Context) (ray.Version, error) {
+	return ray.Version{Ray: "2.60.0"}, h.ask("version")
+}
+
+func (h *head) Jobs(context.Context) ([]ray.Job, error) {
+	return []ray.Job{{SubmissionID: "a"}}, h.ask("jobs")
+}
+
+func (h *head) Nodes(context.Context) ([]ray.Node, error) {
+	return []ray.Node{{ID: "n"}}, h.ask("nodes")
+}
+
+func (h *head) ClusterStatus(context.Context) (ray.ClusterStatus, error) {
+	return ray.ClusterStatus{Unmapped: 1}, h.ask("status")
+}
+
+func (h *head) Tasks(context.Context) (ray.TaskList, error) {
+	return ray.TaskList{Tasks: []ray.Task{{ID: "t"}}}, h.ask("tasks")
+}
+
+func (h *head) Actors(context.Context) (ray.StateCounts, error) {
+	return ray.StateCounts{ByState: map[string]int{"ALIVE": 1}}, h.ask("actors")
+}
+
+func (h *head) PlacementGroups(context.Context) (ray.StateCounts, error) {
+	return ray.StateCounts{ByState: map[string]int{"CREATED": 1}}, h.ask("groups")
+}
+
+func (h *head) Serve(context.Context) (ray.ServeStatus, error) {
+	return ray.ServeStatus{Running: true}, h.ask("serve")
+}
+
+// askAll calls every list once and reports the first failure.
+func askAll(ctx context.Context, s ray.Source) error {
+	v, e1 := s.Version(ctx)
+	j, e2 := s.Jobs(ctx)
+	n, e3 := s.Nodes(ctx)
+	c, e4 := s.ClusterStatus(ctx)
+	t, e5 := s.Tasks(ctx)
+	a, e6 := s.Actors(ctx)
+	p, e7 := s.PlacementGroups(ctx)
+	sv, e8 := s.Serve(ctx)
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
+		return err
+	}
+	if v.Ray == "" || len(j) != 1 || len(n) != 1 || c.Unmapped != 1 || len(t.Tasks) != 1 ||
+		a.ByState["ALIVE"] != 1 || p.ByState["CREATED"] != 1 || !sv.Running {
+		return errors.New("an answer was lost or given to another question")
+	}
+	return nil
+}
+
+func TestSharingAsksEachListAsOftenAsItsInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHead()
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		for range 60 {
+			if err := askAll(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		for name, want := range map[string]int64{
+			"version": 12, "jobs": 12, "nodes": 12, "status": 12, "serve": 6, "tasks": 2, "actors": 2, "groups": 2,
+		} {
+			if n := h.asked[name].Load(); n != want {
+				t.Errorf("%s: asked %d times in a minute, want %d", name, n, want)
+			}
+		}
+	})
+}
+
+func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHead()
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		if !s.LastAnswer().IsZero() {
+			t.Error("it answered before it was asked")
+		}
+		if err := askAll(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		answered := time.Now()
+		h.down.Store(true)
+		time.Sleep(time.Minute)
+		if askAll(t.Context(), s) == nil {
+			t.Error("a cluster that is down answered")
+		}
+		if !s.LastAnswer().Equal(answered) {
+			t.Errorf("last answer %s, want %s", s.LastAnswer(), answered)
+		}
+	})
+}
+
+func TestEveryJobListIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHead()
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		told := 0
+		s.OnJobs(func(jobs []ray.Job) { told += len(jobs) })
+		for range 3 {
+			if _, err := s.Jobs(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times", told)
+		}
+		h.down.Store(true)
+		time.Sleep(time.Minute)
+		if _, err := s.Jobs(t.Context()); err == nil || told != 1 {
+			t.Errorf("a failed list: %v, told %d", err, told)
+		}
+	})
+}
+
+func TestJobsSinceAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHead()
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		if _, err := s.Jobs(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		now := time.Now()
+		for _, ask := range []func() error{
+			func() error { _, err := s.JobsSince(t.Context(), now); return err },
+			func() error { _, err := s.VersionSince(t.Context(), now); return err },
+			func() error { _, err := s.NodesSince(t.Context(), now); return err },
+		} {
+			if err := ask(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h.asked["jobs"].Load() != 2 || h.asked["version"].Load() != 1 || h.asked["nodes"].Load() != 1 {
+			t.Errorf("asked jobs %d, version %d, nodes %d times",
+				h.asked["jobs"].Load(), h.asked["version"].Load(), h.asked["nodes"].Load())
+		}
+	})
+}
