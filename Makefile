@@ -1,0 +1,66 @@
+# make check   what every change must pass: format, vet, staticcheck, tests, fuzz
+# make test    check, and the end-to-end tests on a real Ray
+# make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
+# make build   bin/raytap, static
+# make bench   benchmarks
+# make clean   all but the installed tools; make distclean: these too
+#
+# Tools are installed under .tools (git-ignored) by scripts/tools when a target
+# needs them. Needed beforehand: Go, git; for test and demo python3 with venv.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+TOOLS := $(CURDIR)/.tools
+STAGE := scripts/stage
+
+VERSION  := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//')
+REVISION := $(shell git rev-parse HEAD 2>/dev/null)
+BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+# The commit's time, not the build's: the same tree gives the same binary.
+DATE     := $(shell git log -1 --format=%cI 2>/dev/null)
+V        := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(or $(REVISION),unknown) \
+            -X $(V).Branch=$(or $(BRANCH),unknown) -X $(V).BuildDate=$(or $(DATE),unknown)
+
+FUZZTIME ?= 5s
+DEMO_SECONDS ?= 0
+
+.PHONY: build check test e2e bench demo clean distclean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
+
+check:
+	@$(STAGE) reset
+	@scripts/tools staticcheck
+	@$(STAGE) gofmt scripts/gofmt-check
+	@$(STAGE) vet go vet ./...
+	@$(STAGE) vet-e2e go vet -tags e2e ./test/...
+	@$(STAGE) staticcheck $(TOOLS)/bin/staticcheck -tags e2e ./...
+	@$(STAGE) unit-tests go test -race -timeout 10m ./...
+	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
+	@$(STAGE) report
+
+test: check
+	@$(MAKE) --no-print-directory e2e
+	@$(STAGE) report
+
+e2e:
+	@$(STAGE) tools scripts/tools ray prometheus victorialogs
+	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test/...
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+demo: build
+	@scripts/tools ray
+	@go build -o bin/raytap-demo ./deploy/demo
+	@exec bin/raytap-demo -ray $(TOOLS)/ray/bin/ray -raytap bin/raytap -seconds $(DEMO_SECONDS)
+
+clean:
+	rm -rf bin dist coverage.out
+
+distclean: clean
+	rm -rf $(TOOLS)
