@@ -1,0 +1,216 @@
+// Package config holds raytap's configuration: the YAML file with its
+// defaults, strict decoding, validation of everything at once, and secrets
+// that do not print.
+//
+// A configuration is a plain value. Nothing in it is opened, dialled or read
+// (a token_file is read by the client that uses it), so that loading one has
+// no effect and two can be compared.
+package config
+
+import "time"
+
+// Config is a whole configuration. The zero value is not useful: start from
+// Default.
+type Config struct {
+	Clusters  []Cluster `yaml:"clusters"`
+	Collector Collector `yaml:"collector"`
+	Shipper   Shipper   `yaml:"shipper"`
+	Sink      Sink      `yaml:"sink"`
+	Web       Web       `yaml:"web"`
+	Log       Log       `yaml:"log"`
+
+	hash string
+}
+
+// Cluster is one Ray cluster and the way to it.
+type Cluster struct {
+	Name string `yaml:"name"`
+	API  string `yaml:"api"` // ray | agent
+	URL  URL    `yaml:"url"` // with an optional path prefix
+	Auth Auth   `yaml:"auth"`
+	TLS  TLS    `yaml:"tls"`
+	// Headers go out with every request; their values are secrets.
+	Headers  map[string]Secret `yaml:"headers"`
+	ProxyURL URL               `yaml:"proxy_url"` // "": HTTP_PROXY and its kin
+	// Timeout bounds one call, answer included. Log streams have their own.
+	Timeout       Duration   `yaml:"timeout"`
+	MaxConcurrent int        `yaml:"max_concurrent"`
+	MaxBody       Size       `yaml:"max_body"`
+	NodeAgents    NodeAgents `yaml:"node_agents"`
+}
+
+// Auth says where the token comes from; at most one of its fields is set.
+type Auth struct {
+	Token     Secret `yaml:"token"`
+	TokenFile Path   `yaml:"token_file"`
+	// Environment looks where Ray's own tools do: RAY_AUTH_TOKEN, the file
+	// named by RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+	Environment bool `yaml:"environment"`
+}
+
+// TLS is how an https cluster is verified, and what is shown to it.
+type TLS struct {
+	CAFile             Path   `yaml:"ca_file"`
+	CertFile           Path   `yaml:"cert_file"`
+	KeyFile            Path   `yaml:"key_file"`
+	ServerName         string `yaml:"server_name"`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"`
+}
+
+// NodeAgents says which node agents may be connected to.
+type NodeAgents struct {
+	Mode  string `yaml:"mode"` // auto | on | off
+	Allow []CIDR `yaml:"allow"`
+}
+
+// Collector is the metrics half.
+type Collector struct {
+	Enabled bool           `yaml:"enabled"`
+	Jobs    CollectorJobs  `yaml:"jobs"`
+	Tasks   CollectorTasks `yaml:"tasks"`
+}
+
+// CollectorJobs bounds what is shown of jobs.
+type CollectorJobs struct {
+	// Retention is how long a job stays on the page after its end.
+	Retention Duration `yaml:"retention"`
+	Max       int      `yaml:"max"`
+}
+
+// CollectorTasks bounds what tasks cost Ray and the page.
+type CollectorTasks struct {
+	Cache     Duration `yaml:"cache"`
+	ByName    bool     `yaml:"by_name"`
+	MaxSeries int      `yaml:"max_series"`
+}
+
+// Shipper is the log half.
+type Shipper struct {
+	Enabled   bool       `yaml:"enabled"`
+	Discovery Discovery  `yaml:"discovery"`
+	Include   []Selector `yaml:"include"` // empty: every submission
+	Exclude   []Selector `yaml:"exclude"`
+	Protocol  string     `yaml:"protocol"` // auto | websocket | http
+	// Timeout bounds the wait for a log stream's first answer.
+	Timeout   Duration  `yaml:"timeout"`
+	WebSocket WebSocket `yaml:"websocket"`
+	Backoff   Backoff   `yaml:"backoff"`
+	Limits    Limits    `yaml:"limits"`
+	// PollInterval is the pause between two reads of a log that grows.
+	PollInterval Duration `yaml:"poll_interval"`
+	// EndTimeout is how long the log of an ended job may stay unreadable.
+	EndTimeout Duration `yaml:"end_timeout"`
+	// Linger is how long a job's children may print after its end.
+	Linger Duration `yaml:"linger"`
+	// Memory bounds what all tails together hold of lines not yet written.
+	Memory    Size              `yaml:"memory"`
+	Labels    map[string]string `yaml:"labels"`   // constant keys of every record
+	Metadata  []string          `yaml:"metadata"` // keys of a job's metadata to carry
+	Positions Positions         `yaml:"positions"`
+}
+
+// Discovery is how jobs are found.
+type Discovery struct {
+	Interval Duration `yaml:"interval"`
+	Backfill string   `yaml:"backfill"` // running | all | none
+}
+
+// Selector matches a submission if each of its fields that is set does. Values
+// are globs as of path.Match.
+type Selector struct {
+	SubmissionID string            `yaml:"submission_id"`
+	JobName      string            `yaml:"job_name"`
+	Metadata     map[string]string `yaml:"metadata"`
+}
+
+// WebSocket bounds the tails that are held open on the dashboard.
+type WebSocket struct {
+	MaxTails  int  `yaml:"max_tails"`
+	MaxReplay Size `yaml:"max_replay"`
+}
+
+// Backoff is the pause between attempts of one stream. It never gives up.
+type Backoff struct {
+	Initial Duration `yaml:"initial"`
+	Max     Duration `yaml:"max"`
+}
+
+// Limits are those of one stream; 0 is no limit.
+type Limits struct {
+	MaxMessages    int64    `yaml:"max_messages"`
+	MaxLines       int64    `yaml:"max_lines"`
+	MaxBytes       Size     `yaml:"max_bytes"`
+	MaxMessageSize Size     `yaml:"max_message_size"`
+	Oversized      string   `yaml:"oversized"` // cut | skip
+	Window         Duration `yaml:"window"`
+	OnExceeded     string   `yaml:"on_exceeded"` // stop | pause
+}
+
+// Positions is where the shipper will remember what it has shipped.
+type Positions struct {
+	File     Later `yaml:"file,omitempty"`
+	Interval Later `yaml:"interval,omitempty"`
+}
+
+// Sink is where lines go; at most one of its fields is set, and none means
+// stdout.
+type Sink struct {
+	Stdout *Stdout `yaml:"stdout,omitempty"`
+	File   Later   `yaml:"file,omitempty"`
+}
+
+// Stdout has no settings.
+type Stdout struct{}
+
+// Web is raytap's own page.
+type Web struct {
+	ListenAddresses []string `yaml:"listen_addresses"`
+	ConfigFile      Path     `yaml:"config_file"`
+	// ScrapeTimeoutOffset is taken off the deadline that Prometheus announces,
+	// to leave time for the answer's way back.
+	ScrapeTimeoutOffset Duration `yaml:"scrape_timeout_offset"`
+}
+
+// Log is raytap's own log, which always goes to stderr.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"` // text | json
+}
+
+// Default is the configuration of an empty file: complete but for its clusters.
+func Default() Config {
+	return Config{
+		Collector: Collector{
+			Enabled: true,
+			Jobs:    CollectorJobs{Retention: Duration(time.Hour), Max: 2000},
+			Tasks:   CollectorTasks{Cache: Duration(30 * time.Second), MaxSeries: 1000},
+		},
+		Shipper: Shipper{
+			Enabled:      true,
+			Discovery:    Discovery{Interval: Duration(5 * time.Second), Backfill: "running"},
+			Protocol:     "auto",
+			Timeout:      Duration(30 * time.Second),
+			WebSocket:    WebSocket{MaxTails: 8, MaxReplay: 8 << 20},
+			Backoff:      Backoff{Initial: Duration(500 * time.Millisecond), Max: Duration(30 * time.Second)},
+			Limits:       Limits{MaxMessageSize: 256 << 10, Oversized: "cut", OnExceeded: "stop"},
+			PollInterval: Duration(time.Second),
+			EndTimeout:   Duration(10 * time.Minute),
+			Linger:       Duration(5 * time.Second),
+			Memory:       64 << 20,
+		},
+		Web: Web{ListenAddresses: []string{":9265"}, ScrapeTimeoutOffset: Duration(500 * time.Millisecond)},
+		Log: Log{Level: "info", Format: "text"},
+	}
+}
+
+// setDefaults makes c what an empty entry of clusters means.
+func (c *Cluster) setDefaults() {
+	*c = Cluster{
+		Name:          "default",
+		API:           "ray",
+		Timeout:       Duration(10 * time.Second),
+		MaxConcurrent: 8,
+		MaxBody:       64 << 20,
+		NodeAgents:    NodeAgents{Mode: "auto"},
+	}
+}

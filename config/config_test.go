@@ -1,0 +1,324 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// environment is a fixed environment for ${VAR}.
+func environment(pairs ...string) Env {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(name string) (string, bool) { v, ok := m[name]; return v, ok }
+}
+
+const oneCluster = "clusters: [{url: 'http://ray:8265'}]\n"
+
+func load(t *testing.T, text string, env Env) (Config, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "raytap.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file, env)
+	if p, ok := err.(*Problems); ok {
+		p.File = "" // a temporary name says nothing
+		for i, q := range p.List {
+			p.List[i].Rule = fmt.Sprintf("line %d: %s", q.Line, q.Rule)
+		}
+	}
+	return c, err
+}
+
+func TestLoadLaysTheFileOverTheDefaults(t *testing.T) {
+	c, err := load(t, `
+clusters:
+  - name: prod
+    url: ${URL}/prefix
+    auth: {token_file: secrets/token}
+    tls: {ca_file: /etc/ca.pem}
+    headers: {X-Scope: "a$${b}${EMPTY}"}
+    timeout: 1m
+    node_agents: {mode: on, allow: [10.0.0.0/8, fd00::1]}
+  - &base {name: b, url: 'http://b:8265', timeout: 2s}
+  - {<<: *base, name: c}
+collector:
+shipper:
+  limits: {max_bytes: 100MB, window: 1h30m, on_exceeded: pause}
+  discovery: {interval: 7s}
+  metadata: [a, "1"]
+`, environment("URL", "https://ray:8265", "EMPTY", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	var p, b, cc Cluster
+	p.setDefaults()
+	b.setDefaults()
+	p.Name, p.URL, p.TLS.CAFile = "prod", "https://ray:8265/prefix", "/etc/ca.pem"
+	p.Headers, p.Timeout, p.NodeAgents.Mode = map[string]Secret{"X-Scope": "a${b}"}, Duration(time.Minute), "on"
+	p.Auth.TokenFile = c.Clusters[0].Auth.TokenFile
+	p.NodeAgents.Allow = make([]CIDR, 2)
+	for i, s := range []string{"10.0.0.0/8", "fd00::1/128"} {
+		if err := p.NodeAgents.Allow[i].UnmarshalText([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Name, b.URL, b.Timeout = "b", "http://b:8265", Duration(2*time.Second)
+	cc = b
+	cc.Name = "c"
+	want.Clusters = []Cluster{p, b, cc}
+	want.Shipper.Limits.MaxBytes, want.Shipper.Limits.Window = 100e6, Duration(90*time.Minute)
+	want.Shipper.Limits.OnExceeded, want.Shipper.Discovery.Interval = "pause", Duration(7*time.Second)
+	want.Shipper.Metadata = []string{"a", "1"}
+	want.hash = c.hash
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got\n%s\nwant\n%s", c.Redacted(), want.Redacted())
+	}
+	if f := string(p.Auth.TokenFile); !filepath.IsAbs(f) || !strings.HasSuffix(f, "/secrets/token") {
+		t.Errorf("token_file %q is not taken from the file's folder", f)
+	}
+	if len(c.Hash()) != 64 {
+		t.Errorf("hash %q", c.Hash())
+	}
+}
+
+func TestWrongConfigurationsAreToldInFull(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"several at once, in the order of the file": {`
+clusters:
+  - name: a
+    url: ftp://ray
+    timeout: 10
+    auth: {token: x, token_file: y}
+  - name: a
+    ulr: http://ray:8265
+    node_agents: {allow: [10.0.0.0/8, 10.0.0.1/8, nonsense]}
+collector: {jobs: {max: many}}
+shiper: {}
+`, []string{
+			`clusters[0].url: "ftp://ray": line 4: must be an http or https URL with a host, such as http://ray-head:8265`,
+			`clusters[0].timeout: "10": line 5: needs a unit, such as 10s or 10m`,
+			`clusters[0].auth: line 6: token and token_file are given together; keep one`,
+			`clusters[1].url: line 7: is required: the address of Ray's dashboard, such as http://ray-head:8265`,
+			`clusters[1].name: "a": line 7: clusters[0] has the same name "a"; each cluster needs its own`,
+			`clusters[1].ulr: line 8: unknown key; did you mean url?`,
+			`clusters[1].node_agents.allow[1]: "10.0.0.1/8": line 9: has address bits beyond its mask; the network is 10.0.0.0/8`,
+			`clusters[1].node_agents.allow[2]: "nonsense": line 9: is not a network, such as 10.0.0.0/8 or fd00::/8`,
+			`collector.jobs.max: "many": line 10: must be a whole number`,
+			`shiper: line 11: unknown key; did you mean shipper?`,
+		}},
+		"kinds that do not fit": {`
+clusters: {url: x}
+shipper: [1]
+web: {listen_addresses: ":1"}
+log: {level: [a], format: }
+collector: {enabled: yes}
+`, []string{
+			`clusters: line 2: must be a list, not a mapping`,
+			`shipper: line 3: must be a mapping (key: value), not a list`,
+			`web.listen_addresses: line 4: must be a list, not a single value`,
+			`log.level: line 5: must be a single value, not a list`,
+			`log.format: line 5: has no value; leave the key out to get its default`,
+			`collector.enabled: "yes": line 6: must be true or false`,
+		}},
+		"what comes later": {`
+clusters: [{url: 'http://ray:8265', api: agent}]
+sink: {file: {path: /x}}
+shipper: {positions: {file: /x}}
+`, []string{
+			`clusters[0].api: "agent": line 2: is not available yet in this version of raytap; only ray is`,
+			`sink.file: line 3: is not available yet in this version of raytap`,
+			`shipper.positions.file: line 4: is not available yet in this version of raytap`,
+		}},
+		"variables": {`
+clusters: [{url: '${NOT_SET}', name: '${', auth: {token: '${1}'}}]
+`, []string{
+			`clusters[0].url: "${NOT_SET}": line 2: the environment variable NOT_SET is not set`,
+			`clusters[0].name: "${": line 2: has a ${ without its }; write $${ for a plain ${`,
+			`clusters[0].auth.token: line 2: ${1} does not name an environment variable; write $${ for a plain ${`,
+		}},
+		"secrets in the wrong place are not repeated": {`
+clusters: [{url: 'http://u:hunter2@ray:8265', auth: hunter2, headers: hunter2, proxy_url: 'ftp://a:hunter2@p'}]
+`, []string{
+			`clusters[0].auth: line 2: must be a mapping (key: value), not a single value`,
+			`clusters[0].headers: line 2: must be a mapping (key: value), not a single value`,
+			`clusters[0].url: "http://<secret>@ray:8265": line 2: must not hold a user or password; use auth, or headers for basic authentication`,
+			`clusters[0].proxy_url: "ftp://<secret>@p": line 2: must be an http, https or socks5 URL, such as http://proxy:3128`,
+		}},
+		"a key twice": {oneCluster + "log: {level: info}\nlog: {level: debug}\n", []string{
+			`log: line 3: stands twice, first in line 2`,
+		}},
+		"headers": {`
+clusters:
+  - url: http://ray:8265
+    auth: {token: t}
+    headers: {Authorization: a, "b d": c, host: x, X-A: "1", x-a: "2", X-B: "a\nb"}
+`, []string{
+			`clusters[0].headers.Authorization: line 5: is given beside auth.token; keep one`,
+			`clusters[0].headers.X-B: line 5: holds line breaks or other characters that a header cannot carry`,
+			`clusters[0].headers: line 5: "b d" is not the name of a header`,
+			`clusters[0].headers.host: line 5: is set by raytap itself`,
+			`clusters[0].headers: line 5: "X-A" and "x-a" are the same header`,
+		}},
+		"the shipper's bounds": {oneCluster + `
+shipper:
+  include: [{}, {job_name: "[a"}]
+  websocket: {max_tails: 100, max_replay: 8XB}
+  backoff: {initial: 1m}
+  limits: {max_lines: -1, on_exceeded: pause}
+  labels: {message: x}
+  memory: 1kB
+`, []string{
+			`shipper.include[0]: line 4: matches every job; give submission_id, job_name or metadata`,
+			`shipper.include[1].job_name: "[a": line 4: is not a pattern: a [ without its ], or a \ at the end`,
+			`shipper.websocket.max_replay: "8XB": line 5: is not a size, such as 8MiB, 100MB or 4096`,
+			`shipper.websocket.max_tails: "100": line 5: must be 1 to 90: at 100 open tails, by anyone, Ray's jobs API hangs`,
+			`shipper.backoff.max: line 6: must be at least shipper.backoff.initial (1m)`,
+			`shipper.limits.max_lines: "-1": line 7: must be at least 0`,
+			`shipper.limits.max_message_size: line 7: must be at most 64MiB and half of shipper.memory (1000)`,
+			`shipper.limits.window: line 7: must be longer than 0s where on_exceeded is pause: it is how long the pause lasts`,
+			`shipper.labels.message: "x": line 8: is a key that records have already`,
+			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
+		}},
+		"nothing to do":      {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: nothing is left to do`}},
+		"an empty file":      {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}`}},
+		"not YAML":           {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
+		"two documents":      {oneCluster + "---\na: b\n", []string{`line 2: a second document begins here; the configuration is one document`}},
+		"a list at the top":  {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},
+		"a far-fetched key":  {oneCluster + "log: {colour: red}\n", []string{`log.colour: line 2: unknown key; known here: format, level`}},
+		"a cyclic anchor":    {"clusters: &a [*a]\n", []string{`clusters[0]: line 1: must be a mapping (key: value), not a list`}},
+		"a cyclic merge":     {"clusters: [&a {url: 'http://r:1', <<: *a}]\n", []string{`clusters[0]: line 1: a mapping merged by << must hold plain keys only`}},
+		"tls for plain http": {"clusters: [{url: 'http://r:1', tls: {cert_file: a}}]\n", []string{`clusters[0].tls: line 1: cert_file and key_file belong together`, `clusters[0].tls: line 1: is set, but the cluster's url is plain http`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, tt.text, environment())
+			p, ok := err.(*Problems)
+			if !ok {
+				t.Fatalf("got %v, want problems", err)
+			}
+			if got, want := p.Error(), strings.Join(tt.want, "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestUnreadableFileIsOneClearError(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "none.yaml"), environment())
+	if err == nil || !strings.Contains(err.Error(), "none.yaml: no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSecretsNeverPrint(t *testing.T) {
+	const secret = "hunter2"
+	c := Default()
+	c.Clusters = []Cluster{{
+		Auth:     Auth{Token: secret},
+		Headers:  map[string]Secret{"X-Key": secret},
+		ProxyURL: "http://user:" + secret + "@proxy:1",
+		URL:      "http://" + secret + "@ray",
+	}}
+	js, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ym, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []string{string(js), string(ym), c.Redacted(), fmt.Sprint(c.Clusters[0].Auth.Token)}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		all = append(all, fmt.Sprintf(verb, c), fmt.Sprintf(verb, c.Clusters), fmt.Sprintf(verb, c.Clusters[0].Auth.Token), fmt.Sprintf(verb, c.Clusters[0].URL))
+	}
+	for _, s := range all {
+		if strings.Contains(s, secret) || strings.Contains(s, fmt.Sprintf("%x", secret)) {
+			t.Errorf("the secret stands in %s", s)
+		}
+	}
+	if !strings.Contains(c.Redacted(), "token: <secret>") {
+		t.Errorf("a token that is set does not show as set:\n%s", c.Redacted())
+	}
+}
+
+func TestLocalLooksWhereRayDoes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  Env
+		url  URL
+		fail string
+	}{
+		"nothing set":                     {environment(), "http://127.0.0.1:8265", ""},
+		"the API server's address":        {environment("RAY_API_SERVER_ADDRESS", "https://a:1/", "RAY_ADDRESS", "http://b:1"), "https://a:1", ""},
+		"Ray's address, if it is http":    {environment("RAY_ADDRESS", "http://b:1/x/"), "http://b:1/x", ""},
+		"Ray's address for the client":    {environment("RAY_ADDRESS", "ray://b:10001"), "http://127.0.0.1:8265", ""},
+		"Ray's address auto":              {environment("RAY_ADDRESS", "auto"), "http://127.0.0.1:8265", ""},
+		"an API address that is not http": {environment("RAY_API_SERVER_ADDRESS", "ray:8265"), "", `RAY_API_SERVER_ADDRESS: "ray:8265": must be an http or https URL with a host, such as http://ray-head:8265`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Local(tt.env)
+			if tt.fail != "" {
+				if err == nil || err.Error() != tt.fail {
+					t.Errorf("got %v, want %s", err, tt.fail)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Clusters[0]; got.URL != tt.url || got.Name != "default" || !got.Auth.Environment {
+				t.Errorf("got %+v, want url %s", got, tt.url)
+			}
+		})
+	}
+}
+
+func TestUnitsReadBackAsWritten(t *testing.T) {
+	for _, s := range []string{"500ms", "10s", "1h30m", "1h", "90ms", "1m1s", "0s", "168h"} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(s)); err != nil || d.String() != s {
+			t.Errorf("%s: got %s, %v", s, d, err)
+		}
+	}
+	for s, want := range map[string]Size{"8MiB": 8 << 20, "100MB": 100e6, "1.5KiB": 1536, "4096": 4096, "7 B": 7, "1GiB": 1 << 30} {
+		var z Size
+		if err := z.UnmarshalText([]byte(s)); err != nil || z != want {
+			t.Errorf("%s: got %d, %v", s, z, err)
+		}
+		var back Size
+		if err := back.UnmarshalText([]byte(z.String())); err != nil || back != z {
+			t.Errorf("%s reads back as %d, %v", z, back, err)
+		}
+	}
+	for _, s := range []string{"", "MiB", "1e3", "0x10", "1.0001KiB", "9999999TiB", "NaN", "-Inf", "1_000"} {
+		var z Size
+		if err := z.UnmarshalText([]byte(s)); err == nil {
+			t.Errorf("size %q is taken as %d", s, z)
+		}
+	}
+}
+
+func FuzzParseNeverPanics(f *testing.F) {
+	f.Add([]byte(oneCluster))
+	f.Add([]byte("clusters: [&a {url: x, <<: *a}]\nsink: {stdout: }\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, problems := parse(data, "/", environment("A", "b"))
+		if len(problems) == 0 && c.Validate() != nil {
+			t.Error("a configuration without problems is not valid")
+		}
+		_ = (&Problems{List: sorted(problems)}).Error()
+	})
+}

@@ -1,0 +1,336 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decoder lays a YAML tree over a value that holds the defaults. Unlike
+// yaml.v3's own it goes on after a problem, so that all of them are told, and
+// knows where each key stands.
+type decoder struct {
+	env      Env
+	dir      string // relative paths start here
+	problems []Problem
+	places   map[string]place // by path
+}
+
+// place is where and as what a key stands in the file.
+type place struct {
+	line  int
+	value string // as written, ${VAR} unexpanded; "" for secrets and for non-scalars
+	bad   bool   // a problem was found here: its value means nothing
+}
+
+func (d *decoder) problem(path string, n *yaml.Node, format string, args ...any) {
+	p := d.places[path]
+	p.bad = true
+	if p.line == 0 {
+		p.line = n.Line
+	}
+	d.places[path] = p
+	d.problems = append(d.problems, Problem{
+		Path: path, Line: p.line, Value: p.value, Rule: fmt.Sprintf(format, args...),
+	})
+}
+
+// value decodes n into v, which is addressable and holds the default.
+func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	d.places[path] = place{line: n.Line, value: shown(n, v)}
+	isNull := n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style == 0
+
+	switch p := v.Addr().Interface().(type) {
+	case *Later:
+		d.problem(path, n, "is not available yet in this version of raytap")
+		return
+	case encoding.TextUnmarshaler:
+		if text, ok := d.text(path, n); ok {
+			if err := p.UnmarshalText([]byte(text)); err != nil {
+				d.problem(path, n, "%v", err)
+			}
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, n, v.Elem())
+	case reflect.Struct:
+		if !isNull {
+			d.structure(path, n, v)
+		}
+	case reflect.Map:
+		if !isNull {
+			d.table(path, n, v)
+		}
+	case reflect.Slice:
+		if !isNull {
+			d.list(path, n, v)
+		}
+	default:
+		d.scalar(path, n, v)
+	}
+}
+
+// structure decodes a mapping with known keys.
+func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
+	fields := map[string]int{}
+	for i := range v.NumField() {
+		if key := keyOf(v.Type().Field(i)); key != "" {
+			fields[key] = i
+		}
+	}
+	known := slices.Sorted(maps.Keys(fields))
+	for _, e := range d.entries(path, n) {
+		at := join(path, e.key.Value)
+		i, ok := fields[e.key.Value]
+		if !ok {
+			rule := "unknown key"
+			if near := nearest(e.key.Value, known); near != "" {
+				rule += "; did you mean " + near + "?"
+			} else {
+				rule += "; known here: " + strings.Join(known, ", ")
+			}
+			d.problem(at, e.key, "%s", rule)
+			continue
+		}
+		d.value(at, e.value, v.Field(i))
+	}
+}
+
+// table decodes a mapping with free keys. It replaces the default.
+func (d *decoder) table(path string, n *yaml.Node, v reflect.Value) {
+	out := reflect.MakeMap(v.Type())
+	for _, e := range d.entries(path, n) {
+		elem := reflect.New(v.Type().Elem()).Elem()
+		d.value(join(path, e.key.Value), e.value, elem)
+		out.SetMapIndex(reflect.ValueOf(e.key.Value), elem)
+	}
+	v.Set(out)
+}
+
+// list decodes a sequence. It replaces the default.
+func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.problem(path, n, "must be a list, not %s", kindName(n))
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		if s, ok := out.Index(i).Addr().Interface().(interface{ setDefaults() }); ok {
+			s.setDefaults()
+		}
+		d.value(path+"["+strconv.Itoa(i)+"]", item, out.Index(i))
+	}
+	v.Set(out)
+}
+
+// scalar decodes text, a number or a truth value.
+func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
+	text, ok := d.text(path, n)
+	if !ok {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if v.Type() == reflect.TypeFor[Path]() && text != "" && !filepath.IsAbs(text) {
+			text = filepath.Join(d.dir, text)
+		}
+		v.SetString(text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			d.problem(path, n, "must be true or false")
+			return
+		}
+		v.SetBool(text == "true")
+	case reflect.Int, reflect.Int64:
+		i, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		if err != nil {
+			d.problem(path, n, "must be a whole number")
+			return
+		}
+		v.SetInt(i)
+	}
+}
+
+// text gives a scalar's text with its variables filled in.
+func (d *decoder) text(path string, n *yaml.Node) (string, bool) {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		d.problem(path, n, "must be a single value, not %s", kindName(n))
+		return "", false
+	case n.Tag == "!!null" && n.Style == 0:
+		d.problem(path, n, "has no value; leave the key out to get its default")
+		return "", false
+	}
+	s, err := expand(n.Value, d.env)
+	if err != nil {
+		d.problem(path, n, "%v", err)
+		return "", false
+	}
+	return s, true
+}
+
+type entry struct{ key, value *yaml.Node }
+
+// entries gives the pairs of a mapping, those merged in by << included, and
+// tells keys that stand twice.
+func (d *decoder) entries(path string, n *yaml.Node) []entry {
+	if n.Kind != yaml.MappingNode {
+		d.problem(path, n, "must be a mapping (key: value), not %s", kindName(n))
+		return nil
+	}
+	var own, merged []entry
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			d.problem(path, key, "has a key that is not plain text")
+		case key.Tag == "!!merge":
+			merged = append(merged, d.merge(path, value)...)
+		case seen[key.Value] != 0:
+			d.problem(join(path, key.Value), key, "stands twice, first in line %d", seen[key.Value])
+		default:
+			seen[key.Value] = key.Line
+			own = append(own, entry{key, value})
+		}
+	}
+	for _, e := range merged {
+		if seen[e.key.Value] == 0 {
+			seen[e.key.Value] = e.key.Line
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// merge gives the pairs of a merge key's value: a mapping, or a list of them of
+// which the first has precedence. A merge within a merged mapping is refused,
+// which also keeps an alias from containing itself.
+func (d *decoder) merge(path string, n *yaml.Node) []entry {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	var out []entry
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Tag == "!!merge" || n.Content[i].Kind != yaml.ScalarNode {
+				d.problem(path, n.Content[i], "a mapping merged by << must hold plain keys only")
+				continue
+			}
+			out = append(out, entry{n.Content[i], n.Content[i+1]})
+		}
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			if item.Kind == yaml.AliasNode && item.Alias.Kind == yaml.MappingNode {
+				out = append(out, d.merge(path, item)...)
+				continue
+			}
+			d.problem(path, item, "<< takes mappings only")
+		}
+	default:
+		d.problem(path, n, "<< takes a mapping or a list of mappings")
+	}
+	return out
+}
+
+// keyOf gives the YAML key of a struct field, "" for one that is not in the file.
+func keyOf(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return key
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// shown is what may be repeated of a node's value in a message.
+func shown(n *yaml.Node, v reflect.Value) string {
+	if n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	switch v.Addr().Interface().(type) {
+	case *Secret, *Later:
+		return ""
+	case *URL:
+		return bounded(URL(n.Value).String())
+	case encoding.TextUnmarshaler:
+		return bounded(n.Value)
+	}
+	switch v.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Pointer:
+		return "" // a token put where a mapping belongs must not be repeated
+	}
+	return bounded(n.Value)
+}
+
+func kindName(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		return "a single value"
+	}
+	return "this"
+}
+
+// Env looks up an environment variable, as os.LookupEnv does.
+type Env func(name string) (value string, set bool)
+
+// expand fills in ${VAR}. $${ stands for ${; a $ before anything else is itself.
+func expand(s string, env Env) (string, error) {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, "${")
+		if i < 0 {
+			b.WriteString(s)
+			return b.String(), nil
+		}
+		if i > 0 && s[i-1] == '$' {
+			b.WriteString(s[:i-1] + "${")
+			s = s[i+2:]
+			continue
+		}
+		name, rest, ok := strings.Cut(s[i+2:], "}")
+		switch {
+		case !ok:
+			return "", errors.New("has a ${ without its }; write $${ for a plain ${")
+		case !isName(name):
+			return "", fmt.Errorf("${%s} does not name an environment variable; write $${ for a plain ${", bounded(name))
+		}
+		value, set := env(name)
+		if !set {
+			return "", fmt.Errorf("the environment variable %s is not set", name)
+		}
+		b.WriteString(s[:i] + value)
+		s = rest
+	}
+}
+
+func isName(s string) bool {
+	for i, c := range s {
+		if c != '_' && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}

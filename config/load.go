@@ -1,0 +1,188 @@
+package config
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxFile bounds what is read as a configuration.
+const maxFile = 8 << 20
+
+// Load reads a YAML file over the defaults. The error is a *Problems with
+// everything that is wrong with it, or tells why the file cannot be read.
+func Load(file string, env Env) (Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	if len(data) > maxFile {
+		return Config{}, fmt.Errorf("read the configuration: %s is over %s long", file, Size(maxFile))
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, problems := parse(data, dir, env)
+	if len(problems) > 0 {
+		return Config{}, &Problems{File: file, List: sorted(problems)}
+	}
+	return c, nil
+}
+
+// parse decodes and validates data; relative paths in it start at dir.
+func parse(data []byte, dir string, env Env) (Config, []Problem) {
+	c := Default()
+	sum := sha256.Sum256(data)
+	c.hash = hex.EncodeToString(sum[:])
+
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF): // nothing but comments
+	case err != nil:
+		return c, []Problem{syntax(err)}
+	default:
+		var more yaml.Node
+		if err := dec.Decode(&more); err == nil {
+			return c, []Problem{{Line: more.Line, Rule: "a second document begins here; the configuration is one document"}}
+		} else if !errors.Is(err, io.EOF) {
+			return c, []Problem{syntax(err)}
+		}
+	}
+	d := &decoder{env: env, dir: dir, places: map[string]place{}}
+	if len(doc.Content) > 0 {
+		d.value("", doc.Content[0], reflect.ValueOf(&c).Elem())
+	}
+	return c, append(d.problems, d.located(c.validate())...)
+}
+
+// located adds lines and values to the problems of validation. A problem of a
+// value that did not decode is left out: it has been told.
+func (d *decoder) located(list []Problem) []Problem {
+	var out []Problem
+	for _, p := range list {
+		at, exact := d.places[p.Path]
+		if d.spoilt(p.Path) {
+			continue
+		}
+		p.Line = at.line
+		if exact {
+			p.Value = at.value
+		}
+		for parent := p.Path; p.Line == 0 && parent != ""; {
+			parent = parent[:max(0, strings.LastIndexAny(parent, ".["))]
+			p.Line = d.places[parent].line
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// spoilt tells whether a value, or one that it lies in, did not decode.
+func (d *decoder) spoilt(path string) bool {
+	for {
+		if d.places[path].bad {
+			return true
+		}
+		if path == "" {
+			return false
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+}
+
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
+
+// syntax makes a problem of yaml.v3's "yaml: line 3: …".
+func syntax(err error) Problem {
+	text := err.Error()
+	p := Problem{}
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		text = text[len(m[0]):]
+	}
+	p.Rule = "is not YAML: " + bounded(strings.TrimPrefix(text, "yaml: "))
+	return p
+}
+
+// Local is the configuration without a file: one cluster named default, at the
+// address that Ray's own tools would take, with the token that they would find.
+//
+// RAY_API_SERVER_ADDRESS must be http or https where it is set. RAY_ADDRESS
+// counts only where it is; Ray's tools also put ray:// addresses and "auto"
+// there.
+func Local(env Env) (Config, error) {
+	c := Default()
+	var cluster Cluster
+	cluster.setDefaults()
+	cluster.URL = "http://127.0.0.1:8265"
+	cluster.Auth.Environment = true
+
+	from := "the default address"
+	if v, _ := env("RAY_API_SERVER_ADDRESS"); v != "" {
+		cluster.URL, from = URL(v), "RAY_API_SERVER_ADDRESS"
+	} else if v, _ := env("RAY_ADDRESS"); isHTTP(v) {
+		cluster.URL, from = URL(v), "RAY_ADDRESS"
+	}
+	cluster.URL = URL(strings.TrimRight(string(cluster.URL), "/"))
+	c.Clusters = []Cluster{cluster}
+	problems := c.validate()
+	for i, p := range problems {
+		if p.Path == "clusters[0].url" {
+			problems[i].Path, problems[i].Value = from, bounded(cluster.URL.String())
+		}
+	}
+	if len(problems) > 0 {
+		return Config{}, &Problems{List: problems}
+	}
+	sum := sha256.Sum256([]byte(cluster.URL))
+	c.hash = hex.EncodeToString(sum[:])
+	return c, nil
+}
+
+func isHTTP(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// Hash is the SHA-256 of the file that c was loaded from, in hex; of the
+// address for Local; "" for a configuration made otherwise.
+func (c Config) Hash() string { return c.hash }
+
+// Redacted is the whole configuration as YAML, defaults included, without its
+// secrets.
+func (c Config) Redacted() string {
+	out, err := yaml.Marshal(c)
+	if err != nil {
+		return "# not shown: " + err.Error()
+	}
+	return string(out)
+}
+
+// Validate gives a *Problems with everything that is wrong with c, or nil. A
+// loaded configuration has passed it; one that was changed since, by flags for
+// instance, may not.
+func (c Config) Validate() error {
+	if problems := c.validate(); len(problems) > 0 {
+		return &Problems{List: problems}
+	}
+	return nil
+}

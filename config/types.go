@@ -1,0 +1,193 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// redacted is what is shown in place of a secret.
+const redacted = "<secret>"
+
+// Secret is text that does not print: every usual way to turn it into text
+// gives a placeholder, or nothing where it is empty. string(s) is the secret.
+type Secret string
+
+// String redacts.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return redacted
+}
+
+// GoString redacts under %#v.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+
+// MarshalText redacts in JSON, and wherever else text is asked for.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalYAML redacts in YAML.
+func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
+
+// Format redacts under every verb, %x and %d included.
+func (s Secret) Format(f fmt.State, verb rune) { format(f, verb, s.String()) }
+
+func format(f fmt.State, verb rune, s string) {
+	if verb == 'q' || (verb == 'v' && f.Flag('#')) {
+		s = strconv.Quote(s)
+	}
+	fmt.Fprint(f, s)
+}
+
+// URL is an address whose user and password, if it has any, do not print.
+// string(u) is the address as given.
+type URL string
+
+// String leaves out user and password.
+func (u URL) String() string {
+	scheme, rest, ok := strings.Cut(string(u), "://")
+	if !strings.Contains(rest, "@") {
+		if !ok && strings.Contains(scheme, "@") {
+			return redacted
+		}
+		return string(u)
+	}
+	host := rest[strings.LastIndex(rest, "@")+1:]
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
+		return redacted // where the password ends is anybody's guess
+	}
+	return scheme + "://" + redacted + "@" + host
+}
+
+// Format leaves them out under every verb.
+func (u URL) Format(f fmt.State, verb rune) { format(f, verb, u.String()) }
+
+// GoString is String, quoted.
+func (u URL) GoString() string { return strconv.Quote(u.String()) }
+
+// MarshalText is String.
+func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// MarshalYAML is String.
+func (u URL) MarshalYAML() (any, error) { return u.String(), nil }
+
+// Path names a file. Where it stands in a configuration file and is relative,
+// it is taken from that file's folder.
+type Path string
+
+// Duration is a time.Duration that is written with its unit: 500ms, 1h30m, 7d.
+type Duration time.Duration
+
+// UnmarshalText takes what time.ParseDuration takes, and days, weeks and years
+// as Prometheus writes them. A bare number, 0 too, is an error.
+func (d *Duration) UnmarshalText(text []byte) error {
+	s := string(text)
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		return fmt.Errorf("needs a unit, such as %ss or %sm", s, s)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		var m model.Duration
+		if m, err = model.ParseDuration(s); err != nil {
+			return errors.New("is not a duration, such as 500ms, 10s, 1h30m or 7d")
+		}
+		v = time.Duration(m)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// String leaves out zero minutes and seconds: 1h, not 1h0m0s.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// MarshalText is String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Size is a number of bytes, written plainly or with a unit: 8MiB, 100MB.
+type Size int64
+
+// sizeUnits are tried in this order, so that a longer unit comes before its
+// own end.
+var sizeUnits = []struct {
+	name  string
+	bytes float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+}
+
+// UnmarshalText takes a number with or without a unit.
+func (z *Size) UnmarshalText(text []byte) error {
+	s, unit := string(text), 1.0
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(s, u.name); ok {
+			s, unit = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || strings.ContainsAny(s, "eExXpPnN_") {
+		return errors.New("is not a size, such as 8MiB, 100MB or 4096")
+	}
+	if v *= unit; v != float64(int64(v)) || v > 1<<50 || v < -(1<<50) {
+		return errors.New("is not a whole number of bytes up to 1024TiB")
+	}
+	*z = Size(v)
+	return nil
+}
+
+// String uses the largest binary unit that gives a whole number.
+func (z Size) String() string {
+	for _, u := range []struct {
+		name  string
+		shift uint
+	}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if z != 0 && z%(1<<u.shift) == 0 {
+			return strconv.FormatInt(int64(z>>u.shift), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(z), 10)
+}
+
+// MarshalText is String.
+func (z Size) MarshalText() ([]byte, error) { return []byte(z.String()), nil }
+
+// CIDR is a network. A single address stands for itself.
+type CIDR struct{ netip.Prefix }
+
+// UnmarshalText takes 10.0.0.0/8, fd00::/8 or a single address.
+func (c *CIDR) UnmarshalText(text []byte) error {
+	s := string(text)
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		c.Prefix = netip.PrefixFrom(a, a.BitLen())
+		return nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return errors.New("is not a network, such as 10.0.0.0/8 or fd00::/8")
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("has address bits beyond its mask; the network is %s", p.Masked())
+	}
+	c.Prefix = p
+	return nil
+}
+
+// Later marks a key that is known, and refused: what it sets does not exist in
+// this version. It holds nothing.
+type Later struct{}

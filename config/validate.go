@@ -1,0 +1,276 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/net/http/httpguts"
+)
+
+// The longest name of a cluster, and the most WebSockets that one raytap may
+// hold: Ray's dashboard has 100 connections to its jobs API, and wedges when
+// all of them are tails (Ray 2.60).
+const (
+	maxName  = 128
+	maxTails = 90
+)
+
+// recordKeys are the keys of a record, which no label may take.
+var recordKeys = []string{
+	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch", "seq",
+	"lines", "skipped", "blank", "level", "event", "message", "truncated", "bytes", "metadata",
+	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least",
+}
+
+// checker collects what is wrong with values that decoded.
+type checker struct{ problems []Problem }
+
+func (c *checker) fail(path, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Path: path, Rule: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		c.fail(path, "must be one of %s", strings.Join(allowed, ", "))
+	}
+}
+
+func (c *checker) atLeast(path string, value, least int64) {
+	if value < least {
+		c.fail(path, "must be at least %d", least)
+	}
+}
+
+func (c *checker) lasts(path string, value Duration, least time.Duration) {
+	if value < Duration(least) {
+		c.fail(path, "must be at least %s", Duration(least))
+	}
+}
+
+// validate gives all that is wrong with c, without lines or values.
+func (c *Config) validate() []Problem {
+	k := &checker{}
+	if len(c.Clusters) == 0 {
+		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}")
+	}
+	first := map[string]int{}
+	for i := range c.Clusters {
+		at := "clusters[" + strconv.Itoa(i) + "]"
+		k.cluster(at, &c.Clusters[i])
+		name := c.Clusters[i].Name
+		if j, ok := first[name]; ok {
+			k.fail(at+".name", "clusters[%d] has the same name %q; each cluster needs its own", j, bounded(name))
+			continue
+		}
+		first[name] = i
+	}
+	if !c.Collector.Enabled && !c.Shipper.Enabled {
+		k.fail("", "collector.enabled and shipper.enabled are both false: nothing is left to do")
+	}
+	k.lasts("collector.jobs.retention", c.Collector.Jobs.Retention, 0)
+	k.atLeast("collector.jobs.max", int64(c.Collector.Jobs.Max), 1)
+	k.lasts("collector.tasks.cache", c.Collector.Tasks.Cache, time.Second)
+	k.atLeast("collector.tasks.max_series", int64(c.Collector.Tasks.MaxSeries), 1)
+	k.shipper(&c.Shipper)
+	k.web(&c.Web)
+	if _, err := logrus.ParseLevel(c.Log.Level); err != nil {
+		k.fail("log.level", "must be one of debug, info, warning, error")
+	}
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	return k.problems
+}
+
+func (k *checker) cluster(at string, c *Cluster) {
+	switch {
+	case c.Name == "":
+		k.fail(at+".name", "must not be empty")
+	case len(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl):
+		k.fail(at+".name", "must be at most %d bytes of UTF-8 without control characters", maxName)
+	}
+	if c.API == "agent" {
+		k.fail(at+".api", "is not available yet in this version of raytap; only ray is")
+	} else {
+		k.oneOf(at+".api", c.API, "ray", "agent")
+	}
+	k.auth(at, c)
+	k.url(at+".url", c.URL)
+	if c.ProxyURL != "" {
+		if u, err := url.Parse(string(c.ProxyURL)); err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+			k.fail(at+".proxy_url", "must be an http, https or socks5 URL, such as http://proxy:3128")
+		}
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		k.fail(at+".tls", "cert_file and key_file belong together")
+	}
+	if c.TLS != (TLS{}) && strings.HasPrefix(string(c.URL), "http://") {
+		k.fail(at+".tls", "is set, but the cluster's url is plain http")
+	}
+	k.lasts(at+".timeout", c.Timeout, 100*time.Millisecond)
+	k.atLeast(at+".max_concurrent", int64(c.MaxConcurrent), 1)
+	if c.MaxBody < 1<<20 {
+		k.fail(at+".max_body", "must be at least 1MiB")
+	}
+	k.oneOf(at+".node_agents.mode", c.NodeAgents.Mode, "auto", "on", "off")
+}
+
+// url checks the address of a cluster. No message repeats it: it may hold a
+// password.
+func (k *checker) url(at string, address URL) {
+	u, err := url.Parse(string(address))
+	switch {
+	case address == "":
+		k.fail(at, "is required: the address of Ray's dashboard, such as http://ray-head:8265")
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
+		k.fail(at, "must be an http or https URL with a host, such as http://ray-head:8265")
+	case u.User != nil:
+		k.fail(at, "must not hold a user or password; use auth, or headers for basic authentication")
+	case u.RawQuery != "" || u.Fragment != "":
+		k.fail(at, "must not hold a query or a fragment")
+	}
+}
+
+func (k *checker) auth(at string, c *Cluster) {
+	var given []string
+	if c.Auth.Token != "" {
+		given = append(given, "token")
+		if !httpguts.ValidHeaderFieldValue(string(c.Auth.Token)) || strings.TrimSpace(string(c.Auth.Token)) != string(c.Auth.Token) {
+			k.fail(at+".auth.token", "holds spaces at an end, line breaks or other characters that a header cannot carry")
+		}
+	}
+	if c.Auth.TokenFile != "" {
+		given = append(given, "token_file")
+	}
+	if c.Auth.Environment {
+		given = append(given, "environment")
+	}
+	if len(given) > 1 {
+		k.fail(at+".auth", "%s are given together; keep one", strings.Join(given, " and "))
+	}
+	seen := map[string]string{}
+	for _, name := range sortedKeys(c.Headers) {
+		low := strings.ToLower(name)
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			k.fail(at+".headers", "%q is not the name of a header", bounded(name))
+		case seen[low] != "":
+			k.fail(at+".headers", "%q and %q are the same header", seen[low], name)
+		case low == "host" || low == "connection" || low == "upgrade" || low == "content-length" ||
+			low == "transfer-encoding" || low == "range" || low == "accept-encoding" || strings.HasPrefix(low, "sec-websocket-"):
+			k.fail(at+".headers."+name, "is set by raytap itself")
+		case low == "authorization" && len(given) > 0:
+			k.fail(at+".headers."+name, "is given beside auth.%s; keep one", given[0])
+		case !httpguts.ValidHeaderFieldValue(string(c.Headers[name])):
+			k.fail(at+".headers."+name, "holds line breaks or other characters that a header cannot carry")
+		}
+		seen[low] = name
+	}
+}
+
+func (k *checker) shipper(s *Shipper) {
+	k.lasts("shipper.discovery.interval", s.Discovery.Interval, 100*time.Millisecond)
+	k.oneOf("shipper.discovery.backfill", s.Discovery.Backfill, "running", "all", "none")
+	k.selectors("shipper.include", s.Include)
+	k.selectors("shipper.exclude", s.Exclude)
+	k.oneOf("shipper.protocol", s.Protocol, "auto", "websocket", "http")
+	k.lasts("shipper.timeout", s.Timeout, 100*time.Millisecond)
+	if s.WebSocket.MaxTails < 1 || s.WebSocket.MaxTails > maxTails {
+		k.fail("shipper.websocket.max_tails", "must be 1 to %d: at 100 open tails, by anyone, Ray's jobs API hangs", maxTails)
+	}
+	k.atLeast("shipper.websocket.max_replay", int64(s.WebSocket.MaxReplay), 1)
+	k.lasts("shipper.backoff.initial", s.Backoff.Initial, 10*time.Millisecond)
+	if s.Backoff.Max < s.Backoff.Initial {
+		k.fail("shipper.backoff.max", "must be at least shipper.backoff.initial (%s)", s.Backoff.Initial)
+	}
+	k.lasts("shipper.poll_interval", s.PollInterval, 100*time.Millisecond)
+	k.lasts("shipper.end_timeout", s.EndTimeout, time.Second)
+	k.lasts("shipper.linger", s.Linger, 100*time.Millisecond)
+	if s.Memory < 1<<20 {
+		k.fail("shipper.memory", "must be at least 1MiB")
+	}
+	k.limits(&s.Limits, s.Memory)
+	for _, key := range sortedKeys(s.Labels) {
+		switch at := "shipper.labels." + key; {
+		case key == "" || !utf8.ValidString(key):
+			k.fail("shipper.labels", "has a key that is empty or not UTF-8")
+		case slices.Contains(recordKeys, key):
+			k.fail(at, "is a key that records have already")
+		}
+	}
+	for i, key := range s.Metadata {
+		if key == "" {
+			k.fail("shipper.metadata["+strconv.Itoa(i)+"]", "must not be empty")
+		}
+	}
+}
+
+func (k *checker) limits(l *Limits, memory Size) {
+	const at = "shipper.limits."
+	k.atLeast(at+"max_messages", l.MaxMessages, 0)
+	k.atLeast(at+"max_lines", l.MaxLines, 0)
+	k.atLeast(at+"max_bytes", int64(l.MaxBytes), 0)
+	switch {
+	case l.MaxMessageSize < 64:
+		k.fail(at+"max_message_size", "must be at least 64 bytes")
+	case l.MaxMessageSize > 64<<20 || l.MaxMessageSize > memory/2:
+		k.fail(at+"max_message_size", "must be at most 64MiB and half of shipper.memory (%s)", memory)
+	}
+	k.oneOf(at+"oversized", l.Oversized, "cut", "skip")
+	k.lasts(at+"window", l.Window, 0)
+	k.oneOf(at+"on_exceeded", l.OnExceeded, "stop", "pause")
+	if l.OnExceeded == "pause" && l.Window <= 0 {
+		k.fail(at+"window", "must be longer than 0s where on_exceeded is pause: it is how long the pause lasts")
+	}
+}
+
+func (k *checker) selectors(at string, list []Selector) {
+	for i, s := range list {
+		p := at + "[" + strconv.Itoa(i) + "]"
+		if s.SubmissionID == "" && s.JobName == "" && len(s.Metadata) == 0 {
+			k.fail(p, "matches every job; give submission_id, job_name or metadata")
+		}
+		k.glob(p+".submission_id", s.SubmissionID)
+		k.glob(p+".job_name", s.JobName)
+		for _, key := range sortedKeys(s.Metadata) {
+			k.glob(p+".metadata."+key, s.Metadata[key])
+		}
+	}
+}
+
+func (k *checker) glob(at, pattern string) {
+	if _, err := path.Match(pattern, ""); err != nil {
+		k.fail(at, "is not a pattern: a [ without its ], or a \\ at the end")
+	}
+}
+
+func (k *checker) web(w *Web) {
+	if len(w.ListenAddresses) == 0 {
+		k.fail("web.listen_addresses", "needs at least one address, such as :9265")
+	}
+	for i, a := range w.ListenAddresses {
+		if strings.HasPrefix(a, "vsock://") {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
+			k.fail("web.listen_addresses["+strconv.Itoa(i)+"]", "must be host:port or :port, such as :9265")
+		}
+	}
+	k.lasts("web.scrape_timeout_offset", w.ScrapeTimeoutOffset, 0)
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
