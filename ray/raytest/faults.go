@@ -1,0 +1,199 @@
+package raytest
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Action is what a fault does.
+type Action int
+
+// What can go wrong. Refuse, HTML and Hang take the answer's place; the others
+// let After bytes of it through first.
+const (
+	// Refuse answers with Fault.Status and Fault.Body.
+	Refuse Action = iota
+	// HTML answers 200 with a page, as a proxy's login does.
+	HTML
+	// Hang accepts the request and never answers.
+	Hang
+	// CutClose ends the connection with FIN.
+	CutClose
+	// CutReset ends it with RST.
+	CutReset
+	// Silence keeps it open, and nothing comes any more: half-open.
+	Silence
+	// CloseFrame sends Close 1000 on a tail, at the end of a frame; elsewhere
+	// it is CutClose.
+	CloseFrame
+)
+
+// Fault says what goes wrong, for which requests, how often. The zero value
+// answers every request with Ray's 500.
+type Fault struct {
+	Endpoint string // one of the Endpoint constants; "" = any
+	Job      string // submission id; "" = any
+	Do       Action
+	Status   int    // of Refuse; 0 = 500
+	Body     string // of Refuse; "" = what aiohttp says of an unhandled exception
+	After    int64  // bytes: of a tail's frames with their headers, of another answer's body
+	Skip     int    // matching requests let through first
+	Times    int    // then so many are hit; 0 = all, until removed
+	// Chance hits a matching request with this probability, drawn from Rand,
+	// instead of always; Spread adds 0 to Spread-1 bytes to After. Rand is used
+	// under the head's lock.
+	Chance float64
+	Spread int64
+	Rand   *rand.Rand
+}
+
+// Injected is a fault in place.
+type Injected struct {
+	head *Head
+	f    Fault
+	seen int
+	hits int
+	off  bool
+}
+
+// Inject puts a fault in place. The first one that matches a request, in the
+// order of injection, hits it.
+func (h *Head) Inject(f Fault) *Injected {
+	in := &Injected{head: h, f: f}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults = append(h.faults, in)
+	return in
+}
+
+// Hits tells how often it happened. A cut counts when it cuts, not when the
+// request comes.
+func (in *Injected) Hits() int {
+	in.head.mu.Lock()
+	defer in.head.mu.Unlock()
+	return in.hits
+}
+
+// Remove takes the fault away. Answers begun under it are still cut.
+func (in *Injected) Remove() {
+	in.head.mu.Lock()
+	defer in.head.mu.Unlock()
+	in.off = true
+}
+
+func (in *Injected) hit() {
+	in.head.mu.Lock()
+	defer in.head.mu.Unlock()
+	in.hits++
+}
+
+// cut is a fault chosen for one answer.
+type cut struct {
+	*Injected
+	left int64
+}
+
+// choose finds the fault for a request, or nil.
+func (h *Head) choose(endpoint, job string) *cut {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, in := range h.faults {
+		f := &in.f
+		if in.off || (f.Endpoint != "" && f.Endpoint != endpoint) || (f.Job != "" && f.Job != job) {
+			continue
+		}
+		if f.Chance > 0 && f.Rand.Float64() >= f.Chance {
+			continue
+		}
+		in.seen++
+		if in.seen <= f.Skip || (f.Times > 0 && in.seen > f.Skip+f.Times) {
+			continue
+		}
+		c := &cut{Injected: in, left: f.After}
+		if f.Spread > 0 {
+			c.left += f.Rand.Int64N(f.Spread)
+		}
+		return c
+	}
+	return nil
+}
+
+// meet counts a request and lets a fault meet it: false where the fault was the
+// answer, else the writer to answer with.
+func (h *Head) meet(w http.ResponseWriter, r *http.Request, endpoint, job string) (http.ResponseWriter, bool) {
+	h.mu.Lock()
+	h.counts[endpoint]++
+	h.mu.Unlock()
+	c := h.choose(endpoint, job)
+	if c == nil {
+		return w, true
+	}
+	switch c.f.Do {
+	case Refuse:
+		c.hit()
+		status, body := c.f.Status, c.f.Body
+		if status == 0 {
+			status = http.StatusInternalServerError
+		}
+		if body == "" {
+			body = "500 Internal Server Error\n\nServer got itself in trouble"
+		}
+		text(w, status, body)
+		return nil, false
+	case HTML:
+		c.hit()
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<!DOCTYPE html><html><body>Sign in</body></html>"))
+		return nil, false
+	case Hang:
+		c.hit()
+		<-r.Context().Done()
+		return nil, false
+	}
+	return &cutWriter{ResponseWriter: w, r: r, cut: c}, true
+}
+
+// cutWriter lets a fault's bytes through and then cuts the connection.
+type cutWriter struct {
+	http.ResponseWriter
+	r    *http.Request
+	cut  *cut
+	done bool
+}
+
+// Unwrap is for http.ResponseController.
+func (w *cutWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	if w.done {
+		return 0, net.ErrClosed
+	}
+	if int64(len(p)) <= w.cut.left {
+		w.cut.left -= int64(len(p))
+		return w.ResponseWriter.Write(p)
+	}
+	w.done = true
+	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+	c, err := take(w.ResponseWriter, w.r)
+	if err != nil {
+		return 0, err
+	}
+	w.cut.hit()
+	if w.cut.f.Do != Silence {
+		sever(c, w.cut.f.Do)
+		drop(w.r, c)
+	}
+	return 0, net.ErrClosed
+}
+
+// sever ends a connection: by RST where the fault says so.
+func sever(c net.Conn, how Action) {
+	if tcp, ok := c.(*net.TCPConn); ok && how == CutReset {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.SetDeadline(time.Now())
+	_ = c.Close()
+}

@@ -1,0 +1,38 @@
+package raytest
+
+import "bytes"
+
+// file is one driver log on a node. An open tail keeps its file when another
+// takes its name. Guarded by Head.mu.
+type file struct{ data []byte }
+
+// at copies up to max bytes from off on; max < 0: all.
+func (f *file) at(off int64, max int) []byte {
+	if off >= int64(len(f.data)) {
+		return nil
+	}
+	b := f.data[off:]
+	if max >= 0 && len(b) > max {
+		b = b[:max]
+	}
+	return bytes.Clone(b)
+}
+
+// tailOffset is where the last n lines of data begin, as Ray counts them: only
+// \n ends a line, and a last line without one counts.
+func tailOffset(data []byte, n int) int {
+	if len(data) == 0 || data[len(data)-1] != '\n' {
+		n--
+	}
+	end := len(data)
+	for ; n >= 0; n-- {
+		i := bytes.LastIndexByte(data[:end], '\n')
+		if i < 0 {
+			return 0
+		}
+		end = i
+	}
+	return end + 1
+}
+
+func logName(submissionID string) string { return "job-driver-" + submissionID + ".log" }

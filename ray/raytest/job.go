@@ -1,0 +1,283 @@
+package raytest
+
+import (
+	"fmt"
+	"time"
+)
+
+// JobOptions are what a submission is made of; the zero value is a job that
+// runs on the head's node and whose log holds Ray's two header lines.
+type JobOptions struct {
+	Entrypoint string // "" = "python3 train.py"
+	Metadata   map[string]string
+	JobID      string    // of its driver, "" = it never called ray.init
+	Node       *Node     // nil = the head's
+	AgentURL   string    // "" = the true address of the node's agent
+	Pending    bool      // it waits for resources until Run is called
+	Bare       bool      // the log begins empty
+	Start      time.Time // zero = now
+}
+
+// Job is one submission. Its driver log is in memory, append-only unless told
+// otherwise.
+type Job struct {
+	// ID is the submission id.
+	ID string
+
+	head *Head
+	o    JobOptions
+
+	// guarded by head.mu
+	status  string
+	message string
+	errType string
+	node    *Node // nil until it runs
+	file    *file
+	start   time.Time
+	end     time.Time
+	exit    *int
+	deleted bool
+}
+
+// Submit adds a submission. An id that is known is deleted first, for only
+// then Ray takes it again; on the same node the log then goes on in the same
+// file.
+func (h *Head) Submit(id string, o JobOptions) *Job {
+	if o.Entrypoint == "" {
+		o.Entrypoint = "python3 train.py"
+	}
+	if o.Start.IsZero() {
+		o.Start = time.Now()
+	}
+	h.mu.Lock()
+	if o.Node == nil {
+		o.Node = h.nodes[0]
+	}
+	j := &Job{ID: id, head: h, o: o, start: o.Start, status: "PENDING",
+		message: "Job has not started yet. It may be waiting for resources (CPUs, GPUs, memory, custom resources) to become available."}
+	h.removeJob(id)
+	h.jobs = append(h.jobs, j)
+	h.mu.Unlock()
+	if !o.Pending {
+		j.Run()
+	}
+	return j
+}
+
+// Job finds a submission, or gives nil.
+func (h *Head) Job(id string) *Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.job(id)
+}
+
+// job is Job under the lock; it finds by submission id and by job id.
+func (h *Head) job(id string) *Job {
+	for _, j := range h.jobs {
+		if j.ID == id || (j.o.JobID == id && id != "") {
+			return j
+		}
+	}
+	return nil
+}
+
+func (h *Head) removeJob(id string) {
+	for i, j := range h.jobs {
+		if j.ID == id {
+			j.deleted = true
+			h.jobs = append(h.jobs[:i], h.jobs[i+1:]...)
+			return
+		}
+	}
+}
+
+// Run starts a pending job on its node.
+func (j *Job) Run() {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.node != nil {
+		return
+	}
+	j.node = j.o.Node
+	j.status, j.message = "RUNNING", "Job is currently running."
+	name := logName(j.ID)
+	if j.file = j.node.files[name]; j.file == nil {
+		j.file = &file{}
+		j.node.files[name] = j.file
+	}
+	if !j.o.Bare {
+		j.file.data = fmt.Appendf(j.file.data, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job %s: %s\n",
+			j.start.UTC().Format("2006-01-02 15:04:05,000"), j.ID, j.o.Entrypoint)
+	}
+}
+
+// Write appends to the log. It never fails.
+func (j *Job) Write(p []byte) (int, error) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.file != nil {
+		j.file.data = append(j.file.data, p...)
+	}
+	return len(p), nil
+}
+
+// Print appends text to the log as it stands: no newline is added.
+func (j *Job) Print(text string) { _, _ = j.Write([]byte(text)) }
+
+// Printf is Print with a format.
+func (j *Job) Printf(format string, a ...any) { j.Print(fmt.Sprintf(format, a...)) }
+
+// End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED,
+// where Ray tells none.
+func (j *Job) End(status string, exitCode int) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	j.finish(status, exitCode)
+}
+
+func (j *Job) finish(status string, exitCode int) {
+	j.status, j.end, j.exit = status, time.Now(), &exitCode
+	switch status {
+	case "SUCCEEDED":
+		j.message = "Job finished successfully."
+	case "STOPPED":
+		j.message, j.exit = "Job was intentionally stopped.", nil
+	case "FAILED":
+		j.message = fmt.Sprintf("Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\n", exitCode)
+		j.errType = "JOB_ENTRYPOINT_COMMAND_ERROR"
+	}
+	if j.node == nil {
+		j.exit = nil
+	}
+	if j.head.minor() < 60 {
+		j.errType = ""
+	}
+}
+
+// Delete takes the job off the list. Its log file stays.
+func (j *Job) Delete() {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	j.head.removeJob(j.ID)
+}
+
+// Truncate empties the log in place, as "> file" does.
+func (j *Job) Truncate() {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.file != nil {
+		j.file.data = nil
+	}
+}
+
+// Replace puts another file with this content in the log's place. Tails that
+// are open stay with the old file, which nothing is written to any more.
+func (j *Job) Replace(content string) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.node != nil {
+		j.file = &file{data: []byte(content)}
+		j.node.files[logName(j.ID)] = j.file
+	}
+}
+
+// Remove deletes the log file. What the job prints from now on is lost; tails
+// that are open stay with the removed file.
+func (j *Job) Remove() {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.node != nil {
+		delete(j.node.files, logName(j.ID))
+	}
+}
+
+// Log is a copy of what the log holds now.
+func (j *Job) Log() []byte {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.file == nil {
+		return nil
+	}
+	return j.file.at(0, -1)
+}
+
+// Status is the job's status now.
+func (j *Job) Status() string {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	return j.status
+}
+
+// StartTime is what Ray calls start_time: when the job was submitted.
+func (j *Job) StartTime() time.Time { return j.start }
+
+func (j *Job) terminal() bool {
+	return j.status == "SUCCEEDED" || j.status == "FAILED" || j.status == "STOPPED"
+}
+
+// jobObject is a row of the job list; all keys are always there.
+type jobObject struct {
+	Type         string            `json:"type"`
+	JobID        *string           `json:"job_id"`
+	SubmissionID *string           `json:"submission_id"`
+	DriverInfo   *driverInfo       `json:"driver_info"`
+	Status       string            `json:"status"`
+	Entrypoint   string            `json:"entrypoint"`
+	Message      *string           `json:"message"`
+	ErrorType    *string           `json:"error_type"`
+	StartTime    int64             `json:"start_time"`
+	EndTime      *int64            `json:"end_time"`
+	Metadata     map[string]string `json:"metadata"`
+	RuntimeEnv   map[string]any    `json:"runtime_env"`
+	AgentAddress *string           `json:"driver_agent_http_address"`
+	NodeID       *string           `json:"driver_node_id"`
+	ExitCode     *int              `json:"driver_exit_code"`
+}
+
+type driverInfo struct {
+	ID  string `json:"id"`
+	IP  string `json:"node_ip_address"`
+	PID string `json:"pid"`
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func (j *Job) object() jobObject {
+	message := j.message
+	o := jobObject{Type: "SUBMISSION", SubmissionID: &j.ID, JobID: orNull(j.o.JobID), Status: j.status,
+		Entrypoint: j.o.Entrypoint, Message: &message, ErrorType: orNull(j.errType),
+		StartTime: j.start.UnixMilli(), Metadata: j.o.Metadata, ExitCode: j.exit}
+	if !j.end.IsZero() {
+		ms := j.end.UnixMilli()
+		o.EndTime = &ms
+	}
+	if j.node != nil {
+		o.NodeID, o.AgentAddress = &j.node.ID, &j.node.agentURL
+		if j.o.AgentURL != "" {
+			o.AgentAddress = &j.o.AgentURL
+		}
+		if o.JobID != nil {
+			o.DriverInfo = &driverInfo{ID: j.o.JobID, IP: j.node.IP, PID: "4711"}
+		}
+	}
+	return o
+}
+
+// Driver adds a job of type DRIVER: a script that merely connected. It ends as
+// SUCCEEDED whatever it did; end is zero while it runs.
+func (h *Head) Driver(jobID, entrypoint string, start, end time.Time) {
+	o := jobObject{Type: "DRIVER", JobID: &jobID, Status: "RUNNING", Entrypoint: entrypoint,
+		StartTime: start.UnixMilli(), EndTime: new(int64), Metadata: map[string]string{}, RuntimeEnv: map[string]any{}}
+	if !end.IsZero() {
+		*o.EndTime, o.Status = end.UnixMilli(), "SUCCEEDED"
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o.DriverInfo = &driverInfo{ID: jobID, IP: h.nodes[0].IP, PID: "4712"}
+	h.drivers = append(h.drivers, o)
+}

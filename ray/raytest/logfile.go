@@ -1,0 +1,137 @@
+package raytest
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// stateLimit is how many requests over /api/v0 Ray has in progress at most.
+const stateLimit = 100
+
+// logFileJob is the submission that a request for a log file is about.
+func logFileJob(q url.Values) string {
+	if id := q.Get("submission_id"); id != "" {
+		return id
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(q.Get("filename"), "job-driver-"), ".log")
+}
+
+// enterState counts a State API request in; false: it was answered with 429.
+func (h *Head) enterState(w http.ResponseWriter) (leave func(), ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stateIn >= stateLimit {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = w.Write([]byte(`{"result": false, "msg": "Max number of in-progress requests=100 reached. To set a higher limit, set environment variable: export RAY_STATE_SERVER_MAX_HTTP_REQUEST='xxx'.", "data": {}}`))
+		return nil, false
+	}
+	h.stateIn++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.stateIn--
+	}, true
+}
+
+// serveLogFile is GET /api/v0/logs/file as each known version answers it.
+func (h *Head) serveLogFile(w http.ResponseWriter, r *http.Request) {
+	leave, ok := h.enterState(w)
+	if !ok {
+		return
+	}
+	defer leave()
+	q := r.URL.Query()
+	lines, bad := 1000, false
+	for key, into := range map[string]*int{"lines": &lines, "timeout": new(int)} {
+		if s := q.Get(key); s != "" {
+			n, err := strconv.Atoi(s)
+			bad = bad || err != nil
+			*into = n
+		}
+	}
+	if lines == 0 {
+		lines = 1000
+	}
+	if bad || (q.Get("node_id") == "") == (q.Get("node_ip") == "") || logFileJob(q) == "" {
+		text(w, http.StatusInternalServerError, "500 Internal Server Error\n\nServer got itself in trouble")
+		return
+	}
+	data, problem := h.logFile(q)
+	if problem != "" {
+		h.logFileProblem(w, q, problem)
+		return
+	}
+	switch {
+	case lines > 0:
+		data = data[tailOffset(data, lines):]
+	case lines < -1:
+		data = nil // measured on 2.60.0 with -7
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	w.Header().Set("Content-Disposition", `attachment; filename="file.txt"`)
+	w.WriteHeader(http.StatusOK)
+	h.writeChunks(w, q, data)
+}
+
+// writeChunks writes blocks of 64 KiB, each a chunk of HTTP's; those of older
+// versions have a byte of their own in front.
+func (h *Head) writeChunks(w http.ResponseWriter, q url.Values, data []byte) {
+	prefix := h.minor() < 40 || (h.minor() < 60 && q.Get("format") != "text")
+	flush := http.NewResponseController(w)
+	_ = flush.Flush()
+	for len(data) > 0 {
+		n := min(len(data), 1<<16)
+		block := data[:n]
+		if prefix {
+			block = append([]byte{'1'}, block...)
+		}
+		if _, err := w.Write(block); err != nil {
+			return
+		}
+		_ = flush.Flush()
+		data = data[n:]
+	}
+}
+
+func (h *Head) logFileProblem(w http.ResponseWriter, q url.Values, problem string) {
+	switch {
+	case h.minor() < 40 || (h.minor() < 60 && q.Get("format") != "text"):
+		_, _ = w.Write([]byte("0Closing HTTP stream due to internal server error.\n" + problem))
+	case h.minor() < 60:
+		_, _ = w.Write([]byte("[get_logs] Fetch log error: " + problem))
+	default:
+		text(w, http.StatusInternalServerError, problem)
+	}
+}
+
+// logFile finds the bytes asked for, or says in Ray's words why there are none.
+func (h *Head) logFile(q url.Values) (data []byte, problem string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, name := q.Get("node_id"), q.Get("filename")
+	if sub := q.Get("submission_id"); sub != "" {
+		j := h.job(sub)
+		switch {
+		case j == nil:
+			return nil, fmt.Sprintf("Could not find a log file. Please make sure the given option exists in the cluster.\n\tnode_id: None\n\tfilename: None\n\tactor_id: None\n\ttask_id: None\n\tpid: None\n\tsuffix: out\n\tsubmission_id: %s\n\tattempt_number: 0\n", sub)
+		case j.node == nil:
+			return nil, "Job " + sub + " has no driver node id info. This is likely a bug. Please file an issue."
+		}
+		id, name = j.node.ID, logName(sub) // the node given is not looked at
+	}
+	for _, n := range h.nodes {
+		if n.agent == nil || (n.ID != id && n.IP != q.Get("node_ip")) {
+			continue
+		}
+		f := n.files[name]
+		if f == nil {
+			return nil, "A file is not found at: /tmp/ray/" + h.session + "/logs/" + name
+		}
+		return f.data, ""
+	}
+	return nil, "Agent for node id: " + id + " doesn't exist."
+}

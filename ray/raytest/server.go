@@ -1,0 +1,95 @@
+package raytest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// server is one life of a listener: closing it cuts every connection, also
+// those that a handler took over, and waits for the handlers.
+type server struct {
+	ln     net.Listener
+	srv    *http.Server
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu    sync.Mutex
+	taken map[net.Conn]struct{} // nil once closed
+}
+
+type serverKey struct{}
+
+// listen serves on addr, with port 0 on a free one. An address that was in use
+// a moment ago is tried for a second.
+func listen(addr string, handler http.Handler) (*server, error) {
+	var ln net.Listener
+	var err error
+	for range 50 {
+		if ln, err = net.Listen("tcp", addr); err == nil {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &server{ln: ln, taken: map[net.Conn]struct{}{}}
+	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.Background(), serverKey{}, s))
+	s.srv = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.wg.Add(1)
+			defer s.wg.Done()
+			handler.ServeHTTP(w, r)
+		}),
+		BaseContext: func(net.Listener) context.Context { return s.ctx },
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		_ = s.srv.Serve(ln)
+	}()
+	return s, nil
+}
+
+func (s *server) close() {
+	s.cancel()
+	_ = s.srv.Close()
+	s.mu.Lock()
+	for c := range s.taken {
+		_ = c.Close()
+	}
+	s.taken = nil
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// take hijacks the request's connection, which is closed with the server.
+func take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
+	s := r.Context().Value(serverKey{}).(*server)
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken == nil {
+		_ = c.Close()
+		return nil, errors.New("closed")
+	}
+	s.taken[c] = struct{}{}
+	return c, nil
+}
+
+// drop closes a taken connection.
+func drop(r *http.Request, c net.Conn) {
+	s := r.Context().Value(serverKey{}).(*server)
+	s.mu.Lock()
+	delete(s.taken, c)
+	s.mu.Unlock()
+	_ = c.Close()
+}

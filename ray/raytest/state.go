@@ -1,0 +1,166 @@
+package raytest
+
+import (
+	"embed"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+//go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json
+var recorded embed.FS
+
+// serveAnswer gives the test's answer for an endpoint, or the head's own.
+func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
+	switch endpoint {
+	case EndpointNodes, EndpointTasks, EndpointActors, EndpointPlacementGroups, EndpointLogStream:
+		leave, ok := h.enterState(w)
+		if !ok {
+			return
+		}
+		defer leave()
+	}
+	h.mu.Lock()
+	own := h.answers[endpoint]
+	h.mu.Unlock()
+	if own != nil {
+		status, body := own(r)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = w.Write(body)
+		return
+	}
+	switch endpoint {
+	case EndpointNodes:
+		reply(w, listEnvelope(h.nodeRows()))
+	case EndpointTasks, EndpointActors, EndpointPlacementGroups:
+		reply(w, listEnvelope(nil))
+	case EndpointSummary:
+		h.serveSummary(w, r)
+	case EndpointClusterStatus:
+		replyRecorded(w, "cluster_status")
+	case EndpointServe:
+		replyRecorded(w, "serve_applications_none")
+	default:
+		// /api/v0/logs/stream leaks a slot for ever: nobody may call it.
+		text(w, http.StatusInternalServerError, "500 Internal Server Error\n\nServer got itself in trouble")
+	}
+}
+
+func replyRecorded(w http.ResponseWriter, name string) {
+	b, err := recorded.ReadFile("testdata/" + name + ".json")
+	if err != nil {
+		text(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, _ = w.Write(b)
+}
+
+// listEnvelope is the State API's answer for a list that nothing was cut from.
+func listEnvelope(rows []any) any {
+	if rows == nil {
+		rows = []any{}
+	}
+	return map[string]any{"result": true, "msg": "", "data": map[string]any{"result": map[string]any{
+		"total": len(rows), "num_after_truncation": len(rows), "num_filtered": len(rows),
+		"result": rows, "partial_failure_warning": "", "warnings": nil,
+	}}}
+}
+
+// template reads a recorded answer as maps.
+func template(name string) map[string]any {
+	var v map[string]any
+	if b, err := recorded.ReadFile("testdata/" + name + ".json"); err == nil {
+		_ = json.Unmarshal(b, &v)
+	}
+	return v
+}
+
+// dig walks maps.
+func dig(v any, path ...string) any {
+	for _, key := range path {
+		m, _ := v.(map[string]any)
+		v = m[key]
+	}
+	return v
+}
+
+// firstRow is a list's first object, or an empty one.
+func firstRow(v any) map[string]any {
+	if l, ok := v.([]any); ok && len(l) > 0 {
+		if m, ok := l[0].(map[string]any); ok {
+			return m
+		}
+	}
+	return map[string]any{}
+}
+
+const deathMessage = "Unexpected termination: health check failed due to missing too many heartbeats"
+
+// nodeRows are the rows of /api/v0/nodes with detail.
+func (h *Head) nodeRows() []any {
+	var rows []any
+	for _, n := range h.Nodes() {
+		row := firstRow(dig(template("nodes_list_detail"), "data", "result", "result"))
+		h.mu.Lock()
+		row["node_id"], row["node_ip"], row["node_name"], row["is_head_node"] = n.ID, n.IP, n.IP, n.isHead
+		row["labels"] = map[string]any{"ray.io/node-id": n.ID}
+		row["start_time_ms"], row["end_time_ms"] = n.start.UnixMilli(), 0
+		total := map[string]any{"CPU": 4.0, "memory": 16647568180.0, "object_store_memory": 7134672076.0, "node:" + n.IP: 1.0}
+		if n.isHead {
+			total["node:__internal_head__"] = 1.0
+		}
+		row["resources_total"] = total
+		if !n.dead.IsZero() {
+			row["state"], row["state_message"], row["end_time_ms"] = "DEAD", deathMessage, n.dead.UnixMilli()
+		}
+		h.mu.Unlock()
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
+	if view := r.URL.Query().Get("view"); view != "summary" {
+		w.WriteHeader(http.StatusInternalServerError)
+		reply(w, map[string]any{"result": false, "msg": "Unknown view " + view, "data": map[string]any{}})
+		return
+	}
+	answer := template("nodes_view_summary")
+	data, _ := dig(answer, "data").(map[string]any)
+	var rows []any
+	logical := map[string]any{}
+	for _, n := range h.Nodes() {
+		row := firstRow(dig(template("nodes_view_summary"), "data", "summary"))
+		h.summarize(row, n)
+		rows = append(rows, row)
+		logical[n.ID] = "0.0/4.0 CPU\n0B/15.50GiB memory\n0B/6.64GiB object_store_memory"
+	}
+	data["summary"], data["nodeLogicalResources"] = rows, logical
+	reply(w, answer)
+}
+
+// summarize fills in what is a node's own; a dead one keeps its last readings.
+func (h *Head) summarize(row map[string]any, n *Node) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	raylet, _ := row["raylet"].(map[string]any)
+	row["ip"], row["now"] = n.IP, float64(time.Now().UnixMilli())/1000
+	raylet["nodeId"], raylet["isHeadNode"], raylet["nodeName"] = n.ID, n.isHead, n.IP
+	raylet["nodeManagerAddress"] = n.IP
+	raylet["labels"] = map[string]any{"ray.io/node-id": n.ID}
+	raylet["rayletSocketName"] = "/tmp/ray/" + h.session + "/sockets/raylet"
+	raylet["sessionDir"] = "/tmp/ray/" + h.session
+	raylet["startTimeMs"] = strconv.FormatInt(n.start.UnixMilli(), 10)
+	raylet["state"] = "ALIVE"
+	if !n.dead.IsZero() {
+		row["now"] = float64(n.dead.UnixMilli()) / 1000
+		raylet["state"], raylet["stateMessage"] = "DEAD", deathMessage
+		raylet["endTimeMs"] = strconv.FormatInt(n.dead.UnixMilli(), 10)
+		raylet["deathInfo"] = map[string]any{"reason": "UNEXPECTED_TERMINATION", "reasonMessage": "health check failed due to missing too many heartbeats"}
+		raylet["nodeManagerAddress"], raylet["rayletSocketName"], raylet["sessionDir"] = "", "", ""
+		raylet["isHeadNode"], raylet["labels"], raylet["resourcesTotal"] = false, map[string]any{}, map[string]any{}
+	}
+}

@@ -1,0 +1,372 @@
+package raytest
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// tail is one WebSocket tail: the dashboard's, the JobHead's and the agent's
+// part of it in one.
+type tail struct {
+	head *Head
+	job  *Job
+	conn net.Conn
+	done <-chan struct{} // the dashboard's end
+	left chan struct{}   // closed once the client has closed the connection
+	over chan struct{}   // closed to end it by a Close frame
+	cut  *cut            // nil, or the fault that will end it
+
+	// guarded by head.mu
+	gone  bool // the client left
+	ended bool // over is closed
+
+	wmu    sync.Mutex // one frame at a time
+	silent bool
+	closed bool
+}
+
+var (
+	errOver  = errors.New("the tail is over")
+	errAgent = errors.New("no agent, or no such job any more")
+)
+
+// serveTail upgrades the request and follows the job's log until it ends.
+func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
+	release, ok := h.takeSlot(r.Context())
+	if !ok {
+		return
+	}
+	defer release()
+	h.mu.Lock()
+	j := h.job(id)
+	driver := h.isDriver(id)
+	h.mu.Unlock()
+	switch {
+	case driver:
+		text(w, http.StatusBadRequest, "Can only get logs of submission type jobs")
+		return
+	case j == nil:
+		text(w, http.StatusNotFound, "Job "+id+" does not exist")
+		return
+	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		text(w, http.StatusInternalServerError, "500: WebSocket proxy error")
+		return
+	}
+	var c *cut
+	if cw, ok := w.(*cutWriter); ok {
+		c = cw.cut
+	}
+	conn, err := take(w, r)
+	if err != nil {
+		return
+	}
+	defer drop(r, conn)
+	t := &tail{head: h, job: j, conn: conn, done: r.Context().Done(), left: make(chan struct{}), over: make(chan struct{}), cut: c}
+	deflate := strings.Contains(r.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
+	t.open(r.Header.Get("Sec-Websocket-Key"), deflate)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		t.watch()
+	}()
+	t.run(deflate)
+	t.stayOpenIfSilent()
+	h.mu.Lock()
+	delete(h.tails, t)
+	h.mu.Unlock()
+	_ = conn.Close()
+	<-watched
+}
+
+func (t *tail) open(key string, deflate bool) {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	head := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: " +
+		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
+	if deflate {
+		head += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	}
+	head += "Date: " + time.Now().UTC().Format(http.TimeFormat) + "\r\nServer: Python/3.11 aiohttp/3.14.5\r\n\r\n"
+	_, _ = io.WriteString(t.conn, head)
+	t.head.mu.Lock()
+	defer t.head.mu.Unlock()
+	t.head.tails[t] = struct{}{}
+	t.head.peak = max(t.head.peak, t.head.openTails())
+}
+
+// watch reads what the client sends, and answers none of it: pings and Close
+// frames are lost on Ray's dashboard.
+func (t *tail) watch() {
+	_, _ = io.Copy(io.Discard, t.conn)
+	t.head.mu.Lock()
+	t.gone = true
+	t.head.mu.Unlock()
+	close(t.left)
+}
+
+// run follows the log as JobHead and the agent do together.
+func (t *tail) run(deflate bool) {
+	if !t.waitForNode() {
+		return
+	}
+	odd := t.head.minor() >= 60 && deflate
+	if odd || strings.ContainsAny(t.job.ID, "?#") {
+		t.closeFrame()
+		return
+	}
+	if strings.Contains(t.job.ID, "/") {
+		for t.sleep() {
+		}
+		return
+	}
+	it := &iterator{tail: t}
+	ended := false
+	for {
+		batch, err := it.next()
+		if err == errOver {
+			return
+		}
+		if err != nil || len(batch) > t.head.o.frame {
+			t.closeFrame()
+			return
+		}
+		if batch != "" {
+			if !t.send(batch) {
+				return
+			}
+			continue
+		}
+		known, terminal := t.state()
+		if ended || !known {
+			t.closeFrame()
+			return
+		}
+		ended = terminal
+		if !t.sleep() {
+			return
+		}
+	}
+}
+
+// waitForNode waits until the job runs somewhere; JobHead then sleeps once
+// more. False: the tail is over.
+func (t *tail) waitForNode() bool {
+	for {
+		t.head.mu.Lock()
+		placed, terminal, deleted := t.job.node != nil, t.job.terminal(), t.job.deleted
+		t.head.mu.Unlock()
+		if !placed && (terminal || deleted) {
+			t.closeFrame()
+			return false
+		}
+		if !t.sleep() {
+			return false
+		}
+		if placed {
+			return true
+		}
+	}
+}
+
+// state tells whether the job is still listed on a node that answers, and
+// whether it has ended.
+func (t *tail) state() (known, terminal bool) {
+	t.head.mu.Lock()
+	defer t.head.mu.Unlock()
+	return !t.job.deleted && t.job.node.agent != nil, t.job.terminal()
+}
+
+// sleep waits for one poll; false once the dashboard is gone. A client that has
+// left does not end it: Ray holds the slot until it next writes. Before 2.60
+// the slot of a closed tail was free at once.
+func (t *tail) sleep() bool {
+	timer := time.NewTimer(t.head.o.poll)
+	defer timer.Stop()
+	left := t.left
+	if t.head.minor() >= 60 {
+		left = nil
+	}
+	select {
+	case <-t.done:
+		return false
+	case <-t.over:
+		return false
+	case <-left:
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// stayOpenIfSilent keeps a half-open connection until somebody closes it.
+func (t *tail) stayOpenIfSilent() {
+	t.wmu.Lock()
+	silent := t.silent
+	t.wmu.Unlock()
+	if silent {
+		select {
+		case <-t.done:
+		case <-t.left:
+		}
+	}
+}
+
+// iterator is Ray's file_tail_iterator over one opened file.
+type iterator struct {
+	*tail
+	text  *textReader
+	batch batcher
+}
+
+// next gives the next batch; "" where a poll found nothing.
+func (it *iterator) next() (string, error) {
+	if it.text == nil && !it.openFile() {
+		return "", nil
+	}
+	for {
+		if known, _ := it.state(); !known {
+			return "", errAgent
+		}
+		line, err := it.text.readline()
+		if err != nil {
+			return "", err
+		}
+		if line != "" {
+			if it.batch.add(line) {
+				return it.batch.take(), nil
+			}
+			continue
+		}
+		if !it.sleep() {
+			return "", errOver
+		}
+		return it.batch.take(), nil
+	}
+}
+
+// openFile opens the file that bears the job's log name now, if one does.
+func (it *iterator) openFile() bool {
+	h := it.head
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := it.job.node.files[logName(it.job.ID)]
+	if f == nil {
+		return false
+	}
+	it.text = &textReader{read: func(off int64, max int) []byte {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return f.at(off, max)
+	}}
+	return true
+}
+
+// send sends one text frame; false: the tail is over.
+func (t *tail) send(text string) bool {
+	select {
+	case <-t.left:
+		// A write is how JobHead learns that the client left; the slot is
+		// free some time after it.
+		timer := time.NewTimer(t.head.o.linger)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-t.done:
+		}
+		return false
+	default:
+	}
+	t.wmu.Lock()
+	defer t.wmu.Unlock()
+	if t.silent {
+		return true
+	}
+	if t.closed {
+		return false
+	}
+	return t.write(frame(0x1, []byte(text)))
+}
+
+// write sends a frame's bytes, or what the fault lets through of them.
+func (t *tail) write(b []byte) bool {
+	c := t.cut
+	if c == nil || int64(len(b)) <= c.left {
+		if c != nil {
+			c.left -= int64(len(b))
+		}
+		_, err := t.conn.Write(b)
+		return err == nil
+	}
+	t.cut = nil
+	c.hit()
+	if c.f.Do == CloseFrame {
+		_, _ = t.conn.Write(frame(0x8, []byte{0x03, 0xe8}))
+		return false
+	}
+	_, _ = t.conn.Write(b[:c.left])
+	if c.f.Do == Silence {
+		t.silent = true
+		return true
+	}
+	sever(t.conn, c.f.Do)
+	return false
+}
+
+// closeFrame sends Close 1000 without a reason, whatever the reason is.
+func (t *tail) closeFrame() {
+	t.wmu.Lock()
+	defer t.wmu.Unlock()
+	if !t.silent && !t.closed {
+		t.closed = true
+		_, _ = t.conn.Write(frame(0x8, []byte{0x03, 0xe8}))
+	}
+}
+
+// frame is an unmasked, final frame.
+func frame(opcode byte, payload []byte) []byte {
+	b := []byte{0x80 | opcode}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
+	}
+	return append(b, payload...)
+}
+
+// CutTails ends every open tail of a job ("" = of all jobs) now, by CloseFrame,
+// CutClose, CutReset or Silence, and tells how many there were.
+func (h *Head) CutTails(how Action, submissionID string) int {
+	h.mu.Lock()
+	var cut []*tail
+	for t := range h.tails {
+		if !t.gone && !t.ended && (submissionID == "" || t.job.ID == submissionID) {
+			cut = append(cut, t)
+			t.ended = how == CloseFrame
+		}
+	}
+	h.mu.Unlock()
+	for _, t := range cut {
+		switch how {
+		case CloseFrame:
+			t.closeFrame()
+			close(t.over)
+		case Silence:
+			t.wmu.Lock()
+			t.silent = true
+			t.wmu.Unlock()
+		default:
+			sever(t.conn, how)
+		}
+	}
+	return len(cut)
+}
