@@ -1,0 +1,120 @@
+//go:build e2e && linux
+
+// Package test runs the real raytap on a real Ray, as a user would, and checks
+// what comes out against what is known to have gone in.
+//
+// One head serves most tests; each test has its own raytap and its own jobs.
+// Nothing is left behind, also after a panic or Ctrl-C: see test/realray.
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"raytap/test/realray"
+)
+
+// binary is the raytap under test; tools is where the Makefile put the others.
+var binary, tools string
+
+func TestMain(m *testing.M) {
+	realray.Main()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "raytap-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if tools, err = filepath.Abs("../.tools"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	binary = filepath.Join(dir, "raytap")
+	build := exec.Command("go", "build", "-o", binary, "..")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build raytap:", err)
+		return 1
+	}
+	code := m.Run()
+	if shared.head != nil {
+		if err := shared.head.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the head:", err)
+			return 1
+		}
+	}
+	return code
+}
+
+var shared struct {
+	once sync.Once
+	head *realray.Head
+	err  error
+}
+
+// sharedHead gives the head that the tests share, started by the first.
+func sharedHead(t *testing.T) *realray.Head {
+	t.Helper()
+	shared.once.Do(func() {
+		start := time.Now()
+		shared.head, shared.err = startHead(realray.Options{CPUs: 8})
+		t.Logf("Ray head started in %.1f s", time.Since(start).Seconds())
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			shared.head.WriteLogs(t.Output())
+		}
+	})
+	return shared.head
+}
+
+func startHead(o realray.Options) (*realray.Head, error) {
+	o.Ray = filepath.Join(tools, "ray", "bin", "ray")
+	if _, err := os.Stat(o.Ray); err != nil {
+		return nil, fmt.Errorf("no Ray to test on (run make e2e, which installs it): %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	return realray.Start(ctx, o)
+}
+
+// within is the context of one test's waiting.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls until ok, and fails the test with what it last said if that
+// takes longer than d.
+func eventually(t *testing.T, d time.Duration, what string, ok func() error) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(d)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within %s: %s: %v", d, what, err)
+		}
+	}
+}
