@@ -24,6 +24,7 @@ type Client struct {
 	base    *url.URL
 	http    *http.Client
 	wire    *http.Transport
+	direct  *http.Transport // for addresses given to At
 	auth    *auth
 	timeout time.Duration
 	maxBody int64
@@ -61,6 +62,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		base:    base,
 		wire:    newWire(o.TLS, proxy, 2*slots),
+		direct:  newWire(nil, nil, 2),
 		auth:    &auth{token: o.Token, scheme: o.Scheme, header: header},
 		timeout: orDefault(o.Timeout, DefaultTimeout),
 		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
@@ -104,17 +106,21 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 	return v
 }
 
-// At gives a client of another address (a node's agent) with the same
-// connections, timeouts and bounds, and with slots of its own. Only a trusted
-// address gets the token and the configured headers; another gets the
-// User-Agent alone.
+// At gives a client of another address (a node's agent) with the same timeouts
+// and bounds and with slots of its own. It connects directly, never through a
+// proxy, and follows no redirect. Only a trusted address gets the token and the
+// configured headers; another gets the User-Agent alone. Connections are shared
+// with all other clients made by At.
 func (c *Client) At(base string, trusted bool) (*Client, error) {
 	u, err := parseBase(base)
 	if err != nil {
 		return nil, err
 	}
 	other := *c
-	other.base = u
+	other.base, other.wire = u, c.direct
+	other.http = &http.Client{Transport: c.direct, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	other.calls = make(chan struct{}, cap(c.calls))
 	other.streams = make(chan struct{}, cap(c.streams))
 	if !trusted {
@@ -170,7 +176,10 @@ func (c *Client) Header() (http.Header, error) {
 
 // Close closes the idle connections, also those of clients made by At. Calls in
 // progress go on.
-func (c *Client) Close() { c.wire.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.wire.CloseIdleConnections()
+	c.direct.CloseIdleConnections()
+}
 
 // String names the server.
 func (c Client) String() string { return "transport.Client{" + c.base.String() + "}" }
