@@ -117,6 +117,9 @@ type Node struct {
 	// Stats holds the last readings; nil for a node that is not ALIVE, or
 	// whose readings are old or missing.
 	Stats *NodeStats
+	// ReadingsFailed is true where the nodes could be listed but their readings
+	// could not be asked for: Stats and DeathReason are then unknown, not absent.
+	ReadingsFailed bool
 }
 
 // NodeStats are a live node's readings, in bytes and ratios (0 to 1).

@@ -5,7 +5,9 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -24,9 +26,12 @@ type Client struct {
 	nodeAgents NodeAgents
 	log        logrus.FieldLogger // nil for nobody
 	state      chan struct{}      // holds one element while a State API request runs
+	rows       atomic.Uint64      // list rows that could not be decoded
 
 	mu      sync.Mutex
-	version ray.Version          // the last one told; zero before
+	version ray.Version     // the last one told; zero before
+	names   map[string]bool // real resource names of the last node list
+	namesAt time.Time
 	warned  map[string]time.Time // kind of warning -> when it was last given
 }
 
@@ -50,11 +55,26 @@ func (c *Client) lockState(ctx context.Context, op string) error {
 	case c.state <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &ray.Error{Op: op, Code: ray.Code(ctx.Err()), Detail: "another State API request is still running", Err: ctx.Err()}
+		code := http.StatusRequestTimeout
+		if errors.Is(ctx.Err(), context.Canceled) {
+			code = http.StatusServiceUnavailable
+		}
+		return &ray.Error{Op: op, Code: code, Detail: "another State API request was still running", Err: ctx.Err()}
 	}
 }
 
 func (c *Client) unlockState() { <-c.state }
+
+// SkippedRows counts the rows of lists that were left out since the client was
+// made, because they could not be decoded.
+func (c *Client) SkippedRows() uint64 { return c.rows.Load() }
+
+func (c *Client) skipped(list string, n int) {
+	if n > 0 {
+		c.rows.Add(uint64(n))
+		c.warn("rows of a list could not be decoded and are left out", logrus.Fields{"list": list, "rows": n})
+	}
+}
 
 // warn logs one kind of warning at most once a minute. The kinds are constants.
 func (c *Client) warn(kind string, fields logrus.Fields) {

@@ -8,21 +8,18 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// NodeAgentsMode says whether the agents of the nodes are asked directly.
-type NodeAgentsMode string
-
-// The modes; "" is auto.
+// The modes of NodeAgents; "" is auto.
 const (
-	NodeAgentsAuto NodeAgentsMode = "auto"
-	NodeAgentsOn   NodeAgentsMode = "on"
-	NodeAgentsOff  NodeAgentsMode = "off"
+	NodeAgentsAuto = "auto"
+	NodeAgentsOn   = "on"
+	NodeAgentsOff  = "off"
 )
 
 // NodeAgents says which node agents may be connected to, and so may see the
 // token: with a token, auto connects only to addresses in Allow, or to the API
 // host itself where the API is plain http too.
 type NodeAgents struct {
-	Mode  NodeAgentsMode
+	Mode  string
 	Allow []netip.Prefix
 }
 

@@ -1,0 +1,94 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+
+	"raytap/ray"
+)
+
+// Actors counts the actors by state, Ray's own (JobSupervisor, ServeController)
+// and the dead ones that the GCS still keeps among them.
+//
+// The summary is the smallest answer, and exact up to 10,000 actors. Beyond
+// that the states are asked one by one: the GCS filters by state itself, so
+// that each count is exact unless that state alone has more than 10,000; if
+// only one has, it is what is left of the total (which counts all actors,
+// whatever the filter). Only if two have, Truncated is set and both counts are
+// lower bounds. Measured on 2.60.0 with 10,601 actors: 0.8 s for the summary,
+// 0.9 s for all five states together.
+func (c *Client) Actors(ctx context.Context) (ray.StateCounts, error) {
+	out := ray.StateCounts{ByState: map[string]int{}}
+	counts, err := c.actorSummary(ctx, out.ByState)
+	if err != nil {
+		return ray.StateCounts{}, err
+	}
+	if out.Total = counts.total; counts.total <= counts.afterCut {
+		return out, nil
+	}
+	clear(out.ByState)
+	var cut []string
+	rest := 0
+	for _, state := range ray.ActorStates {
+		counts, err := stateRows(ctx, c, "count actors", "actors", listQuery(1, filter{"state", "=", state}), func(struct{}) {})
+		if err != nil {
+			return ray.StateCounts{}, err
+		}
+		out.Total = counts.total
+		if counts.matched > 0 {
+			out.ByState[state] = counts.matched
+		}
+		if counts.total > counts.afterCut {
+			cut = append(cut, state)
+		} else {
+			rest += counts.matched
+		}
+	}
+	switch len(cut) {
+	case 0:
+	case 1:
+		out.ByState[cut[0]] = max(out.Total-rest, out.ByState[cut[0]])
+	default:
+		out.Truncated = true
+	}
+	return out, nil
+}
+
+// actorSummary adds up the states over all classes, whose names are the user's
+// and are not kept.
+func (c *Client) actorSummary(ctx context.Context, byState map[string]int) (listCounts, error) {
+	var counts listCounts
+	err := c.stateGet(ctx, "count actors", "actors/summarize", nil, &counts, func(d *json.Decoder) error {
+		return eachKey(d, map[string]func(*json.Decoder) error{"node_id_to_summary": func(d *json.Decoder) error {
+			return eachKey(d, map[string]func(*json.Decoder) error{"cluster": func(d *json.Decoder) error {
+				return eachKey(d, map[string]func(*json.Decoder) error{"summary": func(d *json.Decoder) error {
+					return eachValue(d, func(class struct {
+						States map[string]int `json:"state_counts"`
+					}) {
+						for state, n := range class.States {
+							byState[upper(state)] += n
+						}
+					})
+				}})
+			}})
+		}})
+	})
+	return counts, err
+}
+
+// PlacementGroups counts the placement groups by state. There is no summary of
+// them and the source does not filter (2.60.0): the whole list is read, and
+// beyond 10,000 the counts are lower bounds and Truncated is set.
+func (c *Client) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
+	out := ray.StateCounts{ByState: map[string]int{}}
+	counts, err := stateRows(ctx, c, "list placement groups", "placement_groups", listQuery(maxRows), func(row struct {
+		State string `json:"state"`
+	}) {
+		out.ByState[upper(row.State)]++
+	})
+	if err != nil {
+		return ray.StateCounts{}, err
+	}
+	out.Total, out.Truncated = counts.total, counts.cut()
+	return out, nil
+}

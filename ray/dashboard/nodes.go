@@ -1,0 +1,251 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"sort"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/ray"
+)
+
+// staleReading is how much older than the newest reading of an answer a node's
+// own may be: agents report every 5 s, and a dead one's stays for ever.
+const staleReading = 60 * time.Second
+
+// nodeRow is a node as the State API tells it, with the real resource names.
+type nodeRow struct {
+	ID           string             `json:"node_id"`
+	IP           *string            `json:"node_ip"`
+	Head         bool               `json:"is_head_node"`
+	State        string             `json:"state"`
+	StateMessage *string            `json:"state_message"`
+	Name         *string            `json:"node_name"`
+	Resources    map[string]float64 `json:"resources_total"`
+	Labels       map[string]string  `json:"labels"`
+	Start        number             `json:"start_time_ms"`
+	End          number             `json:"end_time_ms"` // 0 while alive
+}
+
+// summaryRow is a node of the dashboard's summary. Its resource names are
+// camel-cased (2.60.0) and therefore not read.
+type summaryRow struct {
+	Now     number             `json:"now"` // seconds; absent until the agent reported
+	Host    *string            `json:"hostname"`
+	CPU     number             `json:"cpu"` // percent
+	CPUs    []number           `json:"cpus"`
+	Mem     []number           `json:"mem"` // total, available, percent, used
+	Disk    map[string]diskRow `json:"disk"`
+	Load    []json.RawMessage  `json:"loadAvg"` // [1, 5, 15 min], the same per CPU
+	Network []number           `json:"network"` // sent, received
+	GPUs    []gpuRow           `json:"gpus"`
+	Raylet  struct {
+		ID          string  `json:"nodeId"`
+		State       string  `json:"state"`
+		Head        bool    `json:"isHeadNode"`
+		Socket      string  `json:"rayletSocketName"`
+		StoreUsed   number  `json:"objectStoreUsedMemory"`
+		StoreFree   number  `json:"objectStoreAvailableMemory"`
+		Workers     number  `json:"numWorkers"`
+		AgentPort   number  `json:"dashboardAgentListenPort"`
+		Host        *string `json:"nodeManagerHostname"`
+		DeathReport *struct {
+			Reason string `json:"reason"`
+		} `json:"deathInfo"`
+	} `json:"raylet"`
+}
+
+type diskRow struct {
+	Total number `json:"total"`
+	Used  number `json:"used"`
+	Free  number `json:"free"`
+}
+
+// gpuRow is read from Ray's source (2.60.0), not measured. Memory is in MiB.
+type gpuRow struct {
+	Index       number  `json:"index"`
+	Name        *string `json:"name"`
+	UUID        *string `json:"uuid"`
+	Utilization number  `json:"utilizationGpu"` // percent or null
+	MemUsed     number  `json:"memoryUsed"`
+	MemTotal    number  `json:"memoryTotal"`
+}
+
+// Nodes lists the nodes, dead ones included, with the current readings of the
+// live ones.
+//
+// Two answers make the list. If only that of the readings fails, the nodes come
+// without readings and death reasons, ReadingsFailed is set on each, and the
+// failure is logged.
+func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
+	nodes, err := c.stateNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	summary, err := c.nodeSummary(ctx, "read node summary")
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		c.warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
+		for i := range nodes {
+			nodes[i].ReadingsFailed = true
+		}
+		return nodes, nil
+	}
+	summary.fill(nodes)
+	return nodes, nil
+}
+
+// stateNodes asks the State API and remembers the resource names that it tells.
+func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
+	nodes := []ray.Node{}
+	names := map[string]bool{}
+	q := listQuery(maxRows)
+	q.Set("detail", "1")
+	counts, err := stateRows(ctx, c, "list nodes", "nodes", q, func(row nodeRow) {
+		n := row.node()
+		for name := range n.Resources {
+			names[name] = true
+		}
+		nodes = append(nodes, n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if counts.cut() {
+		c.warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
+	}
+	c.mu.Lock()
+	c.names, c.namesAt = names, time.Now()
+	c.mu.Unlock()
+	return nodes, nil
+}
+
+func (r nodeRow) node() ray.Node {
+	n := ray.Node{
+		ID: r.ID, IP: text(r.IP), Name: text(r.Name), Head: r.Head, State: ray.NodeState(upper(r.State)),
+		Labels: r.Labels, Start: r.Start.millis(), End: r.End.millis(),
+	}
+	if n.State != ray.NodeAlive {
+		return n
+	}
+	n.Resources = make(map[string]float64, len(r.Resources))
+	for name, total := range r.Resources {
+		if !isGroupResource(name) {
+			n.Resources[name] = total
+		}
+	}
+	return n
+}
+
+// nodeSummary is the answer of /nodes?view=summary.
+type nodeSummary struct{ rows []summaryRow }
+
+func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error) {
+	var (
+		s       nodeSummary
+		ok      = true
+		msg     string
+		skipped int
+	)
+	err := c.t.Get(ctx, op, "/nodes", "/nodes", url.Values{"view": {"summary"}}, func(d *json.Decoder) error {
+		return eachKey(d, map[string]func(*json.Decoder) error{
+			"result": into(&ok), "msg": into(&msg),
+			"data": func(d *json.Decoder) error {
+				return eachKey(d, map[string]func(*json.Decoder) error{
+					"summary": func(d *json.Decoder) (err error) {
+						skipped, err = eachRow(d, func(row summaryRow) { s.rows = append(s.rows, row) })
+						return err
+					},
+				})
+			},
+		})
+	})
+	if err == nil && !ok {
+		err = &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
+	}
+	c.skipped("node summary", skipped)
+	return s, err
+}
+
+// fill adds what the summary knows to the nodes.
+func (s nodeSummary) fill(nodes []ray.Node) {
+	byID := make(map[string]*summaryRow, len(s.rows))
+	var newest time.Time
+	for i := range s.rows {
+		row := &s.rows[i]
+		byID[row.Raylet.ID] = row
+		if at := row.Now.seconds(); at.After(newest) {
+			newest = at
+		}
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		row := byID[n.ID]
+		if row == nil {
+			continue
+		}
+		if n.Host = text(row.Host); n.Host == "" {
+			n.Host = text(row.Raylet.Host)
+		}
+		if n.State == ray.NodeDead && row.Raylet.DeathReport != nil {
+			n.DeathReason = upper(row.Raylet.DeathReport.Reason)
+		}
+		at := row.Now.seconds()
+		current := !at.IsZero() && newest.Sub(at) <= staleReading
+		// The two answers are of different moments: a node must live in both.
+		if current && n.State == ray.NodeAlive && ray.NodeState(upper(row.Raylet.State)) == ray.NodeAlive {
+			n.Stats = row.stats(at)
+		}
+	}
+}
+
+// stats gives the readings, or nil where the ones that every node has are missing.
+func (r *summaryRow) stats(at time.Time) *ray.NodeStats {
+	if !r.CPU.ok || len(r.CPUs) < 1 || len(r.Mem) < 4 || !r.Mem[0].ok || !r.Mem[1].ok || !r.Mem[3].ok {
+		return nil
+	}
+	s := &ray.NodeStats{
+		At: at, CPURatio: r.CPU.value / 100, CPUs: int(r.CPUs[0].value),
+		MemTotal: r.Mem[0].value, MemAvailable: r.Mem[1].value, MemUsed: r.Mem[3].value,
+		Workers: int(r.Raylet.Workers.value), DashboardAgent: int(r.Raylet.AgentPort.value),
+	}
+	for mount, d := range r.Disk {
+		if d.Total.ok && d.Used.ok && d.Free.ok {
+			s.Disks = append(s.Disks, ray.Disk{Mount: mount, Total: d.Total.value, Used: d.Used.value, Free: d.Free.value})
+		}
+	}
+	sort.Slice(s.Disks, func(i, j int) bool { return s.Disks[i].Mount < s.Disks[j].Mount })
+	if used, free := r.Raylet.StoreUsed, r.Raylet.StoreFree; used.ok && free.ok {
+		s.ObjectStore = &ray.ObjectStore{Used: used.value, Available: free.value}
+	}
+	var load []number
+	if len(r.Load) > 0 && json.Unmarshal(r.Load[0], &load) == nil && len(load) >= 3 {
+		s.LoadAvg, s.HasLoad = [3]float64{load[0].value, load[1].value, load[2].value}, true
+	}
+	if len(r.Network) >= 2 && r.Network[0].ok && r.Network[1].ok {
+		s.NetworkSent, s.NetworkRecv, s.HasNetwork = r.Network[0].value, r.Network[1].value, true
+	}
+	for i, g := range r.GPUs {
+		s.GPUs = append(s.GPUs, g.gpu(i))
+	}
+	return s
+}
+
+func (g gpuRow) gpu(place int) ray.GPU {
+	const mib = 1 << 20
+	out := ray.GPU{Index: place, Name: text(g.Name), UUID: text(g.UUID), MemUsed: g.MemUsed.value * mib, MemTotal: g.MemTotal.value * mib}
+	if g.Index.ok {
+		out.Index = int(g.Index.value)
+	}
+	if g.Utilization.ok {
+		ratio := g.Utilization.value / 100
+		out.Utilization = &ratio
+	}
+	return out
+}

@@ -1,0 +1,105 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/ray"
+)
+
+// maxRows is the most that the State API gives: a higher limit is refused
+// (400; 500 before Ray 2.60), and sources are cut there silently.
+const maxRows = 10000
+
+// listCounts are the counts of a State API list.
+type listCounts struct {
+	total      int // at the source: all rows for actors and nodes, those that match the filter for tasks
+	afterCut   int // num_after_truncation: less than total where the source cut the list
+	matched    int // num_filtered: rows that match, before limit
+	got        int // rows in the answer
+	skippedRow int
+}
+
+// cut reports whether the source left rows out.
+func (l listCounts) cut() bool { return l.total > l.afterCut || l.matched > l.got+l.skippedRow }
+
+// filter is one condition of a list.
+type filter struct{ key, predicate, value string }
+
+func listQuery(limit int, filters ...filter) url.Values {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	for _, f := range filters {
+		q.Add("filter_keys", f.key)
+		q.Add("filter_predicates", f.predicate)
+		q.Add("filter_values", f.value)
+	}
+	return q
+}
+
+// stateRows asks for a State API list and hands over its rows one by one.
+func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url.Values, use func(T)) (listCounts, error) {
+	var counts listCounts
+	err := c.stateGet(ctx, op, resource, q, &counts, func(d *json.Decoder) (err error) {
+		counts.skippedRow, err = eachRow(d, func(row T) { counts.got++; use(row) })
+		return err
+	})
+	c.skipped(resource, counts.skippedRow)
+	return counts, err
+}
+
+// stateGet runs one request on the State API, alone, and decodes its envelope:
+// {"result":bool,"msg":"","data":{"result":{counts…,"result":rows}}}.
+func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values, counts *listCounts, rows func(*json.Decoder) error) error {
+	if err := c.lockState(ctx, op); err != nil {
+		return err
+	}
+	defer c.unlockState()
+	var (
+		ok                       = true
+		msg                      string
+		total, afterCut, matched number
+		partial                  *string
+		warnings                 []string
+		found                    bool
+	)
+	inner := map[string]func(*json.Decoder) error{
+		"total": into(&total), "num_after_truncation": into(&afterCut), "num_filtered": into(&matched),
+		"partial_failure_warning": into(&partial), "warnings": into(&warnings),
+		"result": func(d *json.Decoder) error { found = true; return rows(d) },
+	}
+	path := "/api/v0/" + resource
+	err := c.t.Get(ctx, op, path, path, q, func(d *json.Decoder) error {
+		return eachKey(d, map[string]func(*json.Decoder) error{
+			"result": into(&ok), "msg": into(&msg),
+			"data": func(d *json.Decoder) error {
+				return eachKey(d, map[string]func(*json.Decoder) error{
+					"result": func(d *json.Decoder) error { return eachKey(d, inner) },
+				})
+			},
+		})
+	})
+	if err != nil {
+		return err
+	}
+	*counts = listCounts{int(total.value), int(afterCut.value), int(matched.value), counts.got, counts.skippedRow}
+	switch {
+	case !ok:
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
+	case !found:
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the answer holds no list"}
+	case counts.total == 0 && len(warnings) > 0:
+		// So a failure in the GCS is told for tasks: an empty list with a warning.
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK,
+			Detail: c.t.Detail("no rows, and a warning: " + strings.Join(warnings, "; "))}
+	}
+	if partial != nil && *partial != "" {
+		c.warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(*partial)})
+	}
+	return nil
+}

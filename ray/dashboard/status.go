@@ -1,0 +1,163 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"raytap/ray"
+)
+
+// namesAge is how old the names of the node list may be before an unknown name
+// makes ClusterStatus ask for that list again.
+const namesAge = time.Minute
+
+// statusAnswer is the answer of /api/cluster_status. The keys of objects are
+// camel-cased, except in an object within a list within a list: resourceDemand,
+// pgDemand and nodeTypes have the real names (2.60.0, 2.40.0, 2.9.3).
+type statusAnswer struct {
+	Result *bool  `json:"result"`
+	Msg    string `json:"msg"`
+	Data   struct {
+		Status *struct { // null until the autoscaler wrote its first one
+			Time number `json:"time"`
+			Load struct {
+				Usage     map[string][]number            `json:"usage"` // name -> used, total
+				ByNode    map[string]map[string][]number `json:"usageByNode"`
+				Demand    []counted[map[string]float64]  `json:"resourceDemand"`
+				PGs       []counted[pgShape]             `json:"pgDemand"`
+				NodeTypes []counted[map[string]float64]  `json:"nodeTypes"`
+			} `json:"loadMetricsReport"`
+		} `json:"clusterStatus"`
+	} `json:"data"`
+}
+
+type pgShape struct {
+	Bundles []counted[map[string]float64] `json:"bundles"`
+}
+
+// ClusterStatus asks for the autoscaler's view: what is used, and what is
+// waited for. The zero value: Ray has not written one yet.
+//
+// Names that placement groups reserve under (CPU_group_<id>, bundle_group_<id>)
+// are no resources of the cluster: what they stand for is in the usage of CPU
+// already. They are left out of the usage, are not counted in Unmapped, and in
+// Pending a task that waits within a group waits for CPU.
+func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
+	const op = "get cluster status"
+	var answer statusAnswer
+	if err := c.t.GetJSON(ctx, op, "/api/cluster_status", "/api/cluster_status", nil, &answer); err != nil {
+		return ray.ClusterStatus{}, err
+	}
+	if answer.Result != nil && !*answer.Result {
+		return ray.ClusterStatus{}, &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(answer.Msg)}
+	}
+	if answer.Data.Status == nil {
+		return ray.ClusterStatus{}, nil
+	}
+	load := answer.Data.Status.Load
+	names := c.knownNames()
+	for _, node := range load.NodeTypes {
+		for name := range node.Value {
+			names.add(name)
+		}
+	}
+	if c.namesAreOld() && anyUnknown(load.Usage, names) {
+		// The node list names every resource; that it fails is said in Unmapped.
+		if _, err := c.stateNodes(ctx); err == nil {
+			for camel, real := range c.knownNames() {
+				if real != "" {
+					names.add(real)
+				} else {
+					names[camel] = ""
+				}
+			}
+		}
+	}
+	out := ray.ClusterStatus{At: answer.Data.Status.Time.seconds(), ByNode: map[string]map[string]ray.Usage{}}
+	unmapped := map[string]bool{}
+	out.Usage = usage(load.Usage, names, unmapped)
+	for id, used := range load.ByNode {
+		out.ByNode[id] = usage(used, names, unmapped)
+	}
+	out.Unmapped = len(unmapped)
+	out.Pending = demands(load.Demand)
+	for _, pg := range load.PGs {
+		for _, d := range demands(pg.Value.Bundles) {
+			d.Count *= pg.Count
+			out.PGs = append(out.PGs, d)
+		}
+	}
+	return out, nil
+}
+
+// knownNames gives the names of the last node list.
+func (c *Client) knownNames() nameMap {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := make(nameMap, len(c.names))
+	for name := range c.names {
+		m.add(name)
+	}
+	return m
+}
+
+func (c *Client) namesAreOld() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Since(c.namesAt) > namesAge
+}
+
+func anyUnknown(used map[string][]number, names nameMap) bool {
+	for camel := range used {
+		if _, seen := names[camel]; !seen && !isGroupResource(camel) {
+			return true
+		}
+	}
+	return false
+}
+
+// usage maps names back and collects in unmapped those that cannot be.
+func usage(used map[string][]number, names nameMap, unmapped map[string]bool) map[string]ray.Usage {
+	out := make(map[string]ray.Usage, len(used))
+	for camel, pair := range used {
+		real := names.real(camel)
+		switch {
+		case isGroupResource(camel) || isGroupResource(real):
+		case real == "" || len(pair) < 2:
+			unmapped[camel] = true
+		default:
+			out[real] = ray.Usage{Used: pair[0].value, Total: pair[1].value}
+		}
+	}
+	return out
+}
+
+// demands adds up the shapes that are equal once groups' names are reduced.
+func demands(shapes []counted[map[string]float64]) []ray.Demand {
+	var out []ray.Demand
+	place := map[string]int{}
+	for _, s := range shapes {
+		shape := make(map[string]float64, len(s.Value))
+		for name, amount := range s.Value {
+			if m := groupName.FindStringSubmatch(name); m != nil {
+				name = m[1]
+			}
+			// A bundle's own name and its group's tell the same amount twice.
+			if name != groupMarker {
+				shape[name] = max(shape[name], amount)
+			}
+		}
+		if len(shape) == 0 {
+			continue // the task that waits for its group to be ready
+		}
+		key := shapeKey(shape)
+		if i, seen := place[key]; seen {
+			out[i].Count += s.Count
+			continue
+		}
+		place[key] = len(out)
+		out = append(out, ray.Demand{Resources: shape, Count: s.Count})
+	}
+	return out
+}
