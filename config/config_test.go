@@ -171,7 +171,7 @@ clusters:
 			`clusters[0].headers.Authorization: line 5: is given beside auth.token; keep one`,
 			`clusters[0].headers.X-B: line 5: holds line breaks or other characters that a header cannot carry`,
 			`clusters[0].headers: line 5: "b d" is not the name of a header`,
-			`clusters[0].headers.host: line 5: is set by raytap itself`,
+			`clusters[0].headers.host: line 5: cannot be set: raytap sets it itself, or Ray would take raytap for a browser`,
 			`clusters[0].headers: line 5: "X-A" and "x-a" are the same header`,
 		}},
 		"the shipper's bounds": {oneCluster + `

@@ -31,6 +31,13 @@ var recordKeys = []string{
 	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least",
 }
 
+// ownHeaders are those that raytap or HTTP set, and those by which Ray takes a
+// client for a browser, whose POSTs it refuses (Ray 2.60).
+var ownHeaders = []string{
+	"host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade",
+	"user-agent", "accept-encoding", "range", "origin", "referer",
+}
+
 // checker collects what is wrong with values that decoded.
 type checker struct{ problems []Problem }
 
@@ -163,9 +170,8 @@ func (k *checker) auth(at string, c *Cluster) {
 			k.fail(at+".headers", "%q is not the name of a header", bounded(name))
 		case seen[low] != "":
 			k.fail(at+".headers", "%q and %q are the same header", seen[low], name)
-		case low == "host" || low == "connection" || low == "upgrade" || low == "content-length" ||
-			low == "transfer-encoding" || low == "range" || low == "accept-encoding" || strings.HasPrefix(low, "sec-websocket-"):
-			k.fail(at+".headers."+name, "is set by raytap itself")
+		case slices.Contains(ownHeaders, low) || strings.HasPrefix(low, "sec-"):
+			k.fail(at+".headers."+name, "cannot be set: raytap sets it itself, or Ray would take raytap for a browser")
 		case low == "authorization" && len(given) > 0:
 			k.fail(at+".headers."+name, "is given beside auth.%s; keep one", given[0])
 		case !httpguts.ValidHeaderFieldValue(string(c.Headers[name])):
