@@ -1,6 +1,14 @@
 package ray
 
-import "io"
+import (
+	"errors"
+	"io"
+)
+
+// ErrWayRefused is in the chain of an error that says that a way to a log must
+// not be used, by configuration or because its address is not to be trusted:
+// nothing was sent there. Another way may serve.
+var ErrWayRefused = errors.New("this way to the log must not be used")
 
 // LogRef names one driver log: where it lies and whose it is.
 type LogRef struct {

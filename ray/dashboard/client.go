@@ -27,6 +27,7 @@ type Client struct {
 	log        logrus.FieldLogger // nil for nobody
 	state      chan struct{}      // holds one element while a State API request runs
 	rows       atomic.Uint64      // list rows that could not be decoded
+	agents     agentBook          // which node agents may be asked
 
 	mu      sync.Mutex
 	version ray.Version     // the last one told; zero before

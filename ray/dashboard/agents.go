@@ -1,0 +1,183 @@
+package dashboard
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+const (
+	opAgent       = "read log from node agent"
+	endpointAgent = "agent /logs/{file}" // a node's agent, not the dashboard
+)
+
+// AgentLog reads a job's log from an offset on, from the agent of the node that
+// it lies on: raw bytes, at no cost to the head. An offset at or past the
+// file's end gives an empty body and the file's size.
+//
+// The agent must be one that NodeAgents allows, else the error's code is 403
+// and ray.ErrWayRefused is in its chain. It is asked directly, without a proxy,
+// and gets the token and the configured headers only where NodeAgents says so.
+// A long body is bounded by its progress alone: no bytes for the client's
+// timeout end it. Code 404: the agent has no such file.
+func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogPart, error) {
+	agent, err := c.agent(ctx, ref.AgentURL)
+	if err != nil {
+		return ray.LogPart{}, err
+	}
+	res, err := agent.Do(ctx, transport.Request{
+		Op: opAgent, Endpoint: endpointAgent, Stream: true,
+		Path:   "/logs/" + url.PathEscape(logFile(ref.SubmissionID)),
+		Header: http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}},
+		Pass:   []int{http.StatusRequestedRangeNotSatisfiable},
+	})
+	if err != nil {
+		return ray.LogPart{}, err
+	}
+	if err := refuseHTML(res, opAgent); err != nil {
+		return ray.LogPart{}, err
+	}
+	part, ok := partOf(res, from)
+	if !ok {
+		_ = res.Body.Close()
+		return ray.LogPart{}, &ray.Error{Op: opAgent, Code: http.StatusInternalServerError, Status: res.StatusCode,
+			Detail: "the agent does not tell which bytes of the file it sends, nor how many there are: is it a Ray node agent?"}
+	}
+	return part, nil
+}
+
+// partOf reads what an answer to a Range request holds.
+func partOf(res *http.Response, from int64) (ray.LogPart, bool) {
+	part := ray.LogPart{Body: res.Body}
+	said := res.Header.Get("Content-Range")
+	switch res.StatusCode {
+	case http.StatusPartialContent:
+		first, size, ok := contentRange(said)
+		part.Offset, part.Size = first, size
+		return part, ok
+	case http.StatusRequestedRangeNotSatisfiable:
+		size, err := strconv.ParseInt(strings.TrimPrefix(said, "bytes */"), 10, 64)
+		_ = res.Body.Close()
+		part.Body, part.Offset, part.Size = http.NoBody, from, size
+		return part, err == nil && strings.HasPrefix(said, "bytes */") && size >= 0
+	}
+	part.Size = res.ContentLength // 200: the Range was not looked at
+	return part, part.Size >= 0
+}
+
+// contentRange reads "bytes 150-165/166".
+func contentRange(s string) (first, size int64, ok bool) {
+	span, total, ok1 := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
+	begin, _, ok2 := strings.Cut(span, "-")
+	first, err1 := strconv.ParseInt(begin, 10, 64)
+	size, err2 := strconv.ParseInt(total, 10, 64)
+	return first, size, ok1 && ok2 && err1 == nil && err2 == nil && first >= 0 && first < size
+}
+
+// agent gives the transport to a node's agent, or says why it must not be asked.
+func (c *Client) agent(ctx context.Context, raw string) (*transport.Client, error) {
+	if c.nodeAgents.Mode == NodeAgentsOff {
+		return nil, refused("node agents are switched off (node_agents.mode)")
+	}
+	addr, err := agentAddress(raw)
+	if err != nil {
+		return nil, refused(err.Error())
+	}
+	trusted, err := c.admit(ctx, addr.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return c.agents.client(c.t, addr, trusted)
+}
+
+// admit applies the rule of NodeAgents to an address, and tells whether it may
+// see the token.
+//
+//	auto, token:    in allow, or the API's own host where the API is plain http
+//	auto, no token: a live node
+//	on:             a live node, and in allow where that is not empty
+func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err error) {
+	allowed := c.allows(ip)
+	if c.nodeAgents.Mode == NodeAgentsOn {
+		if len(c.nodeAgents.Allow) > 0 && !allowed {
+			return false, refused(fmt.Sprintf("the node agent's address %s is not in node_agents.allow", ip))
+		}
+		return true, c.mustLive(ctx, ip)
+	}
+	api := c.t.URL()
+	if allowed {
+		trusted = true
+	} else if api.Scheme == "http" {
+		trusted = c.agents.isHost(ctx, api.Hostname(), ip)
+	}
+	if c.t.HasToken() {
+		if trusted {
+			return true, nil
+		}
+		return false, refused(fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
+	}
+	return trusted, c.mustLive(ctx, ip)
+}
+
+func (c *Client) allows(ip netip.Addr) bool {
+	for _, network := range c.nodeAgents.Allow {
+		if network.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// mustLive refuses an address that no live node has.
+func (c *Client) mustLive(ctx context.Context, ip netip.Addr) error {
+	live, err := c.agents.isLive(ctx, c.liveAddresses, ip)
+	switch {
+	case err != nil:
+		return err
+	case !live:
+		return refused(fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
+	}
+	return nil
+}
+
+// liveAddresses asks which addresses the live nodes have.
+func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error) {
+	live := map[netip.Addr]bool{}
+	_, err := stateRows(ctx, c, "list nodes for their agents", "nodes", listQuery(maxRows), func(row struct {
+		IP    string `json:"node_ip"`
+		State string `json:"state"`
+	}) {
+		if ip, err := netip.ParseAddr(row.IP); err == nil && ray.NodeState(strings.ToUpper(row.State)) == ray.NodeAlive {
+			live[ip.Unmap()] = true
+		}
+	})
+	return live, err
+}
+
+func refused(detail string) error {
+	return &ray.Error{Op: opAgent, Code: http.StatusForbidden, Detail: detail, Err: ray.ErrWayRefused}
+}
+
+// agentAddress reads a job's driver_agent_http_address, which anybody may have
+// planted who can write to the cluster: nothing passes but http, an IP and a port.
+func agentAddress(raw string) (netip.AddrPort, error) {
+	if raw == "" {
+		return netip.AddrPort{}, fmt.Errorf("Ray does not tell the address of the job's node agent yet")
+	}
+	addr, err := netip.ParseAddrPort(strings.TrimSuffix(strings.TrimPrefix(raw, "http://"), "/"))
+	if err != nil || !strings.HasPrefix(raw, "http://") || addr.Port() == 0 || addr.Addr().Zone() != "" {
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray tells for the job's node agent is not http://IP:PORT")
+	}
+	ip := addr.Addr().Unmap()
+	if ip.IsUnspecified() || ip.IsMulticast() {
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray tells for the job's node agent (%s) is none of a host", ip)
+	}
+	return netip.AddrPortFrom(ip, addr.Port()), nil
+}

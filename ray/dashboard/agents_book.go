@@ -1,0 +1,145 @@
+package dashboard
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+const (
+	liveFor   = 30 * time.Second // how long the list of live nodes is believed
+	liveRetry = 5 * time.Second  // between two requests for it, whatever is asked
+	hostFor   = 30 * time.Second // how long the addresses of the API's host are believed
+	maxAgents = 4096             // agents remembered
+)
+
+// agentBook remembers which addresses are agents, and the clients of those that
+// were asked. The zero value is ready; it is safe for concurrent use.
+type agentBook struct {
+	mu      sync.Mutex
+	clients map[agentKey]*transport.Client
+
+	asking  chan struct{} // made at first use; holds an element while a request for the nodes runs
+	live    map[netip.Addr]bool
+	asked   time.Time // when the last request for the nodes ended
+	failure error     // what it ended with
+
+	host   map[netip.Addr]bool
+	hostAt time.Time
+}
+
+type agentKey struct {
+	addr    netip.AddrPort
+	trusted bool
+}
+
+// client gives the one client of an agent: its slots bound what is asked of it.
+func (b *agentBook) client(t *transport.Client, addr netip.AddrPort, trusted bool) (*transport.Client, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := agentKey{addr, trusted}
+	if c := b.clients[key]; c != nil {
+		return c, nil
+	}
+	c, err := t.At("http://"+addr.String(), trusted)
+	if err != nil {
+		return nil, &ray.Error{Op: opAgent, Code: http.StatusBadRequest, Detail: "the node agent's address cannot be used", Err: err}
+	}
+	if b.clients == nil || len(b.clients) >= maxAgents {
+		b.clients = map[agentKey]*transport.Client{}
+	}
+	b.clients[key] = c
+	return c, nil
+}
+
+// isLive reports whether a live node has this address. The list is asked for
+// anew when it is old, and, at a bounded rate, when the address is not in it.
+func (b *agentBook) isLive(ctx context.Context, ask func(context.Context) (map[netip.Addr]bool, error), ip netip.Addr) (bool, error) {
+	asking := b.turn()
+	select {
+	case asking <- struct{}{}:
+		defer func() { <-asking }()
+	case <-ctx.Done():
+		return false, &ray.Error{Op: opAgent, Code: http.StatusRequestTimeout, Detail: "another request for the node list was still running", Err: ctx.Err()}
+	}
+	b.mu.Lock()
+	live, asked, failure := b.live, b.asked, b.failure
+	b.mu.Unlock()
+	age := time.Since(asked)
+	switch {
+	case age < liveRetry && !asked.IsZero():
+		return live[ip], failure
+	case failure == nil && live[ip] && age < liveFor:
+		return true, nil
+	}
+	live, err := ask(ctx)
+	if err != nil && ctx.Err() != nil {
+		return false, err // this caller's end says nothing to the others
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.live, b.asked, b.failure = live, time.Now(), err
+	return err == nil && live[ip], err
+}
+
+func (b *agentBook) turn() chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asking == nil {
+		b.asking = make(chan struct{}, 1)
+	}
+	return b.asking
+}
+
+// isHost reports whether an address is the host's. Where the host is a loopback
+// address, every address of this machine is: a local Ray tells the machine's
+// address for its agent even when its dashboard listens on loopback (2.60.0).
+func (b *agentBook) isHost(ctx context.Context, host string, ip netip.Addr) bool {
+	b.mu.Lock()
+	known, at := b.host, b.hostAt
+	b.mu.Unlock()
+	if known == nil || time.Since(at) > hostFor {
+		if found := hostAddresses(ctx, host); len(found) > 0 {
+			known = found
+			b.mu.Lock()
+			b.host, b.hostAt = found, time.Now()
+			b.mu.Unlock()
+		}
+	}
+	return known[ip]
+}
+
+func hostAddresses(ctx context.Context, host string) map[netip.Addr]bool {
+	found := map[netip.Addr]bool{}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host) // an IP is its own answer
+	if err != nil {
+		return nil
+	}
+	loopback := false
+	for _, ip := range ips {
+		found[ip.Unmap()] = true
+		loopback = loopback || ip.Unmap().IsLoopback()
+	}
+	if !loopback {
+		return found
+	}
+	found[netip.AddrFrom4([4]byte{127, 0, 0, 1})], found[netip.IPv6Loopback()] = true, true
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return found
+	}
+	for _, a := range own {
+		if network, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(network.IP); ok {
+				found[ip.Unmap()] = true
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,147 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+const (
+	opLines       = "read log file"
+	endpointLines = "/api/v0/logs/file"
+)
+
+// Seconds that Ray may take to read a log from the node that it lies on. They
+// run until the last byte is taken, so that a reader that is slow for good
+// reason needs many (2.60.0: a deadline on the call to the node's agent).
+const (
+	windowSeconds = "30"
+	wholeSeconds  = "600"
+)
+
+// LogLines reads the last n lines of a job's log as raw bytes, counting \n only;
+// the whole log for n <= 0. It ends with io.EOF where the file ended when it
+// was asked, and with another error where the answer was cut short.
+//
+// It asks by file name where the node is known: that also works for jobs that
+// are deleted or PENDING, and for every id that has a log at all. Else it asks
+// by submission id (a node must be named even then, and is not looked at).
+//
+// Code 404: no such file or no such submission. Code 501: before 2.40 Ray puts
+// a byte of its own in front of each piece, which cannot be taken out again.
+func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
+	release, err := c.releaseOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if release.before(2, 40) {
+		return nil, &ray.Error{Op: opLines, Code: http.StatusNotImplemented,
+			Detail: "Ray " + release.text + " does not give log files unchanged: 2.40 is the first that does"}
+	}
+	q := url.Values{"format": {"text"}, "lines": {"-1"}, "timeout": {wholeSeconds}}
+	if n > 0 {
+		q.Set("lines", strconv.Itoa(n))
+		q.Set("timeout", windowSeconds)
+	}
+	if ref.NodeID != "" {
+		q.Set("node_id", ref.NodeID)
+		q.Set("filename", logFile(ref.SubmissionID))
+	} else {
+		q.Set("node_id", "unknown")
+		q.Set("submission_id", ref.SubmissionID)
+	}
+	res, err := c.t.Do(ctx, transport.Request{Op: opLines, Endpoint: endpointLines, Path: endpointLines, Query: q, Stream: true})
+	if err != nil {
+		return nil, missing(err)
+	}
+	if err := refuseHTML(res, opLines); err != nil {
+		return nil, err
+	}
+	if release.before(2, 60) {
+		return &inBand{body: res.Body, detail: c.t.Detail}, nil
+	}
+	return res.Body, nil
+}
+
+// logFile is the name of a submission's log in its node's log directory.
+func logFile(submissionID string) string { return "job-driver-" + submissionID + ".log" }
+
+// noFile are the words with which Ray says that a log is not there; the first
+// two are the same in 2.40.0 and 2.60.0, the third was seen on 2.60.0 for a job
+// that never got a node.
+var noFile = []string{
+	"A file is not found at:",
+	"Could not find a log file.",
+	"has no driver node id info.",
+}
+
+func saysNoFile(text string) bool {
+	for _, words := range noFile {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// missing turns Ray's 500 for a log that is not there into a 404.
+func missing(err error) error {
+	var e *ray.Error
+	if errors.As(err, &e) && e.Status == http.StatusInternalServerError && saysNoFile(e.Detail) {
+		e.Code = http.StatusNotFound
+	}
+	return err
+}
+
+// refuseHTML closes an answer that is a page, such as a proxy's login.
+func refuseHTML(res *http.Response, op string) error {
+	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		return nil
+	}
+	_ = res.Body.Close()
+	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: res.StatusCode,
+		Detail: "the answer is an HTML page, not a log: does a proxy in between want a login?"}
+}
+
+// releaseNumber is a Ray version, to be compared.
+type releaseNumber struct {
+	major, minor int
+	text         string
+}
+
+func (r releaseNumber) before(major, minor int) bool {
+	return r.major < major || (r.major == major && r.minor < minor)
+}
+
+// releaseOf gives the version of the last answer, and asks where none came yet.
+// A head is upgraded by a restart, after which the version is asked again by
+// everybody who watches the session.
+func (c *Client) releaseOf(ctx context.Context) (releaseNumber, error) {
+	v := c.known()
+	if v.Ray == "" {
+		var err error
+		if v, err = c.Version(ctx); err != nil {
+			return releaseNumber{}, err
+		}
+	}
+	return parseRelease(v.Ray), nil
+}
+
+// parseRelease reads "2.60.0"; what cannot be read counts as new.
+func parseRelease(s string) releaseNumber {
+	major, rest, _ := strings.Cut(s, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	m, err1 := strconv.Atoi(major)
+	n, err2 := strconv.Atoi(minor)
+	if err1 != nil || err2 != nil {
+		return releaseNumber{major: 1 << 16, text: s}
+	}
+	return releaseNumber{m, n, s}
+}
