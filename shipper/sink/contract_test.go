@@ -1,0 +1,104 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if runHelper() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// subject is one implementation under the contract.
+type subject struct {
+	Sink
+	// got gives everything that came out, once the sink is closed.
+	got func() []byte
+}
+
+// testContract checks what every sink promises.
+func testContract(t *testing.T, open func(t *testing.T) subject) {
+	t.Run("records come out whole and in order, whatever the batches", func(t *testing.T) {
+		s := open(t)
+		var want bytes.Buffer
+		for i := range 300 {
+			var p []byte
+			for j := range i % 7 {
+				p = fmt.Appendf(p, "record %d.%d %s\n", i, j, bytes.Repeat([]byte("x"), i*j%5000))
+			}
+			want.Write(p)
+			if err := s.Write(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustClose(t, s)
+		if got := s.got(); !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("%d bytes came out, not the %d that went in", len(got), want.Len())
+		}
+	})
+	t.Run("a batch larger than any buffer comes out", func(t *testing.T) {
+		s := open(t)
+		p := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16)
+		if err := s.Write(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, s)
+		if got := s.got(); !bytes.Equal(got, p) {
+			t.Errorf("%d bytes came out of %d", len(got), len(p))
+		}
+	})
+	t.Run("what was given may be changed after Write", func(t *testing.T) {
+		s := open(t)
+		p := []byte("first\n")
+		if err := s.Write(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		copy(p, "wrong\n")
+		mustClose(t, s)
+		if got := s.got(); string(got) != "first\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("an ended ctx writes nothing and leaves the sink usable", func(t *testing.T) {
+		s := open(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := s.Write(ctx, []byte("a\n"))
+		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) {
+			t.Errorf("got %v, want the ctx's error alone", err)
+		}
+		if err := s.Write(t.Context(), []byte("b\n")); err != nil {
+			t.Error(err)
+		}
+		mustClose(t, s)
+		if got := s.got(); string(got) != "b\n" {
+			t.Errorf("got %q", got)
+		}
+	})
+	t.Run("after Close every Write says so", func(t *testing.T) {
+		s := open(t)
+		mustClose(t, s)
+		mustClose(t, s)
+		if err := s.Write(t.Context(), []byte("a\n")); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
+		if got := s.got(); len(got) != 0 {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func mustClose(t *testing.T, s Sink) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}

@@ -1,0 +1,326 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// runHelper is this test binary as a daemon whose stdout is its parent's pipe.
+func runHelper() bool {
+	switch os.Getenv("SINK_TEST_HELPER") {
+	case "":
+		return false
+	case "write until closed":
+		s := NewStdout(os.Stdout)
+		for {
+			if err := s.Write(context.Background(), []byte("a record\n")); err != nil {
+				if errors.Is(err, ErrClosed) {
+					os.Exit(7)
+				}
+				os.Exit(8)
+			}
+		}
+	}
+	return true
+}
+
+// pipeEnds are the ways to get a pipe as stdout.
+var pipeEnds = map[string]func(t *testing.T) (w, r *os.File){
+	"a pipe that the runtime polls": func(t *testing.T) (w, r *os.File) {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w, r
+	},
+	"a blocking pipe, as inherited": func(t *testing.T) (w, r *os.File) {
+		r, w = blockingPipe(t)
+		return w, r
+	},
+	"a blocking socket, as under systemd": func(t *testing.T) (w, r *os.File) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.NewFile(uintptr(fds[0]), "w"), os.NewFile(uintptr(fds[1]), "r")
+	},
+}
+
+// blockingPipe is a pipe as a process inherits it.
+func blockingPipe(t *testing.T) (r, w *os.File) {
+	var fds [2]int
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
+}
+
+func TestStdoutContract(t *testing.T) {
+	for name, pipe := range pipeEnds {
+		t.Run(name, func(t *testing.T) {
+			testContract(t, func(t *testing.T) subject {
+				w, r := pipe(t)
+				var got []byte
+				var wg sync.WaitGroup
+				wg.Go(func() { got, _ = io.ReadAll(r) })
+				t.Cleanup(func() { w.Close(); wg.Wait(); r.Close() })
+				return subject{NewStdout(w), func() []byte { w.Close(); wg.Wait(); return got }}
+			})
+		})
+	}
+	t.Run("a regular file", func(t *testing.T) {
+		testContract(t, func(t *testing.T) subject {
+			path := filepath.Join(t.TempDir(), "out")
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			return subject{NewStdout(f), func() []byte { return mustRead(t, path) }}
+		})
+	})
+	t.Run("a writer that takes seven bytes at a time", func(t *testing.T) {
+		testContract(t, func(t *testing.T) subject {
+			var b bytes.Buffer
+			return subject{NewStdout(shortWriter{&b}), b.Bytes}
+		})
+	})
+}
+
+type shortWriter struct{ w io.Writer }
+
+func (w shortWriter) Write(p []byte) (int, error) {
+	if len(p) > 7 {
+		n, _ := w.w.Write(p[:7])
+		return n, io.ErrShortWrite
+	}
+	return w.w.Write(p)
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestStdoutReaderThatDoesNotRead(t *testing.T) {
+	for name, pipe := range pipeEnds {
+		t.Run(name, func(t *testing.T) {
+			w, r := pipe(t)
+			defer w.Close()
+			defer r.Close()
+			s := NewStdout(w)
+			defer s.Close()
+			fill(t, s)
+
+			err := s.Write(ended(t), []byte("late\n"))
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrFailed) {
+				t.Fatalf("nothing was written; got %v, want the ctx's error alone", err)
+			}
+			go io.Copy(io.Discard, r)
+			if err := s.Write(t.Context(), []byte("late\n")); err != nil {
+				t.Fatalf("the reader reads again: %v", err)
+			}
+		})
+	}
+}
+
+// fill writes small records until the reader's buffer is full.
+func fill(t *testing.T, s *Stdout) {
+	t.Helper()
+	record := append(bytes.Repeat([]byte("f"), pipeBuf-1), '\n')
+	for range 1000 {
+		err := s.Write(ended(t), record)
+		if errors.Is(err, ErrFailed) {
+			t.Fatalf("a record of the size of a page was torn: %v", err)
+		}
+		if err != nil {
+			return
+		}
+	}
+	t.Fatal("the pipe is never full")
+}
+
+// ended is a ctx that ends soon.
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestStdoutNeverWritesBehindHalfARecord(t *testing.T) {
+	for name, pipe := range pipeEnds {
+		t.Run(name, func(t *testing.T) {
+			w, r := pipe(t)
+			defer r.Close()
+			s := NewStdout(w)
+			long := append(bytes.Repeat([]byte("l"), 4<<20), '\n')
+			err := s.Write(ended(t), long)
+			if !errors.Is(err, ErrFailed) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v, want ErrFailed and the ctx's error", err)
+			}
+			if again := s.Write(t.Context(), []byte("next\n")); !errors.Is(again, ErrFailed) {
+				t.Errorf("a later write: %v, want ErrFailed", again)
+			}
+			mustClose(t, s)
+			w.Close()
+			got, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 0 || strings.Trim(string(got), "l") != "" {
+				t.Errorf("%d bytes came out, ending in %q", len(got), tail(got))
+			}
+			if n := s.Stats().Records.Load(); n != 0 {
+				t.Errorf("%d records count as accepted", n)
+			}
+		})
+	}
+}
+
+func tail(b []byte) []byte { return b[max(0, len(b)-20):] }
+
+func TestStdoutReaderThatHasGone(t *testing.T) {
+	for name, pipe := range pipeEnds {
+		t.Run(name+", gone before the first write", func(t *testing.T) {
+			w, r := pipe(t)
+			defer w.Close()
+			r.Close()
+			s := NewStdout(w)
+			defer s.Close()
+			for range 2 {
+				if err := s.Write(t.Context(), []byte("a\n")); !errors.Is(err, ErrClosed) {
+					t.Errorf("got %v, want ErrClosed", err)
+				}
+			}
+		})
+		t.Run(name+", gone while a write waits", func(t *testing.T) {
+			w, r := pipe(t)
+			defer w.Close()
+			s := NewStdout(w)
+			defer s.Close()
+			fill(t, s)
+			var wg sync.WaitGroup
+			wg.Go(func() { r.Close() })
+			if err := s.Write(t.Context(), []byte("a\n")); !errors.Is(err, ErrClosed) {
+				t.Errorf("got %v, want ErrClosed", err)
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestStdoutDoesNotDieOfSIGPIPE(t *testing.T) {
+	for name, pipe := range pipeEnds {
+		t.Run(name, func(t *testing.T) {
+			w, r := pipe(t)
+			exe, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(exe)
+			cmd.Env = append(os.Environ(), "SINK_TEST_HELPER=write until closed")
+			cmd.Stdout = w
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			if _, err := io.ReadFull(r, make([]byte, 9)); err != nil {
+				t.Error(err)
+			}
+			r.Close()
+			err = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 7 {
+				t.Errorf("helper ended with %v, want its own exit code 7", err)
+			}
+		})
+	}
+}
+
+func TestStdoutLeavesTheFileAsItWas(t *testing.T) {
+	r, w := blockingPipe(t)
+	defer r.Close()
+	defer w.Close()
+	s := NewStdout(w)
+	if err := s.Write(t.Context(), []byte("a\n")); err != nil {
+		t.Fatal(err)
+	}
+	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, w.Fd(), syscall.F_GETFL, 0)
+	if errno != 0 || flags&syscall.O_NONBLOCK != 0 {
+		t.Errorf("flags %#x (%v): the pipe was made non-blocking for everybody", flags, errno)
+	}
+	mustClose(t, s)
+	if _, err := w.Write([]byte("b\n")); err != nil {
+		t.Errorf("Close closed the caller's file: %v", err)
+	}
+}
+
+func TestStdoutOfAClosedFileSaysSo(t *testing.T) {
+	r, w := blockingPipe(t)
+	r.Close()
+	w.Close()
+	s := NewStdout(w)
+	if err := s.Write(t.Context(), []byte("a\n")); !errors.Is(err, ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
+	}
+}
+
+func TestStdoutIntoAConnection(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	go func() { io.ReadFull(b, make([]byte, 2)); b.Close() }()
+	s := NewStdout(a)
+	var err error
+	for range 3 {
+		if err = s.Write(t.Context(), []byte("a\n")); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+func BenchmarkStdoutWrite(b *testing.B) {
+	record := append(bytes.Repeat([]byte("r"), 199), '\n')
+	batch := bytes.Repeat(record, 320) // 64 KB
+	for name, open := range map[string]func() (w, r *os.File){
+		"pipe": func() (w, r *os.File) { r, w, _ = os.Pipe(); return },
+		"dev null": func() (w, r *os.File) {
+			w, _ = os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+			return w, nil
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			w, r := open()
+			defer w.Close()
+			if r != nil {
+				go io.Copy(io.Discard, r)
+				defer r.Close()
+			}
+			s := NewStdout(w)
+			defer s.Close()
+			b.SetBytes(int64(len(batch)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Write(context.Background(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
