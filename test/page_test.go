@@ -5,7 +5,6 @@ package test
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +86,3 @@ func value(m *dto.Metric) float64 {
 	}
 	return 0
 }
-
-// families gives the names of the page's families.
-func (p page) families() []string { return slices.Sorted(maps.Keys(p)) }

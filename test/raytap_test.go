@@ -43,6 +43,7 @@ type settings struct {
 	Protocol   string // auto if empty
 	NodeAgents string // auto if empty
 	Shipper    string // more keys of the shipper section, in YAML flow style: "a: b, c: d"
+	Backfill   string // running if empty
 	Token      string
 	Tee        io.Writer // also gets every byte of the output
 }
@@ -61,9 +62,10 @@ func startDaemon(t *testing.T, head *realray.Head, s settings) *daemon {
     url: %q
     auth: {token: %q}
     node_agents: {mode: %s}
-shipper: {protocol: %s, include: [{metadata: {test: %q}}], discovery: {interval: 2s}%s}
+shipper: {protocol: %s, include: [{metadata: {test: %q}}], discovery: {interval: 2s, backfill: %s}%s}
 web: {listen_addresses: [%q]}
-`, head.URL, s.Token, orElse(s.NodeAgents, "auto"), orElse(s.Protocol, "auto"), t.Name(), prefixed(s.Shipper), listen)
+`, head.URL, s.Token, orElse(s.NodeAgents, "auto"), orElse(s.Protocol, "auto"), t.Name(),
+		orElse(s.Backfill, "running"), prefixed(s.Shipper), listen)
 	if s.Token == "" {
 		config = strings.Replace(config, "    auth: {token: \"\"}\n", "", 1)
 	}

@@ -162,3 +162,14 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	}
 	return nil
 }
+
+// DeployServe asks Serve to run one application, whose proxy listens on a port
+// of loopback. It returns before the application runs.
+func (c *Client) DeployServe(ctx context.Context, port int, name, importPath string) error {
+	config := map[string]any{
+		"proxy_location": "HeadOnly",
+		"http_options":   map[string]any{"host": "127.0.0.1", "port": port},
+		"applications":   []any{map[string]any{"name": name, "route_prefix": "/", "import_path": importPath}},
+	}
+	return c.Do(ctx, http.MethodPut, "/api/serve/applications/", config, nil)
+}

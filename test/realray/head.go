@@ -110,21 +110,28 @@ func (h *Head) startLog() string { return filepath.Join(h.Dir, "start.log") }
 // headEnv is the caller's environment without anything that would turn a Ray
 // command towards another cluster.
 func headEnv(o Options, ports []int) []string {
-	env := CleanEnv()
-	env = append(env,
+	set := []string{
+		// Jobs that say python3 get the Python that has Ray.
+		"PATH=" + filepath.Dir(o.Ray) + string(os.PathListSeparator) + os.Getenv("PATH"),
 		fmt.Sprintf("AUTOSCALER_METRIC_PORT=%d", ports[0]),
 		fmt.Sprintf("DASHBOARD_METRIC_PORT=%d", ports[1]),
 		"NO_PROXY=127.0.0.1,localhost",
 		"PYTHONDONTWRITEBYTECODE=1",
 		// Many small jobs on a busy machine are no reason to kill workers.
 		"RAY_memory_monitor_refresh_ms=0",
-	)
-	if o.Token == "" {
-		env = append(env, "RAY_AUTH_MODE=disabled")
-	} else {
-		env = append(env, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN="+o.Token)
 	}
-	return append(env, o.Env...)
+	if o.Token == "" {
+		set = append(set, "RAY_AUTH_MODE=disabled")
+	} else {
+		set = append(set, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN="+o.Token)
+	}
+	set = append(set, o.Env...)
+	// One value a name: which of two a program sees is its own choice.
+	env := slices.DeleteFunc(CleanEnv(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, name+"=") })
+	})
+	return append(env, set...)
 }
 
 // CleanEnv is the environment without variables of Ray, of Python and of

@@ -1,0 +1,223 @@
+//go:build e2e && linux
+
+package test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"raytap/test/realray"
+)
+
+// maxTails is the default of shipper.websocket.max_tails.
+const maxTails = 8
+
+// With 100 tails open, by anyone, Ray's Jobs API stops answering. raytap has
+// to follow 100 jobs with far fewer.
+func TestAHundredJobsAreFollowedWhileRayGoesOnAnswering(t *testing.T) {
+	const count = 100
+	head := sharedHead(t)
+	sockets := newSocketCounter(t, head.URL)
+	through := *head
+	through.Client = &realray.Client{URL: sockets.URL}
+	d := startDaemon(t, &through, settings{NodeAgents: "off"})
+
+	start := time.Now()
+	jobs := submitHundred(t, head, count)
+	t.Logf("%d jobs submitted in %.0f s", count, time.Since(start).Seconds())
+	users := startUsers(t, head)
+
+	eventually(t, 5*time.Minute, "every job prints and raytap ships it", func() error {
+		got, _ := d.shipped(t)
+		for i, j := range jobs {
+			// The start event, Ray's two lines, and lines of the job's own.
+			if len(got[j.id]) < 6 {
+				return fmt.Errorf("job %d of %d has %d records", i, len(jobs), len(got[j.id]))
+			}
+		}
+		return d.running()
+	})
+	t.Logf("lines of all %d jobs came out after %.0f s", count, time.Since(start).Seconds())
+	if err := d.mustPage(t).want(count, "raytap_shipper_streams"); err != nil {
+		t.Error(err)
+	}
+	// Some time with all of them running.
+	<-time.After(20 * time.Second)
+	p := d.mustPage(t)
+	held, _ := p.sum("raytap_shipper_websocket_slots_held")
+	open, most := sockets.counts()
+	t.Logf("WebSockets: %d open, %d at the most; raytap counts %g; budget %d", open, most, held, maxTails)
+	if most > maxTails || held > maxTails || most == 0 {
+		t.Errorf("%d WebSockets were open at once and raytap counts %g; the budget is %d", most, held, maxTails)
+	}
+	users.finish(t)
+
+	stopAll(t, head, jobs)
+	waitAll(t, head, 2*time.Minute, jobs)
+	d.waitEnds(t, 3*time.Minute, ids(jobs)...)
+	checkHundred(t, d, jobs)
+	t.Logf("stopped in %s", d.stop(t).Round(time.Millisecond))
+}
+
+func submitHundred(t *testing.T, head *realray.Head, count int) []job {
+	t.Helper()
+	printers := make([]printer, count)
+	for i := range printers {
+		printers[i] = printer{Mode: "lines", Count: 1200, Seconds: 600, Name: fmt.Sprintf("hundred-%02d", i)}
+	}
+	return submitAll(t, head, printers)
+}
+
+// checkHundred checks the streams of jobs that were stopped somewhere: lines
+// from the first on, each once and in order, and an end.
+func checkHundred(t *testing.T, d *daemon, jobs []job) {
+	t.Helper()
+	got, records := d.shipped(t)
+	for _, j := range jobs {
+		printed := len(got[j.id]) - 2 - len(headers)
+		if printed < 1 {
+			t.Errorf("job %s has %d records", j.name(), len(got[j.id]))
+			continue
+		}
+		cut := j.printer
+		cut.Count = printed
+		checkStream(t, "auto", cut, j.id, "STOPPED", got[j.id])
+	}
+	p := d.mustPage(t)
+	requests, _ := p.sum("raytap_api_request_duration_seconds")
+	cpu, _ := p.sum("process_cpu_seconds_total")
+	t.Logf("%d records; raytap made %g requests and used %.1f CPU s", records, requests, cpu)
+}
+
+func stopAll(t *testing.T, head *realray.Head, jobs []job) {
+	t.Helper()
+	for _, j := range jobs {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if err := head.StopJob(ctx, j.id); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		cancel()
+	}
+}
+
+// users ask Ray as people do, again and again: each call has ten seconds.
+type users struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	mu     sync.Mutex
+	calls  int
+	worst  time.Duration
+	errs   []error
+}
+
+func startUsers(t *testing.T, head *realray.Head) *users {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	u := &users{cancel: cancel}
+	u.done.Go(func() { u.ask(ctx, head) })
+	t.Cleanup(func() {
+		cancel()
+		u.done.Wait()
+	})
+	return u
+}
+
+func (u *users) ask(ctx context.Context, head *realray.Head) {
+	tick := time.NewTicker(3 * time.Second)
+	defer tick.Stop()
+	for {
+		var id string
+		u.call(ctx, "version", func(ctx context.Context) (err error) {
+			_, _, err = head.Version(ctx)
+			return err
+		})
+		u.call(ctx, "submit", func(ctx context.Context) (err error) {
+			id, err = head.Submit(ctx, realray.Submission{Entrypoint: "exec sleep 20"})
+			return err
+		})
+		u.call(ctx, "stop", func(ctx context.Context) error { return head.StopJob(ctx, id) })
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (u *users) call(ctx context.Context, what string, do func(context.Context) error) {
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	start := time.Now()
+	err := do(limited)
+	if ctx.Err() != nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.calls++
+	u.worst = max(u.worst, time.Since(start))
+	if err != nil {
+		u.errs = append(u.errs, fmt.Errorf("%s: %w", what, err))
+	}
+}
+
+func (u *users) finish(t *testing.T) {
+	t.Helper()
+	u.cancel()
+	u.done.Wait()
+	if len(u.errs) > 0 {
+		t.Errorf("%d of %d calls failed, first: %v", len(u.errs), u.calls, u.errs[0])
+	}
+	t.Logf("version, submit and stop: %d calls, the slowest took %.2f s", u.calls, u.worst.Seconds())
+}
+
+// A socketCounter stands between raytap and the dashboard and counts the
+// WebSockets that are open.
+type socketCounter struct {
+	*httptest.Server
+	mu         sync.Mutex
+	open, most int
+}
+
+func newSocketCounter(t *testing.T, target string) *socketCounter {
+	t.Helper()
+	u, err := url.Parse(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	c := &socketCounter{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+			c.add(1)
+			defer c.add(-1)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		c.CloseClientConnections()
+		c.Close()
+	})
+	return c
+}
+
+func (c *socketCounter) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open += n
+	c.most = max(c.most, c.open)
+}
+
+func (c *socketCounter) counts() (open, most int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open, c.most
+}
