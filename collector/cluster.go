@@ -1,0 +1,200 @@
+package collector
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"raytap/ray"
+)
+
+// This file: the cluster as a whole: what it is, its logical resources, and
+// what waits for them.
+
+type versionSource interface {
+	Version(context.Context) (ray.Version, error)
+}
+
+type statusSource interface {
+	ClusterStatus(context.Context) (ray.ClusterStatus, error)
+}
+
+// maxShapes bounds the shapes of demand that are shown.
+const maxShapes = 20
+
+var versionTable = table[ray.Version]{
+	source: "version call, at most 5s old.",
+	rows: []row[ray.Version]{
+		{
+			name:   "cluster_info",
+			help:   "The cluster's Ray version and the session of its head; 1. The session is empty where the cluster does not tell it.",
+			labels: []string{"ray_version", "session"},
+			series: func(v ray.Version, emit yield) { emit(1, v.Ray, v.Session) },
+		},
+	},
+}
+
+// statusView is a cluster status with what is shown of it.
+type statusView struct {
+	ray.ClusterStatus
+	names  names
+	shapes bool
+}
+
+var statusTable = table[statusView]{
+	source: "cluster status, which Ray rewrites every 5s, cached 5s by default or 50 times what it took.",
+	rows: []row[statusView]{
+		{
+			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status.",
+			value: func(s statusView) (float64, bool) { return unix(s.At) },
+		},
+		{
+			name:   "cluster_resources",
+			help:   "Logical resources of all nodes together; memory in bytes, others in units of the resource. Ray's node:... markers are left out.",
+			labels: []string{"resource"},
+			series: func(s statusView, emit yield) {
+				for name, u := range s.Usage {
+					if s.names.keep[name] {
+						emit(u.Total, name)
+					}
+				}
+			},
+		},
+		{
+			name:   "cluster_resources_used",
+			help:   "Logical resources in use on all nodes together; memory in bytes, others in units of the resource.",
+			labels: []string{"resource"},
+			series: func(s statusView, emit yield) {
+				for name, u := range s.Usage {
+					if s.names.keep[name] {
+						emit(u.Used, name)
+					}
+				}
+			},
+		},
+		{
+			name:   "pending_demand",
+			help:   "Resources that pending tasks and actors wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
+			labels: []string{"resource"},
+			series: func(s statusView, emit yield) { s.demand(s.Pending, emit) },
+		},
+		{
+			name:   "pending_placement_group_demand",
+			help:   "Resources that bundles of pending placement groups wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
+			labels: []string{"resource"},
+			series: func(s statusView, emit yield) { s.demand(s.PGs, emit) },
+		},
+		{
+			name:   "pending_shape_demand",
+			help:   "Pending tasks and actors by the shape of their demand, the 20 most wanted. Only where the configuration asks for it.",
+			labels: []string{"shape"},
+			series: func(s statusView, emit yield) {
+				if s.shapes {
+					for _, shape := range topShapes(s.Pending) {
+						emit(float64(shape.count), shape.name)
+					}
+				}
+			},
+		},
+		{
+			name: "cluster_resources_overflow", help: "Names of resources that are not shown because there are more than 100.",
+			value: func(s statusView) (float64, bool) { return float64(s.names.over), true },
+		},
+		{
+			name: "cluster_resources_unmapped", help: "Resources of the cluster status that are not shown because their real name is not known: Ray camel-cases names there.",
+			value: func(s statusView) (float64, bool) { return float64(s.Unmapped), true },
+		},
+	},
+}
+
+func (s statusView) demand(all []ray.Demand, emit yield) {
+	sum := make(map[string]float64)
+	for name := range s.Usage {
+		sum[name] = 0
+	}
+	for _, d := range all {
+		for name, amount := range d.Resources {
+			sum[name] += amount * float64(d.Count)
+		}
+	}
+	for name, amount := range sum {
+		if s.names.keep[name] {
+			emit(amount, name)
+		}
+	}
+}
+
+type shape struct {
+	name  string
+	count int
+}
+
+// topShapes gives the most wanted shapes in a canonical spelling, "CPU=1,GPU=1".
+func topShapes(all []ray.Demand) []shape {
+	counts := make(map[string]int)
+	for _, d := range all {
+		var b strings.Builder
+		for i, name := range slices.Sorted(maps.Keys(d.Resources)) {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(name + "=" + strconv.FormatFloat(d.Resources[name], 'g', -1, 64))
+		}
+		counts[label(b.String())] += d.Count
+	}
+	shapes := make([]shape, 0, len(counts))
+	for name, count := range counts {
+		shapes = append(shapes, shape{name, count})
+	}
+	largestRank(shapes, func(s shape) int { return -s.count }, func(s shape) string { return s.name })
+	return shapes[:min(len(shapes), maxShapes)]
+}
+
+type versionCollector struct {
+	source versionSource
+	table  bound[ray.Version]
+}
+
+func newVersion(source versionSource, cluster string) *versionCollector {
+	return &versionCollector{source: source, table: versionTable.bind(cluster)}
+}
+
+func (c *versionCollector) collect(ctx context.Context, out *sink) error {
+	v, err := c.source.Version(ctx)
+	if err != nil {
+		return err
+	}
+	c.table.emit(out, v)
+	return nil
+}
+
+type statusCollector struct {
+	source statusSource
+	shapes bool
+	table  bound[statusView]
+}
+
+func newStatus(source statusSource, cluster string, o StatusOptions) *statusCollector {
+	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(cluster)}
+}
+
+func (c *statusCollector) collect(ctx context.Context, out *sink) error {
+	status, err := c.source.ClusterStatus(ctx)
+	if err != nil {
+		return err
+	}
+	picked := pickResources(func(yield func(string)) {
+		for name := range status.Usage {
+			yield(name)
+		}
+		for _, d := range slices.Concat(status.Pending, status.PGs) {
+			for name := range d.Resources {
+				yield(name)
+			}
+		}
+	})
+	c.table.emit(out, statusView{ClusterStatus: status, names: picked, shapes: c.shapes})
+	return nil
+}

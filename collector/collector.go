@@ -1,0 +1,268 @@
+// Package collector turns a cluster's answers into Prometheus metrics.
+//
+// One file per resource: what it needs of a cluster, its metric table, and
+// Collect over both. Absent is absent: what the cluster did not tell has no
+// series, and what it told before it fell silent is not repeated.
+package collector
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"raytap/ray"
+)
+
+const (
+	defaultRetention = time.Hour
+	defaultMaxJobs   = 2000
+	defaultMaxSeries = 1000
+	defaultMaxServe  = 1000
+)
+
+// Cluster is what a Collector needs of a cluster; a ray.Sharing is one. Each
+// method returns when its context ends, at the latest.
+type Cluster interface {
+	versionSource
+	statusSource
+	jobsSource
+	nodesSource
+	tasksSource
+	actorsSource
+	groupsSource
+	serveSource
+	// LastAnswer is when the cluster last gave an answer of any kind.
+	LastAnswer() time.Time
+}
+
+// Options says what is collected. The zero value collects everything that
+// needs no opting in.
+type Options struct {
+	Cluster string // the value of the label ray_cluster
+	Status  StatusOptions
+	Jobs    JobsOptions
+	Nodes   NodesOptions
+	Tasks   TasksOptions
+	Actors  ActorsOptions
+	Serve   ServeOptions
+	Log     logrus.FieldLogger // nil: nothing is logged
+}
+
+// StatusOptions is about the cluster's resources and what waits for them.
+type StatusOptions struct {
+	Disabled bool
+	Shapes   bool // show pending demand by shape, too
+}
+
+// JobsOptions is about the job list.
+type JobsOptions struct {
+	Disabled bool
+	// Retention is how long a job (and a node) is shown after its end; 0 is 1 h.
+	Retention time.Duration
+	// Max bounds the jobs that have series of their own; 0 is 2000.
+	Max int
+}
+
+// NodesOptions is about the node list.
+type NodesOptions struct{ Disabled bool }
+
+// TasksOptions is about the tasks.
+type TasksOptions struct {
+	Disabled  bool
+	ByName    bool
+	MaxSeries int // of each family of tasks; 0 is 1000
+}
+
+// ActorsOptions is about actors and placement groups.
+type ActorsOptions struct{ Disabled bool }
+
+// ServeOptions is about Serve.
+type ServeOptions struct {
+	Disabled bool
+	Max      int // applications and deployments that are shown; 0 is 1000
+}
+
+var upTable = table[bool]{
+	rows: []row[bool]{
+		{
+			name: "up", help: "1 if the cluster answered an API call during the scrape or up to 5s before it (the version is asked that often), 0 if not: then none of its values are shown.",
+			value: func(up bool) (float64, bool) { return number(up), true },
+		},
+	},
+}
+
+var selfTable = table[result]{
+	labels: []string{"collector"},
+	rows: []row[result]{
+		{
+			name: "collector_success", help: "1 if the collector got its answer, or the cluster's version of Ray has no such thing; 0 if it failed or the cluster is not up.",
+			value: func(r result) (float64, bool) { return number(r.err == nil), true },
+		},
+		{
+			name: "collector_duration_seconds", help: "Time from the start of the scrape to the collector's end; short where the answer was cached.",
+			value: func(r result) (float64, bool) { return r.took.Seconds(), true },
+		},
+		{
+			name: "collector_duplicate_series", help: "Series that the collector left out because the cluster's answer named the same thing twice.",
+			value: func(r result) (float64, bool) { return float64(r.out.duplicates), true },
+		},
+	},
+}
+
+// part collects one resource.
+type part struct {
+	name    string
+	collect func(context.Context, *sink) error
+	faults  *faults
+}
+
+// result is what became of a part in one scrape.
+type result struct {
+	out  *sink
+	err  error
+	took time.Duration
+}
+
+// Collector shows one cluster. It starts nothing; safe for concurrent use.
+type Collector struct {
+	cluster  Cluster
+	log      logrus.FieldLogger
+	parts    []part
+	finished *finished // nil where jobs are disabled
+	silence  faults
+	up       bound[bool]
+	self     bound[result]
+}
+
+// New collects from a cluster. Ends of jobs are counted from now; give
+// ObserveJobs every job list that is fetched (ray.Sharing's OnJobs does), so
+// that they are counted however seldom somebody scrapes.
+func New(cluster Cluster, o Options) *Collector {
+	c := &Collector{
+		cluster: cluster, log: o.Log,
+		up: upTable.bind(o.Cluster), self: selfTable.bind(o.Cluster),
+	}
+	if c.log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		c.log = silent
+	}
+	c.log = c.log.WithField(clusterLabel, o.Cluster)
+	add := func(name string, disabled bool, collect func(context.Context, *sink) error) {
+		if !disabled {
+			c.parts = append(c.parts, part{name: name, collect: collect, faults: &faults{}})
+		}
+	}
+	if !o.Jobs.Disabled {
+		c.finished = newFinished(o.Cluster)
+	}
+	add("version", false, newVersion(cluster, o.Cluster).collect)
+	add("cluster", o.Status.Disabled, newStatus(cluster, o.Cluster, o.Status).collect)
+	add("jobs", o.Jobs.Disabled, newJobs(cluster, o.Cluster, o.Jobs, c.finished).collect)
+	add("nodes", o.Nodes.Disabled, newNodes(cluster, o.Cluster, o.Jobs.Retention).collect)
+	add("usage", o.Nodes.Disabled || o.Status.Disabled, newUsage(cluster, o.Cluster).collect)
+	add("drivers", o.Nodes.Disabled || o.Jobs.Disabled, newDrivers(cluster, o.Cluster, o.Jobs).collect)
+	add("tasks", o.Tasks.Disabled, newTasks(cluster, o.Cluster, o.Tasks).collect)
+	add("actors", o.Actors.Disabled, newActors(cluster, o.Cluster).collect)
+	add("placement_groups", o.Actors.Disabled, newGroups(cluster, o.Cluster).collect)
+	add("serve", o.Serve.Disabled, newServe(cluster, o.Cluster, o.Serve).collect)
+	return c
+}
+
+// ObserveJobs counts the ends of jobs in a list that was just fetched.
+func (c *Collector) ObserveJobs(jobs []ray.Job) {
+	if c.finished != nil {
+		c.finished.observe(jobs, time.Now())
+	}
+}
+
+// errSilent stands in for what a cached answer would have shown of a cluster
+// that does not answer.
+var errSilent = errors.New("the cluster does not answer")
+
+// Collect asks for all resources side by side and sends what came until ctx
+// ended; a resource that did not come by then has failed alone.
+func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric) {
+	began := time.Now()
+	results := make([]result, len(c.parts))
+	var wg sync.WaitGroup
+	for i, p := range c.parts {
+		wg.Go(func() {
+			out := &sink{}
+			err := p.collect(ctx, out)
+			if unsupported(err) {
+				c.log.WithField("collector", p.name).WithError(err).Debug("this version of Ray cannot tell")
+				err, out = nil, &sink{}
+			}
+			results[i] = result{out: out, err: err, took: time.Since(began)}
+		})
+	}
+	wg.Wait()
+	up := !c.cluster.LastAnswer().Before(began.Add(-ray.VersionInterval))
+	c.report(results, up)
+	var own sink
+	c.up.emit(&own, up)
+	if c.finished != nil {
+		c.finished.collect(&own)
+	}
+	for i, r := range results {
+		if !up && r.err == nil {
+			r.err = errSilent
+		}
+		if r.err != nil {
+			r.out = &sink{} // half a list would be a lie
+		}
+		c.self.emit(&own, r, c.parts[i].name)
+		send(ch, r.out)
+	}
+	send(ch, &own)
+}
+
+func send(ch chan<- prometheus.Metric, s *sink) {
+	for _, m := range s.metrics {
+		ch <- m
+	}
+}
+
+// report logs what failed: one line where the whole cluster is silent, else
+// one for each resource.
+func (c *Collector) report(results []result, up bool) {
+	var first error
+	for i, r := range results {
+		switch {
+		case cancelled(r.err):
+			continue
+		case first == nil:
+			first = r.err
+		}
+		if up {
+			p := c.parts[i]
+			p.faults.note(c.log.WithField("collector", p.name), "collector failed", "collector recovered", r.err)
+		}
+	}
+	if up {
+		first = nil
+	} else if first == nil {
+		return // every request was cancelled: nothing was learnt
+	}
+	c.silence.note(c.log, "the cluster does not answer", "the cluster answers again", first)
+}
+
+// Bind gives a prometheus.Collector for one scrape under ctx. It describes
+// nothing beforehand, so that a registry takes several clusters side by side.
+func (c *Collector) Bind(ctx context.Context) prometheus.Collector { return scrape{c, ctx} }
+
+// scrape lives as long as one request, whose context it carries.
+type scrape struct {
+	c   *Collector
+	ctx context.Context
+}
+
+func (scrape) Describe(chan<- *prometheus.Desc) {}
+
+func (s scrape) Collect(ch chan<- prometheus.Metric) { s.c.Collect(s.ctx, ch) }

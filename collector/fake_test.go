@@ -1,0 +1,148 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+
+	"raytap/collector"
+	"raytap/ray"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster answers from its fields. A list named in errs fails; one named in
+// stuck waits for its context.
+type cluster struct {
+	version ray.Version
+	status  ray.ClusterStatus
+	jobs    []ray.Job
+	nodes   []ray.Node
+	tasks   ray.TaskList
+	actors  ray.StateCounts
+	groups  ray.StateCounts
+	serve   ray.ServeStatus
+
+	errs  map[string]error
+	stuck map[string]bool
+	last  time.Time // zero: it answers now
+	asked atomic.Int64
+}
+
+func (c *cluster) ask(ctx context.Context, name string) error {
+	c.asked.Add(1)
+	if c.stuck[name] {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.errs[name]
+}
+
+func (c *cluster) Version(ctx context.Context) (ray.Version, error) {
+	return c.version, c.ask(ctx, "version")
+}
+
+func (c *cluster) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
+	return c.status, c.ask(ctx, "status")
+}
+func (c *cluster) Jobs(ctx context.Context) ([]ray.Job, error)   { return c.jobs, c.ask(ctx, "jobs") }
+func (c *cluster) Nodes(ctx context.Context) ([]ray.Node, error) { return c.nodes, c.ask(ctx, "nodes") }
+func (c *cluster) Tasks(ctx context.Context) (ray.TaskList, error) {
+	return c.tasks, c.ask(ctx, "tasks")
+}
+func (c *cluster) Serve(ctx context.Context) (ray.ServeStatus, error) {
+	return c.serve, c.ask(ctx, "serve")
+}
+
+func (c *cluster) Actors(ctx context.Context) (ray.StateCounts, error) {
+	return c.actors, c.ask(ctx, "actors")
+}
+
+func (c *cluster) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
+	return c.groups, c.ask(ctx, "groups")
+}
+
+func (c *cluster) LastAnswer() time.Time {
+	if c.last.IsZero() {
+		return time.Now()
+	}
+	return c.last
+}
+
+var (
+	_ collector.Cluster = (*ray.Sharing)(nil)
+	_ ray.Source        = (*cluster)(nil)
+)
+
+// page gives the exposition of the collectors without HELP and TYPE lines, and
+// without the time that the collectors took. Of the families only those whose
+// name begins with one of the prefixes, if there are any.
+func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*collector.Collector) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range collectors {
+		registry.MustRegister(c.Bind(ctx))
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Errorf("gather: %v", err)
+	}
+	var b bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept []string
+	for line := range strings.Lines(b.String()) {
+		wanted := len(prefixes) == 0
+		for _, p := range prefixes {
+			wanted = wanted || strings.HasPrefix(line, "raytap_"+p)
+		}
+		if wanted && line[0] != '#' && !strings.HasPrefix(line, "raytap_collector_duration_seconds") {
+			line = strings.ReplaceAll(line, `ray_cluster="prod",`, "")
+			kept = append(kept, strings.ReplaceAll(line, `,ray_cluster="prod"`, ""))
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// shows fails unless the page is the given one. The label ray_cluster="prod"
+// is left out where there are others; indentation does not matter.
+func shows(t *testing.T, got, want string) {
+	t.Helper()
+	trim := func(s string) []string {
+		var lines []string
+		for line := range strings.Lines(s) {
+			if line = strings.TrimSpace(line); line != "" {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	g, w := trim(got), trim(want)
+	for i := range max(len(g), len(w)) {
+		switch {
+		case i >= len(g):
+			t.Errorf("missing: %s", w[i])
+		case i >= len(w):
+			t.Errorf("not wanted: %s", g[i])
+		case g[i] != w[i]:
+			t.Fatalf("line %d\n got %s\nwant %s\nwhole page:\n%s", i+1, g[i], w[i], got)
+		}
+	}
+}
+
+func newCollector(c collector.Cluster, o collector.Options) *collector.Collector {
+	o.Cluster = "prod"
+	return collector.New(c, o)
+}
+
+func ptr[T any](v T) *T { return &v }

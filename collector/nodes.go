@@ -1,0 +1,284 @@
+package collector
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"raytap/ray"
+)
+
+// This file: the nodes, what they are and what their agents read. A node that
+// is not alive has no readings: Ray keeps showing its last ones.
+
+type nodesSource interface {
+	Nodes(context.Context) ([]ray.Node, error)
+}
+
+var nodeStates = []string{string(ray.NodeAlive), string(ray.NodeDead)}
+
+// unspecified is Ray's own word for a death whose reason it does not know.
+const unspecified = "UNSPECIFIED"
+
+// deathReasons are the reasons of a node's death that Ray 2.60.0 knows
+// (NodeDeathInfo.Reason).
+var deathReasons = []string{
+	unspecified, "EXPECTED_TERMINATION", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED", "AUTOSCALER_DRAIN_IDLE",
+}
+
+const (
+	nodesFresh = "node list, cached 5s by default or 50 times what it took."
+	statsFresh = "readings of the node's agent, which reports every 5s, in the node list, cached 5s by default or 50 times what it took."
+)
+
+// nodesView is the whole list.
+type nodesView struct {
+	nodes    []ray.Node
+	overflow int
+}
+
+var nodesTable = table[nodesView]{
+	source: nodesFresh,
+	rows: []row[nodesView]{
+		{
+			name: "nodes", help: "Nodes that Ray lists, by state. Ray goes on listing dead ones.", labels: []string{"state"},
+			series: func(v nodesView, emit yield) {
+				counts := make(map[string]int)
+				for _, n := range v.nodes {
+					counts[string(n.State)]++
+				}
+				countStates(nodeStates, counts, emit)
+			},
+		},
+		{
+			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told.", labels: []string{"reason"},
+			series: func(v nodesView, emit yield) {
+				counts := make(map[string]int)
+				for _, n := range v.nodes {
+					switch {
+					case n.State != ray.NodeDead:
+					case n.DeathReason == "":
+						counts[unspecified]++
+					default:
+						counts[n.DeathReason]++
+					}
+				}
+				countStates(deathReasons, counts, emit)
+			},
+		},
+		{
+			name: "node_resources_overflow", help: "Names of resources that no node shows because there are more than 100.",
+			value: func(v nodesView) (float64, bool) { return float64(v.overflow), true },
+		},
+	},
+}
+
+// nodeView is a node with the names of resources that are shown.
+type nodeView struct {
+	ray.Node
+	keep map[string]bool
+}
+
+var nodeTable = table[nodeView]{
+	source: nodesFresh,
+	labels: []string{"node_id"},
+	rows: []row[nodeView]{
+		{
+			name: "node_info", help: "A node's address and names; 1. is_head is true for the head.",
+			labels: []string{"node_ip", "node_name", "host", "is_head"},
+			series: func(n nodeView, emit yield) { emit(1, n.IP, n.Name, n.Host, strconv.FormatBool(n.Head)) },
+		},
+		{
+			name: "node_state", help: "1 for the state that the node is in, 0 for the other.", labels: []string{"state"},
+			series: func(n nodeView, emit yield) { stateSet(nodeStates, string(n.State), emit) },
+		},
+		{
+			name: "node_start_timestamp_seconds", help: "Unix time the node joined the cluster.",
+			value: func(n nodeView) (float64, bool) { return unix(n.Start) },
+		},
+		{
+			name: "node_end_timestamp_seconds", help: "Unix time the node died; absent while it lives.",
+			value: func(n nodeView) (float64, bool) { return unix(n.End) },
+		},
+		{
+			name: "node_resources", help: "Logical resources of a live node under their real names; memory in bytes, others in units of the resource.",
+			labels: []string{"resource"},
+			series: func(n nodeView, emit yield) {
+				if n.State == ray.NodeDead {
+					return
+				}
+				for name, total := range n.Resources {
+					if n.keep[name] {
+						emit(total, name)
+					}
+				}
+			},
+		},
+	},
+}
+
+var statsTable = table[*ray.NodeStats]{
+	source: statsFresh,
+	labels: []string{"node_id"},
+	rows: slices.Concat([]row[*ray.NodeStats]{
+		{
+			name: "node_readings_timestamp_seconds", help: "Unix time of the node's readings, by its own clock.",
+			value: func(s *ray.NodeStats) (float64, bool) { return unix(s.At) },
+		},
+		{
+			name: "node_cpus", help: "Logical CPUs of the node.",
+			value: func(s *ray.NodeStats) (float64, bool) { return float64(s.CPUs), s.CPUs > 0 },
+		},
+		{
+			name: "node_cpu_usage_ratio", help: "Share of all logical CPUs that is busy, 0 to 1.",
+			value: func(s *ray.NodeStats) (float64, bool) { return s.CPURatio, s.CPUs > 0 },
+		},
+		{
+			name: "node_memory_bytes", help: "Memory that the node has (its container's limit, if it has one).",
+			value: func(s *ray.NodeStats) (float64, bool) { return s.MemTotal, s.MemTotal > 0 },
+		},
+		{
+			name: "node_memory_used_bytes", help: "Memory in use on the node.",
+			value: func(s *ray.NodeStats) (float64, bool) { return s.MemUsed, s.MemTotal > 0 },
+		},
+		{
+			name: "node_memory_available_bytes", help: "Memory that the node can still give.",
+			value: func(s *ray.NodeStats) (float64, bool) { return s.MemAvailable, s.MemTotal > 0 },
+		},
+		{
+			name: "node_object_store_used_bytes", help: "Object store memory in use on the node.",
+			value: func(s *ray.NodeStats) (float64, bool) {
+				if s.ObjectStore == nil {
+					return 0, false
+				}
+				return s.ObjectStore.Used, true
+			},
+		},
+		{
+			name: "node_object_store_available_bytes", help: "Object store memory that is free on the node.",
+			value: func(s *ray.NodeStats) (float64, bool) {
+				if s.ObjectStore == nil {
+					return 0, false
+				}
+				return s.ObjectStore.Available, true
+			},
+		},
+		{
+			name: "node_workers", help: "Worker processes of the node.",
+			value: func(s *ray.NodeStats) (float64, bool) { return float64(s.Workers), true },
+		},
+		loadRow("node_load1", 0, "1 minute"), loadRow("node_load5", 1, "5 minutes"), loadRow("node_load15", 2, "15 minutes"),
+		{
+			name: "node_network_transmit_bytes_total", help: "Bytes sent since boot, by interfaces whose name begins with e.", counter: true,
+			value: func(s *ray.NodeStats) (float64, bool) { return s.NetworkSent, s.HasNetwork },
+		},
+		{
+			name: "node_network_receive_bytes_total", help: "Bytes received since boot, by interfaces whose name begins with e.", counter: true,
+			value: func(s *ray.NodeStats) (float64, bool) { return s.NetworkRecv, s.HasNetwork },
+		},
+		diskRow("node_disk_bytes", "Size of the mounted file system.", func(d ray.Disk) float64 { return d.Total }),
+		diskRow("node_disk_used_bytes", "Bytes in use on the mounted file system.", func(d ray.Disk) float64 { return d.Used }),
+		diskRow("node_disk_free_bytes", "Bytes free on the mounted file system.", func(d ray.Disk) float64 { return d.Free }),
+	}, gpuRows),
+}
+
+var gpuRows = []row[*ray.NodeStats]{
+	{
+		name: "node_gpu_info", help: "A GPU's name and UUID; 1.", labels: []string{"gpu", "gpu_name", "uuid"},
+		series: func(s *ray.NodeStats, emit yield) {
+			for _, g := range s.GPUs {
+				emit(1, strconv.Itoa(g.Index), g.Name, g.UUID)
+			}
+		},
+	},
+	{
+		name: "node_gpu_usage_ratio", help: "Share of time that the GPU is busy, 0 to 1; absent where the driver does not tell.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit yield) {
+			for _, g := range s.GPUs {
+				if g.Utilization != nil {
+					emit(*g.Utilization, strconv.Itoa(g.Index))
+				}
+			}
+		},
+	},
+	{
+		name: "node_gpu_memory_bytes", help: "Memory of the GPU.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit yield) {
+			for _, g := range s.GPUs {
+				if g.MemTotal > 0 {
+					emit(g.MemTotal, strconv.Itoa(g.Index))
+				}
+			}
+		},
+	},
+	{
+		name: "node_gpu_memory_used_bytes", help: "Memory in use on the GPU.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit yield) {
+			for _, g := range s.GPUs {
+				if g.MemTotal > 0 {
+					emit(g.MemUsed, strconv.Itoa(g.Index))
+				}
+			}
+		},
+	},
+}
+
+func loadRow(name string, i int, span string) row[*ray.NodeStats] {
+	return row[*ray.NodeStats]{
+		name: name, help: "Load average of the node over " + span + ".",
+		value: func(s *ray.NodeStats) (float64, bool) { return s.LoadAvg[i], s.HasLoad },
+	}
+}
+
+func diskRow(name, help string, get func(ray.Disk) float64) row[*ray.NodeStats] {
+	return row[*ray.NodeStats]{name: name, help: help, labels: []string{"mount"},
+		series: func(s *ray.NodeStats, emit yield) {
+			for _, d := range s.Disks {
+				emit(get(d), d.Mount)
+			}
+		}}
+}
+
+type nodesCollector struct {
+	source    nodesSource
+	retention time.Duration
+	nodes     bound[nodesView]
+	node      bound[nodeView]
+	stats     bound[*ray.NodeStats]
+}
+
+// newNodes shows dead nodes for a retention, counted from their end.
+func newNodes(source nodesSource, cluster string, retention time.Duration) *nodesCollector {
+	return &nodesCollector{
+		source: source, retention: orDefault(retention, defaultRetention),
+		nodes: nodesTable.bind(cluster), node: nodeTable.bind(cluster), stats: statsTable.bind(cluster),
+	}
+}
+
+func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
+	nodes, err := c.source.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	picked := pickResources(func(yield func(string)) {
+		for _, n := range nodes {
+			for name := range maps.Keys(n.Resources) {
+				yield(name)
+			}
+		}
+	})
+	c.nodes.emit(out, nodesView{nodes: nodes, overflow: picked.over})
+	for _, n := range nodes {
+		if n.State == ray.NodeDead && now.Sub(n.End) > c.retention {
+			continue
+		}
+		c.node.emit(out, nodeView{n, picked.keep}, n.ID)
+		if n.State == ray.NodeAlive && n.Stats != nil {
+			c.stats.emit(out, n.Stats, n.ID)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,146 @@
+package collector
+
+import (
+	"context"
+	"slices"
+
+	"raytap/ray"
+)
+
+// This file: Serve's applications, their deployments, and its proxies.
+
+type serveSource interface {
+	Serve(context.Context) (ray.ServeStatus, error)
+}
+
+const serveFresh = "Serve's controller, cached 10s by default or 50 times what it took."
+
+type serveView struct {
+	running  bool
+	overflow int
+}
+
+var serveTable = table[serveView]{
+	source: serveFresh,
+	rows: []row[serveView]{
+		{
+			name: "serve_running", help: "1 if Serve runs on the cluster, 0 if it does not.",
+			value: func(v serveView) (float64, bool) { return number(v.running), true },
+		},
+		{
+			name: "serve_overflow", help: "Applications and deployments that are not shown because there are more than serve.max. Those that are not RUNNING are kept first.",
+			value: func(v serveView) (float64, bool) { return float64(v.overflow), true },
+		},
+	},
+}
+
+var applicationTable = table[ray.ServeApplication]{
+	source: serveFresh,
+	labels: []string{"application"},
+	rows: []row[ray.ServeApplication]{
+		{
+			name: "serve_application_info", help: "An application's route and where its configuration came from; 1.", labels: []string{"route_prefix", "source"},
+			series: func(a ray.ServeApplication, emit yield) { emit(1, a.RoutePrefix, a.Source) },
+		},
+		{
+			name: "serve_application_status", help: "1 for the status that the application is in, 0 for the others.", labels: []string{"status"},
+			series: func(a ray.ServeApplication, emit yield) { stateSet(ray.ServeApplicationStatuses, a.Status, emit) },
+		},
+		{
+			name: "serve_application_last_deployed_timestamp_seconds", help: "Unix time the application was last deployed.",
+			value: func(a ray.ServeApplication) (float64, bool) { return unix(a.LastDeployed) },
+		},
+	},
+}
+
+var deploymentTable = table[ray.ServeDeployment]{
+	source: serveFresh,
+	labels: []string{"application", "deployment"},
+	rows: []row[ray.ServeDeployment]{
+		{
+			name: "serve_deployment_status", help: "1 for the status that the deployment is in, 0 for the others.", labels: []string{"status"},
+			series: func(d ray.ServeDeployment, emit yield) { stateSet(ray.ServeDeploymentStatuses, d.Status, emit) },
+		},
+		{
+			name: "serve_deployment_replicas", help: "Replicas of the deployment, by state.", labels: []string{"state"},
+			series: func(d ray.ServeDeployment, emit yield) { countStates(ray.ServeReplicaStates, d.Replicas, emit) },
+		},
+		{
+			name: "serve_deployment_target_replicas", help: "Replicas that the deployment should have.",
+			value: func(d ray.ServeDeployment) (float64, bool) { return optional(d.TargetReplicas) },
+		},
+		{
+			name: "serve_deployment_recent_dead_replicas", help: "Replicas that died recently, as far as Serve remembers (Ray 2.60 and later).",
+			value: func(d ray.ServeDeployment) (float64, bool) { return optional(d.DeadReplicas) },
+		},
+	},
+}
+
+var proxyTable = table[ray.ServeProxy]{
+	source: serveFresh,
+	labels: []string{"node_id"},
+	rows: []row[ray.ServeProxy]{
+		{
+			name: "serve_proxy_status", help: "1 for the status that the node's proxy is in, 0 for the others.", labels: []string{"status"},
+			series: func(p ray.ServeProxy, emit yield) { stateSet(ray.ServeProxyStatuses, p.Status, emit) },
+		},
+	},
+}
+
+func optional(n *int) (float64, bool) {
+	if n == nil {
+		return 0, false
+	}
+	return float64(*n), true
+}
+
+type serveCollector struct {
+	source      serveSource
+	max         int
+	serve       bound[serveView]
+	application bound[ray.ServeApplication]
+	deployment  bound[ray.ServeDeployment]
+	proxy       bound[ray.ServeProxy]
+}
+
+func newServe(source serveSource, cluster string, o ServeOptions) *serveCollector {
+	return &serveCollector{
+		source: source, max: orDefault(o.Max, defaultMaxServe),
+		serve: serveTable.bind(cluster), application: applicationTable.bind(cluster),
+		deployment: deploymentTable.bind(cluster), proxy: proxyTable.bind(cluster),
+	}
+}
+
+func (c *serveCollector) collect(ctx context.Context, out *sink) error {
+	status, err := c.source.Serve(ctx)
+	if err != nil {
+		return err
+	}
+	apps := slices.Clone(status.Applications)
+	largestRank(apps, func(a ray.ServeApplication) int {
+		if a.Status == "RUNNING" {
+			return 1
+		}
+		return 0
+	}, func(a ray.ServeApplication) string { return a.Name })
+	room, over := c.max, 0
+	for _, app := range apps {
+		if room == 0 {
+			over += 1 + len(app.Deployments)
+			continue
+		}
+		room--
+		c.application.emit(out, app, app.Name)
+		fits := min(room, len(app.Deployments))
+		for _, d := range app.Deployments[:fits] {
+			c.deployment.emit(out, d, app.Name, d.Name)
+		}
+		room -= fits
+		over += len(app.Deployments) - fits
+	}
+	for _, p := range status.Proxies {
+		c.proxy.emit(out, p, p.NodeID)
+	}
+	c.serve.emit(out, serveView{running: status.Running, overflow: over})
+	return nil
+}
