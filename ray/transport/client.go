@@ -33,12 +33,12 @@ type Client struct {
 	streams chan struct{} // one element an open stream
 }
 
-// auth is what a request carries. It lies behind a pointer so that a dump of a
-// Client shows an address.
+// auth is what a request carries. The headers lie behind a function and the
+// whole behind a pointer, so that a dump of a Client shows addresses.
 type auth struct {
 	token  TokenSource // nil for none
 	scheme string
-	header http.Header
+	header func() http.Header // gives a copy
 }
 
 // New checks the options and builds a client; it does not connect.
@@ -63,7 +63,7 @@ func New(o Options) (*Client, error) {
 		base:    base,
 		wire:    newWire(o.TLS, proxy, 2*slots),
 		direct:  newWire(nil, nil, 2),
-		auth:    &auth{token: o.Token, scheme: o.Scheme, header: header},
+		auth:    &auth{token: o.Token, scheme: o.Scheme, header: header.Clone},
 		timeout: orDefault(o.Timeout, DefaultTimeout),
 		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
 		observe: o.Observe,
@@ -124,7 +124,7 @@ func (c *Client) At(base string, trusted bool) (*Client, error) {
 	other.calls = make(chan struct{}, cap(c.calls))
 	other.streams = make(chan struct{}, cap(c.streams))
 	if !trusted {
-		other.auth = &auth{header: http.Header{"User-Agent": c.auth.header["User-Agent"]}}
+		other.auth = &auth{header: http.Header{"User-Agent": c.auth.header()["User-Agent"]}.Clone}
 	}
 	return &other, nil
 }
@@ -144,7 +144,7 @@ func (c *Client) Proxy() func(*http.Request) (*url.URL, error) { return c.wire.P
 // HasToken reports whether requests carry a token now. An unreadable token
 // file counts as one: it will be there again.
 func (c *Client) HasToken() bool {
-	if c.auth.header.Get("Authorization") != "" {
+	if c.auth.header().Get("Authorization") != "" {
 		return true
 	}
 	if c.auth.token == nil {
@@ -157,7 +157,7 @@ func (c *Client) HasToken() bool {
 // Header gives the headers that every request carries: Authorization,
 // User-Agent and the configured ones. The error is that of the token source.
 func (c *Client) Header() (http.Header, error) {
-	h := c.auth.header.Clone()
+	h := c.auth.header()
 	if c.auth.token == nil {
 		return h, nil
 	}

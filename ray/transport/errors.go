@@ -104,7 +104,7 @@ func (c *Client) netDetail(err error) string {
 		return "the certificate of " + host + " is for another name: correct the url or set tls.server_name"
 	case errors.As(err, &invalid):
 		return "the certificate of " + host + " is not valid: has it expired?"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return host + " does not speak TLS: use http:// in the url"
 	case errors.As(err, &alert):
 		return host + " refused the TLS connection: does it want a client certificate?"
@@ -257,7 +257,7 @@ func (c *Client) clean(text string) string {
 			hide(token)
 		}
 	}
-	for name, values := range c.auth.header {
+	for name, values := range c.auth.header() {
 		if name != "User-Agent" {
 			hide(values[0])
 		}

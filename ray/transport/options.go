@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,23 +22,24 @@ const (
 )
 
 // Options say where a server is and how it is spoken to. Printing them shows
-// neither the token nor a header value nor a proxy's password.
+// neither the token nor a header value nor a password; but no method can guard
+// a copy in an unexported field of a struct that is printed.
 type Options struct {
 	// URL is http or https, with or without a path prefix; trailing slashes are
 	// cut. Credentials, a query or a fragment in it are refused.
 	URL string
 	// Token gives the token of each request; nil sends none.
-	Token TokenSource `json:"-"`
+	Token TokenSource
 	// Scheme stands before the token in Authorization: "Bearer " for Ray, which
 	// takes no other spelling; "" sends the bare token.
 	Scheme string
 	// Headers are sent with every request. They may hold secrets.
-	Headers map[string]string `json:"-"`
+	Headers map[string]string
 	// TLS is cloned; nil trusts the system's authorities.
-	TLS *tls.Config `json:"-"`
+	TLS *tls.Config
 	// ProxyURL replaces the proxy of the environment (HTTP_PROXY, HTTPS_PROXY,
 	// NO_PROXY), which "" means.
-	ProxyURL string `json:"-"`
+	ProxyURL string
 	// Timeout covers a whole call: the wait for a free slot, connecting, headers
 	// and body. 0 is 10 s.
 	Timeout time.Duration
@@ -54,7 +56,7 @@ type Options struct {
 	// the HTTP status (or the code of the error, where no status came) and the
 	// time it took, up to the headers for a stream. Calls that their caller
 	// cancelled are not told. nil is nobody.
-	Observe func(endpoint string, code int, took time.Duration) `json:"-"`
+	Observe func(endpoint string, code int, took time.Duration)
 }
 
 // String describes the options without their secrets.
@@ -70,6 +72,9 @@ func (o Options) String() string {
 
 // Format keeps every fmt verb from printing a secret.
 func (o Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
+
+// MarshalJSON gives the description as a string.
+func (o Options) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
 
 // publicURL cuts user, query and fragment from a URL, and shows nothing of one
 // that cannot be parsed: a password may stand anywhere in it.

@@ -1,0 +1,459 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+const op = "list jobs"
+
+// testClient builds a client of a test server, and counts the requests.
+func testClient(t *testing.T, o Options, h http.HandlerFunc) (*Client, *atomic.Int32) {
+	t.Helper()
+	asked := new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		h(w, r)
+	}))
+	t.Cleanup(server.Close)
+	if o.URL == "" {
+		o.URL = server.URL
+	}
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, asked
+}
+
+func answer(status int, kind, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+const traceback = `Traceback (most recent call last):
+  File "/home/ray/lib/python3.11/site-packages/ray/dashboard/modules/job/job_head.py", line 419, in submit_job
+    resp = await job_agent_client.submit_job_internal(submit_request)
+           ^^^^^^^^^^^^^^^^^^^^
+ValueError: Job with submission_id fail-1 already exists.
+.
+`
+
+func TestAFaultIsToldSoThatAnOperatorCanAct(t *testing.T) {
+	never := func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+	for _, row := range []struct {
+		name   string
+		h      http.HandlerFunc
+		token  string
+		code   int
+		detail string
+		retry  bool
+	}{
+		{"never answers", never, "", 408, "no answer from", true},
+		{"stops in the middle", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, `{"a":`)
+			w.(http.Flusher).Flush()
+			never(w, r)
+		}, "", 408, "no answer from", true},
+		{"half a body", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `{"a":1`)
+		}, "", 503, "closed the connection", true},
+		{"half a body that parses", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `[`)
+		}, "", 503, "closed the connection", true},
+		{"closes without an answer", func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }, "", 503, "closed the connection", true},
+		{"HTML", answer(200, "text/html; charset=utf-8", "<!doctype html><html>"), "", 500, "is HTML, not JSON", true},
+		{"HTML under another type", answer(200, "application/json", "\n <!doctype html><html>"), "", 500, "is HTML, not JSON", true},
+		{"an error page", answer(502, "text/html", "<html><h1>Bad Gateway</h1>"), "", 503, "is HTML, not JSON", true},
+		{"not JSON", answer(200, "text/plain", "hello"), "", 500, "not JSON", true},
+		{"empty", answer(200, "application/json", ""), "", 500, "empty", true},
+		{"ends early", answer(200, "application/json", `{"a":1`), "", 500, "in the middle of its JSON", true},
+		{"another type", answer(200, "application/json", `[]`), "", 500, "another type", true},
+		{"no token", answer(401, "text/plain", "Unauthorized: Missing authentication token"), "", 401, "Missing authentication token: set auth.token_file", false},
+		{"wrong token", answer(403, "text/plain", "Forbidden: Invalid authentication token"), "wrong-token", 403, "the token was refused", false},
+		{"forbidden without a token", answer(403, "text/plain", ""), "", 403, "no token was sent", false},
+		{"traceback", answer(500, "text/plain", traceback), "", 500, "ValueError: Job with submission_id fail-1 already exists.", true},
+		{"unhandled exception", answer(500, "text/plain", "500 Internal Server Error\n\nServer got itself in trouble"), "", 500, "Server got itself in trouble", true},
+		{"State API error", answer(400, "application/json", `{"result":false,"msg":"Given limit 10001 exceeds","data":{}}`), "", 400, "Given limit 10001 exceeds", false},
+		{"not found", answer(404, "text/plain", "Job x does not exist"), "", 404, "Job x does not exist", false},
+		{"not allowed", answer(405, "text/plain", "'POST' method not allowed"), "", 400, "not allowed", false},
+		{"too many", answer(429, "application/json", `{"result":false,"msg":"Max number of in-progress requests=100 reached"}`), "", 429, "in-progress", true},
+		{"not possible there", answer(501, "text/plain", "Serve is not installed"), "", 501, "not installed", false},
+		{"unavailable", answer(503, "text/plain", ""), "", 503, "Service Unavailable", true},
+		{"a long text is bounded", answer(500, "text/plain", strings.Repeat("é", 5000)), "", 500, "é", true},
+		{"control characters", answer(500, "text/plain", "a\x1b[31mb\x00c"), "", 500, "a [31mb c", true},
+		{"the token is sent back", answer(500, "text/plain", "bad header: Bearer s3cret-token"), "s3cret-token", 500, "bad header: Bearer <redacted>", true},
+		{"the token is sent back at the cut", answer(500, "text/plain", strings.Repeat("x", 240)+"s3cret-token"), "s3cret-token", 500, "xxx", true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var told []int
+			o := Options{Timeout: 100 * time.Millisecond, Scheme: "Bearer ", Headers: map[string]string{"X-Key": "h3ader-value"},
+				Observe: func(endpoint string, code int, _ time.Duration) { told = append(told, code) }}
+			if row.code != 408 {
+				o.Timeout = 10 * time.Second
+			}
+			if row.token != "" {
+				o.Token = StaticToken(row.token)
+			}
+			c, _ := testClient(t, o, row.h)
+			err := c.GetJSON(t.Context(), op, "/x", "/x", nil, new(struct{ A int }))
+			checkError(t, err, row.code, row.detail)
+			var e *ray.Error
+			if errors.As(err, &e) && e.Temporary() != row.retry {
+				t.Errorf("temporary is %t: %v", e.Temporary(), e)
+			}
+			checkNoSecret(t, "error", fmt.Sprintf("%+v %#v %v", err, err, errors.Unwrap(err)), "s3cret", "h3ader-value", "wrong-token")
+			if len(told) != 1 || told[0] != row.code && told[0] < 400 {
+				t.Errorf("observed %v, want one call with the status or %d", told, row.code)
+			}
+		})
+	}
+}
+
+func checkError(t *testing.T, err error, code int, detail string) {
+	t.Helper()
+	var e *ray.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %T %v, want a *ray.Error", err, err)
+	}
+	if e.Code != code || e.Op != op || !strings.Contains(e.Detail, detail) {
+		t.Errorf("got %v; want code %d and %q", e, code, detail)
+	}
+	if len(e.Detail) > maxDetail || strings.ContainsAny(e.Detail, "\n\r\x00\x1b") {
+		t.Errorf("the detail is not one bounded line: %d bytes %q", len(e.Detail), e.Detail)
+	}
+}
+
+func TestAnAnswerTooLargeIsAnErrorAndNotReadOn(t *testing.T) {
+	const limit, huge = 1 << 20, 200 << 20
+	sent := new(atomic.Int64)
+	h := func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `["`)
+		block := strings.Repeat("x", 64<<10)
+		for sent.Load() < huge {
+			n, err := io.WriteString(w, block)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}
+	c, _ := testClient(t, Options{MaxBody: limit}, h)
+	checkError(t, c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)), 500, "larger than 1 MiB")
+	if n := sent.Load(); n >= huge {
+		t.Errorf("%d bytes were read", n)
+	}
+}
+
+func TestAnAnswerOfExactlyTheBoundIsTaken(t *testing.T) {
+	text := `"` + strings.Repeat("x", 98) + `"`
+	var got string
+	c, _ := testClient(t, Options{MaxBody: 100}, answer(200, "application/json", text))
+	if err := c.GetJSON(t.Context(), op, "/x", "/x", nil, &got); err != nil || len(got) != 98 {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+	c, _ = testClient(t, Options{MaxBody: 99}, answer(200, "application/json", text))
+	checkError(t, c.GetJSON(t.Context(), op, "/x", "/x", nil, &got), 500, "larger than 99 bytes")
+}
+
+func TestNoServerIsToldByItsCause(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := "http://" + l.Addr().String()
+	_ = l.Close()
+	tlsServer := httptest.NewTLSServer(answer(200, "application/json", "{}"))
+	defer tlsServer.Close()
+	plain := httptest.NewServer(answer(200, "application/json", "{}"))
+	defer plain.Close()
+	for _, row := range []struct{ name, url, detail string }{
+		{"refused", closed, "connection refused"},
+		{"unknown host", "http://no-such-host.invalid:8265", "check the url and the DNS"},
+		{"unknown authority", tlsServer.URL, "set tls.ca_file"},
+		{"plain http behind https", strings.Replace(plain.URL, "http", "https", 1), "use http://"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c, err := New(Options{URL: row.url, ProxyURL: ""})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			checkError(t, c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)), 503, row.detail)
+		})
+	}
+}
+
+func TestRedirectsAreFollowedWithinTheHostOnly(t *testing.T) {
+	stolen := make(chan string, 1)
+	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		stolen <- r.Header.Get("Authorization")
+	}))
+	defer thief.Close()
+	h := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/away":
+			http.Redirect(w, r, strings.Replace(thief.URL, "http://", "http://u:p4ss@", 1)+"/?q=1", http.StatusFound)
+		case "/here":
+			http.Redirect(w, r, "/there", http.StatusFound)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusFound)
+		case "/there":
+			_, _ = io.WriteString(w, `{"A":1}`)
+		}
+	}
+	c, _ := testClient(t, Options{Token: StaticToken("s3cret"), Scheme: "Bearer "}, h)
+	var got struct{ A int }
+	if err := c.GetJSON(t.Context(), op, "/x", "/here", nil, &got); err != nil || got.A != 1 {
+		t.Errorf("a redirect within the host: %v, %v", got, err)
+	}
+	err := c.GetJSON(t.Context(), op, "/x", "/away", nil, &got)
+	checkError(t, err, 400, "redirects to "+thief.URL)
+	checkNoSecret(t, "error", fmt.Sprintf("%+v", err), "s3cret", "p4ss")
+	checkError(t, c.GetJSON(t.Context(), op, "/x", "/loop", nil, &got), 400, "keeps redirecting")
+	checkError(t, c.PostJSON(t.Context(), op, "/x", "/here", nil, &got), 400, "redirect")
+	select {
+	case auth := <-stolen:
+		t.Errorf("the other host was asked, with %q", auth)
+	default:
+	}
+}
+
+func TestWhatIsSent(t *testing.T) {
+	var got *http.Request
+	var body string
+	c, _ := testClient(t, Options{Token: StaticToken(" tok\n"), Scheme: "Bearer ", UserAgent: "raytap/1.0", Headers: map[string]string{"x-tenant": "a"}},
+		func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			got, body = r, string(b)
+			_, _ = io.WriteString(w, "{}")
+		})
+	id := url.PathEscape("we ird/é?x=1#%20")
+	if err := c.PostJSON(t.Context(), op, "/x", "/jobs/"+id, map[string]int{"a": 1}, new(any)); err != nil {
+		t.Fatal(err)
+	}
+	if got.RequestURI != "/jobs/we%20ird%2F%C3%A9%3Fx=1%23%2520" || got.URL.Path != "/jobs/we ird/é?x=1#%20" {
+		t.Errorf("path is %s", got.RequestURI)
+	}
+	for name, want := range map[string]string{"Authorization": "Bearer tok", "User-Agent": "raytap/1.0", "X-Tenant": "a", "Content-Type": "application/json", "Accept-Encoding": ""} {
+		if have := got.Header.Get(name); have != want {
+			t.Errorf("%s is %q, want %q", name, have, want)
+		}
+	}
+	if body != `{"a":1}` {
+		t.Errorf("body is %s", body)
+	}
+	agent, err := c.At(c.URL().String()+"/agent/", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.GetJSON(t.Context(), op, "/x", "/logs", url.Values{"q": {"a&b"}}, new(any)); err != nil {
+		t.Fatal(err)
+	}
+	if got.Header.Get("Authorization")+got.Header.Get("X-Tenant") != "" || got.Header.Get("User-Agent") != "raytap/1.0" {
+		t.Errorf("an address that is not trusted got %v", got.Header)
+	}
+	if got.RequestURI != "/agent/logs?q=a%26b" {
+		t.Errorf("path is %s", got.RequestURI)
+	}
+}
+
+func TestTheCallersOwnEndIsNotOurTimeout(t *testing.T) {
+	observed := new(atomic.Int32)
+	arrived := make(chan struct{}, 8)
+	c, _ := testClient(t, Options{Observe: func(string, int, time.Duration) { observed.Add(1) }}, func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-arrived; cancel() }()
+	err := c.GetJSON(ctx, op, "/x", "/x", nil, new(any))
+	if !errors.Is(err, context.Canceled) || ray.Code(err) != 0 || observed.Load() != 0 {
+		t.Errorf("cancelled: %v, observed %d", err, observed.Load())
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	checkError(t, c.GetJSON(ctx, op, "/x", "/x", nil, new(any)), 408, "before the caller's deadline")
+	if observed.Load() != 1 {
+		t.Errorf("a call that ran into the deadline was observed %d times", observed.Load())
+	}
+}
+
+func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
+	running, most := new(atomic.Int32), new(atomic.Int32)
+	release := make(chan struct{})
+	c, asked := testClient(t, Options{MaxConcurrent: 2, Timeout: 20 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			_, _ = io.WriteString(w, "x")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		n := running.Add(1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		<-release
+		running.Add(-1)
+		_, _ = io.WriteString(w, "{}")
+	})
+	var open []io.Closer
+	for range 2 {
+		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, res.Body)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Do(ctx, Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true}); ray.Code(err) != 408 {
+		t.Errorf("a third stream: %v", err)
+	}
+	done := make(chan error, 6)
+	for range cap(done) {
+		go func() { done <- c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)) }()
+	}
+	for range cap(done) {
+		release <- struct{}{}
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if most.Load() > 2 || asked.Load() != 8 {
+		t.Errorf("%d calls ran at once, %d were asked", most.Load(), asked.Load())
+	}
+	for _, b := range open {
+		_ = b.Close()
+		_ = b.Close() // frees its slot once
+	}
+	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true})
+	if err != nil {
+		t.Fatalf("a closed stream did not free its slot: %v", err)
+	}
+	_ = res.Body.Close()
+	if _, err := res.Body.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("reading a closed stream gives %v", err)
+	}
+}
+
+func TestWaitingForASlotIsPartOfTheTimeout(t *testing.T) {
+	c, _ := testClient(t, Options{MaxConcurrent: 1, Timeout: 100 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "{")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	checkError(t, c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)), 408, "no free slot")
+}
+
+// slowAnswer answers at once, then gives ten bytes after each of its waits, and
+// at last nothing any more.
+type slowAnswer struct {
+	ctx   context.Context
+	waits []time.Duration
+}
+
+func (s *slowAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.ctx = r.Context()
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: s, Request: r}, nil
+}
+
+func (s *slowAnswer) Close() error { return nil }
+
+func (s *slowAnswer) Read(p []byte) (int, error) {
+	if len(s.waits) == 0 {
+		<-s.ctx.Done()
+		return 0, s.ctx.Err()
+	}
+	select {
+	case <-s.ctx.Done():
+		return 0, s.ctx.Err()
+	case <-time.After(s.waits[0]):
+		s.waits = s.waits[1:]
+		return copy(p, "0123456789"), nil
+	}
+}
+
+func TestAStreamMayBeSlowAndLongButNotDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Options{URL: "http://host", Timeout: 10 * time.Second, MaxBody: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{9 * time.Second, 9 * time.Second, 0}}}
+		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Stream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		p := make([]byte, 10)
+		for range 3 {
+			if _, err := io.ReadFull(res.Body, p); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(time.Hour) // a reader that has no room is no fault of the server
+		}
+		began := time.Now()
+		_, err = res.Body.Read(p)
+		checkError(t, err, 408, "no answer from")
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("a dead stream was given up after %s", took)
+		}
+	})
+}
+
+func TestPassedStatusIsAnAnswer(t *testing.T) {
+	c, _ := testClient(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Range") != "bytes=9-" {
+			t.Errorf("Range is %q", r.Header.Get("Range"))
+		}
+		w.Header().Set("Content-Range", "bytes */5")
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+	})
+	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Header: http.Header{"Range": {"bytes=9-"}}, Pass: []int{416}})
+	if err != nil || res.Header.Get("Content-Range") != "bytes */5" {
+		t.Fatalf("got %v, %v", res, err)
+	}
+	_ = res.Body.Close()
+}
+
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	addrs := map[string]bool{}
+	c, _ := testClient(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		addrs[r.RemoteAddr] = true
+		_, _ = io.WriteString(w, "{\"A\":1}\n\n")
+	})
+	for range 5 {
+		if err := c.Get(t.Context(), op, "/x", "/x", nil, func(d *json.Decoder) error { return d.Decode(new(any)) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(addrs) != 1 {
+		t.Errorf("%d connections for 5 calls", len(addrs))
+	}
+}
