@@ -82,6 +82,11 @@ func sharedHead(t *testing.T) *realray.Head {
 }
 
 func startHead(o realray.Options) (*realray.Head, error) {
+	scripts, err := filepath.Abs("../deploy/demo")
+	if err != nil {
+		return nil, err
+	}
+	o.Env = append(o.Env, "PYTHONPATH="+scripts)
 	o.Ray = filepath.Join(tools, "ray", "bin", "ray")
 	if _, err := os.Stat(o.Ray); err != nil {
 		return nil, fmt.Errorf("no Ray to test on (run make e2e, which installs it): %w", err)

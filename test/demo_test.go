@@ -1,0 +1,92 @@
+//go:build e2e && linux
+
+package test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"raytap/test/realray"
+)
+
+func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
+	demo := filepath.Join(t.TempDir(), "demo")
+	build := exec.Command("go", "build", "-o", demo, "../deploy/demo")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the demo: %v\n%s", err, out)
+	}
+	cmd := exec.Command(demo, "-seconds", "45", "-raytap", binary,
+		"-ray", filepath.Join(tools, "ray", "bin", "ray"), "-scripts", "../deploy/demo")
+	// A Ray that the user works with must not be found, let alone touched.
+	cmd.Env = append(realray.CleanEnv(), "RAY_ADDRESS=http://127.0.0.1:1", "RAY_AUTH_TOKEN=of-another-cluster")
+	var said syncBuffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the demo ended with %v", err)
+		}
+	case <-time.After(3 * time.Minute):
+		_ = cmd.Process.Kill()
+		<-ended
+		t.Error("the demo did not end by itself")
+	}
+	t.Logf("the demo took %.0f s", time.Since(start).Seconds())
+
+	checkDemo(t, said.String())
+}
+
+func checkDemo(t *testing.T, said string) {
+	t.Helper()
+	seen := map[string]bool{}
+	for line := range strings.Lines(said) {
+		if !strings.HasPrefix(line, "{") {
+			continue
+		}
+		r, err := parseRecord([]byte(line))
+		if err != nil {
+			t.Errorf("a record that is none: %v", err)
+			continue
+		}
+		seen[r.JobName+" "+r.Event] = true
+		if r.JobName == "failing" && strings.HasPrefix(*r.Message, "ValueError: row 5") {
+			seen["traceback"] = true
+		}
+		if r.JobName == "failing" && r.Event == "end" && r.Status == "FAILED" {
+			seen["failure"] = true
+		}
+	}
+	for _, want := range []string{"chatty start", "chatty ", "progress ", "tasks ", "failing ", "traceback", "failure"} {
+		if !seen[want] {
+			t.Errorf("the demo showed no record of this kind: %q", want)
+		}
+	}
+	for _, want := range []string{
+		`(?m)^ *raytap_up\{ray_cluster="default"\} 1$`,
+		`(?m)^ *raytap_jobs\{.*status="PENDING".*\} 1$`,
+		`(?m)^ *raytap_nodes\{.*state="ALIVE".*\} 1$`,
+		`(?m)^ *raytap_tasks\{.*state="PENDING_NODE_ASSIGNMENT".*\} 3$`,
+		`(?m)^ *raytap_serve_application_status\{.*application="greeter".*status="RUNNING".*\} 1$`,
+		`(?m)^ *raytap_shipper_lines_total\{.*\} [1-9]`,
+		`==> all down`,
+	} {
+		if !regexp.MustCompile(want).MatchString(said) {
+			t.Errorf("the demo did not show %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("the demo said:\n%s", lastBytes(said, 8000))
+	}
+}
