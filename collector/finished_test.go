@@ -1,0 +1,102 @@
+package collector
+
+import (
+	"fmt"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+// In a row, T is when raytap begins to watch; the lists come 1, 2, … minutes
+// later. A job's start and end are in seconds after T.
+func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
+	type job struct {
+		id         string
+		status     ray.JobStatus
+		start, end float64
+	}
+	driver := job{"01000000", ray.JobSucceeded, -100, 5}
+	for name, row := range map[string]struct {
+		lists [][]job
+		want  map[string]int
+	}{
+		"an end before raytap is not counted": {
+			lists: [][]job{{{"a", ray.JobFailed, -100, -1}}, {{"a", ray.JobFailed, -100, -1}}},
+		},
+		"an end between raytap's start and its first list is": {
+			lists: [][]job{{{"a", ray.JobFailed, -100, 1}}},
+			want:  map[string]int{"FAILED": 1},
+		},
+		"a run is counted once": {
+			lists: [][]job{{{"a", ray.JobRunning, 0, 0}}, {{"a", ray.JobSucceeded, 0, 70}}, {{"a", ray.JobSucceeded, 0, 70}}},
+			want:  map[string]int{"SUCCEEDED": 1},
+		},
+		"a job that lived between two lists is counted": {
+			lists: [][]job{{}, {{"a", ray.JobStopped, 61, 62}}},
+			want:  map[string]int{"STOPPED": 1},
+		},
+		"clocks need not agree after the first list": {
+			lists: [][]job{{{"a", ray.JobRunning, -5000, 0}}, {{"a", ray.JobFailed, -5000, -4000}}},
+			want:  map[string]int{"FAILED": 1},
+		},
+		"an id submitted again is another run": {
+			lists: [][]job{{{"a", ray.JobFailed, 0, 1}}, {{"a", ray.JobRunning, 61, 0}}, {{"a", ray.JobFailed, 61, 62}}},
+			want:  map[string]int{"FAILED": 2},
+		},
+		"a deleted job stays counted": {
+			lists: [][]job{{}, {{"a", ray.JobFailed, 1, 2}}, {}},
+			want:  map[string]int{"FAILED": 1},
+		},
+		"a list that lacks a run for a while does not count it again": {
+			lists: [][]job{{}, {{"a", ray.JobFailed, 1, 2}}, {}, {}, {{"a", ray.JobFailed, 1, 2}}},
+			want:  map[string]int{"FAILED": 1},
+		},
+		"a driver only ended": {
+			lists: [][]job{{driver}},
+			want:  map[string]int{"ENDED": 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				at := func(s float64) time.Time { return begin.Add(time.Duration(s * float64(time.Second))) }
+				f := newFinished("prod")
+				for _, list := range row.lists {
+					time.Sleep(time.Minute)
+					var jobs []ray.Job
+					for _, j := range list {
+						job := ray.Job{Type: ray.JobSubmission, SubmissionID: j.id, Status: j.status, Start: at(j.start)}
+						if j.id == driver.id {
+							job.Type, job.SubmissionID, job.JobID = ray.JobDriver, "", j.id
+						}
+						if j.status.Terminal() {
+							job.End = at(j.end)
+						}
+						jobs = append(jobs, job)
+					}
+					f.observe(jobs, time.Now())
+					f.observe(jobs, time.Now()) // a scrape sees the list that the shipper had fetched
+				}
+				if !maps.Equal(f.counts, row.want) {
+					t.Errorf("got %v, want %v", f.counts, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestEndedRunsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFinished("prod")
+		for i := range 100 {
+			f.observe([]ray.Job{{SubmissionID: fmt.Sprint(i), Status: ray.JobFailed, End: time.Now()}}, time.Now())
+			time.Sleep(time.Minute)
+		}
+		if n := len(f.known); n > 12 {
+			t.Errorf("%d runs remembered", n)
+		}
+	})
+}

@@ -1,0 +1,38 @@
+package collector
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func FuzzLabelIsBoundedAndValid(f *testing.F) {
+	for _, s := range []string{"", "train", "a\xffb", strings.Repeat("é", 200), "x" + strings.Repeat("世", 100), strings.Repeat("\xf0\x9f", 200)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := label(s)
+		if len(got) > maxLabel || !utf8.ValidString(got) {
+			t.Errorf("%d bytes, valid %t", len(got), utf8.ValidString(got))
+		}
+		valid := strings.ToValidUTF8(s, "\uFFFD")
+		if !strings.HasPrefix(valid, got) {
+			t.Errorf("%q is not the beginning of %q", got, valid)
+		}
+		if len(valid) > maxLabel && len(got) <= maxLabel-utf8.UTFMax {
+			t.Errorf("cut too short: %d bytes", len(got))
+		}
+	})
+}
+
+func TestStatesThatAreNotKnownAreBounded(t *testing.T) {
+	counts := map[string]int{"A": 1}
+	for c := 'a'; c < 'a'+20; c++ {
+		counts[string(c)] = 2
+	}
+	got := map[string]float64{}
+	countStates([]string{"A", "B"}, counts, func(v float64, l ...string) { got[l[0]] = v })
+	if len(got) != 2+maxUnknownStates+1 || got["A"] != 1 || got["B"] != 0 || got[otherState] != 8 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,389 @@
+package collector_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"raytap/collector"
+	"raytap/ray"
+)
+
+var errDown = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
+
+// full has a value for every family.
+func full(now time.Time) *cluster {
+	return &cluster{
+		version: ray.Version{Ray: "2.60.0", Session: "s"},
+		status: ray.ClusterStatus{
+			At: now, Usage: map[string]ray.Usage{"CPU": {Used: 1, Total: 2}},
+			ByNode:  map[string]map[string]ray.Usage{"n1": {"CPU": {Used: 1, Total: 2}}},
+			Pending: []ray.Demand{{Resources: map[string]float64{"CPU": 1}, Count: 1}},
+		},
+		jobs: []ray.Job{
+			{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobRunning, Start: now, DriverNodeID: "n1"},
+			{Type: ray.JobSubmission, SubmissionID: "b", Status: ray.JobPending, Start: now},
+			{Type: ray.JobSubmission, SubmissionID: "c", Status: ray.JobFailed, Start: now, End: now, DriverExitCode: ptr(1), ErrorType: "E"},
+		},
+		nodes: []ray.Node{
+			{ID: "n1", State: ray.NodeAlive, Start: now, Resources: map[string]float64{"CPU": 2}, Stats: &ray.NodeStats{
+				At: now, CPUs: 1, MemTotal: 1, Disks: []ray.Disk{{Mount: "/"}}, ObjectStore: &ray.ObjectStore{},
+				HasLoad: true, HasNetwork: true, GPUs: []ray.GPU{{MemTotal: 1, Utilization: ptr(1.0)}},
+			}},
+			{ID: "n2", State: ray.NodeDead, End: now},
+		},
+		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1)},
+		serve: ray.ServeStatus{
+			Running: true, Proxies: []ray.ServeProxy{{NodeID: "n1", Status: "HEALTHY"}},
+			Applications: []ray.ServeApplication{{Name: "a", Status: "RUNNING", LastDeployed: now, Deployments: []ray.ServeDeployment{
+				{Name: "d", Status: "HEALTHY", TargetReplicas: ptr(1), DeadReplicas: ptr(0)},
+			}}},
+		},
+	}
+}
+
+func everything() collector.Options {
+	return collector.Options{Status: collector.StatusOptions{Shapes: true}, Tasks: collector.TasksOptions{ByName: true}}
+}
+
+// gather scrapes into families.
+func gather(t *testing.T, ctx context.Context, more ...prometheus.Collector) []*dto.MetricFamily {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range more {
+		registry.MustRegister(c)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	return families
+}
+
+func TestFamiliesAreWhatThePageShows(t *testing.T) {
+	requests := collector.NewRequests()
+	requests.Observer("prod")("jobs", 200, time.Millisecond)
+	families := gather(t, t.Context(), newCollector(full(time.Now()), everything()).Bind(t.Context()), requests)
+	listed := collector.Families()
+	if !slices.IsSortedFunc(listed, func(a, b collector.Family) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Error("not sorted")
+	}
+	for i := range max(len(families), len(listed)) {
+		if i >= len(families) || i >= len(listed) || families[i].GetName() != listed[i].Name {
+			t.Fatalf("family %d differs: %d on the page, %d listed, near %v", i, len(families), len(listed), listed[min(i, len(listed)-1)].Name)
+		}
+		f, l := families[i], listed[i]
+		if f.GetHelp() != l.Help || !strings.EqualFold(f.GetType().String(), l.Type) {
+			t.Errorf("%s: help or type differs", l.Name)
+		}
+		var labels []string
+		for _, p := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, p.GetName())
+		}
+		if want := slices.Sorted(slices.Values(l.Labels)); !slices.Equal(labels, want) || l.Labels[0] != "ray_cluster" {
+			t.Errorf("%s: labels %v, listed %v", l.Name, labels, l.Labels)
+		}
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("promlint: %s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestASilentClusterShowsNothingOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := full(time.Now())
+		c.last = time.Now()
+		c.errs = map[string]error{"version": errDown, "status": errDown, "jobs": errDown, "nodes": errDown, "serve": errDown}
+		time.Sleep(5*time.Second + 1) // tasks, actors and placement groups still have cached answers
+		shows(t, page(t, t.Context(), nil, newCollector(c, collector.Options{})), `
+			raytap_collector_duplicate_series{collector="actors"} 0
+			raytap_collector_duplicate_series{collector="cluster"} 0
+			raytap_collector_duplicate_series{collector="drivers"} 0
+			raytap_collector_duplicate_series{collector="jobs"} 0
+			raytap_collector_duplicate_series{collector="nodes"} 0
+			raytap_collector_duplicate_series{collector="placement_groups"} 0
+			raytap_collector_duplicate_series{collector="serve"} 0
+			raytap_collector_duplicate_series{collector="tasks"} 0
+			raytap_collector_duplicate_series{collector="usage"} 0
+			raytap_collector_duplicate_series{collector="version"} 0
+			raytap_collector_success{collector="actors"} 0
+			raytap_collector_success{collector="cluster"} 0
+			raytap_collector_success{collector="drivers"} 0
+			raytap_collector_success{collector="jobs"} 0
+			raytap_collector_success{collector="nodes"} 0
+			raytap_collector_success{collector="placement_groups"} 0
+			raytap_collector_success{collector="serve"} 0
+			raytap_collector_success{collector="tasks"} 0
+			raytap_collector_success{collector="usage"} 0
+			raytap_collector_success{collector="version"} 0
+			raytap_jobs_finished_total{status="ENDED"} 0
+			raytap_jobs_finished_total{status="FAILED"} 0
+			raytap_jobs_finished_total{status="STOPPED"} 0
+			raytap_jobs_finished_total{status="SUCCEEDED"} 0
+			raytap_up{ray_cluster="prod"} 0`)
+	})
+}
+
+func TestAClusterIsUpWhileAnythingAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := full(time.Now())
+		h.errs = map[string]error{"version": errDown, "jobs": errDown}
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		c := newCollector(s, collector.Options{})
+		got := page(t, t.Context(), []string{"up", "nodes{", "jobs{"}, c)
+		shows(t, got, `
+			raytap_nodes{state="ALIVE"} 1
+			raytap_nodes{state="DEAD"} 1
+			raytap_up{ray_cluster="prod"} 1`)
+		for _, name := range []string{"status", "nodes", "tasks", "actors", "groups", "serve"} {
+			h.errs[name] = errDown
+		}
+		time.Sleep(5*time.Second + 1)
+		shows(t, page(t, t.Context(), []string{"up", "nodes{", "tasks{"}, c), `raytap_up{ray_cluster="prod"} 0`)
+	})
+}
+
+func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := full(time.Now())
+		h.stuck = map[string]bool{"tasks": true}
+		s := ray.Share(h, ray.SharingOptions{Timeout: time.Minute})
+		defer s.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+		defer cancel()
+		began := time.Now()
+		got := page(t, ctx, []string{"collector_success", "tasks", "up", "nodes{"}, newCollector(s, collector.Options{}))
+		if took := time.Since(began); took != 9*time.Second {
+			t.Errorf("the scrape took %s", took)
+		}
+		shows(t, got, `
+			raytap_collector_success{collector="actors"} 1
+			raytap_collector_success{collector="cluster"} 1
+			raytap_collector_success{collector="drivers"} 1
+			raytap_collector_success{collector="jobs"} 1
+			raytap_collector_success{collector="nodes"} 1
+			raytap_collector_success{collector="placement_groups"} 1
+			raytap_collector_success{collector="serve"} 1
+			raytap_collector_success{collector="tasks"} 0
+			raytap_collector_success{collector="usage"} 1
+			raytap_collector_success{collector="version"} 1
+			raytap_nodes{state="ALIVE"} 1
+			raytap_nodes{state="DEAD"} 1
+			raytap_up{ray_cluster="prod"} 1`)
+	})
+}
+
+func TestScrapesAtTheSameTimeShareTheRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := full(time.Now())
+		s := ray.Share(h, ray.SharingOptions{})
+		defer s.Close()
+		c := newCollector(s, collector.Options{})
+		pages := make([]string, 20)
+		var wg sync.WaitGroup
+		for i := range pages {
+			wg.Go(func() { pages[i] = page(t, t.Context(), nil, c) })
+		}
+		wg.Wait()
+		if n := h.asked.Load(); n != 8 {
+			t.Errorf("20 scrapes made %d requests, want one for each of 8 lists", n)
+		}
+		for _, p := range pages {
+			if p != pages[0] {
+				t.Error("two scrapes of the same answers differ")
+			}
+		}
+	})
+}
+
+func TestTwoClustersShareAPage(t *testing.T) {
+	a := collector.New(full(time.Now()), collector.Options{Cluster: "a"})
+	b := collector.New(full(time.Now()), collector.Options{Cluster: "b"})
+	got := page(t, t.Context(), []string{"up"}, a, b)
+	shows(t, got, `
+		raytap_up{ray_cluster="a"} 1
+		raytap_up{ray_cluster="b"} 1`)
+}
+
+func TestWhatIsNamedTwiceIsShownOnce(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	c := full(time.Now())
+	c.jobs = []ray.Job{
+		{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobFailed, Start: time.Now().Add(-time.Minute), End: time.Now()},
+		{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobRunning, Start: time.Now()},
+		{Type: ray.JobSubmission, SubmissionID: long + "1", Status: ray.JobRunning},
+		{Type: ray.JobSubmission, SubmissionID: long + "2", Status: ray.JobRunning},
+	}
+	c.nodes = append(c.nodes, c.nodes...)
+	c.serve.Applications = append(c.serve.Applications, c.serve.Applications...)
+	got := page(t, t.Context(), nil, newCollector(c, collector.Options{}))
+	if !strings.Contains(got, `raytap_job_status{status="RUNNING",submission_id="a"} 1`) {
+		t.Error("the newest run is not the one shown")
+	}
+	for _, name := range []string{"jobs", "nodes", "serve"} {
+		if strings.Contains(got, fmt.Sprintf("raytap_collector_duplicate_series{collector=%q} 0", name)) ||
+			!strings.Contains(got, fmt.Sprintf("raytap_collector_success{collector=%q} 1", name)) {
+			t.Errorf("%s: what was left out is not counted, or all is", name)
+		}
+	}
+}
+
+func TestJobsBeyondTheCapLeaveTheSuccessfulOut(t *testing.T) {
+	now := time.Now()
+	var jobs []ray.Job
+	for i := range 4 {
+		for _, status := range ray.JobStatuses {
+			j := ray.Job{
+				Type: ray.JobSubmission, SubmissionID: fmt.Sprintf("%s-%d", status, i), Status: status,
+				Start: now.Add(time.Duration(i-10) * time.Minute),
+			}
+			if status.Terminal() {
+				j.End = j.Start.Add(time.Minute)
+			}
+			jobs = append(jobs, j)
+		}
+	}
+	want := `
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="FAILED-2",type="SUBMISSION"} 1
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="FAILED-3",type="SUBMISSION"} 1
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="RUNNING-0",type="SUBMISSION"} 1
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="RUNNING-1",type="SUBMISSION"} 1
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="RUNNING-2",type="SUBMISSION"} 1
+		raytap_job_info{job_id="",job_name="",node_id="",submission_id="RUNNING-3",type="SUBMISSION"} 1
+		raytap_jobs_overflow{ray_cluster="prod"} 14`
+	c := &cluster{jobs: jobs}
+	collect := newCollector(c, collector.Options{Jobs: collector.JobsOptions{Max: 6}})
+	shows(t, page(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
+	c.jobs = slices.Clone(jobs)
+	slices.Reverse(c.jobs) // Ray's order is arbitrary
+	shows(t, page(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
+}
+
+func TestServeBeyondTheCapKeepsWhatIsNotRunning(t *testing.T) {
+	var apps []ray.ServeApplication
+	for i := range 5 {
+		apps = append(apps, ray.ServeApplication{Name: fmt.Sprint("app", i), Status: "RUNNING", Deployments: []ray.ServeDeployment{{Name: "d", TargetReplicas: ptr(1)}}})
+	}
+	apps[4].Status = "UNHEALTHY"
+	c := &cluster{serve: ray.ServeStatus{Running: true, Applications: apps}}
+	shows(t, page(t, t.Context(), []string{"serve_application_info", "serve_deployment_target", "serve_overflow"},
+		newCollector(c, collector.Options{Serve: collector.ServeOptions{Max: 3}})), `
+		raytap_serve_application_info{application="app0",route_prefix="",source=""} 1
+		raytap_serve_application_info{application="app4",route_prefix="",source=""} 1
+		raytap_serve_deployment_target_replicas{application="app4",deployment="d"} 1
+		raytap_serve_overflow{ray_cluster="prod"} 7`)
+}
+
+func TestResourcesBeyondTheCapAreCounted(t *testing.T) {
+	usage := map[string]ray.Usage{"CPU": {Total: 1}}
+	for i := range 120 {
+		usage[fmt.Sprintf("A%03d", i)] = ray.Usage{Total: 1}
+	}
+	got := page(t, t.Context(), []string{"cluster_resources{", "cluster_resources_overflow"}, newCollector(&cluster{status: ray.ClusterStatus{Usage: usage}}, collector.Options{}))
+	if n := strings.Count(got, "raytap_cluster_resources{"); n != 100 {
+		t.Errorf("%d resources", n)
+	}
+	for _, want := range []string{`{resource="CPU"} 1`, "raytap_cluster_resources_overflow{ray_cluster=\"prod\"} 21"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("missing %s", want)
+		}
+	}
+}
+
+func TestWhatRayCannotTellIsNoFailure(t *testing.T) {
+	c := full(time.Now())
+	c.errs = map[string]error{"serve": &ray.Error{Op: "read Serve status", Code: 501, Detail: "no ray[serve]"}}
+	got := page(t, t.Context(), []string{"serve", "collector_success{collector=\"serve\""}, newCollector(c, collector.Options{}))
+	shows(t, got, `raytap_collector_success{collector="serve"} 1`)
+}
+
+func TestDisabledCollectorsAskNothing(t *testing.T) {
+	c := full(time.Now())
+	got := page(t, t.Context(), []string{"collector_success", "jobs"}, newCollector(c, collector.Options{
+		Status: collector.StatusOptions{Disabled: true}, Jobs: collector.JobsOptions{Disabled: true}, Nodes: collector.NodesOptions{Disabled: true},
+		Tasks: collector.TasksOptions{Disabled: true}, Actors: collector.ActorsOptions{Disabled: true}, Serve: collector.ServeOptions{Disabled: true},
+	}))
+	shows(t, got, `raytap_collector_success{collector="version"} 1`)
+	if n := c.asked.Load(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func TestAFailureIsLoggedOnceThenOnceAMinuteThenItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, hook := logtest.NewNullLogger()
+		c := full(time.Now())
+		c.errs = map[string]error{"jobs": errDown}
+		collect := newCollector(c, collector.Options{Log: log, Nodes: collector.NodesOptions{Disabled: true}})
+		said := func() string {
+			var lines []string
+			for _, e := range hook.AllEntries() {
+				lines = append(lines, fmt.Sprint(e.Level, " ", e.Message, " ", e.Data["collector"], " ", e.Data["failures"], " ", e.Data[logrus.ErrorKey]))
+			}
+			hook.Reset()
+			return strings.Join(lines, "\n")
+		}
+		for range 3 {
+			page(t, t.Context(), nil, collect)
+		}
+		if got, want := said(), "warning collector failed jobs 1 ask: 503 connection refused"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		time.Sleep(time.Minute)
+		page(t, t.Context(), nil, collect)
+		if got, want := said(), "warning collector failed jobs 4 ask: 503 connection refused"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		c.errs = nil
+		page(t, t.Context(), nil, collect)
+		page(t, t.Context(), nil, collect)
+		if got, want := said(), "info collector recovered jobs 4 <nil>"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}
+
+func TestASilentClusterIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, hook := logtest.NewNullLogger()
+		c := full(time.Now())
+		c.last = time.Now().Add(-time.Hour)
+		c.errs = map[string]error{}
+		for _, name := range []string{"version", "status", "jobs", "nodes", "tasks", "actors", "groups", "serve"} {
+			c.errs[name] = errDown
+		}
+		collect := newCollector(c, collector.Options{Log: log})
+		page(t, t.Context(), nil, collect)
+		page(t, t.Context(), nil, collect)
+		if entries := hook.AllEntries(); len(entries) != 1 || entries[0].Message != "the cluster does not answer" || entries[0].Data["ray_cluster"] != "prod" {
+			t.Errorf("got %v", entries)
+		}
+	})
+}
+
+func TestAScraperThatLeavesIsNoFailure(t *testing.T) {
+	log, hook := logtest.NewNullLogger()
+	c := full(time.Now())
+	c.errs = map[string]error{"jobs": &ray.Error{Op: "list jobs", Code: 408, Err: context.Canceled}, "nodes": errors.Join(context.Canceled)}
+	page(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
+	if n := len(hook.AllEntries()); n != 0 {
+		t.Errorf("%d lines logged", n)
+	}
+}
