@@ -74,7 +74,7 @@ func (b *agentBook) isLive(ctx context.Context, ask func(context.Context) (map[n
 	age := time.Since(asked)
 	switch {
 	case age < liveRetry && !asked.IsZero():
-		return live[ip], failure
+		return failure == nil && live[ip], failure
 	case failure == nil && live[ip] && age < liveFor:
 		return true, nil
 	}
