@@ -104,17 +104,21 @@ func (b *agentBook) isHost(ctx context.Context, host string, ip netip.Addr) bool
 	b.mu.Lock()
 	known, at := b.host, b.hostAt
 	b.mu.Unlock()
-	if known == nil || time.Since(at) > hostFor {
-		if found := hostAddresses(ctx, host); len(found) > 0 {
-			known = found
-			b.mu.Lock()
-			b.host, b.hostAt = found, time.Now()
-			b.mu.Unlock()
-		}
+	if !at.IsZero() && time.Since(at) < hostFor {
+		return known[ip]
 	}
-	return known[ip]
+	found := hostAddresses(ctx, host)
+	if ctx.Err() != nil {
+		return known[ip]
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.host, b.hostAt = found, time.Now()
+	return found[ip]
 }
 
+// hostAddresses gives what a host name or an IP stands for; none where that
+// cannot be learnt.
 func hostAddresses(ctx context.Context, host string) map[netip.Addr]bool {
 	found := map[netip.Addr]bool{}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host) // an IP is its own answer

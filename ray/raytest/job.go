@@ -143,7 +143,11 @@ func (j *Job) finish(status string, exitCode int) {
 	case "STOPPED":
 		j.message, j.exit = "Job was intentionally stopped.", nil
 	case "FAILED":
-		j.message = fmt.Sprintf("Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\n", exitCode)
+		var last []byte
+		if j.file != nil {
+			last = j.file.data[tailOffset(j.file.data, 10):]
+		}
+		j.message = fmt.Sprintf("Job entrypoint command failed with exit code %d, last available logs (truncated to 20,000 chars):\n%.20000s", exitCode, last)
 		j.errType = "JOB_ENTRYPOINT_COMMAND_ERROR"
 	}
 	if j.node == nil {

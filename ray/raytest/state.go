@@ -124,6 +124,10 @@ func (h *Head) nodeRows() []any {
 
 func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
 	if view := r.URL.Query().Get("view"); view != "summary" {
+		if view == "" {
+			view = "None"
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(http.StatusInternalServerError)
 		reply(w, map[string]any{"result": false, "msg": "Unknown view " + view, "data": map[string]any{}})
 		return

@@ -117,7 +117,7 @@ func (t *tail) run(deflate bool) {
 		return
 	}
 	odd := t.head.minor() >= 60 && deflate
-	if odd || strings.ContainsAny(t.job.ID, "?#") {
+	if odd || strings.ContainsAny(t.job.ID, "?#%") { // JobHead does not escape ids towards the agent
 		t.closeFrame()
 		return
 	}
