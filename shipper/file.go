@@ -1,0 +1,198 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"raytap/ray"
+)
+
+const (
+	// fileIdle is the longest pause between two looks at a silent log.
+	fileIdle = time.Minute
+	// windowLines is how many lines a window begins with, and windowMax how
+	// many it may grow to before the whole log is read.
+	windowLines = 128
+	windowMax   = 8192
+	// windowBytes is how much of a window is held; a larger one is no help.
+	windowBytes = 1 << 20
+)
+
+// followFile reads the log from the dashboard's State API. That knows no
+// offset, so a poll asks for the last lines and looks for the position in them.
+func (s *stream) followFile(ctx context.Context) error {
+	idle := s.sh.opts.PollInterval
+	lines := windowLines
+	for {
+		if err := s.sh.filePolls.Wait(ctx); err != nil {
+			return err
+		}
+		if s.better(wayFile, time.Now()) {
+			return errBetter
+		}
+		due := s.due(time.Now())
+		before := s.log.pos.content
+		atEnd, err := s.pollFile(ctx, &lines, due)
+		if ray.Code(err) == http.StatusNotImplemented {
+			s.sh.noFile.Store(true)
+		}
+		if err != nil {
+			return err
+		}
+		s.readable()
+		if due && atEnd {
+			if err := s.verify(ctx); err != nil {
+				return err
+			}
+			return errComplete
+		}
+		if idle = min(idle*2, fileIdle); s.log.pos.content > before || s.terminalAt.Load() != 0 {
+			idle = s.sh.opts.PollInterval
+		}
+		if err := s.rest(ctx, idle); err != nil {
+			return err
+		}
+	}
+}
+
+// pollFile reads what is new. over tells that the run has ended, so that a
+// last line needs no line end. atEnd: the log ends where the position stands.
+func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd bool, err error) {
+	defer s.drop() // the half line is read again with the next window
+	if s.log.pos.content == 0 {
+		return s.readWhole(ctx, over)
+	}
+	for n := *lines; n <= windowMax; n *= 4 {
+		window, whole, err := s.window(ctx, n)
+		if err != nil {
+			return false, err
+		}
+		if window == nil {
+			break
+		}
+		if whole {
+			*lines = n
+			return s.feedWhole(ctx, bytes.NewReader(window), over)
+		}
+		at, found := findAnchor(window, s.log.pos.anchor)
+		if found > 1 {
+			break // the log repeats itself: a window proves nothing
+		}
+		if found == 1 {
+			*lines = n
+			s.resumeWindow(ctx, window[:at])
+			return true, s.feedRest(ctx, bytes.NewReader(window[at:]), over)
+		}
+	}
+	if err := s.sh.rereadBudget(ctx, s.log.pos.content); err != nil {
+		return false, err
+	}
+	return s.readWhole(ctx, over)
+}
+
+// window reads the last n lines. whole tells that these are all there are; nil
+// that they are more bytes than a window may have.
+func (s *stream) window(ctx context.Context, n int) (window []byte, whole bool, err error) {
+	if err := s.sh.out.budget.acquire(ctx, windowBytes, false, false); err != nil {
+		return nil, false, err
+	}
+	defer s.sh.out.budget.release(windowBytes, false)
+	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), n)
+	if err != nil {
+		return nil, false, err
+	}
+	defer body.Close()
+	window, err = io.ReadAll(io.LimitReader(body, windowBytes+1))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(window) > windowBytes {
+		return nil, false, nil
+	}
+	return window, bytes.Count(window, []byte{'\n'}) < n, nil
+}
+
+// resumeWindow goes on behind a position that was found in a window. That is a
+// guess until the whole log is read: the last verified position is kept.
+func (s *stream) resumeWindow(ctx context.Context, before []byte) {
+	if !s.log.guessed {
+		s.log.verified, s.log.guessed = s.log.pos, true
+	}
+	p := &prover{want: s.log.pos, raw: unknown}
+	content := make([]byte, 0, anchorSize)
+	for _, line := range bytes.FieldsFunc(before, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		content = append(content, line...)
+	}
+	p.tail = append(p.tail, content[len(content)-s.log.pos.anchor.length:]...)
+	p.content = s.log.pos.content
+	s.begin(ctx, resumeCutter(s.sh.opts.Limits.MaxMessageSize, p))
+}
+
+// readWhole reads the log from its first byte.
+func (s *stream) readWhole(ctx context.Context, over bool) (bool, error) {
+	if err := s.sh.whole.Acquire(ctx, 1); err != nil {
+		return false, err
+	}
+	defer s.sh.whole.Release(1)
+	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	return s.feedWhole(ctx, body, over)
+}
+
+// feedWhole takes a log from its first byte on and verifies what was read before.
+func (s *stream) feedWhole(ctx context.Context, body io.Reader, over bool) (bool, error) {
+	var p *prover
+	if s.log.pos.content > 0 {
+		p = proveAll(s.log.pos, 0)
+		p.want.raw = unknown // raw offsets of before are no help against the whole content
+	}
+	f := s.newFeeder(ctx, wayFile, p, 0)
+	if err := f.readAll(ctx, body); err != nil {
+		return false, err
+	}
+	if f.p != nil {
+		return false, fmt.Errorf("%w: it ends before the last line read", errReplaced)
+	}
+	s.log.guessed = false
+	s.log.size = max(s.log.size, s.cut.raw)
+	return true, s.finishRead(ctx, over)
+}
+
+func (s *stream) feedRest(ctx context.Context, body io.Reader, over bool) error {
+	f := &feeder{s: s, way: wayFile}
+	if err := f.readAll(ctx, body); err != nil {
+		return err
+	}
+	return s.finishRead(ctx, over)
+}
+
+// finishRead gives the half line at the end of a log whose run is over.
+func (s *stream) finishRead(ctx context.Context, over bool) error {
+	if over {
+		if err := s.cut.flush(s.emit); err != nil {
+			return err
+		}
+	}
+	return s.flush(ctx)
+}
+
+// verify reads the whole log once more where windows were trusted. If they
+// were wrong, the log is read again from the last place that is sure.
+func (s *stream) verify(ctx context.Context) error {
+	if !s.log.guessed {
+		return nil
+	}
+	if err := s.sh.rereadBudget(ctx, s.log.pos.content); err != nil {
+		return err
+	}
+	_, err := s.readWhole(ctx, true)
+	s.drop()
+	return err
+}

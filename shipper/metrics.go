@@ -1,0 +1,177 @@
+package shipper
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the shipper's own metrics, for all clusters and the output. It
+// is a prometheus.Collector; register it once.
+type Metrics struct {
+	streams      *prometheus.GaugeVec   // cluster, way, state
+	lines        *prometheus.CounterVec // cluster
+	bytes        *prometheus.CounterVec // cluster, way
+	replayed     *prometheus.CounterVec // cluster, way
+	events       *prometheus.CounterVec // cluster, event
+	ends         *prometheus.CounterVec // cluster, reason
+	gaps         *prometheus.CounterVec // cluster
+	limits       *prometheus.CounterVec // cluster, limit
+	cut          *prometheus.CounterVec // cluster
+	skipped      *prometheus.CounterVec // cluster
+	givenUp      *prometheus.CounterVec // cluster
+	steps        *prometheus.CounterVec // cluster, way
+	slots        *prometheus.GaugeVec   // cluster
+	discovered   *prometheus.GaugeVec   // cluster
+	written      prometheus.Counter
+	writtenBytes prometheus.Counter
+	sinkErrors   prometheus.Counter
+	writeSeconds prometheus.Histogram
+	lag          *prometheus.Desc
+	queue        *prometheus.Desc
+	memory       *prometheus.Desc
+	memoryMax    *prometheus.Desc
+
+	mu       sync.Mutex
+	output   *Output
+	shippers map[*Shipper]bool
+}
+
+// NewMetrics makes the metrics.
+func NewMetrics() *Metrics {
+	const ns, sub, cluster = "raytap", "shipper", "ray_cluster"
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help},
+			append([]string{cluster}, labels...))
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help},
+			append([]string{cluster}, labels...))
+	}
+	plain := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
+	}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
+	}
+	return &Metrics{
+		streams: gauge("streams", "Jobs whose log is being shipped, by the way it is read (agent, websocket, file; none before the first) and state (reading, waiting).", "way", "state"),
+		lines:   counter("lines_total", "Lines that were made into records."),
+		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by way.", "way"),
+		replayed: counter("replayed_bytes_total",
+			"Bytes of logs read again to prove a position and skipped, by way.", "way"),
+		events:  counter("events_total", "Event records, by event (start, gap, epoch, limit, end).", "event"),
+		ends:    counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
+		gaps:    counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
+		limits:  counter("limits_total", "Stream limits hit, by limit.", "limit"),
+		cut:     counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
+		skipped: counter("skipped_lines_total", "Lines left out because a limit says so."),
+		givenUp: counter("half_lines_dropped_total", "Half lines let go to free memory, and read again."),
+		steps:   counter("way_steps_total", "Times that a stream left a way for another one, by the way left.", "way"),
+		slots: gauge("websocket_slots_held",
+			"WebSocket tails that the cluster counts, or may still count, against its limit of 100."),
+		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last look at the job list that succeeded."),
+		written:    plain("records_written_total", "Records that the sink accepted, events among them."),
+		writtenBytes: plain("written_bytes_total",
+			"Bytes of records that the sink accepted."),
+		sinkErrors: plain("sink_errors_total", "Writes that the sink refused."),
+		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
+			Name: "write_duration_seconds", Help: "Time of one write to the sink, the wait for its reader included.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
+		lag: desc("read_age_seconds",
+			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
+		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
+		memory:    desc("memory_bytes", "Bytes that the buffers of all streams hold."),
+		memoryMax: desc("memory_limit_bytes", "Bytes that they may hold."),
+		shippers:  map[*Shipper]bool{},
+	}
+}
+
+func (m *Metrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.limits, m.cut,
+		m.skipped, m.givenUp, m.steps, m.slots, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds}
+}
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.collectors() {
+		c.Describe(ch)
+	}
+	ch <- m.lag
+	ch <- m.queue
+	ch <- m.memory
+	ch <- m.memoryMax
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.collectors() {
+		c.Collect(ch)
+	}
+	m.mu.Lock()
+	out := m.output
+	ages := map[string]time.Duration{}
+	for s := range m.shippers {
+		if age, ok := s.readAge(time.Now()); ok {
+			ages[s.opts.Cluster] = max(age, ages[s.opts.Cluster])
+		}
+	}
+	m.mu.Unlock()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for cluster, age := range ages {
+		gauge(m.lag, age.Seconds(), cluster)
+	}
+	if out != nil {
+		gauge(m.queue, float64(len(out.queue)))
+		gauge(m.memory, float64(out.budget.usage()))
+		gauge(m.memoryMax, float64(out.budget.size))
+	}
+}
+
+func (m *Metrics) watch(o *Output) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.output = o
+}
+
+// join makes the counters of a cluster start at 0, so that the first increase
+// is seen as one.
+func (m *Metrics) join(s *Shipper) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shippers[s] = true
+	c := s.opts.Cluster
+	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.cut, m.skipped, m.givenUp} {
+		v.WithLabelValues(c)
+	}
+	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd} {
+		m.events.WithLabelValues(c, e)
+	}
+	for _, w := range []way{wayAgent, wayWebSocket, wayFile} {
+		m.bytes.WithLabelValues(c, w.String())
+	}
+	m.slots.WithLabelValues(c)
+}
+
+// leave removes what a cluster that is gone has left.
+func (m *Metrics) leave(s *Shipper) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.shippers, s)
+	for o := range m.shippers {
+		if o.opts.Cluster == s.opts.Cluster {
+			return // a new one of the same name has taken over
+		}
+	}
+	labels := prometheus.Labels{"ray_cluster": s.opts.Cluster}
+	for _, c := range m.collectors() {
+		if v, ok := c.(interface {
+			DeletePartialMatch(prometheus.Labels) int
+		}); ok {
+			v.DeletePartialMatch(labels)
+		}
+	}
+}

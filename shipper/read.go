@@ -1,0 +1,252 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// chunkSize is how many bytes of a log are read at once.
+const chunkSize = 32 << 10
+
+var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
+
+// checkSize is how many of the last raw bytes the next read begins with, to see
+// that it goes on where the last one stopped.
+const checkSize = 256
+
+// feeder takes a log's bytes as one way reads them: first those that prove the
+// position, if there is one, then new ones.
+type feeder struct {
+	s     *stream
+	way   way
+	p     *prover // nil once the position is proven
+	last  []byte  // the last raw bytes fed, at most checkSize
+	fresh int64   // new bytes fed
+}
+
+// newFeeder starts at the start of the log where p is nil.
+func (s *stream) newFeeder(ctx context.Context, w way, p *prover, raw int64) *feeder {
+	f := &feeder{s: s, way: w, p: p}
+	if p == nil {
+		s.begin(ctx, newCutter(s.sh.opts.Limits.MaxMessageSize, raw))
+	}
+	return f
+}
+
+// feed takes the next bytes. They are all handed over when it returns, but for
+// a half line.
+func (f *feeder) feed(ctx context.Context, b []byte) error {
+	if err := f.feedOnly(ctx, b); err != nil {
+		return err
+	}
+	return f.s.flush(ctx)
+}
+
+// feedOnly is feed without the handing over, for one that knows that more comes.
+func (f *feeder) feedOnly(ctx context.Context, b []byte) error {
+	f.remember(b)
+	s := f.s
+	if f.p != nil {
+		rest, done := f.p.feed(b)
+		s.sh.metrics.replayed.WithLabelValues(s.sh.opts.Cluster, f.way.String()).Add(float64(len(b) - len(rest)))
+		if !done {
+			return nil
+		}
+		if err := f.prove(ctx); err != nil {
+			return err
+		}
+		b = rest
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	f.fresh += int64(len(b))
+	s.grow(f.way, len(b))
+	return s.cut.feed(b, s.emit)
+}
+
+// prove ends the proof. It may be called only when the prover has had all its bytes.
+func (f *feeder) prove(ctx context.Context) error {
+	if !f.p.proven() {
+		return errReplaced
+	}
+	f.s.begin(ctx, resumeCutter(f.s.sh.opts.Limits.MaxMessageSize, f.p))
+	f.p = nil
+	return nil
+}
+
+func (f *feeder) remember(b []byte) {
+	if len(b) >= checkSize {
+		f.last = append(f.last[:0], b[len(b)-checkSize:]...)
+		return
+	}
+	f.last = append(f.last, b...)
+	if n := len(f.last); n > checkSize {
+		f.last = f.last[:copy(f.last, f.last[n-checkSize:])]
+	}
+}
+
+// readAll feeds a body to its end.
+func (f *feeder) readAll(ctx context.Context, body io.Reader) error {
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		if n > 0 {
+			if err := f.feedOnly(ctx, (*buf)[:n]); err != nil {
+				return err
+			}
+			if n < chunkSize/2 || err != nil { // a reader that is not far behind
+				if err := f.s.flush(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return f.s.flush(ctx)
+		case err != nil:
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// begin puts a cutter in use, for as long as ctx lasts.
+func (s *stream) begin(ctx context.Context, c *cutter) {
+	s.drop()
+	c.reserve = func(n int) error {
+		if n < 0 {
+			s.sh.out.budget.release(int64(-n), true)
+			return nil
+		}
+		return s.reserveHalf(ctx, n)
+	}
+	c.admit = func(size int64) error { return s.admit(ctx, size) }
+	s.cut = c
+	s.emit = func(l cutLine) error { return s.take(ctx, l) }
+}
+
+// reserveHalf takes memory for a half line. It holds no batch while it waits,
+// so that what it waits for can come about.
+func (s *stream) reserveHalf(ctx context.Context, n int) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	err := s.sh.out.budget.acquire(ctx, int64(n), true, true)
+	if errors.Is(err, errGiveUp) {
+		s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
+	}
+	return err
+}
+
+// drop lets the cutter go, and with it the half line: what was not handed over
+// is read again from the position.
+func (s *stream) drop() {
+	if s.cut != nil {
+		s.cut.drop()
+		s.cut = nil
+	}
+	if s.b != nil {
+		s.sh.out.free(s.b)
+		s.b = nil
+	}
+}
+
+// grow notes that new bytes came by a way.
+func (s *stream) grow(w way, n int) {
+	s.readable()
+	s.now = time.Now().UnixNano()
+	s.grown = true
+	s.sh.metrics.bytes.WithLabelValues(s.sh.opts.Cluster, w.String()).Add(float64(n))
+	s.slots.printed(s.key)
+}
+
+// admit holds a line against the limits before it is taken.
+func (s *stream) admit(ctx context.Context, size int64) error {
+	for {
+		why := s.lim.admit(size, time.Unix(0, s.now))
+		if why == "" {
+			return nil
+		}
+		if err := s.hitLimit(ctx, why); err != nil {
+			return err
+		}
+		s.now = time.Now().UnixNano()
+	}
+}
+
+// take makes the record of a line.
+func (s *stream) take(ctx context.Context, l cutLine) error {
+	m := s.sh.metrics
+	s.lines.Inc()
+	if l.size > int64(len(l.text)) {
+		m.cut.WithLabelValues(s.sh.opts.Cluster).Inc()
+		if s.sh.opts.Limits.SkipOversized {
+			m.skipped.WithLabelValues(s.sh.opts.Cluster).Inc()
+			s.skipped++
+			return nil
+		}
+	}
+	if err := s.need(ctx); err != nil {
+		return err
+	}
+	s.b.buf = s.enc.line(s.b.buf, s.now, l, s.skipped)
+	s.b.records++
+	s.skipped = 0
+	if len(s.b.buf) >= batchSize {
+		return s.flush(ctx)
+	}
+	return nil
+}
+
+// need makes sure that there is a batch to write into.
+func (s *stream) need(ctx context.Context) error {
+	if s.b != nil {
+		return nil
+	}
+	half := s.cut != nil && cap(s.cut.part) > 0
+	b, err := s.sh.out.batch(ctx, half)
+	s.b = b
+	return err
+}
+
+// flush hands the batch over, if there is one. From then on the log's position
+// stands behind the last line that was taken.
+func (s *stream) flush(ctx context.Context) error {
+	if b := s.b; b != nil {
+		s.b = nil
+		if err := s.sh.out.put(ctx, b); err != nil {
+			return err
+		}
+		s.log.lastTime = s.enc.last
+	}
+	if s.cut != nil && s.cut.lines != s.log.pos.lines {
+		s.log.pos = s.cut.position()
+	}
+	return nil
+}
+
+// event writes an event record behind what was written before.
+func (s *stream) event(ctx context.Context, event, message string, fields ...field) error {
+	if err := s.need(ctx); err != nil {
+		return err
+	}
+	if s.now = time.Now().UnixNano(); s.now < s.enc.last {
+		s.now = s.enc.last
+	}
+	seq := s.log.pos.lines
+	if s.cut != nil {
+		seq = s.cut.lines
+	}
+	s.b.buf = s.enc.event(s.b.buf, s.now, seq, event, message, s.skipped, fields...)
+	s.b.records++
+	s.skipped = 0
+	s.sh.metrics.events.WithLabelValues(s.sh.opts.Cluster, event).Inc()
+	return s.flush(ctx)
+}

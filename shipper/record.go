@@ -1,0 +1,268 @@
+package shipper
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"sort"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"raytap/ray"
+)
+
+// Events that records carry.
+const (
+	EventStart = "start" // a run's log is about to be read
+	EventGap   = "gap"   // bytes were lost for good
+	EventEpoch = "epoch" // the log was replaced: it is read from its start again
+	EventLimit = "limit" // a stream limit was hit
+	EventEnd   = "end"   // a run's log was read to its end, or given up
+)
+
+// ReservedKeys are the keys of records that a label may not take.
+var ReservedKeys = []string{
+	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch",
+	"seq", "level", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
+	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete",
+}
+
+// encoder writes the records of one stream. It is not for concurrent use.
+type encoder struct {
+	head   []byte // ,"ray_cluster":…,"source":"driver","epoch":
+	epoch  uint64
+	middle []byte // head + epoch + ,"seq":
+	tail   []byte // labels and metadata, then }\n
+	last   int64  // the time of the last record, Unix nanoseconds
+
+	second int64 // the second that stamp holds
+	stamp  []byte
+}
+
+// newEncoder prepares the constant parts of a run's records.
+func newEncoder(o *Options, session string, j ray.Job) *encoder {
+	e := &encoder{second: -1}
+	add := func(b []byte, key, value string) []byte {
+		if value == "" {
+			return b
+		}
+		b = append(b, ',', '"')
+		b = append(b, key...)
+		b = append(b, '"', ':', '"')
+		return append(appendText(b, []byte(value)), '"')
+	}
+	e.head = add(e.head, "ray_cluster", o.Cluster)
+	e.head = add(e.head, "session", session)
+	e.head = add(e.head, "submission_id", j.SubmissionID)
+	e.head = add(e.head, "job_id", j.JobID)
+	e.head = add(e.head, "job_name", j.Name())
+	e.head = append(e.head, `,"source":"driver","epoch":`...)
+	for _, k := range sortedKeys(o.Labels) {
+		e.tail = add(e.tail, string(appendText(nil, []byte(k))), o.Labels[k])
+	}
+	meta := map[string]string{}
+	for _, k := range o.Metadata {
+		if v, ok := j.Metadata[k]; ok {
+			meta[k] = v
+		}
+	}
+	if len(meta) > 0 {
+		if b, err := json.Marshal(meta); err == nil {
+			e.tail = append(append(e.tail, `,"metadata":`...), b...)
+		}
+	}
+	e.tail = append(e.tail, '}', '\n')
+	e.setEpoch(0)
+	return e
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func (e *encoder) setEpoch(n uint64) {
+	e.epoch = n
+	e.middle = append(e.middle[:0], e.head...)
+	e.middle = strconv.AppendUint(e.middle, n, 10)
+	e.middle = append(e.middle, `,"seq":`...)
+}
+
+// open begins a record. Its time is now, and at least 1 ns after the stream's
+// last one, whatever the clock does.
+func (e *encoder) open(b []byte, now int64, seq uint64) []byte {
+	if now <= e.last {
+		now = e.last + 1
+	}
+	e.last = now
+	if sec := now / 1e9; sec != e.second {
+		e.second = sec
+		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], `{"time":"2006-01-02T15:04:05.`)
+	}
+	b = append(b, e.stamp...)
+	ns := uint64(now % 1e9)
+	var digits [9]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = byte('0' + ns%10)
+		ns /= 10
+	}
+	b = append(b, digits[:]...)
+	b = append(b, 'Z', '"')
+	b = append(b, e.middle...)
+	return strconv.AppendUint(b, seq, 10)
+}
+
+// line appends the record of a line. skipped is how many lines before it were
+// left out since the last record.
+func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
+	b = e.open(b, now, l.seq)
+	if v := level(l.text); v != "" {
+		b = append(b, `,"level":"`...)
+		b = append(b, v...)
+		b = append(b, '"')
+	}
+	text := l.text
+	truncated := l.size > int64(len(text))
+	if truncated {
+		text = wholeRunes(text)
+	}
+	b = append(b, `,"message":"`...)
+	b = appendText(b, text)
+	b = append(b, '"')
+	if truncated {
+		b = append(b, `,"truncated":true,"bytes":`...)
+		b = strconv.AppendInt(b, l.size, 10)
+	}
+	if l.blank > 0 {
+		b = append(b, `,"blank":`...)
+		b = strconv.AppendInt(b, int64(l.blank), 10)
+	}
+	b = appendCount(b, "skipped", skipped)
+	return append(b, e.tail...)
+}
+
+func appendCount(b []byte, key string, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	b = append(b, ',', '"')
+	b = append(b, key...)
+	b = append(b, '"', ':')
+	return strconv.AppendUint(b, n, 10)
+}
+
+// field is one more key of an event. A nil value leaves it out.
+type field struct {
+	key   string
+	value any // string, int64, uint64, bool
+}
+
+// event appends the record of an event. seq is the seq of the next line.
+func (e *encoder) event(b []byte, now int64, seq uint64, event, message string, skipped uint64, fields ...field) []byte {
+	b = e.open(b, now, seq)
+	b = append(b, `,"event":"`...)
+	b = append(b, event...)
+	b = append(b, `","message":"`...)
+	b = appendText(b, []byte(message))
+	b = append(b, '"')
+	b = appendCount(b, "skipped", skipped)
+	for _, f := range fields {
+		if f.value == nil {
+			continue
+		}
+		b = append(b, ',', '"')
+		b = append(b, f.key...)
+		b = append(b, '"', ':')
+		switch v := f.value.(type) {
+		case string:
+			b = append(b, '"')
+			b = appendText(b, []byte(v))
+			b = append(b, '"')
+		case int64:
+			b = strconv.AppendInt(b, v, 10)
+		case uint64:
+			b = strconv.AppendUint(b, v, 10)
+		case bool:
+			b = strconv.AppendBool(b, v)
+		}
+	}
+	return append(b, e.tail...)
+}
+
+// wholeRunes cuts a character off that a cut at the size limit has halved.
+func wholeRunes(b []byte) []byte {
+	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return b[:i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendText appends s as the inside of a JSON string: what is not UTF-8
+// becomes U+FFFD, one for each byte; control characters are escaped.
+func appendText(b, s []byte) []byte {
+	start := 0
+	for i := 0; i < len(s); {
+		if i+8 <= len(s) && plain8(binary.LittleEndian.Uint64(s[i:])) {
+			i += 8
+			continue
+		}
+		c := s[i]
+		if c >= 0x20 && c < 0x7f && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			b = append(b, s[start:i]...)
+			b = appendEscaped(b, c)
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRune(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			b = append(b, s[start:i]...)
+			b = append(b, "\uFFFD"...)
+			start = i + n
+		case r < 0xa0: // C1 control characters
+			b = append(b, s[start:i]...)
+			b = appendEscaped(b, byte(r))
+			start = i + n
+		}
+		i += n
+	}
+	return append(b, s[start:]...)
+}
+
+func appendEscaped(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\t':
+		return append(b, '\\', 't')
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	}
+	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}
+
+// plain8 reports whether eight bytes are all printable ASCII that JSON needs
+// not escape. It may say no where one is; it never says yes where one is not.
+func plain8(x uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	zero := func(v uint64) uint64 { return (v - ones) &^ v }
+	return (x|(x-0x20*ones)|zero(x^('"'*ones))|zero(x^('\\'*ones))|zero(x^(0x7f*ones)))&highs == 0
+}

@@ -1,0 +1,128 @@
+package shipper
+
+import (
+	"sync"
+	"time"
+)
+
+// slotLinger is how long Ray may keep the slot of a closed tail after the next
+// output of its job (about 10 s on Ray 2.60.0).
+const slotLinger = 15 * time.Second
+
+// slots counts the WebSocket tails that a Ray session holds for us. Ray serves
+// 100 to all its clients together, and wedges its Jobs API beyond that; and it
+// keeps the slot of a tail that was closed until the job prints again, or ends.
+// So a closed tail counts until that was seen. It is safe for concurrent use.
+type slots struct {
+	mu   sync.Mutex
+	max  int
+	jobs map[string]*slotJob
+	held int
+	// changed tells the number held.
+	changed func(held int)
+}
+
+type slotJob struct {
+	open   int
+	closed int         // closed by us, perhaps still held by Ray
+	timer  *time.Timer // runs from the first output after a close
+}
+
+func newSlots(max int, changed func(int)) *slots {
+	return &slots{max: max, jobs: map[string]*slotJob{}, changed: changed}
+}
+
+// take takes a slot for a tail of the job, before it is dialled. False: none is
+// free.
+func (s *slots) take(job string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held >= s.max {
+		return false
+	}
+	j := s.jobs[job]
+	if j == nil {
+		j = &slotJob{}
+		s.jobs[job] = j
+	}
+	j.open++
+	s.count(1)
+	return true
+}
+
+// refuse gives a slot back whose tail Ray refused to open.
+func (s *slots) refuse(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.jobs[job].open--
+	s.count(-1)
+	s.forget(job)
+}
+
+// closed tells that the tail of a slot is closed: it counts on.
+func (s *slots) closed(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[job]
+	j.open--
+	j.closed++
+}
+
+// printed tells that the job has printed something new, so that Ray notices
+// which of its tails are closed.
+func (s *slots) printed(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[job]
+	if j == nil || j.closed == 0 || j.timer != nil {
+		return
+	}
+	n := j.closed
+	j.timer = time.AfterFunc(slotLinger, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.jobs[job] != j {
+			return // ended meanwhile
+		}
+		j.timer = nil
+		j.closed -= n
+		s.count(-n)
+		s.forget(job)
+	})
+}
+
+// ended tells that the job is over: Ray lets all its closed tails go.
+func (s *slots) ended(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[job]
+	if j == nil {
+		return
+	}
+	if j.timer != nil {
+		j.timer.Stop()
+	}
+	s.count(-j.closed)
+	s.jobs[job] = &slotJob{open: j.open}
+	s.forget(job)
+}
+
+func (s *slots) count(n int) {
+	if n == 0 {
+		return
+	}
+	s.held += n
+	s.changed(s.held)
+}
+
+func (s *slots) forget(job string) {
+	if j := s.jobs[job]; j.open == 0 && j.closed == 0 && j.timer == nil {
+		delete(s.jobs, job)
+	}
+}
+
+func (s *slots) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held == 0
+}

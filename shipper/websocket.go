@@ -1,0 +1,265 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"raytap/ray"
+)
+
+// errUnpassable: the tail ended twice at one place, with more of the log behind it.
+var errUnpassable = errors.New("the WebSocket cannot pass a place in this log (a byte that is not UTF-8, or a line over 4 MiB)")
+
+// wsChunk is what one Read of a tail gave.
+type wsChunk struct {
+	buf      *[]byte
+	n        int
+	messages uint64 // begun since the last chunk
+	err      error
+}
+
+// followWebSocket reads the log from a tail on the dashboard, which replays it
+// from its first byte.
+func (s *stream) followWebSocket(ctx context.Context) error {
+	key := s.key
+	if !s.slots.take(key) {
+		return errNoSlot
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tail, err := s.sh.client.TailLog(ctx, s.current().LogRef())
+	if err != nil {
+		if answered(err) {
+			s.slots.refuse(key)
+		} else {
+			s.slots.closed(key) // Ray may have opened it all the same
+		}
+		return err
+	}
+	done := make(chan struct{})
+	incoming := make(chan wsChunk, 2)
+	go func() {
+		defer close(done)
+		pump(ctx, tail, incoming)
+	}()
+	defer func() {
+		cancel()
+		tail.Close() //nolint:errcheck // nothing is left to lose
+		<-done
+		s.slots.closed(key)
+	}()
+	return s.drain(ctx, incoming)
+}
+
+// answered reports whether the server refused with an HTTP answer, so that
+// there is no tail.
+func answered(err error) bool {
+	var e *ray.Error
+	return errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols
+}
+
+// pump reads a tail until it ends. Whoever receives a chunk puts its buffer back.
+func pump(ctx context.Context, tail ray.LogStream, to chan<- wsChunk) {
+	var messages uint64
+	for {
+		buf := chunks.Get().(*[]byte)
+		n, err := tail.Read(*buf)
+		c := wsChunk{buf: buf, n: n, err: err, messages: tail.Messages() - messages}
+		messages += c.messages
+		select {
+		case to <- c:
+		case <-ctx.Done():
+			chunks.Put(buf)
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// drain feeds what a tail gives until that ends, falls silent for no good
+// reason, or a better way may be had.
+func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
+	var p *prover
+	if s.log.pos.content > 0 {
+		p = proveAll(s.log.pos, unknown)
+	}
+	f := s.newFeeder(ctx, wayWebSocket, p, unknown)
+	w := silenceWatch{s: s, f: f}
+	silent := time.NewTimer(s.sh.opts.Timeout)
+	defer silent.Stop()
+	for {
+		select {
+		case c := <-incoming:
+			err := s.takeChunk(ctx, f, c)
+			chunks.Put(c.buf)
+			if err != nil {
+				return err
+			}
+			if c.err != nil {
+				if err := s.flush(ctx); err != nil {
+					return err
+				}
+				return s.closed(ctx, c.err)
+			}
+			if len(incoming) == 0 {
+				if err := s.flush(ctx); err != nil {
+					return err
+				}
+			}
+			w.suspicion = 0
+			silent.Reset(s.sh.opts.Timeout)
+		case <-silent.C:
+			if err := w.check(ctx); err != nil {
+				return err
+			}
+			silent.Reset(s.sh.opts.Timeout)
+		case <-s.sh.out.budget.pressure():
+			if s.cut != nil && s.cut.half() {
+				s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
+				return errGiveUp
+			}
+			if err := s.rest(ctx, s.sh.opts.PollInterval); err != nil { // others must
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *stream) takeChunk(ctx context.Context, f *feeder, c wsChunk) error {
+	if c.n == 0 {
+		return nil
+	}
+	fresh := f.fresh
+	if err := f.feedOnly(ctx, (*c.buf)[:c.n]); err != nil {
+		return err
+	}
+	if f.fresh == fresh || c.messages == 0 {
+		return nil // replayed messages count for no limit
+	}
+	for {
+		why := s.lim.admitMessages(c.messages, time.Now())
+		if why == "" {
+			return nil
+		}
+		if err := s.hitLimit(ctx, why); err != nil {
+			return err
+		}
+	}
+}
+
+// closed decides what the end of a tail means: every end looks the same.
+func (s *stream) closed(ctx context.Context, end error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(end, io.EOF) {
+		end = errEnded
+	}
+	s.ask(ctx)
+	if !s.due(time.Now()) || s.sh.opts.Protocol != ProtocolWebSocket && !s.sh.noFile.Load() {
+		return end // an end of the run is read another way
+	}
+	if s.cut == nil {
+		return end // it did not even replay what was read
+	}
+	st := &s.ways[wayWebSocket]
+	again := st.ends > 0 && st.lastAt == s.log.pos.content
+	whole, err := s.endsHere(ctx)
+	switch {
+	case err == nil && whole, ray.Code(err) == http.StatusNotImplemented && again:
+		// Without a file way, that a second replay ended at the same place has
+		// to do for a proof.
+		if err := s.cut.flush(s.emit); err != nil {
+			return err
+		}
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+		return errComplete
+	case err == nil && again:
+		return errUnpassable
+	}
+	return end
+}
+
+// endsHere asks for the last lines by the file way and reports whether the log
+// ends with what was read, the half line included.
+func (s *stream) endsHere(ctx context.Context) (bool, error) {
+	window, _, err := s.window(ctx, 32)
+	if err != nil {
+		return false, err
+	}
+	half := 0
+	if at, found := findAnchor(window, s.cut.position().anchor); found > 0 {
+		half = contentLen(window[at:])
+	} else if s.cut.content == 0 {
+		half = contentLen(window)
+	} else {
+		return false, nil
+	}
+	return int64(half) == s.cut.partSize, nil
+}
+
+func contentLen(b []byte) int {
+	n := 0
+	for _, c := range b {
+		if c != '\n' && c != '\r' {
+			n++
+		}
+	}
+	return n
+}
+
+// silenceWatch decides whether a silent tail is a silent job.
+type silenceWatch struct {
+	s         *stream
+	f         *feeder
+	suspicion int
+}
+
+// check is called after each stretch of silence. nil: the tail may be silent.
+func (w *silenceWatch) check(ctx context.Context) error {
+	s := w.s
+	if s.better(wayWebSocket, time.Now()) && s.agentAnswers(ctx) {
+		return errBetter
+	}
+	if s.due(time.Now()) {
+		return s.closed(ctx, fmt.Errorf("%w: the job is over and its tail does not end", errEnded))
+	}
+	if w.f.p != nil {
+		return errShort
+	}
+	grown, err := s.endsHere(ctx)
+	switch {
+	case err != nil:
+		s.ask(ctx) // nothing more can be known of the log itself
+	case grown:
+		w.suspicion = 0
+		s.readable()
+	default:
+		// Once may be a line on its way.
+		if w.suspicion++; w.suspicion >= 2 {
+			return errSilent
+		}
+	}
+	return nil
+}
+
+// agentAnswers tries the agent's way without giving the tail up for it.
+func (s *stream) agentAnswers(ctx context.Context) bool {
+	part, err := s.sh.client.AgentLog(ctx, s.current().LogRef(), max(0, s.log.size))
+	if err != nil {
+		s.ways[wayAgent].until = time.Now().Add(stepDown)
+		return false
+	}
+	part.Body.Close() //nolint:errcheck // read for its headers
+	return true
+}
