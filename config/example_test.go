@@ -14,7 +14,7 @@ import (
 const exampleFile = "../config.example.yaml"
 
 func TestExampleIsTheDefaultsButWhereItSaysExample(t *testing.T) {
-	c, err := Load(exampleFile, environment("HOSTNAME", "host"))
+	c, err := Load(exampleFile, environment())
 	if err != nil {
 		t.Fatal(err)
 	}

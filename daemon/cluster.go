@@ -1,0 +1,275 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+
+	"raytap/collector"
+	"raytap/config"
+	"raytap/ratelog"
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/transport"
+	"raytap/shipper"
+)
+
+// The pause between two looks at a cluster that answers, and at one that does
+// not: it is asked for its version, the cheapest call that Ray has.
+const (
+	lookInterval  = 30 * time.Second
+	retryInterval = 10 * time.Second
+)
+
+// spec is all of a configuration that concerns one cluster. Equal specs make
+// equal clusters, so that a reload can leave one alone.
+type spec struct {
+	cluster   config.Cluster
+	collector config.Collector
+	shipper   config.Shipper
+}
+
+// specs gives what c says of each cluster.
+func specs(c config.Config) []spec {
+	out := make([]spec, len(c.Clusters))
+	for i, cluster := range c.Clusters {
+		s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper}
+		s.shipper.Memory = 0 // of the output, which clusters share
+		out[i] = s
+	}
+	return out
+}
+
+// unit is one cluster at work: its client and what the two halves make of it.
+type unit struct {
+	spec      spec
+	log       logrus.FieldLogger
+	client    *dashboard.Client
+	sharing   *ray.Sharing
+	collector *collector.Collector // nil where the half is off
+	shipper   *shipper.Shipper     // nil where the half is off
+
+	requests *requests
+	tried    atomic.Bool // the cluster was asked and answered, or not
+	gone     atomic.Bool // it is being given up
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when run has ended; nil before start
+}
+
+// build makes a unit and starts nothing. Its error names what of the
+// configuration does not work.
+func (d *Daemon) build(s spec) (*unit, error) {
+	c := s.cluster
+	log := d.o.Log.WithField("ray_cluster", c.Name)
+	tls, err := transport.TLSOptions{
+		CAFile: string(c.TLS.CAFile), CertFile: string(c.TLS.CertFile), KeyFile: string(c.TLS.KeyFile),
+		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
+	}.Config()
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{spec: s, log: log, requests: &requests{to: d.metrics.requests, cluster: c.Name}}
+	t, err := transport.New(transport.Options{
+		URL: string(c.URL), Token: token(c.Auth), Scheme: "Bearer ", Headers: headers(c.Headers), TLS: tls,
+		ProxyURL: string(c.ProxyURL), Timeout: time.Duration(c.Timeout), MaxConcurrent: c.MaxConcurrent,
+		MaxBody: int64(c.MaxBody), UserAgent: "raytap/" + d.o.Version, Observe: u.requests.observer(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	agents := dashboard.NodeAgents{Mode: c.NodeAgents.Mode, Allow: make([]netip.Prefix, len(c.NodeAgents.Allow))}
+	for i, p := range c.NodeAgents.Allow {
+		agents.Allow[i] = p.Prefix
+	}
+	if u.client, err = dashboard.New(t, dashboard.Options{NodeAgents: agents, Log: log}); err != nil {
+		return nil, err
+	}
+	cache := time.Duration(s.collector.Tasks.Cache)
+	u.sharing = ray.Share(u.client, ray.SharingOptions{
+		Timeout: 3 * time.Duration(c.Timeout), Jobs: time.Duration(s.shipper.Discovery.Interval),
+		Tasks: cache, Actors: cache, PlacementGroups: cache,
+	})
+	if s.collector.Enabled {
+		u.collector = collector.New(u.sharing, collectorOptions(s, log))
+		u.sharing.OnJobs(u.collector.ObserveJobs)
+	}
+	if s.shipper.Enabled {
+		u.shipper = shipper.New(u.sharing, u.client, d.output, shipperOptions(s, log))
+	}
+	return u, nil
+}
+
+func token(a config.Auth) transport.TokenSource {
+	switch {
+	case a.Environment:
+		return transport.EnvToken()
+	case a.TokenFile != "":
+		return transport.FileToken(string(a.TokenFile))
+	case a.Token != "":
+		return transport.StaticToken(string(a.Token))
+	}
+	return nil
+}
+
+func headers(m map[string]config.Secret) map[string]string {
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k] = string(v)
+	}
+	return out
+}
+
+func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
+	c := s.collector
+	return collector.Options{
+		Cluster: s.cluster.Name,
+		Jobs:    collector.JobsOptions{Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max},
+		Tasks:   collector.TasksOptions{ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Log:     log,
+	}
+}
+
+func shipperOptions(s spec, log logrus.FieldLogger) shipper.Options {
+	c := s.shipper
+	return shipper.Options{
+		Cluster:  s.cluster.Name,
+		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,
+		Include: selectors(c.Include), Exclude: selectors(c.Exclude),
+		Protocol: c.Protocol, Timeout: time.Duration(c.Timeout),
+		MaxTails: c.WebSocket.MaxTails, MaxReplay: int64(c.WebSocket.MaxReplay),
+		BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
+		Limits: shipper.Limits{
+			MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),
+			MaxMessageSize: int(c.Limits.MaxMessageSize), SkipOversized: c.Limits.Oversized == "skip",
+			Window: time.Duration(c.Limits.Window), Pause: c.Limits.OnExceeded == "pause",
+		},
+		Labels: c.Labels, Metadata: c.Metadata,
+		EndTimeout: time.Duration(c.EndTimeout), Linger: time.Duration(c.Linger), PollInterval: time.Duration(c.PollInterval),
+		Log: log,
+	}
+}
+
+func selectors(list []config.Selector) []shipper.Selector {
+	out := make([]shipper.Selector, len(list))
+	for i, s := range list {
+		out[i] = shipper.Selector{SubmissionID: s.SubmissionID, JobName: s.JobName, Metadata: s.Metadata}
+	}
+	return out
+}
+
+// start sets the unit to work until stop, or until ctx ends.
+func (u *unit) start(ctx context.Context) {
+	ctx, u.cancel = context.WithCancel(ctx)
+	u.done = make(chan struct{})
+	go func() {
+		defer close(u.done)
+		u.run(ctx)
+	}()
+}
+
+// stop ends the unit's work and returns once it has ended.
+func (u *unit) stop() {
+	u.gone.Store(true)
+	u.cancel()
+	<-u.done
+}
+
+func (u *unit) run(ctx context.Context) {
+	var halves sync.WaitGroup
+	halves.Go(func() { u.look(ctx) })
+	if u.shipper != nil {
+		halves.Go(func() {
+			if err := u.shipper.Run(ctx); err != nil && ctx.Err() == nil {
+				u.log.WithError(err).Error("the shipper of this cluster has ended; its metrics go on")
+			}
+		})
+	}
+	halves.Wait()
+	u.gone.Store(true)
+	u.sharing.Close()
+	u.client.Close()
+	u.requests.forget()
+}
+
+// look asks the cluster from time to time whether it is there, so that the log
+// tells of one that is not even where nobody scrapes.
+func (u *unit) look(ctx context.Context) {
+	reach := &ratelog.Condition{Log: u.log.WithField("url", u.spec.cluster.URL.String())}
+	var last ray.Version
+	for {
+		v, err := u.sharing.Version(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		u.tried.Store(true)
+		pause := lookInterval
+		if err != nil {
+			reach.Failed("the cluster does not answer", err)
+			pause = retryInterval
+		} else {
+			reach.Well("the cluster answers again")
+			if v != last {
+				u.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("the cluster answers")
+				last = v
+			}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// collect sends the cluster's metrics, and none once it is being given up: its
+// client refuses calls then, which would read as a cluster that is down.
+func (u *unit) collect(ctx context.Context, ch chan<- prometheus.Metric) {
+	own := make(chan prometheus.Metric, 64)
+	go func() {
+		defer close(own)
+		u.collector.Collect(ctx, own)
+	}()
+	var got []prometheus.Metric
+	for m := range own {
+		got = append(got, m)
+	}
+	if u.gone.Load() {
+		return
+	}
+	for _, m := range got {
+		ch <- m
+	}
+}
+
+// requests counts a cluster's requests until the cluster is given up. What
+// ends later is not counted: it would bring the series back.
+type requests struct {
+	to      collector.Requests
+	cluster string
+
+	mu     sync.RWMutex
+	closed bool
+}
+
+func (r *requests) observer() func(endpoint string, code int, took time.Duration) {
+	observe := r.to.Observer(r.cluster)
+	return func(endpoint string, code int, took time.Duration) {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		if !r.closed {
+			observe(endpoint, code, took)
+		}
+	}
+}
+
+func (r *requests) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.to.Forget(r.cluster)
+}

@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raytap/config"
+)
+
+// clusters is the set of units at work. Only the goroutine of Run changes it.
+type clusters struct {
+	mu    sync.RWMutex
+	units []*unit // in the order of the configuration
+}
+
+func (s *clusters) all() []*unit {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.units
+}
+
+// plan is what a configuration makes of the clusters at work.
+type plan struct {
+	units []*unit // all that are to be, in order
+	fresh []*unit // those of units that are to be started
+	gone  []*unit // those that are to be stopped first
+}
+
+// plan builds what cfg has and s has not. It changes nothing; on an error,
+// which tells all that cannot be built, nothing has to be undone.
+func (d *Daemon) plan(cfg config.Config) (plan, error) {
+	var p plan
+	var problems []config.Problem
+	old := d.clusters.all()
+	kept := map[*unit]bool{}
+	for i, s := range specs(cfg) {
+		if j := slices.IndexFunc(old, func(u *unit) bool { return reflect.DeepEqual(u.spec, s) }); j >= 0 {
+			kept[old[j]] = true
+			p.units = append(p.units, old[j])
+			continue
+		}
+		u, err := d.build(s)
+		if err != nil {
+			problems = append(problems, config.Problem{Path: "clusters[" + strconv.Itoa(i) + "]", Rule: err.Error()})
+			continue
+		}
+		p.units, p.fresh = append(p.units, u), append(p.fresh, u)
+	}
+	if len(problems) > 0 {
+		return plan{}, &config.Problems{List: problems}
+	}
+	for _, u := range old {
+		if !kept[u] {
+			p.gone = append(p.gone, u)
+		}
+	}
+	return p, nil
+}
+
+// apply stops what is gone, all at a time, and starts what is fresh. A cluster
+// whose settings changed is one that goes and one that comes.
+func (s *clusters) apply(ctx context.Context, p plan) {
+	s.mu.Lock()
+	s.units = p.units
+	s.mu.Unlock()
+	stop(p.gone)
+	for _, u := range p.fresh {
+		u.start(ctx)
+	}
+}
+
+// stop stops units side by side.
+func stop(units []*unit) {
+	var wg sync.WaitGroup
+	for _, u := range units {
+		wg.Go(u.stop)
+	}
+	wg.Wait()
+}
+
+// collect sends the metrics of all clusters side by side; each returns when ctx
+// ends, at the latest.
+func (s *clusters) collect(ctx context.Context, ch chan<- prometheus.Metric) {
+	var wg sync.WaitGroup
+	for _, u := range s.all() {
+		if u.collector != nil {
+			wg.Go(func() { u.collect(ctx, ch) })
+		}
+	}
+	wg.Wait()
+}
+
+// ready tells how many clusters were not tried yet; nil: none.
+func (s *clusters) ready() error {
+	waiting, units := 0, s.all()
+	for _, u := range units {
+		if !u.tried.Load() {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been tried yet", waiting, len(units))
+	}
+	return nil
+}

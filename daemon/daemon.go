@@ -1,0 +1,199 @@
+// Package daemon makes running parts of a configuration: a client for each
+// cluster, the two halves on top of it, one output and one page for all. It
+// adds and removes clusters while the others go on, and stops everything in
+// order.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/config"
+	"raytap/shipper"
+	"raytap/shipper/sink"
+	"raytap/web"
+)
+
+// DefaultStopTimeout is what a zero StopTimeout stands for.
+const DefaultStopTimeout = 10 * time.Second
+
+// How much of the stop timeout the tails may take to end, and the output to
+// write what is queued after them. The page has the rest.
+const (
+	tailsShare = 0.4
+	drainShare = 0.5
+)
+
+// Options are what a Daemon needs beside its configuration.
+type Options struct {
+	// Load reads the configuration again for a reload. Its error tells all that
+	// is wrong with it.
+	Load func() (config.Config, error)
+	// Stdout gets the records; nothing else may write there.
+	Stdout io.Writer
+	// SystemdSocket takes the page's sockets from systemd instead of binding
+	// the configured addresses.
+	SystemdSocket bool
+	// StopTimeout bounds the way from the end of Run's context to its return.
+	StopTimeout time.Duration
+	Version     string
+	Log         *logrus.Logger
+}
+
+// Daemon is raytap at work.
+type Daemon struct {
+	o        Options
+	cfg      config.Config // that it started with
+	metrics  *metrics
+	output   *shipper.Output
+	page     *web.Server
+	clusters clusters
+	first    plan // what Run starts with
+	reloads  chan chan error
+}
+
+// New builds all parts and binds the page's addresses, and starts nothing. An
+// error that is a *config.Problems is the configuration's; any other is of the
+// machine it runs on. On an error nothing stays bound.
+func New(cfg config.Config, o Options) (*Daemon, error) {
+	if o.StopTimeout <= 0 {
+		o.StopTimeout = DefaultStopTimeout
+	}
+	d := &Daemon{o: o, cfg: cfg, metrics: newMetrics(), reloads: make(chan chan error)}
+	stdout := sink.NewStdout(o.Stdout)
+	stdout.Log = o.Log
+	d.output = shipper.NewOutput(stdout, shipper.OutputOptions{
+		Memory:  int64(cfg.Shipper.Memory),
+		Drain:   time.Duration(drainShare * float64(o.StopTimeout)),
+		Metrics: d.metrics.shipper,
+		Log:     o.Log,
+	})
+	var err error
+	if d.first, err = d.plan(cfg); err != nil {
+		return nil, err
+	}
+	if err := web.CheckConfigFile(string(cfg.Web.ConfigFile)); err != nil {
+		return nil, &config.Problems{List: []config.Problem{{Path: "web.config_file", Rule: err.Error()}}}
+	}
+	listeners, err := web.Listen(cfg.Web.ListenAddresses, o.SystemdSocket)
+	if err != nil {
+		return nil, err
+	}
+	d.page, err = web.New(web.Options{
+		Listeners:  listeners,
+		ConfigFile: string(cfg.Web.ConfigFile),
+		Process:    d.metrics.registry,
+		Collect:    d.clusters.collect,
+		Ready:      d.clusters.ready,
+		Reload:     d.Reload,
+		Offset:     time.Duration(cfg.Web.ScrapeTimeoutOffset),
+		Version:    o.Version,
+		Log:        o.Log,
+	})
+	if err != nil {
+		for _, l := range listeners {
+			l.Close()
+		}
+		return nil, err
+	}
+	return d, nil
+}
+
+// Run works until ctx ends or a part breaks that all others need (stdout, the
+// page), and then stops in order: tails, output, page. An error means that
+// something broke, or did not stop in time. It is called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	base := context.WithoutCancel(ctx) // the parts end one after the other, not with ctx
+	tails, stopTails := context.WithCancel(base)
+	defer stopTails()
+	output := start(base, d.output.Run)
+	defer output.cancel()
+	page := start(base, d.page.Run)
+	defer page.cancel()
+
+	d.metrics.loaded(d.cfg.Hash(), len(d.cfg.Clusters))
+	d.clusters.apply(tails, d.first)
+	d.o.Log.WithFields(logrus.Fields{
+		"version": d.o.Version, "clusters": len(d.cfg.Clusters),
+		"collector": d.cfg.Collector.Enabled, "shipper": d.cfg.Shipper.Enabled,
+	}).Info("raytap is running")
+
+	for {
+		select {
+		case <-ctx.Done():
+			return d.stop(stopTails, output, page, nil)
+		case err := <-output.ended:
+			return d.stop(stopTails, nil, page, fmt.Errorf("the output of records broke: %w", orUnexpected(err)))
+		case err := <-page.ended:
+			return d.stop(stopTails, output, nil, orUnexpected(err))
+		case done := <-d.reloads:
+			done <- d.reload(tails)
+		}
+	}
+}
+
+func orUnexpected(err error) error {
+	if err == nil {
+		return errors.New("it ended before it was told to")
+	}
+	return err
+}
+
+// part is a blocking Run at work.
+type part struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func start(ctx context.Context, run func(context.Context) error) *part {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &part{cancel: cancel, ended: make(chan error, 1)}
+	go func() { p.ended <- run(ctx) }()
+	return p
+}
+
+// stop ends the parts in order; those that have ended already are nil. cause is
+// why, nil where it was asked for.
+func (d *Daemon) stop(stopTails context.CancelFunc, output, page *part, cause error) error {
+	if cause != nil {
+		d.o.Log.WithError(cause).Error("raytap stops")
+	} else {
+		d.o.Log.Info("raytap stops")
+	}
+	var late []string
+	errs := []error{cause}
+	began := time.Now()
+	// await waits for an end, up to a share of the timeout since stop began: so
+	// one that hangs leaves the next ones their time.
+	await := func(name string, ended <-chan error, share float64) {
+		patience := time.NewTimer(time.Duration(share*float64(d.o.StopTimeout)) - time.Since(began))
+		defer patience.Stop()
+		select {
+		case err := <-ended:
+			errs = append(errs, err)
+		case <-patience.C:
+			late = append(late, name)
+		}
+	}
+	stopTails()
+	tails := start(context.Background(), func(context.Context) error { stop(d.clusters.all()); return nil })
+	await("tails", tails.ended, tailsShare)
+	if output != nil {
+		output.cancel()
+		await("output", output.ended, tailsShare+drainShare)
+	}
+	if page != nil {
+		page.cancel()
+		await("page", page.ended, 1)
+	}
+	if len(late) > 0 {
+		errs = append(errs, fmt.Errorf("not stopped within %s: %s", d.o.StopTimeout, strings.Join(late, ", ")))
+	}
+	return errors.Join(errs...)
+}
