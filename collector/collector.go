@@ -9,12 +9,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
+	"raytap/ratelog"
 	"raytap/ray"
 )
 
@@ -50,7 +52,9 @@ type Options struct {
 	Tasks   TasksOptions
 	Actors  ActorsOptions
 	Serve   ServeOptions
-	Log     logrus.FieldLogger // nil: nothing is logged
+	// Log gets the failures of single resources; that the whole cluster does
+	// not answer is for whoever watches it to say. nil: nothing is logged.
+	Log logrus.FieldLogger
 }
 
 // StatusOptions is about the cluster's resources and what waits for them.
@@ -118,7 +122,7 @@ var selfTable = table[result]{
 type part struct {
 	name    string
 	collect func(context.Context, *sink) error
-	faults  *faults
+	health  *ratelog.Condition
 }
 
 // result is what became of a part in one scrape.
@@ -134,7 +138,6 @@ type Collector struct {
 	log      logrus.FieldLogger
 	parts    []part
 	finished *finished // nil where jobs are disabled
-	silence  faults
 	up       bound[bool]
 	self     bound[result]
 }
@@ -155,7 +158,8 @@ func New(cluster Cluster, o Options) *Collector {
 	c.log = c.log.WithField(clusterLabel, o.Cluster)
 	add := func(name string, disabled bool, collect func(context.Context, *sink) error) {
 		if !disabled {
-			c.parts = append(c.parts, part{name: name, collect: collect, faults: &faults{}})
+			health := &ratelog.Condition{Log: c.log.WithField("collector", name)}
+			c.parts = append(c.parts, part{name: name, collect: collect, health: health})
 		}
 	}
 	if !o.Jobs.Disabled {
@@ -229,29 +233,31 @@ func send(ch chan<- prometheus.Metric, s *sink) {
 	}
 }
 
-// report logs what failed: one line where the whole cluster is silent, else
-// one for each resource.
+// report logs what failed alone.
 func (c *Collector) report(results []result, up bool) {
-	var first error
+	if !up {
+		return
+	}
+	told := make(map[string]bool)
 	for i, r := range results {
+		health := c.parts[i].health
 		switch {
-		case cancelled(r.err):
-			continue
-		case first == nil:
-			first = r.err
-		}
-		if up {
-			p := c.parts[i]
-			p.faults.note(c.log.WithField("collector", p.name), "collector failed", "collector recovered", r.err)
+		case r.err == nil:
+			health.Well("the collector works again")
+		case cancelled(r.err) || told[r.err.Error()]:
+			// The scraper left; or one list failed that several collectors read.
+		default:
+			told[r.err.Error()] = true
+			health.Failed("the collector failed, its metrics are missing", r.err)
 		}
 	}
-	if up {
-		first = nil
-	} else if first == nil {
-		return // every request was cancelled: nothing was learnt
-	}
-	c.silence.note(c.log, "the cluster does not answer", "the cluster answers again", first)
 }
+
+// cancelled reports whether err says no more than that the scraper went away.
+func cancelled(err error) bool { return ray.Code(err) == 0 }
+
+// unsupported reports whether the cluster's version cannot do what was asked.
+func unsupported(err error) bool { return ray.Code(err) == http.StatusNotImplemented }
 
 // Bind gives a prometheus.Collector for one scrape under ctx. It describes
 // nothing beforehand, so that a registry takes several clusters side by side.

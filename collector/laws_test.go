@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"raytap/collector"
@@ -326,56 +325,38 @@ func TestDisabledCollectorsAskNothing(t *testing.T) {
 	}
 }
 
-func TestAFailureIsLoggedOnceThenOnceAMinuteThenItsEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, hook := logtest.NewNullLogger()
-		c := full(time.Now())
-		c.errs = map[string]error{"jobs": errDown}
-		collect := newCollector(c, collector.Options{Log: log, Nodes: collector.NodesOptions{Disabled: true}})
-		said := func() string {
-			var lines []string
-			for _, e := range hook.AllEntries() {
-				lines = append(lines, fmt.Sprint(e.Level, " ", e.Message, " ", e.Data["collector"], " ", e.Data["failures"], " ", e.Data[logrus.ErrorKey]))
-			}
-			hook.Reset()
-			return strings.Join(lines, "\n")
-		}
-		for range 3 {
-			page(t, t.Context(), nil, collect)
-		}
-		if got, want := said(), "warning collector failed jobs 1 ask: 503 connection refused"; got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-		time.Sleep(time.Minute)
-		page(t, t.Context(), nil, collect)
-		if got, want := said(), "warning collector failed jobs 4 ask: 503 connection refused"; got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-		c.errs = nil
-		page(t, t.Context(), nil, collect)
-		page(t, t.Context(), nil, collect)
-		if got, want := said(), "info collector recovered jobs 4 <nil>"; got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-	})
+func TestOneListThatFailsIsOneLineUntilItWorksAgain(t *testing.T) {
+	log, hook := logtest.NewNullLogger()
+	c := full(time.Now())
+	c.errs = map[string]error{"jobs": errDown} // read by two collectors
+	collect := newCollector(c, collector.Options{Log: log})
+	page(t, t.Context(), nil, collect)
+	page(t, t.Context(), nil, collect)
+	c.errs = nil
+	page(t, t.Context(), nil, collect)
+	page(t, t.Context(), nil, collect)
+	var said []string
+	for _, e := range hook.AllEntries() {
+		said = append(said, fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message))
+	}
+	want := []string{
+		"warning prod jobs the collector failed, its metrics are missing: ask: 503 connection refused",
+		"info prod jobs the collector works again",
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("got\n%s", strings.Join(said, "\n"))
+	}
 }
 
-func TestASilentClusterIsOneLine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, hook := logtest.NewNullLogger()
-		c := full(time.Now())
-		c.last = time.Now().Add(-time.Hour)
-		c.errs = map[string]error{}
-		for _, name := range []string{"version", "status", "jobs", "nodes", "tasks", "actors", "groups", "serve"} {
-			c.errs[name] = errDown
-		}
-		collect := newCollector(c, collector.Options{Log: log})
-		page(t, t.Context(), nil, collect)
-		page(t, t.Context(), nil, collect)
-		if entries := hook.AllEntries(); len(entries) != 1 || entries[0].Message != "the cluster does not answer" || entries[0].Data["ray_cluster"] != "prod" {
-			t.Errorf("got %v", entries)
-		}
-	})
+func TestASilentClusterIsLeftToOthersToTell(t *testing.T) {
+	log, hook := logtest.NewNullLogger()
+	c := full(time.Now())
+	c.last = time.Now().Add(-time.Hour)
+	c.errs = map[string]error{"version": errDown, "jobs": errDown}
+	page(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
+	if n := len(hook.AllEntries()); n != 0 {
+		t.Errorf("%d lines logged", n)
+	}
 }
 
 func TestAScraperThatLeavesIsNoFailure(t *testing.T) {

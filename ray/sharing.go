@@ -71,7 +71,7 @@ func Share(source Source, o SharingOptions) *Sharing {
 		}
 		return SharedOptions{Op: op, Timeout: o.Timeout, Interval: interval}
 	}
-	version := opts("read version", 0, VersionInterval)
+	version := opts("get version", 0, VersionInterval)
 	version.MaxAge = VersionInterval
 	s.version = NewShared(noting(s, source.Version), version)
 	s.jobs = NewShared(noting(s, func(ctx context.Context) ([]Job, error) {
@@ -82,11 +82,11 @@ func Share(source Source, o SharingOptions) *Sharing {
 		return jobs, err
 	}), opts("list jobs", o.Jobs, 5*time.Second))
 	s.nodes = NewShared(noting(s, source.Nodes), opts("list nodes", o.Nodes, 5*time.Second))
-	s.status = NewShared(noting(s, source.ClusterStatus), opts("read cluster status", o.ClusterStatus, 5*time.Second))
+	s.status = NewShared(noting(s, source.ClusterStatus), opts("get cluster status", o.ClusterStatus, 5*time.Second))
 	s.tasks = NewShared(noting(s, source.Tasks), opts("list tasks", o.Tasks, 30*time.Second))
 	s.actors = NewShared(noting(s, source.Actors), opts("count actors", o.Actors, 30*time.Second))
 	s.groups = NewShared(noting(s, source.PlacementGroups), opts("count placement groups", o.PlacementGroups, 30*time.Second))
-	s.serve = NewShared(noting(s, source.Serve), opts("read Serve status", o.Serve, 10*time.Second))
+	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", o.Serve, 10*time.Second))
 	return s
 }
 
