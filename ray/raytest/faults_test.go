@@ -1,0 +1,373 @@
+package raytest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// eventually polls for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
+
+// hangs reports whether a request gets no answer for a while.
+func hangs(t *testing.T, url string) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	return errors.Is(err, context.DeadlineExceeded)
+}
+
+func TestFaultsHitTheRequestsTheyAreFor(t *testing.T) {
+	h := New(t)
+	h.Submit("a", JobOptions{})
+	h.Submit("b", JobOptions{})
+	in := h.Inject(Fault{Endpoint: EndpointJob, Job: "a", Skip: 1, Times: 2, Status: 418, Body: "tea"})
+	var got []int
+	for range 5 {
+		status, _, _ := get(t, h.URL()+"/api/jobs/a")
+		got = append(got, status)
+		if status, _, _ := get(t, h.URL()+"/api/jobs/b"); status != 200 {
+			t.Error("another job was hit")
+		}
+	}
+	if want := []int{200, 418, 418, 200, 200}; !equal(got, want) || in.Hits() != 2 {
+		t.Errorf("answers %v, want %v; %d hits", got, want, in.Hits())
+	}
+	if h.Requests(EndpointJob) != 10 || h.Requests(EndpointJobs) != 0 || h.Requests("") != 10 {
+		t.Errorf("%d requests counted", h.Requests(EndpointJob))
+	}
+	all := h.Inject(Fault{})
+	if status, _, body := get(t, h.URL()+"/api/version"); status != 500 || !strings.Contains(string(body), "got itself in trouble") {
+		t.Errorf("%d %s", status, body)
+	}
+	all.Remove()
+	if status, _, _ := get(t, h.URL()+"/api/version"); status != 200 || all.Hits() != 1 {
+		t.Errorf("after its removal: %d, %d hits", status, all.Hits())
+	}
+	h.Inject(Fault{Endpoint: EndpointJobs, Do: HTML, Times: 1})
+	if _, kind, _ := get(t, h.URL()+"/api/jobs/"); kind != "text/html" {
+		t.Errorf("no page but %s", kind)
+	}
+	hang := h.Inject(Fault{Endpoint: EndpointJobs, Do: Hang, Times: 1})
+	if !hangs(t, h.URL()+"/api/jobs/") || hang.Hits() != 1 {
+		t.Error("it was answered")
+	}
+}
+
+func equal(a, b []int) bool {
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+func TestChanceIsTheCallersOwn(t *testing.T) {
+	var runs [2][]int
+	for i := range runs {
+		h := New(t)
+		in := h.Inject(Fault{Endpoint: EndpointVersion, Chance: 0.5, Rand: rand.New(rand.NewPCG(1, 2))})
+		for range 20 {
+			status, _, _ := get(t, h.URL()+"/api/version")
+			runs[i] = append(runs[i], status)
+		}
+		if in.Hits() == 0 || in.Hits() == 20 {
+			t.Errorf("%d hits of 20", in.Hits())
+		}
+	}
+	if !equal(runs[0], runs[1]) {
+		t.Errorf("the same seed gave %v and %v", runs[0], runs[1])
+	}
+}
+
+func TestAnswersAreCutWhereTold(t *testing.T) {
+	h := New(t)
+	h.Submit("job", JobOptions{Bare: true}).Print("0123456789")
+	for url, endpoint := range map[string]string{
+		h.Nodes()[0].AgentURL() + "/logs/job-driver-job.log":                              EndpointAgent,
+		h.URL() + "/api/v0/logs/file?node_id=x&submission_id=job&lines=-1":                EndpointLogFile,
+		h.URL() + "/api/v0/logs/file?node_id=x&submission_id=job&lines=-1&format=text&a=": EndpointLogFile,
+	} {
+		for _, how := range []Action{CutClose, CutReset} {
+			in := h.Inject(Fault{Endpoint: endpoint, Do: how, After: 4, Times: 1})
+			res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			want := io.ErrUnexpectedEOF
+			if how == CutReset {
+				want = syscall.ECONNRESET
+			}
+			if in.Hits() != 1 || !errors.Is(err, want) || (how == CutClose && string(body) != "0123") {
+				t.Errorf("%s by %d: %q, %v, %d hits", endpoint, how, body, err, in.Hits())
+			}
+		}
+	}
+}
+
+func TestTailsAreCutWhereTold(t *testing.T) {
+	tests := []struct {
+		name string
+		do   Action
+		want string // what is seen after "0123" of the second frame, or after the first
+	}{
+		{"by FIN", CutClose, "EOF"},
+		{"by RST", CutReset, "reset"},
+		{"by silence", Silence, "timeout"},
+		{"by a Close frame", CloseFrame, "close"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := New(t, Poll(2*time.Millisecond))
+			j := h.Submit("job", JobOptions{Bare: true})
+			in := h.Inject(Fault{Endpoint: EndpointTail, Do: tt.do, After: 18})
+			v, _ := view(t, h, "job")
+			j.Print("0123456789")
+			same(t, event{Type: "text", Fin: 1, Len: 10, Data: "0123456789"}, v.next())
+			j.Print("0123456789")
+			if tt.do == CloseFrame {
+				same(t, event{Type: "close", Code: 1000}, v.next())
+				same(t, event{Type: "tcp_eof"}, v.next())
+			} else {
+				_ = v.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+				got, err := io.ReadAll(v.r)
+				if tt.do != CutReset && string(got) != "\x81\n0123" {
+					t.Errorf("let through %q", got)
+				}
+				if seen := seenEnd(err); seen != tt.want {
+					t.Errorf("the end looks like %s (%v)", seen, err)
+				}
+			}
+			if in.Hits() != 1 {
+				t.Errorf("%d hits", in.Hits())
+			}
+		})
+	}
+}
+
+func seenEnd(err error) string {
+	var ne net.Error
+	switch {
+	case err == nil:
+		return "EOF"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "reset"
+	case errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	}
+	return err.Error()
+}
+
+func TestCutTailsEndsOpenOnes(t *testing.T) {
+	for _, how := range []Action{CloseFrame, CutClose, CutReset, Silence} {
+		h := New(t, Poll(2*time.Millisecond))
+		j := h.Submit("job", JobOptions{Bare: true})
+		h.Submit("other", JobOptions{Bare: true})
+		v, _ := view(t, h, "job")
+		other, _ := view(t, h, "other")
+		if n := h.CutTails(how, "job"); n != 1 {
+			t.Fatalf("%d tails cut, want 1", n)
+		}
+		switch how {
+		case CloseFrame:
+			same(t, event{Type: "close", Code: 1000}, v.next())
+			same(t, event{Type: "tcp_eof"}, v.next())
+		default:
+			j.Print("unseen\n")
+			_ = v.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			got, err := io.ReadAll(v.r)
+			want := map[Action]string{CutClose: "EOF", CutReset: "reset", Silence: "timeout"}[how]
+			if len(got) != 0 || seenEnd(err) != want {
+				t.Errorf("after %d: %q, %v", how, got, err)
+			}
+		}
+		h.Job("other").Print("seen\n")
+		same(t, event{Type: "text", Fin: 1, Len: 5, Data: "seen\n"}, other.next())
+	}
+}
+
+// TestSlots: tails, open or abandoned, wedge the Jobs API; only the job's next
+// output frees an abandoned one.
+func TestSlots(t *testing.T) {
+	h := New(t, Poll(2*time.Millisecond), Slots(3))
+	quiet := h.Submit("quiet", JobOptions{Bare: true})
+	a, _ := view(t, h, "quiet")
+	b, _ := view(t, h, "quiet")
+	c, _ := view(t, h, "quiet")
+	eventually(t, "three tails", func() bool { return h.OpenTails() == 3 && h.HeldSlots() == 3 })
+	if !hangs(t, h.URL()+"/api/version") || !hangs(t, h.URL()+"/api/jobs/") {
+		t.Error("the Jobs API answers with every slot taken")
+	}
+	if status, _, _ := get(t, h.URL()+"/nodes?view=summary"); status != 200 {
+		t.Error("another module does not answer")
+	}
+	for _, v := range []*viewer{a, b, c} {
+		_ = v.conn.Close()
+	}
+	eventually(t, "the connections are gone", func() bool { return h.OpenTails() == 0 })
+	if h.HeldSlots() != 3 || !hangs(t, h.URL()+"/api/version") {
+		t.Errorf("%d slots held by abandoned tails of a silent job", h.HeldSlots())
+	}
+	quiet.Print("x\n")
+	eventually(t, "the slots are free", func() bool { return h.HeldSlots() == 0 })
+	if status, _, _ := get(t, h.URL()+"/api/version"); status != 200 || h.PeakTails() != 3 {
+		t.Errorf("%d, peak %d", status, h.PeakTails())
+	}
+
+	old := New(t, Poll(2*time.Millisecond), RayVersion("2.40.0"))
+	old.Submit("quiet", JobOptions{Bare: true})
+	v, _ := view(t, old, "quiet")
+	_ = v.conn.Close()
+	eventually(t, "2.40 frees the slot at once", func() bool { return old.HeldSlots() == 0 })
+}
+
+func TestTailOfAPendingJobWaits(t *testing.T) {
+	h := New(t, Poll(2*time.Millisecond))
+	j := h.Submit("job", JobOptions{Pending: true, Bare: true})
+	v, got := view(t, h, "job")
+	if !strings.Contains(got.Status, "101") {
+		t.Fatal(got.Status)
+	}
+	_, _ = v.conn.Write([]byte{0x89, 0x80, 0, 0, 0, 0, 0x88, 0x80, 0, 0, 0, 0}) // ping and Close: neither is answered
+	j.Run()
+	j.Print("x\n")
+	same(t, event{Type: "text", Fin: 1, Len: 2, Data: "x\n"}, v.next())
+}
+
+func TestIdsThatRayCannotTail(t *testing.T) {
+	h := New(t, Poll(2*time.Millisecond))
+	for _, id := range []string{"a?b", "a#b", "a%20b"} {
+		h.Submit(id, JobOptions{})
+	}
+	h.Submit("a/b", JobOptions{})
+	for _, path := range []string{"a%3Fb", "a%23b", "a%2520b"} {
+		v, _ := view(t, h, path)
+		same(t, event{Type: "close", Code: 1000}, v.next())
+	}
+	silent, _ := view(t, h, "a%2Fb")
+	_ = silent.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := silent.r.ReadByte(); seenEnd(err) != "timeout" {
+		t.Errorf("a/b: %v", err)
+	}
+}
+
+func TestHeadDiesAndComesBack(t *testing.T) {
+	h := New(t, Poll(2*time.Millisecond))
+	j := h.Submit("job", JobOptions{})
+	first, log := h.Session(), string(j.Log())
+	v, _ := view(t, h, "job")
+	if e := v.next(); e.Data != log {
+		t.Fatalf("got %q", e.Data)
+	}
+	h.Down()
+	if _, err := io.ReadAll(v.r); err != nil && seenEnd(err) != "reset" {
+		t.Errorf("the tail saw %v", err)
+	}
+	if _, err := net.Dial("tcp", strings.TrimPrefix(h.URL(), "http://")); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a dashboard that is down: %v", err)
+	}
+	j.Print("meanwhile\n")
+	if err := h.Up(); err != nil {
+		t.Fatal(err)
+	}
+	if h.Session() != first || h.Job("job") != j {
+		t.Error("the dashboard's death changed the session or the jobs")
+	}
+	tests := []struct {
+		o                   RestartOptions
+		session, jobs, logs bool // kept
+	}{
+		{RestartOptions{KeepSession: true, KeepJobs: true, KeepLogs: true}, true, true, true},
+		{RestartOptions{KeepSession: true, KeepJobs: true}, true, true, false},
+		{RestartOptions{}, false, false, false},
+	}
+	for _, tt := range tests {
+		before := h.Session()
+		if err := h.Restart(tt.o); err != nil {
+			t.Fatal(err)
+		}
+		status, _, _ := get(t, h.Nodes()[0].AgentURL()+"/logs/job-driver-job.log")
+		if (h.Session() == before) != tt.session || (h.Job("job") != nil) != tt.jobs || (status == 200) != tt.logs {
+			t.Errorf("%+v: session %t, job %t, log %d", tt.o, h.Session() == before, h.Job("job") != nil, status)
+		}
+	}
+}
+
+func TestResubmitGoesOnInTheSameFile(t *testing.T) {
+	h := New(t)
+	h.Submit("job", JobOptions{Bare: true}).Print("one\n")
+	h.Submit("job", JobOptions{Bare: true}).Print("two\n")
+	if got := string(h.Job("job").Log()); got != "one\ntwo\n" {
+		t.Errorf("on the same node: %q", got)
+	}
+	n, err := h.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Submit("job", JobOptions{Bare: true, Node: n}).Print("three\n")
+	if got := string(h.Job("job").Log()); got != "three\n" {
+		t.Errorf("on another: %q", got)
+	}
+}
+
+func TestAgentThatDiesClosesItsTails(t *testing.T) {
+	h := New(t, Poll(2*time.Millisecond))
+	j := h.Submit("job", JobOptions{Bare: true})
+	v, _ := view(t, h, "job")
+	n := h.Nodes()[0]
+	n.AgentDown()
+	same(t, event{Type: "close", Code: 1000}, v.next())
+	if status, _, body := get(t, h.URL()+"/api/v0/logs/file?node_id="+n.ID+"&filename=job-driver-job.log"); status != 500 || !strings.Contains(string(body), "doesn't exist") {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := n.AgentUp(); err != nil {
+		t.Fatal(err)
+	}
+	j.Print("x")
+	if status, _, body := send(t, "GET", n.AgentURL()+"/logs/job-driver-job.log", "", "Range: bytes=0-"); status != 206 || string(body) != "x" {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestLogFileOfOldVersions(t *testing.T) {
+	for version, want := range map[string][2]string{
+		"2.9.3":  {"1x\n", "0Closing HTTP stream due to internal server error.\n"},
+		"2.40.0": {"x\n", "[get_logs] Fetch log error: A file is not found at: "},
+	} {
+		h := New(t, RayVersion(version))
+		h.Submit("job", JobOptions{Bare: true}).Print("x\n")
+		for i, name := range []string{"job", "nope"} {
+			status, _, body := send(t, "GET", h.URL()+"/api/v0/logs/file?format=text&node_id="+h.Nodes()[0].ID+"&filename=job-driver-"+name+".log", "", "User-Agent: x")
+			if status != 200 || !strings.HasPrefix(string(body), want[i]) {
+				t.Errorf("%s: %d %q", version, status, body)
+			}
+		}
+	}
+}
