@@ -94,11 +94,11 @@ func (t *tail) open(key string, deflate bool) {
 		head += "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	}
 	head += "Date: " + time.Now().UTC().Format(http.TimeFormat) + "\r\nServer: Python/3.11 aiohttp/3.14.5\r\n\r\n"
-	_, _ = io.WriteString(t.conn, head)
 	t.head.mu.Lock()
-	defer t.head.mu.Unlock()
 	t.head.tails[t] = struct{}{}
 	t.head.peak = max(t.head.peak, t.head.openTails())
+	t.head.mu.Unlock()
+	_, _ = io.WriteString(t.conn, head) // whoever has read it finds it counted
 }
 
 // watch reads what the client sends, and answers none of it: pings and Close
