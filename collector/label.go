@@ -88,7 +88,9 @@ func number(b bool) float64 {
 
 // unix gives t in Unix seconds; false for the zero time, which nobody told.
 func unix(t time.Time) (float64, bool) {
-	return float64(t.UnixNano()) / 1e9, !t.IsZero()
+	// Microseconds fit a float64 exactly, nanoseconds do not: Ray's
+	// milliseconds would come out with a tail of digits.
+	return float64(t.UnixMicro()) / 1e6, !t.IsZero()
 }
 
 // orDefault gives the standard where v is not set.

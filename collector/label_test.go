@@ -3,6 +3,7 @@ package collector
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -34,5 +35,17 @@ func TestStatesThatAreNotKnownAreBounded(t *testing.T) {
 	countStates([]string{"A", "B"}, counts, func(v float64, l ...string) { got[l[0]] = v })
 	if len(got) != 2+maxUnknownStates+1 || got["A"] != 1 || got["B"] != 0 || got[otherState] != 8 {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestMillisecondsAreShownAsRayTellsThem(t *testing.T) {
+	for _, ms := range []int64{1795531816031, 1795531901946, 1795531932617} {
+		got, ok := unix(time.UnixMilli(ms))
+		if !ok || got != float64(ms)/1000 {
+			t.Errorf("%d ms: %v, %t", ms, got, ok)
+		}
+	}
+	if _, ok := unix(time.Time{}); ok {
+		t.Error("the zero time was told")
 	}
 }
