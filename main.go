@@ -29,6 +29,10 @@ const (
 	exitUsage   = 2 // the command line or the configuration is wrong
 )
 
+// signalTwice is how soon a signal after the first is taken for the same one:
+// timeout(1), and supervisors that signal a whole group, send it twice.
+const signalTwice = 300 * time.Millisecond
+
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is raytap with its arguments, up to its exit code. stdout gets the
@@ -102,15 +106,18 @@ func serve(f *flags, stdout, stderr io.Writer) int {
 // obey does what signals say: reload on SIGHUP, stop on the first of SIGTERM
 // and SIGINT, and exit at once on the second.
 func obey(ctx context.Context, signals <-chan os.Signal, stop func(), d *daemon.Daemon, log *logrus.Logger) {
+	var first time.Time
 	for s := range signals {
 		switch {
 		case s == syscall.SIGHUP:
 			go func() { _ = d.Reload(ctx) }() // it logs its errors itself
-		case ctx.Err() != nil:
+		case !first.IsZero() && time.Since(first) < signalTwice:
+		case !first.IsZero():
 			log.Errorf("second %s: raytap exits at once", s)
 			os.Exit(exitFailure)
 		default:
 			log.Infof("%s: raytap stops; a second one exits at once", s)
+			first = time.Now()
 			stop()
 		}
 	}

@@ -147,7 +147,7 @@ type Collector struct {
 // that they are counted however seldom somebody scrapes.
 func New(cluster Cluster, o Options) *Collector {
 	c := &Collector{
-		cluster: cluster, log: o.Log, quiet: o.SilenceLogged,
+		cluster: cluster, log: o.Log,
 		up: upTable.bind(o.Cluster), self: selfTable.bind(o.Cluster),
 	}
 	if c.log == nil {

@@ -197,7 +197,8 @@ func (u *unit) run(ctx context.Context) {
 }
 
 // look asks the cluster from time to time whether it is there, so that the log
-// tells of one that is not even where nobody scrapes.
+// tells of one that is not, once, even where nobody scrapes. Where the shipper
+// is on it tells so itself: it cannot list the jobs then.
 func (u *unit) look(ctx context.Context) {
 	reach := &ratelog.Condition{Log: u.log.WithField("url", u.spec.cluster.URL.String())}
 	var last ray.Version
@@ -208,10 +209,13 @@ func (u *unit) look(ctx context.Context) {
 		}
 		u.tried.Store(true)
 		pause := lookInterval
-		if err != nil {
-			reach.Failed("the cluster does not answer", err)
+		switch {
+		case err != nil:
 			pause = retryInterval
-		} else {
+			if u.shipper == nil {
+				reach.Failed("the cluster does not answer", err)
+			}
+		default:
 			reach.Well("the cluster answers again")
 			if v != last {
 				u.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("the cluster answers")
