@@ -123,6 +123,9 @@ func TestLogLinesErrors(t *testing.T) {
 				}
 			}
 			wantCode(t, err, tt.code)
+			if tt.fault != nil && tt.fault.Do == raytest.CutClose && !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%v is no io.ErrUnexpectedEOF", err)
+			}
 		})
 	}
 }
