@@ -220,6 +220,10 @@ var TaskStates = []string{
 type TaskList struct {
 	Tasks []Task
 	Truncation
+	// Dropped is how many attempts, of any state, the GCS no longer keeps (it
+	// keeps 100,000 by default): the tasks among them are in no count here.
+	// Known only where it makes a difference to the counts, else 0.
+	Dropped int
 	// ByState holds exact totals per state, and is set only where the list was
 	// truncated: it costs Ray one request per state.
 	ByState map[string]int
