@@ -2,8 +2,14 @@ package dashboard
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -230,4 +236,59 @@ func TestTailEndsWithItsContextAndWithClose(t *testing.T) {
 	}
 	j.Print("x\n")
 	eventually(t, "the slots are free after output", func() bool { return h.HeldSlots() == 0 })
+}
+
+// TestTailBehindAnIngress: TLS, a path prefix and a header of the ingress's own.
+func TestTailBehindAnIngress(t *testing.T) {
+	h := raytest.New(t, raytest.Poll(2*time.Millisecond), raytest.Token("secret"))
+	head, err := url.Parse(h.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(head)
+		r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, "/some/prefix")
+		r.Out.URL.RawPath = strings.TrimPrefix(r.In.URL.EscapedPath(), "/some/prefix")
+	}}
+	ingress := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Team") != "ml" {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(ingress.Close)
+	pool := x509.NewCertPool()
+	pool.AddCert(ingress.Certificate())
+	open := func(o transport.Options) (ray.LogStream, error) {
+		o.URL, o.Token, o.Scheme = ingress.URL+"/some/prefix/", transport.StaticToken("secret"), "Bearer "
+		tr, err := transport.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := New(tr, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c.TailLog(t.Context(), ray.LogRef{SubmissionID: "a b"})
+	}
+	j := h.Submit("a b", raytest.JobOptions{Bare: true})
+	j.Print("line\n")
+	j.End("SUCCEEDED", 0)
+	s, err := open(transport.Options{TLS: &tls.Config{RootCAs: pool}, Headers: map[string]string{"X-Team": "ml"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got, err := io.ReadAll(s); string(got) != "line\n" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	_, err = open(transport.Options{TLS: &tls.Config{RootCAs: pool}})
+	wantCode(t, err, 503)
+	_, err = open(transport.Options{})
+	wantCode(t, err, 503)
+	if !strings.Contains(err.Error(), "tls.ca_file") {
+		t.Errorf("%v does not say what to do", err)
+	}
 }
