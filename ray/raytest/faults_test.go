@@ -117,11 +117,11 @@ func TestAnswersAreCutWhereTold(t *testing.T) {
 		for _, how := range []Action{CutClose, CutReset} {
 			in := h.Inject(Fault{Endpoint: endpoint, Do: how, After: 4, Times: 1})
 			res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(url)
-			if err != nil {
-				t.Fatal(err)
+			var body []byte
+			if err == nil { // a reset may take the headers along
+				body, err = io.ReadAll(res.Body)
+				_ = res.Body.Close()
 			}
-			body, err := io.ReadAll(res.Body)
-			_ = res.Body.Close()
 			want := io.ErrUnexpectedEOF
 			if how == CutReset {
 				want = syscall.ECONNRESET
