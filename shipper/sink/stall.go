@@ -8,20 +8,22 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// The pauses between two tries of something that can heal by itself, and how
-// often one that does not is told again.
+// The pauses between two tries of something that can heal by itself, and the
+// least time between two lines on one that lasts, and on one that comes again.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 5 * time.Second
 	sayAgain   = time.Minute
+	sayAnother = 10 * time.Second
 )
 
 // stall waits out a failure that can heal by itself: its pauses grow, and it
-// says the first failure, then one a minute, then the recovery. The zero value
-// is ready and means that nothing is wrong.
+// logs the failure at a bounded rate, and the recovery from one that was
+// logged. The zero value is ready and means that nothing is wrong.
 type stall struct {
 	since time.Time // of the first failure
-	said  time.Time
+	said  time.Time // the last line on a failure, of this stall or an earlier one
+	told  bool      // this stall was logged
 	pause time.Duration
 	tries int
 }
@@ -35,10 +37,14 @@ func (s *stall) wait(ctx context.Context, log logrus.FieldLogger, stats *Stats, 
 		stats.StalledSince.Store(now.UnixNano())
 	}
 	s.tries++
-	if log != nil && (s.said.IsZero() || now.Sub(s.said) >= sayAgain) {
-		s.said = now
-		log.WithError(err).WithField("tries", s.tries).
-			Errorf("sink waits, and lines wait with it (none is lost): %s", remedy)
+	quiet := sayAgain
+	if !s.told {
+		quiet = sayAnother
+	}
+	if log != nil && (s.said.IsZero() || now.Sub(s.said) >= quiet) {
+		s.said, s.told = now, true
+		log.WithField("tries", s.tries).
+			Errorf("The sink waits, and all lines with it (none is lost): %v: %s", err, remedy)
 	}
 	s.pause = min(max(2*s.pause, firstPause), lastPause)
 	t := time.NewTimer(s.pause)
@@ -51,17 +57,18 @@ func (s *stall) wait(ctx context.Context, log logrus.FieldLogger, stats *Stats, 
 	}
 }
 
-// over ends the stall, and says so if anything was said before.
+// over ends the stall.
 func (s *stall) over(log logrus.FieldLogger, stats *Stats) {
 	if s.tries == 0 {
 		return
 	}
 	stats.StalledSince.Store(0)
-	if log != nil {
-		log.WithField("tries", s.tries).WithField("waited", time.Since(s.since).Round(time.Millisecond)).
-			Info("sink goes on")
+	if log != nil && s.told {
+		log.WithFields(logrus.Fields{
+			"tries": s.tries, "waited": time.Since(s.since).Round(time.Millisecond).String(),
+		}).Info("The sink goes on.")
 	}
-	*s = stall{}
+	*s = stall{said: s.said}
 }
 
 // countRecords counts the record ends in p.

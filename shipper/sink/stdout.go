@@ -28,6 +28,7 @@ type Stdout struct {
 
 	out    output
 	broken error // non-nil: finished
+	full   stall
 	stats  Stats
 }
 
@@ -61,12 +62,11 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
 	}
-	var full stall
 	for done := 0; done < len(p); {
 		n, err := s.out.write(ctx, p[done:])
 		done += n
 		if n > 0 {
-			full.over(s.Log, &s.stats)
+			s.full.over(s.Log, &s.stats)
 		}
 		if err == nil {
 			continue
@@ -74,7 +74,7 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 		if ctx.Err() == nil {
 			s.stats.fail(kindOf(err))
 			if kindOf(err) == kindFull {
-				err = full.wait(ctx, s.Log, &s.stats, err, "free some space where stdout is redirected to")
+				err = s.full.wait(ctx, s.Log, &s.stats, err, "free some space where stdout is redirected to")
 			}
 		}
 		if err != nil {

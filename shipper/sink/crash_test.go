@@ -1,0 +1,192 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// ledger is what an owner of a File keeps: it survives every crash.
+type ledger struct {
+	mark Watermark
+	next int // the first record that is not behind mark
+}
+
+// owner ships the records 0 to total-1 as a daemon does, from what a crash left.
+type owner struct {
+	path   string
+	total  int
+	saved  ledger
+	policy FsyncPolicy
+	random *rand.Rand
+	reopen bool // also rename the file away, and reopen
+}
+
+func numbered(i int) []byte { return fmt.Appendf(nil, "record %06d\n", i) }
+
+// live is one life: recover, open, write until all is shipped or it crashes.
+func (o *owner) live(fs *memFS) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	fs.crashed = cancel // a dead process waits for nothing
+	next := o.saved.next
+	r, err := recoverFile(fs, o.path, o.saved.mark, func(b []byte) error {
+		n, err := strconv.Atoi(strings.TrimPrefix(string(b), "record "))
+		next = max(next, n+1)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if o.saved.mark.Number > 0 && r.Found != FoundRecords && (!o.reopen || r.Found != FoundMissing && r.Found != FoundShorter) {
+		return fmt.Errorf("recovery found %v", r.Found)
+	}
+	f, err := NewFile(FileOptions{
+		Path: o.path, MaxSize: 60, Fsync: o.policy, Saved: o.saved.mark, fs: fs,
+		Checkpoint: func(_ context.Context, w Watermark) error { return o.save(fs, w, next) },
+	})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := o.save(fs, f.Durable(), next); err != nil {
+		return err
+	}
+	for next < o.total {
+		var batch []byte
+		n := min(1+o.random.IntN(3), o.total-next)
+		for i := range n {
+			batch = append(batch, numbered(next+i)...)
+		}
+		if err := f.Write(ctx, batch); err != nil {
+			return err
+		}
+		next += n
+		if o.random.IntN(3) == 0 {
+			if err := f.Sync(ctx); err != nil {
+				return err
+			}
+			if err := o.save(fs, f.Durable(), next); err != nil {
+				return err
+			}
+			if o.reopen && o.random.IntN(4) == 0 {
+				if err := errors.Join(moveAway(fs, o.path, next), f.Reopen(ctx)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return f.Close()
+}
+
+// moveAway renames the current file as logrotate does, at once durably.
+func moveAway(fs *memFS, path string, n int) error {
+	if fs.files[path] == nil || len(fs.files[path].data) == 0 {
+		return nil
+	}
+	if err := fs.rename(path, fmt.Sprintf("%s.away-%06d", path, n)); err != nil {
+		return err
+	}
+	return fs.syncDir("")
+}
+
+// save is a step, too: a crash can come before it.
+func (o *owner) save(fs *memFS, w Watermark, next int) error {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if err := fs.step("save"); err != nil {
+		return err
+	}
+	o.saved = ledger{w, next}
+	return nil
+}
+
+// The law: whatever dies at whatever step, each record is in the files once.
+func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
+	const total = 40
+	for _, policy := range []FsyncPolicy{FsyncInterval, FsyncAlways} {
+		for _, powerCut := range []bool{false, true} {
+			for _, reopen := range []bool{false, true} {
+				t.Run(fmt.Sprintf("fsync %d, power cut %v, reopen %v", policy, powerCut, reopen), func(t *testing.T) {
+					seen := map[string]bool{}
+					for crashAt := 1; ; crashAt++ {
+						o := &owner{path: "/d/out", total: total, policy: policy, reopen: reopen, random: rand.New(rand.NewPCG(1, 2))}
+						fs := newMemFS()
+						fs.crashAt = crashAt
+						err := o.live(fs)
+						if err == nil {
+							break
+						}
+						if !errors.Is(err, errCrash) {
+							t.Fatalf("crash at step %d: %v", crashAt, err)
+						}
+						seen[strings.Fields(fs.steps[crashAt-1])[0]] = true
+						fs = fs.after(powerCut)
+						if err := o.live(fs); err != nil {
+							t.Fatalf("the life after a crash at step %d (%v): %v", crashAt, lastSteps(fs), err)
+						}
+						checkOnce(t, fs, o, fmt.Sprintf("crash at step %d", crashAt))
+					}
+					for _, step := range []string{"open", "write", "fsync", "syncdir", "rename", "save"} {
+						if !seen[step] {
+							t.Errorf("no crash at any %s: the test tries too little", step)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Many crashes in one history, also inside recoveries.
+func TestFileHasEachRecordOnceAfterManyCrashes(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		o := &owner{path: "/d/out", total: 60, policy: FsyncPolicy(seed % 2), random: random}
+		fs := newMemFS()
+		lives := 0
+		for ; lives < 200; lives++ {
+			fs.crashAt = 1 + random.IntN(40)
+			err := o.live(fs)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			fs = fs.after(random.IntN(2) == 0)
+		}
+		if o.saved.next < o.total && lives == 200 {
+			t.Fatalf("seed %d: no progress in %d lives", seed, lives)
+		}
+		checkOnce(t, fs, o, fmt.Sprintf("seed %d, %d lives", seed, lives))
+	}
+}
+
+func checkOnce(t *testing.T, fs *memFS, o *owner, when string) {
+	t.Helper()
+	var want strings.Builder
+	for i := range o.total {
+		want.Write(numbered(i))
+	}
+	got := fs.all(o.path)
+	if o.reopen { // the order of the files is the mover's affair
+		got = sortLines(got)
+	}
+	if got != want.String() {
+		t.Fatalf("%s: the files hold\n%s", when, got)
+	}
+}
+
+func lastSteps(fs *memFS) []string { return fs.steps[max(0, len(fs.steps)-5):] }
+
+func sortLines(s string) string {
+	lines := strings.SplitAfter(s, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}

@@ -1,0 +1,113 @@
+package sink
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileSystem is what a File needs of the operating system.
+type fileSystem interface {
+	open(path string, flag int, mode os.FileMode) (fsFile, error)
+	rename(from, to string) error
+	remove(path string) error
+	// names lists a directory.
+	names(dir string) ([]string, error)
+	// syncDir makes what names list durable.
+	syncDir(dir string) error
+}
+
+// fsFile is one open file.
+type fsFile interface {
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+	size() (int64, error)
+	// born is when the file was created, as far as its file system tells.
+	born() time.Time
+	// at reports whether path names this very file.
+	at(path string) (bool, error)
+}
+
+// osFS is the real one.
+type osFS struct{}
+
+func (osFS) open(path string, flag int, mode os.FileMode) (fsFile, error) {
+	f, err := os.OpenFile(path, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) remove(path string) error     { return os.Remove(path) }
+
+func (osFS) names(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+func (osFS) syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) {
+		return nil // a file system whose directories need none
+	}
+	return err
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f osFile) born() time.Time {
+	var stat unix.Statx_t
+	conn, err := f.SyscallConn()
+	if err == nil {
+		cerr := conn.Control(func(fd uintptr) {
+			err = unix.Statx(int(fd), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stat)
+		})
+		if err == nil && cerr == nil && stat.Mask&unix.STATX_BTIME != 0 {
+			return time.Unix(stat.Btime.Sec, int64(stat.Btime.Nsec))
+		}
+	}
+	if info, err := f.Stat(); err == nil {
+		return info.ModTime()
+	}
+	return time.Now()
+}
+
+func (f osFile) at(path string) (bool, error) {
+	there, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(mine, there), nil
+}

@@ -1,0 +1,213 @@
+package sink
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// MaxRecord bounds what Recover holds of a record (bytes). A record has its keys
+// first, so that they are there even where it is longer.
+const MaxRecord = 4 << 20
+
+// recoverBlock is how much Recover reads at once (bytes).
+const recoverBlock = 64 << 10
+
+// Found says what a sink file looked like beside its watermark.
+type Found int
+
+// What Recover can find. In all cases but FoundRecords the saved positions
+// stand, nothing is known of what came behind them, and it is for the caller to
+// say so.
+const (
+	// FoundRecords: the file goes on from the watermark; its records behind it
+	// were given.
+	FoundRecords Found = iota
+	// FoundUnmarked: there is no watermark to start from.
+	FoundUnmarked
+	// FoundElsewhere: the watermark is of another path.
+	FoundElsewhere
+	// FoundMissing: the file is not there, and was not rotated.
+	FoundMissing
+	// FoundShorter: the file ends before the watermark.
+	FoundShorter
+	// FoundOther: the watermark is not at a record's end, so the file is not
+	// the one that was written.
+	FoundOther
+)
+
+var foundTexts = map[Found]string{
+	FoundRecords:   "it goes on from the saved position",
+	FoundUnmarked:  "no position in it was saved",
+	FoundElsewhere: "the saved position is in a file at another path",
+	FoundMissing:   "the file is missing",
+	FoundShorter:   "the file is shorter than it was",
+	FoundOther:     "the file is not the one that was written",
+}
+
+// String gives a phrase for people.
+func (f Found) String() string { return foundTexts[f] }
+
+// Recovered is what Recover did.
+type Recovered struct {
+	Found Found
+	// Rotated tells that the watermark's file was rotated after it was saved,
+	// so that the current file was read from its start.
+	Rotated bool
+	// Records counts those that were given.
+	Records int
+	// Size is the current file's size, without what was cut; 0 if it is missing.
+	Size int64
+	// Cut counts the bytes of a torn last record that were cut off; 0 if none was.
+	Cut int64
+}
+
+// Recover reads the current sink file at path after a crash, before NewFile
+// opens it: if saved is of this path, it cuts a torn last record off, and gives each whole record behind
+// saved to record, in order, without its newline and at most its first
+// MaxRecord bytes. The slice is record's only until it returns; an error that
+// it returns ends the recovery.
+//
+// It is safe to recover again after any error. Nobody else may write the file
+// meanwhile (see Lock).
+func Recover(path string, saved Watermark, record func([]byte) error) (Recovered, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Recovered{}, fmt.Errorf("recover sink file: %w", err)
+	}
+	r, err := recoverFile(osFS{}, path, saved, record)
+	if err != nil {
+		return r, fmt.Errorf("recover sink file %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func recoverFile(fs fileSystem, path string, saved Watermark, record func([]byte) error) (r Recovered, err error) {
+	from := saved.Offset
+	if saved.Path == path && saved.Number > 0 {
+		all, err := listArchive(fs, path)
+		if err != nil {
+			return r, err
+		}
+		// Numbers are never used again: a later one proves the rotation, too.
+		if len(all) > 0 && all[len(all)-1].number >= saved.Number {
+			r.Rotated, from = true, 0
+		}
+	}
+	file, err := fs.open(path, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		r.Found = found(path, saved, r.Rotated, FoundMissing)
+		return r, nil
+	case err != nil:
+		return r, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+
+	if r.Size, err = file.size(); err != nil {
+		return r, err
+	}
+	r.Found = found(path, saved, false, FoundRecords)
+	if r.Found != FoundRecords {
+		return r, nil // perhaps not ours: nothing is cut
+	}
+	if err := r.cut(file); err != nil {
+		return r, fmt.Errorf("cut a torn last record: %w", err)
+	}
+	if from < 0 || from > r.Size {
+		r.Found = FoundShorter
+		return r, nil
+	}
+	if from > 0 && endsWithRecord(file, from) != nil {
+		r.Found = FoundOther
+		return r, nil
+	}
+	err = eachRecord(io.NewSectionReader(file, from, r.Size-from), func(b []byte) error {
+		r.Records++
+		return record(b)
+	})
+	return r, err
+}
+
+// cut cuts a torn last record off.
+func (r *Recovered) cut(file fsFile) error {
+	end, err := lastRecordEnd(file, r.Size)
+	if err != nil || end == r.Size {
+		return err
+	}
+	if err := file.Truncate(end); err != nil {
+		return err
+	}
+	r.Size, r.Cut = end, r.Size-end
+	return file.Sync()
+}
+
+// found judges by the watermark alone, and leaves the rest to otherwise.
+func found(path string, saved Watermark, rotated bool, otherwise Found) Found {
+	switch {
+	case saved.Number == 0:
+		return FoundUnmarked
+	case saved.Path != path:
+		return FoundElsewhere
+	case rotated:
+		return FoundRecords
+	}
+	return otherwise
+}
+
+// lastRecordEnd finds the end of the last whole record in the first size bytes.
+func lastRecordEnd(r io.ReaderAt, size int64) (int64, error) {
+	block := make([]byte, recoverBlock)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(block)))
+		b := block[:end-start]
+		if _, err := r.ReadAt(b, start); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
+		}
+		end = start
+	}
+	return 0, nil
+}
+
+// eachRecord gives the whole records of r, without newline, cut to MaxRecord.
+func eachRecord(r io.Reader, record func([]byte) error) error {
+	block := make([]byte, recoverBlock)
+	var held []byte // the beginning of a record whose end has not come
+	for {
+		n, err := r.Read(block)
+		b := block[:n]
+		for {
+			i := bytes.IndexByte(b, '\n')
+			if i < 0 {
+				break
+			}
+			whole := b[:i]
+			if len(held) > 0 {
+				held = appendUpTo(held, whole)
+				whole = held
+			}
+			if err := record(whole); err != nil {
+				return err
+			}
+			held, b = held[:0], b[i+1:]
+		}
+		held = appendUpTo(held, b)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// appendUpTo appends as much of b as MaxRecord leaves room for.
+func appendUpTo(held, b []byte) []byte {
+	return append(held, b[:min(len(b), MaxRecord-len(held))]...)
+}
