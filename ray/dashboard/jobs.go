@@ -65,13 +65,13 @@ func (r jobRow) job() (ray.Job, bool) {
 // logged and counted in SkippedRows.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 	jobs := []ray.Job{}
-	skipped := 0
+	skipped, nameless := 0, 0
 	err := c.t.Get(ctx, "list jobs", "/api/jobs/", "/api/jobs/", nil, func(d *json.Decoder) (err error) {
 		skipped, err = eachRow(d, func(row jobRow) {
 			if j, ok := row.job(); ok {
 				jobs = append(jobs, j)
 			} else {
-				skipped++
+				nameless++
 			}
 		})
 		return err
@@ -79,7 +79,7 @@ func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.skipped("jobs", skipped)
+	c.skipped("jobs", skipped+nameless)
 	return jobs, nil
 }
 
