@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -98,7 +99,10 @@ func serve(f *flags, stdout, stderr io.Writer) int {
 	defer stop()
 	go obey(ctx, signals, stop, d, log)
 	if err := d.Run(ctx); err != nil {
-		return report(stderr, log, cfg.Log.Format, err)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			log.Error(line)
+		}
+		return exitFailure
 	}
 	return exitOK
 }

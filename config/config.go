@@ -65,23 +65,53 @@ type NodeAgents struct {
 
 // Collector is the metrics half.
 type Collector struct {
-	Enabled bool           `yaml:"enabled"`
-	Jobs    CollectorJobs  `yaml:"jobs"`
-	Tasks   CollectorTasks `yaml:"tasks"`
+	Enabled bool             `yaml:"enabled"`
+	Cluster CollectorCluster `yaml:"cluster"`
+	Jobs    CollectorJobs    `yaml:"jobs"`
+	Nodes   CollectorNodes   `yaml:"nodes"`
+	Tasks   CollectorTasks   `yaml:"tasks"`
+	Actors  CollectorActors  `yaml:"actors"`
+	Serve   CollectorServe   `yaml:"serve"`
+}
+
+// CollectorCluster is about the cluster's resources and what waits for them.
+type CollectorCluster struct {
+	Enabled bool `yaml:"enabled"`
+	// DemandShapes shows what waits by shape (CPU=1,GPU=1) as well.
+	DemandShapes bool `yaml:"demand_shapes"`
 }
 
 // CollectorJobs bounds what is shown of jobs.
 type CollectorJobs struct {
-	// Retention is how long a job stays on the page after its end.
+	Enabled bool `yaml:"enabled"`
+	// Retention is how long a job, and a node, stays on the page after its end.
 	Retention Duration `yaml:"retention"`
 	Max       int      `yaml:"max"`
 }
 
+// CollectorNodes is about nodes.
+type CollectorNodes struct {
+	Enabled bool `yaml:"enabled"`
+}
+
 // CollectorTasks bounds what tasks cost Ray and the page.
 type CollectorTasks struct {
+	Enabled bool `yaml:"enabled"`
+	// Cache is how long an answer on tasks, actors or placement groups serves.
 	Cache     Duration `yaml:"cache"`
 	ByName    bool     `yaml:"by_name"`
 	MaxSeries int      `yaml:"max_series"`
+}
+
+// CollectorActors is about actors and placement groups.
+type CollectorActors struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// CollectorServe bounds what is shown of Serve.
+type CollectorServe struct {
+	Enabled bool `yaml:"enabled"`
+	Max     int  `yaml:"max"` // applications and deployments
 }
 
 // Shipper is the log half.
@@ -182,8 +212,12 @@ func Default() Config {
 	return Config{
 		Collector: Collector{
 			Enabled: true,
-			Jobs:    CollectorJobs{Retention: Duration(time.Hour), Max: 2000},
-			Tasks:   CollectorTasks{Cache: Duration(30 * time.Second), MaxSeries: 1000},
+			Cluster: CollectorCluster{Enabled: true},
+			Jobs:    CollectorJobs{Enabled: true, Retention: Duration(time.Hour), Max: 2000},
+			Nodes:   CollectorNodes{Enabled: true},
+			Tasks:   CollectorTasks{Enabled: true, Cache: Duration(30 * time.Second), MaxSeries: 1000},
+			Actors:  CollectorActors{Enabled: true},
+			Serve:   CollectorServe{Enabled: true, Max: 1000},
 		},
 		Shipper: Shipper{
 			Enabled:      true,

@@ -83,10 +83,11 @@ func (c *Config) validate() []Problem {
 	if !c.Collector.Enabled && !c.Shipper.Enabled {
 		k.fail("", "collector.enabled and shipper.enabled are both false: nothing is left to do")
 	}
-	k.lasts("collector.jobs.retention", c.Collector.Jobs.Retention, 0)
+	k.lasts("collector.jobs.retention", c.Collector.Jobs.Retention, time.Second)
 	k.atLeast("collector.jobs.max", int64(c.Collector.Jobs.Max), 1)
 	k.lasts("collector.tasks.cache", c.Collector.Tasks.Cache, time.Second)
 	k.atLeast("collector.tasks.max_series", int64(c.Collector.Tasks.MaxSeries), 1)
+	k.atLeast("collector.serve.max", int64(c.Collector.Serve.Max), 1)
 	k.shipper(&c.Shipper)
 	k.web(&c.Web)
 	if _, err := logrus.ParseLevel(c.Log.Level); err != nil {

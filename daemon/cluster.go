@@ -128,8 +128,12 @@ func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 	c := s.collector
 	return collector.Options{
 		Cluster: s.cluster.Name,
-		Jobs:    collector.JobsOptions{Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max},
-		Tasks:   collector.TasksOptions{ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Status:  collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
+		Jobs:    collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max},
+		Nodes:   collector.NodesOptions{Disabled: !c.Nodes.Enabled},
+		Tasks:   collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Actors:  collector.ActorsOptions{Disabled: !c.Actors.Enabled},
+		Serve:   collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
 		Log:     log,
 	}
 }

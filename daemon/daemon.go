@@ -159,13 +159,9 @@ func start(ctx context.Context, run func(context.Context) error) *part {
 }
 
 // stop ends the parts in order; those that have ended already are nil. cause is
-// why, nil where it was asked for.
+// why, nil where it was asked for, and stands first in what stop returns.
 func (d *Daemon) stop(stopTails context.CancelFunc, output, page *part, cause error) error {
-	if cause != nil {
-		d.o.Log.WithError(cause).Error("raytap stops")
-	} else {
-		d.o.Log.Info("raytap stops")
-	}
+	d.o.Log.Info("raytap stops")
 	var late []string
 	errs := []error{cause}
 	began := time.Now()

@@ -382,6 +382,37 @@ func TestEachHalfCanBeOff(t *testing.T) {
 	}
 }
 
+func TestASilentClusterIsOneLineAlsoWithoutTheShipper(t *testing.T) {
+	hs := heads(t, "prod")
+	hs["prod"].Down()
+	c := configure(t, hs, "prod")
+	c.Shipper.Enabled = false
+	h := open(t, c, nil)
+	h.until("it was tried", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
+	for range 3 {
+		if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 0`) {
+			t.Errorf("the page:\n%s", page)
+		}
+	}
+	if n := strings.Count(h.lines(), "level=warning"); n != 1 || !strings.Contains(h.lines(), "the cluster does not answer: ") || !strings.Contains(h.lines(), "connection refused") {
+		t.Errorf("%d warnings:%s", n, h.lines())
+	}
+}
+
+func TestAResourceCanBeOff(t *testing.T) {
+	hs := heads(t, "prod")
+	c := configure(t, hs, "prod")
+	c.Collector.Serve.Enabled, c.Collector.Tasks.Enabled = false, false
+	h := open(t, c, nil)
+	h.until("it is ready", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
+	if page := h.page(); strings.Contains(page, "raytap_serve") || strings.Contains(page, "raytap_tasks") || !strings.Contains(page, "raytap_nodes{") {
+		t.Errorf("the page:\n%s", page)
+	}
+	if n := hs["prod"].Requests(raytest.EndpointServe) + hs["prod"].Requests(raytest.EndpointTasks); n > 0 {
+		t.Errorf("what is off was asked for %d times", n)
+	}
+}
+
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
