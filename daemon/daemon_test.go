@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -277,6 +278,41 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	h.until("other clusters are asked on", func() bool { return hs["stays"].Requests(raytest.EndpointJobs) > 3 })
 	if n := hs["goes"].Requests(""); n != asked {
 		t.Errorf("the cluster that went is still asked, %d times", n-asked)
+	}
+}
+
+func TestAClusterThatIsReplacedNeverReadsAsDown(t *testing.T) {
+	hs := heads(t, "prod", "other")
+	c := configure(t, hs, "prod", "other")
+	h := open(t, c, nil)
+	h.until("it is ready", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
+	var scraped atomic.Int64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for line := range strings.Lines(h.page()) {
+				if strings.HasPrefix(line, "raytap_up{") && strings.HasSuffix(line, " 0\n") {
+					t.Errorf("a scrape during a reload shows %s", line)
+				}
+			}
+			scraped.Add(1)
+		}
+	}()
+	defer func() { close(stop); <-done }()
+	for i := 0; i < 20 || scraped.Load() < 20; i++ {
+		next := configure(t, hs, "prod", "other")
+		next.Web = c.Web
+		next.Clusters[1].MaxConcurrent = 8 + i%2*8 // replaced each time
+		next.Clusters = next.Clusters[:1+i/2%2]    // and gone now and then
+		if code, text := h.reload(next, nil); code != 200 {
+			t.Fatalf("reload: %d %s", code, text)
+		}
 	}
 }
 
