@@ -63,7 +63,7 @@ func reopen(conn syscall.RawConn) (f *os.File, err error) {
 func writeFD(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := unix.Write(int(fd), p)
-		if err != unix.EINTR { //nolint:errorlint // a bare errno
+		if !errors.Is(err, unix.EINTR) {
 			return max(n, 0), err
 		}
 	}

@@ -31,8 +31,29 @@ func runHelper() bool {
 				os.Exit(8)
 			}
 		}
+	case "write over the limit":
+		os.Exit(writeOverTheLimit(os.Getenv("SINK_TEST_PATH")))
 	}
 	return true
+}
+
+// writeOverTheLimit exits with 7 where the second write waits for room.
+func writeOverTheLimit(path string) int {
+	limit := syscall.Rlimit{Cur: 13, Max: 13}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return 8
+	}
+	f, err := NewFile(FileOptions{Path: path})
+	if err != nil {
+		return 9
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	first, second := f.Write(ctx, []byte("12345678\n")), f.Write(ctx, []byte("12345678\n"))
+	if first != nil || !errors.Is(second, syscall.EFBIG) || !errors.Is(second, context.DeadlineExceeded) {
+		return 10
+	}
+	return 7
 }
 
 // pipeEnds are the ways to get a pipe as stdout.

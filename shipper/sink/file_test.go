@@ -1,0 +1,654 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+func TestFileContract(t *testing.T) {
+	for name, o := range map[string]FileOptions{
+		"fsync by the owner": {},
+		"fsync always":       {Fsync: FsyncAlways},
+		"fsync never":        {Fsync: FsyncNever},
+		"rotated often":      {MaxSize: 10000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testContract(t, func(t *testing.T) subject {
+				o := o
+				o.Path = filepath.Join(t.TempDir(), "out")
+				return subject{mustFile(t, o), func() []byte { return readAll(t, o.Path) }}
+			})
+		})
+	}
+}
+
+func mustFile(t testing.TB, o FileOptions) *File {
+	t.Helper()
+	f, err := NewFile(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// readAll reads the rotated files and the current one.
+func readAll(t *testing.T, path string) []byte {
+	t.Helper()
+	all, err := listArchive(osFS{}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b []byte
+	for _, a := range all {
+		b = append(b, mustRead(t, archiveName(path, a.number))...)
+	}
+	return append(b, mustRead(t, path)...)
+}
+
+// openMem opens a file on a file system in memory.
+func openMem(t *testing.T, fs *memFS, o FileOptions) *File {
+	o.Path, o.fs = "/d/out", fs
+	return mustFile(t, o)
+}
+
+// inBackground runs a Write in a bubble.
+func inBackground(ctx context.Context, f *File, p string) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- f.Write(ctx, []byte(p)) }()
+	synctest.Wait()
+	return done
+}
+
+func pending(t *testing.T, done <-chan error, what string) {
+	t.Helper()
+	select {
+	case err := <-done:
+		t.Fatalf("%s: Write returned %v instead of waiting", what, err)
+	default:
+	}
+}
+
+func TestFileOnAFullDiskGoesOnWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newMemFS()
+		log, lines := newLog()
+		f := openMem(t, fs, FileOptions{Log: log})
+		fs.setRoom(9)
+		done := inBackground(t.Context(), f, "first\nsecond\n")
+		time.Sleep(10 * time.Minute) // fake time
+		pending(t, done, "no room")
+		if w := f.Written(); w.Offset != 0 {
+			t.Errorf("watermark %+v moved over records that are not whole", w)
+		}
+		if since := f.Stats().StalledSince.Load(); since == 0 {
+			t.Error("Stats do not tell that it waits")
+		}
+		if n := strings.Count(lines(), "level=error"); n < 5 || n > 11 {
+			t.Errorf("%d lines in ten minutes:\n%s", n, lines())
+		}
+		fs.setRoom(-1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if got := fs.all("/d/out"); got != "first\nsecond\n" {
+			t.Errorf("got %q", got)
+		}
+		if !strings.Contains(lines(), "free some space") || !strings.Contains(lines(), "goes on") {
+			t.Errorf("the log does not say what to do, or that it is over:\n%s", lines())
+		}
+		if kinds := errorsOf(f.Stats()); kinds["full"] == 0 || f.Stats().StalledSince.Load() != 0 {
+			t.Errorf("counters %v", kinds)
+		}
+	})
+}
+
+func errorsOf(s *Stats) map[string]uint64 {
+	m := map[string]uint64{}
+	for kind, n := range s.Errors {
+		m[kind] = n
+	}
+	return m
+}
+
+// newLog is a log and what it holds.
+func newLog() (logrus.FieldLogger, func() string) {
+	var mu sync.Mutex
+	var b bytes.Buffer
+	log := logrus.New()
+	log.Out = writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.Write(p)
+	})
+	log.Formatter = &logrus.TextFormatter{DisableColors: true}
+	return log, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.String()
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestFileWaitIsEndedByItsContext(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		room   int
+		failed bool
+	}{
+		{"before the first byte the sink stays usable", 0, false},
+		{"after a part of a record nothing follows", 3, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fs := newMemFS()
+				f := openMem(t, fs, FileOptions{})
+				fs.setRoom(c.room)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := inBackground(ctx, f, "record\n")
+				pending(t, done, c.name)
+				cancel()
+				err := <-done
+				if !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) != c.failed {
+					t.Errorf("got %v", err)
+				}
+				fs.setRoom(-1)
+				err = f.Write(t.Context(), []byte("next\n"))
+				if errors.Is(err, ErrFailed) != c.failed || (err == nil) == c.failed {
+					t.Errorf("next write: %v", err)
+				}
+				want := "next\n"
+				if c.failed {
+					want = "rec"
+				}
+				if got := fs.all("/d/out"); got != want {
+					t.Errorf("the file holds %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestFileThatFailedStaysFailed(t *testing.T) {
+	for _, c := range []struct{ name, step, kind string }{
+		{"an fsync", "fsync", "fsync"},
+		{"a write that is broken", "write", "other"},
+		{"an fsync of the directory", "syncdir", "fsync"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := newMemFS()
+			f := openMem(t, fs, FileOptions{Fsync: FsyncAlways, MaxSize: 8})
+			if err := f.Write(t.Context(), []byte("first\n")); err != nil {
+				t.Fatal(err)
+			}
+			mark := f.Durable()
+			once := true
+			fs.setFault(func(step string) error {
+				if step == c.step && once {
+					once = false
+					return syscall.EIO
+				}
+				return nil
+			})
+			for i := range 2 {
+				if err := f.Write(t.Context(), []byte("second\n")); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) {
+					t.Errorf("write %d: %v, want ErrFailed", i, err)
+				}
+			}
+			if err := f.Sync(t.Context()); !errors.Is(err, ErrFailed) {
+				t.Errorf("sync: %v, want ErrFailed", err)
+			}
+			if d := f.Durable(); c.step == "fsync" && d != mark {
+				t.Errorf("Durable moved from %+v to %+v over what failed", mark, d)
+			}
+			if n := errorsOf(f.Stats())[c.kind]; n != 1 {
+				t.Errorf("%d errors of kind %s", n, c.kind)
+			}
+			mustClose(t, f)
+		})
+	}
+}
+
+func TestFileFailedSyncEndsTheWriterToo(t *testing.T) {
+	fs := newMemFS()
+	f := openMem(t, fs, FileOptions{})
+	if err := f.Write(t.Context(), []byte("first\n")); err != nil {
+		t.Fatal(err)
+	}
+	fs.setFault(func(step string) error {
+		if step == "fsync" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if err := f.Sync(t.Context()); !errors.Is(err, ErrFailed) {
+		t.Errorf("sync: %v", err)
+	}
+	if err := f.Write(t.Context(), []byte("second\n")); !errors.Is(err, ErrFailed) {
+		t.Errorf("write: %v", err)
+	}
+	if d := f.Durable(); d.Offset != 0 {
+		t.Errorf("Durable is %+v after a failed fsync", d)
+	}
+}
+
+func TestFileCheckpointThatFailsIsBackPressure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newMemFS()
+		broken := true
+		var saved []Watermark
+		var mu sync.Mutex
+		log, lines := newLog()
+		f := openMem(t, fs, FileOptions{MaxSize: 10, Log: log, Checkpoint: func(_ context.Context, w Watermark) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if broken {
+				return errors.New("positions are stuck")
+			}
+			saved = append(saved, w)
+			return nil
+		}})
+		if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
+			t.Fatal(err)
+		}
+		done := inBackground(t.Context(), f, "next\n")
+		time.Sleep(time.Hour)
+		pending(t, done, "the checkpoint fails")
+		if got := fs.all("/d/out"); got != "12345678\n" {
+			t.Errorf("the file grew to %q", got)
+		}
+		if fs.files["/d/out.000001"] != nil {
+			t.Error("it was renamed before the positions were saved")
+		}
+		if !strings.Contains(lines(), "positions are stuck") {
+			t.Errorf("the log does not name the cause:\n%s", lines())
+		}
+		mu.Lock()
+		broken = false
+		mu.Unlock()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if len(saved) != 1 || saved[0] != (Watermark{"/d/out", 1, 9}) {
+			t.Errorf("saved %+v, want the end of the file that is rotated", saved)
+		}
+		if w := f.Written(); w != (Watermark{"/d/out", 2, 5}) {
+			t.Errorf("watermark %+v", w)
+		}
+	})
+}
+
+func TestFileRotationThatIsRefusedIsBackPressure(t *testing.T) {
+	for _, step := range []string{"rename out.000001", "open out"} {
+		t.Run(step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fs := newMemFS()
+				f := openMem(t, fs, FileOptions{MaxSize: 10})
+				if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
+					t.Fatal(err)
+				}
+				fs.setFault(func(s string) error {
+					if s == step {
+						return syscall.EROFS
+					}
+					return nil
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := inBackground(ctx, f, "next\n")
+				time.Sleep(time.Hour)
+				pending(t, done, step)
+				cancel()
+				if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) {
+					t.Errorf("got %v, want the ctx's error alone", err)
+				}
+				fs.setFault(nil)
+				if err := f.Write(t.Context(), []byte("next\n")); err != nil {
+					t.Fatal(err)
+				}
+				if a, b := fs.files["/d/out.000001"], fs.files["/d/out"]; a == nil || b == nil || string(b.data) != "next\n" {
+					t.Errorf("the files hold %q", fs.all("/d/out"))
+				}
+			})
+		})
+	}
+}
+
+func TestFileRotatesBySize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	f := mustFile(t, FileOptions{Path: path, MaxSize: 20, MaxFiles: 3})
+	for i := range 12 {
+		if err := f.Write(t.Context(), fmt.Appendf(nil, "record %d\n", 100+i)); err != nil { // 11 bytes
+			t.Fatal(err)
+		}
+	}
+	huge := strings.Repeat("h", 50) + "\n"
+	if err := f.Write(t.Context(), []byte(huge)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"out.000010": "record 109\n", "out.000011": "record 110\n", "out.000012": "record 111\n", "out": huge,
+	} {
+		if got := string(mustRead(t, filepath.Join(filepath.Dir(path), name))); got != want {
+			t.Errorf("%s holds %q, want %q", name, got, want)
+		}
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 4 {
+		t.Errorf("%d files are left: %v", len(entries), entries)
+	}
+	if n, m := f.Stats().Rotations.Load(), f.Stats().Removed.Load(); n != 12 || m != 9 {
+		t.Errorf("%d rotations, %d removed", n, m)
+	}
+}
+
+func TestFileRotatesByAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newMemFS()
+		f := openMem(t, fs, FileOptions{MaxAge: time.Hour})
+		time.Sleep(2 * time.Hour) // an empty file does not age
+		for _, p := range []string{"a\n", "b\n"} {
+			if err := f.Write(t.Context(), []byte(p)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Minute)
+		}
+		if fs.files["/d/out.000001"] == nil || string(fs.files["/d/out"].data) != "b\n" {
+			t.Errorf("the files hold %q, rotated %v", fs.all("/d/out"), fs.files["/d/out.000001"] != nil)
+		}
+		if err := f.Write(t.Context(), []byte("c\n")); err != nil {
+			t.Fatal(err)
+		}
+		if string(fs.files["/d/out"].data) != "b\nc\n" {
+			t.Error("rotated before its time")
+		}
+	})
+}
+
+func TestFileNumberIsNeverUsedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	for name, want := range map[string]uint64{
+		"out.000007": 8, "out.000009.gz": 10, "out.1000000": 1000001, "out.7": 1, "out.000007.bak": 1, "other.000008": 1,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f := mustFile(t, FileOptions{Path: filepath.Join(dir, "out")})
+			if got := f.Written().Number; got != want {
+				t.Errorf("number %d, want %d", got, want)
+			}
+		})
+	}
+	t.Run("nor that of the saved watermark", func(t *testing.T) {
+		f := mustFile(t, FileOptions{Path: path, Saved: Watermark{path, 42, 0}})
+		if got := f.Written().Number; got != 42 {
+			t.Errorf("number %d", got)
+		}
+	})
+}
+
+func TestFileGzipLeavesTheNewestTwoPlain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	f := mustFile(t, FileOptions{Path: path, MaxSize: 5, Gzip: true, MaxFiles: 4})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := f.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	for i := range 7 {
+		if err := f.Write(t.Context(), fmt.Appendf(nil, "%04d\n", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "out out.000003.gz out.000004.gz out.000005 out.000006"
+	until(t, func() (string, bool) {
+		entries, _ := os.ReadDir(filepath.Dir(path))
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		got := strings.Join(names, " ")
+		return got, got == want
+	})
+	in, err := os.Open(archiveName(path, 3) + gzipSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if got := gunzip(t, in); got != "0002\n" {
+		t.Errorf("unpacked %q", got)
+	}
+}
+
+// until polls for a condition.
+func until(t *testing.T, ok func() (string, bool)) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		got, done := ok()
+		if done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("it stays at %q", got)
+		}
+	}
+}
+
+func TestFileReopenFollowsARename(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	var saved []Watermark
+	f := mustFile(t, FileOptions{Path: path, Checkpoint: func(_ context.Context, w Watermark) error {
+		saved = append(saved, w)
+		return nil
+	}})
+	write := func(p string) {
+		t.Helper()
+		if err := f.Write(t.Context(), []byte(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before\n")
+	if err := f.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(saved) != 1 || saved[0].Offset != 7 {
+		t.Errorf("nothing was renamed: saved %+v", saved)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	write("still\n")
+	if err := f.Reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write("after\n")
+	if got := string(mustRead(t, path+".away")); got != "before\nstill\n" {
+		t.Errorf("the renamed file holds %q", got)
+	}
+	if got := string(mustRead(t, path)); got != "after\n" {
+		t.Errorf("the file holds %q", got)
+	}
+	if len(saved) != 3 || saved[1].Offset != 13 || saved[2].Offset != 0 {
+		t.Errorf("saved %+v, want the end of the old file and the start of the new one", saved)
+	}
+	if n := f.Stats().Reopens.Load(); n != 2 {
+		t.Errorf("%d reopens", n)
+	}
+}
+
+func TestFileRotationDoesNotRenameWhatItDoesNotWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	f := mustFile(t, FileOptions{Path: path, MaxSize: 10})
+	if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("theirs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Write(t.Context(), []byte("next\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(mustRead(t, path)); got != "theirs\nnext\n" {
+		t.Errorf("the file holds %q", got)
+	}
+	if _, err := os.Stat(archiveName(path, 1)); err == nil {
+		t.Error("a file of somebody else was renamed")
+	}
+}
+
+func TestFileSyncBesideAWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	f := mustFile(t, FileOptions{Path: path, MaxSize: 200})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := f.Sync(context.Background()); err != nil {
+				t.Error(err)
+				return
+			}
+			if d, w := f.Durable(), f.Written(); d.Number > w.Number || d.Number == w.Number && d.Offset > w.Offset {
+				t.Errorf("durable %+v is ahead of written %+v", d, w)
+			}
+		}
+	})
+	var want bytes.Buffer
+	for i := range 300 {
+		p := fmt.Appendf(nil, "record %d\n", i)
+		want.Write(p)
+		if err := f.Write(t.Context(), p); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	mustClose(t, f)
+	if f.Durable() != f.Written() {
+		t.Errorf("closed with %+v durable of %+v", f.Durable(), f.Written())
+	}
+	if got := readAll(t, path); !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%d bytes are there of %d", len(got), want.Len())
+	}
+}
+
+func TestFileIsNotOpenedBehindHalfARecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(path, []byte("whole\nhal"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewFile(FileOptions{Path: path}); err == nil || !strings.Contains(err.Error(), "newline") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFileThatCannotBeOpenedSaysWhy(t *testing.T) {
+	if _, err := NewFile(FileOptions{Path: "/nonexistent/dir/out"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFileModeIsNotForEverybody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	mustFile(t, FileOptions{Path: path})
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// On a real full disk, too: a small tmpfs, which only root can mount.
+func TestFileOnARealFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("cannot mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 32<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "out")
+	f := mustFile(t, FileOptions{Path: path})
+	p := bytes.Repeat([]byte("0123456789abcde\n"), 3<<10) // 48 KiB
+	done := make(chan error, 1)
+	go func() { done <- f.Write(t.Context(), p) }()
+	until(t, func() (string, bool) {
+		return fmt.Sprint(errorsOf(f.Stats())), errorsOf(f.Stats())["full"] > 0
+	})
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, f)
+	if got := mustRead(t, path); !bytes.Equal(got, p) {
+		t.Errorf("%d bytes are there of %d", len(got), len(p))
+	}
+}
+
+// The size limit of a process raises SIGXFSZ, too, which must not end it.
+func TestFileAtTheLimitOfTheProcess(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "out")
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), "SINK_TEST_HELPER=write over the limit", "SINK_TEST_PATH="+path)
+	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 7 {
+		t.Errorf("helper: %v, want its own exit code 7\n%s", err, out)
+	}
+	if got := string(mustRead(t, path)); got != "12345678\n1234" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+func BenchmarkFileWrite(b *testing.B) {
+	batch := bytes.Repeat(append(bytes.Repeat([]byte("r"), 199), '\n'), 320)
+	f := mustFile(b, FileOptions{Path: filepath.Join(b.TempDir(), "out"), MaxSize: 256 << 20, MaxFiles: 1})
+	b.SetBytes(int64(len(batch)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.Write(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
