@@ -61,6 +61,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stdout, "%s is right.\n", f.checked)
 		return exitOK
+	case "config show":
+		cfg, err := f.load()
+		if err != nil {
+			return report(stderr, logrus.New(), "text", err)
+		}
+		fmt.Fprint(stdout, cfg.Redacted())
+		return exitOK
 	}
 	return serve(f, stdout, stderr)
 }
@@ -195,7 +202,9 @@ func newFlags(stdout io.Writer) *flags {
 	app.Flag("stop-timeout", "How long stopping may take before what is left is given up.").Default("10s").DurationVar(&f.stopTimeout)
 
 	app.Command("run", "Run the daemon: what raytap does without a command.").Default()
-	check := app.Command("config", "Work on configuration files.").Command("check", "Tell everything that is wrong with a configuration file.")
+	conf := app.Command("config", "Work on configurations.")
+	check := conf.Command("check", "Tell everything that is wrong with a configuration file.")
+	conf.Command("show", "Print the configuration that these flags give, defaults included, without its secrets.")
 	check.Arg("file", "The file.").Required().StringVar(&f.checked)
 	app.Command("version", "Print the version.")
 	return f

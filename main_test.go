@@ -327,6 +327,24 @@ func TestAClusterThatIsWrongIsOneLineAndTheRestGoesOn(t *testing.T) {
 	}
 }
 
+func TestConfigShowHasEverythingButSecrets(t *testing.T) {
+	file := write(t, "clusters: [{url: 'http://127.0.0.1:1', auth: {token: '${RAY_TOKEN}'}}]\n")
+	p := command(t, []string{"RAY_TOKEN=hunter2"}, "config", "show", "--config.file", file, "--log.level", "debug")
+	p.start()
+	if code := p.code(); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr.String())
+	}
+	out := p.stdout.String()
+	for _, want := range []string{"token: <secret>", "level: debug", "max_replay: 8MiB", "interval: 5s"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it lacks %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "hunter2") {
+		t.Errorf("it shows the token:\n%s", out)
+	}
+}
+
 func atof(t *testing.T, s string) (f float64) {
 	t.Helper()
 	if _, err := fmt.Sscan(s, &f); err != nil {

@@ -123,6 +123,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"version": d.o.Version, "clusters": len(d.cfg.Clusters),
 		"collector": d.cfg.Collector.Enabled, "shipper": d.cfg.Shipper.Enabled,
 	}).Info("raytap is running")
+	if d.cfg.Shipper.Enabled {
+		d.o.Log.WithField("backfill", d.cfg.Shipper.Discovery.Backfill).
+			Warn("positions are kept in memory only: a restart ships again what backfill says, from its start")
+	}
 
 	for {
 		select {

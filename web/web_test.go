@@ -18,6 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -244,6 +245,49 @@ func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
 	if c, err := net.Dial("tcp", listeners[1].Addr().String()); err == nil {
 		c.Close()
 		t.Error("a listener is still open")
+	}
+}
+
+func TestAPasswordGuardsEveryListener(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "web.yaml")
+	if err := os.WriteFile(file, []byte("basic_auth_users: {ali: '"+string(hash)+"'}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listeners, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := newServer(t, func(o *Options) { o.Listeners, o.ConfigFile = listeners, file })
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, l := range listeners {
+		for password, want := range map[string]int{"": 401, "wrong": 401, "open sesame": 200} {
+			r, err := http.NewRequest("GET", "http://"+l.Addr().String()+"/metrics", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if password != "" {
+				r.SetBasicAuth("ali", password)
+			}
+			res, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != want {
+				t.Errorf("%s with password %q: %d, want %d", l.Addr(), password, res.StatusCode, want)
+			}
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
