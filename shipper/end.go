@@ -83,6 +83,7 @@ func (s *stream) replaced(ctx context.Context) error {
 		return err
 	}
 	if s.log.guessed {
+		s.log.repeats = true
 		return s.newEpoch(ctx, s.log.verified, "the log repeats itself, and a place in it was mistaken: it is read again from the last one that is sure")
 	}
 	return s.newEpoch(ctx, newPosition(), "the log was replaced or truncated: it is read from its start")
@@ -91,8 +92,7 @@ func (s *stream) replaced(ctx context.Context) error {
 // newEpoch goes on at a position that the log as it is now does hold.
 func (s *stream) newEpoch(ctx context.Context, at position, message string) error {
 	s.drop()
-	s.log.epoch++
-	s.log.pos, s.log.guessed, s.log.size = at, false, 0
+	s.log.restart(at)
 	s.enc.setEpoch(s.log.epoch)
 	s.logger().WithField("epoch", s.log.epoch).Warn(message)
 	return s.event(ctx, EventEpoch, message)

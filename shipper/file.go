@@ -14,19 +14,22 @@ import (
 const (
 	// fileIdle is the longest pause between two looks at a silent log.
 	fileIdle = time.Minute
-	// windowLines is how many lines a window begins with, and windowMax how
+	// windowLines is how many lines a window begins with at the most, and windowMax how
 	// many it may grow to before the whole log is read.
-	windowLines = 128
+	windowLines = 256
 	windowMax   = 8192
 	// windowBytes is how much of a window is held; a larger one is no help.
 	windowBytes = 1 << 20
+	// smallLog is how many content bytes are rather read again and verified
+	// than looked for in a window.
+	smallLog = 64 << 10
 )
 
 // followFile reads the log from the dashboard's State API. That knows no
 // offset, so a poll asks for the last lines and looks for the position in them.
 func (s *stream) followFile(ctx context.Context) error {
 	idle := s.sh.opts.PollInterval
-	lines := windowLines
+	lines := s.windowFor(windowBytes / 8)
 	for {
 		if err := s.sh.filePolls.Wait(ctx); err != nil {
 			return err
@@ -63,10 +66,10 @@ func (s *stream) followFile(ctx context.Context) error {
 // last line needs no line end. atEnd: the log ends where the position stands.
 func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd bool, err error) {
 	defer s.drop() // the half line is read again with the next window
-	if s.log.pos.content == 0 {
+	if s.log.pos.content <= smallLog {
 		return s.readWhole(ctx, over)
 	}
-	for n := *lines; n <= windowMax; n *= 4 {
+	for n := *lines; n <= windowMax && !s.log.repeats; n *= 4 {
 		window, whole, err := s.window(ctx, n)
 		if err != nil {
 			return false, err
@@ -92,6 +95,12 @@ func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd boo
 		return false, err
 	}
 	return s.readWhole(ctx, over)
+}
+
+// windowFor guesses how many lines make so many bytes.
+func (s *stream) windowFor(bytes uint64) int {
+	lines := bytes * (s.log.pos.lines + 1) / (s.log.pos.content + 1)
+	return int(min(max(lines, 2), windowLines))
 }
 
 // window reads the last n lines. whole tells that these are all there are; nil

@@ -74,6 +74,7 @@ type Options struct {
 	EndTimeout       time.Duration     // how long a terminal job's log may be unreadable before it is lost; 10 min
 	Linger           time.Duration     // how long children may print after a job's end; 5 s
 	PollInterval     time.Duration     // between two reads of a log that grows; 1 s
+	FileRate         float64           // reads by the file way that the cluster bears a second; 5
 	Log              logrus.FieldLogger
 }
 
@@ -153,6 +154,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxReplay == 0 {
 		o.MaxReplay = 8 << 20
+	}
+	if o.FileRate == 0 {
+		o.FileRate = 5
 	}
 	if o.Limits.MaxMessageSize == 0 {
 		o.Limits.MaxMessageSize = 256 << 10

@@ -63,9 +63,18 @@ func (f *feeder) feedOnly(ctx context.Context, b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	f.fresh += int64(len(b))
-	s.grow(f.way, len(b))
-	return s.cut.feed(b, s.emit)
+	s.readable()
+	s.now = time.Now().UnixNano()
+	c := s.cut
+	err := c.feed(b, s.emit)
+	// Line ends behind the position and a half line that was seen before are
+	// nothing new.
+	if reached := c.content + uint64(c.partSize); reached > s.log.reached {
+		f.fresh += int64(reached - s.log.reached)
+		s.log.reached = reached
+		s.grow(f.way, len(b))
+	}
+	return err
 }
 
 // prove ends the proof. It may be called only when the prover has had all its bytes.
@@ -158,21 +167,20 @@ func (s *stream) drop() {
 	}
 }
 
-// grow notes that new bytes came by a way.
+// grow notes that new content came by a way.
 func (s *stream) grow(w way, n int) {
-	s.readable()
-	s.now = time.Now().UnixNano()
 	s.grown = true
 	s.sh.metrics.bytes.WithLabelValues(s.sh.opts.Cluster, w.String()).Add(float64(n))
 	s.slots.printed(s.key)
 }
 
-// admit holds a line against the limits before it is taken.
+// admit holds a line against the limits, and takes memory for its record,
+// before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
 	for {
 		why := s.lim.admit(size, time.Unix(0, s.now))
 		if why == "" {
-			return nil
+			return s.need(ctx)
 		}
 		if err := s.hitLimit(ctx, why); err != nil {
 			return err
@@ -192,9 +200,6 @@ func (s *stream) take(ctx context.Context, l cutLine) error {
 			s.skipped++
 			return nil
 		}
-	}
-	if err := s.need(ctx); err != nil {
-		return err
 	}
 	s.b.buf = s.enc.line(s.b.buf, s.now, l, s.skipped)
 	s.b.records++
@@ -222,6 +227,7 @@ func (s *stream) flush(ctx context.Context) error {
 	if b := s.b; b != nil {
 		s.b = nil
 		if err := s.sh.out.put(ctx, b); err != nil {
+			s.drop() // its lines are read again from where the position stands
 			return err
 		}
 		s.log.lastTime = s.enc.last

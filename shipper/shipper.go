@@ -15,8 +15,6 @@ import (
 )
 
 const (
-	// fileRate is how many polls of the file way a cluster bears a second.
-	fileRate = 5
 	// rereadRate is how many bytes a second may be read again to prove a
 	// position: 200 MB cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
 	rereadRate  = 5 << 20
@@ -67,7 +65,7 @@ func New(lists Lists, client Client, out *Output, o Options) *Shipper {
 		hosts:     hosts{until: map[string]time.Time{}},
 		reads:     semaphore.NewWeighted(readers),
 		whole:     semaphore.NewWeighted(1),
-		filePolls: rate.NewLimiter(fileRate, fileRate),
+		filePolls: rate.NewLimiter(rate.Limit(o.FileRate), 5),
 		reread:    rate.NewLimiter(rereadRate, rereadBurst),
 		streams:   map[string]*stream{},
 		known:     discovery{logs: map[string]*knownLog{}},

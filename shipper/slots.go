@@ -59,13 +59,17 @@ func (s *slots) refuse(job string) {
 	s.forget(job)
 }
 
-// closed tells that the tail of a slot is closed: it counts on.
-func (s *slots) closed(job string) {
+// closed tells that the tail of a slot is closed: it counts on, unless the job
+// is over.
+func (s *slots) closed(job string, over bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	j := s.jobs[job]
 	j.open--
 	j.closed++
+	s.mu.Unlock()
+	if over {
+		s.ended(job)
+	}
 }
 
 // printed tells that the job has printed something new, so that Ray notices

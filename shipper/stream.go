@@ -46,11 +46,19 @@ type logState struct {
 	// windows, which are good guesses and no proof.
 	verified position
 	guessed  bool
+	reached  uint64 // the largest content offset seen, half lines included
+	repeats  bool  // a guess was wrong: no more windows on this log
 	size     int64 // the largest raw size seen, 0 where none was
 	lastTime int64 // the time of the last record, Unix nanoseconds
 }
 
 func newLogState(node string) *logState { return &logState{node: node, pos: newPosition()} }
+
+// restart goes on at a position of another file, or of another content.
+func (l *logState) restart(at position) {
+	l.epoch++
+	l.pos, l.reached, l.guessed, l.size = at, at.content, false, 0
+}
 
 // stream follows the log of one run until it was read to its end, or lost.
 type stream struct {
@@ -382,8 +390,7 @@ func (s *stream) startEvent(ctx context.Context) error {
 	j := *s.current()
 	if s.log.node != "" && s.log.node != j.DriverNodeID {
 		// Another node, another file.
-		s.log.epoch++
-		s.log.pos, s.log.guessed, s.log.size = newPosition(), false, 0
+		s.log.restart(newPosition())
 	}
 	s.log.node = j.DriverNodeID
 	s.setEncoder(j)

@@ -36,7 +36,7 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 		if answered(err) {
 			s.slots.refuse(key)
 		} else {
-			s.slots.closed(key) // Ray may have opened it all the same
+			s.slots.closed(key, false) // Ray may have opened it all the same
 		}
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 		cancel()
 		tail.Close() //nolint:errcheck // nothing is left to lose
 		<-done
-		s.slots.closed(key)
+		s.slots.closed(key, s.terminalAt.Load() != 0)
 	}()
 	return s.drain(ctx, incoming)
 }
@@ -168,7 +168,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 		return end // an end of the run is read another way
 	}
 	if s.cut == nil {
-		return end // it did not even replay what was read
+		return s.shortOrReplaced(ctx) // it did not even replay what was read
 	}
 	st := &s.ways[wayWebSocket]
 	again := st.ends > 0 && st.lastAt == s.log.pos.content
@@ -193,19 +193,20 @@ func (s *stream) closed(ctx context.Context, end error) error {
 // endsHere asks for the last lines by the file way and reports whether the log
 // ends with what was read, the half line included.
 func (s *stream) endsHere(ctx context.Context) (bool, error) {
-	window, _, err := s.window(ctx, 32)
-	if err != nil {
-		return false, err
+	anchor := s.cut.position().anchor
+	for n := s.windowFor(2 * anchorSize); ; n *= 4 {
+		window, whole, err := s.window(ctx, n)
+		if err != nil {
+			return false, err
+		}
+		at, found := findAnchor(window, anchor)
+		if found > 0 || whole && anchor.length == 0 {
+			return int64(contentLen(window[at:])) == s.cut.partSize, nil
+		}
+		if whole || window == nil || n >= windowMax {
+			return false, nil
+		}
 	}
-	half := 0
-	if at, found := findAnchor(window, s.cut.position().anchor); found > 0 {
-		half = contentLen(window[at:])
-	} else if s.cut.content == 0 {
-		half = contentLen(window)
-	} else {
-		return false, nil
-	}
-	return int64(half) == s.cut.partSize, nil
 }
 
 func contentLen(b []byte) int {
@@ -235,7 +236,7 @@ func (w *silenceWatch) check(ctx context.Context) error {
 		return s.closed(ctx, fmt.Errorf("%w: the job is over and its tail does not end", errEnded))
 	}
 	if w.f.p != nil {
-		return errShort
+		return s.shortOrReplaced(ctx)
 	}
 	grown, err := s.endsHere(ctx)
 	switch {
@@ -262,4 +263,29 @@ func (s *stream) agentAnswers(ctx context.Context) bool {
 	}
 	part.Body.Close() //nolint:errcheck // read for its headers
 	return true
+}
+
+// shortOrReplaced decides what a replay means that does not reach the position:
+// the log is shorter only if a whole read says so.
+func (s *stream) shortOrReplaced(ctx context.Context) error {
+	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), 0)
+	if err != nil {
+		return errShort
+	}
+	defer body.Close()
+	p := proveAll(s.log.pos, unknown)
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	for {
+		n, err := body.Read(*buf)
+		_, done := p.feed((*buf)[:n])
+		switch {
+		case done && p.proven():
+			return errShort
+		case done, errors.Is(err, io.EOF):
+			return errReplaced
+		case err != nil:
+			return errShort
+		}
+	}
 }

@@ -1,0 +1,296 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// record is what the tests read of one.
+type record struct {
+	Time         string
+	Session      string
+	SubmissionID string `json:"submission_id"`
+	Epoch, Seq   uint64
+	Message      string
+	Event        string
+	Status       string
+	Lines        *uint64
+	ContentBytes *uint64 `json:"content_bytes"`
+	Complete     *bool
+	ExitCode     *int `json:"driver_exit_code"`
+	Truncated    bool
+	Bytes        int64
+	Blank        int
+	Skipped      int
+	AtLeast      int64 `json:"at_least"`
+	Limit        string
+}
+
+// memory is a sink that keeps what it accepts. While it is stuck it accepts nothing.
+type memory struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	stuck bool
+	moved chan struct{}
+	err   error
+}
+
+func (m *memory) Write(ctx context.Context, p []byte) error {
+	for {
+		m.mu.Lock()
+		if m.err != nil {
+			defer m.mu.Unlock()
+			return m.err
+		}
+		if !m.stuck {
+			m.buf.Write(p)
+			m.mu.Unlock()
+			return nil
+		}
+		moved := m.moved
+		m.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *memory) Close() error { return nil }
+
+func (m *memory) stick(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stuck = on
+	if !on {
+		close(m.moved)
+	}
+	m.moved = make(chan struct{})
+}
+
+// rig is a shipper on a fake head.
+type rig struct {
+	t       *testing.T
+	head    *raytest.Head
+	sink    *memory
+	out     *Output
+	shipper *Shipper
+	metrics *Metrics
+	log     *bytes.Buffer
+	stop    func()
+}
+
+func quick(protocol string) Options {
+	return Options{
+		Cluster: "test", Protocol: protocol, Interval: 15 * time.Millisecond, PollInterval: 5 * time.Millisecond,
+		Linger: 60 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: 2 * time.Second,
+		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
+	}
+}
+
+func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
+	t.Helper()
+	tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dashboard.New(tr, dashboard.Options{NodeAgents: dashboard.NodeAgents{Mode: agents, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// newRig starts a shipper. agents is the node agents' mode.
+func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions) *rig {
+	t.Helper()
+	r := &rig{t: t, head: head, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
+	l := logrus.New()
+	l.SetOutput(&lockedWriter{w: r.log})
+	l.SetLevel(logrus.DebugLevel)
+	o.Log, oo.Log, oo.Metrics = l, l, r.metrics
+	oo.Drain = time.Second
+	c := client(t, head, agents)
+	r.out = NewOutput(r.sink, oo)
+	r.shipper = New(c, c, r.out, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	outCtx, cancelOut := context.WithCancel(context.Background())
+	ended, outEnded := make(chan struct{}), make(chan error, 1)
+	go func() { defer close(ended); r.shipper.Run(ctx) }() //nolint:errcheck // always nil
+	go func() { outEnded <- r.out.Run(outCtx) }()
+	var once sync.Once
+	r.stop = func() {
+		once.Do(func() {
+			cancel()
+			<-ended
+			cancelOut()
+			<-outEnded
+		})
+	}
+	t.Cleanup(func() {
+		r.stop()
+		if t.Failed() {
+			text := r.log.String()
+			t.Logf("the shipper's log:\n%s\n...\n%s", text[:min(len(text), 3000)], text[max(min(len(text), 3000), len(text)-3000):])
+		}
+	})
+	r.until("the cluster was seen", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
+	return r
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  *bytes.Buffer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// records gives what the sink holds of one job.
+func (r *rig) records(id string) []record {
+	r.sink.mu.Lock()
+	text := r.sink.buf.String()
+	r.sink.mu.Unlock()
+	var out []record
+	for line := range strings.Lines(text) {
+		var rec record
+		if err := json.Unmarshal([]byte(line), &rec); err != nil {
+			r.t.Fatalf("a record that is no JSON: %v: %q", err, line)
+		}
+		if rec.SubmissionID == id {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+func (r *rig) events(id, event string) []record {
+	var out []record
+	for _, rec := range r.records(id) {
+		if rec.Event == event {
+			out = append(out, rec)
+		}
+	}
+	return out
+}
+
+// until waits for a condition.
+func (r *rig) until(what string, cond func() bool) {
+	r.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !cond() {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("waited in vain until %s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func (r *rig) ended(id string) record {
+	r.t.Helper()
+	r.until("job "+id+" has its end event", func() bool { return len(r.events(id, EventEnd)) > 0 })
+	return r.events(id, EventEnd)[0]
+}
+
+// exact checks that the records of a job's last epoch are the lines of log, each
+// once and in order, with a seq without holes.
+func (r *rig) exact(id string, log []byte) {
+	r.t.Helper()
+	if err := exactly(r.records(id), log); err != nil {
+		r.t.Errorf("job %s: %v", id, err)
+	}
+}
+
+func exactly(recs []record, log []byte) error {
+	want := wantLines(log)
+	epoch, seq, last := uint64(0), uint64(0), ""
+	for _, rec := range recs {
+		if rec.Time <= last {
+			return fmt.Errorf("time %s after %s", rec.Time, last)
+		}
+		last = rec.Time
+		if rec.Epoch != epoch {
+			return fmt.Errorf("epoch %d, only %d was expected", rec.Epoch, epoch)
+		}
+		if rec.Seq != seq {
+			return fmt.Errorf("seq %d where %d was due (%q)", rec.Seq, seq, rec.Message)
+		}
+		if rec.Event != "" {
+			continue
+		}
+		if seq >= uint64(len(want)) {
+			return fmt.Errorf("line %d %q was never printed", seq, rec.Message)
+		}
+		if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapse(w) != collapse(rec.Message) {
+			return fmt.Errorf("line %d is %q, want %q", seq, rec.Message, w)
+		}
+		seq++
+	}
+	if seq != uint64(len(want)) {
+		return fmt.Errorf("%d lines of %d", seq, len(want))
+	}
+	return nil
+}
+
+// metric reads one sample of the shipper's own metrics, 0 where there is none.
+func (r *rig) metric(name string, labels ...string) float64 {
+	r.t.Helper()
+	reg := prometheus.NewRegistry()
+	if err := reg.Register(r.metrics); err != nil {
+		r.t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != "raytap_shipper_"+name {
+			continue
+		}
+	sample:
+		for _, m := range f.GetMetric() {
+			have := map[string]string{}
+			for _, l := range m.GetLabel() {
+				have[l.GetName()] = l.GetValue()
+			}
+			for i := 0; i+1 < len(labels); i += 2 {
+				if have[labels[i]] != labels[i+1] {
+					continue sample
+				}
+			}
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sum
+}
+
+var errBroken = errors.New("broken on cue")
+
+var _ Lists = (*dashboard.Client)(nil)
+var _ Client = (*dashboard.Client)(nil)
+var _ Lists = (*ray.Sharing)(nil)

@@ -1,0 +1,459 @@
+package shipper
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// theWays are the protocols and node agent modes that pin each way.
+var theWays = []struct{ name, protocol, agents string }{
+	{"agent", ProtocolHTTP, "on"},
+	{"websocket", ProtocolWebSocket, "off"},
+	{"file", ProtocolHTTP, "off"},
+	{"auto", ProtocolAuto, "on"},
+	{"auto without agents", ProtocolAuto, "off"},
+}
+
+func eachWay(t *testing.T, f func(t *testing.T, protocol, agents string)) {
+	for _, w := range theWays {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, w.protocol, w.agents)
+		})
+	}
+}
+
+// mixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
+// half lines, characters in two halves, and no newline at the end.
+func mixed(job *raytest.Job, from int, pause func()) {
+	for i := from; i < from+40; i++ {
+		job.Printf("line %d of an ordinary log, with some text behind it\n", i)
+		switch i % 8 {
+		case 1:
+			job.Print("\r\n\n")
+		case 2:
+			for p := range 5 {
+				job.Printf("\r%3d%%|#### of %d", p*20, i)
+				pause()
+			}
+			job.Print("\n")
+		case 3:
+			job.Printf("%d: half of a li", i)
+			pause()
+			job.Print("ne, and the rest\r")
+			pause()
+			job.Print("\n")
+		case 4:
+			job.Print("torn \xf0\x9f")
+			pause()
+			job.Print("\x98\x80 character ☃\n")
+		case 5:
+			job.Print("\x1b[31mred\x1b[0m\tand NUL \x00\n")
+		}
+		pause()
+	}
+	job.Print("no newline at the end")
+}
+
+func TestEveryLineOnceByEachWay(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		rnd := rand.New(rand.NewPCG(1, 2))
+		mixed(job, 0, func() { <-time.After(time.Duration(rnd.IntN(8)) * time.Millisecond) })
+		log := job.Log()
+		job.End("FAILED", 3)
+		end := r.ended("job-1")
+		r.exact("job-1", log)
+		if end.Status != "FAILED" || end.Complete == nil || !*end.Complete || end.ExitCode == nil || *end.ExitCode != 3 {
+			t.Errorf("end event %+v", end)
+		}
+		if want := uint64(len(wantLines(log))); *end.Lines != want {
+			t.Errorf("the end event counts %d lines, want %d", *end.Lines, want)
+		}
+		if n := r.metric("gaps_total"); n != 0 {
+			t.Errorf("%v gaps", n)
+		}
+	})
+}
+
+func TestNoCutLosesOrDoublesALine(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		o := quick(protocol)
+		r := newRig(t, head, agents, o, OutputOptions{})
+		rnd := rand.New(rand.NewPCG(3, 4))
+		var faults []*raytest.Injected
+		for _, f := range []raytest.Fault{
+			{Endpoint: raytest.EndpointTail, Do: raytest.CutClose, Chance: 0.4, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Do: raytest.CutReset, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Do: raytest.CloseFrame, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointAgent, Do: raytest.CutReset, Chance: 0.3, Spread: 300, Rand: rnd},
+			{Endpoint: raytest.EndpointAgent, Chance: 0.1, Rand: rnd},
+			{Endpoint: raytest.EndpointLogFile, Do: raytest.CutReset, Chance: 0.3, Spread: 3000, Rand: rnd},
+			{Endpoint: raytest.EndpointLogFile, Chance: 0.1, Rand: rnd},
+		} {
+			faults = append(faults, head.Inject(f))
+		}
+		job := head.Submit("job-1", raytest.JobOptions{})
+		for i := range 6 {
+			mixed(job, 40*i, func() { <-time.After(time.Duration(rnd2()) * time.Millisecond) })
+		}
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		r.ended("job-1")
+		r.exact("job-1", log)
+		hits := 0
+		for _, f := range faults {
+			hits += f.Hits()
+		}
+		if hits < 3 {
+			t.Errorf("only %d faults happened: this test has shown nothing", hits)
+		}
+	})
+}
+
+func rnd2() int { return rand.IntN(4) }
+
+func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "off", quick(ProtocolAuto), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("before\n")
+	r.until("a WebSocket is open", func() bool { return head.OpenTails() > 0 })
+	job.Print("bad \xff\xfe byte\nbehind it\n")
+	job.Print(strings.Repeat("long ", 900_000) + "\n") // over 4 MiB
+	job.Print("the last line\n")
+	r.until("the lines behind the bad byte are there", func() bool {
+		recs := r.records("job-1")
+		return recs[len(recs)-1].Message == "the last line"
+	})
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	recs := r.records("job-1")
+	want := wantLines(log)
+	for i, rec := range recs {
+		if rec.Truncated && rec.Bytes == 4_500_000 {
+			recs[i].Message = want[rec.Seq] // shown to be cut: checked for its place
+		}
+	}
+	if err := exactly(recs, log); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAJobThatRanBetweenTwoLooksIsShipped(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		o.Interval = 300 * time.Millisecond
+		r := newRig(t, head, agents, o, OutputOptions{})
+		job := head.Submit("short", raytest.JobOptions{})
+		job.Print("over before you look\n")
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		r.ended("short")
+		r.exact("short", log)
+	})
+}
+
+func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
+	for backfill, want := range map[string][]string{
+		BackfillRunning: {"running", "later"},
+		BackfillAll:     {"finished", "running", "later"},
+		BackfillNone:    {"later"},
+	} {
+		t.Run(backfill, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t)
+			jobs := map[string]*raytest.Job{}
+			for _, id := range []string{"finished", "running"} {
+				jobs[id] = head.Submit(id, raytest.JobOptions{})
+				jobs[id].Print("line of " + id + "\n")
+			}
+			jobs["finished"].End("SUCCEEDED", 0)
+			o := quick(ProtocolHTTP)
+			o.Backfill = backfill
+			r := newRig(t, head, "on", o, OutputOptions{})
+			jobs["later"] = head.Submit("later", raytest.JobOptions{})
+			jobs["running"].End("SUCCEEDED", 0)
+			jobs["later"].End("SUCCEEDED", 0)
+			for _, id := range want {
+				r.ended(id)
+				r.exact(id, jobs[id].Log())
+			}
+			shipped := 0
+			for id := range jobs {
+				if len(r.records(id)) > 0 {
+					shipped++
+				}
+			}
+			if shipped != len(want) {
+				t.Errorf("%d jobs were shipped, want %d", shipped, len(want))
+			}
+		})
+	}
+}
+
+func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
+	head := raytest.New(t, raytest.Linger(time.Hour))
+	o := quick(ProtocolAuto)
+	o.MaxTails = 5
+	r := newRig(t, head, "off", o, OutputOptions{})
+	var jobs []*raytest.Job
+	for i := range 30 {
+		jobs = append(jobs, head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{}))
+	}
+	r.until("each job's first lines are there", func() bool {
+		for _, j := range jobs {
+			if len(r.records(j.ID)) < 3 {
+				return false
+			}
+		}
+		return true
+	})
+	for range 4 { // closed tails of silent jobs keep their slots
+		head.CutTails(raytest.CutReset, "")
+		<-time.After(30 * time.Millisecond)
+	}
+	if held := head.HeldSlots(); held > o.MaxTails {
+		t.Errorf("Ray holds %d slots for us, the budget is %d", held, o.MaxTails)
+	}
+	if peak := head.PeakTails(); peak == 0 || peak > o.MaxTails {
+		t.Errorf("%d tails were open at once, the budget is %d", peak, o.MaxTails)
+	}
+	for _, j := range jobs {
+		j.End("SUCCEEDED", 0)
+	}
+	for _, j := range jobs {
+		r.ended(j.ID)
+		r.exact(j.ID, j.Log())
+	}
+	r.until("all slots are given back", func() bool { return r.metric("websocket_slots_held") == 0 })
+}
+
+func TestAReplacedLogIsANewEpoch(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		for i := range 50 {
+			job.Printf("line %d of the first log\n", i)
+		}
+		r.until("the first log is shipped", func() bool { return len(r.records("job-1")) == 53 })
+		job.Replace(strings.Repeat("another log\n", 3) + "end of it\n")
+		head.CutTails(raytest.CutReset, "")
+		r.until("the epoch is announced", func() bool { return len(r.events("job-1", EventEpoch)) > 0 })
+		job.Print("and more\n")
+		job.End("SUCCEEDED", 0)
+		end := r.ended("job-1")
+		if end.Epoch != 1 || *end.Lines != 5 || !*end.Complete {
+			t.Errorf("end event %+v", end)
+		}
+		var got []string
+		for _, rec := range r.records("job-1") {
+			if rec.Epoch == 1 && rec.Event == "" {
+				got = append(got, rec.Message)
+			}
+		}
+		if want := "another log,another log,another log,end of it,and more"; strings.Join(got, ",") != want {
+			t.Errorf("the second epoch holds %q", got)
+		}
+		if len(r.events("job-1", EventGap)) != 1 || r.metric("gaps_total") != 1 {
+			t.Errorf("gap events %+v", r.events("job-1", EventGap))
+		}
+	})
+}
+
+func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		job.Print("first run\nno newline at its end")
+		job.End("FAILED", 1)
+		r.ended("job-1")
+		again := head.Submit("job-1", raytest.JobOptions{})
+		again.Print("second run\n")
+		again.End("SUCCEEDED", 0)
+		r.until("both ends are told", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+		var got []string
+		for _, rec := range r.records("job-1") {
+			if rec.Event == "" && !strings.Contains(rec.Message, "Runtime env") && !strings.Contains(rec.Message, "Running entrypoint") {
+				got = append(got, fmt.Sprintf("%d:%s", rec.Seq, rec.Message))
+			}
+		}
+		if want := "2:first run,3:no newline at its end,6:second run"; strings.Join(got, ",") != want {
+			t.Errorf("lines %q, want %q", got, want)
+		}
+		if n := len(r.events("job-1", EventEpoch)); n != 0 {
+			t.Errorf("%d epochs in a log that was only appended to", n)
+		}
+	})
+}
+
+func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		o.Limits.MaxLines = 10
+		r := newRig(t, head, agents, o, OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+		for i := range 30 {
+			job.Printf("line %d\n", i)
+		}
+		r.until("the limit is told", func() bool { return len(r.events("job-1", EventLimit)) > 0 })
+		job.End("SUCCEEDED", 0)
+		r.until("the stream is gone", func() bool { return r.shipper.stream("job-1") == nil })
+		recs := r.records("job-1")
+		if n := len(recs); n != 12 || recs[10].Message != "line 9" || recs[11].Limit != "max_lines" || recs[11].Seq != 10 {
+			t.Errorf("%d records, the last ones %+v", n, recs[max(0, n-2):])
+		}
+	})
+}
+
+func TestALimitThatPausesLosesNothing(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		o.Limits = Limits{MaxLines: 7, Window: 30 * time.Millisecond, Pause: true}
+		r := newRig(t, head, agents, o, OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+		for i := range 40 {
+			job.Printf("line %d\n", i)
+		}
+		job.End("SUCCEEDED", 0)
+		r.ended("job-1")
+		r.exact("job-1", job.Log())
+		if len(r.events("job-1", EventLimit)) < 4 {
+			t.Error("the limit was not hit: this test has shown nothing")
+		}
+	})
+}
+
+func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		node, err := head.AddNode("127.0.0.2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Node: node})
+		job.Print("the last that was read\n")
+		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+		node.Kill()
+		end := r.ended("job-1")
+		if *end.Complete || end.Status != "RUNNING" {
+			t.Errorf("end event %+v", end)
+		}
+		if len(r.events("job-1", EventGap)) != 1 || r.metric("gaps_total") != 1 {
+			t.Error("no gap was told")
+		}
+	})
+}
+
+func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		job.Print("of the first session\n")
+		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+		first := head.Session()
+		if err := head.Restart(raytest.RestartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		end := r.ended("job-1")
+		if *end.Complete || end.Session != first {
+			t.Errorf("end event %+v", end)
+		}
+		again := head.Submit("job-1", raytest.JobOptions{})
+		again.Print("of the second session\n")
+		again.End("SUCCEEDED", 0)
+		r.until("the new session's job has ended", func() bool {
+			ends := r.events("job-1", EventEnd)
+			return len(ends) == 2 && ends[1].Session == head.Session() && *ends[1].Complete
+		})
+	})
+}
+
+func TestAJobThatNeverHadALogEndsWithoutLines(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	job := head.Submit("never", raytest.JobOptions{Pending: true})
+	r.until("the job was seen", func() bool { return r.metric("streams", "state", "waiting") == 1 })
+	if n := head.PeakTails(); n != 0 {
+		t.Errorf("%d tails on a pending job", n)
+	}
+	job.End("FAILED", 1)
+	end := r.ended("never")
+	if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" || len(r.records("never")) != 1 {
+		t.Errorf("records %+v", r.records("never"))
+	}
+}
+
+func TestASinkThatStandsStillLosesNothingAndHoldsNoMoreThanTheBudget(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		r := newRig(t, head, agents, o, OutputOptions{Memory: 3 << 20})
+		r.sink.stick(true)
+		var jobs []*raytest.Job
+		for i := range 4 {
+			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
+			jobs = append(jobs, j)
+			for range 100 {
+				j.Print(strings.Repeat("0123456789", 2000) + "\n")
+			}
+		}
+		r.until("memory is in use", func() bool { return r.metric("memory_bytes") > 1<<20 })
+		if used := r.metric("memory_bytes"); used > 3<<20+4*6*float64(256<<10) {
+			t.Errorf("%v bytes are held", used)
+		}
+		r.sink.stick(false)
+		for _, j := range jobs {
+			log := j.Log()
+			j.End("SUCCEEDED", 0)
+			r.ended(j.ID)
+			r.exact(j.ID, log)
+		}
+	})
+}
+
+func TestHalfLinesGiveWayWhenTheyHoldAllMemory(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		r := newRig(t, head, agents, o, OutputOptions{Memory: 1200 << 10})
+		var jobs []*raytest.Job
+		for i := range 12 {
+			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
+			jobs = append(jobs, j)
+			j.Print(strings.Repeat("half a line ", 20_000))
+		}
+		r.until("all jobs are read", func() bool {
+			for _, j := range jobs {
+				if len(r.records(j.ID)) < 3 {
+					return false
+				}
+			}
+			return true
+		})
+		for _, j := range jobs {
+			j.Print("\n")
+			j.End("SUCCEEDED", 0)
+		}
+		for _, j := range jobs {
+			r.ended(j.ID)
+			r.exact(j.ID, j.Log())
+		}
+	})
+}
