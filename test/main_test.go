@@ -108,18 +108,25 @@ func within(t *testing.T, d time.Duration) context.Context {
 // takes longer than d.
 func eventually(t *testing.T, d time.Duration, what string, ok func() error) {
 	t.Helper()
+	if err := poll(d, ok); err != nil {
+		t.Fatalf("not within %s: %s: %v", d, what, err)
+	}
+}
+
+// poll calls ok until it is content, or gives what it last said after d.
+func poll(d time.Duration, ok func() error) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(d)
 	for {
 		err := ok()
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("not within %s: %s: %v", d, what, err)
+			return err
 		}
 	}
 }

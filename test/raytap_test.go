@@ -166,10 +166,11 @@ func (d *daemon) shipped(t *testing.T) (streams, int) {
 	return maps.Clone(d.streams), d.records
 }
 
-// waitEnds returns when each of the jobs has an end event.
+// waitEnds returns when each of the jobs has an end event. One that has none
+// within the limit fails the test, which goes on, to say what is there.
 func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 	t.Helper()
-	eventually(t, limit, "every job has its end event", func() error {
+	err := poll(limit, func() error {
 		got, _ := d.shipped(t)
 		for _, id := range ids {
 			records := got[id]
@@ -179,6 +180,9 @@ func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 		}
 		return d.running()
 	})
+	if err != nil {
+		t.Errorf("not every job has its end event within %s: %v", limit, err)
+	}
 }
 
 func (d *daemon) running() error {

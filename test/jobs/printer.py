@@ -59,6 +59,9 @@ def put_line(mode, k, last, pause):
 
 def main():
     mode, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    # Ray's own "Running entrypoint" line stands in a buffer until it has started
+    # the entrypoint: at once, a line of ours would come before it, or in its middle.
+    time.sleep(0.5)
     start = time.monotonic()
     for k in range(count):
         due = start + seconds * k / count

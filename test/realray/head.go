@@ -173,7 +173,7 @@ func (h *Head) LogDir() string { return filepath.Join(h.Dir, "session_latest", "
 // WriteLogs writes the ends of the logs that tell why something failed.
 func (h *Head) WriteLogs(w io.Writer) {
 	names := []string{h.startLog()}
-	for _, pattern := range []string{"dashboard.*", "dashboard_*.log", "dashboard_agent.log", "raylet.err", "raylet.out", "gcs_server.err"} {
+	for _, pattern := range []string{"dashboard.err", "dashboard_agent.log", "raylet.err", "raylet.out", "gcs_server.err"} {
 		found, _ := filepath.Glob(filepath.Join(h.LogDir(), pattern)) // the pattern is fine
 		names = append(names, found...)
 	}
