@@ -248,200 +248,6 @@ func TestFileFailedSyncEndsTheWriterToo(t *testing.T) {
 	}
 }
 
-func TestFileCheckpointThatFailsIsBackPressure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fs := newMemFS()
-		broken := true
-		var saved []Watermark
-		var mu sync.Mutex
-		log, lines := newLog()
-		f := openMem(t, fs, FileOptions{MaxSize: 10, Log: log, Checkpoint: func(_ context.Context, w Watermark) error {
-			mu.Lock()
-			defer mu.Unlock()
-			if broken {
-				return errors.New("positions are stuck")
-			}
-			saved = append(saved, w)
-			return nil
-		}})
-		if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
-			t.Fatal(err)
-		}
-		done := inBackground(t.Context(), f, "next\n")
-		time.Sleep(time.Hour)
-		pending(t, done, "the checkpoint fails")
-		if got := fs.all("/d/out"); got != "12345678\n" {
-			t.Errorf("the file grew to %q", got)
-		}
-		if fs.files["/d/out.000001"] != nil {
-			t.Error("it was renamed before the positions were saved")
-		}
-		if !strings.Contains(lines(), "positions are stuck") {
-			t.Errorf("the log does not name the cause:\n%s", lines())
-		}
-		mu.Lock()
-		broken = false
-		mu.Unlock()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if len(saved) != 1 || saved[0] != (Watermark{"/d/out", 1, 9}) {
-			t.Errorf("saved %+v, want the end of the file that is rotated", saved)
-		}
-		if w := f.Written(); w != (Watermark{"/d/out", 2, 5}) {
-			t.Errorf("watermark %+v", w)
-		}
-	})
-}
-
-func TestFileRotationThatIsRefusedIsBackPressure(t *testing.T) {
-	for _, step := range []string{"rename out.000001", "open out"} {
-		t.Run(step, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				fs := newMemFS()
-				f := openMem(t, fs, FileOptions{MaxSize: 10})
-				if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
-					t.Fatal(err)
-				}
-				fs.setFault(func(s string) error {
-					if s == step {
-						return syscall.EROFS
-					}
-					return nil
-				})
-				ctx, cancel := context.WithCancel(t.Context())
-				done := inBackground(ctx, f, "next\n")
-				time.Sleep(time.Hour)
-				pending(t, done, step)
-				cancel()
-				if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) {
-					t.Errorf("got %v, want the ctx's error alone", err)
-				}
-				fs.setFault(nil)
-				if err := f.Write(t.Context(), []byte("next\n")); err != nil {
-					t.Fatal(err)
-				}
-				if a, b := fs.files["/d/out.000001"], fs.files["/d/out"]; a == nil || b == nil || string(b.data) != "next\n" {
-					t.Errorf("the files hold %q", fs.all("/d/out"))
-				}
-			})
-		})
-	}
-}
-
-func TestFileRotatesBySize(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	f := mustFile(t, FileOptions{Path: path, MaxSize: 20, MaxFiles: 3})
-	for i := range 12 {
-		if err := f.Write(t.Context(), fmt.Appendf(nil, "record %d\n", 100+i)); err != nil { // 11 bytes
-			t.Fatal(err)
-		}
-	}
-	huge := strings.Repeat("h", 50) + "\n"
-	if err := f.Write(t.Context(), []byte(huge)); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]string{
-		"out.000010": "record 109\n", "out.000011": "record 110\n", "out.000012": "record 111\n", "out": huge,
-	} {
-		if got := string(mustRead(t, filepath.Join(filepath.Dir(path), name))); got != want {
-			t.Errorf("%s holds %q, want %q", name, got, want)
-		}
-	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 4 {
-		t.Errorf("%d files are left: %v", len(entries), entries)
-	}
-	if n, m := f.Stats().Rotations.Load(), f.Stats().Removed.Load(); n != 12 || m != 9 {
-		t.Errorf("%d rotations, %d removed", n, m)
-	}
-}
-
-func TestFileRotatesByAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fs := newMemFS()
-		f := openMem(t, fs, FileOptions{MaxAge: time.Hour})
-		time.Sleep(2 * time.Hour) // an empty file does not age
-		for _, p := range []string{"a\n", "b\n"} {
-			if err := f.Write(t.Context(), []byte(p)); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(20 * time.Minute)
-		}
-		if fs.files["/d/out.000001"] == nil || string(fs.files["/d/out"].data) != "b\n" {
-			t.Errorf("the files hold %q, rotated %v", fs.all("/d/out"), fs.files["/d/out.000001"] != nil)
-		}
-		if err := f.Write(t.Context(), []byte("c\n")); err != nil {
-			t.Fatal(err)
-		}
-		if string(fs.files["/d/out"].data) != "b\nc\n" {
-			t.Error("rotated before its time")
-		}
-	})
-}
-
-func TestFileNumberIsNeverUsedAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	for name, want := range map[string]uint64{
-		"out.000007": 8, "out.000009.gz": 10, "out.1000000": 1000001, "out.7": 1, "out.000007.bak": 1, "other.000008": 1,
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			f := mustFile(t, FileOptions{Path: filepath.Join(dir, "out")})
-			if got := f.Written().Number; got != want {
-				t.Errorf("number %d, want %d", got, want)
-			}
-		})
-	}
-	t.Run("nor that of the saved watermark", func(t *testing.T) {
-		f := mustFile(t, FileOptions{Path: path, Saved: Watermark{path, 42, 0}})
-		if got := f.Written().Number; got != 42 {
-			t.Errorf("number %d", got)
-		}
-	})
-}
-
-func TestFileGzipLeavesTheNewestTwoPlain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	f := mustFile(t, FileOptions{Path: path, MaxSize: 5, Gzip: true, MaxFiles: 4})
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := f.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	defer wg.Wait()
-	defer cancel()
-	for i := range 7 {
-		if err := f.Write(t.Context(), fmt.Appendf(nil, "%04d\n", i)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := "out out.000003.gz out.000004.gz out.000005 out.000006"
-	until(t, func() (string, bool) {
-		entries, _ := os.ReadDir(filepath.Dir(path))
-		var names []string
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		got := strings.Join(names, " ")
-		return got, got == want
-	})
-	in, err := os.Open(archiveName(path, 3) + gzipSuffix)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	if got := gunzip(t, in); got != "0002\n" {
-		t.Errorf("unpacked %q", got)
-	}
-}
-
 // until polls for a condition.
 func until(t *testing.T, ok func() (string, bool)) {
 	t.Helper()
@@ -459,71 +265,6 @@ func until(t *testing.T, ok func() (string, bool)) {
 		case <-ctx.Done():
 			t.Fatalf("it stays at %q", got)
 		}
-	}
-}
-
-func TestFileReopenFollowsARename(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	var saved []Watermark
-	f := mustFile(t, FileOptions{Path: path, Checkpoint: func(_ context.Context, w Watermark) error {
-		saved = append(saved, w)
-		return nil
-	}})
-	write := func(p string) {
-		t.Helper()
-		if err := f.Write(t.Context(), []byte(p)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("before\n")
-	if err := f.Reopen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if len(saved) != 1 || saved[0].Offset != 7 {
-		t.Errorf("nothing was renamed: saved %+v", saved)
-	}
-	if err := os.Rename(path, path+".away"); err != nil {
-		t.Fatal(err)
-	}
-	write("still\n")
-	if err := f.Reopen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	write("after\n")
-	if got := string(mustRead(t, path+".away")); got != "before\nstill\n" {
-		t.Errorf("the renamed file holds %q", got)
-	}
-	if got := string(mustRead(t, path)); got != "after\n" {
-		t.Errorf("the file holds %q", got)
-	}
-	if len(saved) != 3 || saved[1].Offset != 13 || saved[2].Offset != 0 {
-		t.Errorf("saved %+v, want the end of the old file and the start of the new one", saved)
-	}
-	if n := f.Stats().Reopens.Load(); n != 2 {
-		t.Errorf("%d reopens", n)
-	}
-}
-
-func TestFileRotationDoesNotRenameWhatItDoesNotWrite(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	f := mustFile(t, FileOptions{Path: path, MaxSize: 10})
-	if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path, path+".away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte("theirs\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Write(t.Context(), []byte("next\n")); err != nil {
-		t.Fatal(err)
-	}
-	if got := string(mustRead(t, path)); got != "theirs\nnext\n" {
-		t.Errorf("the file holds %q", got)
-	}
-	if _, err := os.Stat(archiveName(path, 1)); err == nil {
-		t.Error("a file of somebody else was renamed")
 	}
 }
 
@@ -566,6 +307,28 @@ func TestFileSyncBesideAWriter(t *testing.T) {
 	if got := readAll(t, path); !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("%d bytes are there of %d", len(got), want.Len())
 	}
+}
+
+// A Sync may take so long that its file is rotated meanwhile.
+func TestFileOnADiskThatIsFullAgainAndAgainFillsNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newMemFS()
+		log, lines := newLog()
+		f := openMem(t, fs, FileOptions{Log: log})
+		fs.setRoom(0)
+		done := inBackground(t.Context(), f, strings.Repeat("x", 299)+"\n")
+		for range 300 {
+			fs.setRoom(1)
+			time.Sleep(200 * time.Millisecond)
+		}
+		fs.setRoom(-1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(lines(), "level="); n == 0 || n > 14 {
+			t.Errorf("%d lines in a minute:\n%s", n, lines())
+		}
+	})
 }
 
 func TestFileIsNotOpenedBehindHalfARecord(t *testing.T) {

@@ -29,6 +29,8 @@ type memFS struct {
 	// fault may fail a step; it is called with the step's name, as "rename x".
 	fault func(step string) error
 	room  int // bytes until the disk is full; negative: no end
+	// slowSync, if set, runs before each fsync and may fail it.
+	slowSync func() error
 }
 
 type inode struct {
@@ -204,6 +206,11 @@ func (f *memFile) ReadAt(p []byte, at int64) (int, error) {
 }
 
 func (f *memFile) Sync() error {
+	if f.fs.slowSync != nil {
+		if err := f.fs.slowSync(); err != nil {
+			return err
+		}
+	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if f.closed {
