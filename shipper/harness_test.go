@@ -103,7 +103,7 @@ type rig struct {
 func quick(protocol string) Options {
 	return Options{
 		Cluster: "test", Protocol: protocol, Interval: 15 * time.Millisecond, PollInterval: 5 * time.Millisecond,
-		Linger: 60 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: 2 * time.Second,
+		Linger: 60 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: time.Minute,
 		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
 	}
 }
@@ -201,7 +201,7 @@ func (r *rig) events(id, event string) []record {
 // until waits for a condition.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !cond() {
 		if time.Now().After(deadline) {
 			r.t.Fatalf("waited in vain until %s", what)

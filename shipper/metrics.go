@@ -22,13 +22,13 @@ type Metrics struct {
 	skipped      *prometheus.CounterVec // cluster
 	givenUp      *prometheus.CounterVec // cluster
 	steps        *prometheus.CounterVec // cluster, way
-	slots        *prometheus.GaugeVec   // cluster
 	discovered   *prometheus.GaugeVec   // cluster
 	written      prometheus.Counter
 	writtenBytes prometheus.Counter
 	sinkErrors   prometheus.Counter
 	writeSeconds prometheus.Histogram
 	lag          *prometheus.Desc
+	slots        *prometheus.Desc
 	queue        *prometheus.Desc
 	memory       *prometheus.Desc
 	memoryMax    *prometheus.Desc
@@ -61,16 +61,14 @@ func NewMetrics() *Metrics {
 		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by way.", "way"),
 		replayed: counter("replayed_bytes_total",
 			"Bytes of logs read again to prove a position and skipped, by way.", "way"),
-		events:  counter("events_total", "Event records, by event (start, gap, epoch, limit, end).", "event"),
-		ends:    counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
-		gaps:    counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
-		limits:  counter("limits_total", "Stream limits hit, by limit.", "limit"),
-		cut:     counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
-		skipped: counter("skipped_lines_total", "Lines left out because a limit says so."),
-		givenUp: counter("half_lines_dropped_total", "Half lines let go to free memory, and read again."),
-		steps:   counter("way_steps_total", "Times that a stream left a way for another one, by the way left.", "way"),
-		slots: gauge("websocket_slots_held",
-			"WebSocket tails that the cluster counts, or may still count, against its limit of 100."),
+		events:     counter("events_total", "Event records, by event (start, gap, epoch, limit, end).", "event"),
+		ends:       counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
+		gaps:       counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
+		limits:     counter("limits_total", "Stream limits hit, by limit.", "limit"),
+		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
+		skipped:    counter("skipped_lines_total", "Lines left out because a limit says so."),
+		givenUp:    counter("half_lines_dropped_total", "Half lines let go to free memory, and read again."),
+		steps:      counter("way_steps_total", "Times that a stream left a way for another one, by the way left.", "way"),
 		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last look at the job list that succeeded."),
 		written:    plain("records_written_total", "Records that the sink accepted, events among them."),
 		writtenBytes: plain("written_bytes_total",
@@ -81,6 +79,8 @@ func NewMetrics() *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
 		lag: desc("read_age_seconds",
 			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
+		slots: desc("websocket_slots_held",
+			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, by whatever name.", cluster),
 		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:    desc("memory_bytes", "Bytes that the buffers of all streams hold."),
 		memoryMax: desc("memory_limit_bytes", "Bytes that they may hold."),
@@ -90,7 +90,7 @@ func NewMetrics() *Metrics {
 
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.limits, m.cut,
-		m.skipped, m.givenUp, m.steps, m.slots, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds}
+		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds}
 }
 
 // Describe implements prometheus.Collector.
@@ -99,6 +99,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	ch <- m.lag
+	ch <- m.slots
 	ch <- m.queue
 	ch <- m.memory
 	ch <- m.memoryMax
@@ -112,7 +113,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	out := m.output
 	ages := map[string]time.Duration{}
+	held := map[string]int{}
 	for s := range m.shippers {
+		held[s.opts.Cluster] = s.slotsHeld()
 		if age, ok := s.readAge(time.Now()); ok {
 			ages[s.opts.Cluster] = max(age, ages[s.opts.Cluster])
 		}
@@ -120,6 +123,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for cluster, n := range held {
+		gauge(m.slots, float64(n), cluster)
 	}
 	for cluster, age := range ages {
 		gauge(m.lag, age.Seconds(), cluster)
@@ -153,7 +159,6 @@ func (m *Metrics) join(s *Shipper) {
 	for _, w := range []way{wayAgent, wayWebSocket, wayFile} {
 		m.bytes.WithLabelValues(c, w.String())
 	}
-	m.slots.WithLabelValues(c)
 }
 
 // leave removes what a cluster that is gone has left.

@@ -166,17 +166,17 @@ func (o *Output) free(b *batch) {
 
 // slotsOf gives the slots of a Ray session, which all who read it share,
 // whatever they call the cluster.
-func (o *Output) slotsOf(session string, max int, changed func(int)) *slots {
+func (o *Output) slotsOf(session string, max int) *slots {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.slots[session]
 	if s == nil {
 		for name, old := range o.slots {
-			if old.idle() {
+			if old.count() == 0 {
 				delete(o.slots, name)
 			}
 		}
-		s = newSlots(max, changed)
+		s = newSlots(max)
 		o.slots[session] = s
 	}
 	return s

@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -44,6 +45,7 @@ type Shipper struct {
 
 	mu      sync.Mutex
 	streams map[string]*stream // by submission id
+	held    *slots             // of the current session
 	wg      sync.WaitGroup
 
 	known   discovery
@@ -118,6 +120,24 @@ func (s *Shipper) readAge(now time.Time) (time.Duration, bool) {
 		age = max(age, now.Sub(time.Unix(0, st.lastRead.Load())))
 	}
 	return age, len(s.streams) > 0
+}
+
+// sessionSlots gives the WebSocket slots of a session of the cluster.
+func (s *Shipper) sessionSlots(session string) *slots {
+	held := s.out.slotsOf(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = held
+	return held
+}
+
+func (s *Shipper) slotsHeld() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		return 0
+	}
+	return s.held.count()
 }
 
 // discovery is what one cluster's jobs have been so far. It belongs to the

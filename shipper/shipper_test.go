@@ -345,7 +345,9 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		o := quick(protocol)
+		o.EndTimeout = time.Second
+		r := newRig(t, head, agents, o, OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("the last that was read\n")
 		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -404,18 +406,18 @@ func TestASinkThatStandsStillLosesNothingAndHoldsNoMoreThanTheBudget(t *testing.
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		r := newRig(t, head, agents, o, OutputOptions{Memory: 3 << 20})
+		r := newRig(t, head, agents, o, OutputOptions{Memory: 1 << 20})
 		r.sink.stick(true)
 		var jobs []*raytest.Job
 		for i := range 4 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
 			jobs = append(jobs, j)
-			for range 100 {
+			for range 25 {
 				j.Print(strings.Repeat("0123456789", 2000) + "\n")
 			}
 		}
-		r.until("memory is in use", func() bool { return r.metric("memory_bytes") > 1<<20 })
-		if used := r.metric("memory_bytes"); used > 3<<20+4*6*float64(256<<10) {
+		r.until("memory is in use", func() bool { return r.metric("memory_bytes") > 1<<19 })
+		if used := r.metric("memory_bytes"); used > 1<<20+4*6*float64(256<<10) {
 			t.Errorf("%v bytes are held", used)
 		}
 		r.sink.stick(false)
@@ -432,12 +434,12 @@ func TestHalfLinesGiveWayWhenTheyHoldAllMemory(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		r := newRig(t, head, agents, o, OutputOptions{Memory: 1200 << 10})
+		r := newRig(t, head, agents, o, OutputOptions{Memory: 600 << 10})
 		var jobs []*raytest.Job
-		for i := range 12 {
+		for i := range 8 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
 			jobs = append(jobs, j)
-			j.Print(strings.Repeat("half a line ", 20_000))
+			j.Print(strings.Repeat("half a line ", 9_000))
 		}
 		r.until("all jobs are read", func() bool {
 			for _, j := range jobs {

@@ -18,8 +18,6 @@ type slots struct {
 	max  int
 	jobs map[string]*slotJob
 	held int
-	// changed tells the number held.
-	changed func(held int)
 }
 
 type slotJob struct {
@@ -28,8 +26,8 @@ type slotJob struct {
 	timer  *time.Timer // runs from the first output after a close
 }
 
-func newSlots(max int, changed func(int)) *slots {
-	return &slots{max: max, jobs: map[string]*slotJob{}, changed: changed}
+func newSlots(max int) *slots {
+	return &slots{max: max, jobs: map[string]*slotJob{}}
 }
 
 // take takes a slot for a tail of the job, before it is dialled. False: none is
@@ -46,7 +44,7 @@ func (s *slots) take(job string) bool {
 		s.jobs[job] = j
 	}
 	j.open++
-	s.count(1)
+	s.held++
 	return true
 }
 
@@ -55,7 +53,7 @@ func (s *slots) refuse(job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.jobs[job].open--
-	s.count(-1)
+	s.held--
 	s.forget(job)
 }
 
@@ -90,7 +88,7 @@ func (s *slots) printed(job string) {
 		}
 		j.timer = nil
 		j.closed -= n
-		s.count(-n)
+		s.held -= n
 		s.forget(job)
 	})
 }
@@ -106,17 +104,9 @@ func (s *slots) ended(job string) {
 	if j.timer != nil {
 		j.timer.Stop()
 	}
-	s.count(-j.closed)
+	s.held -= j.closed
 	s.jobs[job] = &slotJob{open: j.open}
 	s.forget(job)
-}
-
-func (s *slots) count(n int) {
-	if n == 0 {
-		return
-	}
-	s.held += n
-	s.changed(s.held)
 }
 
 func (s *slots) forget(job string) {
@@ -125,8 +115,9 @@ func (s *slots) forget(job string) {
 	}
 }
 
-func (s *slots) idle() bool {
+// count gives the number of slots held.
+func (s *slots) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held == 0
+	return s.held
 }

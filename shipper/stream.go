@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,9 +46,9 @@ type logState struct {
 	verified position
 	guessed  bool
 	reached  uint64 // the largest content offset seen, half lines included
-	repeats  bool  // a guess was wrong: no more windows on this log
-	size     int64 // the largest raw size seen, 0 where none was
-	lastTime int64 // the time of the last record, Unix nanoseconds
+	repeats  bool   // a guess was wrong: no more windows on this log
+	size     int64  // the largest raw size seen, 0 where none was
+	lastTime int64  // the time of the last record, Unix nanoseconds
 }
 
 func newLogState(node string) *logState { return &logState{node: node, pos: newPosition()} }
@@ -104,7 +103,7 @@ func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
 		log:     log,
 		key:     j.SubmissionID + "@" + j.Start.UTC().Format(time.RFC3339Nano),
 		lines:   s.metrics.lines.WithLabelValues(s.opts.Cluster),
-		slots:   s.out.slotsOf(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails, func(n int) { s.metrics.slots.WithLabelValues(s.opts.Cluster).Set(float64(n)) }),
+		slots:   s.sessionSlots(session),
 		lim:     limiter{Limits: s.opts.Limits},
 		stop:    func(error) {},
 	}
