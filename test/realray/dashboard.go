@@ -93,9 +93,12 @@ func alive(pid int) bool {
 // StartDashboard starts a killed dashboard again with its own command line and
 // environment, and returns when it answers.
 func (h *Head) StartDashboard(ctx context.Context, d Dashboard) error {
-	_, err := h.keeper.tell(order{Argv: d.argv, Env: d.env, Dir: d.dir, Log: filepath.Join(h.Dir, "dashboard-again.log")})
+	_, err := h.keeper.tell(order{Argv: d.argv, Env: d.env, Dir: d.dir, Log: h.dashboardLog()})
 	if err != nil {
 		return fmt.Errorf("start the dashboard again: %w", err)
 	}
 	return h.WaitReady(ctx)
 }
+
+// dashboardLog is where a dashboard that was started again writes.
+func (h *Head) dashboardLog() string { return filepath.Join(h.Dir, "dashboard-again.log") }

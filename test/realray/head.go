@@ -65,6 +65,7 @@ func Start(ctx context.Context, o Options) (*Head, error) {
 	h.Client = &Client{URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), Token: o.Token}
 	if err := h.startRay(ctx, ports); err != nil {
 		var logs strings.Builder
+		writeTail(&logs, h.startLog())
 		h.WriteLogs(&logs)
 		return nil, errors.Join(fmt.Errorf("start a Ray head: %w\n%s", err, logs.String()), h.Stop())
 	}
@@ -172,17 +173,16 @@ func (h *Head) LogDir() string { return filepath.Join(h.Dir, "session_latest", "
 
 // WriteLogs writes the ends of the logs that tell why something failed.
 func (h *Head) WriteLogs(w io.Writer) {
-	names := []string{h.startLog()}
-	for _, pattern := range []string{"dashboard.err", "dashboard_agent.log", "raylet.err", "raylet.out", "gcs_server.err"} {
-		found, _ := filepath.Glob(filepath.Join(h.LogDir(), pattern)) // the pattern is fine
-		names = append(names, found...)
+	for _, name := range []string{"dashboard.err", "dashboard_agent.log", "raylet.err", "raylet.out", "gcs_server.err"} {
+		writeTail(w, filepath.Join(h.LogDir(), name))
 	}
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil || len(b) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "==== %s\n%s\n", filepath.Base(name), tail(b, 3000))
+	writeTail(w, h.dashboardLog())
+}
+
+// writeTail writes the end of a file that is there and not empty.
+func writeTail(w io.Writer, name string) {
+	if b, err := os.ReadFile(name); err == nil && len(b) > 0 {
+		fmt.Fprintf(w, "==== %s\n%s\n", filepath.Base(name), tail(b, 2000))
 	}
 }
 
