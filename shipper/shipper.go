@@ -144,7 +144,8 @@ func (s *Shipper) slotsHeld() int {
 // goroutine of Run.
 type discovery struct {
 	session string
-	seen    bool // the cluster was seen once: the backfill is decided
+	since   time.Time // when that was learnt
+	seen    bool      // the cluster was seen once: the backfill is decided
 	logs    map[string]*knownLog
 }
 
@@ -158,22 +159,28 @@ type knownLog struct {
 
 // discover takes one look at the job list and starts and informs streams.
 func (s *Shipper) discover(ctx context.Context) error {
-	jobs, err := s.lists.Jobs(ctx)
-	if err != nil {
-		return err
-	}
-	if !s.known.seen || s.differs(jobs) {
-		// The list is a session's. Before anything is made of a change in it,
-		// ask which session it is.
+	// A list is one session's. It is sure whose it is where the session was
+	// the same before the list was asked for and after it was answered.
+	if s.known.since.IsZero() {
 		v, err := s.client.Version(ctx)
 		if err != nil {
 			return err
 		}
-		if s.known.seen && v.Session != s.known.session {
-			s.endSession(v.Session)
-			return nil // the list may be the old session's: take the next
+		s.known.session, s.known.since = v.Session, time.Now()
+	}
+	jobs, err := s.lists.JobsSince(ctx, s.known.since)
+	if err != nil {
+		return err
+	}
+	if s.differs(jobs) {
+		v, err := s.client.Version(ctx)
+		if err != nil {
+			return err
 		}
-		s.known.session = v.Session
+		if v.Session != s.known.session {
+			s.endSession(v.Session)
+			return nil
+		}
 	}
 	now := time.Now()
 	listed := make(map[string]bool, len(jobs))
@@ -290,7 +297,7 @@ func (s *Shipper) endSession(session string) {
 	for _, st := range old {
 		<-st.ended
 	}
-	s.known.session = session
+	s.known.session, s.known.since = session, time.Now()
 	s.known.logs = map[string]*knownLog{}
 }
 

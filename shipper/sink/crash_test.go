@@ -25,6 +25,7 @@ type owner struct {
 	policy FsyncPolicy
 	random *rand.Rand
 	reopen bool // also rename the file away, and reopen
+	gzip   bool // also compress
 }
 
 func numbered(i int) []byte { return fmt.Appendf(nil, "record %06d\n", i) }
@@ -73,6 +74,11 @@ func (o *owner) live(fs *memFS) error {
 			}
 			if err := o.save(fs, f.Durable(), next); err != nil {
 				return err
+			}
+			if o.gzip && o.random.IntN(2) == 0 {
+				if err := f.compressAll(ctx); err != nil {
+					return err
+				}
 			}
 			if o.reopen && o.random.IntN(4) == 0 {
 				if err := errors.Join(moveAway(fs, o.path, next), f.Reopen(ctx)); err != nil {
@@ -147,7 +153,7 @@ func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
 func TestFileHasEachRecordOnceAfterManyCrashes(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 7))
-		o := &owner{path: "/d/out", total: 60, policy: FsyncPolicy(seed % 2), random: random}
+		o := &owner{path: "/d/out", total: 60, policy: FsyncPolicy(seed % 2), gzip: seed%8 > 5, random: random}
 		fs := newMemFS()
 		lives := 0
 		for ; lives < 200; lives++ {

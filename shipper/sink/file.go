@@ -305,6 +305,7 @@ func (f *File) fail(err error) error {
 	defer f.mu.Unlock()
 	if f.broken == nil {
 		f.broken = fmt.Errorf("sink file %s: %w: %w", f.o.Path, ErrFailed, err)
+		f.stats.StalledSince.Store(0)
 		if f.file != nil {
 			_ = f.file.Close()
 		}

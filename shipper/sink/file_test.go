@@ -345,6 +345,9 @@ func TestFileThatCannotBeOpenedSaysWhy(t *testing.T) {
 	if _, err := NewFile(FileOptions{Path: "/nonexistent/dir/out"}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
+	if _, err := NewFile(FileOptions{Path: os.DevNull}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a device: %v", err)
+	}
 }
 
 func TestFileModeIsNotForEverybody(t *testing.T) {

@@ -27,6 +27,7 @@ type fsFile interface {
 	io.Closer
 	Sync() error
 	Truncate(size int64) error
+	// size is in bytes; only a regular file has one.
 	size() (int64, error)
 	// born is when the file was created, as far as its file system tells.
 	born() time.Time
@@ -76,6 +77,9 @@ func (f osFile) size() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return 0, errors.New("it is not a regular file")
 	}
 	return info.Size(), nil
 }

@@ -1,6 +1,8 @@
 package sink
 
 import (
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"maps"
@@ -61,18 +63,36 @@ func (fs *memFS) after(powerCut bool) *memFS {
 	return next
 }
 
-// all is every file's content, rotated ones in order, then the current one.
+// all is every file's content, rotated ones in order, then the current one. A
+// file that is there plain and compressed counts once.
 func (fs *memFS) all(path string) string {
-	names := slices.Sorted(maps.Keys(fs.files))
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, path+".") })
 	var b strings.Builder
-	for _, name := range names {
-		b.Write(fs.files[name].data)
+	for _, name := range slices.Sorted(maps.Keys(fs.files)) {
+		plain, zipped := strings.CutSuffix(name, gzipSuffix)
+		switch {
+		case !strings.HasPrefix(name, path+"."), strings.HasSuffix(name, tempSuffix):
+		case !zipped:
+			b.Write(fs.files[name].data)
+		case fs.files[plain] == nil:
+			b.WriteString(unzip(fs.files[name].data))
+		}
 	}
 	if i := fs.files[path]; i != nil {
 		b.Write(i.data)
 	}
 	return b.String()
+}
+
+// unzip unpacks b; where that fails, it says so in the content.
+func unzip(b []byte) string {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err == nil {
+		b, err = io.ReadAll(z)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // step counts a step; the caller holds mu.
