@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"raytap/ray"
 	"raytap/ray/transport"
@@ -22,7 +23,7 @@ func serveClient(t *testing.T, h http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	tr, err := transport.New(transport.Options{URL: server.URL})
+	tr, err := transport.New(transport.Options{URL: server.URL, Timeout: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
