@@ -130,7 +130,11 @@ func (f *File) compressAll(ctx context.Context) error {
 			}
 		}
 		// The compressed file got its name only when it was whole and on disk.
-		if err := f.o.fs.remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		err := f.o.fs.remove(name)
+		if errors.Is(err, os.ErrNotExist) { // pruned meanwhile, so this one goes too
+			err = f.o.fs.remove(name + gzipSuffix)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
