@@ -70,14 +70,10 @@ func (f *File) prune() {
 	all, err := listArchive(f.o.fs, f.o.Path)
 	for _, a := range all[:max(0, len(all)-f.o.MaxFiles)] {
 		name := archiveName(f.o.Path, a.number)
-		if a.plain {
-			err = errors.Join(err, f.o.fs.remove(name))
-		}
-		if a.gzip {
-			err = errors.Join(err, f.o.fs.remove(name+gzipSuffix))
-		}
-		if rerr := f.o.fs.remove(name + tempSuffix); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
-			err = errors.Join(err, rerr)
+		for _, suffix := range [...]string{"", gzipSuffix, tempSuffix} { // as far as there
+			if rerr := f.o.fs.remove(name + suffix); !errors.Is(rerr, os.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
 		}
 		f.stats.Removed.Add(1)
 	}
