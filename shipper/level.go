@@ -1,0 +1,348 @@
+package shipper
+
+import "bytes"
+
+// The bytes of a line in which its level is looked for: text after its prefix,
+// and JSON, whose loggers may write the level after other keys.
+const (
+	levelWindow     = 96
+	levelJSONWindow = 512
+)
+
+// level gives the level that a line states, as Python's logging spells it
+// (DEBUG, INFO, WARNING, ERROR or CRITICAL), or "" where it states none. It
+// never guesses from what the line says, and does not allocate.
+//
+// A level is stated
+//
+//   - by a JSON object's "level", "levelname", "log.level", "lvl" or "severity"
+//     (a string: what a number means depends on the logger);
+//   - in logfmt, if the line begins with a key=value, by level=, lvl= or severity=;
+//   - by the letter of glog ("I1124 12:00:00.1", "[W1124 12:00:00.1"), of Ray's
+//     C++ log ("[2026-11-24 12:00:00,123 I 77 77] file.cc:1:") and of Tornado
+//     ("[I 2026-11-24 12:00:00,123]");
+//   - by an upper-case word: at the start of the line, after nothing but times
+//     and numbers, in brackets, or between separators (" - INFO - ",
+//     "| INFO |", ": INFO:"). Words elsewhere are prose ("the ERROR budget").
+//
+// Before all that it skips what Ray puts before a worker's line
+// ("(train pid=77, ip=10.0.0.10) "), "[rank0]: " and colours.
+func level(line []byte) string {
+	s := skipLevelPrefix(line)
+	if len(s) < 4 {
+		return ""
+	}
+	if s[0] == '{' {
+		return levelJSON(s[:min(len(s), levelJSONWindow)])
+	}
+	s = s[:min(len(s), levelWindow)]
+	if l := levelLetter(s); l != "" {
+		return l
+	}
+	if i := bytes.IndexByte(s, '='); i > 0 && bytes.IndexByte(s[:i], ' ') < 0 {
+		if l := levelLogfmt(s, i); l != "" {
+			return l
+		}
+	}
+	return levelWord(s)
+}
+
+// skipLevelPrefix skips blanks, colours, and the prefixes of Ray and torchrun,
+// as far as they are of a sane length.
+func skipLevelPrefix(s []byte) []byte {
+	for end := len(s) - 4*levelWindow; len(s) > max(0, end); {
+		switch s[0] {
+		case ' ', '\t':
+			s = s[1:]
+			continue
+		case '\x1b':
+			if n := colour(s); n > 0 {
+				s = s[n:]
+				continue
+			}
+		case '(':
+			i := bytes.IndexByte(s[:min(len(s), 2*levelWindow)], ')')
+			if i > 0 && (bytes.IndexByte(s[:i], ' ') < 0 || bytes.Contains(s[:i], []byte("pid=")) ||
+				bytes.Contains(s[:i], []byte("ip="))) {
+				s = s[i+1:]
+				continue
+			}
+		case '[':
+			if bytes.HasPrefix(s, []byte("[rank")) {
+				if i := bytes.Index(s[:min(len(s), 16)], []byte("]:")); i > 0 {
+					s = s[i+2:]
+					continue
+				}
+			}
+		}
+		break
+	}
+	return s
+}
+
+// colour gives the length of the ANSI colour sequence that s begins with, or 0.
+func colour(s []byte) int {
+	if len(s) < 3 || s[0] != '\x1b' || s[1] != '[' {
+		return 0
+	}
+	for i := 2; i < min(len(s), 20); i++ {
+		switch c := s[i]; {
+		case c == 'm':
+			return i + 1
+		case !digit(c) && c != ';':
+			return 0
+		}
+	}
+	return 0
+}
+
+// levelLetter reads the one-letter levels, which stand at fixed places.
+func levelLetter(s []byte) string {
+	bracket := s[0] == '['
+	if bracket {
+		s = s[1:]
+	}
+	if len(s) < 12 {
+		return ""
+	}
+	if !digit(s[0]) { // "I1124 12:", "I20261124 12:", "I 2026-11-24 12:", "I 241124 12:"
+		switch {
+		case !digit(s[1]) && s[1] != ' ':
+			return ""
+		case s[5] == ' ' && digits(s[1:5]) && digits(s[6:8]) && s[8] == ':',
+			s[9] == ' ' && digits(s[1:9]) && digits(s[10:12]),
+			bracket && s[1] == ' ' && digits(s[2:6]) && (s[6] == '-' || digits(s[6:8]) && s[8] == ' '):
+			return levelOfLetter(s[0])
+		}
+		return ""
+	}
+	// "2026-11-24 12:00:00,123 I 77 77] "
+	if bracket && len(s) > 27 && s[4] == '-' && s[10] == ' ' && s[13] == ':' &&
+		s[23] == ' ' && s[25] == ' ' && digit(s[26]) {
+		return levelOfLetter(s[24])
+	}
+	return ""
+}
+
+func levelOfLetter(c byte) string {
+	switch c {
+	case 'D':
+		return "DEBUG"
+	case 'I':
+		return "INFO"
+	case 'W':
+		return "WARNING"
+	case 'E':
+		return "ERROR"
+	case 'C', 'F':
+		return "CRITICAL"
+	}
+	return ""
+}
+
+// levelWord finds an upper-case word that states a level. It looks at every
+// fourth byte only: no such word is shorter.
+func levelWord(s []byte) string {
+	for i := 3; i < len(s); i += 4 {
+		if s[i]-'A' > 'Z'-'A' {
+			continue
+		}
+		from, to := i, i+1
+		for from > 0 && s[from-1]-'A' <= 'Z'-'A' {
+			from--
+		}
+		for to < len(s) && s[to]-'A' <= 'Z'-'A' {
+			to++
+		}
+		if l := levelOfWord(s[from:to]); l != "" && levelStands(s, from, to) {
+			return l
+		}
+		i = to - to%4 - 1 // the next probe is the first one at or behind to
+	}
+	return ""
+}
+
+func levelOfWord(w []byte) string {
+	switch string(w) {
+	case "INFO", "NOTICE":
+		return "INFO"
+	case "WARNING", "WARN":
+		return "WARNING"
+	case "ERROR":
+		return "ERROR"
+	case "DEBUG", "TRACE":
+		return "DEBUG"
+	case "CRITICAL", "FATAL":
+		return "CRITICAL"
+	}
+	return ""
+}
+
+// levelStands reports whether the word s[from:to] stands where levels stand.
+func levelStands(s []byte, from, to int) bool {
+	before, left := lastOf(s[:from])
+	right, gap := firstOf(s[to:])
+	if !gap && right != 0 && bytes.IndexByte([]byte(":|]/,"), right) < 0 {
+		return false // part of a longer word, or "DEBUG=1"
+	}
+	switch left {
+	case 0: // at the start
+		return right != ']'
+	case '[':
+		return right == ']' || right == '/' || right == ','
+	case '|':
+		return true
+	case '-', ':':
+		if bytes.HasPrefix(bytes.TrimLeft(s[to:], " \t"), []byte("->")) {
+			return false
+		}
+		if right == ':' || right == '|' || gap && right == '-' {
+			return before || left == ':'
+		}
+	case ']':
+		if s[0] == '[' || digit(s[0]) {
+			return before
+		}
+	}
+	return before && numbers(s[:from])
+}
+
+// lastOf gives the last byte of s that is neither blank nor part of a colour, 0
+// if there is none, and whether a blank or a colour stood behind it.
+func lastOf(s []byte) (gap bool, c byte) {
+	for len(s) > 0 {
+		c = s[len(s)-1]
+		if c == ' ' || c == '\t' {
+			s, gap = s[:len(s)-1], true
+			continue
+		}
+		if c == 'm' {
+			if i := bytes.LastIndexByte(s[max(0, len(s)-12):], '\x1b'); i >= 0 {
+				i += max(0, len(s)-12)
+				if colour(s[i:]) == len(s)-i {
+					s, gap = s[:i], true
+					continue
+				}
+			}
+		}
+		return gap, c
+	}
+	return gap, 0
+}
+
+// firstOf is lastOf the other way round.
+func firstOf(s []byte) (c byte, gap bool) {
+	for len(s) > 0 {
+		if n := colour(s); n > 0 {
+			s, gap = s[n:], true
+			continue
+		}
+		if s[0] != ' ' && s[0] != '\t' {
+			return s[0], gap
+		}
+		s, gap = s[1:], true
+	}
+	return 0, true
+}
+
+// numbers reports whether s holds a time and nothing but times and numbers.
+func numbers(s []byte) bool {
+	n := 0
+	for i, c := range s {
+		switch c {
+		case ' ', '\t', '[', ']', ':', '.', ',', '-', '/', '+', '|':
+		case 'T', 'Z':
+			if i == 0 || !digit(s[i-1]) {
+				return false
+			}
+		default:
+			if !digit(c) {
+				return false
+			}
+			n++
+		}
+	}
+	return n >= 6 // hh:mm:ss
+}
+
+// levelLogfmt reads level=info in a line of key=value pairs; the first '='
+// stands at eq.
+func levelLogfmt(s []byte, eq int) string {
+	for {
+		key := s[:eq]
+		if i := bytes.LastIndexByte(key, ' '); i >= 0 {
+			key = key[i+1:]
+		}
+		switch string(key) {
+		case "level", "lvl", "severity":
+			return levelOfValue(bytes.TrimPrefix(s[eq+1:], []byte(`"`)))
+		}
+		next := bytes.IndexByte(s[eq+1:], '=')
+		if next < 0 {
+			return ""
+		}
+		eq += 1 + next
+	}
+}
+
+// levelJSON reads the level of a JSON object, or of its beginning.
+func levelJSON(s []byte) string {
+	for _, key := range [...]string{`level`, `severity`, `"lvl`} {
+		rest := s
+		for {
+			i := bytes.Index(rest, []byte(key))
+			if i < 0 {
+				break
+			}
+			start := rest[:i]
+			rest = rest[i+len(key):]
+			if key[0] != '"' && !bytes.HasSuffix(start, []byte(`"`)) && !bytes.HasSuffix(start, []byte(`"log.`)) {
+				continue
+			}
+			v, ok := bytes.CutPrefix(bytes.TrimPrefix(rest, []byte("name")), []byte(`"`))
+			v, colon := bytes.CutPrefix(bytes.TrimLeft(v, " \t"), []byte(":"))
+			v, quote := bytes.CutPrefix(bytes.TrimLeft(v, " \t"), []byte(`"`))
+			if !ok || !colon || !quote {
+				continue
+			}
+			if l := levelOfValue(v); l != "" {
+				return l
+			}
+		}
+	}
+	return ""
+}
+
+// levelOfValue reads the level that v begins with, in either case.
+func levelOfValue(v []byte) string {
+	var word [9]byte
+	n := 0
+	for ; n < len(v) && n < len(word); n++ {
+		c := v[n] &^ 0x20
+		if c-'A' > 'Z'-'A' {
+			break
+		}
+		word[n] = c
+	}
+	if n < len(v) && v[n] != '"' && v[n] != ' ' {
+		return ""
+	}
+	switch string(word[:n]) {
+	case "ERR":
+		return "ERROR"
+	case "PANIC", "DPANIC", "ALERT", "EMERGENCY":
+		return "CRITICAL"
+	}
+	return levelOfWord(word[:n])
+}
+
+func digit(c byte) bool { return c-'0' <= 9 }
+
+func digits(s []byte) bool {
+	for _, c := range s {
+		if !digit(c) {
+			return false
+		}
+	}
+	return true
+}
