@@ -79,6 +79,29 @@ func TestTasksAreCutOnlyWhereRowsAreMissing(t *testing.T) {
 	}
 }
 
+func TestTaskTotalsDoNotGrowByWhatIsDroppedMeanwhile(t *testing.T) {
+	const step = 1000 // attempts dropped between two requests
+	dropped := 0
+	var asked []string
+	have := map[string]int{"RUNNING": 90, "FAILED": 150}
+	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if len(asked) >= 2 {
+			dropped += step
+		}
+		taskSource(100, dropped, have, &asked)(w, r)
+	})
+	list, err := c.Tasks(t.Context())
+	if err != nil || !list.Truncated || len(list.ByState) != 2 {
+		t.Fatalf("truncated %t, by state %v, %v", list.Truncated, list.ByState, err)
+	}
+	if n := list.ByState["RUNNING"]; n != 90 || list.Total != n+list.ByState["FAILED"] {
+		t.Errorf("%d RUNNING", n)
+	}
+	if n := list.ByState["FAILED"]; n < 150 || n > 150+step {
+		t.Errorf("%d FAILED", n)
+	}
+}
+
 func TestTasksOfAnOldRayAreNotGivenTotalsThatItDoesNotKnow(t *testing.T) {
 	// 2.40.0: the filter runs after the cut, and rows that do not match are counted.
 	for stored, cut := range map[int]bool{500: false, 30000: true} {

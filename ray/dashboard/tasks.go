@@ -70,8 +70,14 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	if !list.Truncated {
 		return list, nil
 	}
-	list.ByState, err = c.taskTotals(ctx, counts.afterCut, list.Dropped)
-	return list, err
+	if list.ByState, err = c.taskTotals(ctx, counts.afterCut, list.Dropped); err != nil {
+		return ray.TaskList{}, err
+	}
+	list.Total = 0 // the first answer's may be off by what was dropped since
+	for _, n := range list.ByState {
+		list.Total += n
+	}
+	return list, nil
 }
 
 // taskTotals counts the tasks of each state but FINISHED. A state with fewer
