@@ -49,7 +49,7 @@ test: check
 
 e2e:
 	@$(STAGE) tools scripts/tools ray prometheus victorialogs
-	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test/...
+	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
