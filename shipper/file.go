@@ -69,32 +69,58 @@ func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd boo
 	if s.log.pos.content <= smallLog {
 		return s.readWhole(ctx, over)
 	}
-	for n := *lines; n <= windowMax && !s.log.repeats; n *= 4 {
-		window, whole, err := s.window(ctx, n)
+	if !s.log.repeats {
+		w, err := s.find(ctx, s.log.pos.anchor, *lines)
 		if err != nil {
 			return false, err
 		}
-		if window == nil {
-			break
+		*lines = w.lines
+		if w.whole {
+			return s.feedWhole(ctx, bytes.NewReader(w.text), over)
 		}
-		if whole {
-			*lines = n
-			return s.feedWhole(ctx, bytes.NewReader(window), over)
-		}
-		at, found := findAnchor(window, s.log.pos.anchor)
-		if found > 1 {
-			break // the log repeats itself: a window proves nothing
-		}
-		if found == 1 {
-			*lines = n
-			s.resumeWindow(ctx, window[:at])
-			return true, s.feedRest(ctx, bytes.NewReader(window[at:]), over)
+		if w.found == 1 { // more often: the log repeats itself, and a window proves nothing
+			s.resumeWindow(ctx, w.text[:w.at])
+			return true, s.feedRest(ctx, bytes.NewReader(w.text[w.at:]), over)
 		}
 	}
 	if err := s.sh.rereadBudget(ctx, s.log.pos.content); err != nil {
 		return false, err
 	}
 	return s.readWhole(ctx, over)
+}
+
+// sighting is where a position was seen in a log's last lines.
+type sighting struct {
+	text  []byte
+	lines int  // asked for
+	whole bool // text is the whole log
+	at    int  // the place in text right behind the position
+	found int  // in how many places it could be; 0: in none
+}
+
+// find looks for a position in windows of the log's end, n lines at first:
+// longer ones while it is not there, shorter ones while they are too large.
+func (s *stream) find(ctx context.Context, a anchor, n int) (sighting, error) {
+	for low, high := 0, windowMax+1; ; {
+		text, whole, err := s.window(ctx, n)
+		if err != nil {
+			return sighting{}, err
+		}
+		w := sighting{text: text, lines: n, whole: whole}
+		if text == nil {
+			high = n
+			n /= 4
+		} else {
+			if w.at, w.found = findAnchor(text, a); w.found > 0 || whole {
+				return w, nil
+			}
+			low = n
+			n = min(4*n, high-1)
+		}
+		if n <= low || n >= high {
+			return w, nil
+		}
+	}
 }
 
 // windowFor guesses how many lines make so many bytes.

@@ -36,17 +36,8 @@ func (s *stream) newFeeder(ctx context.Context, w way, p *prover, raw int64) *fe
 	return f
 }
 
-// feed takes the next bytes. They are all handed over when it returns, but for
-// a half line.
+// feed takes the next bytes. It hands nothing over but full batches: flush does.
 func (f *feeder) feed(ctx context.Context, b []byte) error {
-	if err := f.feedOnly(ctx, b); err != nil {
-		return err
-	}
-	return f.s.flush(ctx)
-}
-
-// feedOnly is feed without the handing over, for one that knows that more comes.
-func (f *feeder) feedOnly(ctx context.Context, b []byte) error {
 	f.remember(b)
 	s := f.s
 	if f.p != nil {
@@ -105,7 +96,7 @@ func (f *feeder) readAll(ctx context.Context, body io.Reader) error {
 	for {
 		n, err := body.Read(*buf)
 		if n > 0 {
-			if err := f.feedOnly(ctx, (*buf)[:n]); err != nil {
+			if err := f.feed(ctx, (*buf)[:n]); err != nil {
 				return err
 			}
 			if n < chunkSize/2 || err != nil { // a reader that is not far behind

@@ -86,6 +86,7 @@ type stream struct {
 	failing bool   // the last read failed, and was complained of
 	grown   bool   // new content came since the last attempt began
 	skipped uint64 // lines left out since the last record
+	tip     uint64 // the hash of the log's last lines when no slot was free
 
 	cut  *cutter
 	emit func(cutLine) error
@@ -123,6 +124,9 @@ func (s *stream) current() *ray.Job { return s.job.Load() }
 
 // update tells the stream what the job list says of its job.
 func (s *stream) update(j ray.Job) {
+	if before := s.job.Load(); before != nil && before.Status.Terminal() && !j.Status.Terminal() {
+		return // an answer from before the end: a run never comes back
+	}
 	s.job.Store(&j)
 	if j.Status.Terminal() {
 		s.terminalAt.CompareAndSwap(0, time.Now().UnixNano())

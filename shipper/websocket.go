@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"raytap/ray"
 )
@@ -27,13 +30,14 @@ type wsChunk struct {
 func (s *stream) followWebSocket(ctx context.Context) error {
 	key := s.key
 	if !s.slots.take(key) {
+		s.watchTip(ctx)
 		return errNoSlot
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tail, err := s.sh.client.TailLog(ctx, s.current().LogRef())
 	if err != nil {
-		if answered(err) {
+		if unopened(err) {
 			s.slots.refuse(key)
 		} else {
 			s.slots.closed(key, false) // Ray may have opened it all the same
@@ -55,11 +59,29 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 	return s.drain(ctx, incoming)
 }
 
-// answered reports whether the server refused with an HTTP answer, so that
-// there is no tail.
-func answered(err error) bool {
+// unopened reports whether a failed dial has surely left no tail on the server:
+// it was refused with an HTTP answer, or no connection came about.
+func unopened(err error) bool {
 	var e *ray.Error
-	return errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols
+	if errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols {
+		return true
+	}
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// watchTip looks at the log's end while no slot is free: if the job has printed
+// since the last look, Ray notices which of its tails are closed.
+func (s *stream) watchTip(ctx context.Context) {
+	window, _, err := s.window(ctx, 2)
+	if err != nil || window == nil {
+		return
+	}
+	tip := xxhash.Sum64(window)
+	if s.tip != 0 && tip != s.tip {
+		s.slots.printed(s.key)
+	}
+	s.tip = tip
 }
 
 // pump reads a tail until it ends. Whoever receives a chunk puts its buffer back.
@@ -144,7 +166,7 @@ func (s *stream) takeChunk(ctx context.Context, f *feeder, c wsChunk) error {
 		return nil
 	}
 	fresh := f.fresh
-	if err := f.feedOnly(ctx, (*c.buf)[:c.n]); err != nil {
+	if err := f.feed(ctx, (*c.buf)[:c.n]); err != nil {
 		return err
 	}
 	if f.fresh == fresh || c.messages == 0 {
@@ -178,7 +200,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 	}
 	st := &s.ways[wayWebSocket]
 	again := st.ends > 0 && st.lastAt == s.log.pos.content
-	whole, err := s.endsHere(ctx)
+	whole, err := s.endsHere(ctx, true)
 	switch {
 	case err == nil && whole, ray.Code(err) == http.StatusNotImplemented && again:
 		// Without a file way, that a second replay ended at the same place has
@@ -197,20 +219,44 @@ func (s *stream) closed(ctx context.Context, end error) error {
 }
 
 // endsHere asks for the last lines by the file way and reports whether the log
-// ends with what was read, the half line included.
-func (s *stream) endsHere(ctx context.Context) (bool, error) {
-	anchor := s.cut.position().anchor
-	for n := s.windowFor(2 * anchorSize); ; n *= 4 {
-		window, whole, err := s.window(ctx, n)
-		if err != nil {
+// ends with what was read, the half line included. sure: where windows do not
+// tell, the whole log is read.
+func (s *stream) endsHere(ctx context.Context, sure bool) (bool, error) {
+	pos := s.cut.position()
+	w, err := s.find(ctx, pos.anchor, s.windowFor(2*anchorSize))
+	switch {
+	case err != nil:
+		return false, err
+	case w.found == 1, w.found > 1 && !sure, w.whole && pos.content == 0:
+		return int64(contentLen(w.text[w.at:])) == s.cut.partSize, nil
+	case !sure:
+		return false, nil
+	}
+	return s.endsHereInFull(ctx, pos)
+}
+
+func (s *stream) endsHereInFull(ctx context.Context, pos position) (bool, error) {
+	if err := s.sh.rereadBudget(ctx, pos.content); err != nil {
+		return false, err
+	}
+	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	p := proveAll(pos, unknown)
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	rest := int64(0)
+	for {
+		n, err := body.Read(*buf)
+		b, _ := p.feed((*buf)[:n])
+		rest += int64(contentLen(b))
+		switch {
+		case errors.Is(err, io.EOF):
+			return p.content == pos.content && p.proven() && rest == s.cut.partSize, nil
+		case err != nil:
 			return false, err
-		}
-		at, found := findAnchor(window, anchor)
-		if found > 0 || whole && anchor.length == 0 {
-			return int64(contentLen(window[at:])) == s.cut.partSize, nil
-		}
-		if whole || window == nil || n >= windowMax {
-			return false, nil
 		}
 	}
 }
@@ -241,11 +287,11 @@ func (w *silenceWatch) check(ctx context.Context) error {
 	if w.f.p != nil {
 		return s.shortOrReplaced(ctx)
 	}
-	grown, err := s.endsHere(ctx)
+	whole, err := s.endsHere(ctx, false)
 	switch {
 	case err != nil:
 		s.ask(ctx) // nothing more can be known of the log itself
-	case grown:
+	case whole:
 		w.suspicion = 0
 		s.readable()
 	default:

@@ -169,7 +169,7 @@ func refused(detail string) error {
 // planted who can write to the cluster: nothing passes but http, an IP and a port.
 func agentAddress(raw string) (netip.AddrPort, error) {
 	if raw == "" {
-		return netip.AddrPort{}, fmt.Errorf("Ray does not tell the address of the job's node agent yet")
+		return netip.AddrPort{}, fmt.Errorf("the address of the job's node agent is not told yet")
 	}
 	addr, err := netip.ParseAddrPort(strings.TrimSuffix(strings.TrimPrefix(raw, "http://"), "/"))
 	if err != nil || !strings.HasPrefix(raw, "http://") || addr.Port() == 0 || addr.Addr().Zone() != "" {

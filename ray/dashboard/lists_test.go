@@ -303,7 +303,7 @@ func TestJobListFaults(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, `[{"submission_id":"a","status":"RUNNING"}`)
 		}, 503},
-		{"no token", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Unauthorized", 401) }, 401},
+		{"no token", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Unauthorized", http.StatusUnauthorized) }, 401},
 		{"traceback", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "Traceback (most recent call last):\n  x\nValueError: y", 500)
 		}, 500},

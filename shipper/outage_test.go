@@ -1,0 +1,128 @@
+package shipper
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/raytest"
+)
+
+func TestADashboardThatDiesCostsNoLine(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		var jobs []*raytest.Job
+		for i := range 3 {
+			jobs = append(jobs, head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
+		}
+		for round := range 3 {
+			for _, j := range jobs {
+				j.Printf("before outage %d\n", round)
+			}
+			r.until("the lines are there", func() bool {
+				recs := r.records(jobs[0].ID)
+				return len(recs) > 0 && strings.HasSuffix(recs[len(recs)-1].Message, fmt.Sprint("outage ", round))
+			})
+			if round == 2 {
+				break
+			}
+			head.Down()
+			<-time.After(100 * time.Millisecond) // many attempts
+			if err := head.Up(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, j := range jobs {
+			log := j.Log()
+			j.End("SUCCEEDED", 0)
+			r.ended(j.ID)
+			r.exact(j.ID, log)
+		}
+	})
+}
+
+func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
+	head := raytest.New(t)
+	o := quick(ProtocolWebSocket)
+	o.MaxTails = 2
+	r := newRig(t, head, "off", o, OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("a line\n")
+	r.until("a tail is open", func() bool { return head.OpenTails() == 1 })
+	head.Down()
+	r.until("some dials were refused", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 3 })
+	if held := r.metric("websocket_slots_held"); held != 1 {
+		t.Errorf("%v slots are held, want the 1 of the tail that was cut", held)
+	}
+	if err := head.Up(); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the job is followed again", func() bool { return head.OpenTails() == 1 })
+}
+
+func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(3)
+		for _, job := range []string{"a", "b", "c"} {
+			if !s.take(job) {
+				t.Fatal("no slot")
+			}
+			s.closed(job, false)
+		}
+		time.Sleep(24 * time.Hour)
+		if s.take("d") {
+			t.Error("a slot of a silent job was given away")
+		}
+		s.printed("a")
+		time.Sleep(slotLinger - time.Second)
+		if s.take("d") {
+			t.Error("a slot was given away before Ray has noticed")
+		}
+		time.Sleep(2 * time.Second)
+		if !s.take("d") || s.take("e") {
+			t.Error("not exactly one slot came back")
+		}
+		s.ended("b")
+		if !s.take("e") || s.count() != 3 {
+			t.Error("the end of a job gave no slot back")
+		}
+	})
+}
+
+func TestAnOldAnswerDoesNotBringARunBack(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, newLogState(""))
+	st.update(ray.Job{SubmissionID: "x", Status: ray.JobRunning})
+	if got := st.current().Status; got != ray.JobFailed {
+		t.Errorf("status %s after an old answer", got)
+	}
+}
+
+// Long lines at a log's end fit no window of so many lines, or none at all.
+func TestAnEndBehindLongLinesIsProven(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		o := quick(protocol)
+		o.Limits.MaxMessageSize = 4 << 20
+		r := newRig(t, head, agents, o, OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		for i := range 2000 {
+			job.Printf("short line %d\n", i)
+		}
+		for i := range 12 {
+			job.Printf("long line %d %s\n", i, strings.Repeat("0123456789", 20_000))
+		}
+		job.Print(strings.Repeat("no newline at its end ", 70_000))
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		if end := r.ended("job-1"); !*end.Complete {
+			t.Errorf("end event %+v", end)
+		}
+		r.exact("job-1", log)
+	})
+}
