@@ -29,6 +29,11 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 	if !s.slots.take(key) {
 		return errNoSlot
 	}
+	// Not recorded, not dialled: a process that dies now must not forget it.
+	if err := s.sh.out.checkpoint(ctx, nil, snapshot{}); err != nil {
+		s.slots.refuse(key)
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tail, err := s.sh.client.TailLog(ctx, s.current().LogRef())

@@ -1,0 +1,106 @@
+package shipper
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// recoveredLog is what a sink file holds of a log behind the saved positions:
+// records that must not be written again.
+type recoveredLog struct {
+	next     map[uint64]uint64 // epoch -> the seq behind the last line written
+	events   []foundEvent
+	lastTime int64
+}
+
+type foundEvent struct {
+	event      string
+	epoch, seq uint64
+	start      string // the start_time of a start event
+}
+
+// recoveredRecord is what recovery reads of a record.
+type recoveredRecord struct {
+	Time         time.Time
+	Cluster      string `json:"ray_cluster"`
+	Session      string
+	SubmissionID string `json:"submission_id"`
+	Epoch, Seq   uint64
+	Lines        uint64
+	Event        string
+	StartTime    string `json:"start_time"`
+}
+
+// Recovered takes a record that was found in the sink file behind the saved
+// watermark. It has the form of sink.Recover's callback.
+func (p *Positions) Recovered(record []byte) error {
+	r, err := parseRecord(record)
+	if err != nil {
+		return fmt.Errorf("a record that raytap did not write (%w): move the file away, or restore it", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := logKey{r.Cluster, r.Session, r.SubmissionID}
+	l := p.recovered[k]
+	if l == nil {
+		l = &recoveredLog{next: map[uint64]uint64{}}
+		p.recovered[k] = l
+	}
+	l.lastTime = max(l.lastTime, r.Time.UnixNano())
+	if r.Event != "" {
+		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime})
+		return nil
+	}
+	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
+	return nil
+}
+
+// parseRecord reads a record's keys up to its message, which may be cut off.
+// Those of an event are all read: events are short.
+func parseRecord(b []byte) (r recoveredRecord, err error) {
+	if bytes.Contains(b[:min(len(b), 4096)], []byte(`,"event":"`)) {
+		if err := json.Unmarshal(b, &r); err == nil {
+			return r, nil
+		}
+	}
+	head, _, ok := bytes.Cut(b, []byte(`,"message":"`))
+	if !ok {
+		return r, fmt.Errorf("it has no message")
+	}
+	if err := json.Unmarshal(append(bytes.Clone(head), '}'), &r); err != nil {
+		return r, err
+	}
+	if r.Cluster == "" || r.SubmissionID == "" || r.Time.IsZero() {
+		return r, fmt.Errorf("it names no job")
+	}
+	return r, nil
+}
+
+// apply tells a log's state what the sink holds already.
+func (r *recoveredLog) apply(l *logState) {
+	l.lastTime = max(l.lastTime, r.lastTime)
+	l.written = r.next
+	l.found = r.events
+	kept := l.owed[:0:0]
+	for _, o := range l.owed {
+		if r.has(o.event, o.epoch, o.seq) {
+			if o.event == EventEnd || o.event == EventLimit {
+				l.done = true
+			}
+			continue
+		}
+		kept = append(kept, o)
+	}
+	l.owed = kept
+}
+
+func (r *recoveredLog) has(event string, epoch, seq uint64) bool {
+	for _, e := range r.events {
+		if e.event == event && e.epoch == epoch && e.seq == seq {
+			return true
+		}
+	}
+	return false
+}
