@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"time"
+	"unicode/utf8"
 )
 
 // Action is what a fault does.
@@ -56,6 +57,8 @@ type Injected struct {
 	seen int
 	hits int
 	off  bool
+	// cuts that fell within a character, and between \r and \n
+	runes, crlfs int
 }
 
 // Inject puts a fault in place. The first one that matches a request, in the
@@ -74,6 +77,35 @@ func (in *Injected) Hits() int {
 	in.head.mu.Lock()
 	defer in.head.mu.Unlock()
 	return in.hits
+}
+
+// Splits tells how many of its cuts fell within a character, and how many
+// between a \r and its \n.
+func (in *Injected) Splits() (runes, crlfs int) {
+	in.head.mu.Lock()
+	defer in.head.mu.Unlock()
+	return in.runes, in.crlfs
+}
+
+// split notes what a cut in b at i takes apart.
+func (in *Injected) split(b []byte, i int64) {
+	if i <= 0 || i >= int64(len(b)) {
+		return
+	}
+	in.head.mu.Lock()
+	defer in.head.mu.Unlock()
+	if b[i-1] == '\r' && b[i] == '\n' {
+		in.crlfs++
+	}
+	for start := i - 1; start >= max(0, i-utf8.UTFMax+1); start-- {
+		if !utf8.RuneStart(b[start]) {
+			continue
+		}
+		if r, n := utf8.DecodeRune(b[start:]); r != utf8.RuneError && start+int64(n) > i {
+			in.runes++
+		}
+		return
+	}
 }
 
 // Remove takes the fault away. Answers begun under it are still cut.
@@ -175,6 +207,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 		return w.ResponseWriter.Write(p)
 	}
 	w.done = true
+	w.cut.split(p, w.cut.left)
 	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 	c, err := take(w.ResponseWriter, w.r)
