@@ -43,7 +43,7 @@ func full(now time.Time) *cluster {
 			}},
 			{ID: "n2", State: ray.NodeDead, End: now},
 		},
-		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1)},
+		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1), Dropped: 7},
 		serve: ray.ServeStatus{
 			Running: true, Proxies: []ray.ServeProxy{{NodeID: "n1", Status: "HEALTHY"}},
 			Applications: []ray.ServeApplication{{Name: "a", Status: "RUNNING", LastDeployed: now, Deployments: []ray.ServeDeployment{

@@ -67,6 +67,10 @@ var tasksTable = table[tasksView]{
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated), true },
 		},
 		{
+			name: "tasks_forgotten", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
+			value: func(v tasksView) (float64, bool) { return float64(v.Dropped), v.Dropped > 0 },
+		},
+		{
 			name: "tasks_overflow", help: "Series of a family that are not shown because it has more than tasks.max_series.", labels: []string{"family"},
 			series: func(v tasksView, emit yield) {
 				emit(float64(v.jobsOverflow), "tasks")

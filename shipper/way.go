@@ -119,8 +119,8 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		st.fails = 0
 	}
 	leave := func(d time.Duration) bool {
-		if len(ladder(s.sh.opts.Protocol)) == 1 {
-			return false
+		if rungs := ladder(s.sh.opts.Protocol); w == rungs[len(rungs)-1] {
+			return false // there is no way below it
 		}
 		st.until, st.fails = now.Add(d), 0
 		s.sh.metrics.steps.WithLabelValues(s.sh.opts.Cluster, w.String()).Inc()

@@ -98,6 +98,8 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 	w := silenceWatch{s: s, f: f}
 	silent := time.NewTimer(s.sh.opts.Timeout)
 	defer silent.Stop()
+	again := time.NewTicker(stepSlot)
+	defer again.Stop()
 	for {
 		select {
 		case c := <-incoming:
@@ -124,6 +126,10 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 				return err
 			}
 			silent.Reset(s.sh.opts.Timeout)
+		case <-again.C:
+			if f.p == nil && s.better(wayWebSocket, time.Now()) && s.agentAnswers(ctx) {
+				return errBetter
+			}
 		case <-s.sh.out.budget.pressure():
 			if s.cut != nil && s.cut.half() {
 				s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
@@ -234,9 +240,6 @@ type silenceWatch struct {
 // check is called after each stretch of silence. nil: the tail may be silent.
 func (w *silenceWatch) check(ctx context.Context) error {
 	s := w.s
-	if s.better(wayWebSocket, time.Now()) && s.agentAnswers(ctx) {
-		return errBetter
-	}
 	if s.due(time.Now()) {
 		return s.closed(ctx, fmt.Errorf("%w: the job is over and its tail does not end", errEnded))
 	}

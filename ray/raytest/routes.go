@@ -23,6 +23,7 @@ const (
 	EndpointNodes           = "/api/v0/nodes"
 	EndpointTasks           = "/api/v0/tasks"
 	EndpointActors          = "/api/v0/actors"
+	EndpointActorsSummary   = "/api/v0/actors/summarize"
 	EndpointPlacementGroups = "/api/v0/placement_groups"
 	EndpointSummary         = "/nodes"
 	EndpointClusterStatus   = "/api/cluster_status"
@@ -39,7 +40,7 @@ func route(u *url.URL) (endpoint, id string) {
 	if !isJob || rest == "" {
 		switch path {
 		case EndpointVersion, EndpointAuthMode, EndpointHealth, EndpointJobs, EndpointLogFile,
-			EndpointLogStream, EndpointNodes, EndpointTasks, EndpointActors,
+			EndpointLogStream, EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary,
 			EndpointPlacementGroups, EndpointSummary, EndpointClusterStatus, EndpointServe:
 			return path, ""
 		}

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-//go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json
+//go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json testdata/actors_summarize.json
 var recorded embed.FS
 
 // serveAnswer gives the test's answer for an endpoint, or the head's own.
 func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
 	switch endpoint {
-	case EndpointNodes, EndpointTasks, EndpointActors, EndpointPlacementGroups, EndpointLogStream:
+	case EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary, EndpointPlacementGroups, EndpointLogStream:
 		leave, ok := h.enterState(w)
 		if !ok {
 			return
@@ -36,6 +36,8 @@ func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint stri
 		reply(w, listEnvelope(h.nodeRows()))
 	case EndpointTasks, EndpointActors, EndpointPlacementGroups:
 		reply(w, listEnvelope(nil))
+	case EndpointActorsSummary:
+		replyRecorded(w, "actors_summarize")
 	case EndpointSummary:
 		h.serveSummary(w, r)
 	case EndpointClusterStatus:
