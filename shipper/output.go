@@ -37,6 +37,7 @@ type Output struct {
 	opts      OutputOptions
 	queue     chan *batch
 	budget    *budget
+	reopens   chan chan<- error
 	done      chan struct{} // closed when Run has ended
 	buffers   sync.Pool     // of *batch
 	saving    ratelog.Condition
@@ -104,6 +105,7 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 		opts:      o,
 		queue:     make(chan *batch, 1024),
 		budget:    newBudget(o.Memory),
+		reopens:   make(chan chan<- error),
 		done:      make(chan struct{}),
 		slots:     map[string]*slots{},
 		saving:    ratelog.Condition{Log: o.Log},
@@ -146,6 +148,12 @@ func (o *Output) loop(ctx, write context.Context) error {
 		case now := <-tick.C:
 			if now.After(o.next) {
 				o.saveNow(write)
+			}
+		case done := <-o.reopens:
+			err := o.reopen(write)
+			done <- err
+			if errors.Is(err, sink.ErrFailed) {
+				return err
 			}
 		case <-ctx.Done():
 			if err := o.drain(write); err != nil {
@@ -266,6 +274,35 @@ func (o *Output) save(ctx context.Context) error {
 	o.opts.Metrics.saveSeconds.Observe(time.Since(started).Seconds())
 	o.saving.Well("Positions can be saved again")
 	return nil
+}
+
+// Reopen has the writer open the sink's file anew, as after a rename by others.
+// It returns once nothing is written to the old file any more; a sink without a
+// file has nothing to do. Where ctx ends first, the writer still does it when it
+// comes to it.
+func (o *Output) Reopen(ctx context.Context) error {
+	reopened := make(chan error, 1)
+	select {
+	case o.reopens <- reopened:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-o.done:
+		return errOutputClosed
+	}
+	select {
+	case err := <-reopened:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (o *Output) reopen(ctx context.Context) error {
+	f, ok := o.sink.(interface{ Reopen(context.Context) error })
+	if !ok {
+		return nil
+	}
+	return f.Reopen(ctx)
 }
 
 // durableSink is a sink that says how far it is durable.
