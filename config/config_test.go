@@ -143,12 +143,12 @@ clusters: [{url: 'http://ray:8265', api: agent}]
 		"the sink's bounds": {oneCluster + `
 sink:
   stdout: {}
-  file: {path: /x, rotate: {max_size: 1MB, max_age: 59s, max_files: -1}, fsync: 0s}
+  file: {path: /x, rotate: {max_size: 10KiB, max_age: 59s, max_files: -1}, fsync: 0s}
 shipper: {positions: {file: /a/../x, interval: 10ms}}
 `, []string{
 			`sink: line 4: stdout and file are given together; keep one`,
 			`sink.file.fsync: "0s": line 5: must be always, never, or a duration of at least 10ms, such as 1s`,
-			`sink.file.rotate.max_size: "1MB": line 5: must be at least 1MiB, or 0 for no bound`,
+			`sink.file.rotate.max_size: "10KiB": line 5: must be at least 64KiB, or 0 for no bound`,
 			`sink.file.rotate.max_age: "59s": line 5: must be at least 1m, or 0s for no bound`,
 			`sink.file.rotate.max_files: "-1": line 5: must be at least 0`,
 			`shipper.positions.interval: "10ms": line 6: must be at least 100ms`,

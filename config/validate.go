@@ -256,8 +256,8 @@ func (k *checker) sink(c *Config) {
 	case filepath.Clean(positions) == filepath.Clean(string(f.Path)):
 		k.fail("shipper.positions.file", "is the sink's file; it needs one of its own")
 	}
-	if f.Rotate.MaxSize != 0 && f.Rotate.MaxSize < 1<<20 {
-		k.fail("sink.file.rotate.max_size", "must be at least 1MiB, or 0 for no bound")
+	if f.Rotate.MaxSize != 0 && f.Rotate.MaxSize < 64<<10 {
+		k.fail("sink.file.rotate.max_size", "must be at least 64KiB, or 0 for no bound")
 	}
 	if f.Rotate.MaxAge != 0 && f.Rotate.MaxAge < Duration(time.Minute) {
 		k.fail("sink.file.rotate.max_age", "must be at least 1m, or 0s for no bound")
