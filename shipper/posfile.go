@@ -3,6 +3,7 @@ package shipper
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -43,6 +44,7 @@ type (
 		Done     bool          `json:"done,omitempty"`
 		Gone     *time.Time    `json:"gone,omitempty"`
 		Owed     []owedJSON    `json:"owed,omitempty"`
+		SinkHas  *sinkHasJSON  `json:"sink_has,omitempty"`
 		Run      runJSON       `json:"run"`
 	}
 	runJSON struct {
@@ -64,6 +66,18 @@ type (
 		Length int    `json:"length"`
 		Hash   string `json:"hash"`
 		Start  int64  `json:"start"`
+	}
+	// sinkHasJSON is what the sink's file holds behind the position.
+	sinkHasJSON struct {
+		Next     map[uint64]uint64 `json:"next_seq"` // by epoch
+		Events   []eventJSON       `json:"events,omitempty"`
+		LastTime int64             `json:"last_time_ns"`
+	}
+	eventJSON struct {
+		Event string `json:"event"`
+		Epoch uint64 `json:"epoch"`
+		Seq   uint64 `json:"seq"`
+		Start string `json:"start_time,omitempty"`
 	}
 	owedJSON struct {
 		Event  string `json:"event"`
@@ -154,6 +168,12 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 	for _, o := range e.owed {
 		l.Owed = append(l.Owed, owedJSON{o.event, o.epoch, o.seq, string(o.record)})
 	}
+	if r := e.sinkHas; r != nil {
+		l.SinkHas = &sinkHasJSON{Next: r.next, LastTime: r.lastTime}
+		for _, f := range r.events {
+			l.SinkHas.Events = append(l.SinkHas.Events, eventJSON{f.event, f.epoch, f.seq, f.start})
+		}
+	}
 	return l, nil
 }
 
@@ -220,6 +240,14 @@ func (l logJSON) entry() (*logEntry, error) {
 	}
 	for _, o := range l.Owed {
 		e.owed = append(e.owed, owed{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
+	}
+	if l.SinkHas != nil {
+		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.SinkHas.LastTime}
+		maps.Copy(r.next, l.SinkHas.Next)
+		for _, f := range l.SinkHas.Events {
+			r.events = append(r.events, foundEvent{f.Event, f.Epoch, f.Seq, f.Start})
+		}
+		e.sinkHas = r
 	}
 	return e, nil
 }

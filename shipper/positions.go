@@ -26,14 +26,13 @@ type Positions struct {
 	file string
 	lock io.Closer
 
-	mu        sync.Mutex
-	clusters  map[string]*clusterState
-	logs      map[logKey]*logEntry
-	slots     map[string]map[string]int // session -> run -> held
-	mark      sink.Watermark
-	recovered map[logKey]*recoveredLog
-	dirty     bool
-	savedAt   time.Time
+	mu       sync.Mutex
+	clusters map[string]*clusterState
+	logs     map[logKey]*logEntry
+	slots    map[string]map[string]int // session -> run -> held
+	mark     sink.Watermark
+	dirty    bool
+	savedAt  time.Time
 }
 
 // logKey names a log's owner: one submission id in one session.
@@ -43,6 +42,9 @@ type logKey struct{ cluster, session, submission string }
 type logEntry struct {
 	snapshot
 	gone time.Time // since when Ray does not list the job; zero while it does
+	// sinkHas is what recovery found of the log behind the position, until the
+	// position has passed it: the watermark moves on with other logs meanwhile.
+	sinkHas *recoveredLog
 }
 
 // clusterState is what discovery has to remember of a cluster.
@@ -57,10 +59,9 @@ type clusterState struct {
 // without it would ship lines again, or lose them.
 func OpenPositions(file string) (*Positions, error) {
 	p := &Positions{
-		clusters:  map[string]*clusterState{},
-		logs:      map[logKey]*logEntry{},
-		slots:     map[string]map[string]int{},
-		recovered: map[logKey]*recoveredLog{},
+		clusters: map[string]*clusterState{},
+		logs:     map[logKey]*logEntry{},
+		slots:    map[string]map[string]int{},
 	}
 	if file == "" {
 		return p, nil
@@ -179,6 +180,9 @@ func (p *Positions) accept(e *logEntry, s snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.snapshot = s
+	if e.sinkHas != nil && e.sinkHas.passed(s) {
+		e.sinkHas = nil
+	}
 	p.dirty = true
 }
 
@@ -194,9 +198,10 @@ func (p *Positions) entry(k logKey) *logState {
 	}
 	e.gone = time.Time{}
 	l := &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}
-	if r := p.recovered[k]; r != nil {
-		delete(p.recovered, k)
-		r.apply(l)
+	if e.sinkHas != nil {
+		e.sinkHas.apply(l)
+		e.snapshot = l.snapshot
+		p.dirty = true
 	}
 	return l
 }

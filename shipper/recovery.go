@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"raytap/ray"
 )
 
 // recoveredLog is what a sink file holds of a log behind the saved positions:
@@ -31,6 +33,7 @@ type recoveredRecord struct {
 	Lines        uint64
 	Event        string
 	StartTime    string `json:"start_time"`
+	Node         string `json:"node_id"`
 }
 
 // Recovered takes a record that was found in the sink file behind the saved
@@ -43,11 +46,18 @@ func (p *Positions) Recovered(record []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := logKey{r.Cluster, r.Session, r.SubmissionID}
-	l := p.recovered[k]
-	if l == nil {
-		l = &recoveredLog{next: map[uint64]uint64{}}
-		p.recovered[k] = l
+	e := p.logs[k]
+	if e == nil { // the process died before it saved anything of this log
+		e = &logEntry{snapshot: snapshot{pos: newPosition()}}
+		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.Node}
+		e.run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
+		p.logs[k] = e
 	}
+	if e.sinkHas == nil {
+		e.sinkHas = &recoveredLog{next: map[uint64]uint64{}}
+	}
+	p.dirty = true
+	l := e.sinkHas
 	l.lastTime = max(l.lastTime, r.Time.UnixNano())
 	if r.Event != "" {
 		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime})
@@ -76,6 +86,22 @@ func parseRecord(b []byte) (r recoveredRecord, err error) {
 		return r, fmt.Errorf("it names no job")
 	}
 	return r, nil
+}
+
+// passed reports whether a state that is about to be saved says all that r does.
+func (r *recoveredLog) passed(s snapshot) bool {
+	for epoch, next := range r.next {
+		if epoch > s.epoch || epoch == s.epoch && s.pos.lines < next {
+			return false
+		}
+	}
+	for _, e := range r.events {
+		start, err := time.Parse(time.RFC3339Nano, e.start)
+		if e.event == EventStart && err == nil && (!s.begun || s.run.Start.Before(start)) {
+			return false
+		}
+	}
+	return len(s.owed) == 0
 }
 
 // apply tells a log's state what the sink holds already.

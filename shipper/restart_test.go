@@ -216,6 +216,11 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	p.accept(l.entry, next)
 	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
 	p.setSlots("s", map[string]int{"k": 2})
+	for _, found := range []string{`"seq":2000,"message":"m"`, `"seq":2001,"event":"start","message":"m","start_time":"2026-11-24T12:00:00.5Z"`} {
+		if err := p.Recovered([]byte(`{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":3,` + found + `}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := p.Save(t.Context(), p.Mark()); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +235,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	defer q.Close() //nolint:errcheck // a test's end
 	a, _ := p.encode()
 	b, _ := q.encode()
-	if string(a) != string(b) || !json.Valid(a) {
+	if string(a) != string(b) || !json.Valid(a) || !strings.Contains(string(a), `"next_seq":{"3":2001}`) {
 		t.Errorf("saved  %s\nloaded %s", a, b)
 	}
 	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
@@ -250,5 +255,54 @@ func TestAPositionsFileThatCannotBeTrustedIsRefused(t *testing.T) {
 		if _, err := OpenPositions(file); err == nil || !strings.Contains(err.Error(), "move it away") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What recovery finds holds until the position has passed it, however often the
+// process dies before that: here the log cannot be read meanwhile.
+func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	o := quick(ProtocolHTTP)
+	r := newRigOn(t, head, "on", o, OutputOptions{}, file)
+	r.stop()
+	r = newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print(strings.Repeat("a line\n", 50))
+	r.until("its lines are in the file", func() bool { return len(r.records("job-1")) == 53 })
+	r.kill() // no position of job-1 was ever saved
+
+	var faults []*raytest.Injected
+	for _, e := range []string{raytest.EndpointAgent, raytest.EndpointLogFile} {
+		faults = append(faults, head.Inject(raytest.Fault{Endpoint: e, Job: "job-1"}))
+	}
+	other := head.Submit("job-2", raytest.JobOptions{})
+	for range 2 {
+		r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+		other.Print("moves the watermark on\n")
+		want := len(wantLines(other.Log())) + 1
+		r.until("job-2 is shipped", func() bool { return len(r.records("job-2")) == want })
+		saved := r.metric("positions_last_saved_timestamp_seconds")
+		other.Print("and once more\n")
+		r.until("positions are saved", func() bool { return r.metric("positions_last_saved_timestamp_seconds") > saved })
+		r.until("reading job-1 has failed", func() bool { return faults[0].Hits() > 0 })
+		r.kill()
+	}
+	for _, f := range faults {
+		f.Remove()
+	}
+	r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+	job.Print("the last line\n")
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+	if n := len(r.events("job-1", EventStart)); n != 1 {
+		t.Errorf("%d start events", n)
+	}
+	r.stop()
+	b, err := os.ReadFile(file + ".positions")
+	if err != nil || strings.Contains(string(b), "sink_has") {
+		t.Errorf("what is passed is still remembered: %v\n%s", err, b)
 	}
 }
