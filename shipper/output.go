@@ -130,7 +130,7 @@ func (o *Output) Run(ctx context.Context) error {
 	err := o.loop(ctx, write)
 	// The positions are true whatever happened to the sink: they stand before
 	// what it has not accepted.
-	if serr := o.save(write); serr != nil {
+	if serr := o.save(write); serr != nil && !errors.Is(err, sink.ErrFailed) { // a sink that failed says so again
 		err = errors.Join(err, serr)
 	}
 	return errors.Join(err, o.sink.Close())

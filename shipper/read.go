@@ -178,22 +178,22 @@ func (s *stream) grow(w way, n int) {
 // admit holds a line against the limits, and takes memory for its record,
 // before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
-	for {
+	for s.lim.bounds() {
 		why := s.lim.admit(size, time.Unix(0, s.now))
 		if why == "" {
-			return s.need(ctx)
+			break
 		}
 		if err := s.hitLimit(ctx, why); err != nil {
 			return err
 		}
 		s.now = time.Now().UnixNano()
 	}
+	return s.need(ctx)
 }
 
 // take makes the record of a line.
 func (s *stream) take(ctx context.Context, l cutLine) error {
 	m := s.sh.metrics
-	s.lines.Inc()
 	if l.seq < s.log.written[s.log.epoch] {
 		return nil // the sink has it from before a crash
 	}
@@ -246,6 +246,9 @@ func (s *stream) flush(ctx context.Context) error {
 	if err := s.sh.out.put(ctx, b); err != nil {
 		s.drop() // its lines are read again from where the position stands
 		return err
+	}
+	if moved {
+		s.lines.Add(float64(next.pos.lines - s.log.pos.lines))
 	}
 	s.log.snapshot = next
 	return nil
