@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -54,9 +55,13 @@ type Fault struct {
 type Injected struct {
 	head *Head
 	f    Fault
-	seen int
+	seen int  // guarded by head.mu
+	off  bool // guarded by head.mu
+
+	// What follows is counted while an answer is written, some of which are
+	// written under head.mu.
+	mu   sync.Mutex
 	hits int
-	off  bool
 	// cuts that fell within a character, and between \r and \n
 	runes, crlfs int
 }
@@ -74,16 +79,16 @@ func (h *Head) Inject(f Fault) *Injected {
 // Hits tells how often it happened. A cut counts when it cuts, not when the
 // request comes.
 func (in *Injected) Hits() int {
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	return in.hits
 }
 
 // Splits tells how many of its cuts fell within a character, and how many
 // between a \r and its \n.
 func (in *Injected) Splits() (runes, crlfs int) {
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	return in.runes, in.crlfs
 }
 
@@ -92,8 +97,8 @@ func (in *Injected) split(b []byte, i int64) {
 	if i <= 0 || i >= int64(len(b)) {
 		return
 	}
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if b[i-1] == '\r' && b[i] == '\n' {
 		in.crlfs++
 	}
@@ -116,8 +121,8 @@ func (in *Injected) Remove() {
 }
 
 func (in *Injected) hit() {
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.hits++
 }
 

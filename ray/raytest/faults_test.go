@@ -408,3 +408,20 @@ func TestCutsTellWhatTheyTakeApart(t *testing.T) {
 		in.Remove()
 	}
 }
+
+func TestAnAnswerAboutOneJobIsCut(t *testing.T) {
+	h := New(t)
+	h.Submit("a", JobOptions{})
+	in := h.Inject(Fault{Endpoint: EndpointJob, Do: CutClose, After: 20, Times: 1})
+	res, err := http.Get(h.URL() + "/api/jobs/a")
+	if err == nil {
+		_, err = io.ReadAll(res.Body)
+		_ = res.Body.Close()
+	}
+	if err == nil || in.Hits() != 1 {
+		t.Errorf("%v, %d hits", err, in.Hits())
+	}
+	if status, _, _ := get(t, h.URL()+"/api/jobs/a"); status != 200 {
+		t.Errorf("afterwards: %d", status)
+	}
+}
