@@ -1,5 +1,5 @@
 // Command raytap runs beside Ray clusters: it shows them as Prometheus metrics,
-// and ships the logs of their jobs as JSON lines on stdout.
+// and ships the logs of their jobs as JSON lines, on stdout or into a file.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 const (
 	exitOK      = 0
 	exitFailure = 1 // something broke
-	exitUsage   = 2 // the command line or the configuration is wrong
+	exitUsage   = 2 // the command line or the configuration is wrong, or cannot be read
 )
 
 // signalTwice is how soon a signal after the first is taken for the same one:
@@ -57,14 +57,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	case "config check":
 		if _, err := config.Load(f.checked, os.LookupEnv); err != nil {
-			return report(stderr, logrus.New(), "text", err)
+			report(stderr, logrus.New(), "text", err)
+			return exitUsage
 		}
 		fmt.Fprintf(stdout, "%s is right.\n", f.checked)
 		return exitOK
 	case "config show":
 		cfg, err := f.load()
 		if err != nil {
-			return report(stderr, logrus.New(), "text", err)
+			report(stderr, logrus.New(), "text", err)
+			return exitUsage
 		}
 		fmt.Fprint(stdout, cfg.Redacted())
 		return exitOK
@@ -87,7 +89,8 @@ func serve(f *flags, stdout, stderr io.Writer) int {
 
 	cfg, err := f.load()
 	if err != nil {
-		return report(stderr, log, f.logFormat, err)
+		report(stderr, log, f.logFormat, err)
+		return exitUsage
 	}
 	if cfg.Log.Format == "json" {
 		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
@@ -100,7 +103,12 @@ func serve(f *flags, stdout, stderr io.Writer) int {
 		StopTimeout: f.stopTimeout, Version: version.Version, Log: log,
 	})
 	if err != nil {
-		return report(stderr, log, cfg.Log.Format, err)
+		report(stderr, log, cfg.Log.Format, err)
+		var problems *config.Problems
+		if errors.As(err, &problems) {
+			return exitUsage
+		}
+		return exitFailure
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -134,16 +142,12 @@ func obey(ctx context.Context, signals <-chan os.Signal, stop func(), d *daemon.
 	}
 }
 
-// report tells why raytap cannot run, a line for each reason, and gives the
-// exit code for it.
-func report(stderr io.Writer, log *logrus.Logger, format string, err error) int {
-	code, lines := exitFailure, []string{err.Error()}
+// report tells why raytap cannot run, a line for each reason.
+func report(stderr io.Writer, log *logrus.Logger, format string, err error) {
+	lines := []string{err.Error()}
 	var problems *config.Problems
-	var unreadable *os.PathError
 	if errors.As(err, &problems) {
-		code, lines = exitUsage, problems.Lines()
-	} else if errors.As(err, &unreadable) {
-		code = exitUsage
+		lines = problems.Lines()
 	}
 	for _, line := range lines {
 		if format == "json" {
@@ -153,7 +157,6 @@ func report(stderr io.Writer, log *logrus.Logger, format string, err error) int 
 			fmt.Fprintln(stderr, "raytap: "+line)
 		}
 	}
-	return code
 }
 
 // flags is the command line.
@@ -178,7 +181,8 @@ func newFlags(stdout io.Writer) *flags {
 	app := kingpin.New("raytap", "Metrics and logs of Ray clusters.\n\n"+
 		"Without a configuration file raytap watches the Ray that Ray's own tools would find: at RAY_API_SERVER_ADDRESS, "+
 		"else RAY_ADDRESS if that is http, else http://127.0.0.1:8265, with the token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token. "+
-		"It serves metrics on :9265 and writes the lines of running jobs to stdout as JSON, its own log to stderr.")
+		"It serves metrics on :9265 and writes the lines of running jobs to stdout as JSON, its own log to stderr. "+
+		"What was shipped it remembers in $XDG_STATE_HOME/raytap or ~/.local/state/raytap.")
 	app.UsageWriter(stdout).ErrorWriter(stdout)
 	app.Terminate(func(int) { f.answered = true })
 	app.HelpFlag.Short('h')

@@ -7,7 +7,10 @@
 // no effect and two can be compared.
 package config
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Config is a whole configuration. The zero value is not useful: start from
 // Default.
@@ -19,7 +22,8 @@ type Config struct {
 	Web       Web       `yaml:"web"`
 	Log       Log       `yaml:"log"`
 
-	hash string
+	hash  string
+	state string // raytap's folder for what outlives it, "" where there is none
 }
 
 // Cluster is one Ray cluster and the way to it.
@@ -155,6 +159,8 @@ type Selector struct {
 
 // WebSocket bounds the tails that are held open on the dashboard.
 type WebSocket struct {
+	// MaxTails 0 is 32 with positions in a file, and 8 without: tails that were
+	// open when raytap died are known only from there.
 	MaxTails  int  `yaml:"max_tails"`
 	MaxReplay Size `yaml:"max_replay"`
 }
@@ -176,21 +182,37 @@ type Limits struct {
 	OnExceeded     string   `yaml:"on_exceeded"` // stop | pause
 }
 
-// Positions is where the shipper will remember what it has shipped.
+// Positions is where the shipper remembers what it has shipped.
 type Positions struct {
-	File     Later `yaml:"file,omitempty"`
-	Interval Later `yaml:"interval,omitempty"`
+	File     Path     `yaml:"file"` // "": see Config.PositionsFile
+	Interval Duration `yaml:"interval"`
 }
 
 // Sink is where lines go; at most one of its fields is set, and none means
 // stdout.
 type Sink struct {
 	Stdout *Stdout `yaml:"stdout,omitempty"`
-	File   Later   `yaml:"file,omitempty"`
+	File   *File   `yaml:"file,omitempty"`
 }
 
 // Stdout has no settings.
 type Stdout struct{}
+
+// File is a file that records are appended to.
+type File struct {
+	Path   Path   `yaml:"path"`
+	Rotate Rotate `yaml:"rotate"`
+	Fsync  Fsync  `yaml:"fsync"`
+}
+
+// Rotate says when a file gets a number and the next one begins, and how many
+// numbered ones stay. A number that is 0 is no bound.
+type Rotate struct {
+	MaxSize  Size     `yaml:"max_size"`
+	MaxAge   Duration `yaml:"max_age"`
+	MaxFiles int      `yaml:"max_files"`
+	Gzip     bool     `yaml:"gzip"`
+}
 
 // Web is raytap's own page.
 type Web struct {
@@ -224,17 +246,55 @@ func Default() Config {
 			Discovery:    Discovery{Interval: Duration(5 * time.Second), Backfill: "running"},
 			Protocol:     "auto",
 			Timeout:      Duration(30 * time.Second),
-			WebSocket:    WebSocket{MaxTails: 8, MaxReplay: 8 << 20},
+			WebSocket:    WebSocket{MaxReplay: 8 << 20},
 			Backoff:      Backoff{Initial: Duration(500 * time.Millisecond), Max: Duration(30 * time.Second)},
 			Limits:       Limits{MaxMessageSize: 256 << 10, Oversized: "cut", OnExceeded: "stop"},
 			PollInterval: Duration(time.Second),
 			EndTimeout:   Duration(10 * time.Minute),
 			Linger:       Duration(5 * time.Second),
 			Memory:       64 << 20,
+			Positions:    Positions{Interval: Duration(time.Second)},
 		},
 		Web: Web{ListenAddresses: []string{":9265"}, ScrapeTimeoutOffset: Duration(500 * time.Millisecond)},
 		Log: Log{Level: "info", Format: "text"},
 	}
+}
+
+// setDefaults makes f what an empty sink.file means. It still needs a path.
+func (f *File) setDefaults() {
+	*f = File{
+		Rotate: Rotate{MaxSize: 100 << 20, MaxAge: Duration(24 * time.Hour), MaxFiles: 10},
+		Fsync:  Fsync(time.Second),
+	}
+}
+
+// PositionsFile is where the shipper's positions lie: in the file that is
+// configured, else beside the sink's file, else in raytap's own folder below
+// $XDG_STATE_HOME or ~/.local/state. chosen tells that it is not the last of
+// these, which nobody asked for. "": there is no place for it.
+func (c Config) PositionsFile() (file string, chosen bool) {
+	switch {
+	case c.Shipper.Positions.File != "":
+		return string(c.Shipper.Positions.File), true
+	case c.Sink.File != nil:
+		return string(c.Sink.File.Path) + ".positions.json", true
+	case c.state != "":
+		return filepath.Join(c.state, "positions.json"), false
+	}
+	return "", false
+}
+
+// stateFolder gives raytap's folder below the user's one for state, "" where
+// the environment names none.
+func stateFolder(env Env) string {
+	// A relative one is to be ignored, as its specification says.
+	if dir, _ := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "raytap")
+	}
+	if home, _ := env("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "raytap")
+	}
+	return ""
 }
 
 // setDefaults makes c what an empty entry of clusters means.

@@ -81,7 +81,7 @@ shipper:
 	want.Shipper.Limits.MaxBytes, want.Shipper.Limits.Window = 100e6, Duration(90*time.Minute)
 	want.Shipper.Limits.OnExceeded, want.Shipper.Discovery.Interval = "pause", Duration(7*time.Second)
 	want.Shipper.Metadata = []string{"a", "1"}
-	want.hash = c.hash
+	want.hash, want.state = c.hash, c.state
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%s\nwant\n%s", c.Redacted(), want.Redacted())
 	}
@@ -137,12 +137,26 @@ collector: {enabled: yes}
 		}},
 		"what comes later": {`
 clusters: [{url: 'http://ray:8265', api: agent}]
-sink: {file: {path: /x}}
-shipper: {positions: {file: /x}}
 `, []string{
 			`clusters[0].api: "agent": line 2: is not available yet in this version of raytap; only ray is`,
-			`sink.file: line 3: is not available yet in this version of raytap`,
-			`shipper.positions.file: line 4: is not available yet in this version of raytap`,
+		}},
+		"the sink's bounds": {oneCluster + `
+sink:
+  stdout: {}
+  file: {path: /x, rotate: {max_size: 10KiB, max_age: 59s, max_files: -1}, fsync: 0s}
+shipper: {positions: {file: /a/../x, interval: 10ms}}
+`, []string{
+			`sink: line 4: stdout and file are given together; keep one`,
+			`sink.file.fsync: "0s": line 5: must be always, never, or a duration of at least 10ms, such as 1s`,
+			`sink.file.rotate.max_size: "10KiB": line 5: must be at least 64KiB, or 0 for no bound`,
+			`sink.file.rotate.max_age: "59s": line 5: must be at least 1m, or 0s for no bound`,
+			`sink.file.rotate.max_files: "-1": line 5: must be at least 0`,
+			`shipper.positions.interval: "10ms": line 6: must be at least 100ms`,
+			`shipper.positions.file: "/a/../x": line 6: is the sink's file; it needs one of its own`,
+		}},
+		"a file without a path": {oneCluster + "sink: {file: {fsync: sometimes}}\n", []string{
+			`sink.file.fsync: "sometimes": line 2: must be always, never, or a duration of at least 10ms, such as 1s`,
+			`sink.file.path: line 2: is required: the file that records are appended to`,
 		}},
 		"variables": {`
 clusters: [{url: '${NOT_SET}', name: '${', auth: {token: '${1}'}}]
@@ -186,10 +200,10 @@ shipper:
 			`shipper.include[0]: line 4: matches every job; give submission_id, job_name or metadata`,
 			`shipper.include[1].job_name: "[a": line 4: is not a pattern: a [ without its ], or a \ at the end`,
 			`shipper.websocket.max_replay: "8XB": line 5: is not a size, such as 8MiB, 100MB or 4096`,
-			`shipper.websocket.max_tails: "100": line 5: must be 1 to 90: at 100 open tails, by anyone, Ray's jobs API hangs`,
+			`shipper.websocket.max_tails: "100": line 5: must be 1 to 90, or 0 for the default: at 100 open tails, by anyone, Ray's jobs API hangs`,
 			`shipper.backoff.max: line 6: must be at least shipper.backoff.initial (1m)`,
 			`shipper.limits.max_lines: "-1": line 7: must be at least 0`,
-			`shipper.limits.max_message_size: line 7: must be at most 64MiB and half of shipper.memory (1000)`,
+			`shipper.limits.max_message_size: line 7: must be at most 64MiB and a quarter of shipper.memory (1000)`,
 			`shipper.limits.window: line 7: must be longer than 0s where on_exceeded is pause: it is how long the pause lasts`,
 			`shipper.labels.message: "x": line 8: is a key that records have already`,
 			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
@@ -321,4 +335,56 @@ func FuzzParseNeverPanics(f *testing.F) {
 		}
 		_ = (&Problems{List: sorted(problems)}).Error()
 	})
+}
+
+func TestASinkFileHasDefaultsOfItsOwn(t *testing.T) {
+	c, err := load(t, oneCluster+"sink: {file: {path: out/x.jsonl, rotate: {max_files: 3}, fsync: never}}\n", environment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want File
+	want.setDefaults()
+	want.Rotate.MaxFiles, want.Fsync, want.Path = 3, FsyncNever, c.Sink.File.Path
+	if *c.Sink.File != want || want.Rotate.MaxSize != 100<<20 {
+		t.Errorf("got %+v, want %+v", *c.Sink.File, want)
+	}
+	if p := string(want.Path); !filepath.IsAbs(p) || !strings.HasSuffix(p, "/out/x.jsonl") {
+		t.Errorf("path %q is not taken from the file's folder", p)
+	}
+	for _, s := range []string{"always", "never", "1s", "10ms"} {
+		var f Fsync
+		if err := f.UnmarshalText([]byte(s)); err != nil || f.String() != s {
+			t.Errorf("fsync %s reads back as %s, %v", s, f, err)
+		}
+	}
+}
+
+func TestWherePositionsLie(t *testing.T) {
+	const file = "sink: {file: {path: /data/x.jsonl}}\n"
+	for name, tt := range map[string]struct {
+		text   string
+		env    Env
+		want   string
+		chosen bool
+	}{
+		"where it is said":                   {"shipper: {positions: {file: /p}}\n" + file, environment("HOME", "/h"), "/p", true},
+		"beside the sink's file":             {file, environment("HOME", "/h"), "/data/x.jsonl.positions.json", true},
+		"else in the folder for state":       {"", environment("HOME", "/h", "XDG_STATE_HOME", "/s"), "/s/raytap/positions.json", false},
+		"or the usual one":                   {"", environment("HOME", "/h", "XDG_STATE_HOME", "relative"), "/h/.local/state/raytap/positions.json", false},
+		"or nowhere, where there is no home": {"", environment(), "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := load(t, oneCluster+tt.text, tt.env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if file, chosen := c.PositionsFile(); file != tt.want || chosen != tt.chosen {
+				t.Errorf("got %q, %v", file, chosen)
+			}
+		})
+	}
+	c, err := Local(environment("HOME", "/h"))
+	if file, chosen := c.PositionsFile(); err != nil || file != "/h/.local/state/raytap/positions.json" || chosen {
+		t.Errorf("without a configuration: %q, %v, %v", file, chosen, err)
+	}
 }

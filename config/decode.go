@@ -52,9 +52,6 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	isNull := n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style == 0
 
 	switch p := v.Addr().Interface().(type) {
-	case *Later:
-		d.problem(path, n, "is not available yet in this version of raytap")
-		return
 	case encoding.TextUnmarshaler:
 		if text, ok := d.text(path, n); ok {
 			if err := p.UnmarshalText([]byte(text)); err != nil {
@@ -66,6 +63,9 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+		if s, ok := v.Interface().(interface{ setDefaults() }); ok {
+			s.setDefaults()
+		}
 		d.value(path, n, v.Elem())
 	case reflect.Struct:
 		if !isNull {
@@ -267,7 +267,7 @@ func shown(n *yaml.Node, v reflect.Value) string {
 		return ""
 	}
 	switch v.Addr().Interface().(type) {
-	case *Secret, *Later:
+	case *Secret:
 		return ""
 	case *URL:
 		return bounded(URL(n.Value).String())

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,7 +128,8 @@ func TestExampleNamesEveryKey(t *testing.T) {
 		if strings.HasPrefix(path, "shipper.exclude[]") {
 			continue // the keys of include
 		}
-		if !written[path] && !strings.Contains(string(text), "# "+leaf+":") && !strings.Contains(string(text), "#   "+leaf+":") {
+		commented := regexp.MustCompile(`(?m)^ *# +` + leaf + `:`)
+		if !written[path] && !commented.Match(text) {
 			t.Errorf("the example does not name %s", path)
 		}
 	}

@@ -50,6 +50,7 @@ func Load(file string, env Env) (Config, error) {
 // parse decodes and validates data; relative paths in it start at dir.
 func parse(data []byte, dir string, env Env) (Config, []Problem) {
 	c := Default()
+	c.state = stateFolder(env)
 	sum := sha256.Sum256(data)
 	c.hash = hex.EncodeToString(sum[:])
 
@@ -131,6 +132,7 @@ func syntax(err error) Problem {
 // there.
 func Local(env Env) (Config, error) {
 	c := Default()
+	c.state = stateFolder(env)
 	var cluster Cluster
 	cluster.setDefaults()
 	cluster.URL = "http://127.0.0.1:8265"

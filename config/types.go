@@ -188,6 +188,48 @@ func (c *CIDR) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Later marks a key that is known, and refused: what it sets does not exist in
-// this version. It holds nothing.
-type Later struct{}
+// Fsync says when what was written to a file is made to survive a power cut:
+// with every write, so long after it at most, or when the kernel likes. It is
+// written always, never or as a duration.
+type Fsync time.Duration
+
+// What is no duration.
+const (
+	FsyncAlways Fsync = 0
+	FsyncNever  Fsync = -1
+)
+
+// leastFsync is the shortest interval: below it, always is what is meant.
+const leastFsync = 10 * time.Millisecond
+
+// UnmarshalText takes always, never or a duration.
+func (f *Fsync) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "always":
+		*f = FsyncAlways
+		return nil
+	case "never":
+		*f = FsyncNever
+		return nil
+	}
+	var d Duration
+	if d.UnmarshalText(text) != nil || time.Duration(d) < leastFsync {
+		return fmt.Errorf("must be always, never, or a duration of at least %s, such as 1s", leastFsync)
+	}
+	*f = Fsync(d)
+	return nil
+}
+
+// String reads back as what it was written as.
+func (f Fsync) String() string {
+	switch f {
+	case FsyncAlways:
+		return "always"
+	case FsyncNever:
+		return "never"
+	}
+	return Duration(f).String()
+}
+
+// MarshalText is String.
+func (f Fsync) MarshalText() ([]byte, error) { return []byte(f.String()), nil }

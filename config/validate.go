@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,7 @@ const (
 var recordKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch", "seq",
 	"lines", "skipped", "blank", "level", "event", "message", "truncated", "bytes", "metadata",
-	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least",
+	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least", "content_bytes", "limit",
 }
 
 // ownHeaders are those that raytap or HTTP set, and those by which Ray takes a
@@ -89,6 +90,7 @@ func (c *Config) validate() []Problem {
 	k.atLeast("collector.tasks.max_series", int64(c.Collector.Tasks.MaxSeries), 1)
 	k.atLeast("collector.serve.max", int64(c.Collector.Serve.Max), 1)
 	k.shipper(&c.Shipper)
+	k.sink(c)
 	k.web(&c.Web)
 	if _, err := logrus.ParseLevel(c.Log.Level); err != nil {
 		k.fail("log.level", "must be one of debug, info, warning, error")
@@ -189,8 +191,8 @@ func (k *checker) shipper(s *Shipper) {
 	k.selectors("shipper.exclude", s.Exclude)
 	k.oneOf("shipper.protocol", s.Protocol, "auto", "websocket", "http")
 	k.lasts("shipper.timeout", s.Timeout, 100*time.Millisecond)
-	if s.WebSocket.MaxTails < 1 || s.WebSocket.MaxTails > maxTails {
-		k.fail("shipper.websocket.max_tails", "must be 1 to %d: at 100 open tails, by anyone, Ray's jobs API hangs", maxTails)
+	if s.WebSocket.MaxTails < 0 || s.WebSocket.MaxTails > maxTails {
+		k.fail("shipper.websocket.max_tails", "must be 1 to %d, or 0 for the default: at 100 open tails, by anyone, Ray's jobs API hangs", maxTails)
 	}
 	k.atLeast("shipper.websocket.max_replay", int64(s.WebSocket.MaxReplay), 1)
 	k.lasts("shipper.backoff.initial", s.Backoff.Initial, 10*time.Millisecond)
@@ -204,6 +206,7 @@ func (k *checker) shipper(s *Shipper) {
 		k.fail("shipper.memory", "must be at least 1MiB")
 	}
 	k.limits(&s.Limits, s.Memory)
+	k.lasts("shipper.positions.interval", s.Positions.Interval, 100*time.Millisecond)
 	for _, key := range sortedKeys(s.Labels) {
 		switch at := "shipper.labels." + key; {
 		case key == "" || !utf8.ValidString(key):
@@ -227,8 +230,8 @@ func (k *checker) limits(l *Limits, memory Size) {
 	switch {
 	case l.MaxMessageSize < 64:
 		k.fail(at+"max_message_size", "must be at least 64 bytes")
-	case l.MaxMessageSize > 64<<20 || l.MaxMessageSize > memory/2:
-		k.fail(at+"max_message_size", "must be at most 64MiB and half of shipper.memory (%s)", memory)
+	case l.MaxMessageSize > 64<<20 || l.MaxMessageSize > memory/4:
+		k.fail(at+"max_message_size", "must be at most 64MiB and a quarter of shipper.memory (%s)", memory)
 	}
 	k.oneOf(at+"oversized", l.Oversized, "cut", "skip")
 	k.lasts(at+"window", l.Window, 0)
@@ -236,6 +239,30 @@ func (k *checker) limits(l *Limits, memory Size) {
 	if l.OnExceeded == "pause" && l.Window <= 0 {
 		k.fail(at+"window", "must be longer than 0s where on_exceeded is pause: it is how long the pause lasts")
 	}
+}
+
+func (k *checker) sink(c *Config) {
+	f := c.Sink.File
+	if f == nil {
+		return
+	}
+	if c.Sink.Stdout != nil {
+		k.fail("sink", "stdout and file are given together; keep one")
+	}
+	positions, _ := c.PositionsFile()
+	switch {
+	case f.Path == "":
+		k.fail("sink.file.path", "is required: the file that records are appended to")
+	case filepath.Clean(positions) == filepath.Clean(string(f.Path)):
+		k.fail("shipper.positions.file", "is the sink's file; it needs one of its own")
+	}
+	if f.Rotate.MaxSize != 0 && f.Rotate.MaxSize < 64<<10 {
+		k.fail("sink.file.rotate.max_size", "must be at least 64KiB, or 0 for no bound")
+	}
+	if f.Rotate.MaxAge != 0 && f.Rotate.MaxAge < Duration(time.Minute) {
+		k.fail("sink.file.rotate.max_age", "must be at least 1m, or 0s for no bound")
+	}
+	k.atLeast("sink.file.rotate.max_files", int64(f.Rotate.MaxFiles), 0)
 }
 
 func (k *checker) selectors(at string, list []Selector) {

@@ -39,7 +39,7 @@ func specs(c config.Config) []spec {
 	out := make([]spec, len(c.Clusters))
 	for i, cluster := range c.Clusters {
 		s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper}
-		s.shipper.Memory = 0 // of the output, which clusters share
+		s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // of the output, which clusters share
 		out[i] = s
 	}
 	return out
@@ -99,7 +99,7 @@ func (d *Daemon) build(s spec) (*unit, error) {
 		u.sharing.OnJobs(u.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
-		u.shipper = shipper.New(u.sharing, u.client, d.output, shipperOptions(s, log))
+		u.shipper = shipper.New(u.sharing, u.client, d.output, d.shipperOptions(s, log))
 	}
 	return u, nil
 }
@@ -138,8 +138,22 @@ func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 	}
 }
 
-func shipperOptions(s spec, log logrus.FieldLogger) shipper.Options {
+// How many WebSockets are held where the configuration does not say. Without
+// positions in a file a restart knows nothing of the tails that a killed raytap
+// has left in Ray, which go on counting against its limit of 100.
+const (
+	maxTailsSaved  = 32
+	maxTailsMemory = 8
+)
+
+func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options {
 	c := s.shipper
+	if c.WebSocket.MaxTails == 0 {
+		c.WebSocket.MaxTails = maxTailsMemory
+		if d.records.positions.Durable() {
+			c.WebSocket.MaxTails = maxTailsSaved
+		}
+	}
 	return shipper.Options{
 		Cluster:  s.cluster.Name,
 		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,

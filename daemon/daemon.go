@@ -16,7 +16,6 @@ import (
 
 	"raytap/config"
 	"raytap/shipper"
-	"raytap/shipper/sink"
 	"raytap/web"
 )
 
@@ -51,6 +50,7 @@ type Daemon struct {
 	o        Options
 	cfg      config.Config // that it started with
 	metrics  *metrics
+	records  *records
 	output   *shipper.Output
 	page     *web.Server
 	clusters clusters
@@ -58,32 +58,48 @@ type Daemon struct {
 	reloads  chan chan error
 }
 
-// New builds all parts and binds the page's addresses, and starts nothing. An
-// error that is a *config.Problems is the configuration's; any other is of the
-// machine it runs on. On an error nothing stays bound.
+// New builds all parts, opens and locks the sink's file and the positions, binds
+// the page's addresses, and starts nothing. An error that is a *config.Problems
+// is the configuration's; any other is of the machine it runs on. On an error
+// nothing stays open or bound.
 func New(cfg config.Config, o Options) (*Daemon, error) {
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = DefaultStopTimeout
 	}
 	d := &Daemon{o: o, cfg: cfg, metrics: newMetrics(), reloads: make(chan chan error)}
-	stdout := sink.NewStdout(o.Stdout)
-	stdout.Log = o.Log
-	d.output = shipper.NewOutput(stdout, shipper.OutputOptions{
-		Memory:  int64(cfg.Shipper.Memory),
-		Drain:   time.Duration(drainShare * float64(o.StopTimeout)),
-		Metrics: d.metrics.shipper,
-		Log:     o.Log,
-	})
-	var err error
-	if d.first, err = d.plan(cfg); err != nil {
-		return nil, err
-	}
 	if err := web.CheckConfigFile(string(cfg.Web.ConfigFile)); err != nil {
 		return nil, &config.Problems{List: []config.Problem{{Path: "web.config_file", Rule: err.Error()}}}
 	}
+	var err error
+	if d.records, err = openRecords(cfg, o.Stdout, o.Log); err != nil {
+		return nil, err
+	}
+	d.metrics.watch(d.records)
+	d.output = shipper.NewOutput(d.records.sink, shipper.OutputOptions{
+		Memory:    int64(cfg.Shipper.Memory),
+		Drain:     time.Duration(drainShare * float64(o.StopTimeout)),
+		Positions: d.records.positions,
+		Interval:  d.records.interval(cfg.Shipper.Positions.Interval),
+		Metrics:   d.metrics.shipper,
+		Log:       o.Log,
+	})
+	if d.first, err = d.plan(cfg); err == nil {
+		err = d.openPage(cfg)
+	}
+	if err != nil {
+		_ = d.records.sink.Close() // nothing was written
+		d.records.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openPage binds the page's addresses. On an error none stays bound.
+func (d *Daemon) openPage(cfg config.Config) error {
+	o := d.o
 	listeners, err := web.Listen(cfg.Web.ListenAddresses, o.SystemdSocket)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	d.page, err = web.New(web.Options{
 		Listeners:  listeners,
@@ -100,16 +116,21 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		for _, l := range listeners {
 			l.Close()
 		}
-		return nil, err
 	}
-	return d, nil
+	return err
 }
 
-// Run works until ctx ends or a part breaks that all others need (stdout, the
+// Run works until ctx ends or a part breaks that all others need (the sink, the
 // page), and then stops in order: tails, output, page. An error means that
 // something broke, or did not stop in time. It is called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	base := context.WithoutCancel(ctx) // the parts end one after the other, not with ctx
+	defer d.records.close()
+	beside := start(base, func(ctx context.Context) error {
+		return d.records.run(ctx, time.Duration(d.cfg.Shipper.Positions.Interval))
+	})
+	defer func() { <-beside.ended }()
+	defer beside.cancel()
 	tails, stopTails := context.WithCancel(base)
 	defer stopTails()
 	output := start(base, d.output.Run)
@@ -123,9 +144,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"version": d.o.Version, "clusters": len(d.cfg.Clusters),
 		"collector": d.cfg.Collector.Enabled, "shipper": d.cfg.Shipper.Enabled,
 	}).Info("raytap is running")
-	if d.cfg.Shipper.Enabled {
-		d.o.Log.WithField("backfill", d.cfg.Shipper.Discovery.Backfill).
-			Warn("positions are kept in memory only: a restart ships again what backfill says, from its start")
+	if d.records.unsaved != nil {
+		d.o.Log.WithField("backfill", d.cfg.Shipper.Discovery.Backfill).Warnf("positions are kept in memory only (%v): "+
+			"a restart ships again what backfill says, from its start. Set shipper.positions.file to a place that can be written", d.records.unsaved)
 	}
 
 	for {

@@ -47,6 +47,9 @@ func newMetrics() *metrics {
 	return m
 }
 
+// watch shows the sink that lines go to.
+func (m *metrics) watch(r *records) { m.registry.MustRegister(newSinkMetrics(r)) }
+
 // loaded notes that a configuration is in use from now on.
 func (m *metrics) loaded(hash string, clusters int) {
 	m.config.Reset()

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 
 	"github.com/sirupsen/logrus"
@@ -10,10 +11,20 @@ import (
 	"raytap/config"
 )
 
-// Reload reads the configuration again and puts it to use. On an error, which
-// tells all that is wrong, the old one stays. It returns when the clusters that
-// are gone have stopped; ctx ends the wait, not the reload.
+// Reload reads the configuration again and puts it to use, and opens the sink's
+// file anew, whatever came of the configuration: others may have renamed it. On
+// an error, which tells all that is wrong, the old configuration stays. It
+// returns when the clusters that are gone have stopped and nothing is written to
+// a renamed file any more; ctx ends the wait, not the reload.
 func (d *Daemon) Reload(ctx context.Context) error {
+	err := d.reconfigure(ctx)
+	if rerr := d.output.Reopen(ctx); rerr != nil {
+		err = errors.Join(err, fmt.Errorf("open the sink file anew: %w", rerr))
+	}
+	return err
+}
+
+func (d *Daemon) reconfigure(ctx context.Context) error {
 	done := make(chan error, 1)
 	select {
 	case d.reloads <- done:
@@ -28,11 +39,14 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	}
 }
 
-// reload does the work of Reload, and logs what came of it.
+// reload does the work of reconfigure, and logs what came of it.
 func (d *Daemon) reload(ctx context.Context) error {
 	cfg, err := d.o.Load()
 	var p plan
+	var fixed []string
 	if err == nil {
+		fixed = d.fixed(cfg)
+		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
 		p, err = d.plan(cfg)
 	}
 	if err != nil {
@@ -42,7 +56,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 		}
 		return err
 	}
-	for _, key := range d.fixed(cfg) {
+	for _, key := range fixed {
 		d.o.Log.Warnf("%s changed, which takes a restart", key)
 	}
 	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil {
@@ -68,6 +82,9 @@ func (d *Daemon) fixed(cfg config.Config) []string {
 		{"web", d.cfg.Web, cfg.Web},
 		{"log.format", d.cfg.Log.Format, cfg.Log.Format},
 		{"shipper.memory", d.cfg.Shipper.Memory, cfg.Shipper.Memory},
+		{"shipper.positions", d.cfg.Shipper.Positions, cfg.Shipper.Positions},
+		// Without it neither the sink nor the positions were opened.
+		{"shipper.enabled", d.cfg.Shipper.Enabled, d.cfg.Shipper.Enabled || cfg.Shipper.Enabled},
 	} {
 		if !reflect.DeepEqual(k.old, k.new) {
 			keys = append(keys, k.name)

@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,28 +80,26 @@ func (s *stream) replaced(ctx context.Context) error {
 	if j, err := s.sh.client.Job(ctx, s.current().SubmissionID); err == nil && !j.Start.Equal(s.started) {
 		return errRunReplaced
 	}
-	if err := s.gapEvent(ctx, "the log was replaced or truncated: what it held behind the last line is lost"); err != nil {
-		return err
-	}
 	if s.log.guessed {
 		s.log.repeats = true
-		return s.newEpoch(ctx, s.log.verified, "the log repeats itself, and a place in it was mistaken: it is read again from the last one that is sure")
+		gap := s.gapRecord("the log repeats itself, and a place in it was mistaken: lines between the last one that is sure and the last one may be missing")
+		return s.newEpoch(ctx, gap, s.log.verified, "the log is read again from the last place that is sure")
 	}
-	return s.newEpoch(ctx, newPosition(), "the log was replaced or truncated: it is read from its start")
+	gap := s.gapRecord("the log was replaced or truncated: what it held behind the last line is lost")
+	return s.newEpoch(ctx, gap, newPosition(), "the log was replaced or truncated: it is read from its start")
 }
 
-// newEpoch goes on at a position that the log as it is now does hold.
-func (s *stream) newEpoch(ctx context.Context, at position, message string) error {
-	s.drop()
+// newEpoch goes on at a position that the log as it is now does hold, after a gap.
+func (s *stream) newEpoch(ctx context.Context, gap owed, at position, message string) error {
 	s.log.restart(at)
 	s.enc.setEpoch(s.log.epoch)
 	s.logger().WithField("epoch", s.log.epoch).Warn(message)
-	return s.event(ctx, EventEpoch, message)
+	return s.tell(ctx, false, gap, s.record(EventEpoch, message))
 }
 
-// gapEvent tells of bytes that cannot be had any more, and of how many where
+// gapRecord tells of bytes that cannot be had any more, and of how many where
 // that is known.
-func (s *stream) gapEvent(ctx context.Context, message string) error {
+func (s *stream) gapRecord(message string) owed {
 	s.drop()
 	s.sh.metrics.gaps.WithLabelValues(s.sh.opts.Cluster).Inc()
 	s.logger().Warn("Lines are lost: " + message)
@@ -108,7 +107,7 @@ func (s *stream) gapEvent(ctx context.Context, message string) error {
 	if n := s.log.size - s.log.pos.raw; s.log.pos.raw >= 0 && n > 1 {
 		f.value = n
 	}
-	return s.event(ctx, EventGap, message, f)
+	return s.record(EventGap, message, f)
 }
 
 // finish writes the last events of a stream that is over because of err.
@@ -116,22 +115,22 @@ func (s *stream) finish(ctx context.Context, err error) error {
 	defer s.slots.ended(s.key)
 	switch {
 	case errors.Is(err, errComplete):
-		return s.endEvent(ctx, "the log was read to its end", true, true)
+		return s.tell(ctx, true, s.endRecord("the log was read to its end", true, true))
 	case errors.Is(err, errUnstarted):
-		return s.endEvent(ctx, "the job ended before it had a log", true, true)
+		return s.tell(ctx, true, s.endRecord("the job ended before it had a log", true, true))
 	case errors.Is(err, errRunReplaced):
-		return s.endEvent(ctx, "the id was submitted again before this run's end was read", false, false)
+		return s.tell(ctx, true, s.endRecord("the id was submitted again before this run's end was read", false, false))
 	case errors.Is(err, errSessionOver):
-		if err := s.gapEvent(ctx, err.Error()); err != nil {
-			return err
-		}
-		return s.endEvent(ctx, err.Error(), true, false)
+		return s.tell(ctx, true, s.gapRecord(err.Error()), s.endRecord(err.Error(), true, false))
 	case errors.Is(err, errLost):
-		if err := s.gapEvent(ctx, err.Error()); err != nil {
+		if err := s.tell(ctx, false, s.gapRecord(err.Error())); err != nil {
 			return err
 		}
 		s.awaitStatus(ctx)
-		return s.endEvent(ctx, err.Error(), true, false)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return s.tell(ctx, true, s.endRecord(err.Error(), true, false))
 	}
 	return nil // given up by a limit, which said so; or the output is gone
 }
@@ -152,18 +151,18 @@ func (s *stream) awaitStatus(ctx context.Context) {
 	}
 }
 
-func (s *stream) endEvent(ctx context.Context, message string, status, complete bool) error {
+func (s *stream) endRecord(message string, status, complete bool) owed {
+	s.drop()
 	j := s.current()
 	fields := []field{}
-	if status {
+	if status && j.Status != "" {
 		fields = append(fields, field{"status", string(j.Status)})
 	}
 	fields = append(fields, field{"lines", s.log.pos.lines}, field{"content_bytes", s.log.pos.content})
 	if j.DriverExitCode != nil && status {
 		fields = append(fields, field{"driver_exit_code", int64(*j.DriverExitCode)})
 	}
-	s.drop()
-	return s.event(ctx, EventEnd, message, append(fields, field{"complete", complete})...)
+	return s.record(EventEnd, message, append(fields, field{"complete", complete})...)
 }
 
 // hitLimit writes the event of a limit. It returns nil once the stream may go
@@ -176,11 +175,14 @@ func (s *stream) hitLimit(ctx context.Context, limit string) error {
 		message = "limit " + limit + " is reached: reading goes on when the window of " + s.lim.Window.String() + " is over"
 	}
 	s.logger().WithField("limit", limit).Warn("A " + message)
-	if err := s.event(ctx, EventLimit, message, field{"limit", limit}); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return err
 	}
 	if !pause {
-		return errLimited
+		return cmp.Or(s.tell(ctx, true, s.record(EventLimit, message, field{"limit", limit})), errLimited)
+	}
+	if err := s.event(ctx, EventLimit, message, field{"limit", limit}); err != nil {
+		return err
 	}
 	t := time.NewTimer(s.lim.rest(time.Now()))
 	defer t.Stop()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
+	"raytap/shipper/sink"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,6 +98,8 @@ type rig struct {
 	shipper *Shipper
 	metrics *Metrics
 	log     *bytes.Buffer
+	file    string // the sink file, where there is one
+	release func() error
 	stop    func()
 }
 
@@ -124,14 +128,38 @@ func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
 // newRig starts a shipper. agents is the node agents' mode.
 func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions) *rig {
 	t.Helper()
-	r := &rig{t: t, head: head, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
+	return newRigOn(t, head, agents, o, oo, "")
+}
+
+// newRigOn starts a shipper that writes to a file, as a process does that finds
+// what one before it has left; in memory where file is "".
+func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
+	t.Helper()
+	r := &rig{file: file, t: t, head: head, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
 	l := logrus.New()
 	l.SetOutput(&lockedWriter{w: r.log})
 	l.SetLevel(logrus.DebugLevel)
 	o.Log, oo.Log, oo.Metrics = l, l, r.metrics
 	oo.Drain = time.Second
 	c := client(t, head, agents)
-	r.out = NewOutput(r.sink, oo)
+	if file == "" {
+		r.out = NewOutput(r.sink, oo)
+	} else {
+		p, err := OpenPositions(file + ".positions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		oo.Positions = p
+		if _, err := sink.Recover(file, p.Mark(), p.Recovered); err != nil {
+			t.Fatal(err)
+		}
+		f, err := sink.NewFile(sink.FileOptions{Path: file, Saved: p.Mark(), Checkpoint: p.Save, Log: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.out = NewOutput(f, oo)
+		r.release = p.Close
+	}
 	r.shipper = New(unshared{c}, c, r.out, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	outCtx, cancelOut := context.WithCancel(context.Background())
@@ -145,6 +173,9 @@ func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo Outpu
 			<-ended
 			cancelOut()
 			<-outEnded
+			if r.release != nil {
+				r.release() //nolint:errcheck // a test's end
+			}
 		})
 	}
 	t.Cleanup(func() {
@@ -174,6 +205,13 @@ func (r *rig) records(id string) []record {
 	r.sink.mu.Lock()
 	text := r.sink.buf.String()
 	r.sink.mu.Unlock()
+	if r.file != "" {
+		b, err := os.ReadFile(r.file)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		text = string(b[:bytes.LastIndexByte(b, '\n')+1])
+	}
 	var out []record
 	for line := range strings.Lines(text) {
 		var rec record

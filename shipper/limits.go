@@ -10,6 +10,9 @@ type limiter struct {
 	since                  time.Time // the window's start
 }
 
+// bounds reports whether there is a limit on lines at all.
+func (l *limiter) bounds() bool { return l.MaxLines > 0 || l.MaxBytes > 0 }
+
 // admit counts one line of size content bytes. It names the limit that the
 // line would exceed, or gives "": exactly as many as a limit says pass.
 func (l *limiter) admit(size int64, now time.Time) string {

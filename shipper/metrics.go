@@ -27,6 +27,10 @@ type Metrics struct {
 	writtenBytes prometheus.Counter
 	sinkErrors   prometheus.Counter
 	writeSeconds prometheus.Histogram
+	saveSeconds  prometheus.Histogram
+	saveErrors   prometheus.Counter
+	forgotten    prometheus.Counter
+	saved        *prometheus.Desc
 	lag          *prometheus.Desc
 	slots        *prometheus.Desc
 	queue        *prometheus.Desc
@@ -77,6 +81,13 @@ func NewMetrics() *Metrics {
 		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
 			Name: "write_duration_seconds", Help: "Time of one write to the sink, the wait for its reader included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
+		saveSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
+			Name: "positions_save_duration_seconds", Help: "Time of one save of the positions, its fsyncs included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7)}),
+		saveErrors: plain("positions_save_errors_total", "Saves of the positions that failed, and were tried again."),
+		forgotten:  plain("positions_forgotten_total", "Positions of finished jobs let go: older than seven days, or beyond 10,000."),
+		saved: desc("positions_last_saved_timestamp_seconds",
+			"Unix time of the last save of the positions; absent without a positions file, and until the first."),
 		lag: desc("read_age_seconds",
 			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
 		slots: desc("websocket_slots_held",
@@ -90,7 +101,7 @@ func NewMetrics() *Metrics {
 
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.limits, m.cut,
-		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds}
+		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten}
 }
 
 // Describe implements prometheus.Collector.
@@ -100,6 +111,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 	ch <- m.lag
 	ch <- m.slots
+	ch <- m.saved
 	ch <- m.queue
 	ch <- m.memory
 	ch <- m.memoryMax
@@ -131,6 +143,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.lag, age.Seconds(), cluster)
 	}
 	if out != nil {
+		if at := out.positions.lastSaved(); !at.IsZero() {
+			gauge(m.saved, float64(at.UnixMilli())/1e3)
+		}
 		gauge(m.queue, float64(len(out.queue)))
 		gauge(m.memory, float64(out.budget.usage()))
 		gauge(m.memoryMax, float64(out.budget.size))

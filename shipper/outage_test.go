@@ -66,7 +66,7 @@ func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
 
 func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(3)
+		s := newSlots(3, nil, func(map[string]int) {})
 		for _, job := range []string{"a", "b", "c"} {
 			if !s.take(job) {
 				t.Fatal("no slot")
@@ -96,7 +96,7 @@ func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 func TestAnOldAnswerDoesNotBringARunBack(t *testing.T) {
 	head := raytest.New(t)
 	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
-	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, newLogState(""))
+	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, r.out.positions.entry(logKey{"test", "s", "x"}))
 	st.update(ray.Job{SubmissionID: "x", Status: ray.JobRunning})
 	if got := st.current().Status; got != ray.JobFailed {
 		t.Errorf("status %s after an old answer", got)

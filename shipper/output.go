@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"raytap/ratelog"
 	"raytap/shipper/sink"
 )
 
@@ -18,38 +20,61 @@ var errOutputClosed = errors.New("the output is closed")
 // OutputOptions are the settings of an Output. The zero value of each field
 // means its default.
 type OutputOptions struct {
-	Memory  int64         // bytes of all buffers of all streams; 64 MiB
-	Drain   time.Duration // how long Run may write after its context ended; 5 s
-	Metrics *Metrics
-	Log     logrus.FieldLogger
+	Memory    int64         // bytes of all buffers of all streams; 64 MiB
+	Drain     time.Duration // how long Run may write after its context ended; 5 s
+	Positions *Positions    // in memory
+	Interval  time.Duration // between two saves of the positions; 1 s
+	Metrics   *Metrics
+	Log       logrus.FieldLogger
 }
 
 // Output is the one way to a sink for all streams of all clusters: a bounded
-// queue with one writer. Its methods are safe for concurrent use.
+// queue with one writer, which also saves the positions. Its methods are safe
+// for concurrent use.
 type Output struct {
-	sink    sink.Sink
-	opts    OutputOptions
-	queue   chan *batch
-	budget  *budget
-	done    chan struct{} // closed when Run has ended
-	buffers sync.Pool     // of *batch
+	sink      sink.Sink
+	positions *Positions
+	opts      OutputOptions
+	queue     chan *batch
+	budget    *budget
+	reopens   chan chan<- error
+	done      chan struct{} // closed when Run has ended
+	buffers   sync.Pool     // of *batch
+	saving    ratelog.Condition
+
+	// What follows belongs to Run.
+	waiting []chan<- error // checkpoints asked for and not made
+	since   time.Time      // the first of them
+	next    time.Time      // the next save at an interval
 
 	mu    sync.Mutex
 	slots map[string]*slots // by session
 }
 
-// batchSize is how full a batch gets before it is handed over (bytes).
-const batchSize = 64 << 10
+const (
+	// batchSize is how full a batch gets before it is handed over (bytes).
+	batchSize = 64 << 10
+	// batchReserve is what a batch takes from the memory budget: its bytes, and
+	// the chunk that they are made of.
+	batchReserve = batchSize + chunkSize
+	// gather is how long checkpoints wait for others to share a save with.
+	gather = 20 * time.Millisecond
+	// saveShare is how many times longer than a save the pause behind it is.
+	saveShare = 50
+	// saveRetry is the pause after a checkpoint that could not be saved.
+	saveRetry = time.Second
+)
 
-// batchReserve is what a batch takes from the memory budget: its bytes, and
-// the chunk that they are made of.
-const batchReserve = batchSize + chunkSize
-
-// batch is some records of one stream, in order.
+// batch is some records of one stream, in order, and the state of its log that
+// holds once the sink has accepted them. A batch without records may carry a
+// state alone, or ask for a checkpoint.
 type batch struct {
 	buf      []byte
 	records  int
 	reserved int64
+	entry    *logEntry
+	next     snapshot
+	saved    chan<- error // a checkpoint: gets its result; buffered
 }
 
 // NewOutput makes an output to a sink that it owns from then on.
@@ -60,25 +85,40 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 	if o.Drain == 0 {
 		o.Drain = 5 * time.Second
 	}
+	if o.Interval == 0 {
+		o.Interval = time.Second
+	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
+	if o.Positions == nil {
+		o.Positions, _ = OpenPositions("") // in memory: no error
+	}
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = l
+	}
 	out := &Output{
-		sink:   s,
-		opts:   o,
-		queue:  make(chan *batch, 1024),
-		budget: newBudget(o.Memory),
-		done:   make(chan struct{}),
-		slots:  map[string]*slots{},
+		sink:      s,
+		positions: o.Positions,
+		opts:      o,
+		queue:     make(chan *batch, 1024),
+		budget:    newBudget(o.Memory),
+		reopens:   make(chan chan<- error),
+		done:      make(chan struct{}),
+		slots:     map[string]*slots{},
+		saving:    ratelog.Condition{Log: o.Log},
 	}
 	out.buffers.New = func() any { return &batch{buf: make([]byte, 0, batchSize+batchSize/4)} }
 	o.Metrics.watch(out)
 	return out
 }
 
-// Run writes until ctx ends and then what is still queued, for at most the
-// drain time. An error means that the sink took less than it was given: the
-// process has to end.
+// Run writes, and saves the positions, until ctx ends; then it writes what is
+// still queued and saves once more, for at most the drain time. An error means
+// that the sink took less than it was given, or that the last positions are not
+// saved: the process has to end.
 func (o *Output) Run(ctx context.Context) error {
 	defer close(o.done)
 	write, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -87,25 +127,79 @@ func (o *Output) Run(ctx context.Context) error {
 		time.AfterFunc(o.opts.Drain, cancel)
 	})
 	defer stop()
+	err := o.loop(ctx, write)
+	// The positions are true whatever happened to the sink: they stand before
+	// what it has not accepted.
+	if serr := o.save(write); serr != nil && !errors.Is(err, sink.ErrFailed) { // a sink that failed says so again
+		err = errors.Join(err, serr)
+	}
+	return errors.Join(err, o.sink.Close())
+}
+
+func (o *Output) loop(ctx, write context.Context) error {
+	tick := time.NewTicker(o.opts.Interval)
+	defer tick.Stop()
 	for {
 		select {
 		case b := <-o.queue:
-			if err := o.write(write, b); err != nil {
+			if err := o.take(write, b); err != nil {
+				return err
+			}
+		case now := <-tick.C:
+			if now.After(o.next) {
+				o.saveNow(write)
+			}
+		case done := <-o.reopens:
+			err := o.reopen(write)
+			done <- err
+			if errors.Is(err, sink.ErrFailed) {
 				return err
 			}
 		case <-ctx.Done():
-			for {
-				select {
-				case b := <-o.queue:
-					if err := o.write(write, b); err != nil {
-						return fmt.Errorf("drain the queue: %w", err)
-					}
-				default:
-					return o.sink.Close()
-				}
+			if err := o.drain(write); err != nil {
+				return fmt.Errorf("drain the queue: %w", err)
+			}
+			return nil
+		}
+		if len(o.waiting) > 0 && (len(o.queue) == 0 || time.Since(o.since) > gather) {
+			if err := o.commit(write); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+func (o *Output) drain(ctx context.Context) error {
+	for {
+		select {
+		case b := <-o.queue:
+			if err := o.take(ctx, b); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// take writes a batch and takes the state of its log over.
+func (o *Output) take(ctx context.Context, b *batch) error {
+	if len(b.buf) > 0 {
+		if err := o.write(ctx, b); err != nil {
+			return err
+		}
+	}
+	if b.entry != nil {
+		o.positions.accept(b.entry, b.next)
+	}
+	if b.saved != nil {
+		if len(o.waiting) == 0 {
+			o.since = time.Now()
+		}
+		o.waiting = append(o.waiting, b.saved)
+	}
+	o.free(b)
+	return nil
 }
 
 func (o *Output) write(ctx context.Context, b *batch) error {
@@ -118,8 +212,123 @@ func (o *Output) write(ctx context.Context, b *batch) error {
 	}
 	o.opts.Metrics.written.Add(float64(b.records))
 	o.opts.Metrics.writtenBytes.Add(float64(len(b.buf)))
-	o.free(b)
 	return nil
+}
+
+// commit makes the checkpoints that are asked for, all with one save. One that
+// cannot be saved is back-pressure: nothing is written until it can.
+func (o *Output) commit(ctx context.Context) error {
+	for {
+		err := o.save(ctx)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, sink.ErrFailed) {
+			return err
+		}
+		o.saving.Failed("Positions cannot be saved, and nothing is shipped until they can", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(saveRetry):
+		}
+	}
+	for _, w := range o.waiting {
+		w <- nil
+	}
+	o.waiting = o.waiting[:0]
+	return nil
+}
+
+// saveNow saves at an interval. A failure is no harm yet: it is tried again.
+func (o *Output) saveNow(ctx context.Context) {
+	if !o.positions.changed() {
+		return
+	}
+	started := time.Now()
+	if err := o.save(ctx); err != nil {
+		o.saving.Failed("Positions cannot be saved", err)
+	}
+	o.next = time.Now().Add(max(o.opts.Interval, saveShare*time.Since(started))).Add(-o.opts.Interval / 2)
+}
+
+// save makes what the sink has accepted durable, as its policy says, and then
+// saves the positions behind it.
+func (o *Output) save(ctx context.Context) error {
+	if !o.positions.Durable() {
+		return nil
+	}
+	var mark sink.Watermark
+	if f, ok := o.sink.(durableSink); ok {
+		if err := f.Sync(ctx); err != nil {
+			o.opts.Metrics.sinkErrors.Inc()
+			return err
+		}
+		mark = f.Durable()
+	}
+	started := time.Now()
+	if err := o.positions.Save(ctx, mark); err != nil {
+		o.opts.Metrics.saveErrors.Inc()
+		return err
+	}
+	o.opts.Metrics.saveSeconds.Observe(time.Since(started).Seconds())
+	o.saving.Well("Positions can be saved again")
+	return nil
+}
+
+// Reopen has the writer open the sink's file anew, as after a rename by others.
+// It returns once nothing is written to the old file any more; a sink without a
+// file has nothing to do. Where ctx ends first, the writer still does it when it
+// comes to it.
+func (o *Output) Reopen(ctx context.Context) error {
+	reopened := make(chan error, 1)
+	select {
+	case o.reopens <- reopened:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-o.done:
+		return errOutputClosed
+	}
+	select {
+	case err := <-reopened:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (o *Output) reopen(ctx context.Context) error {
+	f, ok := o.sink.(interface{ Reopen(context.Context) error })
+	if !ok {
+		return nil
+	}
+	return f.Reopen(ctx)
+}
+
+// durableSink is a sink that says how far it is durable.
+type durableSink interface {
+	Sync(ctx context.Context) error
+	Durable() sink.Watermark
+}
+
+// checkpoint returns once a log's state is on disk, and with it all that was
+// put before. entry may be nil: then it is about what the positions hold else.
+func (o *Output) checkpoint(ctx context.Context, entry *logEntry, next snapshot) error {
+	if !o.positions.Durable() {
+		return nil
+	}
+	saved := make(chan error, 1)
+	if err := o.put(ctx, &batch{entry: entry, next: next, saved: saved}); err != nil {
+		return err
+	}
+	select {
+	case err := <-saved:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-o.done:
+		return errOutputClosed
+	}
 }
 
 // batch gives an empty batch once there is memory for it. yield tells that the
@@ -135,10 +344,6 @@ func (o *Output) batch(ctx context.Context, yield bool) (*batch, error) {
 
 // put queues a batch and owns it from then on, also on an error.
 func (o *Output) put(ctx context.Context, b *batch) error {
-	if len(b.buf) == 0 {
-		o.free(b)
-		return nil
-	}
 	if extra := int64(cap(b.buf)) - b.reserved; extra > 0 {
 		o.budget.force(extra)
 		b.reserved += extra
@@ -156,9 +361,11 @@ func (o *Output) put(ctx context.Context, b *batch) error {
 }
 
 func (o *Output) free(b *batch) {
-	o.budget.release(b.reserved, false)
-	if cap(b.buf) > 2*batchSize {
-		return // a rare big one is left to the collector
+	if b.reserved > 0 {
+		o.budget.release(b.reserved, false)
+	}
+	if cap(b.buf) < batchSize || cap(b.buf) > 2*batchSize {
+		return // without a buffer, or a rare big one, which is left to the collector
 	}
 	*b = batch{buf: b.buf[:0]}
 	o.buffers.Put(b)
@@ -176,7 +383,7 @@ func (o *Output) slotsOf(session string, max int) *slots {
 				delete(o.slots, name)
 			}
 		}
-		s = newSlots(max)
+		s = newSlots(max, o.positions.slotsOf(session), func(held map[string]int) { o.positions.setSlots(session, held) })
 		o.slots[session] = s
 	}
 	return s

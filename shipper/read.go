@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -168,22 +169,25 @@ func (s *stream) grow(w way, n int) {
 // admit holds a line against the limits, and takes memory for its record,
 // before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
-	for {
+	for s.lim.bounds() {
 		why := s.lim.admit(size, time.Unix(0, s.now))
 		if why == "" {
-			return s.need(ctx)
+			break
 		}
 		if err := s.hitLimit(ctx, why); err != nil {
 			return err
 		}
 		s.now = time.Now().UnixNano()
 	}
+	return s.need(ctx)
 }
 
 // take makes the record of a line.
 func (s *stream) take(ctx context.Context, l cutLine) error {
 	m := s.sh.metrics
-	s.lines.Inc()
+	if l.seq < s.log.written[s.log.epoch] {
+		return nil // the sink has it from before a crash
+	}
 	if l.size > int64(len(l.text)) {
 		m.cut.WithLabelValues(s.sh.opts.Cluster).Inc()
 		if s.sh.opts.Limits.SkipOversized {
@@ -215,17 +219,29 @@ func (s *stream) need(ctx context.Context) error {
 // flush hands the batch over, if there is one. From then on the log's position
 // stands behind the last line that was taken.
 func (s *stream) flush(ctx context.Context) error {
-	if b := s.b; b != nil {
-		s.b = nil
-		if err := s.sh.out.put(ctx, b); err != nil {
-			s.drop() // its lines are read again from where the position stands
-			return err
-		}
-		s.log.lastTime = s.enc.last
+	moved := s.cut != nil && s.cut.lines != s.log.pos.lines
+	b := s.b
+	if b == nil && !moved {
+		return nil
 	}
-	if s.cut != nil && s.cut.lines != s.log.pos.lines {
-		s.log.pos = s.cut.position()
+	s.b = nil
+	if b == nil {
+		b = &batch{} // lines that make no record
 	}
+	next := s.log.snapshot
+	if moved {
+		next.pos = s.cut.position()
+	}
+	next.lastTime = s.enc.last
+	b.entry, b.next = s.log.entry, next
+	if err := s.sh.out.put(ctx, b); err != nil {
+		s.drop() // its lines are read again from where the position stands
+		return err
+	}
+	if moved {
+		s.lines.Add(float64(next.pos.lines - s.log.pos.lines))
+	}
+	s.log.snapshot = next
 	return nil
 }
 
@@ -234,16 +250,62 @@ func (s *stream) event(ctx context.Context, event, message string, fields ...fie
 	if err := s.need(ctx); err != nil {
 		return err
 	}
-	if s.now = time.Now().UnixNano(); s.now < s.enc.last {
-		s.now = s.enc.last
-	}
+	s.b.buf = append(s.b.buf, s.record(event, message, fields...).record...)
+	s.b.records++
+	return s.flush(ctx)
+}
+
+// record makes an event record. Its seq is that of the next line.
+func (s *stream) record(event, message string, fields ...field) owed {
 	seq := s.log.pos.lines
 	if s.cut != nil {
 		seq = s.cut.lines
 	}
-	s.b.buf = s.enc.event(s.b.buf, s.now, seq, event, message, s.skipped, fields...)
-	s.b.records++
+	r := s.enc.event(nil, time.Now().UnixNano(), seq, event, message, s.skipped, fields...)
 	s.skipped = 0
 	s.sh.metrics.events.WithLabelValues(s.sh.opts.Cluster, event).Inc()
+	return owed{event: event, epoch: s.enc.epoch, seq: seq, record: r}
+}
+
+// tell writes events that must be neither lost nor doubled, whenever the
+// process dies: first they are saved as owed, together with what the log's
+// state is from then on, then they are written. done: the run is over with them.
+func (s *stream) tell(ctx context.Context, done bool, events ...owed) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	s.log.owed = append(s.log.owed, events...)
+	s.log.lastTime = s.enc.last
+	s.log.run = *s.current()
+	if err := s.sh.out.checkpoint(ctx, s.log.entry, s.log.snapshot); err != nil {
+		return err
+	}
+	return s.pay(ctx, done)
+}
+
+// pay writes what is owed.
+func (s *stream) pay(ctx context.Context, done bool) error {
+	if err := s.need(ctx); err != nil {
+		return err
+	}
+	for _, o := range s.log.owed {
+		s.b.buf = append(s.b.buf, o.record...)
+		s.b.records++
+	}
+	s.log.owed = nil
+	s.log.done = s.log.done || done
 	return s.flush(ctx)
+}
+
+// settle writes what a process before this one has left owed. over: the run's
+// end was among it, or is written already.
+func (s *stream) settle(ctx context.Context) (over bool, err error) {
+	same := s.log.run.Start.Equal(s.started)
+	if len(s.log.owed) > 0 {
+		done := slices.ContainsFunc(s.log.owed, func(o owed) bool { return o.event == EventEnd || o.event == EventLimit })
+		if err := s.pay(ctx, done); err != nil {
+			return false, err
+		}
+	}
+	return same && s.log.done, nil
 }

@@ -3,6 +3,7 @@ package shipper
 import (
 	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"sort"
 	"strconv"
 	"time"
@@ -24,7 +25,7 @@ const (
 var ReservedKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch",
 	"seq", "level", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
-	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete",
+	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
 }
 
 // encoder writes the records of one stream. It is not for concurrent use.
@@ -35,8 +36,9 @@ type encoder struct {
 	tail   []byte // labels and metadata, then }\n
 	last   int64  // the time of the last record, Unix nanoseconds
 
-	second int64 // the second that stamp holds
-	stamp  []byte
+	second  int64  // the second of stamped
+	stamped int64  // the time that stamp holds, Unix nanoseconds
+	stamp   []byte // {"time":"…"
 }
 
 // newEncoder prepares the constant parts of a run's records.
@@ -98,22 +100,35 @@ func (e *encoder) open(b []byte, now int64, seq uint64) []byte {
 	if now <= e.last {
 		now = e.last + 1
 	}
+	e.stampTime(now)
 	e.last = now
-	if sec := now / 1e9; sec != e.second {
-		e.second = sec
-		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], `{"time":"2006-01-02T15:04:05.`)
-	}
 	b = append(b, e.stamp...)
-	ns := uint64(now % 1e9)
-	var digits [9]byte
-	for i := len(digits) - 1; i >= 0; i-- {
-		digits[i] = byte('0' + ns%10)
-		ns /= 10
-	}
-	b = append(b, digits[:]...)
-	b = append(b, 'Z', '"')
 	b = append(b, e.middle...)
 	return strconv.AppendUint(b, seq, 10)
+}
+
+// stampTime makes stamp the beginning of a record at a time. Most records come
+// with others, a nanosecond behind the last one.
+func (e *encoder) stampTime(now int64) {
+	sec, ns := now/1e9, now%1e9
+	last := e.stamped
+	e.stamped = now
+	if sec == e.second && now == last+1 {
+		for i := len(e.stamp) - len(`Z"`) - 1; ; i-- {
+			if e.stamp[i]++; e.stamp[i] <= '9' {
+				return
+			}
+			e.stamp[i] = '0'
+		}
+	}
+	if sec != e.second {
+		e.second = sec
+		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], `{"time":"2006-01-02T15:04:05.000000000Z"`)
+	}
+	for i := len(e.stamp) - len(`Z"`) - 1; e.stamp[i] != '.'; i-- {
+		e.stamp[i] = byte('0' + ns%10)
+		ns /= 10
+	}
 }
 
 // line appends the record of a line. skipped is how many lines before it were
@@ -213,15 +228,11 @@ const hexDigits = "0123456789abcdef"
 func appendText(b, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
-		if i+8 <= len(s) && plain8(binary.LittleEndian.Uint64(s[i:])) {
-			i += 8
-			continue
+		i += plainPrefix(s[i:])
+		if i == len(s) {
+			break
 		}
 		c := s[i]
-		if c >= 0x20 && c < 0x7f && c != '"' && c != '\\' {
-			i++
-			continue
-		}
 		if c < utf8.RuneSelf {
 			b = append(b, s[start:i]...)
 			b = appendEscaped(b, c)
@@ -259,10 +270,32 @@ func appendEscaped(b []byte, c byte) []byte {
 	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// plain8 reports whether eight bytes are all printable ASCII that JSON needs
-// not escape. It may say no where one is; it never says yes where one is not.
-func plain8(x uint64) bool {
+// plainPrefix gives how many bytes s begins with that are printable ASCII and
+// that JSON needs not escape.
+func plainPrefix(s []byte) int {
+	i := 0
+	for ; i+32 <= len(s); i += 32 {
+		w := s[i : i+32 : i+32]
+		if oddOf8(binary.LittleEndian.Uint64(w))|oddOf8(binary.LittleEndian.Uint64(w[8:]))|
+			oddOf8(binary.LittleEndian.Uint64(w[16:]))|oddOf8(binary.LittleEndian.Uint64(w[24:])) != 0 {
+			break
+		}
+	}
+	for ; i+8 <= len(s); i += 8 {
+		if odd := oddOf8(binary.LittleEndian.Uint64(s[i:])); odd != 0 {
+			return i + bits.TrailingZeros64(odd)/8
+		}
+	}
+	for i < len(s) && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+// oddOf8 marks, by their highest bits, those of eight bytes that are not
+// printable ASCII, or that JSON needs escaped. The first mark is always right; a
+// borrow can make wrong ones behind it.
+func oddOf8(x uint64) uint64 {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	zero := func(v uint64) uint64 { return (v - ones) &^ v }
-	return (x|(x-0x20*ones)|zero(x^('"'*ones))|zero(x^('\\'*ones))|zero(x^(0x7f*ones)))&highs == 0
+	return (x | (x + ones) | (x - 0x20*ones) | ((x ^ '"'*ones) - ones) | ((x ^ '\\'*ones) - ones)) & highs
 }

@@ -18,6 +18,8 @@ type slots struct {
 	max  int
 	jobs map[string]*slotJob
 	held int
+	// changed takes what is held by each job; it is called under the lock.
+	changed func(map[string]int)
 }
 
 type slotJob struct {
@@ -26,8 +28,14 @@ type slotJob struct {
 	timer  *time.Timer // runs from the first output after a close
 }
 
-func newSlots(max int) *slots {
-	return &slots{max: max, jobs: map[string]*slotJob{}}
+// newSlots starts with the slots that a process before this one has left held.
+func newSlots(max int, held map[string]int, changed func(map[string]int)) *slots {
+	s := &slots{max: max, jobs: map[string]*slotJob{}, changed: changed}
+	for job, n := range held {
+		s.jobs[job] = &slotJob{closed: n}
+		s.held += n
+	}
+	return s
 }
 
 // take takes a slot for a tail of the job, before it is dialled. False: none is
@@ -44,7 +52,7 @@ func (s *slots) take(job string) bool {
 		s.jobs[job] = j
 	}
 	j.open++
-	s.held++
+	s.add(1)
 	return true
 }
 
@@ -53,8 +61,8 @@ func (s *slots) refuse(job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.jobs[job].open--
-	s.held--
 	s.forget(job)
+	s.add(-1)
 }
 
 // closed tells that the tail of a slot is closed: it counts on, unless the job
@@ -88,8 +96,8 @@ func (s *slots) printed(job string) {
 		}
 		j.timer = nil
 		j.closed -= n
-		s.held -= n
 		s.forget(job)
+		s.add(-n)
 	})
 }
 
@@ -104,9 +112,40 @@ func (s *slots) ended(job string) {
 	if j.timer != nil {
 		j.timer.Stop()
 	}
-	s.held -= j.closed
+	n := j.closed
 	s.jobs[job] = &slotJob{open: j.open}
 	s.forget(job)
+	s.add(-n)
+}
+
+// add counts, and tells what is held by whom.
+func (s *slots) add(n int) {
+	if n == 0 {
+		return
+	}
+	s.held += n
+	held := make(map[string]int, len(s.jobs))
+	for job, j := range s.jobs {
+		if n := j.open + j.closed; n > 0 {
+			held[job] = n
+		}
+	}
+	s.changed(held)
+}
+
+// retain gives the slots back of those jobs that are over, or unknown to Ray.
+func (s *slots) retain(running func(job string) bool) {
+	s.mu.Lock()
+	var over []string
+	for job, j := range s.jobs {
+		if j.open == 0 && !running(job) {
+			over = append(over, job)
+		}
+	}
+	s.mu.Unlock()
+	for _, job := range over {
+		s.ended(job)
+	}
 }
 
 func (s *slots) forget(job string) {

@@ -1,11 +1,14 @@
 package shipper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +29,7 @@ var (
 	errShort    = errors.New("the replay fell silent short of the position")
 	errNoSlot   = errors.New("no WebSocket slot is free")
 	errBetter   = errors.New("a better way may work again")
+	errSettled  = errors.New("the run's end was decided before")
 )
 
 // Why a stream is told to stop although its job is not read to its end.
@@ -34,24 +38,43 @@ var (
 	errRunReplaced = errors.New("the id was submitted again")
 )
 
-// logState is what is known of one log: a file with its position. It outlives
-// the streams of its runs and belongs to one goroutine at a time.
-type logState struct {
+// snapshot is what has to be remembered of a log. It is a value: a batch carries
+// the one that holds once the sink has accepted its records.
+type snapshot struct {
 	epoch uint64
-	node  string // the driver's node
+	node  string  // the driver's node
+	run   ray.Job // the last run, as far as it was known
+	begun bool    // its start event is written
+	done  bool    // it was read to its end, or given up
 	pos   position
 	// verified is the last position whose content was verified in full. It is
 	// kept apart from pos only while guessed is true: pos was then reached by
 	// windows, which are good guesses and no proof.
 	verified position
 	guessed  bool
-	reached  uint64 // the largest content offset seen, half lines included
 	repeats  bool   // a guess was wrong: no more windows on this log
-	size     int64  // the largest raw size seen, 0 where none was
 	lastTime int64  // the time of the last record, Unix nanoseconds
+	owed     []owed // events that are decided and not written
 }
 
-func newLogState(node string) *logState { return &logState{node: node, pos: newPosition()} }
+// owed is an event that must be neither lost nor doubled: it is saved before it
+// is written.
+type owed struct {
+	event      string
+	epoch, seq uint64
+	record     []byte
+}
+
+// logState is a log's state: a file with its position. It outlives the streams
+// of its runs and belongs to one goroutine at a time.
+type logState struct {
+	snapshot
+	entry   *logEntry         // where the accepted state goes
+	reached uint64            // the largest content offset seen, half lines included
+	size    int64             // the largest raw size seen, 0 where none was
+	written map[uint64]uint64 // epoch -> the seq behind the lines that the sink has already
+	found   []foundEvent      // events that the sink has already
+}
 
 // restart goes on at a position of another file, or of another content.
 func (l *logState) restart(at position) {
@@ -102,7 +125,7 @@ func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		log:     log,
-		key:     j.SubmissionID + "@" + j.Start.UTC().Format(time.RFC3339Nano),
+		key:     runKey(j),
 		lines:   s.metrics.lines.WithLabelValues(s.opts.Cluster),
 		slots:   s.sessionSlots(session),
 		lim:     limiter{Limits: s.opts.Limits},
@@ -112,6 +135,17 @@ func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
 	st.setEncoder(j)
 	st.update(j)
 	return st
+}
+
+// runKey names a run among those of its session, and runID gives its submission
+// id back.
+func runKey(j ray.Job) string {
+	return j.Start.UTC().Format(time.RFC3339Nano) + " " + j.SubmissionID
+}
+
+func runID(key string) string {
+	_, id, _ := strings.Cut(key, " ")
+	return id
 }
 
 func (s *stream) setEncoder(j ray.Job) {
@@ -173,8 +207,23 @@ func (s *stream) run(ctx, reading context.Context) {
 	}
 }
 
+// close is run for a stream that has nothing to read any more.
+func (s *stream) close(ctx context.Context, why error) {
+	defer close(s.ended)
+	over, err := s.settle(ctx)
+	if err == nil && !over {
+		err = s.finish(ctx, why)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.logger().WithError(err).Error("The last records of this job were not written")
+	}
+}
+
 // follow reads by one way after the other. The error tells why the stream is over.
 func (s *stream) follow(ctx context.Context) error {
+	if over, err := s.settle(ctx); over || err != nil {
+		return cmp.Or(err, errSettled)
+	}
 	if err := s.awaitStart(ctx); err != nil {
 		return err
 	}
@@ -391,19 +440,33 @@ func (s *stream) awaitStart(ctx context.Context) error {
 
 func (s *stream) startEvent(ctx context.Context) error {
 	j := *s.current()
+	if s.log.begun && !s.log.done && !s.log.run.Start.Equal(j.Start) {
+		// Another run came while raytap was down.
+		if err := s.tell(ctx, false, s.endRecord("the id was submitted again before this run's end was read", false, false)); err != nil {
+			return err
+		}
+	}
 	if s.log.node != "" && s.log.node != j.DriverNodeID {
 		// Another node, another file.
 		s.log.restart(newPosition())
 	}
 	s.log.node = j.DriverNodeID
 	s.setEncoder(j)
+	start := j.Start.UTC().Format(time.RFC3339Nano)
+	if s.log.begun && s.log.run.Start.Equal(j.Start) || slices.ContainsFunc(s.log.found, func(e foundEvent) bool {
+		return e.event == EventStart && e.start == start
+	}) {
+		s.log.run, s.log.begun = j, true
+		return nil
+	}
+	s.log.run, s.log.begun, s.log.done = j, true, false
 	ip := ""
 	if u, err := url.Parse(j.DriverAgentURL); err == nil {
 		ip = u.Hostname()
 	}
 	fields := []field{{"node_id", j.DriverNodeID}, {"node_ip", ip}}
 	if !j.Start.IsZero() {
-		fields = append(fields, field{"start_time", j.Start.UTC().Format(time.RFC3339Nano)})
+		fields = append(fields, field{"start_time", start})
 	}
 	return s.event(ctx, EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
 }

@@ -17,12 +17,18 @@ import (
 // errUnpassable: the tail ended twice at one place, with more of the log behind it.
 var errUnpassable = errors.New("the WebSocket cannot pass a place in this log (a byte that is not UTF-8, or a line over 4 MiB)")
 
-// wsChunk is what one Read of a tail gave.
+// wsChunk is what some Reads of a tail gave.
 type wsChunk struct {
-	buf      *[]byte
-	n        int
-	messages uint64 // begun since the last chunk
+	data     []byte
+	buf      *[]byte // to be put back into chunks; nil while more is read into it
+	messages uint64  // begun since the last chunk
 	err      error
+}
+
+// waits is a LogStream that tells when nothing more is at hand.
+type waits interface {
+	// OnWait sets a function that Read calls before it waits for the network.
+	OnWait(f func())
 }
 
 // followWebSocket reads the log from a tail on the dashboard, which replays it
@@ -32,6 +38,11 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 	if !s.slots.take(key) {
 		s.watchTip(ctx)
 		return errNoSlot
+	}
+	// Not recorded, not dialled: a process that dies now must not forget it.
+	if err := s.sh.out.checkpoint(ctx, nil, snapshot{}); err != nil {
+		s.slots.refuse(key)
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -48,7 +59,7 @@ func (s *stream) followWebSocket(ctx context.Context) error {
 	incoming := make(chan wsChunk, 2)
 	go func() {
 		defer close(done)
-		pump(ctx, tail, incoming)
+		pump(ctx, tail, s.lim.MaxMessages > 0, incoming)
 	}()
 	defer func() {
 		cancel()
@@ -84,19 +95,38 @@ func (s *stream) watchTip(ctx context.Context) {
 	s.tip = tip
 }
 
-// pump reads a tail until it ends. Whoever receives a chunk puts its buffer back.
-func pump(ctx context.Context, tail ray.LogStream, to chan<- wsChunk) {
+// pump reads a tail until it ends. It hands over what it has when the tail has
+// no more at hand, or a buffer is full; with each, after every read: then no
+// chunk holds more than one message. Whoever receives a chunk puts its buffer
+// back.
+func pump(ctx context.Context, tail ray.LogStream, each bool, to chan<- wsChunk) {
+	buf := chunks.Get().(*[]byte)
+	var from, n int
 	var messages uint64
-	for {
-		buf := chunks.Get().(*[]byte)
-		n, err := tail.Read(*buf)
-		c := wsChunk{buf: buf, n: n, err: err, messages: tail.Messages() - messages}
-		messages += c.messages
+	hand := func(full bool, err error) {
+		c := wsChunk{data: (*buf)[from:n], messages: tail.Messages() - messages, err: err}
+		from, messages = n, messages+c.messages
+		if full {
+			c.buf, buf, from, n = buf, chunks.Get().(*[]byte), 0, 0
+		}
 		select {
 		case to <- c:
 		case <-ctx.Done():
-			chunks.Put(buf)
-			return
+		}
+	}
+	w, tells := tail.(waits)
+	if tells && !each {
+		w.OnWait(func() {
+			if n > from {
+				hand(false, nil) // a Read is under way into the rest of buf
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		got, err := tail.Read((*buf)[n:])
+		n += got
+		if full := len(*buf)-n < chunkSize/8; full || each || !tells || err != nil {
+			hand(full || err != nil, err)
 		}
 		if err != nil {
 			return
@@ -121,7 +151,9 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 		select {
 		case c := <-incoming:
 			err := s.takeChunk(ctx, f, c)
-			chunks.Put(c.buf)
+			if c.buf != nil {
+				chunks.Put(c.buf)
+			}
 			if err != nil {
 				return err
 			}
@@ -162,11 +194,11 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 }
 
 func (s *stream) takeChunk(ctx context.Context, f *feeder, c wsChunk) error {
-	if c.n == 0 {
+	if len(c.data) == 0 {
 		return nil
 	}
 	fresh := f.fresh
-	if err := f.feed(ctx, (*c.buf)[:c.n]); err != nil {
+	if err := f.feed(ctx, c.data); err != nil {
 		return err
 	}
 	if f.fresh == fresh || c.messages == 0 {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,7 +99,8 @@ func runDaemon(t *testing.T, tee io.Writer, env []string, args ...string) *daemo
 	t.Helper()
 	d := &daemon{ended: make(chan struct{}), streams: make(streams)}
 	d.cmd = exec.Command(binary, args...)
-	d.cmd.Env = env
+	// Positions are each daemon's own, and none of this user's.
+	d.cmd.Env = append(slices.Clone(env), "XDG_STATE_HOME="+t.TempDir())
 	d.cmd.Stderr = &d.stderr
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := d.cmd.StdoutPipe()

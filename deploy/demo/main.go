@@ -161,7 +161,7 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 		over = time.After(time.Duration(d.seconds) * time.Second)
 	}
 	tap := exec.Command(d.raytap, "--web.listen-address="+listen)
-	tap.Env = append(realray.CleanEnv(), "RAY_API_SERVER_ADDRESS="+d.head.URL)
+	tap.Env = append(realray.CleanEnv(), "RAY_API_SERVER_ADDRESS="+d.head.URL, "XDG_STATE_HOME="+d.head.Dir)
 	tap.Stdout, tap.Stderr = &lineWriter{w: d.out}, d.err
 	// A group of its own: Ctrl-C is passed on in good order, not twice.
 	tap.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

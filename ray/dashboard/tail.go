@@ -51,7 +51,7 @@ func (c *Client) TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, er
 type tail struct {
 	ctx      context.Context // only to tell its end from the network's
 	t        *transport.Client
-	conn     *websocket.Conn
+	conn     *transport.WebSocket
 	message  io.Reader // the begun message, nil between two
 	messages uint64
 	failed   error
@@ -84,6 +84,10 @@ func (s *tail) Read(p []byte) (int, error) {
 		}
 	}
 }
+
+// OnWait sets a function that Read calls before it waits for the network. It is
+// set before the first Read.
+func (s *tail) OnWait(f func()) { s.conn.OnWait(f) }
 
 // Messages counts the frames begun.
 func (s *tail) Messages() uint64 { return s.messages }

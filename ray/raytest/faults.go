@@ -4,7 +4,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Action is what a fault does.
@@ -53,9 +55,15 @@ type Fault struct {
 type Injected struct {
 	head *Head
 	f    Fault
-	seen int
+	seen int  // guarded by head.mu
+	off  bool // guarded by head.mu
+
+	// What follows is counted while an answer is written, some of which are
+	// written under head.mu.
+	mu   sync.Mutex
 	hits int
-	off  bool
+	// cuts that fell within a character, and between \r and \n
+	runes, crlfs int
 }
 
 // Inject puts a fault in place. The first one that matches a request, in the
@@ -71,9 +79,38 @@ func (h *Head) Inject(f Fault) *Injected {
 // Hits tells how often it happened. A cut counts when it cuts, not when the
 // request comes.
 func (in *Injected) Hits() int {
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	return in.hits
+}
+
+// Splits tells how many of its cuts fell within a character, and how many
+// between a \r and its \n.
+func (in *Injected) Splits() (runes, crlfs int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.runes, in.crlfs
+}
+
+// split notes what a cut in b at i takes apart.
+func (in *Injected) split(b []byte, i int64) {
+	if i <= 0 || i >= int64(len(b)) {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if b[i-1] == '\r' && b[i] == '\n' {
+		in.crlfs++
+	}
+	for start := i - 1; start >= max(0, i-utf8.UTFMax+1); start-- {
+		if !utf8.RuneStart(b[start]) {
+			continue
+		}
+		if r, n := utf8.DecodeRune(b[start:]); r != utf8.RuneError && start+int64(n) > i {
+			in.runes++
+		}
+		return
+	}
 }
 
 // Remove takes the fault away. Answers begun under it are still cut.
@@ -84,8 +121,8 @@ func (in *Injected) Remove() {
 }
 
 func (in *Injected) hit() {
-	in.head.mu.Lock()
-	defer in.head.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	in.hits++
 }
 
@@ -175,6 +212,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 		return w.ResponseWriter.Write(p)
 	}
 	w.done = true
+	w.cut.split(p, w.cut.left)
 	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 	c, err := take(w.ResponseWriter, w.r)

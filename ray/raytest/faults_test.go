@@ -390,3 +390,38 @@ func TestLogFileOfOldVersions(t *testing.T) {
 		}
 	}
 }
+
+func TestCutsTellWhatTheyTakeApart(t *testing.T) {
+	h := New(t)
+	j := h.Submit("a", JobOptions{Bare: true})
+	j.Print("ä\r\nb")
+	for after, want := range map[int64][2]int{0: {}, 1: {1, 0}, 2: {}, 3: {0, 1}, 4: {}} {
+		in := h.Inject(Fault{Endpoint: EndpointAgent, Do: CutReset, After: after, Times: 1})
+		if res, err := http.Get(h.Nodes()[0].AgentURL() + "/logs/job-driver-a.log"); err == nil {
+			_, _ = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+		}
+		eventually(t, "the cut", func() bool { return in.Hits() == 1 })
+		if runes, crlfs := in.Splits(); [2]int{runes, crlfs} != want {
+			t.Errorf("after %d bytes: %d runes and %d line ends split, want %v", after, runes, crlfs, want)
+		}
+		in.Remove()
+	}
+}
+
+func TestAnAnswerAboutOneJobIsCut(t *testing.T) {
+	h := New(t)
+	h.Submit("a", JobOptions{})
+	in := h.Inject(Fault{Endpoint: EndpointJob, Do: CutClose, After: 20, Times: 1})
+	res, err := http.Get(h.URL() + "/api/jobs/a")
+	if err == nil {
+		_, err = io.ReadAll(res.Body)
+		_ = res.Body.Close()
+	}
+	if err == nil || in.Hits() != 1 {
+		t.Errorf("%v, %d hits", err, in.Hits())
+	}
+	if status, _, _ := get(t, h.URL()+"/api/jobs/a"); status != 200 {
+		t.Errorf("afterwards: %d", status)
+	}
+}

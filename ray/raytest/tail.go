@@ -310,6 +310,7 @@ func (t *tail) write(b []byte) bool {
 		_, _ = t.conn.Write(frame(0x8, []byte{0x03, 0xe8}))
 		return false
 	}
+	c.split(b, c.left)
 	_, _ = t.conn.Write(b[:c.left])
 	if c.f.Do == Silence {
 		t.silent = true

@@ -15,12 +15,28 @@ import (
 	"raytap/ray"
 )
 
-// Sizes of a WebSocket's buffers in bytes: many of them are open, and a message
-// is read in parts.
+// Sizes of a WebSocket's buffers in bytes. Ray's frames are small (10 lines), so
+// that one read has to take many of them.
 const (
-	wsReadBuffer  = 4 << 10
+	wsReadBuffer  = 32 << 10
 	wsWriteBuffer = 512
 )
+
+// wsPause is how soon a connection that was read empty is read again: Ray sends
+// a second's lines in as many small writes as there are frames, and each would
+// wake the reader. What comes meanwhile is kept by the kernel.
+const wsPause = 5 * time.Millisecond
+
+// WebSocket is an open one.
+type WebSocket struct {
+	*websocket.Conn
+	wire *wsConn
+}
+
+// OnWait sets a function that is called by the goroutine that reads, each time
+// before it waits for the network: nothing more is at hand then. It is set
+// before the first read.
+func (s *WebSocket) OnWait(f func()) { s.wire.onWait = f }
 
 // wsKeepAlive finds a half-open connection after about a minute: Ray answers no
 // ping, so TCP is the only one to ask (2.60.0).
@@ -36,14 +52,14 @@ var wsBuffers sync.Pool
 // sends nothing (2.60.0).
 //
 // It takes no slot: whoever opens WebSockets has a bound of its own on them.
-func (c *Client) WebSocket(ctx context.Context, r Request) (*websocket.Conn, error) {
+func (c *Client) WebSocket(ctx context.Context, r Request) (*WebSocket, error) {
 	began := time.Now()
 	conn, status, err := c.upgrade(ctx, r)
 	c.observed(ctx, r.Endpoint, status, err, began)
 	return conn, err
 }
 
-func (c *Client) upgrade(ctx context.Context, r Request) (*websocket.Conn, int, error) {
+func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error) {
 	req, err := c.build(r)
 	if err != nil {
 		return nil, 0, err
@@ -54,6 +70,7 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*websocket.Conn, int, 
 	defer cancel(context.Canceled)
 	timer := time.AfterFunc(c.timeout, func() { cancel(errTimeout) })
 	defer timer.Stop()
+	wire := &wsConn{}
 	d := websocket.Dialer{
 		Proxy:           c.Proxy(),
 		TLSClientConfig: c.TLS(),
@@ -72,13 +89,14 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*websocket.Conn, int, 
 					_ = conn.Close()
 				}
 			})
-			return &wsConn{Conn: conn, stop: func() { stop(); late() }}, nil
+			wire.Conn, wire.stop = conn, func() { stop(); late() }
+			return wire, nil
 		},
 	}
 	conn, res, err := d.DialContext(limited, u.String(), req.Header)
 	switch {
 	case err == nil:
-		return conn, http.StatusSwitchingProtocols, nil
+		return &WebSocket{Conn: conn, wire: wire}, http.StatusSwitchingProtocols, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && res != nil && res.StatusCode/100 != 2 && res.StatusCode != http.StatusSwitchingProtocols:
 		return nil, res.StatusCode, c.statusError(r.Op, req.Header, res)
 	case errors.Is(err, websocket.ErrBadHandshake):
@@ -92,10 +110,28 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*websocket.Conn, int, 
 	return nil, 0, c.netError(ctx, limited, r.Op, err)
 }
 
-// wsConn forgets the context when it is closed.
+// wsConn reads at a measured pace, and forgets the context when it is closed.
 type wsConn struct {
 	net.Conn
-	stop func()
+	stop   func()
+	onWait func()    // may be nil
+	empty  time.Time // when a read last took all that there was; zero if it did not
+}
+
+// Read implements net.Conn.
+func (c *wsConn) Read(p []byte) (int, error) {
+	if c.onWait != nil {
+		c.onWait()
+		if !c.empty.IsZero() {
+			time.Sleep(wsPause - time.Since(c.empty))
+		}
+	}
+	n, err := c.Conn.Read(p)
+	c.empty = time.Time{}
+	if n < len(p) {
+		c.empty = time.Now()
+	}
+	return n, err
 }
 
 func (c *wsConn) Close() error {

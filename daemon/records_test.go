@@ -1,0 +1,214 @@
+package daemon
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/sirupsen/logrus/hooks/test"
+
+	"raytap/config"
+	"raytap/ray/raytest"
+	"raytap/shipper"
+	"raytap/shipper/sink"
+)
+
+// intoFile gives a configuration with a sink file.
+func intoFile(t *testing.T, heads map[string]*raytest.Head, names ...string) config.Config {
+	t.Helper()
+	c := configure(t, heads, names...)
+	c.Sink.File = &config.File{Path: config.Path(filepath.Join(t.TempDir(), "raytap.jsonl")), Fsync: config.FsyncAlways}
+	return c
+}
+
+func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
+	blocked := filepath.Join(t.TempDir(), "a-file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := t.TempDir()
+	locked := t.TempDir()
+	lock, err := sink.Lock(filepath.Join(locked, "positions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for name, tt := range map[string]struct {
+		state, file string
+		durable     bool
+		want        string // in the error, or in the reason
+	}{
+		"a folder that can be made":             {filepath.Join(good, "new"), "", true, ""},
+		"one that cannot":                       {blocked, "", false, "not a directory"},
+		"none":                                  {"", "", false, "neither XDG_STATE_HOME nor HOME is set"},
+		"one in use by another raytap":          {locked, "", false, "in use"},
+		"a chosen file, though":                 {"", filepath.Join(blocked, "p.json"), false, "not a directory"},
+		"a chosen file that can be made is one": {blocked, filepath.Join(good, "deep", "p.json"), true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config.Default()
+			if tt.state != "" {
+				local, err := config.Local(func(name string) (string, bool) {
+					if name != "XDG_STATE_HOME" {
+						return "", false
+					}
+					if name := filepath.Join(tt.state, "raytap"); tt.state == locked { // the lock is at its place
+						_ = os.Symlink(locked, name)
+					}
+					return tt.state, true
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c = local
+			}
+			c.Shipper.Positions.File = config.Path(tt.file)
+			log, _ := test.NewNullLogger()
+			r, err := openRecords(c, io.Discard, log)
+			if fails := tt.file != "" && !tt.durable || tt.state == locked; (err != nil) != fails {
+				t.Fatalf("got %v", err)
+			}
+			if err != nil {
+				if !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("got %v, want %q in it", err, tt.want)
+				}
+				return
+			}
+			defer r.close()
+			if r.positions.Durable() != tt.durable || (r.unsaved == nil) != tt.durable {
+				t.Errorf("durable %v, unsaved %v", r.positions.Durable(), r.unsaved)
+			}
+			if !tt.durable && !strings.Contains(r.unsaved.Error(), tt.want) {
+				t.Errorf("the reason is %v, want %q in it", r.unsaved, tt.want)
+			}
+		})
+	}
+}
+
+func TestAStartThatFailsLetsEverythingGo(t *testing.T) {
+	hs := heads(t, "prod")
+	c := intoFile(t, hs, "prod")
+	log, _ := test.NewNullLogger()
+	busy := c
+	busy.Web.ListenAddresses = []string{"256.0.0.1:1"}
+	unbuildable := c
+	unbuildable.Clusters = append(unbuildable.Clusters[:0:0], c.Clusters...)
+	unbuildable.Clusters[0].TLS.CAFile = "/nonexistent/ca.pem"
+	for _, wrong := range []config.Config{busy, unbuildable} {
+		if _, err := New(wrong, Options{Stdout: io.Discard, Log: log}); err == nil {
+			t.Fatal("it starts")
+		}
+	}
+	open(t, c, nil)
+	_, err := New(c, Options{Stdout: io.Discard, Log: log})
+	var problems *config.Problems
+	if !errors.Is(err, sink.ErrLocked) || errors.As(err, &problems) {
+		t.Errorf("a second one beside the first: %v", err)
+	}
+}
+
+func TestTheSinkIsOnThePage(t *testing.T) {
+	hs := heads(t, "prod")
+	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
+	h := open(t, intoFile(t, hs, "prod"), nil)
+	h.until("the lines are in the file", func() bool { return strings.Contains(h.page(), "\nraytap_sink_records_total 4\n") })
+	page := h.page()
+	for _, want := range []string{"raytap_sink_file_number 1\n", "raytap_sink_file_size_bytes ", "raytap_sink_fsyncs_total ", "raytap_sink_torn_bytes_total 0\n",
+		`raytap_sink_errors_total{kind="full"} 0`, "raytap_shipper_positions_last_saved_timestamp_seconds "} {
+		if !strings.Contains(page, "\n"+want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	if strings.Contains(page, "stalled_since") {
+		t.Error("a sink that is well shows since when it stalls")
+	}
+	families, err := h.d.metrics.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "raytap_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+func TestAReloadOpensTheSinkFileAnewEvenIfTheConfigurationIsWrong(t *testing.T) {
+	hs := heads(t, "prod")
+	job := hs["prod"].Submit("job-1", raytest.JobOptions{})
+	c := intoFile(t, hs, "prod")
+	file := string(c.Sink.File.Path)
+	h := open(t, c, nil)
+	for i, wrong := range []error{nil, errors.New("wrong")} {
+		line := []string{"first", "second"}[i]
+		job.Print(line + "\n")
+		h.until("the line is in the file", func() bool { b, _ := os.ReadFile(file); return strings.Contains(string(b), line) })
+		if err := os.Rename(file, file+"."+line); err != nil {
+			t.Fatal(err)
+		}
+		want := http.StatusOK
+		if wrong != nil {
+			want = http.StatusInternalServerError
+		}
+		if code, text := h.reload(c, wrong); code != want {
+			t.Errorf("reload: %d %s", code, text)
+		}
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("no new file: %v", err)
+		}
+	}
+}
+
+func TestAShipperThatWasOffTakesARestart(t *testing.T) {
+	hs := heads(t, "prod")
+	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
+	c := intoFile(t, hs, "prod")
+	c.Shipper.Enabled = false
+	h := open(t, c, nil)
+	c.Shipper.Enabled = true
+	c.Shipper.Positions.Interval++
+	if code, text := h.reload(c, nil); code != 200 || !strings.Contains(h.lines(), "shipper.enabled changed, which takes a restart") ||
+		!strings.Contains(h.lines(), "shipper.positions changed, which takes a restart") {
+		t.Errorf("%d %s%s", code, text, h.lines())
+	}
+	if _, err := os.Stat(string(c.Sink.File.Path)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the sink's file: %v", err)
+	}
+}
+
+func TestNoLabelTakesAKeyOfRecords(t *testing.T) {
+	for _, key := range append(shipper.ReservedKeys, "mine") {
+		c := config.Default()
+		c.Clusters = []config.Cluster{{}}
+		c.Shipper.Labels = map[string]string{key: "x"}
+		refused := strings.Contains(c.Validate().Error(), "shipper.labels."+key+": is a key that records have already")
+		if refused != (key != "mine") {
+			t.Errorf("label %s: refused %v", key, refused)
+		}
+	}
+}
+
+func TestFewerWebSocketsWithoutPositionsInAFile(t *testing.T) {
+	hs := heads(t, "prod")
+	for file, want := range map[string]int{"": maxTailsMemory, filepath.Join(t.TempDir(), "p.json"): maxTailsSaved} {
+		c := configure(t, hs, "prod")
+		c.Shipper.Positions.File = config.Path(file)
+		h := open(t, c, nil)
+		if got := h.d.shipperOptions(specs(c)[0], h.d.o.Log).MaxTails; got != want {
+			t.Errorf("positions in %q: %d, want %d", file, got, want)
+		}
+		c.Shipper.WebSocket.MaxTails = 3
+		if got := h.d.shipperOptions(specs(c)[0], h.d.o.Log).MaxTails; got != 3 {
+			t.Errorf("3 are configured, and it is %d", got)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// sinkMetrics shows what the sink counts. It is a prometheus.Collector.
+type sinkMetrics struct {
+	records *records
+	all     []sinkMetric
+	errors  *prometheus.Desc
+}
+
+// sinkMetric is one row of the table. Its value is read at each scrape; false:
+// there is none now.
+type sinkMetric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*records) (float64, bool)
+}
+
+// newSinkMetrics makes the table: what every sink has, and what a file has.
+func newSinkMetrics(r *records) *sinkMetrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("raytap_sink_"+name, help, labels, nil)
+	}
+	m := &sinkMetrics{records: r, errors: desc("errors_total",
+		"Errors of the sink, by kind: full (no space), denied (no rights), closed (nobody reads), fsync, checkpoint (positions not saved), rotate, other. Most of them are waited out.", "kind")}
+	add := func(name, help string, kind prometheus.ValueType, value func(*records) (float64, bool)) {
+		m.all = append(m.all, sinkMetric{desc(name, help), kind, value})
+	}
+	counter := func(name, help string, value func(*records) float64) {
+		add(name, help, prometheus.CounterValue, func(r *records) (float64, bool) { return value(r), true })
+	}
+	counter("bytes_total", "Bytes that the sink accepted.", func(r *records) float64 { return float64(r.stats.Bytes.Load()) })
+	counter("records_total", "Records that the sink accepted, events among them.", func(r *records) float64 { return float64(r.stats.Records.Load()) })
+	add("stalled_since_timestamp_seconds", "Unix time since which a write waits for room, for rights, or for positions to be saved; absent while none does.",
+		prometheus.GaugeValue, func(r *records) (float64, bool) {
+			at := r.stats.StalledSince.Load()
+			return float64(at) / 1e9, at != 0
+		})
+	if r.file == nil {
+		return m
+	}
+	counter("fsyncs_total", "Times that the sink file was synced.", func(r *records) float64 { return float64(r.stats.Fsyncs.Load()) })
+	counter("fsync_seconds_total", "Time spent in them.", func(r *records) float64 {
+		return time.Duration(r.stats.FsyncNanos.Load()).Seconds()
+	})
+	counter("rotations_total", "Times that the sink file was given a number, and a new one begun.", func(r *records) float64 { return float64(r.stats.Rotations.Load()) })
+	counter("removed_files_total", "Rotated files that were removed because of max_files.", func(r *records) float64 { return float64(r.stats.Removed.Load()) })
+	counter("reopens_total", "Times that the sink file was opened anew because a signal or a reload said so.", func(r *records) float64 { return float64(r.stats.Reopens.Load()) })
+	counter("torn_bytes_total", "Bytes of a torn last record that were cut off the sink file at the start.", func(r *records) float64 { return float64(r.recovered.Cut) })
+	counter("recovered_records_total", "Records that were found in the sink file behind the saved positions at the start.", func(r *records) float64 { return float64(r.recovered.Records) })
+	add("file_number", "The number that the sink file will get when it is rotated.", prometheus.GaugeValue,
+		func(r *records) (float64, bool) { return float64(r.file.Written().Number), true })
+	add("file_size_bytes", "Size of the sink file up to its last whole record.", prometheus.GaugeValue,
+		func(r *records) (float64, bool) { return float64(r.file.Written().Offset), true })
+	return m
+}
+
+// Describe implements prometheus.Collector.
+func (m *sinkMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, x := range m.all {
+		ch <- x.desc
+	}
+	ch <- m.errors
+}
+
+// Collect implements prometheus.Collector.
+func (m *sinkMetrics) Collect(ch chan<- prometheus.Metric) {
+	for _, x := range m.all {
+		if v, ok := x.value(m.records); ok {
+			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, v)
+		}
+	}
+	for kind, n := range m.records.stats.Errors {
+		ch <- prometheus.MustNewConstMetric(m.errors, prometheus.CounterValue, float64(n), kind)
+	}
+}

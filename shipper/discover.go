@@ -1,0 +1,251 @@
+package shipper
+
+import (
+	"context"
+	"time"
+
+	"raytap/ray"
+)
+
+// discovery is what one cluster's jobs have been so far. It belongs to the
+// goroutine of Run.
+type discovery struct {
+	session string
+	since   time.Time            // when that was learnt
+	seen    bool                 // the cluster was seen once: the backfill is decided
+	left    map[string]time.Time // what it left out, while Ray lists it
+	logs    map[string]*knownLog
+	expired time.Time // when old positions were looked through last
+}
+
+// knownLog is a log that a stream reads or has read, or that is left out.
+type knownLog struct {
+	started time.Time // of its last run
+	skip    bool      // left out by the backfill or the selectors
+	run     bool      // a stream was started on that run
+	over    bool      // it was read to its end by a process before this one
+	log     *logState // nil until a stream is started
+	gone    time.Time // when Ray stopped listing it; zero while it does
+}
+
+// expireEvery is how often old positions are looked through.
+const expireEvery = time.Minute
+
+// discover takes one look at the job list and starts and informs streams.
+func (s *Shipper) discover(ctx context.Context) error {
+	// A list is one session's. It is sure whose it is where the session was
+	// the same before the list was asked for and after it was answered.
+	if s.known.since.IsZero() {
+		v, err := s.client.Version(ctx)
+		if err != nil {
+			return err
+		}
+		s.resume(ctx, v.Session)
+	}
+	jobs, err := s.lists.JobsSince(ctx, s.known.since)
+	if err != nil {
+		return err
+	}
+	if s.differs(jobs) {
+		v, err := s.client.Version(ctx)
+		if err != nil {
+			return err
+		}
+		if v.Session != s.known.session {
+			s.endSession(v.Session)
+			return nil
+		}
+	}
+	now := time.Now()
+	listed := make(map[string]ray.Job, len(jobs))
+	for _, j := range jobs {
+		if j.Type == ray.JobDriver || j.SubmissionID == "" {
+			continue
+		}
+		listed[j.SubmissionID] = j
+		s.see(ctx, j)
+	}
+	s.known.seen = true
+	s.prune(ctx, listed, now)
+	s.out.positions.setCluster(s.opts.Cluster, clusterState{session: s.known.session, seen: true, left: s.known.left})
+	return nil
+}
+
+// resume goes on where a process before this one stopped.
+func (s *Shipper) resume(ctx context.Context, session string) {
+	before := s.out.positions.cluster(s.opts.Cluster)
+	s.known = discovery{session: session, since: time.Now(), seen: before.seen, left: map[string]time.Time{}, logs: map[string]*knownLog{}}
+	if before.session == session {
+		for id, start := range before.left {
+			s.known.left[id] = start
+			s.known.logs[id] = &knownLog{started: start, skip: true}
+		}
+	}
+	for id, l := range s.out.positions.known(s.opts.Cluster, session) {
+		s.known.logs[id] = &knownLog{started: l.run.Start, over: l.done}
+	}
+	for _, k := range s.out.positions.unfinished(s.opts.Cluster) {
+		if k.session == session {
+			continue
+		}
+		// Its head is no more, and with it the log: say so.
+		log := s.out.positions.entry(k)
+		st := s.newStream(k.session, log.run, log)
+		s.wg.Go(func() { st.close(ctx, errSessionOver) })
+	}
+}
+
+// differs reports whether the list tells of a run that is new, or lacks one.
+func (s *Shipper) differs(jobs []ray.Job) bool {
+	listed := make(map[string]bool, len(jobs))
+	for _, j := range jobs {
+		if j.Type == ray.JobDriver || j.SubmissionID == "" {
+			continue
+		}
+		listed[j.SubmissionID] = true
+		if k := s.known.logs[j.SubmissionID]; k == nil || !k.started.Equal(j.Start) {
+			return true
+		}
+	}
+	for id, k := range s.known.logs {
+		if k.gone.IsZero() && !listed[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// see takes one submission of the list.
+func (s *Shipper) see(ctx context.Context, j ray.Job) {
+	k := s.known.logs[j.SubmissionID]
+	if k != nil && k.started.Equal(j.Start) {
+		k.gone = time.Time{}
+		if st := s.stream(j.SubmissionID); st != nil {
+			st.update(j)
+		} else if !k.skip && !k.run && !k.over {
+			s.start(ctx, j, k)
+		}
+		return
+	}
+	if k == nil {
+		k = &knownLog{}
+		s.known.logs[j.SubmissionID] = k
+	}
+	k.started, k.gone, k.run, k.over = j.Start, time.Time{}, false, false
+	delete(s.known.left, j.SubmissionID)
+	if !s.known.seen && s.leftOut(j) {
+		s.known.left[j.SubmissionID] = j.Start
+		k.skip = true
+		return
+	}
+	if k.skip = !s.opts.wants(j); k.skip {
+		return
+	}
+	if st := s.stream(j.SubmissionID); st != nil {
+		// The id was submitted again: its log goes on where the last run's ended.
+		st.stop(errRunReplaced)
+		<-st.ended
+	}
+	s.start(ctx, j, k)
+}
+
+// leftOut decides the backfill of a job listed at the first sight of the cluster.
+func (s *Shipper) leftOut(j ray.Job) bool {
+	switch s.opts.Backfill {
+	case BackfillAll:
+		return false
+	case BackfillNone:
+		return true
+	}
+	return j.Status.Terminal()
+}
+
+func (s *Shipper) stream(id string) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.streams[id]
+}
+
+// start begins to ship a run. Its log's state is the stream's until that ended.
+func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
+	if k.log == nil {
+		k.log = s.out.positions.entry(s.logKey(j.SubmissionID))
+	}
+	k.run = true
+	reading, stop := context.WithCancelCause(ctx)
+	st := s.newStream(s.known.session, j, k.log)
+	st.stop = stop
+	s.mu.Lock()
+	s.streams[j.SubmissionID] = st
+	s.mu.Unlock()
+	s.wg.Go(func() {
+		defer stop(nil)
+		st.run(ctx, reading)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.streams[j.SubmissionID] == st {
+			delete(s.streams, j.SubmissionID)
+		}
+	})
+}
+
+func (s *Shipper) logKey(id string) logKey { return logKey{s.opts.Cluster, s.known.session, id} }
+
+// endSession ends what belongs to a head that is no more. Its logs are never
+// read again: the same addresses and ids may be other logs now.
+func (s *Shipper) endSession(session string) {
+	s.opts.Log.WithField("session", session).Warn("The head was restarted: the logs of the session before are out of reach")
+	s.mu.Lock()
+	old := make([]*stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		old = append(old, st)
+	}
+	s.mu.Unlock()
+	for _, st := range old {
+		st.stop(errSessionOver)
+	}
+	for _, st := range old {
+		<-st.ended
+	}
+	now := time.Now()
+	for id := range s.known.logs {
+		s.out.positions.leave(s.logKey(id), now)
+	}
+	s.known.session, s.known.since = session, now
+	s.known.left, s.known.logs = map[string]time.Time{}, map[string]*knownLog{}
+}
+
+// prune asks after jobs that left the list, and forgets old logs.
+func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time.Time) {
+	for id, k := range s.known.logs {
+		if _, ok := listed[id]; ok {
+			continue
+		}
+		if k.gone.IsZero() {
+			k.gone = now
+			delete(s.known.left, id)
+			s.out.positions.leave(s.logKey(id), now)
+		}
+		switch st := s.stream(id); {
+		case st != nil:
+			st.ask(ctx)
+		case !k.skip && !k.run && !k.over:
+			// It was deleted while raytap was down: what lies there still is read.
+			log := s.out.positions.entry(s.logKey(id))
+			k.log = log
+			s.start(ctx, log.run, k)
+		case k.skip || now.Sub(k.gone) > keptFor || len(s.known.logs) > keptLogs:
+			delete(s.known.logs, id)
+		}
+	}
+	s.slotsOfSession().retain(func(key string) bool {
+		j, ok := listed[runID(key)]
+		return ok && runKey(j) == key && !j.Status.Terminal()
+	})
+	if now.Sub(s.known.expired) >= expireEvery {
+		s.known.expired = now
+		if n := s.out.positions.expire(now); n > 0 {
+			s.metrics.forgotten.Add(float64(n))
+		}
+	}
+}

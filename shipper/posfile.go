@@ -1,0 +1,253 @@
+package shipper
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"raytap/ray"
+	"raytap/shipper/sink"
+)
+
+// positionsVersion is that of the positions file. One with a higher number is
+// refused.
+const positionsVersion = 1
+
+// The positions file, as it stands on disk. Times are RFC 3339, hashes
+// hexadecimal: they do not fit a JSON number.
+type (
+	positionsJSON struct {
+		Version  int                       `json:"version"`
+		Sink     *sink.Watermark           `json:"sink,omitempty"`
+		Clusters map[string]*clusterJSON   `json:"clusters"`
+		Slots    map[string]map[string]int `json:"websocket_slots,omitempty"`
+	}
+	clusterJSON struct {
+		Session string               `json:"session"`
+		Seen    bool                 `json:"seen"`
+		Left    map[string]time.Time `json:"left_out,omitempty"`
+		Logs    []logJSON            `json:"logs,omitempty"`
+	}
+	logJSON struct {
+		Session  string        `json:"session"`
+		ID       string        `json:"submission_id"`
+		Epoch    uint64        `json:"epoch"`
+		Position positionJSON  `json:"position"`
+		Verified *positionJSON `json:"verified,omitempty"`
+		Repeats  bool          `json:"repeats,omitempty"`
+		LastTime int64         `json:"last_time_ns,omitempty"`
+		Begun    bool          `json:"begun,omitempty"`
+		Done     bool          `json:"done,omitempty"`
+		Gone     *time.Time    `json:"gone,omitempty"`
+		Owed     []owedJSON    `json:"owed,omitempty"`
+		SinkHas  *sinkHasJSON  `json:"sink_has,omitempty"`
+		Run      runJSON       `json:"run"`
+	}
+	runJSON struct {
+		Start    time.Time         `json:"start_time"`
+		Status   string            `json:"status,omitempty"`
+		JobID    string            `json:"job_id,omitempty"`
+		Node     string            `json:"node_id,omitempty"`
+		Agent    string            `json:"agent_url,omitempty"`
+		Metadata map[string]string `json:"metadata,omitempty"`
+	}
+	positionJSON struct {
+		Content uint64     `json:"content"`
+		Lines   uint64     `json:"lines"`
+		Raw     int64      `json:"raw"`
+		Hash    []byte     `json:"hash"`
+		Anchor  anchorJSON `json:"anchor"`
+	}
+	anchorJSON struct {
+		Length int    `json:"length"`
+		Hash   string `json:"hash"`
+		Start  int64  `json:"start"`
+	}
+	// sinkHasJSON is what the sink's file holds behind the position.
+	sinkHasJSON struct {
+		Next     map[uint64]uint64 `json:"next_seq"` // by epoch
+		Events   []eventJSON       `json:"events,omitempty"`
+		LastTime int64             `json:"last_time_ns"`
+	}
+	eventJSON struct {
+		Event string `json:"event"`
+		Epoch uint64 `json:"epoch"`
+		Seq   uint64 `json:"seq"`
+		Start string `json:"start_time,omitempty"`
+	}
+	owedJSON struct {
+		Event  string `json:"event"`
+		Epoch  uint64 `json:"epoch"`
+		Seq    uint64 `json:"seq"`
+		Record string `json:"record"`
+	}
+)
+
+func toPositionJSON(p position) (positionJSON, error) {
+	h, err := p.hash.MarshalBinary()
+	return positionJSON{
+		Content: p.content, Lines: p.lines, Raw: p.raw, Hash: h,
+		Anchor: anchorJSON{p.anchor.length, strconv.FormatUint(p.anchor.hash, 16), p.anchor.start},
+	}, err
+}
+
+func (j positionJSON) position() (position, error) {
+	p := position{content: j.Content, lines: j.Lines, raw: j.Raw}
+	p.hash.Reset()
+	if err := p.hash.UnmarshalBinary(j.Hash); err != nil {
+		return p, fmt.Errorf("hash: %w", err)
+	}
+	h, err := strconv.ParseUint(j.Anchor.Hash, 16, 64)
+	if err != nil {
+		return p, fmt.Errorf("anchor: %w", err)
+	}
+	p.anchor = anchor{length: j.Anchor.Length, hash: h, start: j.Anchor.Start}
+	switch {
+	case p.anchor.length < 0 || p.anchor.length > anchorSize || uint64(p.anchor.length) > p.content:
+		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.anchor.length, p.content)
+	case p.content == 0 && p.hash.Sum64() != xxhash.Sum64(nil):
+		return p, fmt.Errorf("hash: of no content, and not that of nothing")
+	}
+	return p, nil
+}
+
+// encode is called under the lock.
+func (p *Positions) encode() ([]byte, error) {
+	out := positionsJSON{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: p.slots}
+	if p.mark.Path != "" {
+		out.Sink = &p.mark
+	}
+	cluster := func(name string) *clusterJSON {
+		c := out.Clusters[name]
+		if c == nil {
+			c = &clusterJSON{}
+			out.Clusters[name] = c
+		}
+		return c
+	}
+	for name, c := range p.clusters {
+		j := cluster(name)
+		j.Session, j.Seen, j.Left = c.session, c.seen, c.left
+	}
+	for k, e := range p.logs {
+		l, err := e.toJSON(k)
+		if err != nil {
+			return nil, err
+		}
+		c := cluster(k.cluster)
+		c.Logs = append(c.Logs, l)
+	}
+	return json.Marshal(out)
+}
+
+func (e *logEntry) toJSON(k logKey) (logJSON, error) {
+	pos, err := toPositionJSON(e.pos)
+	if err != nil {
+		return logJSON{}, err
+	}
+	l := logJSON{
+		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.repeats, LastTime: e.lastTime,
+		Begun: e.begun, Done: e.done,
+		Run: runJSON{Start: e.run.Start, Status: string(e.run.Status), JobID: e.run.JobID,
+			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
+	}
+	if !e.gone.IsZero() {
+		l.Gone = &e.gone
+	}
+	if e.guessed {
+		v, err := toPositionJSON(e.verified)
+		if err != nil {
+			return l, err
+		}
+		l.Verified = &v
+	}
+	for _, o := range e.owed {
+		l.Owed = append(l.Owed, owedJSON{o.event, o.epoch, o.seq, string(o.record)})
+	}
+	if r := e.sinkHas; r != nil {
+		l.SinkHas = &sinkHasJSON{Next: r.next, LastTime: r.lastTime}
+		for _, f := range r.events {
+			l.SinkHas.Events = append(l.SinkHas.Events, eventJSON{f.event, f.epoch, f.seq, f.start})
+		}
+	}
+	return l, nil
+}
+
+const startAnew = "move it away to start anew (jobs that still run are then shipped again from their first line)"
+
+func (p *Positions) decode(b []byte) error {
+	var in struct {
+		Version *int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil || in.Version == nil {
+		return fmt.Errorf("it is corrupt (%v): restore it from a copy, or %s", err, startAnew)
+	}
+	if *in.Version > positionsVersion {
+		return fmt.Errorf("it is of version %d, and this raytap reads up to %d: use the newer raytap that wrote it, or %s", *in.Version, positionsVersion, startAnew)
+	}
+	var file positionsJSON
+	if err := json.Unmarshal(b, &file); err != nil {
+		return fmt.Errorf("it is corrupt (%w): restore it from a copy, or %s", err, startAnew)
+	}
+	if file.Sink != nil {
+		p.mark = *file.Sink
+	}
+	if file.Slots != nil {
+		p.slots = file.Slots
+	}
+	for name, c := range file.Clusters {
+		if c == nil {
+			continue
+		}
+		if c.Session != "" || c.Seen {
+			p.clusters[name] = &clusterState{session: c.Session, seen: c.Seen, left: c.Left}
+		}
+		for _, l := range c.Logs {
+			e, err := l.entry()
+			if err != nil {
+				return fmt.Errorf("it is corrupt (cluster %s, job %s: %w): restore it from a copy, or %s", name, l.ID, err, startAnew)
+			}
+			p.logs[logKey{name, l.Session, l.ID}] = e
+		}
+	}
+	return nil
+}
+
+func (l logJSON) entry() (*logEntry, error) {
+	pos, err := l.Position.position()
+	if err != nil {
+		return nil, err
+	}
+	e := &logEntry{snapshot: snapshot{
+		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done,
+		run: ray.Job{
+			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
+			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
+		},
+	}}
+	if l.Gone != nil {
+		e.gone = *l.Gone
+	}
+	if l.Verified != nil {
+		if e.verified, err = l.Verified.position(); err != nil {
+			return nil, err
+		}
+		e.guessed = true
+	}
+	for _, o := range l.Owed {
+		e.owed = append(e.owed, owed{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
+	}
+	if l.SinkHas != nil {
+		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.SinkHas.LastTime}
+		maps.Copy(r.next, l.SinkHas.Next)
+		for _, f := range l.SinkHas.Events {
+			r.events = append(r.events, foundEvent{f.Event, f.Epoch, f.Seq, f.Start})
+		}
+		e.sinkHas = r
+	}
+	return e, nil
+}

@@ -1,0 +1,132 @@
+package shipper
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"raytap/ray"
+)
+
+// recoveredLog is what a sink file holds of a log behind the saved positions:
+// records that must not be written again.
+type recoveredLog struct {
+	next     map[uint64]uint64 // epoch -> the seq behind the last line written
+	events   []foundEvent
+	lastTime int64
+}
+
+type foundEvent struct {
+	event      string
+	epoch, seq uint64
+	start      string // the start_time of a start event
+}
+
+// recoveredRecord is what recovery reads of a record.
+type recoveredRecord struct {
+	Time         time.Time
+	Cluster      string `json:"ray_cluster"`
+	Session      string
+	SubmissionID string `json:"submission_id"`
+	Epoch, Seq   uint64
+	Lines        uint64
+	Event        string
+	StartTime    string `json:"start_time"`
+	Node         string `json:"node_id"`
+}
+
+// Recovered takes a record that was found in the sink file behind the saved
+// watermark. It has the form of sink.Recover's callback.
+func (p *Positions) Recovered(record []byte) error {
+	r, err := parseRecord(record)
+	if err != nil {
+		return fmt.Errorf("a record that raytap did not write (%w): move the file away, or restore it", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := logKey{r.Cluster, r.Session, r.SubmissionID}
+	e := p.logs[k]
+	if e == nil { // the process died before it saved anything of this log
+		e = &logEntry{snapshot: snapshot{pos: newPosition()}}
+		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.Node}
+		e.run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
+		p.logs[k] = e
+	}
+	if e.sinkHas == nil {
+		e.sinkHas = &recoveredLog{next: map[uint64]uint64{}}
+	}
+	p.dirty = true
+	l := e.sinkHas
+	l.lastTime = max(l.lastTime, r.Time.UnixNano())
+	if r.Event != "" {
+		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime})
+		return nil
+	}
+	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
+	return nil
+}
+
+// parseRecord reads a record's keys up to its message, which may be cut off.
+// Those of an event are all read: events are short.
+func parseRecord(b []byte) (r recoveredRecord, err error) {
+	if bytes.Contains(b[:min(len(b), 4096)], []byte(`,"event":"`)) {
+		if err := json.Unmarshal(b, &r); err == nil {
+			return r, nil
+		}
+	}
+	head, _, ok := bytes.Cut(b, []byte(`,"message":"`))
+	if !ok {
+		return r, fmt.Errorf("it has no message")
+	}
+	if err := json.Unmarshal(append(bytes.Clone(head), '}'), &r); err != nil {
+		return r, err
+	}
+	if r.Cluster == "" || r.SubmissionID == "" || r.Time.IsZero() {
+		return r, fmt.Errorf("it names no job")
+	}
+	return r, nil
+}
+
+// passed reports whether a state that is about to be saved says all that r does.
+func (r *recoveredLog) passed(s snapshot) bool {
+	for epoch, next := range r.next {
+		if epoch > s.epoch || epoch == s.epoch && s.pos.lines < next {
+			return false
+		}
+	}
+	for _, e := range r.events {
+		start, err := time.Parse(time.RFC3339Nano, e.start)
+		if e.event == EventStart && err == nil && (!s.begun || s.run.Start.Before(start)) {
+			return false
+		}
+	}
+	return len(s.owed) == 0
+}
+
+// apply tells a log's state what the sink holds already.
+func (r *recoveredLog) apply(l *logState) {
+	l.lastTime = max(l.lastTime, r.lastTime)
+	l.written = r.next
+	l.found = r.events
+	kept := l.owed[:0:0]
+	for _, o := range l.owed {
+		if r.has(o.event, o.epoch, o.seq) {
+			if o.event == EventEnd || o.event == EventLimit {
+				l.done = true
+			}
+			continue
+		}
+		kept = append(kept, o)
+	}
+	l.owed = kept
+}
+
+func (r *recoveredLog) has(event string, epoch, seq uint64) bool {
+	for _, e := range r.events {
+		if e.event == event && e.epoch == epoch && e.seq == seq {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,308 @@
+package shipper
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// kill stops a rig as a SIGKILL does: what it would have saved at its end is
+// not saved.
+func (r *rig) kill() {
+	r.t.Helper()
+	b, err := os.ReadFile(r.file + ".positions")
+	if err != nil && !os.IsNotExist(err) {
+		r.t.Fatal(err)
+	}
+	r.stop()
+	if err == nil {
+		err = os.WriteFile(r.file+".positions", b, 0o600)
+	} else {
+		err = os.Remove(r.file + ".positions")
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestNoRestartLosesOrDoublesALine(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		file := filepath.Join(t.TempDir(), "lines.jsonl")
+		oo := OutputOptions{Interval: 3 * time.Millisecond}
+		r := newRigOn(t, head, agents, quick(protocol), oo, file)
+		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
+		job := head.Submit("job-1", raytest.JobOptions{})
+		for i := range 6 {
+			mixed(job, 40*i, func() { <-time.After(time.Millisecond) })
+			if i%2 == 0 {
+				r.kill()
+			} else {
+				r.stop()
+			}
+			job.Printf("printed while raytap was down, round %d\n", i)
+			r = newRigOn(t, head, agents, quick(protocol), oo, file)
+		}
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		end := r.ended("job-1")
+		r.exact("job-1", log)
+		if !*end.Complete || len(r.events("job-1", EventStart)) != 1 {
+			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", EventStart)))
+		}
+		r.stop()
+		r = newRigOn(t, head, agents, quick(protocol), oo, file)
+		<-time.After(50 * time.Millisecond)
+		if n := len(r.events("job-1", EventEnd)); n != 1 {
+			t.Errorf("%d end events after another restart", n)
+		}
+	})
+}
+
+func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the event written %v", written), func(t *testing.T) {
+			head := raytest.New(t)
+			file := filepath.Join(t.TempDir(), "lines.jsonl")
+			o := quick(ProtocolHTTP)
+			r := newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("a line\nno newline at the end")
+			log := job.Log()
+			job.End("FAILED", 2)
+			r.ended("job-1")
+			r.kill() // the last save is the one before the event was written
+			if !written {
+				b, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				cut := strings.LastIndex(strings.TrimSuffix(string(b), "\n"), "\n") + 1
+				if err := os.Truncate(file, int64(cut+20)); err != nil { // and half of it is torn
+					t.Fatal(err)
+				}
+			}
+			job.Print("\nprinted behind the end\n")
+			r = newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+			r.ended("job-1")
+			<-time.After(50 * time.Millisecond)
+			r.exact("job-1", log)
+			if ends := r.events("job-1", EventEnd); len(ends) != 1 || *ends[0].ExitCode != 2 {
+				t.Errorf("end events %+v", ends)
+			}
+		})
+	}
+}
+
+func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	for _, agents := range []string{"on", "off"} {
+		id := "job-" + agents
+		r := newRigOn(t, head, agents, quick(ProtocolHTTP), oo, file)
+		job := head.Submit(id, raytest.JobOptions{})
+		job.Print("seen\n")
+		r.until("it was read", func() bool { return len(r.records(id)) >= 4 })
+		r.stop()
+		job.Print("not seen\n")
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		job.Delete()
+		r = newRigOn(t, head, agents, quick(ProtocolHTTP), oo, file)
+		end := r.ended(id)
+		r.exact(id, log)
+		if !*end.Complete {
+			t.Errorf("end event %+v", end)
+		}
+		r.stop()
+	}
+}
+
+func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("of the first session\n")
+	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+	r.stop()
+	first := head.Session()
+	if err := head.Restart(raytest.RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	finished := head.Submit("job-1", raytest.JobOptions{})
+	finished.Print("of the second session\n")
+	finished.End("SUCCEEDED", 0)
+	r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r.until("both sessions' jobs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+	for _, end := range r.events("job-1", EventEnd) {
+		if *end.Complete != (end.Session != first) {
+			t.Errorf("end event %+v", end)
+		}
+	}
+	if gaps := r.events("job-1", EventGap); len(gaps) != 1 || gaps[0].Session != first {
+		t.Errorf("gap events %+v", gaps)
+	}
+}
+
+func TestTheBackfillIsDecidedOnceForACluster(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	old := head.Submit("old", raytest.JobOptions{})
+	old.End("SUCCEEDED", 0)
+	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r.stop()
+	missed := head.Submit("missed", raytest.JobOptions{})
+	missed.Print("started and ended while raytap was down\n")
+	log := missed.Log()
+	missed.End("SUCCEEDED", 0)
+	r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r.ended("missed")
+	r.exact("missed", log)
+	if n := len(r.records("old")); n != 0 {
+		t.Errorf("%d records of a job that the backfill left out", n)
+	}
+}
+
+func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
+	head := raytest.New(t, raytest.Linger(time.Hour))
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	o := quick(ProtocolAuto)
+	o.MaxTails = 5
+	for i := range 20 {
+		head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{})
+	}
+	for range 4 {
+		r := newRigOn(t, head, "off", o, OutputOptions{Interval: time.Hour}, file)
+		r.until("all jobs are read", func() bool {
+			for i := range 20 {
+				if len(r.records(fmt.Sprintf("silent-%d", i))) < 3 {
+					return false
+				}
+			}
+			return true
+		})
+		r.kill()
+		if held := head.HeldSlots(); held > o.MaxTails {
+			t.Fatalf("Ray holds %d slots for us, the budget is %d", held, o.MaxTails)
+		}
+	}
+	if head.PeakTails() == 0 {
+		t.Error("no tail was ever open: this test has shown nothing")
+	}
+}
+
+func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "positions.json")
+	p, err := OpenPositions(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.entry(logKey{"c", "s", "job"})
+	c := newCutter(100, 0)
+	cutAll(t, c, [][]byte{[]byte(strings.Repeat("some line\n", 1000))}, false)
+	next := l.snapshot
+	next.pos, next.epoch, next.begun, next.guessed, next.verified = c.position(), 3, true, true, c.position()
+	next.owed = []owed{{EventGap, 3, 1000, []byte("{}\n")}}
+	p.accept(l.entry, next)
+	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
+	p.setSlots("s", map[string]int{"k": 2})
+	for _, found := range []string{`"seq":2000,"message":"m"`, `"seq":2001,"event":"start","message":"m","start_time":"2026-11-24T12:00:00.5Z"`} {
+		if err := p.Recovered([]byte(`{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":3,` + found + `}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Save(t.Context(), p.Mark()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenPositions(file); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second one opened it: %v", err)
+	}
+	p.Close() //nolint:errcheck // a test's end
+	q, err := OpenPositions(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close() //nolint:errcheck // a test's end
+	a, _ := p.encode()
+	b, _ := q.encode()
+	if string(a) != string(b) || !json.Valid(a) || !strings.Contains(string(a), `"next_seq":{"3":2001}`) {
+		t.Errorf("saved  %s\nloaded %s", a, b)
+	}
+	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+}
+
+func TestAPositionsFileThatCannotBeTrustedIsRefused(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty": "", "torn": `{"version":1,"clus`, "of a newer raytap": `{"version":2}`, "no positions": `[]`,
+		"a bad hash": `{"version":1,"clusters":{"c":{"logs":[{"submission_id":"j","position":{"hash":"AAAA"}}]}}}`,
+	} {
+		file := filepath.Join(t.TempDir(), "positions.json")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenPositions(file); err == nil || !strings.Contains(err.Error(), "move it away") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What recovery finds holds until the position has passed it, however often the
+// process dies before that: here the log cannot be read meanwhile.
+func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	o := quick(ProtocolHTTP)
+	r := newRigOn(t, head, "on", o, OutputOptions{}, file)
+	r.stop()
+	r = newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print(strings.Repeat("a line\n", 50))
+	r.until("its lines are in the file", func() bool { return len(r.records("job-1")) == 53 })
+	r.kill() // no position of job-1 was ever saved
+
+	var faults []*raytest.Injected
+	for _, e := range []string{raytest.EndpointAgent, raytest.EndpointLogFile} {
+		faults = append(faults, head.Inject(raytest.Fault{Endpoint: e, Job: "job-1"}))
+	}
+	other := head.Submit("job-2", raytest.JobOptions{})
+	for range 2 {
+		r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+		other.Print("moves the watermark on\n")
+		want := len(wantLines(other.Log())) + 1
+		r.until("job-2 is shipped", func() bool { return len(r.records("job-2")) == want })
+		saved := r.metric("positions_last_saved_timestamp_seconds")
+		other.Print("and once more\n")
+		r.until("positions are saved", func() bool { return r.metric("positions_last_saved_timestamp_seconds") > saved })
+		r.until("reading job-1 has failed", func() bool { return faults[0].Hits() > 0 })
+		r.kill()
+	}
+	for _, f := range faults {
+		f.Remove()
+	}
+	r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+	job.Print("the last line\n")
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+	if n := len(r.events("job-1", EventStart)); n != 1 {
+		t.Errorf("%d start events", n)
+	}
+	r.stop()
+	b, err := os.ReadFile(file + ".positions")
+	if err != nil || strings.Contains(string(b), "sink_has") {
+		t.Errorf("what is passed is still remembered: %v\n%s", err, b)
+	}
+}
