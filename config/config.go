@@ -308,3 +308,12 @@ func (c *Cluster) setDefaults() {
 		NodeAgents:    NodeAgents{Mode: "auto"},
 	}
 }
+
+// Names gives the names of the clusters.
+func (c Config) Names() []string {
+	names := make([]string, len(c.Clusters))
+	for i, cluster := range c.Clusters {
+		names[i] = cluster.Name
+	}
+	return names
+}

@@ -139,6 +139,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	defer page.cancel()
 
 	d.metrics.loaded(d.cfg.Hash(), len(d.cfg.Clusters))
+	d.output.Configure(d.cfg.Names())
 	d.clusters.apply(tails, d.first)
 	d.o.Log.WithFields(logrus.Fields{
 		"version": d.o.Version, "clusters": len(d.cfg.Clusters),

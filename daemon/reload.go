@@ -62,6 +62,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil {
 		d.o.Log.SetLevel(level)
 	}
+	d.output.Configure(cfg.Names())
 	d.clusters.apply(ctx, p)
 	d.metrics.loaded(cfg.Hash(), len(cfg.Clusters))
 	d.o.Log.WithFields(logrus.Fields{

@@ -37,6 +37,9 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// the same before the list was asked for and after it was answered.
 	if s.known.since.IsZero() {
 		v, err := s.client.Version(ctx)
+		if err == nil {
+			err = s.out.positions.claim(s.opts.Cluster, v.Session)
+		}
 		if err != nil {
 			return err
 		}
@@ -52,6 +55,9 @@ func (s *Shipper) discover(ctx context.Context) error {
 			return err
 		}
 		if v.Session != s.known.session {
+			if err := s.out.positions.claim(s.opts.Cluster, v.Session); err != nil {
+				return err
+			}
 			s.endSession(v.Session)
 			return nil
 		}

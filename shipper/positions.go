@@ -33,6 +33,7 @@ type Positions struct {
 	mark     sink.Watermark
 	dirty    bool
 	savedAt  time.Time
+	claims   claims
 }
 
 // logKey names a log's owner: one submission id in one session.
@@ -270,8 +271,14 @@ func (p *Positions) leave(k logKey, now time.Time) {
 	}
 }
 
-// expire forgets finished logs that Ray has not listed for so long, and the
-// oldest ones beyond a number. It gives how many it forgot.
+// current reports whether a cluster is configured.
+func (p *Positions) current(cluster string) bool {
+	return p.claims.configured == nil || p.claims.configured[cluster]
+}
+
+// expire forgets finished logs that Ray has not listed for so long, the logs of
+// clusters that were removed so long ago, and the oldest ones beyond a number.
+// It gives how many it forgot.
 func (p *Positions) expire(now time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,7 +286,7 @@ func (p *Positions) expire(now time.Time) int {
 	forgot := 0
 	for k, e := range p.logs {
 		switch {
-		case e.gone.IsZero() || !e.done:
+		case e.gone.IsZero() || !e.done && p.current(k.cluster):
 		case now.Sub(e.gone) > keptFor:
 			delete(p.logs, k)
 			forgot++

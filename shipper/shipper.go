@@ -78,6 +78,7 @@ func New(lists Lists, client Client, out *Output, o Options) *Shipper {
 func (s *Shipper) Run(ctx context.Context) error {
 	s.metrics.join(s)
 	defer s.metrics.leave(s)
+	defer s.out.positions.unclaim(s.opts.Cluster)
 	defer s.wg.Wait()
 	for {
 		if err := s.discover(ctx); err != nil && ctx.Err() == nil {
