@@ -270,13 +270,17 @@ func (s *stream) record(event, message string, fields ...field) owed {
 // tell writes events that must be neither lost nor doubled, whenever the
 // process dies: first they are saved as owed, together with what the log's
 // state is from then on, then they are written. done: the run is over with them.
+// That is the stream's own run, or the one before it where that was left open:
+// then the stream's own has not begun.
 func (s *stream) tell(ctx context.Context, done bool, events ...owed) error {
 	if err := s.flush(ctx); err != nil {
 		return err
 	}
 	s.log.owed = append(s.log.owed, events...)
 	s.log.lastTime = s.enc.last
-	s.log.run = *s.current()
+	if !s.leftOpen() {
+		s.log.run = *s.current()
+	}
 	if err := s.sh.out.checkpoint(ctx, s.log.entry, s.log.snapshot); err != nil {
 		return err
 	}

@@ -438,11 +438,17 @@ func (s *stream) awaitStart(ctx context.Context) error {
 	}
 }
 
+// leftOpen reports whether the log's last run was another than the stream's,
+// and has no end event yet.
+func (s *stream) leftOpen() bool {
+	return s.log.begun && !s.log.done && !s.log.run.Start.Equal(s.started)
+}
+
 func (s *stream) startEvent(ctx context.Context) error {
 	j := *s.current()
-	if s.log.begun && !s.log.done && !s.log.run.Start.Equal(j.Start) {
+	if s.leftOpen() {
 		// Another run came while raytap was down.
-		if err := s.tell(ctx, false, s.endRecord("the id was submitted again before this run's end was read", false, false)); err != nil {
+		if err := s.tell(ctx, true, s.endRecord("the id was submitted again before this run's end was read", false, false)); err != nil {
 			return err
 		}
 	}

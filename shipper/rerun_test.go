@@ -1,0 +1,61 @@
+package shipper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// A run that took another one's place while raytap was down is shipped, also if
+// raytap dies between the end event of the one and the start event of the other.
+func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the first end written %v", written), func(t *testing.T) {
+			head := raytest.New(t)
+			file := filepath.Join(t.TempDir(), "lines.jsonl")
+			never := OutputOptions{Interval: time.Hour} // but for checkpoints
+			r := newRigOn(t, head, "on", quick(ProtocolHTTP), OutputOptions{Interval: 3 * time.Millisecond}, file)
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("of the first run\n")
+			r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+			r.stop()
+			job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
+			job.Print("of the second run\n")
+			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			r.until("the second run is read", func() bool { return len(r.records("job-1")) >= 8 })
+			r.kill() // the last save is that of the first run's end, as owed
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := strings.Index(string(b), `"event":"end"`)
+			if at < 0 {
+				t.Fatal("the first run has no end event")
+			}
+			at = strings.LastIndex(string(b)[:at], "\n") + 1
+			if written {
+				at += strings.Index(string(b)[at:], "\n") + 1
+			}
+			if err := os.Truncate(file, int64(at)); err != nil {
+				t.Fatal(err)
+			}
+			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			log := job.Log()
+			job.End("SUCCEEDED", 0)
+			r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			r.exact("job-1", log)
+			order := ""
+			for _, rec := range r.records("job-1") {
+				order += rec.Event + " "
+			}
+			if got := strings.Join(strings.Fields(order), " "); got != "start end start end" {
+				t.Errorf("events: %s", got)
+			}
+		})
+	}
+}
