@@ -1,0 +1,72 @@
+// Command bench measures what raytap costs, beside a plain reader of the same
+// stream and beside vlagent and rsyslog on the same lines, and prints a table.
+// See docs/performance.md.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) > 0 {
+		switch args[0] { // the processes of a measurement
+		case "head":
+			return runHead(args[1:])
+		case "plain":
+			return runPlain(args[1:])
+		case "null":
+			return runNull()
+		case "profile":
+			return runProfiled(args[1:])
+		}
+	}
+	b := &bench{}
+	flag.StringVar(&b.raytap, "raytap", "bin/raytap", "the binary to measure")
+	flag.StringVar(&b.vlagent, "vlagent", ".tools/bin/vlagent", "left out if it is not there")
+	flag.StringVar(&b.rsyslogd, "rsyslogd", ".tools/bin/rsyslogd", "left out if it is not there")
+	flag.IntVar(&b.lines, "lines", 5368710, "of the log: the default makes 1 GiB")
+	flag.IntVar(&b.runs, "runs", 3, "of each measurement of CPU; the least counts")
+	only := flag.String("only", "cost,follow,memory,resume", "which parts")
+	dir := flag.String("dir", os.TempDir(), "for the log and what is written (some GB)")
+	profile := flag.String("profile", "", "instead: write a CPU profile of a replay, a Range read and a follow here, for default.pgo")
+	flag.Parse()
+	var err error
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.dir, err = os.MkdirTemp(*dir, "raytap-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if b.corpus, err = makeCorpus(b.dir, b.lines); err != nil {
+		return err
+	}
+	if *profile != "" {
+		return b.profile(*profile)
+	}
+	for _, p := range []*string{&b.raytap, &b.vlagent, &b.rsyslogd} {
+		*p, err = exec.LookPath(*p)
+		if err == nil {
+			*p, err = filepath.Abs(*p)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench: left out:", err)
+			*p = ""
+		}
+	}
+	if b.raytap == "" {
+		return fmt.Errorf("there is no raytap to measure: build it first")
+	}
+	return b.all(*only)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// measureVlagent has vlagent collect the corpus as a file and send it, in its
+// own format, to one that throws it away.
+func (b *bench) measureVlagent() (cost, error) {
+	dir, err := os.MkdirTemp(b.dir, "vlagent-")
+	if err != nil {
+		return cost{}, err
+	}
+	defer os.RemoveAll(dir)
+	null, err := serve(b.self, "null")
+	if err != nil {
+		return cost{}, err
+	}
+	defer null.stop()
+	page, err := freeAddress()
+	if err != nil {
+		return cost{}, err
+	}
+	p, err := launch(nil, b.vlagent, "-fileCollector.glob="+b.corpus, "-remoteWrite.url="+null.url+"/insert/native",
+		"-tmpDataPath="+dir, "-httpListenAddr="+page, "-loggerLevel=ERROR")
+	if err != nil {
+		return cost{}, err
+	}
+	defer p.stop()
+	err = await("vlagent has sent it all", func() bool {
+		time.Sleep(time.Second) // its page costs CPU, too
+		return sample(fetch("http://"+page+"/metrics"), "vlagent_remotewrite_block_size_rows_sum") >= float64(b.lines)
+	})
+	return cost{cpu: p.cpu(), peak: p.memory("VmHWM")}, err
+}
+
+// rsyslogConf reads the corpus and writes records with about the keys of raytap's.
+const rsyslogConf = `
+global(workDirectory=%[1]q maxMessageSize="64k")
+module(load="imfile")
+template(name="record" type="list" option.jsonf="on") {
+	property(outname="time" name="timegenerated" dateFormat="rfc3339" format="jsonf")
+	constant(outname="ray_cluster" value="bench" format="jsonf")
+	constant(outname="session" value="session_2026-11-24_12-00-00_000000_1" format="jsonf")
+	constant(outname="submission_id" value="raysubmit_0000000000000000" format="jsonf")
+	constant(outname="job_id" value="02000000" format="jsonf")
+	constant(outname="job_name" value="train" format="jsonf")
+	constant(outname="source" value="driver" format="jsonf")
+	constant(outname="level" value="INFO" format="jsonf")
+	property(outname="message" name="msg" format="jsonf")
+}
+ruleset(name="ship") { action(type="omfile" file=%[2]q template="record") }
+input(type="imfile" file=%[3]q tag="ray" ruleset="ship")
+`
+
+// measureRsyslog has rsyslog read the corpus as a file and write records of it.
+func (b *bench) measureRsyslog() (cost, error) {
+	dir, err := os.MkdirTemp(b.dir, "rsyslog-")
+	if err != nil {
+		return cost{}, err
+	}
+	defer os.RemoveAll(dir)
+	conf, out := filepath.Join(dir, "rsyslog.conf"), filepath.Join(dir, "out.jsonl")
+	if err := os.WriteFile(conf, []byte(fmt.Sprintf(rsyslogConf, dir, out, b.corpus)), 0o600); err != nil {
+		return cost{}, err
+	}
+	p, err := launch(nil, b.rsyslogd, "-n", "-f", conf, "-i", filepath.Join(dir, "pid"))
+	if err != nil {
+		return cost{}, err
+	}
+	defer p.stop()
+	last, still := int64(-1), 0
+	err = await("rsyslog has written it all", func() bool {
+		time.Sleep(500 * time.Millisecond)
+		info, err := os.Stat(out)
+		if err != nil || info.Size() != last {
+			still = 0
+			if err == nil {
+				last = info.Size()
+			}
+			return false
+		}
+		still++
+		return still >= 6 && last > int64(b.lines)*lineSize
+	})
+	return cost{cpu: p.cpu(), peak: p.memory("VmHWM")}, err
+}
