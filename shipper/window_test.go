@@ -1,0 +1,35 @@
+package shipper
+
+import (
+	"strings"
+	"testing"
+
+	"raytap/ray/raytest"
+)
+
+// A window that ends within a line holds one line end less than lines were asked
+// for. It is not the whole log for that.
+func TestAWindowThatEndsWithinALineIsNotTheWholeLog(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "off", quick(ProtocolHTTP), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	for i := range smallLog / 100 {
+		job.Printf("%d %s\n", i, strings.Repeat("x", 110))
+	}
+	r.until("it is past the size that is read again", func() bool {
+		recs := r.records("job-1")
+		return len(recs) > smallLog/100
+	})
+	for i := range 3 {
+		reads := head.Requests(raytest.EndpointLogFile)
+		job.Printf("the end of a line\nand a half line %d ", i)
+		r.until("the half line was met", func() bool { return head.Requests(raytest.EndpointLogFile) > reads+2 })
+	}
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+	if n := len(r.events("job-1", EventGap)); n > 0 {
+		t.Errorf("%d gap events", n)
+	}
+}
