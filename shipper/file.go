@@ -70,7 +70,7 @@ func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd boo
 		return s.readWhole(ctx, over)
 	}
 	if !s.log.repeats {
-		w, err := s.find(ctx, &s.log.pos, *lines)
+		w, err := s.find(ctx, s.log.pos.anchor, *lines)
 		if err != nil {
 			return false, err
 		}
@@ -100,7 +100,7 @@ type sighting struct {
 
 // find looks for a position in windows of the log's end, n lines at first:
 // longer ones while it is not there, shorter ones while they are too large.
-func (s *stream) find(ctx context.Context, pos *position, n int) (sighting, error) {
+func (s *stream) find(ctx context.Context, a anchor, n int) (sighting, error) {
 	for low, high := 0, windowMax+1; ; {
 		text, whole, err := s.window(ctx, n)
 		if err != nil {
@@ -111,7 +111,7 @@ func (s *stream) find(ctx context.Context, pos *position, n int) (sighting, erro
 			high = n
 			n /= 4
 		} else {
-			if w.at, w.found = findPosition(text, pos); w.found > 0 || whole {
+			if w.at, w.found = findAnchor(text, a); w.found > 0 || whole {
 				return w, nil
 			}
 			low = n
