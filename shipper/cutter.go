@@ -30,11 +30,13 @@ type cutter struct {
 	partSize int64         // the whole length of the half line
 	partRaw  int64         // where it begins
 	over     xxhash.Digest // the hash with the half line, once that is longer than part
+	overLine xxhash.Digest // the hash of the half line alone, likewise
 	overTail []byte        // the last anchorSize bytes of such a half line
 
-	blank int  // empty lines since the last line
-	cr    bool // the last byte was \r: a \n now belongs to it
-	owed  bool // the next line end ends a line that was given already
+	line  lineProof // of the last line
+	blank int       // empty lines since the last line
+	cr    bool      // the last byte was \r: a \n now belongs to it
+	owed  bool      // the next line end ends a line that was given already
 }
 
 // cutLine is one line. text is valid during the call only.
@@ -58,6 +60,7 @@ func resumeCutter(max int, p *prover) *cutter {
 	c := &cutter{max: max, proofs: p.proofs, lines: p.want.lines, raw: p.raw, endRaw: p.raw}
 	c.hash = p.want.hash
 	c.owed = p.want.content > 0
+	c.line = p.want.line
 	return c
 }
 
@@ -125,6 +128,7 @@ func (c *cutter) end(piece []byte, emit func(cutLine) error) error {
 		raw := c.raw
 		c.advance(len(piece))
 		c.add(piece, raw)
+		c.line = proveLine(piece)
 		err := c.give(piece, int64(len(piece)), emit)
 		c.advance(1)
 		return err
@@ -160,9 +164,12 @@ func (c *cutter) hold(piece []byte) error {
 	if before <= int64(c.max) {
 		c.over = c.hash
 		c.over.Write(c.part[:before]) //nolint:errcheck // xxhash never fails
+		c.overLine.Reset()
+		c.overLine.Write(c.part[:before]) //nolint:errcheck // xxhash never fails
 		c.overTail = append(c.overTail[:0], c.part[max(0, int(before)-anchorSize):before]...)
 	}
-	c.over.Write(piece) //nolint:errcheck // xxhash never fails
+	c.over.Write(piece)     //nolint:errcheck // xxhash never fails
+	c.overLine.Write(piece) //nolint:errcheck // xxhash never fails
 	if len(piece) >= anchorSize {
 		c.overTail = append(c.overTail[:0], piece[len(piece)-anchorSize:]...)
 		return nil
@@ -205,8 +212,13 @@ func (c *cutter) flush(emit func(cutLine) error) error {
 	}
 	if c.partSize > int64(c.max) {
 		c.addHashed(c.over, c.overTail, c.partSize, c.partRaw)
+		c.line = lineProof{}
+		if c.partSize > anchorSize {
+			c.line = lineProof{c.partSize, c.overLine.Sum64()}
+		}
 	} else {
 		c.add(c.part, c.partRaw)
+		c.line = proveLine(c.part)
 	}
 	err := c.give(c.part, c.partSize, emit)
 	c.drop()
@@ -233,4 +245,15 @@ func (c *cutter) give(text []byte, size int64, emit func(cutLine) error) error {
 }
 
 // position gives the place behind the last line.
-func (c *cutter) position() position { return c.proofs.position(c.lines, c.endRaw) }
+func (c *cutter) position() position {
+	p := c.proofs.position(c.lines, c.endRaw)
+	p.line = c.line
+	return p
+}
+
+func proveLine(line []byte) lineProof {
+	if len(line) <= anchorSize {
+		return lineProof{}
+	}
+	return lineProof{int64(len(line)), xxhash.Sum64(line)}
+}

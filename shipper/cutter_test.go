@@ -233,16 +233,33 @@ func TestAnAnchorIsFoundOnceOrNotTrusted(t *testing.T) {
 	}
 	c := newCutter(1000, unknown)
 	cutAll(t, c, [][]byte{[]byte(log)}, false)
-	a := c.position().anchor
+	pos := c.position()
 	window := log[len(log)-8000:] + "and one more\n"
-	at, found := findAnchor([]byte(window), a)
+	at, found := findPosition([]byte(window), &pos)
 	if found != 1 || window[at:] != "\nand one more\n" {
 		t.Errorf("found %d times, rest %q", found, window[at:])
 	}
 	tick := strings.Repeat("tick\n", 3000)
 	c = newCutter(1000, unknown)
 	cutAll(t, c, [][]byte{[]byte(tick)}, false)
-	if _, found := findAnchor([]byte(tick+"tick\n"), c.position().anchor); found < 2 {
+	pos = c.position()
+	if _, found := findPosition([]byte(tick+"tick\n"), &pos); found < 2 {
 		t.Errorf("an anchor in a log that repeats itself was found %d times, want several", found)
+	}
+}
+
+func TestLongLinesThatEndAlikeAreToldApart(t *testing.T) {
+	filler := strings.Repeat("0123456789", 3000)
+	line := func(i int) string { return fmt.Sprintf("line %d %s\n", i, filler) }
+	for _, max := range []int{1000, 10_000, 1 << 20} {
+		c := newCutter(max, unknown)
+		cutAll(t, c, split64k([]byte(line(1)+line(2)+line(3))), false)
+		pos := c.position()
+		if at, found := findPosition([]byte(line(3)+line(4)+line(5)), &pos); found != 1 || at != len(line(3))-1 {
+			t.Errorf("max %d: line 3 was found %d times, at %d", max, found, at)
+		}
+		if _, found := findPosition([]byte(line(4)+line(5)+line(6)), &pos); found != 0 {
+			t.Errorf("max %d: line 3 was found %d times where it is not", max, found)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *stream) followFile(ctx context.Context) error {
 			return errBetter
 		}
 		due := s.due(time.Now())
-		before := s.log.pos.content
+		before := s.log.reached
 		atEnd, err := s.pollFile(ctx, &lines, due)
 		if ray.Code(err) == http.StatusNotImplemented {
 			s.sh.noFile.Store(true)
@@ -53,7 +53,7 @@ func (s *stream) followFile(ctx context.Context) error {
 			}
 			return errComplete
 		}
-		if idle = min(idle*2, fileIdle); s.log.pos.content > before || s.terminalAt.Load() != 0 {
+		if idle = min(idle*2, fileIdle); s.log.reached > before || s.terminalAt.Load() != 0 {
 			idle = s.sh.opts.PollInterval
 		}
 		if err := s.rest(ctx, idle); err != nil {
@@ -70,7 +70,7 @@ func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd boo
 		return s.readWhole(ctx, over)
 	}
 	if !s.log.repeats {
-		w, err := s.find(ctx, s.log.pos.anchor, *lines)
+		w, err := s.find(ctx, &s.log.pos, *lines)
 		if err != nil {
 			return false, err
 		}
@@ -100,7 +100,7 @@ type sighting struct {
 
 // find looks for a position in windows of the log's end, n lines at first:
 // longer ones while it is not there, shorter ones while they are too large.
-func (s *stream) find(ctx context.Context, a anchor, n int) (sighting, error) {
+func (s *stream) find(ctx context.Context, pos *position, n int) (sighting, error) {
 	for low, high := 0, windowMax+1; ; {
 		text, whole, err := s.window(ctx, n)
 		if err != nil {
@@ -111,7 +111,7 @@ func (s *stream) find(ctx context.Context, a anchor, n int) (sighting, error) {
 			high = n
 			n /= 4
 		} else {
-			if w.at, w.found = findAnchor(text, a); w.found > 0 || whole {
+			if w.at, w.found = findPosition(text, pos); w.found > 0 || whole {
 				return w, nil
 			}
 			low = n

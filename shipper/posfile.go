@@ -61,6 +61,11 @@ type (
 		Raw     int64      `json:"raw"`
 		Hash    []byte     `json:"hash"`
 		Anchor  anchorJSON `json:"anchor"`
+		Line    *lineJSON  `json:"line,omitempty"`
+	}
+	lineJSON struct {
+		Size int64  `json:"size"`
+		Hash string `json:"hash"`
 	}
 	anchorJSON struct {
 		Length int    `json:"length"`
@@ -89,10 +94,14 @@ type (
 
 func toPositionJSON(p position) (positionJSON, error) {
 	h, err := p.hash.MarshalBinary()
-	return positionJSON{
+	j := positionJSON{
 		Content: p.content, Lines: p.lines, Raw: p.raw, Hash: h,
 		Anchor: anchorJSON{p.anchor.length, strconv.FormatUint(p.anchor.hash, 16), p.anchor.start},
-	}, err
+	}
+	if p.line.size > 0 {
+		j.Line = &lineJSON{p.line.size, strconv.FormatUint(p.line.hash, 16)}
+	}
+	return j, err
 }
 
 func (j positionJSON) position() (position, error) {
@@ -106,6 +115,12 @@ func (j positionJSON) position() (position, error) {
 		return p, fmt.Errorf("anchor: %w", err)
 	}
 	p.anchor = anchor{length: j.Anchor.Length, hash: h, start: j.Anchor.Start}
+	if j.Line != nil {
+		if h, err = strconv.ParseUint(j.Line.Hash, 16, 64); err != nil {
+			return p, fmt.Errorf("line: %w", err)
+		}
+		p.line = lineProof{j.Line.Size, h}
+	}
 	switch {
 	case p.anchor.length < 0 || p.anchor.length > anchorSize || uint64(p.anchor.length) > p.content:
 		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.anchor.length, p.content)

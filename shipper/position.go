@@ -31,6 +31,7 @@ type position struct {
 	// not the digest, so that it can go on.
 	hash   xxhash.Digest
 	anchor anchor
+	line   lineProof
 }
 
 // anchor proves a position by the last content bytes before it.
@@ -38,6 +39,13 @@ type anchor struct {
 	length int    // content bytes, at most anchorSize
 	hash   uint64 // xxhash64 of them
 	start  int64  // raw offset of the first, or unknown
+}
+
+// lineProof tells lines apart that are longer than an anchor and end alike. It
+// is that of the last line; zero where the anchor covers the line.
+type lineProof struct {
+	size int64
+	hash uint64 // xxhash64
 }
 
 func newPosition() position {
@@ -207,9 +215,10 @@ func (p *prover) proven() bool {
 	return p.raw < 0 || p.want.raw < 0 || p.raw == p.want.raw
 }
 
-// findAnchor looks for a position in a window: the last lines of a log. It
+// findPosition looks for a position in a window: the last lines of a log. It
 // gives the index right behind the position, and how many places could be it.
-func findAnchor(window []byte, a anchor) (at, found int) {
+func findPosition(window []byte, pos *position) (at, found int) {
+	a, line := pos.anchor, pos.line
 	if a.length == 0 {
 		return 0, 0 // nothing to recognise
 	}
@@ -221,7 +230,8 @@ func findAnchor(window []byte, a anchor) (at, found int) {
 		}
 		if j > i {
 			content = append(content, window[i:j]...)
-			if n := len(content); n >= a.length && xxhash.Sum64(content[n-a.length:]) == a.hash {
+			if n := len(content); n >= a.length && xxhash.Sum64(content[n-a.length:]) == a.hash &&
+				(line.size == 0 || line.size == int64(j-i) && line.hash == xxhash.Sum64(window[i:j])) {
 				at = j
 				found++
 			}

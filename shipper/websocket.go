@@ -255,7 +255,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 // tell, the whole log is read.
 func (s *stream) endsHere(ctx context.Context, sure bool) (bool, error) {
 	pos := s.cut.position()
-	w, err := s.find(ctx, pos.anchor, s.windowFor(2*anchorSize))
+	w, err := s.find(ctx, &pos, s.windowFor(2*anchorSize))
 	switch {
 	case err != nil:
 		return false, err
