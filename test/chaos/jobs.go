@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// kind is what happens to a job and its log.
+type kind int
+
+const (
+	once      kind = iota // printed, ended
+	again                 // its id is submitted again, onto the same file
+	moved                 // its id is submitted again, on another node
+	replaced              // its log is replaced by a longer one
+	truncated             // its log is emptied in place: only where every read verifies
+	brief                 // it is over before raytap looks
+	unseen                // it comes and goes while raytap is down
+	deleted               // it ends and is deleted while raytap is down
+)
+
+// script is the life of one job; a session's end cuts it short.
+type script struct {
+	r    *round
+	rng  *rand.Rand
+	f    *facts
+	k    key
+	kind kind
+	text *text
+	job  *raytest.Job
+	// texts and runs are what is known so far, given to the facts at the end.
+	texts [][]byte
+	runs  []jobRun
+}
+
+func (r *round) script(id string, k kind, s style, seed uint64) *script {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	key := key{r.head.Session(), id}
+	return &script{r: r, rng: rng, k: key, f: r.oracle.of(key), kind: k, text: &text{rng: rng, style: s, name: id}}
+}
+
+// live runs the script until it is over, or the session is.
+func (s *script) live(ctx context.Context) {
+	switch s.kind {
+	case brief:
+		wait(ctx, time.Duration(s.rng.Int64N(int64(s.r.o.duration))))
+		s.submit(nil)
+		s.printFor(ctx, time.Duration(s.rng.IntN(30))*time.Millisecond)
+		s.end(s.rng.IntN(2) == 0)
+	case unseen:
+		s.r.whileDown(ctx, func() {
+			s.submit(nil)
+			for range 1 + s.rng.IntN(20) {
+				s.job.Print(s.text.piece(2))
+			}
+			s.end(s.rng.IntN(2) == 0)
+		})
+	default:
+		s.submit(nil)
+		s.printFor(ctx, s.r.o.duration/2)
+		s.turn(ctx)
+	}
+	s.publish(ctx.Err() != nil)
+}
+
+// turn is what happens to the job in the middle of its life.
+func (s *script) turn(ctx context.Context) {
+	switch s.kind {
+	case once:
+		s.printFor(ctx, s.r.o.duration/3)
+	case again, moved:
+		patient := s.rng.IntN(2) == 0
+		s.end(!patient || s.rng.IntN(2) == 0)
+		s.r.await(ctx, s.k, "start", 1)
+		if patient {
+			s.runs[0].seen = s.r.await(ctx, s.k, "end", 1)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		var node *raytest.Node
+		if s.kind == moved {
+			s.texts = append(s.texts, s.job.Log())
+			node = s.r.head.Nodes()[1]
+		}
+		s.submit(node)
+		s.printFor(ctx, s.r.o.duration/3)
+	case replaced, truncated:
+		s.r.await(ctx, s.k, "start", 1)
+		if s.kind == replaced && s.rng.IntN(4) > 0 {
+			s.r.whileDown(ctx, s.replace)
+		} else if ctx.Err() == nil {
+			s.replace()
+		}
+		s.printFor(ctx, s.r.o.duration/3)
+	case deleted:
+		s.r.await(ctx, s.k, "start", 1)
+		s.r.whileDown(ctx, func() {
+			s.end(true)
+			s.job.Delete()
+		})
+		return
+	}
+	if ctx.Err() == nil {
+		s.end(s.rng.IntN(2) == 0)
+	}
+}
+
+// submit begins a run.
+func (s *script) submit(node *raytest.Node) {
+	s.job = s.r.head.Submit(s.k.id, raytest.JobOptions{Node: node})
+	s.runs = append(s.runs, jobRun{start: s.job.StartTime(), text: len(s.texts)})
+}
+
+// printFor prints for a while, at a rhythm that has bursts and silences.
+func (s *script) printFor(ctx context.Context, d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until) && ctx.Err() == nil; {
+		s.job.Print(s.text.piece(1 + s.rng.IntN(12)))
+		pause := time.Duration(5+s.rng.IntN(60)) * time.Millisecond
+		if s.rng.IntN(20) == 0 {
+			pause = 500 * time.Millisecond
+		}
+		wait(ctx, min(pause, time.Until(until)))
+	}
+}
+
+// replace makes the log another one, longer than it was: so its length alone
+// proves nothing.
+func (s *script) replace() {
+	old := s.job.Log()
+	s.texts = append(s.texts, old)
+	s.f.mu.Lock()
+	s.f.replaced = true
+	s.f.mu.Unlock()
+	if s.kind == truncated {
+		s.text.half = nil
+		s.job.Truncate()
+		return
+	}
+	var b strings.Builder
+	for contentLen([]byte(b.String())) <= contentLen(old)+100 {
+		b.WriteString(s.text.line())
+	}
+	s.text.half = nil
+	s.job.Replace(b.String())
+}
+
+// end ends the run. newline: its last line is ended.
+func (s *script) end(newline bool) {
+	s.job.Print(s.text.rest(newline))
+	r := &s.runs[len(s.runs)-1]
+	r.content, r.ended = contentLen(s.job.Log()), true
+	exit := 0
+	switch s.rng.IntN(4) {
+	case 0:
+		r.status, exit = "FAILED", 3
+	case 1:
+		r.status = "STOPPED"
+	default:
+		r.status = "SUCCEEDED"
+	}
+	if r.status != "STOPPED" {
+		r.exit = &exit
+	}
+	s.job.End(r.status, exit)
+}
+
+// publish tells the oracle all that was printed. cut: the session ended first.
+func (s *script) publish(cut bool) {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	if s.job != nil {
+		s.texts = append(s.texts, s.job.Log())
+	}
+	s.f.texts, s.f.runs = s.texts, s.runs
+	s.f.deleted = s.kind == deleted
+	s.f.lost = s.f.lost || cut || s.kind == deleted && s.r.o.protocol == "websocket"
+}
+
+// wait sleeps, and not beyond the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(max(d, 0))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// scripts makes the jobs of one session: each kind and each style is there.
+func (r *round) scripts(rng *rand.Rand) []*script {
+	kinds := []kind{once, once, again, moved, replaced, brief, brief, unseen, unseen, deleted}
+	if r.o.verifying {
+		kinds = append(kinds, truncated)
+	}
+	var all []*script
+	for i, k := range kinds {
+		s := style((i + int(r.o.seed)) % int(styles))
+		if s == bad && r.o.protocol == "websocket" {
+			s = runes // no tail passes them
+		}
+		all = append(all, r.script(fmt.Sprintf("job-%d", i), k, s, rng.Uint64()))
+	}
+	return all
+}

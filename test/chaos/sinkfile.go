@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// record is what the oracle reads of one.
+type record struct {
+	Time         time.Time
+	Session      string
+	SubmissionID string `json:"submission_id"`
+	Epoch, Seq   int
+	Message      string
+	Event        string
+	StartTime    string `json:"start_time"`
+	Status       string
+	Lines        *int
+	ContentBytes *int `json:"content_bytes"`
+	Complete     *bool
+	ExitCode     *int `json:"driver_exit_code"`
+	Truncated    bool
+	Bytes        int
+}
+
+// sinkFiles lists the files of a sink: the rotated ones in order, then the
+// current one. A file that is there both plain and compressed is listed once.
+func sinkFiles(path string) ([]string, error) {
+	rotated, err := filepath.Glob(path + ".[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(rotated)
+	var files []string
+	for _, f := range rotated {
+		if strings.HasSuffix(f, ".tmp") || len(files) > 0 && f == files[len(files)-1]+".gz" {
+			continue
+		}
+		files = append(files, f)
+	}
+	return append(files, path), nil
+}
+
+// readSink gives what a sink holds, oldest first.
+func readSink(path string) ([]byte, error) {
+	files, err := sinkFiles(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []byte
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if os.IsNotExist(err) {
+			continue // rotated or compressed a moment ago
+		}
+		if err == nil && strings.HasSuffix(f, ".gz") {
+			b, err = gunzip(b)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		all = append(all, b...)
+	}
+	return all, nil
+}
+
+func gunzip(b []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(z)
+}
+
+// parse reads all records; each line has to be one.
+func parse(b []byte) ([]record, error) {
+	var out []record
+	for line := range bytes.Lines(b) {
+		var r record
+		if line[len(line)-1] != '\n' {
+			return out, fmt.Errorf("the sink ends within a record: %.100q", line)
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			return out, fmt.Errorf("a line that is no record (%w): %.100q", err, line)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// events gives the events of a sink that is being written: what is no record,
+// such as a torn one, is passed over.
+func events(b []byte) []record {
+	var out []record
+	for line := range bytes.Lines(b) {
+		var r record
+		if bytes.Contains(line, []byte(`,"event":"`)) && json.Unmarshal(line, &r) == nil && r.Event != "" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// rotations is the number of the last rotated file, 0 where there is none.
+func rotations(path string) uint64 {
+	files, err := sinkFiles(path)
+	if err != nil || len(files) < 2 {
+		return 0
+	}
+	number, _, _ := strings.Cut(strings.TrimPrefix(files[len(files)-2], path+"."), ".")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

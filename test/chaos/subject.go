@@ -1,0 +1,256 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"raytap/shipper/sink"
+)
+
+// settings are what a subject runs with.
+type settings struct {
+	url, protocol, agents string
+	sink, positions       string // paths
+	interval              time.Duration
+	fsync                 string
+	maxSize               string
+	gzip                  bool
+	tails                 int
+	backoff               time.Duration // the longest
+	endTimeout            time.Duration
+}
+
+// write writes the configuration. All that is about time is as short as the
+// configuration allows, so that much happens in little of it.
+func (s settings) write(path string) error {
+	return os.WriteFile(path, fmt.Appendf(nil, `
+clusters: [{name: chaos, url: %q, timeout: 1s, node_agents: {mode: %q, allow: [127.0.0.0/8]}}]
+collector: {enabled: false}
+shipper:
+  discovery: {interval: 100ms}
+  protocol: %s
+  timeout: 1s
+  poll_interval: 100ms
+  linger: 100ms
+  end_timeout: %s
+  backoff: {initial: 20ms, max: %s}
+  websocket: {max_tails: %d}
+  limits: {max_message_size: %d}
+  positions: {file: %q, interval: %s}
+sink:
+  file: {path: %q, fsync: %s, rotate: {max_size: %s, max_age: 0s, max_files: 0, gzip: %t}}
+web: {listen_addresses: ["127.0.0.1:0"]}
+log: {level: debug}
+`, s.url, s.agents, s.protocol, s.endTimeout, s.backoff, s.tails, maxMessage, s.positions, s.interval, s.sink, s.fsync, s.maxSize, s.gzip), 0o600)
+}
+
+// subject is the raytap under test, one life after the other.
+type subject struct {
+	binary string
+	config string // path of its configuration
+	s      settings
+	log    *os.File // of all its lives
+	cmd    *exec.Cmd
+	end    chan error // of the life at hand
+	pid    atomic.Int64
+}
+
+func (s *subject) start() error {
+	if err := s.s.write(s.config); err != nil {
+		return err
+	}
+	s.cmd = exec.Command(s.binary, "--config.file", s.config)
+	s.cmd.Stderr = s.log
+	// It must not outlive the harness.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	fmt.Fprintln(s.log, "--- a new life")
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	s.pid.Store(int64(s.cmd.Process.Pid))
+	end := make(chan error, 1)
+	s.end = end
+	cmd := s.cmd
+	go func() { end <- cmd.Wait() }()
+	return nil
+}
+
+// kill ends it by SIGKILL. An error: it had ended by itself before.
+func (s *subject) kill() error {
+	select {
+	case err := <-s.end:
+		return fmt.Errorf("the subject ended by itself: %w", errors.Join(err, errEnded))
+	default:
+	}
+	if err := s.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	<-s.end
+	return nil
+}
+
+var errEnded = errors.New("it was not told to")
+
+// stop ends it by SIGTERM, which it has to answer with exit code 0.
+func (s *subject) stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("the subject ended by itself: %w", err)
+	}
+	select {
+	case err := <-s.end:
+		if err != nil {
+			return fmt.Errorf("SIGTERM: %w", err)
+		}
+		return nil
+	case <-time.After(20 * time.Second):
+		_ = s.cmd.Process.Kill()
+		<-s.end
+		return errors.New("SIGTERM: still there after 20 s")
+	}
+}
+
+// freeze stops it in its steps, so that its files can be looked at; false: it
+// is no more.
+func (s *subject) freeze() bool {
+	if s.cmd.Process.Signal(syscall.SIGSTOP) != nil {
+		return false
+	}
+	stat := "/proc/" + strconv.Itoa(s.cmd.Process.Pid) + "/stat"
+	for {
+		b, err := os.ReadFile(stat)
+		if err != nil {
+			return false
+		}
+		i := strings.LastIndexByte(string(b), ')')
+		switch state := string(b[i+2 : i+3]); state {
+		case "T":
+			return true
+		case "Z", "X":
+			return false
+		}
+	}
+}
+
+func (s *subject) thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// saved is what the harness reads of a positions file.
+type saved struct {
+	Sink     sink.Watermark
+	Clusters map[string]struct {
+		Logs []struct{ Owed []json.RawMessage }
+	}
+}
+
+func (s *subject) saved() (saved, error) {
+	var v saved
+	b, err := os.ReadFile(s.s.positions)
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	return v, err
+}
+
+func (v saved) owes() bool {
+	for _, c := range v.Clusters {
+		for _, l := range c.Logs {
+			if len(l.Owed) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// size is that of the sink's current file, -1 where there is none.
+func (s *subject) size() int64 {
+	info, err := os.Stat(s.s.sink)
+	if err != nil {
+		return -1
+	}
+	return info.Size()
+}
+
+// watch tells of what happens to the files in a folder.
+type watch struct {
+	fd  int
+	buf []byte
+}
+
+func newWatch(dir string) (*watch, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MOVED_TO|unix.IN_MODIFY); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return &watch{fd: fd, buf: make([]byte, 64<<10)}, nil
+}
+
+func (w *watch) close() { _ = unix.Close(w.fd) }
+
+// next waits for a change to a file whose name matches, of the given kind;
+// false: none came in time.
+func (w *watch) next(name *regexp.Regexp, kind uint32, d time.Duration) bool {
+	for deadline := time.Now().Add(d); ; {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		fds := []unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, int(left/time.Millisecond)+1); n <= 0 || err != nil {
+			continue
+		}
+		n, err := unix.Read(w.fd, w.buf)
+		if err != nil {
+			continue
+		}
+		for b := w.buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			mask := le32(b[4:])
+			size := int(le32(b[12:]))
+			file := strings.TrimRight(string(b[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+size]), "\x00")
+			b = b[unix.SizeofInotifyEvent+size:]
+			if mask&kind != 0 && name.MatchString(file) {
+				return true
+			}
+		}
+	}
+}
+
+// drain forgets what was not asked for.
+func (w *watch) drain() {
+	for {
+		if n, err := unix.Read(w.fd, w.buf); n <= 0 || err != nil && !errors.Is(err, io.EOF) {
+			return
+		}
+	}
+}
+
+func le32(b []byte) uint32 {
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}
+
+// names of the files that are watched, in the sink's folder.
+var (
+	currentName   = regexp.MustCompile(`^raytap\.jsonl$`)
+	rotatedName   = regexp.MustCompile(`^raytap\.jsonl\.\d+$`)
+	positionsName = regexp.MustCompile(`^positions\.json$`)
+)
+
+func paths(dir string) (sinkFile, positions string) {
+	return filepath.Join(dir, "raytap.jsonl"), filepath.Join(dir, "positions.json")
+}

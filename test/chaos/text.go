@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// style is what a job's output looks like.
+type style int
+
+const (
+	plain  style = iota
+	runes        // mostly characters of several bytes
+	crlf         // short lines that end with \r\n
+	bars         // progress bars: many \r, few \n
+	blanks       // empty lines between the others
+	bad          // bytes that are not UTF-8: only where every way can pass them
+	long         // lines over the message limit
+	styles       // their number
+)
+
+// text makes numbered lines: no two lines of a job are alike, so that a line
+// which is read twice, or in another's place, is known as such.
+type text struct {
+	rng   *rand.Rand
+	style style
+	name  string
+	n     int
+	half  []byte // made, and not printed yet
+}
+
+// line makes the next line with its line ends.
+func (t *text) line() string {
+	t.n++
+	head := fmt.Sprintf("%s %d ", t.name, t.n)
+	switch t.style {
+	case runes:
+		return head + pick(t.rng, 10+t.rng.IntN(20), []rune("äß€語🦀日本é")) + "\n"
+	case crlf:
+		return fmt.Sprintf("%d\r\n", t.n)
+	case bars:
+		if t.n%8 == 0 {
+			return head + "done\n"
+		}
+		return fmt.Sprintf("%s[%-20s]\r", head, strings.Repeat("#", t.n%20))
+	case blanks:
+		return head + "x" + []string{"\n", "\n\n", "\r\r\n", "\n \n", "\r\n\r\n"}[t.rng.IntN(5)]
+	case bad:
+		return head + []string{"\xff\xfe", "\xc3", "\xe2\x82", "ok"}[t.rng.IntN(4)] + " end\n"
+	case long:
+		if t.n%16 == 0 {
+			return head + strings.Repeat("long ", maxMessage/5+t.rng.IntN(400)) + "\n"
+		}
+	}
+	return head + pick(t.rng, 20+t.rng.IntN(100), []rune("abcdefgh ijklm\"\\\t{}")) + ".\n"
+}
+
+func pick(rng *rand.Rand, n int, from []rune) string {
+	var b strings.Builder
+	for range n {
+		b.WriteRune(from[rng.IntN(len(from))])
+	}
+	return b.String()
+}
+
+// piece is what the job prints at once: it may end anywhere, also within a
+// line, a character or a \r\n.
+func (t *text) piece(lines int) string {
+	for range lines {
+		t.half = append(t.half, t.line()...)
+	}
+	n := len(t.half)
+	if t.rng.IntN(3) > 0 {
+		n = t.rng.IntN(n + 1)
+	}
+	out := string(t.half[:n])
+	t.half = append(t.half[:0], t.half[n:]...)
+	return out
+}
+
+// rest is what the job prints last. It may lack its last line end.
+func (t *text) rest(ended bool) string {
+	out := string(t.half) + t.line()
+	t.half = t.half[:0]
+	if !ended {
+		out = strings.TrimRight(out, "\r\n")
+	}
+	return out
+}

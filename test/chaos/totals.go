@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+)
+
+// totals count what happened in all rounds.
+type totals struct {
+	mu sync.Mutex
+
+	kills  [moments]int
+	cuts   int // connections and answers cut, tails closed
+	faults int // answers refused or never given
+	runes  int // cuts within a character
+	crlfs  int // cuts between \r and \n
+	torn   int // half records that a kill left
+	full   int // times that the disk was full
+
+	rounds, failed       int
+	lines, lost, doubled int
+}
+
+func (t *totals) lock() *totals { t.mu.Lock(); return t }
+func (t *totals) unlock()       { t.mu.Unlock() }
+
+func (t *totals) add(v verdict) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rounds++
+	if len(v.problems) > 0 {
+		t.failed++
+	}
+	t.lines += v.lines
+	t.lost += v.lost
+	t.doubled += v.doubled
+}
+
+func (t *totals) killed() int {
+	n := 0
+	for _, k := range t.kills {
+		n += k
+	}
+	return n
+}
+
+// lacking names the faults that a run has to have and that did not happen.
+func (t *totals) lacking() []string {
+	var out []string
+	for m, n := range t.kills {
+		if n == 0 {
+			out = append(out, "a kill "+momentNames[m])
+		}
+	}
+	for what, n := range map[string]int{
+		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full,
+	} {
+		if n == 0 {
+			out = append(out, what)
+		}
+	}
+	return out
+}
+
+func (t *totals) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "chaos: %d rounds, %d kills", t.rounds, t.killed())
+	for m, n := range t.kills {
+		fmt.Fprintf(&b, ", %d %s", n, momentNames[m])
+	}
+	fmt.Fprintf(&b, "; %d torn records\n", t.torn)
+	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full)
+	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d doubled\n", t.lines, t.lost, t.doubled)
+	return b.String()
+}
