@@ -20,11 +20,14 @@ import (
 const (
 	wsReadBuffer  = 32 << 10
 	wsWriteBuffer = 512
+	// wsKernelBuffer is what the kernel may keep while nobody reads; it holds what
+	// comes in a pause at some 40 MB/s.
+	wsKernelBuffer = 256 << 10
 )
 
-// wsPause is how soon a connection that was read empty is read again: Ray sends
-// a second's lines in as many small writes as there are frames, and each would
-// wake the reader. What comes meanwhile is kept by the kernel.
+// wsPause is how soon a connection that was read empty is read again, unless it
+// gave much at once: Ray sends a second's lines in as many small writes as there
+// are frames, and each would wake the reader.
 const wsPause = 5 * time.Millisecond
 
 // WebSocket is an open one.
@@ -82,6 +85,9 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 			if err != nil {
 				return nil, err
 			}
+			if tcp, ok := conn.(*net.TCPConn); ok {
+				_ = tcp.SetReadBuffer(wsKernelBuffer) // a smaller one does as well
+			}
 			// The handshake does not look at the context once it is connected.
 			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 			late := context.AfterFunc(limited, func() {
@@ -115,20 +121,24 @@ type wsConn struct {
 	net.Conn
 	stop   func()
 	onWait func()    // may be nil
-	empty  time.Time // when a read last took all that there was; zero if it did not
+	empty  time.Time // when the last read took all that there was; zero if it did not
+	taken  int       // bytes since the last pause
 }
 
 // Read implements net.Conn.
 func (c *wsConn) Read(p []byte) (int, error) {
 	if c.onWait != nil {
 		c.onWait()
-		if !c.empty.IsZero() {
+	}
+	if !c.empty.IsZero() {
+		if c.taken < wsReadBuffer {
 			time.Sleep(wsPause - time.Since(c.empty))
 		}
+		c.taken, c.empty = 0, time.Time{}
 	}
 	n, err := c.Conn.Read(p)
-	c.empty = time.Time{}
-	if n < len(p) {
+	c.taken += n
+	if n < len(p) && c.onWait != nil {
 		c.empty = time.Now()
 	}
 	return n, err
