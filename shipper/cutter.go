@@ -67,6 +67,7 @@ func resumeCutter(max int, p *prover) *cutter {
 // feed takes the next bytes and gives each line that they end. An error of
 // emit is returned at once; what was fed behind that line is forgotten.
 func (c *cutter) feed(b []byte, emit func(cutLine) error) error {
+	returns := bytes.IndexByte(b, '\r') >= 0 // most logs have none
 	for len(b) > 0 {
 		seg, ended := b, false
 		if i := bytes.IndexByte(b, '\n'); i >= 0 {
@@ -74,7 +75,7 @@ func (c *cutter) feed(b []byte, emit func(cutLine) error) error {
 		} else {
 			b = nil
 		}
-		for {
+		for returns {
 			i := bytes.IndexByte(seg, '\r')
 			if i < 0 {
 				break

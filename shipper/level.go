@@ -249,20 +249,34 @@ func firstOf(s []byte) (c byte, gap bool) {
 func numbers(s []byte) bool {
 	n := 0
 	for i, c := range s {
-		switch c {
-		case ' ', '\t', '[', ']', ':', '.', ',', '-', '/', '+', '|':
-		case 'T', 'Z':
+		switch inNumbers[c] {
+		case numberDigit:
+			n++
+		case numberZone:
 			if i == 0 || !digit(s[i-1]) {
 				return false
 			}
-		default:
-			if !digit(c) {
-				return false
-			}
-			n++
+		case numberNot:
+			return false
 		}
 	}
 	return n >= 6 // hh:mm:ss
+}
+
+// What a byte may be in a time or a number.
+const (
+	numberNot = iota
+	numberDigit
+	numberMark
+	numberZone // T and Z, behind a digit
+)
+
+var inNumbers = [256]uint8{
+	'0': numberDigit, '1': numberDigit, '2': numberDigit, '3': numberDigit, '4': numberDigit,
+	'5': numberDigit, '6': numberDigit, '7': numberDigit, '8': numberDigit, '9': numberDigit,
+	' ': numberMark, '\t': numberMark, '[': numberMark, ']': numberMark, ':': numberMark, '.': numberMark,
+	',': numberMark, '-': numberMark, '/': numberMark, '+': numberMark, '|': numberMark,
+	'T': numberZone, 'Z': numberZone,
 }
 
 // levelLogfmt reads level=info in a line of key=value pairs; the first '='

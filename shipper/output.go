@@ -57,6 +57,9 @@ const (
 	// batchReserve is what a batch takes from the memory budget: its bytes, and
 	// the chunk that they are made of.
 	batchReserve = batchSize + chunkSize
+	// queueBatches is how many batches wait for the sink; a stream that outruns
+	// it waits, long before the memory of all is spent.
+	queueBatches = 64
 	// gather is how long checkpoints wait for others to share a save with.
 	gather = 20 * time.Millisecond
 	// saveShare is how many times longer than a save the pause behind it is.
@@ -103,7 +106,7 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 		sink:      s,
 		positions: o.Positions,
 		opts:      o,
-		queue:     make(chan *batch, 1024),
+		queue:     make(chan *batch, queueBatches),
 		budget:    newBudget(o.Memory),
 		reopens:   make(chan chan<- error),
 		done:      make(chan struct{}),

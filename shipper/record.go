@@ -32,7 +32,9 @@ var ReservedKeys = []string{
 type encoder struct {
 	head   []byte // ,"ray_cluster":…,"source":"driver","epoch":
 	epoch  uint64
-	middle []byte // head + epoch + ,"seq":
+	middle []byte // head + epoch + ,"seq": + seq
+	seqAt  int    // where seq stands in middle
+	seq    uint64 // the last one
 	tail   []byte // labels and metadata, then }\n
 	last   int64  // the time of the last record, Unix nanoseconds
 
@@ -92,6 +94,7 @@ func (e *encoder) setEpoch(n uint64) {
 	e.middle = append(e.middle[:0], e.head...)
 	e.middle = strconv.AppendUint(e.middle, n, 10)
 	e.middle = append(e.middle, `,"seq":`...)
+	e.seqAt = len(e.middle)
 }
 
 // open begins a record. Its time is now, and at least 1 ns after the stream's
@@ -101,35 +104,59 @@ func (e *encoder) open(b []byte, now int64, seq uint64) []byte {
 		now = e.last + 1
 	}
 	e.stampTime(now)
+	e.stampSeq(seq)
 	e.last = now
 	b = append(b, e.stamp...)
-	b = append(b, e.middle...)
-	return strconv.AppendUint(b, seq, 10)
+	return append(b, e.middle...)
 }
 
 // stampTime makes stamp the beginning of a record at a time. Most records come
 // with others, a nanosecond behind the last one.
 func (e *encoder) stampTime(now int64) {
 	sec, ns := now/1e9, now%1e9
-	last := e.stamped
+	next := sec == e.second && now == e.stamped+1
 	e.stamped = now
-	if sec == e.second && now == last+1 {
-		for i := len(e.stamp) - len(`Z"`) - 1; ; i-- {
-			if e.stamp[i]++; e.stamp[i] <= '9' {
-				return
-			}
-			e.stamp[i] = '0'
-		}
+	if next && countUp(e.stamp[stampNanos:stampNanos+9]) {
+		return
 	}
 	if sec != e.second {
 		e.second = sec
-		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], `{"time":"2006-01-02T15:04:05.000000000Z"`)
+		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], stampFormat)
 	}
-	for i := len(e.stamp) - len(`Z"`) - 1; e.stamp[i] != '.'; i-- {
+	for i := stampNanos + 8; i >= stampNanos; i-- {
 		e.stamp[i] = byte('0' + ns%10)
 		ns /= 10
 	}
 }
+
+// stampSeq makes middle end with a seq: mostly the one behind the last.
+func (e *encoder) stampSeq(seq uint64) {
+	digits := e.middle[e.seqAt:]
+	if len(digits) == 0 || seq != e.seq+1 || !countUp(digits) {
+		e.middle = strconv.AppendUint(e.middle[:e.seqAt], seq, 10)
+	}
+	e.seq = seq
+}
+
+// countUp adds one to a decimal number. False: it has one more digit now, and
+// is not written.
+func countUp(digits []byte) bool {
+	for i := len(digits) - 1; i >= 0; i-- {
+		if digits[i] < '9' {
+			digits[i]++
+			return true
+		}
+		digits[i] = '0'
+	}
+	return false
+}
+
+// stampFormat is how a record begins, up to its time. The nanoseconds stand at
+// stampNanos.
+const (
+	stampFormat = `{"time":"2006-01-02T15:04:05.000000000Z"`
+	stampNanos  = len(`{"time":"2006-01-02T15:04:05.`)
+)
 
 // line appends the record of a line. skipped is how many lines before it were
 // left out since the last record.
