@@ -14,8 +14,8 @@ import (
 // A run that took another one's place while raytap was down is shipped, also if
 // raytap dies between the end event of the one and the start event of the other.
 func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
-	for _, written := range []bool{false, true} {
-		t.Run(fmt.Sprintf("the first end written %v", written), func(t *testing.T) {
+	for written := range 3 {
+		t.Run(fmt.Sprintf("%d events written", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			never := OutputOptions{Interval: time.Hour} // but for checkpoints
@@ -38,13 +38,18 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 				t.Fatal("the first run has no end event")
 			}
 			at = strings.LastIndex(string(b)[:at], "\n") + 1
-			if written {
+			for range written {
 				at += strings.Index(string(b)[at:], "\n") + 1
 			}
 			if err := os.Truncate(file, int64(at)); err != nil {
 				t.Fatal(err)
 			}
 			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			job.Print("more of it\n")
+			r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "more of it") })
+			r.stop() // what is saved now is true, too
+			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			job.Print("and the rest\n")
 			log := job.Log()
 			job.End("SUCCEEDED", 0)
 			r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
@@ -58,4 +63,12 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 			}
 		})
 	}
+}
+
+func (r *rig) messages(id string) string {
+	var b strings.Builder
+	for _, rec := range r.records(id) {
+		b.WriteString(rec.Message + "\n")
+	}
+	return b.String()
 }

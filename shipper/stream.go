@@ -462,7 +462,7 @@ func (s *stream) startEvent(ctx context.Context) error {
 	if s.log.begun && s.log.run.Start.Equal(j.Start) || slices.ContainsFunc(s.log.found, func(e foundEvent) bool {
 		return e.event == EventStart && e.start == start
 	}) {
-		s.log.run, s.log.begun = j, true
+		s.log.run, s.log.begun, s.log.done = j, true, false
 		return nil
 	}
 	s.log.run, s.log.begun, s.log.done = j, true, false
