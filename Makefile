@@ -2,7 +2,8 @@
 # make test    check, and the end-to-end tests on a real Ray
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
-# make bench   benchmarks
+# make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
+# make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
 #
 # Tools are installed under .tools (git-ignored) by scripts/tools when a target
@@ -27,7 +28,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 5s
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test e2e bench demo clean distclean
+.PHONY: build check test followers e2e bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -44,15 +45,26 @@ check:
 	@$(STAGE) report
 
 test: check
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory followers e2e
 	@$(STAGE) report
+
+followers:
+	@$(STAGE) follower-tools scripts/tools victorialogs vlagent rsyslog
+	@$(STAGE) followers go test -tags e2e -count=1 -v -timeout 10m ./test/followers
 
 e2e:
 	@$(STAGE) tools scripts/tools ray prometheus victorialogs
 	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+bench: build
+	@scripts/tools vlagent rsyslog
+	@go build -o bin/raytap-bench ./bench
+	@bin/raytap-bench $(BENCH_FLAGS)
+
+# What default.pgo is made from: the work that raytap does most.
+pgo:
+	@go build -o bin/raytap-bench ./bench
+	@bin/raytap-bench -profile default.pgo
 
 demo: build
 	@scripts/tools ray
