@@ -91,7 +91,10 @@ func (d *Daemon) build(s spec) (*unit, error) {
 	}
 	cache := time.Duration(s.collector.Tasks.Cache)
 	u.sharing = ray.Share(u.client, ray.SharingOptions{
-		Timeout: 3 * time.Duration(c.Timeout), Jobs: time.Duration(s.shipper.Discovery.Interval),
+		Timeout: 3 * time.Duration(c.Timeout),
+		// A little less than discovery's pause: else each look could meet the
+		// answer of the one before, and see a job after two pauses only.
+		Jobs:  time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
 		Tasks: cache, Actors: cache, PlacementGroups: cache,
 	})
 	if s.collector.Enabled {

@@ -63,7 +63,7 @@ func firstWith(text, what string) string {
 func accepted(t *testing.T, head *realray.Head, s settings, way string) {
 	t.Helper()
 	d := startDaemon(t, head, s)
-	jobs := submitAll(t, head, []printer{{Mode: "lines", Count: 500, Seconds: 5}})
+	jobs := submitAll(t, head, []printer{{Mode: "lines", Count: 500, Seconds: 20}})
 	status := waitAll(t, head, time.Minute, jobs)
 	d.waitEnds(t, time.Minute, ids(jobs)...)
 	got, _ := d.shipped(t)

@@ -19,8 +19,8 @@ import (
 	"raytap/test/realray"
 )
 
-// maxTails is the default of shipper.websocket.max_tails.
-const maxTails = 8
+// maxTails is the default of shipper.websocket.max_tails where positions are in a file.
+const maxTails = 32
 
 // With 100 tails open, by anyone, Ray's Jobs API stops answering. raytap has
 // to follow 100 jobs with far fewer.
