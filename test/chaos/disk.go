@@ -33,11 +33,14 @@ func newDisk(s *subject, dir string) (*disk, error) {
 	return d, nil
 }
 
-// close takes the disk away with all that is on it.
+// close takes the disk away. What is on it is put in its place, to be looked at.
 func (d *disk) close() {
-	if d.ballast != "" {
-		_ = unix.Unmount(d.dir, unix.MNT_DETACH)
+	if d.ballast == "" {
+		return
 	}
+	_ = os.Remove(d.ballast)
+	_ = os.CopyFS(d.dir+".kept", os.DirFS(d.dir))
+	_ = unix.Unmount(d.dir, unix.MNT_DETACH)
 }
 
 // fillNowAndThen fills the disk for a while, again and again, until ctx ends.

@@ -30,7 +30,7 @@ func slots(ctx context.Context, binary, dir string, sum *totals) (v verdict, err
 		r.head.Submit(fmt.Sprintf("silent-%03d", i), raytest.JobOptions{})
 	}
 	most := 0
-	for range slotKills {
+	for life := range slotKills {
 		if err := r.subject.start(); err != nil {
 			return v, err
 		}
@@ -38,7 +38,8 @@ func slots(ctx context.Context, binary, dir string, sum *totals) (v verdict, err
 		read := func() int {
 			return r.head.Requests(raytest.EndpointTail) + r.head.Requests(raytest.EndpointLogFile)
 		}
-		for before, until := read(), time.Now().Add(20*time.Second); read() < before+2*slotBudget; wait(ctx, 5*time.Millisecond) {
+		full := func() bool { return life > 0 || r.head.OpenTails() >= slotBudget }
+		for before, until := read(), time.Now().Add(20*time.Second); read() < before+2*slotBudget || !full(); wait(ctx, 5*time.Millisecond) {
 			if ctx.Err() != nil || time.Now().After(until) {
 				v.add("silent jobs are not read")
 				return v, ctx.Err()

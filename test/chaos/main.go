@@ -81,6 +81,12 @@ func run() int {
 	return harness(ctx, f)
 }
 
+const (
+	// patientLaps is how many laps the rarer faults may take to happen.
+	patientLaps = 3
+	maxLaps     = 200
+)
+
 // harness runs rounds until there were enough faults.
 func harness(ctx context.Context, f flags) int {
 	started := time.Now()
@@ -96,7 +102,8 @@ func harness(ctx context.Context, f flags) int {
 			fmt.Fprintln(os.Stderr, "chaos:", err)
 			return 2
 		}
-		if sum.failed > 0 || sum.killed() >= f.kills && sum.cuts >= f.cuts && len(sum.lacking()) == 0 || lap >= 100 {
+		enough := sum.killed() >= f.kills && sum.cuts >= f.cuts
+		if sum.failed > 0 || enough && (len(sum.lacking()) == 0 || lap >= patientLaps) || lap >= maxLaps {
 			break
 		}
 		if f.rounds != "" && f.kills == 0 {

@@ -76,7 +76,7 @@ func (s *subject) start() error {
 	s.cmd.Stderr = s.log
 	// It must not outlive the harness.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	fmt.Fprintln(s.log, "--- a new life")
+	fmt.Fprintln(s.log, newLife)
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
@@ -104,8 +104,33 @@ func (s *subject) kill() error {
 
 var errEnded = errors.New("it was not told to")
 
+const newLife = "--- a new life"
+
+// running waits until the life at hand says that it runs: before that, SIGTERM
+// is not awaited yet.
+func (s *subject) running() error {
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		b, err := os.ReadFile(s.log.Name())
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(b[strings.LastIndex(string(b), newLife)+1:]), "raytap is running") {
+			return nil
+		}
+		select {
+		case err := <-s.end:
+			return fmt.Errorf("the subject ended by itself: %w", errors.Join(err, errEnded))
+		default:
+		}
+	}
+	return errors.New("the subject does not get to run")
+}
+
 // stop ends it by SIGTERM, which it has to answer with exit code 0.
 func (s *subject) stop() error {
+	if err := s.running(); err != nil {
+		return err
+	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("the subject ended by itself: %w", err)
 	}

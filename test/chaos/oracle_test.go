@@ -1,0 +1,83 @@
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// good is a log with two runs, and the records that it should become.
+func good() (*oracle, []record) {
+	o := newOracle()
+	f := o.of(key{"s", "a"})
+	began := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	exit := 0
+	f.texts = [][]byte{[]byte("one\r\ntwo\n\nthree")}
+	f.runs = []jobRun{{start: began, content: 11, status: "SUCCEEDED", exit: &exit, ended: true}}
+	var recs []record
+	put := func(r record) {
+		r.Time, r.Session, r.SubmissionID = began.Add(time.Duration(len(recs))), "s", "a"
+		recs = append(recs, r)
+	}
+	put(record{Event: "start", StartTime: began.Format(time.RFC3339Nano)})
+	for i, m := range []string{"one", "two", "three"} {
+		put(record{Seq: i, Message: m})
+	}
+	lines, content, yes := 3, 11, true
+	put(record{Seq: 3, Event: "end", Status: "SUCCEEDED", ExitCode: &exit, Lines: &lines, ContentBytes: &content, Complete: &yes})
+	return o, recs
+}
+
+// The oracle must be able to fail.
+func TestTheOracleSeesEveryFault(t *testing.T) {
+	if o, recs := good(); len(o.judge(recs).problems) > 0 {
+		t.Fatalf("good records: %v", o.judge(recs).problems)
+	}
+	for name, fault := range map[string]func([]record) []record{
+		"nothing is there":           func(r []record) []record { return nil },
+		"a line is lost":             func(r []record) []record { return slices.Delete(r, 2, 3) },
+		"a line is doubled":          func(r []record) []record { return slices.Insert(r, 2, r[2]) },
+		"doubled for another":        func(r []record) []record { t := r[2].Time; r[2] = r[1]; r[2].Time = t; return r },
+		"two lines changed places":   func(r []record) []record { r[1].Message, r[2].Message = r[2].Message, r[1].Message; return r },
+		"the last line is lost":      func(r []record) []record { return slices.Delete(r, 3, 4) },
+		"a line is cut":              func(r []record) []record { r[3].Message = "thr"; return r },
+		"a number is left out":       func(r []record) []record { r[3].Seq = 4; return r },
+		"another epoch":              func(r []record) []record { r[3].Epoch = 1; return r },
+		"the end is missing":         func(r []record) []record { return r[:4] },
+		"the end is doubled":         func(r []record) []record { return append(r, r[4]) },
+		"the start is missing":       func(r []record) []record { return r[1:] },
+		"the end counts wrong":       func(r []record) []record { n := 4; r[4].Lines = &n; return r },
+		"the end has other bytes":    func(r []record) []record { n := 4; r[4].ContentBytes = &n; return r },
+		"the end has another status": func(r []record) []record { r[4].Status = "FAILED"; return r },
+		"the end is incomplete":      func(r []record) []record { no := false; r[4].Complete = &no; return r },
+		"a gap without a reason":     func(r []record) []record { r[2].Event = "gap"; return r },
+		"time stands still":          func(r []record) []record { r[2].Time = r[1].Time; return r },
+		"a job that never was":       func(r []record) []record { r[2].SubmissionID = "b"; return r },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, recs := good()
+			if v := o.judge(fault(recs)); len(v.problems) == 0 {
+				t.Error("not seen")
+			}
+		})
+	}
+}
+
+// A loss that was announced is none, and a content that was replaced is over.
+func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
+	o, recs := good()
+	f := o.of(key{"s", "a"})
+	f.texts, f.replaced = [][]byte{[]byte("old\nolder\n"), f.texts[0]}, true
+	for i := range recs[1:] {
+		recs[i+1].Epoch = 1
+	}
+	old := record{Session: "s", SubmissionID: "a", Message: "old", Time: recs[0].Time.Add(-1)}
+	old.Time, recs[0].Time = recs[0].Time, old.Time
+	recs = slices.Insert(recs, 1, old)
+	if v := o.judge(recs); len(v.problems) > 0 {
+		t.Errorf("%v", v.problems)
+	}
+	if v := o.judge(slices.Delete(recs, 3, 4)); v.lost != 1 {
+		t.Errorf("a line of the new content is lost, and %d were found", v.lost)
+	}
+}
