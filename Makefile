@@ -1,5 +1,6 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
+# make chaos   the long form of the harness that kills raytap, and its mutants
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
@@ -58,12 +59,12 @@ e2e:
 
 bench: build
 	@scripts/tools vlagent rsyslog
-	@go build -o bin/raytap-bench ./bench
+	@go build -trimpath -o bin/raytap-bench ./bench
 	@bin/raytap-bench $(BENCH_FLAGS)
 
 # What default.pgo is made from: the work that raytap does most.
 pgo:
-	@go build -o bin/raytap-bench ./bench
+	@go build -trimpath -pgo=off -o bin/raytap-bench ./bench
 	@bin/raytap-bench -profile default.pgo
 
 demo: build

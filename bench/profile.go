@@ -46,8 +46,16 @@ func runProfiled(args []string) error {
 
 // profile writes a CPU profile of raytap at each kind of its work.
 func (b *bench) profile(to string) error {
-	script := filepath.Join(b.dir, "raytap")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec '"+b.self+"' profile \"$@\"\n"), 0o700); err != nil {
+	// A profile names its binary: it is a copy, so that it does not name this folder.
+	program, err := os.ReadFile(b.self)
+	if err != nil {
+		return err
+	}
+	copied, script := filepath.Join(b.dir, "profiled"), filepath.Join(b.dir, "raytap")
+	if err := os.WriteFile(copied, program, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec '"+copied+"' profile \"$@\"\n"), 0o700); err != nil {
 		return err
 	}
 	b.raytap = script

@@ -10,7 +10,7 @@ import (
 )
 
 // chunkSize is how many bytes of a log are read at once.
-const chunkSize = 32 << 10
+const chunkSize = 64 << 10
 
 var chunks = sync.Pool{New: func() any { b := make([]byte, chunkSize); return &b }}
 

@@ -18,7 +18,7 @@ import (
 // Sizes of a WebSocket's buffers in bytes. Ray's frames are small (10 lines), so
 // that one read has to take many of them.
 const (
-	wsReadBuffer  = 32 << 10
+	wsReadBuffer  = 64 << 10
 	wsWriteBuffer = 512
 	// wsKernelBuffer is what the kernel may keep while nobody reads; it holds what
 	// comes in a pause at some 40 MB/s.
