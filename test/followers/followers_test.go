@@ -259,3 +259,40 @@ func judge(t *testing.T, name string, got map[key]int, want map[key]bool) {
 		t.Errorf("%s lacks %d records of %d", name, missing, len(want))
 	}
 }
+
+// A burst that fills several files between two looks of a follower is more than
+// following one name can give. With the rotated files beside it vlagent gets
+// every record, and those of rotated files twice.
+func TestRotatedFilesToo(t *testing.T) {
+	head, dir := raytest.New(t), t.TempDir()
+	file := filepath.Join(dir, "raytap.jsonl")
+	job := head.Submit("job-1", raytest.JobOptions{})
+	p, page := raytap(t, nil, fmt.Sprintf(`
+clusters: [{url: %q}]
+collector: {enabled: false}
+shipper: {discovery: {interval: 100ms}, linger: 100ms}
+sink: {file: {path: %q, rotate: {max_size: 1MiB, max_files: 30}}}
+`, head.URL(), file))
+	sure := followByVlagent(t, "vlagent, rotated files too", file, file+".[0-9]*")
+	all := []follower{followByRsyslog(t, file), followByVlagent(t, "vlagent", file), sure}
+	for _, f := range all {
+		f.until(30*time.Second, f.name+" has the first record", func() bool { return f.got()[key{"job-1", 0, "start"}] > 0 })
+	}
+	job.Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 10000))
+	lines := strings.Count(string(job.Log()), "\n")
+	job.End("SUCCEEDED", 0)
+	want := map[key]bool{{"job-1", 0, "start"}: true, {"job-1", lines, "end"}: true}
+	for seq := range lines {
+		want[key{"job-1", seq, ""}] = true
+	}
+	p.until(time.Minute, "raytap has written all", func() bool {
+		return sample(get(page), "raytap_shipper_records_written_total") >= float64(len(want))
+	})
+	for _, f := range all {
+		f.until(time.Minute, f.name+" has the job's end", func() bool { return has(f.got(), "job-1") })
+	}
+	sure.until(time.Minute, "the rotated files are read", func() bool { return len(sure.got()) >= len(want) })
+	for _, f := range all {
+		t.Logf("%s: %d records of %d", f.name, len(f.got()), len(want))
+	}
+}
