@@ -46,6 +46,7 @@ type settings struct {
 	Shipper    string // more keys of the shipper section, in YAML flow style: "a: b, c: d"
 	Backfill   string // running if empty
 	Token      string
+	Sink       string    // a file for the records, with its positions beside it; stdout if empty
 	Tee        io.Writer // also gets every byte of the output
 }
 
@@ -69,6 +70,9 @@ web: {listen_addresses: [%q]}
 		orElse(s.Backfill, "running"), prefixed(s.Shipper), listen)
 	if s.Token == "" {
 		config = strings.Replace(config, "    auth: {token: \"\"}\n", "", 1)
+	}
+	if s.Sink != "" {
+		config += fmt.Sprintf("sink: {file: {path: %q, rotate: {max_size: 1MiB}}}\n", s.Sink)
 	}
 	file := filepath.Join(t.TempDir(), "raytap.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

@@ -50,6 +50,18 @@ func isDashboard(argv []string) bool {
 	return false
 }
 
+// KillModule kills one of the dashboard's modules ("JobHead") with SIGKILL. The
+// dashboard starts it again within some seconds (Ray 2.60.0).
+func (h *Head) KillModule(name string) error {
+	for _, pid := range descendants(h.keeper.cmd.Process.Pid) {
+		title := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if len(title) > 0 && strings.HasPrefix(title[0], "ray-dashboard-"+name+"-") {
+			return syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+	return fmt.Errorf("the dashboard has no module %s", name)
+}
+
 func nulFields(name string) []string {
 	b, err := os.ReadFile(name)
 	if err != nil {
