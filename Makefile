@@ -29,7 +29,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 5s
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test followers e2e bench pgo demo clean distclean
+.PHONY: build check test followers e2e chaos bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -46,12 +46,18 @@ check:
 	@$(STAGE) report
 
 test: check
+	@$(STAGE) chaos go run ./test/chaos
+	@$(STAGE) mutants test/mutants/run
 	@$(MAKE) --no-print-directory followers e2e
 	@$(STAGE) report
 
 followers:
 	@$(STAGE) follower-tools scripts/tools victorialogs vlagent rsyslog
 	@$(STAGE) followers go test -tags e2e -count=1 -v -timeout 10m ./test/followers
+
+chaos:
+	go run ./test/chaos -kills 200 -cuts 2000
+	test/mutants/run
 
 e2e:
 	@$(STAGE) tools scripts/tools ray prometheus victorialogs

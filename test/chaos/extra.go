@@ -13,6 +13,9 @@ const (
 	silentJobs = 200
 	slotKills  = 10
 	slotBudget = 8
+	// dialTime is how long a raytap that thinks its slots are free needs to take
+	// them, behind the first reads.
+	dialTime = 500 * time.Millisecond
 )
 
 // slots kills raytap ten times while 200 silent jobs are read by tails, and
@@ -45,6 +48,7 @@ func slots(ctx context.Context, binary, dir string, sum *totals) (v verdict, err
 				return v, ctx.Err()
 			}
 		}
+		wait(ctx, dialTime) // a tail is dialled only once it is recorded on disk
 		if err := r.subject.kill(); err != nil {
 			v.add("%v", err)
 			return v, nil
