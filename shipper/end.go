@@ -158,7 +158,7 @@ func (s *stream) endRecord(message string, status, complete bool) owed {
 	if status && j.Status != "" {
 		fields = append(fields, field{"status", string(j.Status)})
 	}
-	fields = append(fields, field{"lines", s.log.pos.lines}, field{"content_bytes", s.log.pos.content})
+	fields = append(fields, field{"lines", s.nextLine()}, field{"content_bytes", s.log.pos.content})
 	if j.DriverExitCode != nil && status {
 		fields = append(fields, field{"driver_exit_code", int64(*j.DriverExitCode)})
 	}

@@ -255,12 +255,19 @@ func (s *stream) event(ctx context.Context, event, message string, fields ...fie
 	return s.flush(ctx)
 }
 
+// nextLine is the number of the line that comes next in the sink. That holds
+// lines behind the position where a crash came before they were saved.
+func (s *stream) nextLine() uint64 {
+	lines := s.log.pos.lines
+	if s.cut != nil {
+		lines = s.cut.lines
+	}
+	return max(lines, s.log.written[s.log.epoch])
+}
+
 // record makes an event record. Its seq is that of the next line.
 func (s *stream) record(event, message string, fields ...field) owed {
-	seq := s.log.pos.lines
-	if s.cut != nil {
-		seq = s.cut.lines
-	}
+	seq := s.nextLine()
 	r := s.enc.event(nil, time.Now().UnixNano(), seq, event, message, s.skipped, fields...)
 	s.skipped = 0
 	s.sh.metrics.events.WithLabelValues(s.sh.opts.Cluster, event).Inc()

@@ -120,6 +120,12 @@ func (r *recoveredLog) apply(l *logState) {
 		kept = append(kept, o)
 	}
 	l.owed = kept
+	for _, e := range r.events {
+		start, err := time.Parse(time.RFC3339Nano, e.start)
+		if e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)) {
+			l.run.Start, l.begun, l.done = start, true, false // and it is owed an end
+		}
+	}
 }
 
 func (r *recoveredLog) has(event string, epoch, seq uint64) bool {

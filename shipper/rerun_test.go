@@ -65,6 +65,31 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 	}
 }
 
+// A run that only the sink knows of, because raytap died before it saved
+// anything of it, gets its end event when another run has taken its place.
+func TestARunThatWasNeverSavedGetsItsEnd(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	o := quick(ProtocolHTTP)
+	r := newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+	r.stop()
+	never := OutputOptions{Interval: time.Hour}
+	r = newRigOn(t, head, "on", o, never, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("of the first run\n")
+	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+	r.kill()
+	job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
+	r = newRigOn(t, head, "on", o, never, file)
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+	r.exact("job-1", log)
+	if first := r.events("job-1", EventEnd)[0]; *first.Complete || *first.Lines != 3 {
+		t.Errorf("the first run's end says %d lines, complete %v; want 3, false", *first.Lines, *first.Complete)
+	}
+}
+
 func (r *rig) messages(id string) string {
 	var b strings.Builder
 	for _, rec := range r.records(id) {
