@@ -30,9 +30,19 @@ func (b *bench) measureVlagent() (cost, error) {
 		return cost{}, err
 	}
 	defer p.stop()
-	err = await("vlagent has sent it all", func() bool {
+	err = await("vlagent has read it all", func() bool {
 		time.Sleep(time.Second) // its page costs CPU, too
-		return sample(fetch("http://"+page+"/metrics"), "vlagent_remotewrite_block_size_rows_sum") >= float64(b.lines)
+		return sample(fetch("http://"+page+"/metrics"), "vl_rows_ingested_total") >= float64(b.lines)
+	})
+	if err != nil {
+		return cost{}, err
+	}
+	var taken string
+	err = await("vlagent has sent it all", func() bool {
+		before := taken
+		taken = fetch(null.url + "/bench/taken")
+		time.Sleep(3 * time.Second)
+		return taken == before
 	})
 	return cost{cpu: p.cpu(), peak: p.memory("VmHWM")}, err
 }
