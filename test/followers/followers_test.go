@@ -165,65 +165,71 @@ func (d *disk) fill(p *process, file string) (free func()) {
 	}
 }
 
-const stalled = "\nraytap_sink_stalled_since_timestamp_seconds "
+// scene is a raytap, one life after the other, that writes to a small disk.
+type scene struct {
+	t      *testing.T
+	disk   *disk
+	file   string
+	config string
+	*process
+	page string
+}
 
-// Rotations, four SIGKILLs, a full disk and a burst over several files, and both
-// followers get every record. They follow the rotated files too, for one that
-// knows the current name alone misses those that come and go between two looks.
-func TestFollowersGetEveryLine(t *testing.T) {
-	head, d := raytest.New(t), newDisk(t, "40m")
-	file := filepath.Join(d.dir, "raytap.jsonl")
-	config := fmt.Sprintf(`
+func newScene(t *testing.T, head *raytest.Head) *scene {
+	t.Helper()
+	s := &scene{t: t, disk: newDisk(t, "40m")}
+	s.file = filepath.Join(s.disk.dir, "raytap.jsonl")
+	s.config = fmt.Sprintf(`
 clusters: [{url: %q}]
 collector: {enabled: false}
 shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 20}}}
-`, head.URL(), file)
-	jobs := []*raytest.Job{head.Submit("job-1", raytest.JobOptions{}), head.Submit("job-2", raytest.JobOptions{})}
-	p, page := raytap(t, nil, config)
-	began := time.Now()
-	all := []follower{followByRsyslog(t, file, file+".[0-9]*"), followByVlagent(t, file, file+".[0-9]*")}
-	for _, f := range all {
-		f.until(30*time.Second, f.name+" has the first records", func() bool { return f.got()[key{"job-2", 0, "start"}] > 0 })
-	}
-	rotated := func() int { return int(sample(get(page), "raytap_sink_file_number")) }
-	rotate := func(n int) {
-		t.Helper()
-		want := rotated() + n
-		p.until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool { return rotated() >= want })
-	}
+`, head.URL(), s.file)
+	s.process, s.page = raytap(t, nil, s.config)
+	return s
+}
 
-	stop := printing(jobs)
-	rotate(4)
-	for range 3 {
-		p.kill()
-		p, page = raytap(t, nil, config)
-		rotate(1)
-	}
-	free := d.fill(p, file)
-	p.until(20*time.Second, "the disk is full", func() bool { return strings.Contains(get(page), stalled) })
-	stop() // what waits then is less than a file
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	torn := len(b) > 0 && b[len(b)-1] != '\n'
-	p.kill()
-	if d.mounted {
-		p, page = raytap(t, nil, config)
-		p.until(20*time.Second, "the disk is full again", func() bool { return strings.Contains(get(page), stalled) })
-		free()
-	} else {
-		p, page = raytap(t, nil, config) // the limit was that of the process before
-	}
-	stop = printing(jobs)
-	rotate(3)
-	stop()
-	// Several files between two looks of a follower.
-	before := rotated()
-	jobs[0].Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 8000))
-	p.until(20*time.Second, "the burst fills files", func() bool { return rotated() >= before+7 })
+func (s *scene) restart() {
+	s.t.Helper()
+	s.kill()
+	s.process, s.page = raytap(s.t, nil, s.config)
+}
 
+func (s *scene) rotated() int { return int(sample(get(s.page), "raytap_sink_file_number")) }
+
+// rotate waits for so many more rotations.
+func (s *scene) rotate(n int) {
+	s.t.Helper()
+	want := s.rotated() + n
+	s.until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool { return s.rotated() >= want })
+}
+
+func (s *scene) stalled() bool {
+	return strings.Contains(get(s.page), "\nraytap_sink_stalled_since_timestamp_seconds ")
+}
+
+// tear fills the disk so that the file ends within a record.
+func (s *scene) tear() (free func()) {
+	s.t.Helper()
+	for range 5 {
+		free = s.disk.fill(s.process, s.file)
+		s.until(20*time.Second, "the disk is full", s.stalled)
+		b, err := os.ReadFile(s.file)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if len(b) > 0 && b[len(b)-1] != '\n' {
+			return free
+		}
+		free() // it ended with a record, by chance
+		s.until(20*time.Second, "there is room again", func() bool { return !s.stalled() })
+	}
+	s.t.Fatal("a full disk tears no record")
+	return nil
+}
+
+// expect gives the records that there have to be in the end.
+func expect(jobs []*raytest.Job) map[key]bool {
 	want := map[key]bool{}
 	for _, job := range jobs {
 		lines := strings.Count(string(job.Log()), "\n")
@@ -231,17 +237,73 @@ sink: {file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 20}}}
 			want[key{job.ID, seq, ""}] = true
 		}
 		want[key{job.ID, 0, "start"}], want[key{job.ID, lines, "end"}] = true, true
+	}
+	return want
+}
+
+// Rotations, SIGKILLs, a record torn by a full disk and cut off at the next
+// start, and a burst over several files. Followers of the current file and the
+// rotated ones get every record, some twice; followers of the rotated ones alone
+// get each of theirs once.
+func TestFollowersGetEveryLine(t *testing.T) {
+	head := raytest.New(t)
+	jobs := []*raytest.Job{head.Submit("job-1", raytest.JobOptions{}), head.Submit("job-2", raytest.JobOptions{})}
+	s := newScene(t, head)
+	began, rotated := time.Now(), s.file+".[0-9]*"
+	all := []follower{followByRsyslog(t, s.file, rotated), followByVlagent(t, s.file, rotated)}
+	finished := []follower{followByRsyslog(t, rotated), followByVlagent(t, rotated)}
+	for _, f := range all {
+		f.until(30*time.Second, f.name+" has the first records", func() bool { return f.got()[key{"job-2", 0, "start"}] > 0 })
+	}
+
+	stop := printing(jobs)
+	s.rotate(4)
+	for range 3 {
+		s.restart()
+		s.rotate(1)
+	}
+	free := s.tear()
+	stop()
+	s.restart()
+	if s.disk.mounted { // else the limit was the other process's
+		s.until(20*time.Second, "the disk is full again", s.stalled)
+	}
+	if sample(get(s.page), "raytap_sink_torn_bytes_total") == 0 {
+		t.Error("no torn record was cut off")
+	}
+	free()
+	stop = printing(jobs)
+	s.rotate(3)
+	stop()
+	before := s.rotated()
+	jobs[0].Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 8000))
+	s.until(20*time.Second, "the burst fills seven files", func() bool { return s.rotated() >= before+7 })
+
+	want := expect(jobs)
+	for _, job := range jobs {
 		job.End("SUCCEEDED", 0)
 	}
 	for _, f := range all {
 		f.judge(want)
 	}
-	t.Logf("%d files, a torn record: %v, %.1f s", rotated()+1, torn, time.Since(began).Seconds())
+	b, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range count(string(b)) {
+		delete(want, k)
+	}
+	for _, f := range finished {
+		if doubled := f.judge(want); doubled > 0 {
+			t.Errorf("%s has %d records more than once", f.name, doubled)
+		}
+	}
+	t.Logf("%d files, %.1f s", s.rotated()+1, time.Since(began).Seconds())
 }
 
 // judge waits for all records and tells which are missing, and how many came
 // more than once.
-func (f follower) judge(want map[key]bool) {
+func (f follower) judge(want map[key]bool) (doubled int) {
 	f.t.Helper()
 	missing := func(got map[key]int) (keys []key) {
 		for k := range want {
@@ -259,7 +321,6 @@ func (f follower) judge(want map[key]bool) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	doubled := 0
 	for k := range want {
 		if got[k] > 1 {
 			doubled++
@@ -270,4 +331,5 @@ func (f follower) judge(want map[key]bool) {
 	if len(lacks) > 0 {
 		f.t.Errorf("%s lacks %d records of %d, among them %v", f.name, len(lacks), len(want), lacks[:min(10, len(lacks))])
 	}
+	return doubled
 }
