@@ -1,6 +1,7 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
 # make chaos   the long form of the harness that kills raytap, and its mutants
+# make followers  vlagent and rsyslog behind the file, and the bounds of memory
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")

@@ -97,6 +97,32 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 	peak(t, p, "2,000 jobs, 50 of which print 1 GB")
 }
 
+// Half lines that are together twice the budget: some are let go and read again,
+// and each line comes out in the end.
+func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
+	head, dir := raytest.New(t), t.TempDir()
+	const jobs, half = 600, 240 << 10
+	var all []*raytest.Job
+	for i := range jobs {
+		job := head.Submit(fmt.Sprintf("job-%03d", i), raytest.JobOptions{Bare: true})
+		job.Print(strings.Repeat("x", half))
+		all = append(all, job)
+	}
+	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.json"), toFile(dir)))
+	p.until(time.Minute, "the budget is spent", func() bool { return sample(get(page), "raytap_shipper_half_lines_dropped_total") > 0 })
+	for _, job := range all {
+		job.Print("y\n")
+		job.End("SUCCEEDED", 0)
+	}
+	p.until(2*time.Minute, "each job's start, line and end are written", func() bool {
+		return sample(get(page), "raytap_shipper_records_written_total") == 3*jobs
+	})
+	if n := sample(get(page), "raytap_shipper_gaps_total"); n > 0 {
+		t.Errorf("%.0f gaps", n)
+	}
+	peak(t, p, "600 half lines of 240 KiB")
+}
+
 // A reader of stdout that does not read holds everything up, and no memory grows.
 func TestMemoryWhileTheSinkStandsStill(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
