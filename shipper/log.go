@@ -1,0 +1,47 @@
+package shipper
+
+import "raytap/ray"
+
+// snapshot is what has to be remembered of a log. It is a value: a batch carries
+// the one that holds once the sink has accepted its records.
+type snapshot struct {
+	epoch uint64
+	node  string  // the driver's node
+	run   ray.Job // the last run, as far as it was known
+	begun bool    // its start event is written
+	done  bool    // it was read to its end, or given up
+	pos   position
+	// verified is the last position whose content was verified in full. It is
+	// kept apart from pos only while guessed is true: pos was then reached by
+	// windows, which are good guesses and no proof.
+	verified position
+	guessed  bool
+	repeats  bool   // a guess was wrong: no more windows on this log
+	lastTime int64  // the time of the last record, Unix nanoseconds
+	owed     []owed // events that are decided and not written
+}
+
+// owed is an event that must be neither lost nor doubled: it is saved before it
+// is written.
+type owed struct {
+	event      string
+	epoch, seq uint64
+	record     []byte
+}
+
+// logState is a log's state: a file with its position. It outlives the streams
+// of its runs and belongs to one goroutine at a time.
+type logState struct {
+	snapshot
+	entry   *logEntry         // where the accepted state goes
+	reached uint64            // the largest content offset seen, half lines included
+	size    int64             // the largest raw size seen, 0 where none was
+	written map[uint64]uint64 // epoch -> the seq behind the lines that the sink has already
+	found   []foundEvent      // events that the sink has already
+}
+
+// restart goes on at a position of another file, or of another content.
+func (l *logState) restart(at position) {
+	l.epoch++
+	l.pos, l.reached, l.guessed, l.size = at, at.content, false, 0
+}
