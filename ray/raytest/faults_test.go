@@ -425,3 +425,30 @@ func TestAnAnswerAboutOneJobIsCut(t *testing.T) {
 		t.Errorf("afterwards: %d", status)
 	}
 }
+
+// A server that is killed answers nothing to those who wait: an empty 200 would
+// say that the log is empty.
+func TestWhatHangsWhenTheAgentDiesIsNoAnswer(t *testing.T) {
+	h := New(t)
+	h.Submit("a", JobOptions{}).Print("a line\n")
+	node := h.Nodes()[0]
+	for range 20 {
+		in := h.Inject(Fault{Endpoint: EndpointAgent, Do: Hang, Times: 1})
+		ended := make(chan error, 1)
+		go func() {
+			res, err := http.Get(node.AgentURL() + "/logs/job-driver-a.log")
+			if err == nil {
+				_ = res.Body.Close()
+			}
+			ended <- err
+		}()
+		eventually(t, "the hang", func() bool { return in.Hits() == 1 })
+		node.AgentDown()
+		if err := <-ended; err == nil {
+			t.Fatal("it was answered")
+		}
+		if err := node.AgentUp(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -45,6 +45,11 @@ func listen(addr string, handler http.Handler) (*server, error) {
 			s.wg.Add(1)
 			defer s.wg.Done()
 			handler.ServeHTTP(w, r)
+			if s.ctx.Err() != nil {
+				// One that was cut short by the close must not end as an
+				// empty answer 200.
+				panic(http.ErrAbortHandler)
+			}
 		}),
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 	}
