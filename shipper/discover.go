@@ -95,7 +95,7 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 			continue
 		}
 		// Its head is no more, and with it the log: say so.
-		log := s.out.positions.entry(k)
+		log := s.out.positions.entry(k, ray.Job{})
 		st := s.newStream(k.session, log.run, log)
 		s.wg.Go(func() { st.close(ctx, errSessionOver) })
 	}
@@ -175,7 +175,7 @@ func (s *Shipper) stream(id string) *stream {
 // start begins to ship a run. Its log's state is the stream's until that ended.
 func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 	if k.log == nil {
-		k.log = s.out.positions.entry(s.logKey(j.SubmissionID))
+		k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
 	}
 	k.run = true
 	reading, stop := context.WithCancelCause(ctx)
@@ -237,7 +237,7 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			st.ask(ctx)
 		case !k.skip && !k.run && !k.over:
 			// It was deleted while raytap was down: what lies there still is read.
-			log := s.out.positions.entry(s.logKey(id))
+			log := s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
 			k.log = log
 			s.start(ctx, log.run, k)
 		case k.skip || now.Sub(k.gone) > keptFor || len(s.known.logs) > keptLogs:

@@ -96,7 +96,7 @@ func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 func TestAnOldAnswerDoesNotBringARunBack(t *testing.T) {
 	head := raytest.New(t)
 	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
-	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, r.out.positions.entry(logKey{"test", "s", "x"}))
+	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, r.out.positions.entry(logKey{"test", "s", "x"}, ray.Job{}))
 	st.update(ray.Job{SubmissionID: "x", Status: ray.JobRunning})
 	if got := st.current().Status; got != ray.JobFailed {
 		t.Errorf("status %s after an old answer", got)

@@ -83,6 +83,7 @@ type (
 		Epoch uint64 `json:"epoch"`
 		Seq   uint64 `json:"seq"`
 		Start string `json:"start_time,omitempty"`
+		Node  string `json:"node_id,omitempty"`
 	}
 	owedJSON struct {
 		Event  string `json:"event"`
@@ -186,7 +187,7 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 	if r := e.sinkHas; r != nil {
 		l.SinkHas = &sinkHasJSON{Next: r.next, LastTime: r.lastTime}
 		for _, f := range r.events {
-			l.SinkHas.Events = append(l.SinkHas.Events, eventJSON{f.event, f.epoch, f.seq, f.start})
+			l.SinkHas.Events = append(l.SinkHas.Events, eventJSON{f.event, f.epoch, f.seq, f.start, f.node})
 		}
 	}
 	return l, nil
@@ -260,7 +261,7 @@ func (l logJSON) entry() (*logEntry, error) {
 		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.SinkHas.LastTime}
 		maps.Copy(r.next, l.SinkHas.Next)
 		for _, f := range l.SinkHas.Events {
-			r.events = append(r.events, foundEvent{f.Event, f.Epoch, f.Seq, f.Start})
+			r.events = append(r.events, foundEvent{f.Event, f.Epoch, f.Seq, f.Start, f.Node})
 		}
 		e.sinkHas = r
 	}

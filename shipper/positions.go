@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"raytap/ray"
 	"raytap/shipper/sink"
 )
 
@@ -187,14 +188,14 @@ func (p *Positions) accept(e *logEntry, s snapshot) {
 	p.dirty = true
 }
 
-// entry gives a log's entry, making one if it is new, and the state to go on
-// with: as it was saved, and with what the sink holds beyond that.
-func (p *Positions) entry(k logKey) *logState {
+// entry gives a log's entry, making one for the run if it is new, and the state
+// to go on with: as it was saved, and with what the sink holds beyond that.
+func (p *Positions) entry(k logKey, run ray.Job) *logState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.logs[k]
 	if e == nil {
-		e = &logEntry{snapshot: snapshot{pos: newPosition()}}
+		e = &logEntry{snapshot: snapshot{pos: newPosition(), run: run}}
 		p.logs[k] = e
 	}
 	e.gone = time.Time{}

@@ -21,6 +21,7 @@ type foundEvent struct {
 	event      string
 	epoch, seq uint64
 	start      string // the start_time of a start event
+	node       string // where its run's driver is
 }
 
 // recoveredRecord is what recovery reads of a record.
@@ -60,7 +61,7 @@ func (p *Positions) Recovered(record []byte) error {
 	l := e.sinkHas
 	l.lastTime = max(l.lastTime, r.Time.UnixNano())
 	if r.Event != "" {
-		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime})
+		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.Node})
 		return nil
 	}
 	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
@@ -123,9 +124,21 @@ func (r *recoveredLog) apply(l *logState) {
 	for _, e := range r.events {
 		start, err := time.Parse(time.RFC3339Nano, e.start)
 		if e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)) {
-			l.run.Start, l.begun, l.done = start, true, false // and it is owed an end
+			l.begin(start, e.node)
 		}
 	}
+}
+
+// begin takes over a run of which only its start event is known. An end is owed
+// to it.
+func (l *logState) begin(start time.Time, node string) {
+	if l.node != "" && node != l.node {
+		l.restart(newPosition()) // another node, another file
+	}
+	if !l.run.Start.Equal(start) || l.run.DriverNodeID != node {
+		l.run = ray.Job{Type: ray.JobSubmission, SubmissionID: l.run.SubmissionID, Start: start, DriverNodeID: node}
+	}
+	l.node, l.begun, l.done = node, true, false
 }
 
 func (r *recoveredLog) has(event string, epoch, seq uint64) bool {

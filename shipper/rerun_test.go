@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/sink"
 )
 
 // A run that took another one's place while raytap was down is shipped, also if
@@ -96,4 +99,61 @@ func (r *rig) messages(id string) string {
 		b.WriteString(rec.Message + "\n")
 	}
 	return b.String()
+}
+
+// What is known of a run before its first line is saved outlives the process:
+// where it runs is needed to read its log once Ray has forgotten the job.
+func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "positions.json")
+	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	k := logKey{"c", "s", "a"}
+	reopen := func(p *Positions) *Positions {
+		t.Helper()
+		if err := errors.Join(p.Save(t.Context(), sink.Watermark{}), p.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p, err := OpenPositions(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p, err := OpenPositions(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.entry(k, ray.Job{SubmissionID: "a", Start: start, Status: ray.JobRunning, DriverNodeID: "n1"})
+	p = reopen(p)
+	if l := p.entry(k, ray.Job{}); l.begun || l.run.DriverNodeID != "n1" || !l.run.Start.Equal(start) {
+		t.Errorf("begun %v, run %+v", l.begun, l.run)
+	}
+	// The sink has the start event of a later run, on another node.
+	later := start.Add(time.Second)
+	record := fmt.Sprintf(`{"time":%q,"ray_cluster":"c","session":"s","submission_id":"a","epoch":1,"seq":0,"event":"start","message":"m","node_id":"n2","start_time":%q}`,
+		later.Format(time.RFC3339Nano), later.Format(time.RFC3339Nano))
+	if err := p.Recovered([]byte(record)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it is the same after another restart
+		p = reopen(p)
+		l := p.entry(k, ray.Job{})
+		if !l.begun || l.done || l.run.DriverNodeID != "n2" || l.node != "n2" || !l.run.Start.Equal(later) || l.epoch != 1 || l.run.SubmissionID != "a" {
+			t.Errorf("begun %v, done %v, node %s, epoch %d, run %+v", l.begun, l.done, l.node, l.epoch, l.run)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A job that was deleted before anybody knew where it ran may have printed.
+func TestAJobForgottenBeforeItsNodeWasKnownIsNotComplete(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	job.Delete()
+	if end := r.ended("job-1"); *end.Complete || len(r.events("job-1", EventGap)) != 1 {
+		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	}
 }

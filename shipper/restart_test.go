@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
 )
 
@@ -207,7 +208,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := p.entry(logKey{"c", "s", "job"})
+	l := p.entry(logKey{"c", "s", "job"}, ray.Job{})
 	c := newCutter(100, 0)
 	cutAll(t, c, [][]byte{[]byte(strings.Repeat("some line\n", 1000))}, false)
 	next := l.snapshot

@@ -382,8 +382,10 @@ func (s *stream) awaitStart(ctx context.Context) error {
 		switch {
 		case j.DriverNodeID != "" && j.Status != ray.JobPending:
 			return nil
-		case s.terminalAt.Load() != 0:
+		case j.Status.Terminal():
 			return errUnstarted
+		case s.gone.Load():
+			return fmt.Errorf("%w: Ray forgot the job before it told where it runs", errLost)
 		}
 		s.lastRead.Store(time.Now().UnixNano())
 		select {
