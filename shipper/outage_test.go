@@ -126,3 +126,36 @@ func TestAnEndBehindLongLinesIsProven(t *testing.T) {
 		r.exact("job-1", log)
 	})
 }
+
+// A tail that is cut at one place a few times is not one that cannot pass it.
+func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
+	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
+		head := raytest.New(t)
+		r := newRig(t, head, "off", quick(ProtocolWebSocket), OutputOptions{})
+		in := head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: do, After: 1200, Times: 3})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		for i := range 200 {
+			job.Printf("line %d\n", i)
+		}
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		end := r.ended("job-1")
+		r.exact("job-1", log)
+		if !*end.Complete || in.Hits() != 3 {
+			t.Errorf("end event %+v after %d cuts", end, in.Hits())
+		}
+		r.stop()
+	}
+}
+
+// One that cannot pass is lost once the job is over, and said.
+func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "off", quick(ProtocolWebSocket), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("before\n\xff\nbehind\n")
+	job.End("FAILED", 1)
+	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", EventGap)) != 1 {
+		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	}
+}

@@ -48,8 +48,8 @@ const (
 type wayState struct {
 	until  time.Time // not tried before
 	fails  int       // ends in a row that brought nothing new
-	lastAt uint64    // WebSocket: the content offset of the last end
-	ends   int       // WebSocket: ends at lastAt
+	lastAt uint64    // WebSocket: the content offset of the last end by a Close
+	ends   int       // WebSocket: such ends in a row at lastAt
 }
 
 // plainID matches the ids that Ray's tail can serve: it opens others and stays
@@ -127,7 +127,7 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		s.logger().WithField("way", w.String()).WithError(err).Debug("Reading this log another way for a while")
 		return true
 	}
-	if w == wayWebSocket && !errors.Is(err, errBetter) {
+	if w == wayWebSocket && (errors.Is(err, errEnded) || errors.Is(err, errUnpassable)) {
 		if st.lastAt == s.log.pos.content && st.ends > 0 {
 			st.ends++
 		} else {

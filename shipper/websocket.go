@@ -14,8 +14,14 @@ import (
 	"raytap/ray"
 )
 
-// errUnpassable: the tail ended twice at one place, with more of the log behind it.
+// errUnpassable: the tail ended at one place again and again, with more of the
+// log behind it.
 var errUnpassable = errors.New("the WebSocket cannot pass a place in this log (a byte that is not UTF-8, or a line over 4 MiB)")
+
+// unpassableEnds is how many ends in a row at one place make that unpassable: a
+// connection can be closed twice at one place by chance, and what is given up is
+// lost.
+const unpassableEnds = 5
 
 // wsChunk is what some Reads of a tail gave.
 type wsChunk struct {
@@ -231,7 +237,8 @@ func (s *stream) closed(ctx context.Context, end error) error {
 		return s.shortOrReplaced(ctx) // it did not even replay what was read
 	}
 	st := &s.ways[wayWebSocket]
-	again := st.ends > 0 && st.lastAt == s.log.pos.content
+	// A connection that broke says nothing of the log.
+	again := errors.Is(end, errEnded) && st.ends > 0 && st.lastAt == s.log.pos.content
 	whole, err := s.endsHere(ctx, true)
 	switch {
 	case err == nil && whole, ray.Code(err) == http.StatusNotImplemented && again:
@@ -244,7 +251,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 			return err
 		}
 		return errComplete
-	case err == nil && again:
+	case err == nil && again && st.ends >= unpassableEnds-1:
 		return errUnpassable
 	}
 	return end
