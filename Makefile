@@ -27,7 +27,7 @@ V        := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(or $(REVISION),unknown) \
             -X $(V).Branch=$(or $(BRANCH),unknown) -X $(V).BuildDate=$(or $(DATE),unknown)
 
-FUZZTIME ?= 5s
+FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
 .PHONY: build check test followers e2e chaos bench pgo demo clean distclean
