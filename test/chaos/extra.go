@@ -53,8 +53,7 @@ func slots(ctx context.Context, binary, dir string, sum *totals) (v verdict, err
 			v.add("%v", err)
 			return v, nil
 		}
-		sum.lock().kills[anywhere]++
-		sum.unlock()
+		sum.killedAnywhere()
 		// The requests that were in progress end; what is left are tails.
 		held := r.head.HeldSlots()
 		for until := time.Now().Add(2 * time.Second); held > slotBudget && time.Now().Before(until); held = r.head.HeldSlots() {

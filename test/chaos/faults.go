@@ -24,16 +24,24 @@ type network struct {
 	ended int // tails ended by CutTails
 }
 
-func newNetwork(head *raytest.Head, seed uint64, agents bool) *network {
+// newNetwork makes a bad one. crlfs are the jobs with lines that end with \r\n:
+// raw answers on them are cut more often, so that some are cut within.
+func newNetwork(head *raytest.Head, seed uint64, agents bool, crlfs []string) *network {
 	n := &network{head: head, rng: rand.New(rand.NewPCG(seed, 2)), agents: agents}
 	faults := rand.New(rand.NewPCG(seed, 3)) // used under the head's lock only
+	job := ""
 	add := func(endpoint string, do raytest.Action, chance float64, spread int64) {
-		in := head.Inject(raytest.Fault{Endpoint: endpoint, Do: do, Chance: chance, Spread: spread, Rand: faults})
+		in := head.Inject(raytest.Fault{Endpoint: endpoint, Job: job, Do: do, Chance: chance, Spread: spread, Rand: faults})
 		n.faults = append(n.faults, in)
 		if do != raytest.Refuse && do != raytest.Hang {
 			n.cuts = append(n.cuts, in)
 		}
 	}
+	for _, job = range crlfs {
+		add(raytest.EndpointAgent, raytest.CutReset, 0.3, 600)
+		add(raytest.EndpointLogFile, raytest.CutReset, 0.3, 600)
+	}
+	job = ""
 	for _, do := range []raytest.Action{raytest.CutClose, raytest.CutReset, raytest.CloseFrame} {
 		add(raytest.EndpointTail, do, 0.2, 9000)
 	}

@@ -197,7 +197,6 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 		return err
 	}
 	defer w.close()
-	net := newNetwork(r.head, rng.Uint64(), r.o.agents == "on")
 	killer := &killer{r: r, rng: rand.New(rand.NewPCG(rng.Uint64(), 4)), w: w, want: r.o.moments}
 	living, endSession := context.WithCancel(ctx)
 	defer endSession()
@@ -206,6 +205,7 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 
 	var jobs, others sync.WaitGroup
 	all := r.scripts(rng)
+	net := newNetwork(r.head, rng.Uint64(), r.o.agents == "on", idsOf(all, crlf))
 	for _, s := range all {
 		jobs.Go(func() { s.live(living) })
 	}
@@ -239,19 +239,22 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 	if uperr := r.head.Up(); err == nil {
 		err = uperr
 	}
-	net.tally(sum.lock())
-	for m, n := range killer.done {
-		sum.kills[m] += n
-	}
-	sum.torn += killer.torn
-	if d != nil {
-		sum.full += d.filled
-	}
-	sum.unlock()
+	sum.take(net, killer, d)
 	if err == nil {
 		err = <-failed
 	}
 	return err
+}
+
+// idsOf gives the jobs that print in a style.
+func idsOf(all []*script, s style) []string {
+	var ids []string
+	for _, j := range all {
+		if j.text.style == s {
+			ids = append(ids, j.k.id)
+		}
+	}
+	return ids
 }
 
 // lose notes that what is not read of these logs yet is out of reach.

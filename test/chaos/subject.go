@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -109,7 +110,7 @@ const newLife = "--- a new life"
 // running waits until the life at hand says that it runs: before that, SIGTERM
 // is not awaited yet.
 func (s *subject) running() error {
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); wait(context.Background(), 10*time.Millisecond) {
 		b, err := os.ReadFile(s.log.Name())
 		if err != nil {
 			return err

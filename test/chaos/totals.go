@@ -22,8 +22,27 @@ type totals struct {
 	lines, lost, doubled int
 }
 
-func (t *totals) lock() *totals { t.mu.Lock(); return t }
-func (t *totals) unlock()       { t.mu.Unlock() }
+// killedAnywhere counts one kill at no chosen moment.
+func (t *totals) killedAnywhere() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kills[anywhere]++
+}
+
+// take takes over what a session had of faults; d may be nil.
+func (t *totals) take(net *network, k *killer, d *disk) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	net.tally(t)
+	for m, n := range k.done {
+		t.kills[m] += n
+	}
+	t.torn += k.torn
+	if d != nil {
+		t.full += d.filled
+		d.filled = 0
+	}
+}
 
 func (t *totals) add(v verdict) {
 	t.mu.Lock()
