@@ -92,7 +92,7 @@ func storm(ctx context.Context, binary, dir string, _ *totals) (v verdict, err e
 	wait(ctx, stretch)
 	dials := r.head.Requests(raytest.EndpointTail)
 	// 20 ms, half as long again each time, with jitter: some 13 in 6 s.
-	if limit := 30; dials > limit {
+	if limit := 20; dials > limit {
 		v.add("%d dials in %s, at most %d are right for a pause that grows", dials, stretch, limit)
 	}
 	if dying.Hits() < 4 {
