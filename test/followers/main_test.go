@@ -210,6 +210,16 @@ func raytap(t *testing.T, out *os.File, config string) (p *process, page string)
 	t.Helper()
 	address := freeAddress(t)
 	p = start(t, out, binary, "--config.file", write(t, filepath.Join(t.TempDir(), "raytap.yaml"), config), "--web.listen-address", address)
+	t.Cleanup(func() { // before it is killed
+		if !t.Failed() {
+			return
+		}
+		for line := range strings.Lines(get("http://" + address + "/metrics")) {
+			if strings.HasPrefix(line, "raytap_shipper_") && !strings.Contains(line, "_bucket{") && !strings.HasSuffix(line, " 0\n") {
+				t.Log(strings.TrimSpace(line))
+			}
+		}
+	})
 	p.until(20*time.Second, "raytap serves its page", func() bool { return get("http://"+address+"/-/healthy") != "" })
 	return p, "http://" + address + "/metrics"
 }

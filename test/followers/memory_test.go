@@ -51,12 +51,17 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 				_, _ = job.Write(part) // it never fails
 			}
 			p, _ := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), agents, filepath.Join(dir, "positions.json"), toFile(dir)))
-			job.End("SUCCEEDED", 0)
 			file := filepath.Join(dir, "raytap.jsonl")
-			p.until(2*time.Minute, "the job's end is in the file", func() bool {
-				b, err := os.ReadFile(file)
-				return err == nil && strings.Contains(string(b), `"event":"end"`)
-			})
+			written := func(event string) func() bool {
+				return func() bool {
+					b, err := os.ReadFile(file)
+					return err == nil && strings.Contains(string(b), `"event":"`+event+`"`)
+				}
+			}
+			// A job that has ended before raytap first sees its cluster is not shipped.
+			p.until(time.Minute, "the job's start is in the file", written("start"))
+			job.End("SUCCEEDED", 0)
+			p.until(2*time.Minute, "the job's end is in the file", written("end"))
 			b, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
