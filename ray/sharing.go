@@ -130,11 +130,6 @@ func (s *Sharing) Version(ctx context.Context) (Version, error) {
 	return value(s.version.Get(ctx))
 }
 
-// VersionSince is Version, asked not before t.
-func (s *Sharing) VersionSince(ctx context.Context, t time.Time) (Version, error) {
-	return value(s.version.Since(ctx, t))
-}
-
 // Jobs lists the jobs.
 func (s *Sharing) Jobs(ctx context.Context) ([]Job, error) { return value(s.jobs.Get(ctx)) }
 
@@ -146,11 +141,6 @@ func (s *Sharing) JobsSince(ctx context.Context, t time.Time) ([]Job, error) {
 
 // Nodes lists the nodes.
 func (s *Sharing) Nodes(ctx context.Context) ([]Node, error) { return value(s.nodes.Get(ctx)) }
-
-// NodesSince is Nodes, asked not before t.
-func (s *Sharing) NodesSince(ctx context.Context, t time.Time) ([]Node, error) {
-	return value(s.nodes.Since(ctx, t))
-}
 
 // ClusterStatus gives the autoscaler's view.
 func (s *Sharing) ClusterStatus(ctx context.Context) (ClusterStatus, error) {

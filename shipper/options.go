@@ -6,6 +6,11 @@
 // an end means (stream.go, end.go). A reader makes one connection or one poll
 // (agent.go, websocket.go, file.go). Pure functions over bytes make lines,
 // proofs and records of what was read (cutter.go, position.go, record.go).
+//
+// Around them: discovery starts the streams (discover.go); one writer gives
+// their batches to the sink and saves what is remembered (output.go,
+// positions.go); recovery learns from a sink file what was written after the
+// last save (recovery.go).
 package shipper
 
 import (
