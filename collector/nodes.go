@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -57,12 +58,8 @@ var nodesTable = table[nodesView]{
 			series: func(v nodesView, emit yield) {
 				counts := make(map[string]int)
 				for _, n := range v.nodes {
-					switch {
-					case n.State != ray.NodeDead:
-					case n.DeathReason == "":
-						counts[unspecified]++
-					default:
-						counts[n.DeathReason]++
+					if n.State == ray.NodeDead {
+						counts[deathReason(n)]++
 					}
 				}
 				countStates(deathReasons, counts, emit)
@@ -74,6 +71,8 @@ var nodesTable = table[nodesView]{
 		},
 	},
 }
+
+func deathReason(n ray.Node) string { return cmp.Or(n.DeathReason, unspecified) }
 
 // nodeView is a node with the names of resources that are shown.
 type nodeView struct {
@@ -101,6 +100,14 @@ var nodeTable = table[nodeView]{
 		{
 			name: "node_end_timestamp_seconds", help: "Unix time the node died; absent while it lives.",
 			value: func(n nodeView) (float64, bool) { return unix(n.End) },
+		},
+		{
+			name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives.", labels: []string{"reason"},
+			series: func(n nodeView, emit yield) {
+				if n.State == ray.NodeDead {
+					emit(1, deathReason(n.Node))
+				}
+			},
 		},
 		{
 			name: "node_resources", help: "Logical resources of a live node under their real names; memory in bytes, others in units of the resource.",

@@ -167,6 +167,7 @@ func TestNodesPage(t *testing.T) {
 			raytap_job_driver_node_dead{submission_id="b"} 1
 			raytap_node_cpu_usage_ratio{node_id="n1"} 0.024
 			raytap_node_cpus{node_id="n1"} 2
+			raytap_node_death_info{node_id="n3",reason="UNEXPECTED_TERMINATION"} 1
 			raytap_node_disk_bytes{mount="/",node_id="n1"} 100
 			raytap_node_disk_free_bytes{mount="/",node_id="n1"} 60
 			raytap_node_disk_used_bytes{mount="/",node_id="n1"} 40
