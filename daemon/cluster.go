@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,10 +11,10 @@ import (
 
 	"raytap/collector"
 	"raytap/config"
+	"raytap/connect"
 	"raytap/ratelog"
 	"raytap/ray"
 	"raytap/ray/dashboard"
-	"raytap/ray/transport"
 	"raytap/shipper"
 )
 
@@ -66,27 +65,10 @@ type unit struct {
 func (d *Daemon) build(s spec) (*unit, error) {
 	c := s.cluster
 	log := d.o.Log.WithField("ray_cluster", c.Name)
-	tls, err := transport.TLSOptions{
-		CAFile: string(c.TLS.CAFile), CertFile: string(c.TLS.CertFile), KeyFile: string(c.TLS.KeyFile),
-		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
-	}.Config()
-	if err != nil {
-		return nil, err
-	}
 	u := &unit{spec: s, log: log, requests: &requests{to: d.metrics.requests, cluster: c.Name}}
-	t, err := transport.New(transport.Options{
-		URL: string(c.URL), Token: token(c.Auth), Scheme: "Bearer ", Headers: headers(c.Headers), TLS: tls,
-		ProxyURL: string(c.ProxyURL), Timeout: time.Duration(c.Timeout), MaxConcurrent: c.MaxConcurrent,
-		MaxBody: int64(c.MaxBody), UserAgent: "raytap/" + d.o.Version, Observe: u.requests.observer(),
-	})
+	var err error
+	u.client, err = connect.Dashboard(c, connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Log: log})
 	if err != nil {
-		return nil, err
-	}
-	agents := dashboard.NodeAgents{Mode: c.NodeAgents.Mode, Allow: make([]netip.Prefix, len(c.NodeAgents.Allow))}
-	for i, p := range c.NodeAgents.Allow {
-		agents.Allow[i] = p.Prefix
-	}
-	if u.client, err = dashboard.New(t, dashboard.Options{NodeAgents: agents, Log: log}); err != nil {
 		return nil, err
 	}
 	cache := time.Duration(s.collector.Tasks.Cache)
@@ -105,26 +87,6 @@ func (d *Daemon) build(s spec) (*unit, error) {
 		u.shipper = shipper.New(u.sharing, u.client, d.output, d.shipperOptions(s, log))
 	}
 	return u, nil
-}
-
-func token(a config.Auth) transport.TokenSource {
-	switch {
-	case a.Environment:
-		return transport.EnvToken()
-	case a.TokenFile != "":
-		return transport.FileToken(string(a.TokenFile))
-	case a.Token != "":
-		return transport.StaticToken(string(a.Token))
-	}
-	return nil
-}
-
-func headers(m map[string]config.Secret) map[string]string {
-	out := make(map[string]string, len(m))
-	for k, v := range m {
-		out[k] = string(v)
-	}
-	return out
 }
 
 func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
