@@ -1,0 +1,28 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestOwnMetricsDescribesAllThatIsNotOfACluster(t *testing.T) {
+	described := make(chan *prometheus.Desc, 1000)
+	registry := OwnMetrics()
+	registry.Describe(described)
+	close(described)
+	var all strings.Builder
+	for d := range described {
+		all.WriteString(d.String() + "\n")
+	}
+	// One of each part, and one that only a file has.
+	for _, name := range []string{"raytap_clusters", "raytap_api_request_duration_seconds", "raytap_shipper_gaps_total", "raytap_sink_errors_total", "raytap_sink_file_size_bytes", "go_goroutines"} {
+		if !strings.Contains(all.String(), `fqName: "`+name+`"`) {
+			t.Errorf("%s is not described", name)
+		}
+	}
+	if _, err := registry.Gather(); err != nil {
+		t.Errorf("what nothing feeds cannot be gathered: %v", err)
+	}
+}
