@@ -30,6 +30,8 @@ type cluster struct {
 	groups  ray.StateCounts
 	serve   ray.ServeStatus
 
+	resources ray.ClusterResources
+
 	errs  map[string]error
 	stuck map[string]bool
 	last  time.Time // zero: it answers now
@@ -67,6 +69,10 @@ func (c *cluster) Actors(ctx context.Context) (ray.StateCounts, error) {
 
 func (c *cluster) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
 	return c.groups, c.ask(ctx, "groups")
+}
+
+func (c *cluster) Resources(ctx context.Context) (ray.ClusterResources, error) {
+	return c.resources, c.ask(ctx, "resources")
 }
 
 func (c *cluster) LastAnswer() time.Time {

@@ -24,6 +24,8 @@ type Source interface {
 	Actors(ctx context.Context) (StateCounts, error)
 	PlacementGroups(ctx context.Context) (StateCounts, error)
 	Serve(ctx context.Context) (ServeStatus, error)
+	// Resources is code 501 where the dialect has no such answer.
+	Resources(ctx context.Context) (ClusterResources, error)
 }
 
 // SharingOptions says how long each answer is good for (and 50 times what it
@@ -41,6 +43,7 @@ type SharingOptions struct {
 	Tasks           time.Duration // 30 s: they block Ray's only State worker
 	Actors          time.Duration // 30 s: the same worker
 	PlacementGroups time.Duration // 30 s: the same worker
+	Resources       time.Duration // 10 s: an agent collects them from all nodes
 }
 
 // Sharing asks a Source once for all who want the same list. It is itself a
@@ -56,6 +59,7 @@ type Sharing struct {
 	actors   *Shared[StateCounts]
 	groups   *Shared[StateCounts]
 	serve    *Shared[ServeStatus]
+	hardware *Shared[ClusterResources]
 	answered atomic.Pointer[time.Time]
 	onJobs   atomic.Pointer[func([]Job)]
 }
@@ -87,6 +91,7 @@ func Share(source Source, o SharingOptions) *Sharing {
 	s.actors = NewShared(noting(s, source.Actors), opts("count actors", o.Actors, 30*time.Second))
 	s.groups = NewShared(noting(s, source.PlacementGroups), opts("count placement groups", o.PlacementGroups, 30*time.Second))
 	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", o.Serve, 10*time.Second))
+	s.hardware = NewShared(noting(s, source.Resources), opts("get cluster resources", o.Resources, 10*time.Second))
 	return s
 }
 
@@ -119,7 +124,7 @@ func (s *Sharing) OnJobs(f func([]Job)) { s.onJobs.Store(&f) }
 // Close ends what is being fetched, waits for it, and refuses later calls.
 func (s *Sharing) Close() {
 	for _, shared := range []interface{ Close() }{
-		s.version, s.jobs, s.nodes, s.status, s.tasks, s.actors, s.groups, s.serve,
+		s.version, s.jobs, s.nodes, s.status, s.tasks, s.actors, s.groups, s.serve, s.hardware,
 	} {
 		shared.Close()
 	}
@@ -160,5 +165,10 @@ func (s *Sharing) PlacementGroups(ctx context.Context) (StateCounts, error) {
 
 // Serve gives what Serve's controller says.
 func (s *Sharing) Serve(ctx context.Context) (ServeStatus, error) { return value(s.serve.Get(ctx)) }
+
+// Resources gives the cluster's hardware as an agent tells it.
+func (s *Sharing) Resources(ctx context.Context) (ClusterResources, error) {
+	return value(s.hardware.Get(ctx))
+}
 
 func value[T any](a Answer[T], err error) (T, error) { return a.Value, err }

@@ -19,7 +19,7 @@ type head struct {
 
 func newHead() *head {
 	h := &head{asked: map[string]*atomic.Int64{}}
-	for _, name := range []string{"version", "jobs", "nodes", "status", "tasks", "actors", "groups", "serve"} {
+	for _, name := range []string{"version", "jobs", "nodes", "status", "tasks", "actors", "groups", "serve", "resources"} {
 		h.asked[name] = &atomic.Int64{}
 	}
 	return h
@@ -65,6 +65,10 @@ func (h *head) Serve(context.Context) (ray.ServeStatus, error) {
 	return ray.ServeStatus{Running: true}, h.ask("serve")
 }
 
+func (h *head) Resources(context.Context) (ray.ClusterResources, error) {
+	return ray.ClusterResources{Stale: true}, h.ask("resources")
+}
+
 // askAll calls every list once and reports the first failure.
 func askAll(ctx context.Context, s ray.Source) error {
 	v, e1 := s.Version(ctx)
@@ -75,11 +79,12 @@ func askAll(ctx context.Context, s ray.Source) error {
 	a, e6 := s.Actors(ctx)
 	p, e7 := s.PlacementGroups(ctx)
 	sv, e8 := s.Serve(ctx)
-	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
+	hw, e9 := s.Resources(ctx)
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8, e9); err != nil {
 		return err
 	}
 	if v.Ray == "" || len(j) != 1 || len(n) != 1 || c.Unmapped != 1 || len(t.Tasks) != 1 ||
-		a.ByState["ALIVE"] != 1 || p.ByState["CREATED"] != 1 || !sv.Running {
+		a.ByState["ALIVE"] != 1 || p.ByState["CREATED"] != 1 || !sv.Running || !hw.Stale {
 		return errors.New("an answer was lost or given to another question")
 	}
 	return nil
@@ -97,7 +102,7 @@ func TestSharingAsksEachListAsOftenAsItsInterval(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for name, want := range map[string]int64{
-			"version": 12, "jobs": 12, "nodes": 12, "status": 12, "serve": 6, "tasks": 2, "actors": 2, "groups": 2,
+			"version": 12, "jobs": 12, "nodes": 12, "status": 12, "serve": 6, "tasks": 2, "actors": 2, "groups": 2, "resources": 6,
 		} {
 			if n := h.asked[name].Load(); n != want {
 				t.Errorf("%s: asked %d times in a minute, want %d", name, n, want)

@@ -1,0 +1,39 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// Health asks whether the cluster's GCS answers its dashboard. Ray checks no
+// token here.
+func (c *Client) Health(ctx context.Context) error {
+	const path = "/api/gcs_healthz"
+	res, err := c.t.Do(ctx, transport.Request{Op: "check health", Endpoint: path, Path: path})
+	if err != nil {
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	return res.Body.Close()
+}
+
+// Resources is what agents tell: always an error of code 501. Nodes and
+// ClusterStatus hold what Ray itself tells of its hardware.
+func (c *Client) Resources(context.Context) (ray.ClusterResources, error) {
+	return ray.ClusterResources{}, agentsOnly("get cluster resources", "nodes and the cluster's status hold them")
+}
+
+// GPUStatus is what agents tell: always an error of code 501. The readings of
+// Nodes hold the accelerators.
+func (c *Client) GPUStatus(context.Context) (json.RawMessage, error) {
+	return nil, agentsOnly("get gpu status", "the readings of the nodes hold the accelerators")
+}
+
+func agentsOnly(op, instead string) error {
+	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "Ray's dashboard has no such answer: " + instead}
+}
