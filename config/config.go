@@ -15,7 +15,18 @@ import (
 // Config is a whole configuration. The zero value is not useful: start from
 // Default.
 type Config struct {
-	Clusters  []Cluster `yaml:"clusters"`
+	Clusters []Cluster `yaml:"clusters"`
+	// ClusterFiles list further clusters, in files that are watched.
+	ClusterFiles []ClusterFiles `yaml:"cluster_files"`
+	// Modules are the ways to clusters of ClusterFiles and of /probe, by name.
+	Modules map[string]Module `yaml:"modules"`
+	// MaxClusters bounds those of Clusters and ClusterFiles together.
+	MaxClusters int `yaml:"max_clusters"`
+	// MaxAnswers bounds what big answers of all clusters, those over 1 MiB, may
+	// take together while they are read. Each counts as its cluster's MaxBody.
+	MaxAnswers Size   `yaml:"max_answers"`
+	Probes     Probes `yaml:"probes"`
+
 	Collector Collector `yaml:"collector"`
 	Shipper   Shipper   `yaml:"shipper"`
 	Sink      Sink      `yaml:"sink"`
@@ -28,9 +39,9 @@ type Config struct {
 
 // Cluster is one Ray cluster and the way to it.
 type Cluster struct {
-	Name string `yaml:"name"`
-	API  string `yaml:"api"` // ray | agent
-	URL  URL    `yaml:"url"` // with an optional path prefix
+	Name string `yaml:"name,omitempty"`
+	API  string `yaml:"api"`           // ray | agent
+	URL  URL    `yaml:"url,omitempty"` // with an optional path prefix
 	Auth Auth   `yaml:"auth"`
 	TLS  TLS    `yaml:"tls"`
 	// Headers go out with every request; their values are secrets.
@@ -221,6 +232,8 @@ type Web struct {
 	// ScrapeTimeoutOffset is taken off the deadline that Prometheus announces,
 	// to leave time for the answer's way back.
 	ScrapeTimeoutOffset Duration `yaml:"scrape_timeout_offset"`
+	// MaxConcurrentScrapes bounds the requests to /metrics and /probe in progress.
+	MaxConcurrentScrapes int `yaml:"max_concurrent_scrapes"`
 }
 
 // Log is raytap's own log, which always goes to stderr.
@@ -232,6 +245,9 @@ type Log struct {
 // Default is the configuration of an empty file: complete but for its clusters.
 func Default() Config {
 	return Config{
+		MaxClusters: 500,
+		MaxAnswers:  256 << 20,
+		Probes:      Probes{Max: 100, Keep: Duration(10 * time.Minute)},
 		Collector: Collector{
 			Enabled: true,
 			Cluster: CollectorCluster{Enabled: true},
@@ -255,7 +271,7 @@ func Default() Config {
 			Memory:       64 << 20,
 			Positions:    Positions{Interval: Duration(time.Second)},
 		},
-		Web: Web{ListenAddresses: []string{":9265"}, ScrapeTimeoutOffset: Duration(500 * time.Millisecond)},
+		Web: Web{ListenAddresses: []string{":9265"}, ScrapeTimeoutOffset: Duration(500 * time.Millisecond), MaxConcurrentScrapes: 32},
 		Log: Log{Level: "info", Format: "text"},
 	}
 }

@@ -208,15 +208,40 @@ shipper:
 			`shipper.labels.message: "x": line 8: is a key that records have already`,
 			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
 		}},
-		"nothing to do":      {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: nothing is left to do`}},
-		"an empty file":      {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}`}},
-		"not YAML":           {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
-		"two documents":      {oneCluster + "---\na: b\n", []string{`line 2: a second document begins here; the configuration is one document`}},
-		"a list at the top":  {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},
-		"a far-fetched key":  {oneCluster + "log: {colour: red}\n", []string{`log.colour: line 2: unknown key; known here: format, level`}},
-		"a cyclic anchor":    {"clusters: &a [*a]\n", []string{`clusters[0]: line 1: must be a mapping (key: value), not a list`}},
-		"a cyclic merge":     {"clusters: [&a {url: 'http://r:1', <<: *a}]\n", []string{`clusters[0]: line 1: a mapping merged by << must hold plain keys only`}},
-		"tls for plain http": {"clusters: [{url: 'http://r:1', tls: {cert_file: a}}]\n", []string{`clusters[0].tls: line 1: cert_file and key_file belong together`, `clusters[0].tls: line 1: is set, but the cluster's url is plain http`}},
+		"modules and files": {`
+modules:
+  a: {cluster: {name: x, timeout: 1ms}, targets: [a]}
+  b: {cluster: {auth: {token: t, token_file: u}}}
+  c: {targets: [ftp://a, "a:0", "[a]:1", 10.0.0.1/8], cluster: {tls: {ca_file: ca.pem}, max_body: 1GiB}}
+cluster_files: [{files: ["[a"], module: d}, {module: a}]
+max_clusters: 0
+probes: {max: 0, keep: 1s}
+`, []string{
+			`max_answers: line 2: must be at least the largest max_body of a cluster or module (1GiB)`,
+			`modules.a.cluster: line 3: must not hold name or url: they come from a file or from a request to /probe`,
+			`modules.b.targets: line 4: is required: the addresses that this module, and its token, is for, such as ["*.ray.svc:8265", "10.0.0.0/8"]`,
+			`modules.b.cluster.auth: line 4: token and token_file are given together; keep one`,
+			`modules.c.targets[0]: "ftp://a": line 5: must begin with http://, https:// or a host`,
+			`modules.c.targets[1]: "a:0": line 5: has a port that is neither a number nor *`,
+			`modules.c.targets[2]: "[a]:1": line 5: has no IPv6 address or network between [ and ]`,
+			`modules.c.targets[3]: "10.0.0.1/8": line 5: has address bits beyond its mask; the network is 10.0.0.0/8`,
+			`cluster_files[0].files[0]: "[a": line 6: is not a pattern of file names`,
+			`cluster_files[0].module: "d": line 6: must name one of modules: it is the way to the clusters in these files, token and all`,
+			`cluster_files[1].files: line 6: needs at least one file, such as clusters/*.json`,
+			`max_clusters: "0": line 7: must be at least 1`,
+			`probes.max: "0": line 8: must be at least 1`,
+			`probes.keep: "1s": line 8: must be at least 1m`,
+		}},
+		"more clusters than the bound": {"max_clusters: 1\nclusters: [{url: 'http://a:1', name: a}, {url: 'http://b:1', name: b}]\n", []string{`clusters: line 2: holds 2 clusters, and max_clusters is 1`}},
+		"nothing to do":                {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: nothing is left to do`}},
+		"an empty file":                {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe`}},
+		"not YAML":                     {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
+		"two documents":                {oneCluster + "---\na: b\n", []string{`line 2: a second document begins here; the configuration is one document`}},
+		"a list at the top":            {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},
+		"a far-fetched key":            {oneCluster + "log: {colour: red}\n", []string{`log.colour: line 2: unknown key; known here: format, level`}},
+		"a cyclic anchor":              {"clusters: &a [*a]\n", []string{`clusters[0]: line 1: must be a mapping (key: value), not a list`}},
+		"a cyclic merge":               {"clusters: [&a {url: 'http://r:1', <<: *a}]\n", []string{`clusters[0]: line 1: a mapping merged by << must hold plain keys only`}},
+		"tls for plain http":           {"clusters: [{url: 'http://r:1', tls: {cert_file: a}}]\n", []string{`clusters[0].tls: line 1: cert_file and key_file belong together`, `clusters[0].tls: line 1: is set, but the cluster's url is plain http`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, tt.text, environment())

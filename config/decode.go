@@ -115,6 +115,9 @@ func (d *decoder) table(path string, n *yaml.Node, v reflect.Value) {
 	out := reflect.MakeMap(v.Type())
 	for _, e := range d.entries(path, n) {
 		elem := reflect.New(v.Type().Elem()).Elem()
+		if s, ok := elem.Addr().Interface().(interface{ setDefaults() }); ok {
+			s.setDefaults()
+		}
 		d.value(join(path, e.key.Value), e.value, elem)
 		out.SetMapIndex(reflect.ValueOf(e.key.Value), elem)
 	}

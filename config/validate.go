@@ -67,9 +67,13 @@ func (c *checker) lasts(path string, value Duration, least time.Duration) {
 // validate gives all that is wrong with c, without lines or values.
 func (c *Config) validate() []Problem {
 	k := &checker{}
-	if len(c.Clusters) == 0 {
-		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}")
+	if len(c.Clusters) == 0 && len(c.ClusterFiles) == 0 && len(c.Modules) == 0 {
+		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe")
 	}
+	if len(c.Clusters) > c.MaxClusters {
+		k.fail("clusters", "holds %d clusters, and max_clusters is %d", len(c.Clusters), c.MaxClusters)
+	}
+	k.elsewhere(c)
 	first := map[string]int{}
 	for i := range c.Clusters {
 		at := "clusters[" + strconv.Itoa(i) + "]"
@@ -130,6 +134,53 @@ func (k *checker) cluster(at string, c *Cluster) {
 		k.fail(at+".max_body", "must be at least 1MiB")
 	}
 	k.oneOf(at+".node_agents.mode", c.NodeAgents.Mode, "auto", "on", "off")
+}
+
+// elsewhere checks what is about clusters that do not stand in the configuration.
+func (k *checker) elsewhere(c *Config) {
+	k.atLeast("max_clusters", int64(c.MaxClusters), 1)
+	largest := Size(1 << 20)
+	for _, cluster := range c.Clusters {
+		largest = max(largest, cluster.MaxBody)
+	}
+	for _, name := range sortedKeys(c.Modules) {
+		m, at := c.Modules[name], "modules."+name
+		largest = max(largest, m.Cluster.MaxBody)
+		if name == "" {
+			k.fail("modules", "has an empty name")
+		}
+		if m.Cluster.Name != "" || m.Cluster.URL != "" {
+			k.fail(at+".cluster", "must not hold name or url: they come from a file or from a request to /probe")
+			continue
+		}
+		if len(m.Targets) == 0 {
+			k.fail(at+".targets", "is required: the addresses that this module, and its token, is for, such as [\"*.ray.svc:8265\", \"10.0.0.0/8\"]")
+		}
+		way := m.Cluster
+		if way.Name, way.URL = "module", "http://module"; way.TLS != (TLS{}) {
+			way.URL = "https://module"
+		}
+		k.cluster(at+".cluster", &way)
+	}
+	if c.MaxAnswers < largest {
+		k.fail("max_answers", "must be at least the largest max_body of a cluster or module (%s)", largest)
+	}
+	for i, f := range c.ClusterFiles {
+		at := "cluster_files[" + strconv.Itoa(i) + "]"
+		if len(f.Files) == 0 {
+			k.fail(at+".files", "needs at least one file, such as clusters/*.json")
+		}
+		for j, file := range f.Files {
+			if _, err := filepath.Match(string(file), ""); err != nil || file == "" {
+				k.fail(at+".files["+strconv.Itoa(j)+"]", "is not a pattern of file names")
+			}
+		}
+		if _, ok := c.Modules[f.Module]; !ok {
+			k.fail(at+".module", "must name one of modules: it is the way to the clusters in these files, token and all")
+		}
+	}
+	k.atLeast("probes.max", int64(c.Probes.Max), 1)
+	k.lasts("probes.keep", c.Probes.Keep, time.Minute)
 }
 
 // url checks the address of a cluster. No message repeats it: it may hold a
@@ -298,6 +349,7 @@ func (k *checker) web(w *Web) {
 		}
 	}
 	k.lasts("web.scrape_timeout_offset", w.ScrapeTimeoutOffset, 0)
+	k.atLeast("web.max_concurrent_scrapes", int64(w.MaxConcurrentScrapes), 1)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

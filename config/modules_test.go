@@ -1,0 +1,155 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// module gives a module that is for some targets.
+func module(t *testing.T, targets ...string) Module {
+	t.Helper()
+	var m Module
+	m.setDefaults()
+	m.Cluster.Auth.Token = "open sesame"
+	for _, s := range targets {
+		var p TargetPattern
+		if err := p.UnmarshalText([]byte(s)); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+		m.Targets = append(m.Targets, p)
+	}
+	return m
+}
+
+func TestATokenGoesWhereItsModuleSays(t *testing.T) {
+	for name, tt := range map[string]struct {
+		allowed string // patterns, apart by spaces
+		yes, no string // targets, apart by spaces
+	}{
+		"a name, at Ray's port": {"ray-head",
+			"ray-head:8265 http://ray-head:8265 https://RAY-head:8265/ ray-HEAD:8265",
+			"ray-head:80 http://ray-head https://ray-head ray-head.evil:8265 evil:8265 ray-head:8265/x"},
+		"a star stops at a dot": {"ray-*.prod.svc:8265",
+			"ray-1.prod.svc:8265 ray-.prod.svc:8265",
+			"ray-1.evil.prod.svc:8265 ray-1.prod.svc.evil:8265 xray-1.prod.svc:8265 ray-1.prod.svc:8266"},
+		"any port": {"ray-head:*", "ray-head:1 http://ray-head https://ray-head", "other:1"},
+		"a network is for addresses": {"10.0.0.0/8",
+			"10.1.2.3:8265 http://10.1.2.3:8265 http://[::ffff:10.1.2.3]:8265",
+			"11.1.2.3:8265 10.evil:8265 10.1.2.3.evil:8265 10.1.2.3:80 0x0a010203:8265"},
+		"a network with a port": {"10.0.0.0/8:80 192.168.1.1:443", "10.1.2.3:80 https://192.168.1.1", "10.1.2.3:8265 192.168.1.2:443"},
+		"IPv6":                  {"fd00::/8 [fe80::1]:9000", "[fd00::5]:8265 [fe80::1]:9000", "[fe80::2]:9000 [fd00::5]:9000 [fd00::5%25eth0]:8265"},
+		"a scheme":              {"https://ray:443", "https://ray https://ray:443", "http://ray:443 ray:443"},
+		"a path": {"https://ingress:443/ray/*",
+			"https://ingress/ray/a https://ingress/ray/a/",
+			"https://ingress/ray https://ingress/ray/a/b https://ingress/other https://ingress https://ingress/ray/../x https://ingress/ray/%2e%2e https://ingress/ray//a"},
+		"nothing that hides the host": {"ray",
+			"",
+			"http://ray@evil:8265 http://evil:8265#ray:8265 http://evil:8265?ray:8265 http://ray:8265@evil:8265 http://ray\\@evil:8265 file://ray/etc ray " +
+				"http://evil:8265/@ray:8265 ://ray:8265 http:///ray:8265 *:8265"},
+		"not even a star lets odd hosts in": {"*:8265", "anything:8265", "*:8265 a%2eb:8265 [a]:8265 :8265"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := module(t, strings.Fields(tt.allowed)...)
+			for _, target := range strings.Fields(tt.yes) {
+				if c, err := m.At(Target{Address: target}); err != nil || c.Auth.Token != "open sesame" {
+					t.Errorf("%s: %v", target, err)
+				}
+			}
+			for _, target := range strings.Fields(tt.no) {
+				if c, err := m.At(Target{Address: target}); err == nil {
+					t.Errorf("%s is allowed, as %s", target, string(c.URL))
+				} else if strings.Contains(err.Error(), "sesame") {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func TestAClusterOfATarget(t *testing.T) {
+	plain, secure := module(t, "*:*", "https://*:*/p"), module(t, "*:*", "https://*:*/p")
+	secure.Cluster.TLS.CAFile = "/ca.pem"
+	for name, tt := range map[string]struct {
+		m    Module
+		t    Target
+		want string // name and address, or a part of the error
+	}{
+		"an address":                      {plain, Target{Address: "a:1"}, "a:1 http://a:1"},
+		"a name of its own":               {plain, Target{Address: "a:1", Name: "prod"}, "prod http://a:1"},
+		"https where the module has tls":  {secure, Target{Address: "a:1"}, "a:1 https://a:1"},
+		"never plain http there":          {secure, Target{Address: "a:1", Scheme: "http"}, "tls is set, but the cluster's url is plain http"},
+		"nor by a URL":                    {secure, Target{Address: "http://a:1"}, "plain http"},
+		"a scheme and a prefix":           {plain, Target{Address: "a:1", Scheme: "https", Prefix: "/p/"}, "a:1 https://a:1/p"},
+		"a URL":                           {plain, Target{Address: "https://a:1/p"}, "a:1/p https://a:1/p"},
+		"a URL knows its scheme":          {plain, Target{Address: "https://a:1", Scheme: "https"}, "names its scheme"},
+		"an API that there is not":        {plain, Target{Address: "a:1", API: "graphql"}, "api must be one of"},
+		"a name that no label takes well": {plain, Target{Address: "a:1", Name: "a\nb"}, "name must be"},
+		"no port":                         {plain, Target{Address: "a"}, "must be host:port"},
+		"nothing":                         {plain, Target{}, "must be host:port"},
+		"a prefix that would be a host":   {plain, Target{Address: "a:1", Prefix: "@evil:8265"}, "user or password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := tt.m.At(tt.t)
+			got := c.Name + " " + string(c.URL)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tt.want && (err == nil || !strings.Contains(got, tt.want)) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTargetsOfAFile(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		want string // what of each target is set, apart by commas; or the error
+	}{
+		"JSON as Prometheus takes it": {`[{"targets": ["a:1", "b:2"], "labels": {"env": "x", "__scheme__": "https"}}]`, "a:1 https,b:2 https"},
+		"YAML":                        {"- targets: [a:1]\n  labels: {ray_cluster: prod, __raytap_api: ray, __raytap_path_prefix: /p}\n", "a:1 prod ray /p"},
+		"no clusters":                 {"[]", ""},
+		"nothing":                     {"", "it is empty: write [] where there are to be no clusters"},
+		"half of a file":              {`[{"targets": ["a:1", "b`, "it is not a list of"},
+		"one name for two":            {`[{"targets": ["a:1", "b:2"], "labels": {"ray_cluster": "x"}}]`, "group 1 names 2 targets and gives all of them one ray_cluster"},
+		"a label with a slip":         {`[{"targets": ["a:1"], "labels": {"__raytap_apy": "x"}}]`, "group 1: the label __raytap_apy is unknown; known are __raytap_api and __raytap_path_prefix"},
+		"a scheme that is none":       {`[{"targets": ["a:1"], "labels": {"__scheme__": "ftp"}}]`, "group 1: __scheme__ must be http or https"},
+		"a prefix without its slash":  {`[{"targets": ["a:1"], "labels": {"__raytap_path_prefix": "p"}}]`, "group 1: __raytap_path_prefix must begin with a slash"},
+		"another key":                 {`[{"targets": ["a:1"], "auth": {"token": "t"}}]`, "it is not a list of {targets, labels}: line 1: field auth not found"},
+		"two documents":               {"[]\n---\n[]\n", "more than one document"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, err := Targets([]byte(tt.text))
+			var parts []string
+			for _, x := range list {
+				parts = append(parts, strings.Join(strings.Fields(strings.Join([]string{x.Address, x.Name, x.API, x.Scheme, x.Prefix}, " ")), " "))
+			}
+			got := strings.Join(parts, ",")
+			if err != nil {
+				got = err.Error()
+			}
+			if got != tt.want && (err == nil || !strings.Contains(got, tt.want)) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzNoTargetGetsPastItsModule(f *testing.F) {
+	for _, s := range []string{"ray:8265", "http://ray:8265/", "http://ray@evil:8265", "http://evil#@ray:8265", "//ray:8265", "ray:8265\\@evil"} {
+		f.Add(s, "")
+	}
+	f.Add("ray:8265", "@evil")
+	var m Module
+	m.setDefaults()
+	m.Targets = make([]TargetPattern, 1)
+	if err := m.Targets[0].UnmarshalText([]byte("ray:8265")); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, address, prefix string) {
+		c, err := m.At(Target{Address: address, Prefix: prefix})
+		if err == nil && string(c.URL) != "http://ray:8265" && string(c.URL) != "https://ray:8265" {
+			t.Errorf("%q with %q became %s", address, prefix, string(c.URL))
+		}
+	})
+}
