@@ -28,6 +28,7 @@ type Client struct {
 	auth    *auth
 	timeout time.Duration
 	maxBody int64
+	service string
 	observe func(endpoint string, code int, took time.Duration)
 	calls   chan struct{} // one element a call in progress
 	streams chan struct{} // one element an open stream
@@ -38,7 +39,8 @@ type Client struct {
 type auth struct {
 	token  TokenSource // nil for none
 	scheme string
-	header func() http.Header // gives a copy
+	tokens map[string]TokenSource // by canonical header
+	header func() http.Header     // gives a copy
 }
 
 // New checks the options and builds a client; it does not connect.
@@ -58,14 +60,19 @@ func New(o Options) (*Client, error) {
 	if o.Timeout < 0 || o.MaxConcurrent < 0 || o.MaxBody < 0 {
 		return nil, errors.New("timeout, concurrency and body size must not be negative")
 	}
+	tokens := make(map[string]TokenSource, len(o.TokenHeaders))
+	for name, source := range o.TokenHeaders {
+		tokens[http.CanonicalHeaderKey(name)] = source
+	}
 	slots := orDefault(o.MaxConcurrent, DefaultMaxConcurrent)
 	c := &Client{
 		base:    base,
 		wire:    newWire(o.TLS, proxy, 2*slots),
 		direct:  newWire(nil, nil, 2),
-		auth:    &auth{token: o.Token, scheme: o.Scheme, header: header.Clone},
+		auth:    &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
 		timeout: orDefault(o.Timeout, DefaultTimeout),
 		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
+		service: orDefault(o.Service, defaultService),
 		observe: o.Observe,
 		calls:   make(chan struct{}, slots),
 		streams: make(chan struct{}, slots),
@@ -99,8 +106,9 @@ func newWire(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), idle
 	}
 }
 
-func orDefault[T int | int64 | time.Duration](v, def T) T {
-	if v == 0 {
+func orDefault[T int | int64 | time.Duration | string](v, def T) T {
+	var zero T
+	if v == zero {
 		return def
 	}
 	return v
@@ -155,21 +163,28 @@ func (c *Client) HasToken() bool {
 }
 
 // Header gives the headers that every request carries: Authorization,
-// User-Agent and the configured ones. The error is that of the token source.
+// User-Agent and the configured ones. The error is that of a token source.
 func (c *Client) Header() (http.Header, error) {
 	h := c.auth.header()
-	if c.auth.token == nil {
-		return h, nil
+	set := func(name, prefix string, source TokenSource) error {
+		token, err := source.Token()
+		if err == nil && !headerValue(token) {
+			err = errors.New("the token holds a line break or a control character: is it the right file?")
+		}
+		if err == nil && token != "" {
+			h.Set(name, prefix+token)
+		}
+		return err
 	}
-	token, err := c.auth.token.Token()
-	if err != nil {
-		return nil, err
+	if c.auth.token != nil {
+		if err := set("Authorization", c.auth.scheme, c.auth.token); err != nil {
+			return nil, err
+		}
 	}
-	if !headerValue(token) {
-		return nil, errors.New("the token holds a line break or a control character: is it the right file?")
-	}
-	if token != "" {
-		h.Set("Authorization", c.auth.scheme+token)
+	for name, source := range c.auth.tokens {
+		if err := set(name, "", source); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }

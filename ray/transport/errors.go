@@ -30,7 +30,7 @@ const (
 func (c *Client) waitError(parent context.Context, op string, ctx context.Context) error {
 	if err := c.contextError(parent, ctx, op); err != nil {
 		if e, ok := err.(*ray.Error); ok && errors.Is(context.Cause(ctx), errTimeout) {
-			e.Detail = fmt.Sprintf("no free slot for the request within %s: %d others to %s are in progress", short(c.timeout), cap(c.calls), c.base.Host)
+			e.Detail = fmt.Sprintf("no free slot for the request within %s: %d others to %s are in progress", short(c.waited(ctx)), cap(c.calls), c.base.Host)
 		}
 		return err
 	}
@@ -47,9 +47,25 @@ func (c *Client) contextError(parent, ctx context.Context, op string) error {
 			Detail: "no answer from " + c.base.Host + " before the caller's deadline"}
 	case errors.Is(context.Cause(ctx), errTimeout):
 		return &ray.Error{Op: op, Code: http.StatusRequestTimeout, Err: context.DeadlineExceeded,
-			Detail: fmt.Sprintf("no answer from %s within %s: is it overloaded, or is its GCS gone?", c.base.Host, short(c.timeout))}
+			Detail: fmt.Sprintf("no answer from %s within %s: %s", c.base.Host, short(c.waited(ctx)), c.overload())}
 	}
 	return nil
+}
+
+// waited is how long the timeout was that ended a context.
+func (c *Client) waited(ctx context.Context) time.Duration {
+	var cause timeoutCause
+	if errors.As(context.Cause(ctx), &cause) {
+		return time.Duration(cause)
+	}
+	return c.timeout
+}
+
+func (c *Client) overload() string {
+	if c.service == defaultService {
+		return "is it overloaded, or is its GCS gone?"
+	}
+	return "is it overloaded?"
 }
 
 // netError turns a failure of the network, on the way or within a body, into
@@ -95,7 +111,7 @@ func (c *Client) netDetail(err error) string {
 	case errors.As(err, &dns):
 		return "the host of " + host + " is not known: check the url and the DNS"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused by " + host + ": is a Ray dashboard running there?"
+		return "connection refused by " + host + ": is a " + c.service + " running there?"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "no route to " + host
 	case errors.As(err, &authority):
@@ -131,11 +147,15 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 	if html {
 		said = ""
 	}
+	where := "auth.token_file"
+	if c.service == defaultService {
+		where += ", RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+	}
 	switch {
 	case status == http.StatusUnauthorized && sent.Get("Authorization") == "":
-		said = join(said, "set auth.token_file, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
+		said = join(said, "set "+where)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden && sent.Get("Authorization") != "":
-		said = join(said, "the token was refused: check auth.token_file, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH")
+		said = join(said, "the token was refused: check "+where)
 	case status == http.StatusForbidden:
 		said = join(said, "no token was sent: does the server want one?")
 	case status == http.StatusProxyAuthRequired:
@@ -167,16 +187,16 @@ func statusCode(status int) int {
 func (c *Client) redirectDetail(res *http.Response) string {
 	to, err := res.Location()
 	if err != nil {
-		return c.base.Host + " answers with a redirect to nowhere: is it a Ray dashboard?"
+		return c.base.Host + " answers with a redirect to nowhere: is it a " + c.service + "?"
 	}
 	if to.Host == c.base.Host && to.Scheme == c.base.Scheme {
-		return c.base.Host + " keeps redirecting: is it a Ray dashboard?"
+		return c.base.Host + " keeps redirecting: is it a " + c.service + "?"
 	}
 	return c.clean(fmt.Sprintf("%s redirects to %s://%s, which is not followed: set the url to the final address", c.base.Host, to.Scheme, to.Host))
 }
 
 func (c *Client) htmlDetail() string {
-	return "the answer is HTML, not JSON: is " + c.base.Host + " a Ray dashboard?"
+	return "the answer is HTML, not JSON: is " + c.base.Host + " a " + c.service + "?"
 }
 
 func (c *Client) htmlError(op string, status int) error {
@@ -201,7 +221,7 @@ func (c *Client) decodeError(op string, status int, first byte, err error) error
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		e.Detail = "the answer ends in the middle of its JSON"
 	default:
-		e.Detail = c.clean("the answer is not JSON: is " + c.base.Host + " a Ray dashboard?")
+		e.Detail = c.clean("the answer is not JSON: is " + c.base.Host + " a " + c.service + "?")
 	}
 	return e
 }
@@ -214,12 +234,10 @@ func (c *Client) Detail(text string) string { return c.clean(summary(text)) }
 // traceback, the msg of a State API answer, else the first line that says more
 // than the status. Ray sends whole tracebacks with paths of the head in them.
 func summary(text string) string {
-	var envelope struct {
-		Msg string `json:"msg"`
-	}
-	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") &&
-		json.Unmarshal([]byte(trimmed), &envelope) == nil && envelope.Msg != "" {
-		text = envelope.Msg
+	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") {
+		if said := jsonMessage([]byte(trimmed)); said != "" {
+			text = said
+		}
 	}
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	trace := strings.Contains(text, "Traceback (most recent call last)")
@@ -234,6 +252,46 @@ func summary(text string) string {
 		}
 	}
 	return best
+}
+
+// jsonMessage finds the text for people in a JSON error: the msg of Ray's State
+// API; the detail of a FastAPI server, a text or a list of what is wrong with a
+// request; or a message, with the kind of error in front.
+func jsonMessage(b []byte) string {
+	var e struct {
+		Msg     string          `json:"msg"`
+		Detail  json.RawMessage `json:"detail"`
+		Kind    string          `json:"error_type"`
+		Message string          `json:"message"`
+	}
+	if json.Unmarshal(b, &e) != nil {
+		return ""
+	}
+	var text string
+	var wrong []struct {
+		Where []any  `json:"loc"`
+		Msg   string `json:"msg"`
+	}
+	switch {
+	case e.Msg != "":
+		return e.Msg
+	case len(e.Detail) > 0 && json.Unmarshal(e.Detail, &text) == nil && text != "":
+		return text
+	case len(e.Detail) > 0 && json.Unmarshal(e.Detail, &wrong) == nil && len(wrong) > 0:
+		for i, w := range wrong {
+			where := strings.Trim(strings.ReplaceAll(fmt.Sprint(w.Where), " ", "."), "[]")
+			if i > 0 {
+				text += "; "
+			}
+			text += where + ": " + w.Msg
+		}
+		return text
+	case len(e.Detail) > 0 && e.Detail[0] == '{':
+		return jsonMessage(e.Detail)
+	case e.Kind != "" && e.Message != "":
+		return e.Kind + ": " + e.Message
+	}
+	return e.Message
 }
 
 // isStatusLine recognises "500 Internal Server Error" and the "500: …" of
@@ -254,6 +312,11 @@ func (c *Client) clean(text string) string {
 	}
 	if c.auth.token != nil {
 		if token, err := c.auth.token.Token(); err == nil {
+			hide(token)
+		}
+	}
+	for _, source := range c.auth.tokens {
+		if token, err := source.Token(); err == nil {
 			hide(token)
 		}
 	}

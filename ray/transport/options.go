@@ -19,6 +19,7 @@ const (
 	DefaultMaxConcurrent = 8
 	DefaultMaxBody       = 64 << 20 // bytes
 	defaultUserAgent     = "raytap"
+	defaultService       = "Ray dashboard"
 )
 
 // Options say where a server is and how it is spoken to. Printing them shows
@@ -35,6 +36,9 @@ type Options struct {
 	Scheme string
 	// Headers are sent with every request. They may hold secrets.
 	Headers map[string]string
+	// TokenHeaders are headers whose value is asked for at each request, as the
+	// token's is; one that is empty is not sent.
+	TokenHeaders map[string]TokenSource
 	// TLS is cloned; nil trusts the system's authorities.
 	TLS *tls.Config
 	// ProxyURL replaces the proxy of the environment (HTTP_PROXY, HTTPS_PROXY,
@@ -48,6 +52,8 @@ type Options struct {
 	MaxConcurrent int
 	// MaxBody bounds an answer in bytes, streams excepted. 0 is 64 MiB.
 	MaxBody int64
+	// Service is what errors call the server; "" is "Ray dashboard".
+	Service string
 	// UserAgent is never empty on the wire: Ray 2.40 and 2.9 answer 500 to a
 	// request without one. "" is "raytap". One that begins with Mozilla is
 	// refused: Ray takes it for a browser and answers 405 to every POST.
@@ -141,6 +147,12 @@ func checkHeaders(o Options) (http.Header, error) {
 			return nil, fmt.Errorf("headers: the value of %s holds a control character", key)
 		}
 		h.Set(key, value)
+	}
+	for name := range o.TokenHeaders {
+		key := http.CanonicalHeaderKey(name)
+		if !headerName(name) || reservedHeaders[key] || key == "Authorization" || h.Get(key) != "" {
+			return nil, fmt.Errorf("headers: %q cannot be set to a token, or is set twice", clip(name, 64))
+		}
 	}
 	agent := o.UserAgent
 	if agent == "" {

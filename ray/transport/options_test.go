@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -221,5 +223,37 @@ func TestRequestWithoutItsTokenIsNotSent(t *testing.T) {
 	}
 	if n := asked.Load(); n != 0 {
 		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestTokenHeadersAreAskedForAtEachRequestAndHidden(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "user")
+	if err := os.WriteFile(file, []byte("first-token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Synapse-User")+"|"+strings.Join(r.Header.Values("Synapse-Tenant"), ","))
+		http.Error(w, `{"detail":[{"loc":["header",0],"msg":"not `+r.Header.Get("Synapse-User")+`"},{"loc":["q"],"msg":"missing"}]}`, http.StatusUnprocessableEntity)
+	}))
+	defer srv.Close()
+	c, err := New(Options{URL: srv.URL, TokenHeaders: map[string]TokenSource{
+		"SYNAPSE-User": FileToken(file), "SYNAPSE-Tenant": StaticToken(""),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ask := func() error { return c.GetJSON(t.Context(), "get x", "/x", "/x", nil, new(any)) }
+	err = ask()
+	if text := fmt.Sprint(err); strings.Contains(text, "first-token") || !strings.Contains(text, "header.0: not <redacted>; q: missing") {
+		t.Errorf("the error is %q", text)
+	}
+	if err := os.WriteFile(file, []byte("second-token-longer"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_ = ask()
+	if want := []string{"first-token|", "second-token-longer|"}; !slices.Equal(got, want) {
+		t.Errorf("the server saw %q, want %q", got, want)
 	}
 }

@@ -29,6 +29,9 @@ type Request struct {
 	// and to each single read of the body; the slot is one of the streams'.
 	// Waiting for that slot is bounded by the context alone.
 	Stream bool
+	// Timeout replaces the client's for this request, and for each read of a
+	// stream's body; 0 is the client's.
+	Timeout time.Duration
 	// Pass lists statuses outside 2xx that are answers, not errors (416).
 	Pass []int
 }
@@ -38,6 +41,12 @@ var (
 	errTimeout  = errors.New("timeout")
 	errTooLarge = errors.New("answer too large")
 )
+
+// timeoutCause is an errTimeout that knows how long it took.
+type timeoutCause time.Duration
+
+func (timeoutCause) Error() string        { return errTimeout.Error() }
+func (timeoutCause) Is(target error) bool { return target == errTimeout }
 
 // Do sends a request and gives the answer once its headers are there; the
 // caller must close the body, which frees the slot. Every error, also one of
@@ -58,13 +67,13 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, left: c.maxBody}
+	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, timeout: orDefault(r.Timeout, c.timeout), left: c.maxBody}
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
 	slots := c.calls
 	if r.Stream {
 		slots = c.streams
 	} else {
-		b.timer = time.AfterFunc(c.timeout, func() { b.cancel(errTimeout) })
+		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
 	}
 	select {
 	case slots <- struct{}{}:
@@ -74,7 +83,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, c.waitError(ctx, r.Op, b.ctx)
 	}
 	if r.Stream {
-		b.timer = time.AfterFunc(c.timeout, func() { b.cancel(errTimeout) })
+		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
 	}
 	res, err := c.http.Do(req.WithContext(b.ctx))
 	if err != nil {
@@ -135,6 +144,7 @@ type body struct {
 	rc      io.ReadCloser
 	release func()
 	stream  bool
+	timeout time.Duration
 	left    int64 // bytes that MaxBody still allows
 	failed  error // what Read returned last, if not io.EOF
 	once    sync.Once
@@ -145,7 +155,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, b.failed
 	}
 	if b.stream {
-		b.timer.Reset(b.c.timeout)
+		b.timer.Reset(b.timeout)
 		defer b.timer.Stop()
 	} else if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -36,6 +37,14 @@ type WebSocket struct {
 	wire *wsConn
 }
 
+// Received counts the reads of the network that gave something, and Waiting
+// tells whether one is under way: whoever asks for signs of life must not take a
+// reader that rests for a dead peer. Both may be called from any goroutine.
+func (s *WebSocket) Received() uint64 { return s.wire.reads.Load() }
+
+// Waiting tells whether a read of the network is under way.
+func (s *WebSocket) Waiting() bool { return s.wire.waiting.Load() }
+
 // OnWait sets a function that is called by the goroutine that reads, each time
 // before it waits for the network: nothing more is at hand then. It is set
 // before the first read.
@@ -48,8 +57,8 @@ var wsKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Inte
 var wsBuffers sync.Pool
 
 // WebSocket opens a WebSocket at the request's path, with the client's headers,
-// TLS and proxy; Method, Query, Body and Pass are not used. The timeout bounds
-// the handshake. A refused upgrade is the error of its HTTP status. The
+// TLS and proxy; Method, Query, Body and Pass are not used. The request's or
+// else the client's timeout bounds the handshake. A refused upgrade is the error of its HTTP status. The
 // context governs the connection's whole life: its end closes it, and so does
 // Close. No extension is offered: Ray accepts permessage-deflate and then
 // sends nothing (2.60.0).
@@ -71,7 +80,8 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 	u.Scheme = strings.Replace(u.Scheme, "http", "ws", 1)
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
-	timer := time.AfterFunc(c.timeout, func() { cancel(errTimeout) })
+	timeout := orDefault(r.Timeout, c.timeout)
+	timer := time.AfterFunc(timeout, func() { cancel(timeoutCause(timeout)) })
 	defer timer.Stop()
 	wire := &wsConn{}
 	d := websocket.Dialer{
@@ -119,10 +129,12 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 // wsConn reads at a measured pace, and forgets the context when it is closed.
 type wsConn struct {
 	net.Conn
-	stop   func()
-	onWait func()    // may be nil
-	empty  time.Time // when the last read took all that there was; zero if it did not
-	taken  int       // bytes since the last pause
+	stop    func()
+	onWait  func()    // may be nil
+	empty   time.Time // when the last read took all that there was; zero if it did not
+	taken   int       // bytes since the last pause
+	reads   atomic.Uint64
+	waiting atomic.Bool
 }
 
 // Read implements net.Conn.
@@ -136,7 +148,12 @@ func (c *wsConn) Read(p []byte) (int, error) {
 		}
 		c.taken, c.empty = 0, time.Time{}
 	}
+	c.waiting.Store(true)
 	n, err := c.Conn.Read(p)
+	c.waiting.Store(false)
+	if n > 0 {
+		c.reads.Add(1)
+	}
 	c.taken += n
 	if n < len(p) && c.onWait != nil {
 		c.empty = time.Now()
