@@ -5,6 +5,7 @@
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
+# make docs    docs/metrics.md, from the tables in the code
 # make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
 #
@@ -30,7 +31,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test followers e2e chaos bench pgo demo clean distclean
+.PHONY: build check test followers e2e chaos docs bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -63,6 +64,9 @@ chaos:
 e2e:
 	@$(STAGE) tools scripts/tools ray prometheus victorialogs
 	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test
+
+docs:
+	go run ./docs/gen
 
 bench: build
 	@scripts/tools vlagent rsyslog
