@@ -3,6 +3,8 @@ package shipper
 import (
 	"fmt"
 	"time"
+
+	"raytap/ray"
 )
 
 // claims tell which of several names for one Ray ships its lines. They belong
@@ -36,7 +38,7 @@ func (p *Positions) configure(names []string, now time.Time) {
 // takes over what is remembered of the session under one that is not configured
 // any more. An error: another name ships it, or will.
 func (p *Positions) claim(name, session string) error {
-	if session == "" {
+	if session == "" || session == ray.UnknownSession {
 		return nil // it does not tell one Ray from another
 	}
 	p.mu.Lock()

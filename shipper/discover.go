@@ -36,7 +36,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// A list is one session's. It is sure whose it is where the session was
 	// the same before the list was asked for and after it was answered.
 	if s.known.since.IsZero() {
-		v, err := s.client.Version(ctx)
+		v, err := s.cluster.Version(ctx)
 		if err == nil {
 			err = s.out.positions.claim(s.opts.Cluster, v.Session)
 		}
@@ -50,7 +50,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 		return err
 	}
 	if s.differs(jobs) {
-		v, err := s.client.Version(ctx)
+		v, err := s.cluster.Version(ctx)
 		if err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func (s *stream) due(now time.Time) bool {
 	if end := s.current().End; !end.IsZero() && now.Sub(end) > time.Minute {
 		return true
 	}
-	return now.UnixNano()-at >= int64(s.sh.opts.Linger)
+	return now.UnixNano()-at >= int64(s.lingers())
 }
 
 // lostWatch decides when a log is out of reach for good.
@@ -33,7 +33,7 @@ type lostWatch struct{ fails int }
 
 // check takes the failure of a read. errLost: no more reads.
 func (l *lostWatch) check(ctx context.Context, s *stream, err error, now time.Time) error {
-	if s.grown || errors.Is(err, errBetter) || errors.Is(err, errNoSlot) || errors.Is(err, errGiveUp) {
+	if s.grown || errors.Is(err, errBetter) || errors.Is(err, errOver) || errors.Is(err, errNoSlot) || errors.Is(err, errGiveUp) {
 		l.fails = 0
 		return nil
 	}
@@ -47,7 +47,7 @@ func (l *lostWatch) check(ctx context.Context, s *stream, err error, now time.Ti
 		return fmt.Errorf("%w: %v", errLost, err)
 	}
 	// Each way had its turn, and the node is known to be gone.
-	if l.fails > len(ladder(s.sh.opts.Protocol)) && unread > s.sh.opts.Linger && s.nodeDead(ctx) {
+	if l.fails > len(s.ladder(now)) && unread > s.sh.opts.Linger && s.nodeDead(ctx) {
 		return fmt.Errorf("%w: its node is dead: %v", errLost, err)
 	}
 	return nil
@@ -70,14 +70,14 @@ func (s *stream) nodeDead(ctx context.Context) bool {
 
 // replaced begins a new epoch, once session and run were found to be as before.
 func (s *stream) replaced(ctx context.Context) error {
-	v, err := s.sh.client.Version(ctx)
+	v, err := s.sh.cluster.Version(ctx)
 	switch {
 	case err != nil:
 		return nil // asked again with the next read
 	case v.Session != s.session:
 		return errSessionOver
 	}
-	if j, err := s.sh.client.Job(ctx, s.current().SubmissionID); err == nil && !j.Start.Equal(s.started) {
+	if j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID); err == nil && !j.Start.Equal(s.started) {
 		return errRunReplaced
 	}
 	if s.log.guessed {

@@ -11,6 +11,7 @@ type snapshot struct {
 	begun bool    // its start event is written
 	done  bool    // it was read to its end, or given up
 	pos   position
+	forms [ways]form // of the messages, by way
 	// verified is the last position whose content was verified in full. It is
 	// kept apart from pos only while guessed is true: pos was then reached by
 	// windows, which are good guesses and no proof.

@@ -60,7 +60,7 @@ func NewMetrics() *Metrics {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
 	return &Metrics{
-		streams: gauge("streams", "Jobs whose log is being shipped, by the way it is read (agent, websocket, file; none before the first) and state (reading, waiting).", "way", "state"),
+		streams: gauge("streams", "Jobs whose log is being shipped, by the way it is read (agent, websocket, file; of messages: websocket, sse, whole; none before the first) and state (reading, waiting).", "way", "state"),
 		lines:   counter("lines_total", "Lines that were made into records."),
 		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by way.", "way"),
 		replayed: counter("replayed_bytes_total",
@@ -91,7 +91,7 @@ func NewMetrics() *Metrics {
 		lag: desc("read_age_seconds",
 			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
 		slots: desc("websocket_slots_held",
-			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, by whatever name.", cluster),
+			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, by whatever name. Of an agent: WebSockets and SSE streams.", cluster),
 		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:    desc("memory_bytes", "Bytes that the buffers of all streams hold."),
 		memoryMax: desc("memory_limit_bytes", "Bytes that they may hold."),
@@ -171,7 +171,11 @@ func (m *Metrics) join(s *Shipper) {
 	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd} {
 		m.events.WithLabelValues(c, e)
 	}
-	for _, w := range []way{wayAgent, wayWebSocket, wayFile} {
+	ways := []way{wayAgent, wayWebSocket, wayFile}
+	if s.messages != nil {
+		ways = []way{wayWebSocket, waySSE, wayWhole}
+	}
+	for _, w := range ways {
 		m.bytes.WithLabelValues(c, w.String())
 	}
 }

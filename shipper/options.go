@@ -32,10 +32,16 @@ type Lists interface {
 	Nodes(ctx context.Context) ([]ray.Node, error)
 }
 
-// Client is what a stream needs of a cluster: answers of its own, never cached.
-type Client interface {
+// Cluster is what discovery and a stream need to know of a cluster: answers of
+// their own, never cached.
+type Cluster interface {
 	Version(ctx context.Context) (ray.Version, error)
 	Job(ctx context.Context, id string) (ray.Job, error)
+}
+
+// Client is what a stream needs of a cluster whose logs are read as bytes.
+type Client interface {
+	Cluster
 	// TailLog opens a WebSocket that replays the log from its first byte.
 	TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, error)
 	// AgentLog reads the log's raw bytes from an offset on, from the node's
@@ -45,11 +51,23 @@ type Client interface {
 	LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error)
 }
 
-// Protocols that a stream may be told to keep to.
+// MessageClient is what a stream needs of a cluster that gives logs as messages.
+type MessageClient interface {
+	Cluster
+	// TailWebSocket and TailSSE open a stream of a job's messages, from the first
+	// one on.
+	TailWebSocket(ctx context.Context, id string) (ray.MessageStream, error)
+	TailSSE(ctx context.Context, id string) (ray.MessageStream, error)
+	// JobLogs gives the whole log as text, as it is now.
+	JobLogs(ctx context.Context, id string) (io.ReadCloser, error)
+}
+
+// Protocols that a stream may be told to keep to. Where logs are messages, each
+// has the whole log as its last way.
 const (
-	ProtocolAuto      = "auto"      // agent, else websocket, else file
+	ProtocolAuto      = "auto"      // agent, else websocket, else file; of messages: websocket, else sse
 	ProtocolWebSocket = "websocket" // websocket alone
-	ProtocolHTTP      = "http"      // agent, else file
+	ProtocolHTTP      = "http"      // agent, else file; of messages: sse
 )
 
 // Backfills: what is shipped of the jobs that a cluster lists when it is first seen.
@@ -70,8 +88,8 @@ type Options struct {
 	Include, Exclude []Selector
 	Protocol         string        // ProtocolAuto
 	Timeout          time.Duration // of opening a stream, and of one read that brings nothing; 30 s
-	MaxTails         int           // WebSockets held, 8
-	MaxReplay        int64         // content bytes past which a WebSocket is not dialled again; 8 MiB
+	MaxTails         int           // WebSockets held, of messages also SSE streams; 8
+	MaxReplay        int64         // content bytes past which a WebSocket is not dialled again; 8 MiB; not of messages
 	BackoffInitial   time.Duration // 500 ms
 	BackoffMax       time.Duration // 30 s
 	Limits           Limits

@@ -46,6 +46,8 @@ type (
 		Owed     []owedJSON    `json:"owed,omitempty"`
 		SinkHas  *sinkHasJSON  `json:"sink_has,omitempty"`
 		Run      runJSON       `json:"run"`
+		// Forms are those of the messages: way -> text or lines.
+		Forms map[string]string `json:"message_forms,omitempty"`
 	}
 	runJSON struct {
 		Start    time.Time         `json:"start_time"`
@@ -181,6 +183,14 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 		}
 		l.Verified = &v
 	}
+	for w, f := range e.forms {
+		if f != formUnknown {
+			if l.Forms == nil {
+				l.Forms = map[string]string{}
+			}
+			l.Forms[way(w).String()] = f.String()
+		}
+	}
 	for _, o := range e.owed {
 		l.Owed = append(l.Owed, owedJSON{o.event, o.epoch, o.seq, string(o.record)})
 	}
@@ -253,6 +263,9 @@ func (l logJSON) entry() (*logEntry, error) {
 			return nil, err
 		}
 		e.guessed = true
+	}
+	for w := range e.forms {
+		e.forms[w] = parseForm(l.Forms[way(w).String()])
 	}
 	for _, o := range l.Owed {
 		e.owed = append(e.owed, owed{o.Event, o.Epoch, o.Seq, []byte(o.Record)})

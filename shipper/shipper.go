@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"raytap/ratelog"
+	"raytap/ray"
 )
 
 const (
@@ -30,11 +31,16 @@ const (
 type Shipper struct {
 	opts    Options
 	lists   Lists
-	client  Client
-	out     *Output
-	metrics *Metrics
+	cluster Cluster
+	client  Client // of bytes, or
+	// messages is where the cluster gives messages; else nil.
+	messages MessageClient
+	out      *Output
+	metrics  *Metrics
 
 	hosts     hosts
+	refused   atomic.Int64        // until when no WebSocket of messages is tried, Unix nanoseconds
+	replays   *semaphore.Weighted // replays of messages
 	noFile    atomic.Bool         // this Ray has no usable file way (2.9)
 	reads     *semaphore.Weighted // polls of agents
 	whole     *semaphore.Weighted // whole reads, one after another
@@ -55,16 +61,30 @@ type Shipper struct {
 // New makes a shipper for one cluster. lists may be shared with others, client
 // must not cache.
 func New(lists Lists, client Client, out *Output, o Options) *Shipper {
+	s := newShipper(lists, client, out, o)
+	s.client = client
+	return s
+}
+
+// NewOfMessages is New for a cluster that gives logs as messages.
+func NewOfMessages(lists Lists, client MessageClient, out *Output, o Options) *Shipper {
+	s := newShipper(lists, client, out, o)
+	s.messages = client
+	return s
+}
+
+func newShipper(lists Lists, cluster Cluster, out *Output, o Options) *Shipper {
 	o = o.withDefaults()
 	return &Shipper{
 		opts:      o,
 		lists:     lists,
-		client:    client,
+		cluster:   cluster,
 		out:       out,
 		metrics:   out.opts.Metrics,
 		hosts:     hosts{until: map[string]time.Time{}},
 		reads:     semaphore.NewWeighted(readers),
 		whole:     semaphore.NewWeighted(1),
+		replays:   semaphore.NewWeighted(replayers),
 		filePolls: rate.NewLimiter(rate.Limit(o.FileRate), 5),
 		reread:    rate.NewLimiter(rereadRate, rereadBurst),
 		streams:   map[string]*stream{},
@@ -125,6 +145,9 @@ func (s *Shipper) slotsOfSession() *slots { return s.sessionSlots(s.known.sessio
 
 // sessionSlots gives the WebSocket slots of a session of the cluster.
 func (s *Shipper) sessionSlots(session string) *slots {
+	if session == ray.UnknownSession {
+		session = "" // it does not tell one Ray from another
+	}
 	held := s.out.slotsOf(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -51,6 +51,7 @@ type stream struct {
 	terminalAt atomic.Int64 // when the end was first known, Unix nanoseconds; 0: it is not
 	gone       atomic.Bool  // Ray does not know the job any more
 	lastRead   atomic.Int64 // the last successful read, Unix nanoseconds
+	shown      atomic.Pointer[shown]
 
 	log     *logState
 	slots   *slots
@@ -66,6 +67,8 @@ type stream struct {
 	grown   bool   // new content came since the last attempt began
 	skipped uint64 // lines left out since the last record
 	tip     uint64 // the hash of the log's last lines when no slot was free
+	// unhelpful counts whole logs in a row that lacked what was read.
+	unhelpful int
 
 	cut  *cutter
 	emit func(cutLine) error
@@ -118,6 +121,9 @@ func (s *stream) update(j ray.Job) {
 		return // an answer from before the end: a run never comes back
 	}
 	s.job.Store(&j)
+	if !j.Status.Terminal() && s.gone.CompareAndSwap(true, false) {
+		s.terminalAt.Store(0) // the server had lost sight of it
+	}
 	if j.Status.Terminal() {
 		s.terminalAt.CompareAndSwap(0, time.Now().UnixNano())
 	}
@@ -205,7 +211,7 @@ func (s *stream) follow(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(err, errComplete) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
+		if errors.Is(err, errComplete) || errors.Is(err, errUnstarted) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
 			return err
 		}
 		if s.grown {
@@ -218,6 +224,11 @@ func (s *stream) follow(ctx context.Context) error {
 			}
 			wait.Reset()
 			continue
+		}
+		if errors.Is(err, errBelied) {
+			if err := s.belied(ctx, w); err != nil {
+				return err
+			}
 		}
 		if err := lost.check(ctx, s, err, time.Now()); err != nil {
 			return err
@@ -241,9 +252,17 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 	case wayAgent:
 		err = s.followAgent(ctx)
 	case wayWebSocket:
-		err = s.followWebSocket(ctx)
+		if s.sh.messages != nil {
+			err = s.followMessages(ctx, w)
+		} else {
+			err = s.followWebSocket(ctx)
+		}
 	case wayFile:
 		err = s.followFile(ctx)
+	case waySSE:
+		err = s.followMessages(ctx, w)
+	case wayWhole:
+		err = s.followWhole(ctx)
 	}
 	if ferr := s.flush(ctx); err == nil {
 		err = ferr
@@ -261,7 +280,7 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 
 // complain logs a read that failed, at a bounded rate for all streams together.
 func (s *stream) complain(w way, err error) {
-	for _, usual := range []error{errComplete, errLimited, errReplaced, errEnded, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
+	for _, usual := range []error{errComplete, errUnstarted, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
 		if errors.Is(err, usual) {
 			return
 		}
@@ -288,7 +307,7 @@ func (s *stream) readable() {
 func endReason(err error) string {
 	for reason, e := range map[string]error{
 		"complete": errComplete, "limit": errLimited, "replaced": errReplaced, "closed": errEnded, "silent": errSilent,
-		"short_replay": errShort, "no_slot": errNoSlot, "better_way": errBetter, "memory": errGiveUp, "refused": ray.ErrWayRefused,
+		"short_replay": errShort, "run_over": errOver, "unstarted": errUnstarted, "other_form": errBelied, "no_slot": errNoSlot, "better_way": errBetter, "memory": errGiveUp, "refused": ray.ErrWayRefused,
 	} {
 		if errors.Is(err, e) {
 			return reason
@@ -316,7 +335,7 @@ func endReason(err error) string {
 func (s *stream) ask(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.sh.opts.Timeout)
 	defer cancel()
-	j, err := s.sh.client.Job(ctx, s.current().SubmissionID)
+	j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID)
 	switch {
 	case err == nil:
 		if j.Start.Equal(s.started) {
@@ -324,7 +343,7 @@ func (s *stream) ask(ctx context.Context) bool {
 		}
 		return true
 	case ray.Code(err) == http.StatusNotFound:
-		if v, err := s.sh.client.Version(ctx); err == nil && v.Session == s.session {
+		if v, err := s.sh.cluster.Version(ctx); err == nil && v.Session == s.session {
 			s.vanish()
 		}
 		return true
@@ -339,6 +358,7 @@ func (s *stream) enter(w way, reading bool) {
 	}
 	s.leave()
 	s.entered, s.way, s.reading = true, w, reading
+	s.shown.Store(&shown{w, reading})
 	s.sh.metrics.streams.WithLabelValues(s.sh.opts.Cluster, w.String(), streamState(reading)).Inc()
 }
 
@@ -380,7 +400,7 @@ func (s *stream) awaitStart(ctx context.Context) error {
 	for {
 		j := s.current()
 		switch {
-		case j.DriverNodeID != "" && j.Status != ray.JobPending:
+		case j.DriverNodeID != "" && j.Status != ray.JobPending, s.sh.messages != nil && s.mayHaveLog(j):
 			return nil
 		case j.Status.Terminal():
 			return errUnstarted

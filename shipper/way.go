@@ -19,16 +19,21 @@ const (
 	wayAgent
 	wayWebSocket
 	wayFile
+	waySSE   // of messages
+	wayWhole // of messages: the whole log as one answer
 	ways
 )
 
 func (w way) String() string {
-	return [...]string{"none", "agent", "websocket", "file"}[w]
+	return [...]string{"none", "agent", "websocket", "file", "sse", "whole"}[w]
 }
 
-// ladder lists the ways of a protocol, the best one first.
-func ladder(protocol string) []way {
-	switch protocol {
+// ladder lists the ways of the stream's protocol, the best one first.
+func (s *stream) ladder(now time.Time) []way {
+	if s.sh.messages != nil {
+		return messageLadder(s.sh.opts.Protocol, s.due(now))
+	}
+	switch s.sh.opts.Protocol {
 	case ProtocolWebSocket:
 		return []way{wayWebSocket}
 	case ProtocolHTTP:
@@ -60,7 +65,8 @@ var plainID = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
 // wait for one.
 func (s *stream) choose(now time.Time) (way, time.Duration) {
 	wait := stepDown
-	for _, w := range ladder(s.sh.opts.Protocol) {
+	rungs := s.ladder(now)
+	for _, w := range rungs {
 		if left := s.ways[w].until.Sub(now); left > 0 {
 			wait = min(wait, left)
 			continue
@@ -70,13 +76,16 @@ func (s *stream) choose(now time.Time) (way, time.Duration) {
 		}
 	}
 	if s.sh.opts.Protocol == ProtocolAuto || s.sh.opts.Protocol == ProtocolHTTP {
-		return wayFile, 0 // the last rung always bears
+		return rungs[len(rungs)-1], 0 // the last rung always bears
 	}
 	return wayNone, wait
 }
 
 // able reports whether a way makes sense for the stream at all, now.
 func (s *stream) able(w way, now time.Time) bool {
+	if s.sh.messages != nil {
+		return s.messagesAble(w, now)
+	}
 	j := s.current()
 	switch w {
 	case wayAgent:
@@ -100,7 +109,7 @@ func (s *stream) able(w way, now time.Time) bool {
 
 // better reports whether a way above w may be tried again.
 func (s *stream) better(w way, now time.Time) bool {
-	for _, b := range ladder(s.sh.opts.Protocol) {
+	for _, b := range s.ladder(now) {
 		if b == w {
 			return false
 		}
@@ -119,7 +128,7 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		st.fails = 0
 	}
 	leave := func(d time.Duration) bool {
-		if rungs := ladder(s.sh.opts.Protocol); w == rungs[len(rungs)-1] {
+		if rungs := s.ladder(now); w == rungs[len(rungs)-1] {
 			return false // there is no way below it
 		}
 		st.until, st.fails = now.Add(d), 0
@@ -135,13 +144,15 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		}
 	}
 	switch {
-	case errors.Is(err, errBetter), errors.Is(err, errReplaced):
+	case errors.Is(err, errBetter), errors.Is(err, errReplaced), errors.Is(err, errOver):
 		return true
-	case errors.Is(err, errGiveUp):
+	case errors.Is(err, errGiveUp), errors.Is(err, errBelied):
 		return false
 	case errors.Is(err, errNoSlot):
 		return leave(stepSlot)
 	case errors.Is(err, ray.ErrWayRefused):
+		return leave(stepDown)
+	case s.sh.messages != nil && s.messagesFailed(w, err, well, now):
 		return leave(stepDown)
 	}
 	switch code := ray.Code(err); {

@@ -1,0 +1,68 @@
+package shipper
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// StreamStatus tells how one job that is followed fares.
+type StreamStatus struct {
+	SubmissionID string
+	Status       string // of the job, as last listed
+	Way          string // by which its log is read; none before the first
+	State        string // reading, or waiting to try again
+	LastRead     time.Time
+	// Lines and Bytes are what the sink has taken since the log's start; bytes
+	// count without line ends.
+	Lines, Bytes uint64
+}
+
+// shown is what others may see of a stream's place: its way and whether it reads.
+type shown struct {
+	way     way
+	reading bool
+}
+
+// Streams tells how each job that is followed fares, sorted by id. It is safe
+// for concurrent use.
+func (s *Shipper) Streams() []StreamStatus {
+	s.mu.Lock()
+	streams := make([]*stream, 0, len(s.streams))
+	for _, st := range s.streams {
+		streams = append(streams, st)
+	}
+	s.mu.Unlock()
+	out := make([]StreamStatus, 0, len(streams))
+	for _, st := range streams {
+		job := st.current()
+		at := StreamStatus{
+			SubmissionID: job.SubmissionID, Status: string(job.Status), Way: wayNone.String(), State: streamState(false),
+			LastRead: time.Unix(0, st.lastRead.Load()),
+		}
+		if p := st.shown.Load(); p != nil {
+			at.Way, at.State = p.way.String(), streamState(p.reading)
+		}
+		at.Lines, at.Bytes = s.out.positions.shipped(logKey{s.opts.Cluster, st.session, job.SubmissionID})
+		out = append(out, at)
+	}
+	slices.SortFunc(out, func(a, b StreamStatus) int { return cmp.Compare(a.SubmissionID, b.SubmissionID) })
+	return out
+}
+
+// shipped gives how many lines and content bytes of a log the sink has taken.
+func (p *Positions) shipped(k logKey) (lines, bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.logs[k]
+	if e == nil {
+		return 0, 0
+	}
+	return e.pos.lines, e.pos.content
+}
+
+// File gives the file of the positions; "": they are in memory.
+func (p *Positions) File() string { return p.file }
+
+// LastSaved gives the time of the last save; zero before the first.
+func (p *Positions) LastSaved() time.Time { return p.lastSaved() }
