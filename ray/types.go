@@ -46,9 +46,10 @@ const (
 // JobStatuses lists the known statuses of a submission in their natural order.
 var JobStatuses = []JobStatus{JobPending, JobRunning, JobSucceeded, JobFailed, JobStopped}
 
-// Terminal reports whether a job of this status will not run (again).
+// Terminal reports whether a job of this status will not run (again). Ray has
+// no CANCELLED, but what stands in front of it may.
 func (s JobStatus) Terminal() bool {
-	return s == JobSucceeded || s == JobFailed || s == JobStopped
+	return s == JobSucceeded || s == JobFailed || s == JobStopped || s == "CANCELLED"
 }
 
 // Job is one row of the job list. Its runtime_env is never decoded: Ray sends
@@ -275,7 +276,8 @@ type ServeDeployment struct {
 	Status         string
 	Message        string
 	TargetReplicas *int           // nil where not told
-	Replicas       map[string]int // by state
+	Replicas       map[string]int // by state; empty where not told
+	ReplicaCount   *int           // all of them, whatever their state; nil where not told
 	DeadReplicas   *int           // recently died ones; nil where Ray does not tell (before 2.60)
 }
 

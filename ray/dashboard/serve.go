@@ -119,6 +119,10 @@ func (r deploymentRow) deployment() ray.ServeDeployment {
 		n := int(r.Target.value)
 		d.TargetReplicas = &n
 	}
+	if r.Replicas != nil {
+		n := len(r.Replicas)
+		d.ReplicaCount = &n
+	}
 	for _, replica := range r.Replicas {
 		d.Replicas[upper(replica.State)]++
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"raytap/ray"
 )
 
@@ -28,6 +30,7 @@ type Client struct {
 	auth    *auth
 	timeout time.Duration
 	maxBody int64
+	large   *semaphore.Weighted // nil: no bound
 	service string
 	observe func(endpoint string, code int, took time.Duration)
 	calls   chan struct{} // one element a call in progress
@@ -72,6 +75,7 @@ func New(o Options) (*Client, error) {
 		auth:    &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
 		timeout: orDefault(o.Timeout, DefaultTimeout),
 		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
+		large:   o.Large,
 		service: orDefault(o.Service, defaultService),
 		observe: o.Observe,
 		calls:   make(chan struct{}, slots),

@@ -29,9 +29,10 @@ type Request struct {
 	// and to each single read of the body; the slot is one of the streams'.
 	// Waiting for that slot is bounded by the context alone.
 	Stream bool
-	// Timeout replaces the client's for this request, and for each read of a
-	// stream's body; 0 is the client's.
+	// Timeout replaces the client's for this request; 0 is the client's.
 	Timeout time.Duration
+	// Idle bounds each read of a stream's body; 0 is the timeout.
+	Idle time.Duration
 	// Pass lists statuses outside 2xx that are answers, not errors (416).
 	Pass []int
 }
@@ -98,6 +99,11 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.Stream {
+		// A timer of its own, for a read's bound may be another one.
+		b.timer.Stop()
+		b.timeout = orDefault(r.Idle, b.timeout)
+		idle := timeoutCause(b.timeout)
+		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(idle) })
 		b.timer.Stop()
 	}
 	return res, nil
@@ -144,8 +150,9 @@ type body struct {
 	rc      io.ReadCloser
 	release func()
 	stream  bool
-	timeout time.Duration
-	left    int64 // bytes that MaxBody still allows
+	timeout time.Duration // of the request; then, of a stream, of one read
+	left    int64         // bytes that MaxBody still allows
+	large   largeHold
 	failed  error // what Read returned last, if not io.EOF
 	once    sync.Once
 }
@@ -157,8 +164,16 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.stream {
 		b.timer.Reset(b.timeout)
 		defer b.timer.Stop()
-	} else if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1]
+	} else {
+		if b.c.maxBody-b.left >= largeAnswer {
+			if err := b.large.take(b.ctx, b.c.large, b.c.maxBody); err != nil {
+				b.failed = b.c.netError(b.parent, b.ctx, b.op, err)
+				return 0, b.failed
+			}
+		}
+		if int64(len(p)) > b.left+1 {
+			p = p[:b.left+1]
+		}
 	}
 	n, err := b.rc.Read(p)
 	if !b.stream {
@@ -179,6 +194,7 @@ func (b *body) Close() error {
 		b.cancel(context.Canceled)
 		_ = b.rc.Close()
 		b.timer.Stop()
+		b.large.end()
 		b.release()
 	})
 	return nil

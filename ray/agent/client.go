@@ -1,0 +1,194 @@
+// Package agent is a Ray cluster as a Synapse agent tells it: an HTTP service in
+// front of one cluster, with the same operations as ray/dashboard and other
+// shapes. One file per resource, the domain types of package ray out.
+//
+// The agent's server is not published. What its answers look like is known from
+// its published client (synapse-sdk 2026.2.17) and decoded tolerantly: a list
+// may be bare or wrapped, times may be numbers or text, unknown fields and
+// unknown values of enums are kept or ignored, and a row that cannot be decoded
+// is left out and counted.
+//
+//	t, err := agent.NewTransport(transport.Options{URL: "https://agent.example", Token: transport.FileToken(path)}, agent.Credentials{})
+//	…
+//	c, err := agent.New(t, agent.Options{})
+//	for line, err := range c.Tail(ctx, "train-7", ray.DefaultTailOptions()) { … }
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// absentFor is how long an endpoint that answered 404 is not asked again: an
+// older agent does not have it, and may be replaced by a newer one.
+const absentFor = 10 * time.Minute
+
+// Credentials are what an agent may be told beside its own token, which is
+// transport.Options.Token. A nil source sends nothing.
+type Credentials struct {
+	User   transport.TokenSource // SYNAPSE-User: Token …
+	Tenant transport.TokenSource // SYNAPSE-Tenant: Token …
+}
+
+// Options are what a Client needs beside its transport. The zero value works.
+type Options struct {
+	// Log gets what an answer lacked, each kind at most once a minute; nil is nobody.
+	Log logrus.FieldLogger
+}
+
+// Client asks one agent. It is safe for concurrent use.
+//
+// It sends each request once: whoever watches a cluster asks again by himself.
+type Client struct {
+	t    *transport.Client
+	log  logrus.FieldLogger // nil for nobody
+	rows atomic.Uint64      // list rows that could not be decoded
+	tails
+
+	mu     sync.Mutex
+	absent map[string]time.Time // endpoint -> when it answered 404
+	warned map[string]time.Time // kind of warning -> when it was last given
+}
+
+// NewTransport builds the transport that an agent wants: the raw token in
+// Authorization, and the credentials' headers.
+func NewTransport(o transport.Options, c Credentials) (*transport.Client, error) {
+	o.Scheme, o.Service = "", "Synapse agent"
+	o.TokenHeaders = map[string]transport.TokenSource{}
+	for name, source := range map[string]transport.TokenSource{"Synapse-User": c.User, "Synapse-Tenant": c.Tenant} {
+		if source != nil {
+			o.TokenHeaders[name] = worded{source}
+		}
+	}
+	return transport.New(o)
+}
+
+// worded puts the word before a token that its header wants.
+type worded struct{ source transport.TokenSource }
+
+func (w worded) Token() (string, error) {
+	token, err := w.source.Token()
+	if err != nil || token == "" {
+		return "", err
+	}
+	return "Token " + token, nil
+}
+
+// New builds a client on a transport of NewTransport; it does not connect.
+func New(t *transport.Client, o Options) (*Client, error) {
+	if t == nil {
+		return nil, errors.New("an agent client needs a transport")
+	}
+	return &Client{t: t, log: o.Log, absent: map[string]time.Time{}, warned: map[string]time.Time{}}, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.t.Close() }
+
+// SkippedRows counts the rows of lists that were left out since the client was
+// made, because they could not be decoded.
+func (c *Client) SkippedRows() uint64 { return c.rows.Load() }
+
+func (c *Client) skipped(list string, n int) {
+	if n > 0 {
+		c.rows.Add(uint64(n))
+		c.warn("rows of a list could not be decoded and are left out", logrus.Fields{"list": list, "rows": n})
+	}
+}
+
+// warn logs one kind of warning at most once a minute. The kinds are constants.
+func (c *Client) warn(kind string, fields logrus.Fields) {
+	if c.log == nil {
+		return
+	}
+	c.mu.Lock()
+	last, seen := c.warned[kind]
+	quiet := seen && time.Since(last) < time.Minute
+	if !quiet {
+		c.warned[kind] = time.Now()
+	}
+	c.mu.Unlock()
+	if !quiet {
+		c.log.WithFields(fields).Warn(kind)
+	}
+}
+
+// get asks for JSON; an empty answer (204) is null.
+func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
+	var raw json.RawMessage
+	err := c.t.Get(ctx, op, endpoint, path, query, func(d *json.Decoder) error {
+		err := d.Decode(&raw)
+		if err == io.EOF {
+			raw, err = json.RawMessage("null"), nil
+		}
+		return err
+	})
+	return raw, err
+}
+
+// getNewer is get for an endpoint that older agents do not have: their 404 is
+// code 501, and remembered.
+func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
+	absent := func() error {
+		return &ray.Error{Op: op, Code: http.StatusNotImplemented, Status: http.StatusNotFound, Detail: "this agent is too old to tell it"}
+	}
+	c.mu.Lock()
+	since, known := c.absent[endpoint]
+	c.mu.Unlock()
+	if known && time.Since(since) < absentFor {
+		return nil, absent()
+	}
+	raw, err := c.get(ctx, op, endpoint, path, query)
+	missing := ray.Code(err) == http.StatusNotFound
+	c.mu.Lock()
+	if missing {
+		c.absent[endpoint] = time.Now()
+	} else if err == nil {
+		delete(c.absent, endpoint)
+	}
+	c.mu.Unlock()
+	if missing {
+		return nil, absent()
+	}
+	return raw, err
+}
+
+// send does what changes something, once, and ignores the answer's body.
+func (c *Client) send(ctx context.Context, op, method, endpoint, path string) error {
+	r := transport.Request{Op: op, Endpoint: endpoint, Method: method, Path: path}
+	if method == http.MethodPost {
+		r.Body = []byte{} // with a content type, as the agent knows it
+	}
+	res, err := c.t.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	return res.Body.Close()
+}
+
+// itemPath gives the path of one thing in a list. "." and ".." vanish from a
+// path however they are escaped, and "" would ask for the list.
+func itemPath(op, list, id, rest string) (string, error) {
+	switch id {
+	case "", ".", "..":
+		return "", &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: `the id "` + id + `" cannot be asked for`}
+	}
+	return "/" + list + "/" + url.PathEscape(id) + "/" + rest, nil
+}
+
+func badAnswer(op, detail string) error {
+	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: detail}
+}

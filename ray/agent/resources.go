@@ -1,0 +1,187 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// What an agent tells in: percent, and MB as Ray means them.
+const (
+	percent = 0.01
+	mib     = 1 << 20
+)
+
+type amountRow struct {
+	Total     number `json:"total"`
+	Used      number `json:"used"`
+	Available number `json:"available"`
+}
+
+func (r *amountRow) amount() *ray.Amount {
+	if r == nil || !r.Total.ok {
+		return nil
+	}
+	return &ray.Amount{Total: r.Total.value, Used: r.Used.value, Available: r.Available.value}
+}
+
+type resourcesRow struct {
+	At          when       `json:"collected_at"`
+	Stale       bool       `json:"stale"`
+	CPU         *amountRow `json:"cpu"`
+	Memory      *amountRow `json:"memory"`
+	ObjectStore *amountRow `json:"object_store"`
+	GPU         *struct {
+		Total           number `json:"total_gpus"`
+		Available       number `json:"available_gpus"`
+		MemoryTotal     number `json:"total_memory_bytes"`
+		MemoryAvailable number `json:"available_memory_bytes"`
+		MaxUtilization  number `json:"max_utilization"`
+		AvgUtilization  number `json:"avg_utilization"`
+	} `json:"gpu"`
+	RunningJobs   number `json:"running_jobs"`
+	ServeReplicas number `json:"total_serve_replicas"`
+	NodeCounts    *struct {
+		Total number `json:"total"`
+		Alive number `json:"alive"`
+		Dead  number `json:"dead"`
+	} `json:"node_counts"`
+	Nodes []json.RawMessage `json:"nodes"`
+}
+
+type hardwareRow struct {
+	nodeRow
+	AcceleratorType text       `json:"accelerator_type"`
+	CPU             *amountRow `json:"cpu"`
+	Memory          *amountRow `json:"memory"`
+	GPUs            []gpuRow   `json:"gpus"`
+}
+
+type gpuRow struct {
+	Index       number `json:"index"`
+	Name        text   `json:"name"`
+	UUID        text   `json:"uuid"`
+	Utilization number `json:"utilization_gpu"` // percent
+	MemUsed     number `json:"memory_used"`     // MB
+	MemTotal    number `json:"memory_total"`
+}
+
+// Resources gives the cluster's hardware. Utilization is taken for percent, as
+// accelerators' drivers tell it. Code 501: this agent is too old to tell it; it
+// is then not asked again for ten minutes.
+func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
+	const op = "get cluster resources"
+	raw, err := c.getNewer(ctx, op, "resources/cluster/", "/resources/cluster/", url.Values{"use_cache": {"true"}})
+	if err != nil {
+		return ray.ClusterResources{}, err
+	}
+	var out ray.ClusterResources
+	if !findOne(raw, func(row resourcesRow) bool {
+		ok := !row.At.IsZero() || row.CPU != nil || row.Memory != nil || row.Nodes != nil
+		if ok {
+			out = c.resources(row)
+		}
+		return ok
+	}, "resources") {
+		return ray.ClusterResources{}, badAnswer(op, "the answer holds no resources")
+	}
+	return out, nil
+}
+
+func (c *Client) resources(row resourcesRow) ray.ClusterResources {
+	out := ray.ClusterResources{
+		At: row.At.Time, Stale: row.Stale, CPU: row.CPU.amount(), Memory: row.Memory.amount(), ObjectStore: row.ObjectStore.amount(),
+		RunningJobs: row.RunningJobs.count(), ServeReplicas: row.ServeReplicas.count(),
+	}
+	if g := row.GPU; g != nil {
+		out.GPU = &ray.GPUTotals{Total: g.Total.float(1), Available: g.Available.float(1), MemoryTotal: g.MemoryTotal.float(1),
+			MemoryAvailable: g.MemoryAvailable.float(1), MaxUtilization: g.MaxUtilization.float(percent), AvgUtilization: g.AvgUtilization.float(percent)}
+	}
+	if n := row.NodeCounts; n != nil {
+		out.NodeCounts = &ray.NodeCounts{Total: int(n.Total.value), Alive: int(n.Alive.value), Dead: int(n.Dead.value)}
+	}
+	c.skipped("nodes of the cluster's resources", eachRow(list{rows: row.Nodes}, func(_ string, row hardwareRow) bool {
+		n, ok := row.node()
+		if !ok {
+			return false
+		}
+		h := ray.NodeHardware{ID: n.ID, Host: n.Host, IP: n.IP, Head: n.Head, State: n.State,
+			AcceleratorType: string(row.AcceleratorType), CPU: row.CPU.amount(), Memory: row.Memory.amount()}
+		for i, g := range row.GPUs {
+			h.GPUs = append(h.GPUs, g.gpu(i))
+		}
+		out.Nodes = append(out.Nodes, h)
+		return true
+	}))
+	return out
+}
+
+func (g gpuRow) gpu(place int) ray.GPU {
+	out := ray.GPU{Index: place, Name: string(g.Name), UUID: string(g.UUID), Utilization: g.Utilization.float(percent),
+		MemUsed: g.MemUsed.value * mib, MemTotal: g.MemTotal.value * mib}
+	if g.Index.ok {
+		out.Index = int(g.Index.value)
+	}
+	return out
+}
+
+// GPUStatus gives the agent's summary of its accelerators as it sends it: its
+// fields are not published. Code 501: this agent is too old to tell it. An
+// agent whose driver does not answer says so by code 503.
+func (c *Client) GPUStatus(ctx context.Context) (json.RawMessage, error) {
+	return c.getNewer(ctx, "get gpu status", "gpu_status/", "/gpu_status/", nil)
+}
+
+// Health asks whether the agent is well.
+func (c *Client) Health(ctx context.Context) error { return c.health(ctx, "check health") }
+
+// health takes any answer that is no error and no page for one.
+func (c *Client) health(ctx context.Context, op string) error {
+	res, err := c.t.Do(ctx, transport.Request{Op: op, Endpoint: "health/", Path: "/health/"})
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+		return badAnswer(op, "the answer is an HTML page: is this a Synapse agent?")
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	return nil
+}
+
+// UnknownSession is the session of every cluster behind an agent, which tells none.
+const UnknownSession = "unknown"
+
+// Version asks whether the agent is well. It tells neither Ray's version nor a
+// session: the session is UnknownSession, and the rest is empty.
+func (c *Client) Version(ctx context.Context) (ray.Version, error) {
+	if err := c.health(ctx, "get version"); err != nil {
+		return ray.Version{}, err
+	}
+	return ray.Version{Session: UnknownSession}, nil
+}
+
+// ClusterStatus is what agents do not tell: always an error of code 501.
+func (c *Client) ClusterStatus(context.Context) (ray.ClusterStatus, error) {
+	return ray.ClusterStatus{}, notTold("get cluster status")
+}
+
+// Actors is what agents do not tell: always an error of code 501.
+func (c *Client) Actors(context.Context) (ray.StateCounts, error) {
+	return ray.StateCounts{}, notTold("count actors")
+}
+
+// PlacementGroups is what agents do not tell: always an error of code 501.
+func (c *Client) PlacementGroups(context.Context) (ray.StateCounts, error) {
+	return ray.StateCounts{}, notTold("count placement groups")
+}
+
+func notTold(op string) error {
+	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "a Synapse agent does not tell it"}
+}

@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"sort"
+
+	"raytap/ray"
+)
+
+// maxMessage bounds a message of an application or a deployment, in bytes:
+// it may be a whole traceback.
+const maxMessage = 4 << 10
+
+type serveAppRow struct {
+	Name         text           `json:"name"`
+	Status       text           `json:"status"`
+	RoutePrefix  text           `json:"route_prefix"`
+	DocsPath     text           `json:"docs_path"`
+	Message      text           `json:"message"`
+	Source       text           `json:"source"`
+	LastDeployed when           `json:"last_deployed_time_s"`
+	Deployments  deploymentRows `json:"deployments"`
+}
+
+type deploymentRow struct {
+	Name       text   `json:"name"`
+	Status     text   `json:"status"`
+	Message    text   `json:"message"`
+	Count      number `json:"replica_count"`
+	Target     number `json:"target_replica_count"`
+	RayTarget  number `json:"target_num_replicas"` // as Ray calls it
+	ByReplicas []struct {
+		State text `json:"state"`
+	} `json:"replicas"`
+}
+
+// deploymentRows is a list, or a map by name.
+type deploymentRows []deploymentRow
+
+func (r *deploymentRows) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); b[0] == '[' {
+		return json.Unmarshal(b, (*[]deploymentRow)(r))
+	}
+	var byName map[string]deploymentRow
+	if err := json.Unmarshal(b, &byName); err != nil {
+		return err
+	}
+	for name, row := range byName {
+		if row.Name == "" {
+			row.Name = text(name)
+		}
+		*r = append(*r, row)
+	}
+	return nil
+}
+
+func (r serveAppRow) application(name string) (ray.ServeApplication, bool) {
+	app := ray.ServeApplication{
+		Name: either(r.Name, text(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
+		Message: head(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
+	}
+	for _, row := range r.Deployments {
+		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: head(string(row.Message), maxMessage),
+			TargetReplicas: row.Target.count(), ReplicaCount: row.Count.count(), Replicas: map[string]int{}}
+		if d.TargetReplicas == nil {
+			d.TargetReplicas = row.RayTarget.count()
+		}
+		for _, replica := range row.ByReplicas {
+			d.Replicas[upper(replica.State)]++
+		}
+		if d.ReplicaCount == nil && row.ByReplicas != nil {
+			n := len(row.ByReplicas)
+			d.ReplicaCount = &n
+		}
+		app.Deployments = append(app.Deployments, d)
+	}
+	sort.Slice(app.Deployments, func(i, j int) bool { return app.Deployments[i].Name < app.Deployments[j].Name })
+	return app, app.Name != "" && app.Status != ""
+}
+
+// Serve lists the applications. An agent tells nothing of proxies, nor whether
+// Serve runs without an application.
+func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
+	const op = "get serve applications"
+	raw, err := c.get(ctx, op, "serve_applications/", "/serve_applications/", nil)
+	if err != nil {
+		return ray.ServeStatus{}, err
+	}
+	found := findList(raw, "serve_applications", "applications")
+	if !found.found {
+		return ray.ServeStatus{}, badAnswer(op, noList)
+	}
+	var out ray.ServeStatus
+	c.skipped("serve applications", eachRow(found, func(name string, row serveAppRow) bool {
+		app, ok := row.application(name)
+		if ok {
+			out.Applications = append(out.Applications, app)
+		}
+		return ok
+	}))
+	sort.Slice(out.Applications, func(i, j int) bool { return out.Applications[i].Name < out.Applications[j].Name })
+	out.Running = len(out.Applications) > 0
+	return out, nil
+}
+
+// ServeApplication gives one application; an unknown name is an error of code 404.
+func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeApplication, error) {
+	const op = "get serve application"
+	path, err := itemPath(op, "serve_applications", name, "")
+	if err != nil {
+		return ray.ServeApplication{}, err
+	}
+	raw, err := c.get(ctx, op, "serve_applications/{name}/", path, nil)
+	if err != nil {
+		return ray.ServeApplication{}, err
+	}
+	var app ray.ServeApplication
+	if !findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application(""); return ok }, "serve_application", "application") {
+		return ray.ServeApplication{}, badAnswer(op, "the answer names no application")
+	}
+	return app, nil
+}
+
+// DeleteServeApplication deletes one application; an unknown name is an error of
+// code 404.
+func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
+	const op = "delete serve application"
+	path, err := itemPath(op, "serve_applications", name, "")
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, op, http.MethodDelete, "serve_applications/{name}/", path)
+}

@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"context"
+
+	"raytap/ray"
+)
+
+// rayMaxRows is where Ray itself cuts its lists, without a word in the rows.
+const rayMaxRows = 10_000
+
+type taskRow struct {
+	TaskID  text   `json:"task_id"`
+	ID      text   `json:"id"`
+	Attempt number `json:"attempt_number"`
+	Name    text   `json:"name"`
+	Func    text   `json:"func_or_class_name"`
+	State   text   `json:"state"`
+	Type    text   `json:"type"`
+	JobID   text   `json:"job_id"`
+	NodeID  text   `json:"node_id"`
+	ActorID text   `json:"actor_id"`
+	Error   text   `json:"error_type"`
+}
+
+func (r taskRow) task() (ray.Task, bool) {
+	t := ray.Task{
+		ID: either(r.TaskID, r.ID), Attempt: int(r.Attempt.value), Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
+		Type: string(r.Type), JobID: string(r.JobID), NodeID: string(r.NodeID), ActorID: string(r.ActorID), Error: string(r.Error),
+	}
+	return t, t.ID != "" && t.State != ""
+}
+
+const taskFinished = "FINISHED"
+
+// Tasks lists the tasks that have not finished well, as the dashboard's client
+// does. An agent gives all tasks, as far as Ray lists them: with 10,000 rows or
+// more the list is reported as truncated, for Ray cuts there and an agent may
+// not say so.
+func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
+	const op = "list tasks"
+	raw, err := c.get(ctx, op, "tasks/", "/tasks/", nil)
+	if err != nil {
+		return ray.TaskList{}, err
+	}
+	found := findList(raw, "tasks")
+	if !found.found {
+		return ray.TaskList{}, badAnswer(op, noList)
+	}
+	out := ray.TaskList{Tasks: []ray.Task{}}
+	c.skipped("tasks", eachRow(found, func(_ string, row taskRow) bool {
+		t, ok := row.task()
+		if ok && t.State != taskFinished {
+			out.Tasks = append(out.Tasks, t)
+		}
+		return ok
+	}))
+	out.Total = len(out.Tasks)
+	out.Truncated = len(found.rows) >= rayMaxRows || found.total > len(found.rows)
+	return out, nil
+}
+
+// Task gives one task, whatever its state; an unknown id is an error of code 404.
+func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
+	const op = "get task"
+	path, err := itemPath(op, "tasks", id, "")
+	if err != nil {
+		return ray.Task{}, err
+	}
+	raw, err := c.get(ctx, op, "tasks/{id}/", path, nil)
+	if err != nil {
+		return ray.Task{}, err
+	}
+	var task ray.Task
+	if findOne(raw, func(row taskRow) (ok bool) { task, ok = row.task(); return ok }, "task") {
+		return task, nil
+	}
+	// Ray's own answer for one task is the list of its attempts.
+	_ = eachRow(findList(raw, "task", "tasks"), func(_ string, row taskRow) bool {
+		t, ok := row.task()
+		if ok && (task.ID == "" || t.Attempt >= task.Attempt) {
+			task = t
+		}
+		return ok
+	})
+	if task.ID == "" {
+		return ray.Task{}, badAnswer(op, "the answer names no task")
+	}
+	return task, nil
+}
