@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 
 	"raytap/config"
@@ -56,6 +57,7 @@ type Daemon struct {
 	clusters clusters
 	first    plan // what Run starts with
 	reloads  chan chan error
+	looks    chan chan struct{} // the watchdog's: closed by Run to say that it is alive
 }
 
 // New builds all parts, opens and locks the sink's file and the positions, binds
@@ -66,7 +68,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = DefaultStopTimeout
 	}
-	d := &Daemon{o: o, cfg: cfg, metrics: newMetrics(), reloads: make(chan chan error)}
+	d := &Daemon{o: o, cfg: cfg, metrics: newMetrics(), reloads: make(chan chan error), looks: make(chan chan struct{})}
 	if err := web.CheckConfigFile(string(cfg.Web.ConfigFile)); err != nil {
 		return nil, &config.Problems{List: []config.Problem{{Path: "web.config_file", Rule: err.Error()}}}
 	}
@@ -121,7 +123,8 @@ func (d *Daemon) openPage(cfg config.Config) error {
 }
 
 // Run works until ctx ends or a part breaks that all others need (the sink, the
-// page), and then stops in order: tails, output, page. An error means that
+// page), and then stops in order: tails, output, page. It tells systemd when it
+// is ready and when it stops, and feeds its watchdog. An error means that
 // something broke, or did not stop in time. It is called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	base := context.WithoutCancel(ctx) // the parts end one after the other, not with ctx
@@ -150,6 +153,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			"a restart ships again what backfill says, from its start. Set shipper.positions.file to a place that can be written", d.records.unsaved)
 	}
 
+	watchdog := start(base, d.feedWatchdog)
+	defer func() { <-watchdog.ended }()
+	defer watchdog.cancel()
+	d.tell(systemd.SdNotifyReady)
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,6 +167,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.stop(stopTails, output, nil, orUnexpected(err))
 		case done := <-d.reloads:
 			done <- d.reload(tails)
+		case answer := <-d.looks:
+			close(answer)
 		}
 	}
 }
@@ -188,6 +197,7 @@ func start(ctx context.Context, run func(context.Context) error) *part {
 // why, nil where it was asked for, and stands first in what stop returns.
 func (d *Daemon) stop(stopTails context.CancelFunc, output, page *part, cause error) error {
 	d.o.Log.Info("raytap stops")
+	d.tell(systemd.SdNotifyStopping)
 	var late []string
 	errs := []error{cause}
 	began := time.Now()

@@ -1,0 +1,93 @@
+package daemon
+
+import (
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"raytap/config"
+)
+
+// manager is a service manager's end of the notification socket.
+func manager(t *testing.T, watchdog string) *net.UnixConn {
+	t.Helper()
+	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
+	c, err := net.ListenUnixgram("unixgram", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	t.Setenv("NOTIFY_SOCKET", address.Name)
+	t.Setenv("WATCHDOG_USEC", watchdog)
+	return c
+}
+
+// hear gives the next state that the daemon tells, "" where none comes in time.
+func hear(t *testing.T, c *net.UnixConn, within time.Duration) string {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 256)
+	n, err := c.Read(b)
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
+}
+
+func TestSystemdIsToldOfTheDaemonsLife(t *testing.T) {
+	c := manager(t, "200000")
+	hs := heads(t, "prod")
+	h := open(t, configure(t, hs, "prod"), nil)
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
+		if got := hear(t, c, 15*time.Second); got != want {
+			t.Fatalf("systemd is told %q, want %q", got, want)
+		}
+	}
+	if code, _ := h.get("/-/healthy"); code != 200 {
+		t.Error("ready was told before the page was served")
+	}
+	h.stop()
+	for state := ""; state != "STOPPING=1"; {
+		if state = hear(t, c, 15*time.Second); state == "" {
+			t.Fatal("systemd is not told that raytap stops")
+		}
+	}
+	if err := h.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheWatchdogIsNotFedWhileTheDaemonHangs(t *testing.T) {
+	c := manager(t, "100000")
+	hs := heads(t, "prod")
+	h := open(t, configure(t, hs, "prod"), nil)
+	for state := ""; state != "WATCHDOG=1"; {
+		if state = hear(t, c, 15*time.Second); state == "" {
+			t.Fatal("the watchdog is not fed at all")
+		}
+	}
+	// A reload that does not come to an end holds up the loop that answers.
+	hung, released := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	defer release()
+	h.d.o.Load = func() (config.Config, error) { close(hung); <-released; return h.next, nil }
+	done := make(chan error, 1)
+	go func() { done <- h.d.Reload(t.Context()) }()
+	<-hung
+	for told := 0; hear(t, c, time.Second) != ""; told++ {
+		if told > 10 { // a few may have been under way
+			t.Fatal("the watchdog is fed while nothing goes on")
+		}
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := hear(t, c, 15*time.Second); got != "WATCHDOG=1" {
+		t.Errorf("once it goes on systemd is told %q, want WATCHDOG=1", got)
+	}
+}
