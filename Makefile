@@ -5,7 +5,7 @@
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
-# make docs    docs/metrics.md, from the tables in the code
+# make docs    docs/metrics.md and the dashboards, from the tables in the code
 # make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
 #
@@ -44,6 +44,7 @@ check:
 	@$(STAGE) vet-e2e go vet -tags e2e ./test/...
 	@$(STAGE) staticcheck $(TOOLS)/bin/staticcheck -tags e2e ./...
 	@$(STAGE) unit-tests go test -race -timeout 10m ./...
+	@$(STAGE) observability scripts/check-observability
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
 
@@ -67,6 +68,7 @@ e2e:
 
 docs:
 	go run ./docs/gen
+	go -C deploy/gen run .
 
 bench: build
 	@scripts/tools vlagent rsyslog

@@ -1,0 +1,35 @@
+// Command gen writes the dashboards in deploy/grafana.
+//
+//	go -C deploy/gen run .
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"raytap/deploy/gen/boards"
+)
+
+// folder is where the dashboards are, from the folder of this module.
+const folder = "../grafana/dashboards"
+
+func main() {
+	if err := write(); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+func write() error {
+	all, err := boards.All()
+	if err != nil {
+		return err
+	}
+	for name, text := range all {
+		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
