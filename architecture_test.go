@@ -155,15 +155,17 @@ func hasGo(dir string) bool {
 	return found
 }
 
-// The tests of a package may use the fake head, and what the package itself may.
-func TestOnlyTestsImportTheFakeHead(t *testing.T) {
+// The tests of a package may use the fakes, and what the package itself may.
+func TestOnlyTestsImportTheFakes(t *testing.T) {
 	code, _ := imports(t)
 	for pkg, imported := range code {
 		if may, _ := readRules(t).of(pkg); slices.Contains(may, "anything") {
 			continue
 		}
-		if file := imported["ray/raytest"]; file != "" {
-			t.Errorf("%s imports ray/raytest, which is for tests", file)
+		for _, fake := range []string{"ray/raytest", "ray/agenttest"} {
+			if file := imported[fake]; file != "" {
+				t.Errorf("%s imports %s, which is for tests", file, fake)
+			}
 		}
 	}
 }
@@ -173,7 +175,8 @@ func TestHalvesAndDialectsStayApart(t *testing.T) {
 	for _, forbidden := range [][2]string{
 		{"collector", "shipper"}, {"shipper", "collector"},
 		{"collector", "ray/dashboard"}, {"shipper", "ray/dashboard"},
-		{"ray", "ray/dashboard"}, {"collector", "config"}, {"shipper", "config"},
+		{"collector", "ray/agent"}, {"shipper", "ray/agent"},
+		{"ray", "ray/dashboard"}, {"ray", "ray/agent"}, {"collector", "config"}, {"shipper", "config"},
 	} {
 		if may, _ := r.of(forbidden[0]); slices.Contains(may, forbidden[1]) {
 			t.Errorf("%s allows %s to import %s: the house rests on it not to", page, forbidden[0], forbidden[1])
