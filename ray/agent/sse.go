@@ -46,7 +46,7 @@ type payloads interface {
 }
 
 func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Duration) (*sseStream, error) {
-	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, Timeout: timeout,
+	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, Open: true, Timeout: timeout,
 		Idle: maxSilence, Header: http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-store"}}})
 	if err != nil {
 		return nil, err

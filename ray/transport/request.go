@@ -29,6 +29,10 @@ type Request struct {
 	// and to each single read of the body; the slot is one of the streams'.
 	// Waiting for that slot is bounded by the context alone.
 	Stream bool
+	// Open says of a stream that it stays open for as long as somebody listens. It
+	// takes no slot, so that calls which end never wait for it: whoever opens such
+	// has a bound of its own on them, as on WebSockets.
+	Open bool
 	// Timeout replaces the client's for this request; 0 is the client's.
 	Timeout time.Duration
 	// Idle bounds each read of a stream's body; 0 is the timeout.
@@ -76,12 +80,16 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	} else {
 		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
 	}
-	select {
-	case slots <- struct{}{}:
-		b.release = func() { <-slots }
-	case <-b.ctx.Done():
-		b.end()
-		return nil, c.waitError(ctx, r.Op, b.ctx)
+	if r.Open {
+		b.release = func() {}
+	} else {
+		select {
+		case slots <- struct{}{}:
+			b.release = func() { <-slots }
+		case <-b.ctx.Done():
+			b.end()
+			return nil, c.waitError(ctx, r.Op, b.ctx)
+		}
 	}
 	if r.Stream {
 		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
