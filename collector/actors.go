@@ -28,7 +28,7 @@ func stateTable(name, what string, known []string) table[ray.StateCounts] {
 		rows: []row[ray.StateCounts]{
 			{
 				name: name, help: what + " that Ray lists, by state. Too low where " + name + "_truncated is 1.", labels: []string{"state"},
-				series: func(c ray.StateCounts, emit yield) { countStates(known, c.ByState, emit) },
+				series: func(c ray.StateCounts, emit *emitter) { countStates(known, c.ByState, emit.state) },
 			},
 			{
 				name: name + "_truncated", help: "1 if Ray cut the list (at 10,000 rows), 0 if it is complete.",
@@ -43,8 +43,8 @@ type actorsCollector struct {
 	table  bound[ray.StateCounts]
 }
 
-func newActors(source actorsSource, cluster string) *actorsCollector {
-	return &actorsCollector{source: source, table: actorsTable.bind(cluster)}
+func newActors(source actorsSource, s settings) *actorsCollector {
+	return &actorsCollector{source: source, table: actorsTable.bind(s)}
 }
 
 func (c *actorsCollector) collect(ctx context.Context, out *sink) error {
@@ -61,8 +61,8 @@ type groupsCollector struct {
 	table  bound[ray.StateCounts]
 }
 
-func newGroups(source groupsSource, cluster string) *groupsCollector {
-	return &groupsCollector{source: source, table: groupsTable.bind(cluster)}
+func newGroups(source groupsSource, s settings) *groupsCollector {
+	return &groupsCollector{source: source, table: groupsTable.bind(s)}
 }
 
 func (c *groupsCollector) collect(ctx context.Context, out *sink) error {

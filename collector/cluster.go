@@ -31,7 +31,7 @@ var versionTable = table[ray.Version]{
 			name:   "cluster_info",
 			help:   "The cluster's Ray version and the session of its head; 1. The session is empty where the cluster does not tell it.",
 			labels: []string{"ray_version", "session"},
-			series: func(v ray.Version, emit yield) { emit(1, v.Ray, v.Session) },
+			series: func(v ray.Version, emit *emitter) { emit.series(1, v.Ray, v.Session) },
 		},
 	},
 }
@@ -40,7 +40,9 @@ var versionTable = table[ray.Version]{
 type statusView struct {
 	ray.ClusterStatus
 	names  names
-	shapes bool
+	shapes bool // whether what waits is shown by shape
+	top    []shape
+	over   int // shapes that did not fit
 }
 
 var statusTable = table[statusView]{
@@ -54,10 +56,10 @@ var statusTable = table[statusView]{
 			name:   "cluster_resources",
 			help:   "Logical resources of all nodes together; memory in bytes, others in units of the resource. Ray's node:... markers are left out.",
 			labels: []string{"resource"},
-			series: func(s statusView, emit yield) {
+			series: func(s statusView, emit *emitter) {
 				for name, u := range s.Usage {
 					if s.names.keep[name] {
-						emit(u.Total, name)
+						emit.series(u.Total, name)
 					}
 				}
 			},
@@ -66,10 +68,10 @@ var statusTable = table[statusView]{
 			name:   "cluster_resources_used",
 			help:   "Logical resources in use on all nodes together; memory in bytes, others in units of the resource.",
 			labels: []string{"resource"},
-			series: func(s statusView, emit yield) {
+			series: func(s statusView, emit *emitter) {
 				for name, u := range s.Usage {
 					if s.names.keep[name] {
-						emit(u.Used, name)
+						emit.series(u.Used, name)
 					}
 				}
 			},
@@ -78,25 +80,27 @@ var statusTable = table[statusView]{
 			name:   "pending_demand",
 			help:   "Resources that pending tasks and actors wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
 			labels: []string{"resource"},
-			series: func(s statusView, emit yield) { s.demand(s.Pending, emit) },
+			series: func(s statusView, emit *emitter) { s.demand(s.Pending, emit) },
 		},
 		{
 			name:   "pending_placement_group_demand",
 			help:   "Resources that bundles of pending placement groups wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
 			labels: []string{"resource"},
-			series: func(s statusView, emit yield) { s.demand(s.PGs, emit) },
+			series: func(s statusView, emit *emitter) { s.demand(s.PGs, emit) },
 		},
 		{
 			name:   "pending_shape_demand",
 			help:   "Pending tasks and actors by the shape of their demand, the 20 most wanted. Only where the configuration asks for it.",
 			labels: []string{"shape"},
-			series: func(s statusView, emit yield) {
-				if s.shapes {
-					for _, shape := range topShapes(s.Pending) {
-						emit(float64(shape.count), shape.name)
-					}
+			series: func(s statusView, emit *emitter) {
+				for _, shape := range s.top {
+					emit.series(float64(shape.count), shape.name)
 				}
 			},
+		},
+		{
+			name: "pending_shapes_overflow", help: "Shapes of demand that are not shown because there are more than 20. Only where the configuration asks for shapes.",
+			value: func(s statusView) (float64, bool) { return float64(s.over), s.shapes },
 		},
 		{
 			name: "cluster_resources_overflow", help: "Names of resources that are not shown because there are more than 100.",
@@ -109,7 +113,7 @@ var statusTable = table[statusView]{
 	},
 }
 
-func (s statusView) demand(all []ray.Demand, emit yield) {
+func (s statusView) demand(all []ray.Demand, emit *emitter) {
 	sum := make(map[string]float64)
 	for name := range s.Usage {
 		sum[name] = 0
@@ -121,7 +125,7 @@ func (s statusView) demand(all []ray.Demand, emit yield) {
 	}
 	for name, amount := range sum {
 		if s.names.keep[name] {
-			emit(amount, name)
+			emit.series(amount, name)
 		}
 	}
 }
@@ -131,8 +135,9 @@ type shape struct {
 	count int
 }
 
-// topShapes gives the most wanted shapes in a canonical spelling, "CPU=1,GPU=1".
-func topShapes(all []ray.Demand) []shape {
+// topShapes gives the most wanted shapes in a canonical spelling, "CPU=1,GPU=1",
+// and how many there are besides.
+func topShapes(all []ray.Demand) (top []shape, over int) {
 	counts := make(map[string]int)
 	for _, d := range all {
 		var b strings.Builder
@@ -149,7 +154,8 @@ func topShapes(all []ray.Demand) []shape {
 		shapes = append(shapes, shape{name, count})
 	}
 	largestRank(shapes, func(s shape) int { return -s.count }, func(s shape) string { return s.name })
-	return shapes[:min(len(shapes), maxShapes)]
+	fit := min(len(shapes), maxShapes)
+	return shapes[:fit], len(shapes) - fit
 }
 
 type versionCollector struct {
@@ -157,8 +163,8 @@ type versionCollector struct {
 	table  bound[ray.Version]
 }
 
-func newVersion(source versionSource, cluster string) *versionCollector {
-	return &versionCollector{source: source, table: versionTable.bind(cluster)}
+func newVersion(source versionSource, s settings) *versionCollector {
+	return &versionCollector{source: source, table: versionTable.bind(s)}
 }
 
 func (c *versionCollector) collect(ctx context.Context, out *sink) error {
@@ -176,8 +182,8 @@ type statusCollector struct {
 	table  bound[statusView]
 }
 
-func newStatus(source statusSource, cluster string, o StatusOptions) *statusCollector {
-	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(cluster)}
+func newStatus(source statusSource, s settings, o StatusOptions) *statusCollector {
+	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(s)}
 }
 
 func (c *statusCollector) collect(ctx context.Context, out *sink) error {
@@ -195,6 +201,10 @@ func (c *statusCollector) collect(ctx context.Context, out *sink) error {
 			}
 		}
 	})
-	c.table.emit(out, statusView{ClusterStatus: status, names: picked, shapes: c.shapes})
+	v := statusView{ClusterStatus: status, names: picked, shapes: c.shapes}
+	if c.shapes {
+		v.top, v.over = topShapes(status.Pending)
+	}
+	c.table.emit(out, v)
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ import (
 const (
 	defaultRetention = time.Hour
 	defaultMaxJobs   = 2000
+	defaultMaxNodes  = 2000
 	defaultMaxSeries = 1000
 	defaultMaxServe  = 1000
 )
@@ -38,6 +41,7 @@ type Cluster interface {
 	actorsSource
 	groupsSource
 	serveSource
+	hardwareSource
 	// LastAnswer is when the cluster last gave an answer of any kind.
 	LastAnswer() time.Time
 }
@@ -55,6 +59,12 @@ type Options struct {
 	// Log gets the failures of single resources; that the whole cluster does
 	// not answer is for whoever watches it to say. nil: nothing is logged.
 	Log logrus.FieldLogger
+	// Drop are the families that are not shown: those whose name, "raytap_up"
+	// say, one of them matches.
+	Drop []*regexp.Regexp
+	// SkippedRows tells how many rows of lists could not be decoded so far.
+	// nil: it is not shown.
+	SkippedRows func() uint64
 }
 
 // StatusOptions is about the cluster's resources and what waits for them.
@@ -70,10 +80,18 @@ type JobsOptions struct {
 	Retention time.Duration
 	// Max bounds the jobs that have series of their own; 0 is 2000.
 	Max int
+	// Metadata are the keys of a job's metadata that job_info carries.
+	Metadata []string
 }
 
 // NodesOptions is about the node list.
-type NodesOptions struct{ Disabled bool }
+type NodesOptions struct {
+	Disabled bool
+	// Max bounds the nodes that have series of their own; 0 is 2000.
+	Max int
+	// Labels are the keys of node labels that node_info carries.
+	Labels []string
+}
 
 // TasksOptions is about the tasks.
 type TasksOptions struct {
@@ -115,8 +133,27 @@ var selfTable = table[result]{
 			name: "collector_duplicate_series", help: "Series that the collector left out because the cluster's answer named the same thing twice.",
 			value: func(r result) (float64, bool) { return float64(r.out.duplicates), true },
 		},
+		{
+			name: "collector_overflow_series", help: "Series that the collector left out because one node had more than 64 mounts or GPUs.",
+			value: func(r result) (float64, bool) { return float64(r.out.over), true },
+		},
 	},
 }
+
+var skippedTable = table[uint64]{
+	rows: []row[uint64]{
+		{
+			name: "skipped_rows_total", help: "Rows of the cluster's lists that could not be decoded and are missing in all counts, since raytap began to watch it.", counter: true,
+			value: func(n uint64) (float64, bool) { return float64(n), true },
+		},
+	},
+}
+
+// versionName and jobsName are the parts that others ask for by name.
+const (
+	versionName = "version"
+	jobsName    = "jobs"
+)
 
 // part collects one resource.
 type part struct {
@@ -135,20 +172,23 @@ type result struct {
 // Collector shows one cluster. It starts nothing; safe for concurrent use.
 type Collector struct {
 	cluster  Cluster
+	skipped  func() uint64
 	log      logrus.FieldLogger
 	parts    []part
 	finished *finished // nil where jobs are disabled
 	up       bound[bool]
 	self     bound[result]
+	rows     bound[uint64]
 }
 
 // New collects from a cluster. Ends of jobs are counted from now; give
 // ObserveJobs every job list that is fetched (ray.Sharing's OnJobs does), so
 // that they are counted however seldom somebody scrapes.
 func New(cluster Cluster, o Options) *Collector {
+	s := settings{cluster: o.Cluster, drop: o.drops}
 	c := &Collector{
-		cluster: cluster, log: o.Log,
-		up: upTable.bind(o.Cluster), self: selfTable.bind(o.Cluster),
+		cluster: cluster, log: o.Log, skipped: o.SkippedRows,
+		up: upTable.bind(s), self: selfTable.bind(s), rows: skippedTable.bind(s),
 	}
 	if c.log == nil {
 		silent := logrus.New()
@@ -163,19 +203,25 @@ func New(cluster Cluster, o Options) *Collector {
 		}
 	}
 	if !o.Jobs.Disabled {
-		c.finished = newFinished(o.Cluster)
+		c.finished = newFinished(s)
 	}
-	add("version", false, newVersion(cluster, o.Cluster).collect)
-	add("cluster", o.Status.Disabled, newStatus(cluster, o.Cluster, o.Status).collect)
-	add("jobs", o.Jobs.Disabled, newJobs(cluster, o.Cluster, o.Jobs, c.finished).collect)
-	add("nodes", o.Nodes.Disabled, newNodes(cluster, o.Cluster, o.Jobs.Retention).collect)
-	add("usage", o.Nodes.Disabled || o.Status.Disabled, newUsage(cluster, o.Cluster).collect)
-	add("drivers", o.Nodes.Disabled || o.Jobs.Disabled, newDrivers(cluster, o.Cluster, o.Jobs).collect)
-	add("tasks", o.Tasks.Disabled, newTasks(cluster, o.Cluster, o.Tasks).collect)
-	add("actors", o.Actors.Disabled, newActors(cluster, o.Cluster).collect)
-	add("placement_groups", o.Actors.Disabled, newGroups(cluster, o.Cluster).collect)
-	add("serve", o.Serve.Disabled, newServe(cluster, o.Cluster, o.Serve).collect)
+	add(versionName, false, newVersion(cluster, s).collect)
+	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status).collect)
+	add(jobsName, o.Jobs.Disabled, newJobs(cluster, s, o.Jobs, c.finished).collect)
+	add("nodes", o.Nodes.Disabled, newNodes(cluster, s, o.Nodes, o.Jobs.Retention).collect)
+	add("usage", o.Nodes.Disabled || o.Status.Disabled, newUsage(cluster, s, o.Nodes).collect)
+	add("drivers", o.Nodes.Disabled || o.Jobs.Disabled, newDrivers(cluster, s, o.Jobs).collect)
+	add("tasks", o.Tasks.Disabled, newTasks(cluster, s, o.Tasks).collect)
+	add("actors", o.Actors.Disabled, newActors(cluster, s).collect)
+	add("placement_groups", o.Actors.Disabled, newGroups(cluster, s).collect)
+	add("hardware", o.Status.Disabled, newHardware(cluster, s, o.Nodes).collect)
+	add("serve", o.Serve.Disabled, newServe(cluster, s, o.Serve).collect)
 	return c
+}
+
+// drops reports whether the configuration leaves a family out.
+func (o Options) drops(family string) bool {
+	return slices.ContainsFunc(o.Drop, func(p *regexp.Regexp) bool { return p.MatchString(family) })
 }
 
 // ObserveJobs counts the ends of jobs in a list that was just fetched.
@@ -189,13 +235,24 @@ func (c *Collector) ObserveJobs(jobs []ray.Job) {
 // that does not answer.
 var errSilent = errors.New("the cluster does not answer")
 
-// Collect asks for all resources side by side and sends what came until ctx
-// ended; a resource that did not come by then has failed alone.
-func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric) {
-	began := time.Now()
-	results := make([]result, len(c.parts))
-	var wg sync.WaitGroup
+// Names lists what can be collected by itself, in the order in which it is.
+func (c *Collector) Names() []string {
+	names := make([]string, len(c.parts))
 	for i, p := range c.parts {
+		names[i] = p.name
+	}
+	return names
+}
+
+// Page asks for all resources side by side, or for those of Names that are
+// named in only, and gives what came until ctx ended; a resource that did not
+// come by then has failed alone. Names that are not known give nothing.
+func (c *Collector) Page(ctx context.Context, only ...string) Page {
+	began := time.Now()
+	parts := c.chosen(only)
+	results := make([]result, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
 		wg.Go(func() {
 			out := &sink{}
 			err := p.collect(ctx, out)
@@ -208,11 +265,12 @@ func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric) {
 	}
 	wg.Wait()
 	up := !c.cluster.LastAnswer().Before(began.Add(-ray.VersionInterval))
-	c.report(results, up)
-	var own sink
-	c.up.emit(&own, up)
-	if c.finished != nil {
-		c.finished.collect(&own)
+	report(parts, results, up)
+	own := &sink{}
+	page := Page{sinks: []*sink{own}}
+	c.up.emit(own, up)
+	if c.skipped != nil {
+		c.rows.emit(own, c.skipped())
 	}
 	for i, r := range results {
 		if !up && r.err == nil {
@@ -221,26 +279,43 @@ func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric) {
 		if r.err != nil {
 			r.out = &sink{} // half a list would be a lie
 		}
-		c.self.emit(&own, r, c.parts[i].name)
-		send(ch, r.out)
+		c.self.emit(own, r, parts[i].name)
+		if parts[i].name == jobsName {
+			c.finished.collect(own)
+		}
+		page.sinks = append(page.sinks, r.out)
 	}
-	send(ch, &own)
+	return page
 }
 
-func send(ch chan<- prometheus.Metric, s *sink) {
-	for _, m := range s.metrics {
-		ch <- m
+// chosen gives the parts that are named, and all where none is. The version is
+// always among them: whether the cluster answers is decided by it.
+func (c *Collector) chosen(only []string) []part {
+	if len(only) == 0 {
+		return c.parts
 	}
+	var some []part
+	for _, p := range c.parts {
+		if p.name == versionName || slices.Contains(only, p.name) {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// Collect sends what Page gives.
+func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric, only ...string) {
+	c.Page(ctx, only...).Collect(ch)
 }
 
 // report logs what failed alone.
-func (c *Collector) report(results []result, up bool) {
+func report(parts []part, results []result, up bool) {
 	if !up {
 		return
 	}
 	told := make(map[string]bool)
 	for i, r := range results {
-		health := c.parts[i].health
+		health := parts[i].health
 		switch {
 		case r.err == nil:
 			health.Well("the collector works again")
@@ -258,17 +333,3 @@ func cancelled(err error) bool { return ray.Code(err) == 0 }
 
 // unsupported reports whether the cluster's version cannot do what was asked.
 func unsupported(err error) bool { return ray.Code(err) == http.StatusNotImplemented }
-
-// Bind gives a prometheus.Collector for one scrape under ctx. It describes
-// nothing beforehand, so that a registry takes several clusters side by side.
-func (c *Collector) Bind(ctx context.Context) prometheus.Collector { return scrape{c, ctx} }
-
-// scrape lives as long as one request, whose context it carries.
-type scrape struct {
-	c   *Collector
-	ctx context.Context
-}
-
-func (scrape) Describe(chan<- *prometheus.Desc) {}
-
-func (s scrape) Collect(ch chan<- prometheus.Metric) { s.c.Collect(s.ctx, ch) }

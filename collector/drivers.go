@@ -33,8 +33,8 @@ type driversCollector struct {
 	table  bound[bool]
 }
 
-func newDrivers(source driversSource, cluster string, o JobsOptions) *driversCollector {
-	return &driversCollector{source: source, max: orDefault(o.Max, defaultMaxJobs), table: driverTable.bind(cluster)}
+func newDrivers(source driversSource, s settings, o JobsOptions) *driversCollector {
+	return &driversCollector{source: source, max: orDefault(o.Max, defaultMaxJobs), table: driverTable.bind(s)}
 }
 
 func (c *driversCollector) collect(ctx context.Context, out *sink) error {

@@ -72,6 +72,9 @@ func (c *cluster) PlacementGroups(ctx context.Context) (ray.StateCounts, error) 
 }
 
 func (c *cluster) Resources(ctx context.Context) (ray.ClusterResources, error) {
+	if c.resources.At.IsZero() {
+		return ray.ClusterResources{}, &ray.Error{Op: "get cluster resources", Code: 501, Detail: "no agent"}
+	}
 	return c.resources, c.ask(ctx, "resources")
 }
 
@@ -94,7 +97,7 @@ func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*c
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	for _, c := range collectors {
-		registry.MustRegister(c.Bind(ctx))
+		registry.MustRegister(c.Page(ctx))
 	}
 	families, err := registry.Gather()
 	if err != nil {

@@ -26,9 +26,9 @@ var finishedTable = table[map[string]int]{
 			help:    "Ends of jobs seen since raytap began to watch the cluster, by status, each run once. A DRIVER's end is ENDED. A job that is deleted before the next list is missed.",
 			counter: true,
 			labels:  []string{"status"},
-			series: func(counts map[string]int, emit yield) {
+			series: func(counts map[string]int, emit *emitter) {
 				for _, status := range finishedStatuses {
-					emit(float64(counts[status]), status)
+					emit.series(float64(counts[status]), status)
 				}
 			},
 		},
@@ -53,9 +53,9 @@ type finished struct {
 }
 
 // newFinished counts from 0, as of now.
-func newFinished(cluster string) *finished {
+func newFinished(s settings) *finished {
 	return &finished{
-		table: finishedTable.bind(cluster), since: time.Now(),
+		table: finishedTable.bind(s), since: time.Now(),
 		counts: make(map[string]int), known: make(map[run]time.Time),
 	}
 }

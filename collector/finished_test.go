@@ -63,7 +63,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				at := func(s float64) time.Time { return begin.Add(time.Duration(s * float64(time.Second))) }
-				f := newFinished("prod")
+				f := newFinished(settings{cluster: "prod"})
 				for _, list := range row.lists {
 					time.Sleep(time.Minute)
 					var jobs []ray.Job
@@ -90,7 +90,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 
 func TestEndedRunsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFinished("prod")
+		f := newFinished(settings{cluster: "prod"})
 		for i := range 100 {
 			f.observe([]ray.Job{{SubmissionID: fmt.Sprint(i), Status: ray.JobFailed, End: time.Now()}}, time.Now())
 			time.Sleep(time.Minute)

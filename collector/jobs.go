@@ -46,12 +46,12 @@ var jobsTable = table[jobsView]{
 	rows: []row[jobsView]{
 		{
 			name:   "jobs",
-			help:   "Jobs that Ray lists, by type and status. Ray lists finished ones until they are deleted or the head restarts. A DRIVER that is gone has status ENDED.",
+			help:   "Jobs that Ray lists, by type and status. Ray never cuts this list, and has finished ones in it until they are deleted or the head restarts. A DRIVER that is gone has status ENDED.",
 			labels: []string{"type", "status"},
 			series: countJobs,
 		},
 		{
-			name: "jobs_overflow", help: "Jobs that have no series of their own because more than jobs.max would have some. Running and failed ones are kept first.",
+			name: "jobs_overflow", help: "Jobs that have no series of their own because more than jobs.max would have some. Running ones are kept first, then failed ones.",
 			value: func(v jobsView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},
@@ -63,52 +63,55 @@ type jobAt struct {
 	now time.Time
 }
 
-var jobTable = table[jobAt]{
-	source: jobsFresh,
-	labels: []string{"submission_id"},
-	rows: []row[jobAt]{
-		{
-			name:   "job_info",
-			help:   "A job's ids and names; 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name stands in the job's metadata, node_id is the driver's node.",
-			labels: []string{"job_id", "type", "job_name", "node_id"},
-			series: func(j jobAt, emit yield) { emit(1, j.JobID, string(j.Type), j.Name(), j.DriverNodeID) },
+// newJobTable has job_info carry what stands in a job's metadata under keys.
+func newJobTable(keys []string) table[jobAt] {
+	keys, labels := extraLabels("metadata_", keys)
+	return table[jobAt]{source: jobsFresh, labels: []string{"submission_id"}, rows: slices.Concat([]row[jobAt]{{
+		name:   "job_info",
+		help:   "A job's ids and names; 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name stands in the job's metadata, node_id is the driver's node. Keys of the metadata that jobs.metadata names are labels metadata_KEY.",
+		labels: slices.Concat([]string{"job_id", "type", "job_name", "node_id"}, labels),
+		series: func(j jobAt, emit *emitter) {
+			emit.series(1, slices.Concat([]string{j.JobID, string(j.Type), j.Name(), j.DriverNodeID}, valuesOf(j.Metadata, keys))...)
 		},
-		{
-			name: "job_status", help: "1 for the status that the job is in, 0 for the others of its type.",
-			labels: []string{"status"},
-			series: func(j jobAt, emit yield) { stateSet(statusesOf(j.Type), statusOf(j.Job), emit) },
+	}}, jobRows)}
+}
+
+var jobRows = []row[jobAt]{
+	{
+		name: "job_status", help: "1 for the status that the job is in, 0 for the others of its type.",
+		labels: []string{"status"},
+		series: func(j jobAt, emit *emitter) { stateSet(statusesOf(j.Type), statusOf(j.Job), emit) },
+	},
+	{
+		name: "job_error_info", help: "1 with Ray's error type of a job that has one (Ray 2.60 and later).",
+		labels: []string{"error_type"},
+		series: func(j jobAt, emit *emitter) {
+			if j.ErrorType != "" {
+				emit.series(1, j.ErrorType)
+			}
 		},
-		{
-			name: "job_error_info", help: "1 with Ray's error type of a job that has one (Ray 2.60 and later).",
-			labels: []string{"error_type"},
-			series: func(j jobAt, emit yield) {
-				if j.ErrorType != "" {
-					emit(1, j.ErrorType)
-				}
-			},
+	},
+	{
+		name: "job_submit_timestamp_seconds", help: "Unix time the job was submitted (Ray's start_time; when the driver started is not told). For a DRIVER job, when it connected.",
+		value: func(j jobAt) (float64, bool) { return unix(j.Start) },
+	},
+	{
+		name: "job_pending_seconds", help: "Seconds since the job was submitted, by raytap's clock, while it is PENDING; absent otherwise.",
+		value: func(j jobAt) (float64, bool) {
+			return max(0, j.now.Sub(j.Start).Seconds()), j.Status == ray.JobPending && !j.Start.IsZero()
 		},
-		{
-			name: "job_submit_timestamp_seconds", help: "Unix time the job was submitted (Ray's start_time; when the driver started is not told). For a DRIVER job, when it connected.",
-			value: func(j jobAt) (float64, bool) { return unix(j.Start) },
-		},
-		{
-			name: "job_pending_seconds", help: "Seconds since the job was submitted, by raytap's clock, while it is PENDING; absent otherwise.",
-			value: func(j jobAt) (float64, bool) {
-				return max(0, j.now.Sub(j.Start).Seconds()), j.Status == ray.JobPending && !j.Start.IsZero()
-			},
-		},
-		{
-			name: "job_end_timestamp_seconds", help: "Unix time the job ended; absent until then.",
-			value: func(j jobAt) (float64, bool) { return unix(j.End) },
-		},
-		{
-			name: "job_driver_exit_code", help: "Exit code of the job's entrypoint; absent until it ended, and for a job that was stopped or never started.",
-			value: func(j jobAt) (float64, bool) {
-				if j.DriverExitCode == nil {
-					return 0, false
-				}
-				return float64(*j.DriverExitCode), true
-			},
+	},
+	{
+		name: "job_end_timestamp_seconds", help: "Unix time the job ended; absent until then.",
+		value: func(j jobAt) (float64, bool) { return unix(j.End) },
+	},
+	{
+		name: "job_driver_exit_code", help: "Exit code of the job's entrypoint; absent until it ended, and for a job that was stopped or never started.",
+		value: func(j jobAt) (float64, bool) {
+			if j.DriverExitCode == nil {
+				return 0, false
+			}
+			return float64(*j.DriverExitCode), true
 		},
 	},
 }
@@ -127,7 +130,7 @@ func statusOf(j ray.Job) string {
 	return string(j.Status)
 }
 
-func countJobs(v jobsView, emit yield) {
+func countJobs(v jobsView, emit *emitter) {
 	counts := map[ray.JobType]map[string]int{ray.JobSubmission: {}, ray.JobDriver: {}}
 	for _, j := range v.jobs {
 		if counts[j.Type] == nil {
@@ -140,7 +143,7 @@ func countJobs(v jobsView, emit yield) {
 		if t != ray.JobSubmission && t != ray.JobDriver {
 			known = nil
 		}
-		countStates(known, counts[t], func(n float64, status ...string) { emit(n, string(t), status[0]) })
+		countStates(known, counts[t], func(n float64, status string) { emit.series(n, string(t), status) })
 	}
 }
 
@@ -152,12 +155,12 @@ type jobsCollector struct {
 	job      bound[jobAt]
 }
 
-func newJobs(source jobsSource, cluster string, o JobsOptions, f *finished) *jobsCollector {
+func newJobs(source jobsSource, s settings, o JobsOptions, f *finished) *jobsCollector {
 	o.Retention = orDefault(o.Retention, defaultRetention)
 	o.Max = orDefault(o.Max, defaultMaxJobs)
 	return &jobsCollector{
 		source: source, opts: o, finished: f,
-		jobs: jobsTable.bind(cluster), job: jobTable.bind(cluster),
+		jobs: jobsTable.bind(s), job: newJobTable(o.Metadata).bind(s),
 	}
 }
 

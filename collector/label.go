@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -34,24 +35,51 @@ func label(s string) string {
 	return s[:cut]
 }
 
+// extraLabels gives the names of labels that carry what users named by keys:
+// the prefix and the key, with _ for each character that a label's name cannot
+// hold. A key whose label another one has already is left out.
+func extraLabels(prefix string, keys []string) (kept, labels []string) {
+	for _, key := range keys {
+		name := prefix + strings.Map(func(r rune) rune {
+			if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+				return '_'
+			}
+			return r
+		}, key)
+		if !slices.Contains(labels, name) {
+			kept, labels = append(kept, key), append(labels, name)
+		}
+	}
+	return kept, labels
+}
+
+// valuesOf gives what stands under each key, "" where nothing does.
+func valuesOf(m map[string]string, keys []string) []string {
+	values := make([]string, len(keys))
+	for i, key := range keys {
+		values[i] = m[key]
+	}
+	return values
+}
+
 // stateSet emits one series per known state, 1 for the current one, and one
 // for a current state that is not known. No state, no series.
-func stateSet(known []string, current string, emit yield) {
+func stateSet(known []string, current string, emit *emitter) {
 	if current == "" {
 		return
 	}
 	for _, state := range known {
-		emit(number(state == current), state)
+		emit.series(number(state == current), state)
 	}
 	if !slices.Contains(known, current) {
-		emit(1, current)
+		emit.series(1, current)
 	}
 }
 
 // countStates emits how many are in each known state, 0 included: the list is
 // complete, so that nobody being in a state is a fact. States that are not
 // known get series of their own, a bounded number of them.
-func countStates(known []string, counts map[string]int, emit yield) {
+func countStates(known []string, counts map[string]int, emit func(n float64, state string)) {
 	for _, state := range known {
 		emit(float64(counts[state]), state)
 	}

@@ -32,7 +32,7 @@ func TestStatesThatAreNotKnownAreBounded(t *testing.T) {
 		counts[string(c)] = 2
 	}
 	got := map[string]float64{}
-	countStates([]string{"A", "B"}, counts, func(v float64, l ...string) { got[l[0]] = v })
+	countStates([]string{"A", "B"}, counts, func(v float64, state string) { got[state] = v })
 	if len(got) != 2+maxUnknownStates+1 || got["A"] != 1 || got["B"] != 0 || got[otherState] != 8 {
 		t.Errorf("got %v", got)
 	}

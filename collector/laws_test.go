@@ -44,6 +44,12 @@ func full(now time.Time) *cluster {
 			{ID: "n2", State: ray.NodeDead, End: now},
 		},
 		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1), Dropped: 7},
+		resources: ray.ClusterResources{
+			At: now, CPU: &ray.Amount{}, Memory: &ray.Amount{}, ObjectStore: &ray.Amount{},
+			GPU:         &ray.GPUTotals{Total: ptr(1.0), Available: ptr(1.0), MemoryTotal: ptr(1.0), MemoryAvailable: ptr(1.0), MaxUtilization: ptr(1.0), AvgUtilization: ptr(1.0)},
+			RunningJobs: ptr(1), ServeReplicas: ptr(1), NodeCounts: &ray.NodeCounts{Total: 1, Alive: 1},
+			Nodes: []ray.NodeHardware{{ID: "n1", State: ray.NodeAlive, CPU: &ray.Amount{}, Memory: &ray.Amount{}, GPUs: []ray.GPU{{MemTotal: 1, Utilization: ptr(1.0)}}}},
+		},
 		serve: ray.ServeStatus{
 			Running: true, Proxies: []ray.ServeProxy{{NodeID: "n1", Status: "HEALTHY"}},
 			Applications: []ray.ServeApplication{{Name: "a", Status: "RUNNING", LastDeployed: now, Deployments: []ray.ServeDeployment{
@@ -54,7 +60,10 @@ func full(now time.Time) *cluster {
 }
 
 func everything() collector.Options {
-	return collector.Options{Status: collector.StatusOptions{Shapes: true}, Tasks: collector.TasksOptions{ByName: true}}
+	return collector.Options{
+		Status: collector.StatusOptions{Shapes: true}, Tasks: collector.TasksOptions{ByName: true},
+		SkippedRows: func() uint64 { return 3 },
+	}
 }
 
 // gather scrapes into families.
@@ -74,7 +83,7 @@ func gather(t *testing.T, ctx context.Context, more ...prometheus.Collector) []*
 func TestFamiliesAreWhatThePageShows(t *testing.T) {
 	requests := collector.NewRequests()
 	requests.Observer("prod")("jobs", 200, time.Millisecond)
-	families := gather(t, t.Context(), newCollector(full(time.Now()), everything()).Bind(t.Context()), requests)
+	families := gather(t, t.Context(), newCollector(full(time.Now()), everything()).Page(t.Context()), requests)
 	listed := collector.Families()
 	if !slices.IsSortedFunc(listed, func(a, b collector.Family) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("not sorted")
@@ -108,12 +117,13 @@ func TestASilentClusterShowsNothingOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := full(time.Now())
 		c.last = time.Now()
-		c.errs = map[string]error{"version": errDown, "status": errDown, "jobs": errDown, "nodes": errDown, "serve": errDown}
+		c.errs = map[string]error{"version": errDown, "status": errDown, "jobs": errDown, "nodes": errDown, "serve": errDown, "resources": errDown}
 		time.Sleep(5*time.Second + 1) // tasks, actors and placement groups still have cached answers
 		shows(t, page(t, t.Context(), nil, newCollector(c, collector.Options{})), `
 			raytap_collector_duplicate_series{collector="actors"} 0
 			raytap_collector_duplicate_series{collector="cluster"} 0
 			raytap_collector_duplicate_series{collector="drivers"} 0
+			raytap_collector_duplicate_series{collector="hardware"} 0
 			raytap_collector_duplicate_series{collector="jobs"} 0
 			raytap_collector_duplicate_series{collector="nodes"} 0
 			raytap_collector_duplicate_series{collector="placement_groups"} 0
@@ -121,9 +131,21 @@ func TestASilentClusterShowsNothingOld(t *testing.T) {
 			raytap_collector_duplicate_series{collector="tasks"} 0
 			raytap_collector_duplicate_series{collector="usage"} 0
 			raytap_collector_duplicate_series{collector="version"} 0
+			raytap_collector_overflow_series{collector="actors"} 0
+			raytap_collector_overflow_series{collector="cluster"} 0
+			raytap_collector_overflow_series{collector="drivers"} 0
+			raytap_collector_overflow_series{collector="hardware"} 0
+			raytap_collector_overflow_series{collector="jobs"} 0
+			raytap_collector_overflow_series{collector="nodes"} 0
+			raytap_collector_overflow_series{collector="placement_groups"} 0
+			raytap_collector_overflow_series{collector="serve"} 0
+			raytap_collector_overflow_series{collector="tasks"} 0
+			raytap_collector_overflow_series{collector="usage"} 0
+			raytap_collector_overflow_series{collector="version"} 0
 			raytap_collector_success{collector="actors"} 0
 			raytap_collector_success{collector="cluster"} 0
 			raytap_collector_success{collector="drivers"} 0
+			raytap_collector_success{collector="hardware"} 0
 			raytap_collector_success{collector="jobs"} 0
 			raytap_collector_success{collector="nodes"} 0
 			raytap_collector_success{collector="placement_groups"} 0
@@ -151,7 +173,7 @@ func TestAClusterIsUpWhileAnythingAnswers(t *testing.T) {
 			raytap_nodes{state="ALIVE"} 1
 			raytap_nodes{state="DEAD"} 1
 			raytap_up{ray_cluster="prod"} 1`)
-		for _, name := range []string{"status", "nodes", "tasks", "actors", "groups", "serve"} {
+		for _, name := range []string{"status", "nodes", "tasks", "actors", "groups", "serve", "resources"} {
 			h.errs[name] = errDown
 		}
 		time.Sleep(5*time.Second + 1)
@@ -176,6 +198,7 @@ func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
 			raytap_collector_success{collector="actors"} 1
 			raytap_collector_success{collector="cluster"} 1
 			raytap_collector_success{collector="drivers"} 1
+			raytap_collector_success{collector="hardware"} 1
 			raytap_collector_success{collector="jobs"} 1
 			raytap_collector_success{collector="nodes"} 1
 			raytap_collector_success{collector="placement_groups"} 1
@@ -201,8 +224,8 @@ func TestScrapesAtTheSameTimeShareTheRequests(t *testing.T) {
 			wg.Go(func() { pages[i] = page(t, t.Context(), nil, c) })
 		}
 		wg.Wait()
-		if n := h.asked.Load(); n != 8 {
-			t.Errorf("20 scrapes made %d requests, want one for each of 8 lists", n)
+		if n := h.asked.Load(); n != 9 {
+			t.Errorf("20 scrapes made %d requests, want one for each of 9 lists", n)
 		}
 		for _, p := range pages {
 			if p != pages[0] {

@@ -3,9 +3,9 @@ package collector
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"raytap/ray"
@@ -17,6 +17,12 @@ import (
 type nodesSource interface {
 	Nodes(context.Context) ([]ray.Node, error)
 }
+
+// maxRows is where Ray cuts a list of nodes (2.60.0).
+const maxRows = 10000
+
+// maxParts bounds the mounts and the GPUs of a node that are shown.
+const maxParts = 64
 
 var nodeStates = []string{string(ray.NodeAlive), string(ray.NodeDead)}
 
@@ -36,8 +42,15 @@ const (
 
 // nodesView is the whole list.
 type nodesView struct {
-	nodes    []ray.Node
-	overflow int
+	nodes             []ray.Node
+	overflow          int // nodes without series of their own
+	resourcesOverflow int
+}
+
+// unread reports whether the readings of the nodes could not be asked for, and
+// with them the reasons of deaths.
+func (v nodesView) unread() bool {
+	return slices.ContainsFunc(v.nodes, func(n ray.Node) bool { return n.ReadingsFailed })
 }
 
 var nodesTable = table[nodesView]{
@@ -45,29 +58,44 @@ var nodesTable = table[nodesView]{
 	rows: []row[nodesView]{
 		{
 			name: "nodes", help: "Nodes that Ray lists, by state. Ray goes on listing dead ones.", labels: []string{"state"},
-			series: func(v nodesView, emit yield) {
+			series: func(v nodesView, emit *emitter) {
 				counts := make(map[string]int)
 				for _, n := range v.nodes {
 					counts[string(n.State)]++
 				}
-				countStates(nodeStates, counts, emit)
+				countStates(nodeStates, counts, emit.state)
 			},
 		},
 		{
-			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told.", labels: []string{"reason"},
-			series: func(v nodesView, emit yield) {
+			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told. Absent while nodes_readings_failed is 1.", labels: []string{"reason"},
+			series: func(v nodesView, emit *emitter) {
+				if v.unread() {
+					return
+				}
 				counts := make(map[string]int)
 				for _, n := range v.nodes {
 					if n.State == ray.NodeDead {
 						counts[deathReason(n)]++
 					}
 				}
-				countStates(deathReasons, counts, emit)
+				countStates(deathReasons, counts, emit.state)
 			},
 		},
 		{
 			name: "node_resources_overflow", help: "Names of resources that no node shows because there are more than 100.",
+			value: func(v nodesView) (float64, bool) { return float64(v.resourcesOverflow), true },
+		},
+		{
+			name: "nodes_overflow", help: "Nodes that have no series of their own because there are more than nodes.max. Live ones are kept first.",
 			value: func(v nodesView) (float64, bool) { return float64(v.overflow), true },
+		},
+		{
+			name: "nodes_truncated", help: "1 if the list has 10,000 nodes, at which Ray cuts it, 0 if it is complete.",
+			value: func(v nodesView) (float64, bool) { return number(len(v.nodes) >= maxRows), true },
+		},
+		{
+			name: "nodes_readings_failed", help: "1 if the nodes could be listed but what their agents read could not be asked for, 0 if it could.",
+			value: func(v nodesView) (float64, bool) { return number(v.unread()), true },
 		},
 	},
 }
@@ -80,48 +108,52 @@ type nodeView struct {
 	keep map[string]bool
 }
 
-var nodeTable = table[nodeView]{
-	source: nodesFresh,
-	labels: []string{"node_id"},
-	rows: []row[nodeView]{
-		{
-			name: "node_info", help: "A node's address and names; 1. is_head is true for the head.",
-			labels: []string{"node_ip", "node_name", "host", "is_head"},
-			series: func(n nodeView, emit yield) { emit(1, n.IP, n.Name, n.Host, strconv.FormatBool(n.Head)) },
+// newNodeTable has node_info carry the node's own labels of these keys.
+func newNodeTable(keys []string) table[nodeView] {
+	keys, labels := extraLabels("label_", keys)
+	return table[nodeView]{source: nodesFresh, labels: []string{"node_id"}, rows: slices.Concat([]row[nodeView]{{
+		name:   "node_info",
+		help:   "A node's address and names; 1. is_head is true for the head. Ray's labels of the node that nodes.labels names are labels label_KEY.",
+		labels: slices.Concat([]string{"node_ip", "node_name", "host", "is_head"}, labels),
+		series: func(n nodeView, emit *emitter) {
+			emit.series(1, slices.Concat([]string{n.IP, n.Name, n.Host, strconv.FormatBool(n.Head)}, valuesOf(n.Labels, keys))...)
 		},
-		{
-			name: "node_state", help: "1 for the state that the node is in, 0 for the other.", labels: []string{"state"},
-			series: func(n nodeView, emit yield) { stateSet(nodeStates, string(n.State), emit) },
+	}}, nodeRows)}
+}
+
+var nodeRows = []row[nodeView]{
+	{
+		name: "node_state", help: "1 for the state that the node is in, 0 for the other.", labels: []string{"state"},
+		series: func(n nodeView, emit *emitter) { stateSet(nodeStates, string(n.State), emit) },
+	},
+	{
+		name: "node_start_timestamp_seconds", help: "Unix time the node joined the cluster.",
+		value: func(n nodeView) (float64, bool) { return unix(n.Start) },
+	},
+	{
+		name: "node_end_timestamp_seconds", help: "Unix time the node died; absent while it lives.",
+		value: func(n nodeView) (float64, bool) { return unix(n.End) },
+	},
+	{
+		name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives, and while nodes_readings_failed is 1.", labels: []string{"reason"},
+		series: func(n nodeView, emit *emitter) {
+			if n.State == ray.NodeDead && !n.ReadingsFailed {
+				emit.series(1, deathReason(n.Node))
+			}
 		},
-		{
-			name: "node_start_timestamp_seconds", help: "Unix time the node joined the cluster.",
-			value: func(n nodeView) (float64, bool) { return unix(n.Start) },
-		},
-		{
-			name: "node_end_timestamp_seconds", help: "Unix time the node died; absent while it lives.",
-			value: func(n nodeView) (float64, bool) { return unix(n.End) },
-		},
-		{
-			name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives.", labels: []string{"reason"},
-			series: func(n nodeView, emit yield) {
-				if n.State == ray.NodeDead {
-					emit(1, deathReason(n.Node))
+	},
+	{
+		name: "node_resources", help: "Logical resources of a live node under their real names; memory in bytes, others in units of the resource.",
+		labels: []string{"resource"},
+		series: func(n nodeView, emit *emitter) {
+			if n.State == ray.NodeDead {
+				return
+			}
+			for name, total := range n.Resources {
+				if n.keep[name] {
+					emit.series(total, name)
 				}
-			},
-		},
-		{
-			name: "node_resources", help: "Logical resources of a live node under their real names; memory in bytes, others in units of the resource.",
-			labels: []string{"resource"},
-			series: func(n nodeView, emit yield) {
-				if n.State == ray.NodeDead {
-					return
-				}
-				for name, total := range n.Resources {
-					if n.keep[name] {
-						emit(total, name)
-					}
-				}
-			},
+			}
 		},
 	},
 }
@@ -193,39 +225,39 @@ var statsTable = table[*ray.NodeStats]{
 
 var gpuRows = []row[*ray.NodeStats]{
 	{
-		name: "node_gpu_info", help: "A GPU's name and UUID; 1.", labels: []string{"gpu", "gpu_name", "uuid"},
-		series: func(s *ray.NodeStats, emit yield) {
+		name: "node_gpu_info", most: maxParts, help: "A GPU's name and UUID; 1.", labels: []string{"gpu", "gpu_name", "uuid"},
+		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, g := range s.GPUs {
-				emit(1, strconv.Itoa(g.Index), g.Name, g.UUID)
+				emit.series(1, strconv.Itoa(g.Index), g.Name, g.UUID)
 			}
 		},
 	},
 	{
-		name: "node_gpu_usage_ratio", help: "Share of time that the GPU is busy, 0 to 1; absent where the driver does not tell.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit yield) {
+		name: "node_gpu_usage_ratio", most: maxParts, help: "Share of time that the GPU is busy, 0 to 1; absent where the driver does not tell.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, g := range s.GPUs {
 				if g.Utilization != nil {
-					emit(*g.Utilization, strconv.Itoa(g.Index))
+					emit.series(*g.Utilization, strconv.Itoa(g.Index))
 				}
 			}
 		},
 	},
 	{
-		name: "node_gpu_memory_bytes", help: "Memory of the GPU.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit yield) {
+		name: "node_gpu_memory_bytes", most: maxParts, help: "Memory of the GPU.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, g := range s.GPUs {
 				if g.MemTotal > 0 {
-					emit(g.MemTotal, strconv.Itoa(g.Index))
+					emit.series(g.MemTotal, strconv.Itoa(g.Index))
 				}
 			}
 		},
 	},
 	{
-		name: "node_gpu_memory_used_bytes", help: "Memory in use on the GPU.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit yield) {
+		name: "node_gpu_memory_used_bytes", most: maxParts, help: "Memory in use on the GPU.", labels: []string{"gpu"},
+		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, g := range s.GPUs {
 				if g.MemTotal > 0 {
-					emit(g.MemUsed, strconv.Itoa(g.Index))
+					emit.series(g.MemUsed, strconv.Itoa(g.Index))
 				}
 			}
 		},
@@ -240,16 +272,17 @@ func loadRow(name string, i int, span string) row[*ray.NodeStats] {
 }
 
 func diskRow(name, help string, get func(ray.Disk) float64) row[*ray.NodeStats] {
-	return row[*ray.NodeStats]{name: name, help: help, labels: []string{"mount"},
-		series: func(s *ray.NodeStats, emit yield) {
+	return row[*ray.NodeStats]{name: name, help: help, labels: []string{"mount"}, most: maxParts,
+		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, d := range s.Disks {
-				emit(get(d), d.Mount)
+				emit.series(get(d), d.Mount)
 			}
 		}}
 }
 
 type nodesCollector struct {
 	source    nodesSource
+	max       int
 	retention time.Duration
 	nodes     bound[nodesView]
 	node      bound[nodeView]
@@ -257,10 +290,10 @@ type nodesCollector struct {
 }
 
 // newNodes shows dead nodes for a retention, counted from their end.
-func newNodes(source nodesSource, cluster string, retention time.Duration) *nodesCollector {
+func newNodes(source nodesSource, s settings, o NodesOptions, retention time.Duration) *nodesCollector {
 	return &nodesCollector{
-		source: source, retention: orDefault(retention, defaultRetention),
-		nodes: nodesTable.bind(cluster), node: nodeTable.bind(cluster), stats: statsTable.bind(cluster),
+		source: source, max: orDefault(o.Max, defaultMaxNodes), retention: orDefault(retention, defaultRetention),
+		nodes: nodesTable.bind(s), node: newNodeTable(o.Labels).bind(s), stats: statsTable.bind(s),
 	}
 }
 
@@ -270,22 +303,42 @@ func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
 		return err
 	}
 	now := time.Now()
-	picked := pickResources(func(yield func(string)) {
-		for _, n := range nodes {
-			for name := range maps.Keys(n.Resources) {
-				yield(name)
-			}
-		}
+	shown := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool {
+		return n.State == ray.NodeDead && now.Sub(n.End) > c.retention
 	})
-	c.nodes.emit(out, nodesView{nodes: nodes, overflow: picked.over})
-	for _, n := range nodes {
-		if n.State == ray.NodeDead && now.Sub(n.End) > c.retention {
-			continue
-		}
+	fit := importantNodes(shown, c.max)
+	picked := nodeResources(nodes)
+	c.nodes.emit(out, nodesView{nodes: nodes, overflow: len(shown) - len(fit), resourcesOverflow: picked.over})
+	for _, n := range fit {
 		c.node.emit(out, nodeView{n, picked.keep}, n.ID)
 		if n.State == ray.NodeAlive && n.Stats != nil {
 			c.stats.emit(out, n.Stats, n.ID)
 		}
 	}
 	return nil
+}
+
+// nodeResources chooses the names of resources that are shown of nodes.
+func nodeResources(nodes []ray.Node) names {
+	return pickResources(func(yield func(string)) {
+		for _, n := range nodes {
+			for name := range n.Resources {
+				yield(name)
+			}
+		}
+	})
+}
+
+// importantNodes gives the limit most important nodes, reordering nodes: the
+// live ones, of which the oldest first so that a new one does not push one out,
+// then the dead ones, of which the newest.
+func importantNodes(nodes []ray.Node, limit int) []ray.Node {
+	if len(nodes) <= limit {
+		return nodes
+	}
+	slices.SortFunc(nodes, func(a, b ray.Node) int {
+		dead := func(n ray.Node) float64 { return number(n.State == ray.NodeDead) }
+		return cmp.Or(cmp.Compare(dead(a), dead(b)), b.End.Compare(a.End), a.Start.Compare(b.Start), strings.Compare(a.ID, b.ID))
+	})
+	return nodes[:limit]
 }

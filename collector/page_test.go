@@ -45,7 +45,8 @@ func TestClusterPage(t *testing.T) {
 		raytap_pending_placement_group_demand{resource="CPU"} 4
 		raytap_pending_placement_group_demand{resource="memory"} 0
 		raytap_pending_shape_demand{shape="CPU=0.5"} 2
-		raytap_pending_shape_demand{shape="CPU=1,GPU=2"} 3`)
+		raytap_pending_shape_demand{shape="CPU=1,GPU=2"} 3
+		raytap_pending_shapes_overflow{ray_cluster="prod"} 0`)
 }
 
 func TestJobsPage(t *testing.T) {
@@ -212,7 +213,10 @@ func TestNodesPage(t *testing.T) {
 			raytap_nodes_dead{reason="AUTOSCALER_DRAIN_PREEMPTED"} 0
 			raytap_nodes_dead{reason="EXPECTED_TERMINATION"} 0
 			raytap_nodes_dead{reason="UNEXPECTED_TERMINATION"} 1
-			raytap_nodes_dead{reason="UNSPECIFIED"} 1`)
+			raytap_nodes_dead{reason="UNSPECIFIED"} 1
+			raytap_nodes_overflow{ray_cluster="prod"} 0
+			raytap_nodes_readings_failed{ray_cluster="prod"} 0
+			raytap_nodes_truncated{ray_cluster="prod"} 0`)
 	})
 }
 
@@ -249,6 +253,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_by_state{state="RUNNING_IN_RAY_WAIT"} 0
 				raytap_tasks_by_state{state="SUBMITTED_TO_WORKER"} 0
 				raytap_tasks_overflow{family="tasks"} 0
+				raytap_tasks_slow{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 0`,
 		},
 		"a cut list without totals has no states": {
@@ -256,6 +261,7 @@ func TestTasksPage(t *testing.T) {
 			want: `
 				raytap_tasks{job_id="01",state="RUNNING"} 1
 				raytap_tasks_overflow{family="tasks"} 0
+				raytap_tasks_slow{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 1`,
 		},
 		"under the cap the newest jobs and the first names stay": {
@@ -271,6 +277,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_by_name{name="b",state="RUNNING"} 1
 				raytap_tasks_overflow{family="tasks"} 1
 				raytap_tasks_overflow{family="tasks_by_name"} 1
+				raytap_tasks_slow{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 1`,
 		},
 	} {
@@ -286,8 +293,9 @@ func TestCutTaskListShowsExactStates(t *testing.T) {
 		Truncation: ray.Truncation{Total: 20019, Truncated: true},
 		ByState:    map[string]int{"PENDING_NODE_ASSIGNMENT": 19000, "FINISHED": 4, "STRANGE": 2},
 	}}
-	got := page(t, t.Context(), []string{"tasks_by_state"}, newCollector(c, collector.Options{}))
+	got := page(t, t.Context(), []string{"tasks_by_state", "tasks_slow"}, newCollector(c, collector.Options{}))
 	for _, want := range []string{
+		`raytap_tasks_slow{ray_cluster="prod"} 1`,
 		`raytap_tasks_by_state{state="PENDING_NODE_ASSIGNMENT"} 19000`, `raytap_tasks_by_state{state="STRANGE"} 2`,
 		`raytap_tasks_by_state{state="FAILED"} 0`,
 	} {

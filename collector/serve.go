@@ -28,7 +28,7 @@ var serveTable = table[serveView]{
 			value: func(v serveView) (float64, bool) { return number(v.running), true },
 		},
 		{
-			name: "serve_overflow", help: "Applications and deployments that are not shown because there are more than serve.max. Those that are not RUNNING are kept first.",
+			name: "serve_overflow", help: "Applications and deployments, and proxies, that are not shown because there are more than serve.max. What is not well is kept first.",
 			value: func(v serveView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},
@@ -40,11 +40,11 @@ var applicationTable = table[ray.ServeApplication]{
 	rows: []row[ray.ServeApplication]{
 		{
 			name: "serve_application_info", help: "An application's route and where its configuration came from; 1.", labels: []string{"route_prefix", "source"},
-			series: func(a ray.ServeApplication, emit yield) { emit(1, a.RoutePrefix, a.Source) },
+			series: func(a ray.ServeApplication, emit *emitter) { emit.series(1, a.RoutePrefix, a.Source) },
 		},
 		{
 			name: "serve_application_status", help: "1 for the status that the application is in, 0 for the others.", labels: []string{"status"},
-			series: func(a ray.ServeApplication, emit yield) { stateSet(ray.ServeApplicationStatuses, a.Status, emit) },
+			series: func(a ray.ServeApplication, emit *emitter) { stateSet(ray.ServeApplicationStatuses, a.Status, emit) },
 		},
 		{
 			name: "serve_application_last_deployed_timestamp_seconds", help: "Unix time the application was last deployed.",
@@ -59,11 +59,13 @@ var deploymentTable = table[ray.ServeDeployment]{
 	rows: []row[ray.ServeDeployment]{
 		{
 			name: "serve_deployment_status", help: "1 for the status that the deployment is in, 0 for the others.", labels: []string{"status"},
-			series: func(d ray.ServeDeployment, emit yield) { stateSet(ray.ServeDeploymentStatuses, d.Status, emit) },
+			series: func(d ray.ServeDeployment, emit *emitter) { stateSet(ray.ServeDeploymentStatuses, d.Status, emit) },
 		},
 		{
 			name: "serve_deployment_replicas", help: "Replicas of the deployment, by state.", labels: []string{"state"},
-			series: func(d ray.ServeDeployment, emit yield) { countStates(ray.ServeReplicaStates, d.Replicas, emit) },
+			series: func(d ray.ServeDeployment, emit *emitter) {
+				countStates(ray.ServeReplicaStates, d.Replicas, emit.state)
+			},
 		},
 		{
 			name: "serve_deployment_target_replicas", help: "Replicas that the deployment should have.",
@@ -82,7 +84,7 @@ var proxyTable = table[ray.ServeProxy]{
 	rows: []row[ray.ServeProxy]{
 		{
 			name: "serve_proxy_status", help: "1 for the status that the node's proxy is in, 0 for the others.", labels: []string{"status"},
-			series: func(p ray.ServeProxy, emit yield) { stateSet(ray.ServeProxyStatuses, p.Status, emit) },
+			series: func(p ray.ServeProxy, emit *emitter) { stateSet(ray.ServeProxyStatuses, p.Status, emit) },
 		},
 	},
 }
@@ -103,11 +105,11 @@ type serveCollector struct {
 	proxy       bound[ray.ServeProxy]
 }
 
-func newServe(source serveSource, cluster string, o ServeOptions) *serveCollector {
+func newServe(source serveSource, s settings, o ServeOptions) *serveCollector {
 	return &serveCollector{
 		source: source, max: orDefault(o.Max, defaultMaxServe),
-		serve: serveTable.bind(cluster), application: applicationTable.bind(cluster),
-		deployment: deploymentTable.bind(cluster), proxy: proxyTable.bind(cluster),
+		serve: serveTable.bind(s), application: applicationTable.bind(s),
+		deployment: deploymentTable.bind(s), proxy: proxyTable.bind(s),
 	}
 }
 
@@ -138,9 +140,13 @@ func (c *serveCollector) collect(ctx context.Context, out *sink) error {
 		room -= fits
 		over += len(app.Deployments) - fits
 	}
-	for _, p := range status.Proxies {
+	proxies := slices.Clone(status.Proxies)
+	largestRank(proxies, func(p ray.ServeProxy) int { return int(number(p.Status == "HEALTHY")) }, func(p ray.ServeProxy) string { return p.NodeID })
+	fit := min(len(proxies), c.max)
+	for _, p := range proxies[:fit] {
 		c.proxy.emit(out, p, p.NodeID)
 	}
+	over += len(proxies) - fit
 	c.serve.emit(out, serveView{running: status.Running, overflow: over})
 	return nil
 }

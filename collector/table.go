@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 const (
@@ -21,9 +21,6 @@ type Family struct {
 	Labels []string // ray_cluster first
 }
 
-// yield emits one series of a family, with the values of its own labels.
-type yield func(value float64, labels ...string)
-
 // row is one metric of a resource T: the only place where its name, help and
 // type stand. Exactly one of value and series is set.
 type row[T any] struct {
@@ -34,7 +31,12 @@ type row[T any] struct {
 	// value gives the metric's one value; false where it is absent.
 	value func(T) (float64, bool)
 	// series gives any number of them.
-	series func(T, yield)
+	series func(T, *emitter)
+	// most bounds the series of one T; those beyond it are counted. 0 is no bound.
+	most int
+	// unique says that series never emits the same labels twice. Others are
+	// compared with each other, which is for a hundred or so.
+	unique bool
 }
 
 // table is the metrics of a resource T.
@@ -47,25 +49,55 @@ type table[T any] struct {
 	rows   []row[T]
 }
 
+// settings are what a configuration makes of all tables of a cluster.
+type settings struct {
+	cluster string
+	drop    func(family string) bool // nil: nothing is dropped
+}
+
 // bound is a table for one cluster.
 type bound[T any] struct {
-	rows []boundRow[T]
+	id    *int // tells it from others
+	names []*string
+	rows  []boundRow[T]
 }
 
 type boundRow[T any] struct {
 	row[T]
-	desc *prometheus.Desc
+	line *line
 }
 
-func (t table[T]) bind(cluster string) bound[T] {
-	b := bound[T]{rows: make([]boundRow[T], 0, len(t.rows))}
+func (t table[T]) bind(s settings) bound[T] {
+	cluster, name := label(s.cluster), clusterLabel
+	common := &dto.LabelPair{Name: &name, Value: &cluster}
+	b := bound[T]{id: new(int), names: pointers(t.labels)}
 	for _, r := range t.rows {
-		b.rows = append(b.rows, boundRow[T]{row: r, desc: prometheus.NewDesc(
-			namespace+"_"+r.name, t.help(r), slices.Concat(t.labels, r.labels),
-			prometheus.Labels{clusterLabel: label(cluster)},
-		)})
+		family := namespace + "_" + r.name
+		if s.drop != nil && s.drop(family) {
+			continue
+		}
+		own := slices.Concat(t.labels, r.labels)
+		all := slices.Concat([]string{clusterLabel}, own)
+		l := &line{
+			family: family, help: t.help(r),
+			desc:    prometheus.NewDesc(family, t.help(r), own, prometheus.Labels{clusterLabel: cluster}),
+			counter: r.counter, common: common, names: pointers(r.labels), most: r.most, unique: r.unique,
+		}
+		sorted := slices.Sorted(slices.Values(all))
+		for _, name := range all {
+			l.place = append(l.place, slices.Index(sorted, name))
+		}
+		b.rows = append(b.rows, boundRow[T]{row: r, line: l})
 	}
 	return b
+}
+
+func pointers(names []string) []*string {
+	out := make([]*string, len(names))
+	for i := range names {
+		out[i] = &names[i]
+	}
+	return out
 }
 
 func (t table[T]) help(r row[T]) string {
@@ -92,89 +124,49 @@ func (t table[T]) families() []Family {
 
 // emit writes what v has into out. ids are the values of the table's labels.
 func (b bound[T]) emit(out *sink, v T, ids ...string) {
-	for i := range b.rows {
-		r := &b.rows[i]
-		kind := prometheus.GaugeValue
-		if r.counter {
-			kind = prometheus.CounterValue
-		}
-		if r.value != nil {
-			if x, ok := r.value(v); ok {
-				out.add(r.name, r.desc, kind, x, ids, nil)
-			}
-			continue
-		}
-		r.series(v, func(x float64, labels ...string) {
-			out.add(r.name, r.desc, kind, x, ids, labels)
-		})
+	named := make([]*dto.LabelPair, len(ids), maxIDs)
+	for i, id := range ids {
+		named[i] = out.newPair(b.names[i], id)
 	}
-}
-
-// sink gathers the series of one resource. It drops and counts those that
-// would break the whole page: a second one with the same labels. Not safe for
-// concurrent use; the zero value is ready.
-type sink struct {
-	metrics    []prometheus.Metric
-	duplicates int
-
-	seen   map[uint64]struct{}
-	labels []string // scratch
-	digest *xxhash.Digest
-}
-
-func (s *sink) add(name string, desc *prometheus.Desc, kind prometheus.ValueType, value float64, ids, labels []string) {
-	if value != value {
-		return // Python's JSON can hold NaN; no reading is no reading
-	}
-	s.labels = s.labels[:0]
-	for _, v := range ids {
-		s.labels = append(s.labels, label(v))
-	}
-	for _, v := range labels {
-		s.labels = append(s.labels, label(v))
-	}
-	if s.again(name) {
-		s.duplicates++
+	if !out.first(b.id, named) {
+		var again sink
+		b.write(&again, v, named)
+		out.duplicates += again.len() + again.duplicates + again.over
 		return
 	}
-	m, err := prometheus.NewConstMetric(desc, kind, value, s.labels...)
-	if err != nil {
-		m = prometheus.NewInvalidMetric(desc, err) // a mistake in a table: it must fail the tests, not hide
-	}
-	s.metrics = append(s.metrics, m)
+	b.write(out, v, named)
 }
 
-// again reports whether this name came with these labels before.
-func (s *sink) again(name string) bool {
-	if s.seen == nil {
-		s.seen, s.digest = make(map[uint64]struct{}), xxhash.New()
+// write writes what v has. Rows without labels of their own share one list.
+func (b bound[T]) write(out *sink, v T, ids []*dto.LabelPair) {
+	var common []*dto.LabelPair
+	for i := range b.rows {
+		r := &b.rows[i]
+		if r.value == nil {
+			r.series(v, out.begin(r.line, ids))
+			continue
+		}
+		x, ok := r.value(v)
+		if !ok || x != x { // Python's JSON can hold NaN; no reading is no reading
+			continue
+		}
+		if common == nil {
+			common = out.labels(r.line, ids, nil)
+		}
+		out.add(r.line, x, common)
 	}
-	s.digest.Reset()
-	write := func(v string) {
-		_, _ = s.digest.WriteString(v) // never fails
-		_, _ = s.digest.WriteString("\xff")
-	}
-	write(name)
-	for _, v := range s.labels {
-		write(v)
-	}
-	key := s.digest.Sum64()
-	if _, ok := s.seen[key]; ok {
-		return true
-	}
-	s.seen[key] = struct{}{}
-	return false
 }
 
 // Families lists every family that a Collector and Requests can show, sorted by name.
 func Families() []Family {
 	all := slices.Concat(
-		upTable.families(), selfTable.families(), requestFamilies(),
+		upTable.families(), selfTable.families(), skippedTable.families(), requestFamilies(),
 		versionTable.families(), statusTable.families(), usageTable.families(),
-		jobsTable.families(), jobTable.families(), finishedTable.families(), driverTable.families(),
-		nodesTable.families(), nodeTable.families(), statsTable.families(),
+		jobsTable.families(), newJobTable(nil).families(), finishedTable.families(), driverTable.families(),
+		nodesTable.families(), newNodeTable(nil).families(), statsTable.families(),
 		tasksTable.families(), actorsTable.families(), groupsTable.families(),
 		serveTable.families(), applicationTable.families(), deploymentTable.families(), proxyTable.families(),
+		hardwareTable.families(), hardwareNodeTable.families(),
 	)
 	slices.SortFunc(all, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
 	return all

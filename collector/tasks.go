@@ -43,22 +43,22 @@ var tasksTable = table[tasksView]{
 		{
 			name:   "tasks",
 			help:   "Attempts of tasks in a state that is not FINISHED, by job; absent where there is none. Too low where tasks_truncated is 1.",
-			labels: []string{"job_id", "state"},
-			series: func(v tasksView, emit yield) { emitCounts(v.jobs, emit) },
+			labels: []string{"job_id", "state"}, unique: true,
+			series: func(v tasksView, emit *emitter) { emitCounts(v.jobs, emit) },
 		},
 		{
 			name:   "tasks_by_name",
 			help:   "Attempts of tasks in a state that is not FINISHED, by task name; absent where there is none. Too low where tasks_truncated is 1. Only where the configuration asks for it.",
-			labels: []string{"name", "state"},
-			series: func(v tasksView, emit yield) { emitCounts(v.names, emit) },
+			labels: []string{"name", "state"}, unique: true,
+			series: func(v tasksView, emit *emitter) { emitCounts(v.names, emit) },
 		},
 		{
 			name:   "tasks_by_state",
 			help:   "Attempts of tasks in a state that is not FINISHED, over all jobs; exact also where tasks_truncated is 1, absent where that could not be had.",
 			labels: []string{"state"},
-			series: func(v tasksView, emit yield) {
+			series: func(v tasksView, emit *emitter) {
 				if counts, ok := exactStates(v.TaskList); ok {
-					countStates(taskStates, counts, emit)
+					countStates(taskStates, counts, emit.state)
 				}
 			},
 		},
@@ -67,24 +67,28 @@ var tasksTable = table[tasksView]{
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated), true },
 		},
 		{
+			name: "tasks_slow", help: "1 if the list was cut and Ray was asked for the total of each state one by one: that takes it seconds, so that all values of tasks are asked for more rarely, 50 times what it took; else 0.",
+			value: func(v tasksView) (float64, bool) { return number(v.Truncated && v.ByState != nil), true },
+		},
+		{
 			name: "tasks_forgotten", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
 			value: func(v tasksView) (float64, bool) { return float64(v.Dropped), v.Dropped > 0 },
 		},
 		{
-			name: "tasks_overflow", help: "Series of a family that are not shown because it has more than tasks.max_series.", labels: []string{"family"},
-			series: func(v tasksView, emit yield) {
-				emit(float64(v.jobsOverflow), "tasks")
+			name: "tasks_overflow", help: "Series of a family that are not shown because it has more than tasks.max_series. What runs and what failed is kept first.", labels: []string{"family"},
+			series: func(v tasksView, emit *emitter) {
+				emit.series(float64(v.jobsOverflow), "tasks")
 				if v.byName {
-					emit(float64(v.namesOverflow), "tasks_by_name")
+					emit.series(float64(v.namesOverflow), "tasks_by_name")
 				}
 			},
 		},
 	},
 }
 
-func emitCounts(counts []taskCount, emit yield) {
+func emitCounts(counts []taskCount, emit *emitter) {
 	for _, c := range counts {
-		emit(float64(c.n), c.who, c.state)
+		emit.series(float64(c.n), c.who, c.state)
 	}
 }
 
@@ -117,9 +121,9 @@ type tasksCollector struct {
 	table  bound[tasksView]
 }
 
-func newTasks(source tasksSource, cluster string, o TasksOptions) *tasksCollector {
+func newTasks(source tasksSource, s settings, o TasksOptions) *tasksCollector {
 	o.MaxSeries = orDefault(o.MaxSeries, defaultMaxSeries)
-	return &tasksCollector{source: source, opts: o, table: tasksTable.bind(cluster)}
+	return &tasksCollector{source: source, opts: o, table: tasksTable.bind(s)}
 }
 
 func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
@@ -128,7 +132,7 @@ func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
 		return err
 	}
 	v := tasksView{TaskList: list, byName: c.opts.ByName}
-	// The newest jobs are kept under the cap: job ids count up.
+	// Of the rest, the newest jobs are kept under the cap: job ids count up.
 	v.jobs, v.jobsOverflow = c.count(list.Tasks, func(t ray.Task) string { return t.JobID }, -1)
 	if c.opts.ByName {
 		v.names, v.namesOverflow = c.count(list.Tasks, func(t ray.Task) string { return cmp.Or(t.Name, t.Func) }, 1)
@@ -137,13 +141,14 @@ func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
 	return nil
 }
 
-// count counts tasks by who and state, and keeps as many as may be shown, in
-// the order of who (-1: falling), so that the choice is the same at each scrape.
+// count counts tasks by who and state, and keeps as many as may be shown: what
+// runs and what failed, then in the order of who (-1: falling), so that the
+// choice is the same at each scrape.
 func (c *tasksCollector) count(tasks []ray.Task, who func(ray.Task) string, order int) ([]taskCount, int) {
 	counts := make(map[taskKey]int)
 	for _, t := range tasks {
 		if t.State != stateFinished {
-			counts[taskKey{label(who(t)), t.State}]++
+			counts[taskKey{label(who(t)), label(t.State)}]++
 		}
 	}
 	all := make([]taskCount, 0, len(counts))
@@ -153,9 +158,17 @@ func (c *tasksCollector) count(tasks []ray.Task, who func(ray.Task) string, orde
 	overflow := max(0, len(all)-c.opts.MaxSeries)
 	if overflow > 0 {
 		slices.SortFunc(all, func(a, b taskCount) int {
-			return cmp.Or(order*strings.Compare(a.who, b.who), strings.Compare(a.state, b.state))
+			return cmp.Or(cmp.Compare(taskRank(a.state), taskRank(b.state)), order*strings.Compare(a.who, b.who), strings.Compare(a.state, b.state))
 		})
 		all = all[:c.opts.MaxSeries]
 	}
 	return all, overflow
+}
+
+// taskRank is 0 for the states that are kept first under a cap.
+func taskRank(state string) int {
+	if state == "FAILED" || strings.HasPrefix(state, "RUNNING") {
+		return 0
+	}
+	return 1
 }

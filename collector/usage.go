@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"slices"
 
 	"raytap/ray"
 )
@@ -29,10 +30,10 @@ var usageTable = table[usageView]{
 			name:   "node_resources_used",
 			help:   "Logical resources in use on a live node, under their real names; memory in bytes, others in units of the resource.",
 			labels: []string{"resource"},
-			series: func(v usageView, emit yield) {
+			series: func(v usageView, emit *emitter) {
 				for name, u := range v.used {
 					if v.keep[name] {
-						emit(u.Used, name)
+						emit.series(u.Used, name)
 					}
 				}
 			},
@@ -42,11 +43,12 @@ var usageTable = table[usageView]{
 
 type usageCollector struct {
 	source usageSource
+	max    int
 	table  bound[usageView]
 }
 
-func newUsage(source usageSource, cluster string) *usageCollector {
-	return &usageCollector{source: source, table: usageTable.bind(cluster)}
+func newUsage(source usageSource, s settings, o NodesOptions) *usageCollector {
+	return &usageCollector{source: source, max: orDefault(o.Max, defaultMaxNodes), table: usageTable.bind(s)}
 }
 
 func (c *usageCollector) collect(ctx context.Context, out *sink) error {
@@ -58,18 +60,11 @@ func (c *usageCollector) collect(ctx context.Context, out *sink) error {
 	if err != nil {
 		return err
 	}
-	// The same choice as for node_resources, so that the two can be divided.
-	picked := pickResources(func(yield func(string)) {
-		for _, n := range nodes {
-			for name := range n.Resources {
-				yield(name)
-			}
-		}
-	})
-	for _, n := range nodes {
-		if n.State == ray.NodeAlive {
-			c.table.emit(out, usageView{status.ByNode[n.ID], picked.keep}, n.ID)
-		}
+	// The same choices as for node_resources, so that the two can be divided.
+	picked := nodeResources(nodes)
+	live := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool { return n.State != ray.NodeAlive })
+	for _, n := range importantNodes(live, c.max) {
+		c.table.emit(out, usageView{status.ByNode[n.ID], picked.keep}, n.ID)
 	}
 	return nil
 }
