@@ -135,13 +135,21 @@ func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo Outpu
 // what one before it has left; in memory where file is "".
 func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
 	t.Helper()
-	r := &rig{file: file, t: t, head: head, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
+	c := client(t, head, agents)
+	r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
+	r.head = head
+	return r
+}
+
+// newRigOf is newRigOn for any shipper.
+func newRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, oo OutputOptions, file string) *rig {
+	t.Helper()
+	r := &rig{file: file, t: t, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
 	l := logrus.New()
 	l.SetOutput(&lockedWriter{w: r.log})
 	l.SetLevel(logrus.DebugLevel)
 	o.Log, oo.Log, oo.Metrics = l, l, r.metrics
 	oo.Drain = time.Second
-	c := client(t, head, agents)
 	if file == "" {
 		r.out = NewOutput(r.sink, oo)
 	} else {
@@ -160,7 +168,7 @@ func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo Out
 		r.out = NewOutput(f, oo)
 		r.release = p.Close
 	}
-	r.shipper = New(unshared{c}, c, r.out, o)
+	r.shipper = shipper(r.out, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	outCtx, cancelOut := context.WithCancel(context.Background())
 	ended, outEnded := make(chan struct{}), make(chan error, 1)

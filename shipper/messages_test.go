@@ -1,0 +1,544 @@
+package shipper
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+)
+
+// newAgentRig starts a shipper on an agent; file as newRigOn has it.
+func newAgentRig(t *testing.T, a *fakeAgent, o Options, oo OutputOptions, file string) *rig {
+	t.Helper()
+	return newRigOf(t, func(out *Output, o Options) *Shipper { return NewOfMessages(a, a, out, o) }, o, oo, file)
+}
+
+// eachForm runs f for both forms of messages and each protocol.
+func eachForm(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string)) {
+	for _, lines := range []bool{false, true} {
+		for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+			t.Run(fmt.Sprintf("lines=%v/%s", lines, protocol), func(t *testing.T) {
+				t.Parallel()
+				a := newFakeAgent()
+				a.lines = lines
+				f(t, a, protocol)
+			})
+		}
+	}
+}
+
+// chatter prints some lines, blank ones and half ones among them.
+func (a *fakeAgent) chatter(id string, from, n int, pause func()) {
+	for i := from; i < from+n; i++ {
+		a.print(id, "line %d of an ordinary log ☃\n", i)
+		switch i % 7 {
+		case 1:
+			a.print(id, "\n")
+		case 3:
+			a.print(id, "%d: half of a li", i)
+			pause()
+			a.print(id, "ne, and the rest\n")
+		case 5:
+			a.print(id, "progress 1\rprogress 2\r\n")
+		}
+		pause()
+	}
+}
+
+func briefly() { <-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) }
+
+func TestEveryLineOfMessagesOnceWhateverBreaks(t *testing.T) {
+	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+		a.cuts = 0.02
+		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		a.submit("job-1")
+		a.chatter("job-1", 0, 200, briefly)
+		a.print("job-1", "no newline at the end")
+		a.end("job-1", ray.JobFailed)
+		end := r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+		if !*end.Complete || end.Status != "FAILED" || r.metric("gaps_total") != 0 {
+			t.Errorf("end event %+v, %v gaps", end, r.metric("gaps_total"))
+		}
+	})
+}
+
+func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
+	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+		a.cuts = 0.005
+		file := filepath.Join(t.TempDir(), "lines.jsonl")
+		oo := OutputOptions{Interval: 3 * time.Millisecond}
+		r := newAgentRig(t, a, quick(protocol), oo, file)
+		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
+		a.submit("job-1")
+		for i := range 6 {
+			a.chatter("job-1", 50*i, 50, briefly)
+			if i%2 == 0 {
+				r.kill()
+			} else {
+				r.stop()
+			}
+			a.print("job-1", "printed while raytap was down, round %d\n", i)
+			// By the same way again, and by each other one.
+			next := []string{protocol, ProtocolHTTP, ProtocolWebSocket}[i%3]
+			r = newAgentRig(t, a, quick(next), oo, file)
+		}
+		a.end("job-1", ray.JobSucceeded)
+		end := r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+		if !*end.Complete || len(r.events("job-1", EventStart)) != 1 {
+			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", EventStart)))
+		}
+		r.stop()
+		saved, err := os.ReadFile(file + ".positions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]string{false: `:"text"`, true: `:"lines"`}[a.lines]; !bytes.Contains(saved, []byte(want)) {
+			t.Errorf("the positions do not tell the messages' form %s", want)
+		}
+	})
+}
+
+func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
+	for _, lines := range []bool{false, true} {
+		a := newFakeAgent()
+		a.lines = lines
+		r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+		failed := false
+		a.next = func(socket bool, _ string, n int) error {
+			if socket && n >= 30 {
+				failed = true
+				return &ray.Error{Op: "tail job", Code: 500, Detail: "the log cannot be read"}
+			}
+			return nil
+		}
+		a.submit("job-1")
+		a.chatter("job-1", 0, 100, briefly)
+		r.until("the WebSocket failed", func() bool { return a.count(func() int { return a.dials[false] }) > 0 })
+		a.chatter("job-1", 100, 20, briefly)
+		a.end("job-1", ray.JobSucceeded)
+		r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+		if !failed {
+			t.Error("nothing failed")
+		}
+		if n := a.count(func() int { return a.dials[true] }); n != 1 {
+			t.Errorf("%d WebSockets were dialled, want 1: the way that failed is left alone for a while", n)
+		}
+		r.stop()
+	}
+}
+
+func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
+	a := newFakeAgent()
+	a.refuse = true
+	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+	for i := range 4 {
+		id := fmt.Sprint("job-", i)
+		a.submit(id)
+		a.print(id, "a line\n")
+		r.until("it is read", func() bool { return len(r.records(id)) == 2 })
+	}
+	if n := a.count(func() int { return a.dials[true] }); n != 1 {
+		t.Errorf("%d WebSockets were tried, want 1", n)
+	}
+	s := &stream{sh: r.shipper}
+	if now := time.Now(); s.messagesAble(wayWebSocket, now) || !s.messagesAble(wayWebSocket, now.Add(stepDown)) {
+		t.Error("a WebSocket may be tried at once, or not again after a while")
+	}
+}
+
+// pieces prints pieces of text that come as a message each, once the one before
+// was taken.
+func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
+	r.t.Helper()
+	for i, p := range pieces {
+		a.print(id, "%s", p)
+		r.until(fmt.Sprintf("piece %d is taken", i), func() bool { return taken(i) })
+	}
+}
+
+func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	a.submit("job-1")
+	r.pieces(a, "job-1", func(i int) bool {
+		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
+	},
+		"Loading", ".", ".", ".\n")
+	a.print("job-1", "the second line\nthe third line\n")
+	a.end("job-1", ray.JobSucceeded)
+	r.ended("job-1")
+	var got []string
+	for _, rec := range r.records("job-1") {
+		got = append(got, fmt.Sprintf("%d/%d %s%s", rec.Epoch, rec.Seq, map[bool]string{true: rec.Event, false: rec.Message}[rec.Event != ""], ""))
+	}
+	want := "[0/0 start 0/0 Loading 0/1 . 0/2 . 1/0 epoch 1/0 . 1/1 the second line 1/2 the third line 1/3 end]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	fail := false
+	a.next = func(bool, string, int) error {
+		if fail {
+			return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
+		}
+		return nil
+	}
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	a.submit("job-1")
+	a.print("job-1", "a\nb\n")
+	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
+	a.change(func() { fail = true })
+	r.until("it hangs up", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 0 })
+	a.change(func() { fail, a.lines = false, true })
+	a.print("job-1", "c\nd\n")
+	r.until("lines come while the job runs", func() bool {
+		recs := r.records("job-1")
+		return recs[len(recs)-1].Message == "d"
+	})
+	if n := len(r.events("job-1", EventEpoch)); n != 1 {
+		t.Errorf("%d epoch events, want 1", n)
+	}
+}
+
+func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: time.Hour}
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	a.submit("job-1")
+	r.pieces(a, "job-1", func(i int) bool {
+		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
+	},
+		"Loading", ".")
+	r.kill() // the two lines are in the sink, and their position is not saved
+	a.print("job-1", ".\nthe second line\n")
+	r = newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	a.end("job-1", ray.JobSucceeded)
+	r.ended("job-1")
+	got := ""
+	for _, rec := range r.records("job-1") {
+		if rec.Event == "" {
+			got += rec.Message + "|"
+		}
+	}
+	if !strings.HasSuffix(got, "the second line|") || !strings.HasPrefix(got, "Loading|.|") {
+		t.Errorf("lines %s", got)
+	}
+}
+
+func TestReplaysAfterARestartAreBounded(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return min(len(rest), 8<<10) }
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo, o := OutputOptions{Interval: 3 * time.Millisecond}, quick(ProtocolWebSocket)
+	o.MaxTails = 64
+	r := newAgentRig(t, a, o, oo, file)
+	const jobs = 10
+	for i := range jobs {
+		id := fmt.Sprint("job-", i)
+		a.submit(id)
+		a.print(id, "%s", strings.Repeat("a line of some length, so that it is worth a turn\n", 3000))
+	}
+	for i := range jobs {
+		r.until("all is read", func() bool { return len(r.records(fmt.Sprint("job-", i))) == 3001 })
+	}
+	r.stop()
+	hang := true
+	a.next = func(_ bool, _ string, n int) error {
+		if hang && n >= 2 {
+			return errHang
+		}
+		return nil
+	}
+	r = newAgentRig(t, a, o, oo, file)
+	r.until("some replays are under way", func() bool { return a.count(func() int { return a.open }) == replayers })
+	<-time.After(100 * time.Millisecond)
+	if n := a.count(func() int { return a.open }); n != replayers {
+		t.Errorf("%d replays at once", n)
+	}
+	a.change(func() { hang = false })
+	r.until("all jobs are followed", func() bool { return a.count(func() int { return a.open }) == jobs })
+	for i := range jobs {
+		r.exact(fmt.Sprint("job-", i), a.text(fmt.Sprint("job-", i)))
+	}
+}
+
+func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
+	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+		ends := 0
+		a.next = func(_ bool, _ string, n int) error {
+			if ends < 3 && n > 5+10*ends {
+				ends++
+				return io.EOF
+			}
+			return nil
+		}
+		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		a.submit("job-1")
+		a.chatter("job-1", 0, 40, briefly)
+		r.until("the agent said so three times", func() bool { return a.count(func() int { return ends }) == 3 })
+		a.chatter("job-1", 40, 20, briefly)
+		a.end("job-1", ray.JobSucceeded)
+		r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+	})
+}
+
+func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
+	for name, noWhole := range map[string]bool{"the whole log can be had": false, "it cannot": true} {
+		t.Run(name, func(t *testing.T) {
+			eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+				a.noWhole = noWhole
+				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+				a.submit("job-1")
+				limit := 20
+				a.next = func(_ bool, _ string, n int) error {
+					if n >= limit { // an old stream is closed, each new one gets further
+						limit += 40
+						return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
+					}
+					return nil
+				}
+				a.chatter("job-1", 0, 60, func() {})
+				a.end("job-1", ray.JobSucceeded)
+				end := r.ended("job-1")
+				r.exact("job-1", a.text("job-1"))
+				if !*end.Complete {
+					t.Errorf("end event %+v", end)
+				}
+			})
+		})
+	}
+}
+
+func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
+	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+		a.next = func(_ bool, _ string, n int) error {
+			if n >= 30 {
+				return errHang
+			}
+			return nil
+		}
+		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		a.submit("job-1")
+		a.chatter("job-1", 0, 60, func() {})
+		a.end("job-1", ray.JobStopped)
+		r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+	})
+}
+
+func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
+	a := newFakeAgent()
+	dead := true
+	a.next = func(socket bool, _ string, n int) error {
+		if socket && dead && n >= 10 {
+			return errHang
+		}
+		return nil
+	}
+	o := quick(ProtocolWebSocket)
+	o.Timeout = 40 * time.Millisecond
+	r := newAgentRig(t, a, o, OutputOptions{}, "")
+	a.submit("job-1")
+	a.chatter("job-1", 0, 30, briefly)
+	r.until("the stream is given up", func() bool { return r.metric("stream_ends_total", "reason", "silent") > 0 })
+	a.change(func() { dead = false })
+	want := len(wantLines(a.text("job-1")))
+	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
+	r.exact("job-1", a.text("job-1"))
+}
+
+func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
+	a := newFakeAgent()
+	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+	a.submit("job-1")
+	a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
+	<-time.After(50 * time.Millisecond)
+	if a.count(func() int { return a.dials[true] + a.dials[false] }) > 0 {
+		t.Error("the log of a pending job was asked for")
+	}
+	a.end("job-1", ray.JobFailed)
+	end := r.ended("job-1")
+	if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" {
+		t.Errorf("end event %+v", end)
+	}
+}
+
+func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
+	a := newFakeAgent()
+	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+	a.submit("job-1")
+	a.chatter("job-1", 0, 20, briefly)
+	a.change(func() { a.jobs["job-1"].known = false })
+	a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
+	a.change(func() {})
+	<-time.After(300 * time.Millisecond) // well over the linger
+	a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
+	a.chatter("job-1", 20, 20, briefly)
+	if n := len(r.events("job-1", EventEnd)); n != 0 {
+		t.Fatalf("%d end events of a job that runs", n)
+	}
+	a.end("job-1", ray.JobSucceeded)
+	r.ended("job-1")
+	r.exact("job-1", a.text("job-1"))
+}
+
+func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
+	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			a := newFakeAgent()
+			o := quick(protocol)
+			o.MaxTails = 3
+			r := newAgentRig(t, a, o, OutputOptions{}, "")
+			const jobs = 12
+			id := func(i int) string { return fmt.Sprint("job-", i) }
+			for i := range jobs {
+				a.submit(id(i))
+			}
+			for i := range jobs {
+				a.chatter(id(i), 0, 10, func() {})
+			}
+			for i := range jobs {
+				want := len(wantLines(a.text(id(i)))) + 1
+				r.until("all lines of a running job are there", func() bool { return len(r.records(id(i))) == want })
+			}
+			for i := range jobs {
+				a.end(id(i), ray.JobSucceeded)
+			}
+			for i := range jobs {
+				r.ended(id(i))
+				r.exact(id(i), a.text(id(i)))
+			}
+			if most := a.count(func() int { return a.most }); most > o.MaxTails {
+				t.Errorf("%d streams were open at once, max_tails is %d", most, o.MaxTails)
+			}
+		})
+	}
+}
+
+func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text  string // of the second run's log
+		epoch uint64 // of its lines
+		seq   uint64 // of its end
+	}{
+		"the log goes on":             {"a\nb\nc\nd\n", 0, 4},
+		"another log, longer":         {"x\ny\nz\nw\n", 1, 4},
+		"another log, shorter":        {"x\n", 1, 1},
+		"the same beginning, shorter": {"a\n", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newFakeAgent()
+			o := quick(ProtocolAuto)
+			o.Timeout = 50 * time.Millisecond
+			r := newAgentRig(t, a, o, OutputOptions{}, "")
+			a.submit("job-1")
+			a.print("job-1", "a\nb\n")
+			a.end("job-1", ray.JobSucceeded)
+			r.ended("job-1")
+			<-time.After(2 * time.Millisecond) // another start_time
+			a.submit("job-1")
+			a.print("job-1", "%s", tt.text)
+			r.until("its lines are there", func() bool {
+				recs := r.records("job-1")
+				last := recs[len(recs)-1]
+				return last.Epoch == tt.epoch && last.Event == "" && last.Seq == tt.seq-1
+			})
+			a.end("job-1", ray.JobSucceeded)
+			r.until("it has its end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			if end := r.events("job-1", EventEnd)[1]; end.Seq != tt.seq || end.Epoch != tt.epoch || !*end.Complete {
+				t.Errorf("end event %+v", end)
+			}
+		})
+	}
+}
+
+func TestClustersWhoseSessionsAreUnknownAreNotTakenForOne(t *testing.T) {
+	p, err := OpenPositions("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := p.claim(name, ray.UnknownSession); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A law: however the text is cut into messages, the joined text is the same, as
+// soon as the form is known to be text; and its content always is.
+func FuzzJoin(f *testing.F) {
+	f.Add([]byte("a\nb\r\nccc\n\nd"), uint64(1))
+	f.Add([]byte("Loading...\nx"), uint64(7))
+	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		j := &joiner{}
+		var out []byte
+		for rest := text; len(rest) > 0; {
+			n := 1 + rnd.IntN(len(rest))
+			var ok bool
+			if out, ok = j.join(out, rest[:n]); !ok {
+				if j.form != formLines {
+					t.Fatal("only lines can be belied")
+				}
+				j.form = formText
+				out, _ = j.join(out, rest[:n])
+			}
+			rest = rest[n:]
+		}
+		out = append(out, j.held...)
+		if got, want := withoutEnds(out), withoutEnds(text); !bytes.Equal(got, want) {
+			t.Fatalf("the content of %q became %q", text, got)
+		}
+		if first := bytes.IndexByte(text, '\n'); j.form == formText && first == 0 && !bytes.Equal(out, text) {
+			t.Fatalf("%q became %q", text, out)
+		}
+	})
+}
+
+// And of lines: however many of them a message holds, the same lines come out.
+func FuzzJoinLines(f *testing.F) {
+	f.Add("a b  c d", uint64(1))
+	f.Fuzz(func(t *testing.T, words string, seed uint64) {
+		lines := strings.FieldsFunc(words, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' })
+		if len(lines) < 2 {
+			return
+		}
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		j := &joiner{}
+		var out []byte
+		for i := 0; i < len(lines); {
+			n := 1
+			if i >= 2 { // the first two tell the form
+				n += rnd.IntN(min(3, len(lines)-i))
+			}
+			var ok bool
+			if out, ok = j.join(out, []byte(strings.Join(lines[i:i+n], "\n"))); !ok {
+				t.Fatalf("%q is no line", lines[i:i+n])
+			}
+			i += n
+		}
+		if want := strings.Join(lines, "\n") + "\n"; string(out) != want {
+			t.Fatalf("%q became %q", want, out)
+		}
+	})
+}
