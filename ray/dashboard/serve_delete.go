@@ -1,0 +1,119 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"sort"
+	"strings"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+const (
+	opDelete      = "delete serve application"
+	endpointServe = "/api/serve/applications/"
+)
+
+// declared is what Serve tells of how its applications were deployed.
+type declared struct {
+	Capacity     json.RawMessage        `json:"target_capacity"`
+	Applications map[string]declaredApp `json:"applications"`
+}
+
+type declaredApp struct {
+	Source string          `json:"source"`
+	Status string          `json:"status"`
+	Config json.RawMessage `json:"deployed_app_config"`
+}
+
+// DeleteServeApplication deletes one application that was deployed by a
+// configuration. Ray has no request for that: only one that sets the list of all
+// of them, and one that shuts Serve down, which is never sent. So the others are
+// set anew as they were deployed; Ray deploys them again without touching
+// replicas whose configuration and code are the same (2.60.0). Serve itself goes
+// on without any application.
+//
+// It is refused, with code 400 and nothing sent, where that could change anything
+// else: where the application or another one was deployed by code
+// (serve.run), or where Ray does not tell all configurations in full (as
+// versions do not that tell no source). An unknown name is an error of code 404.
+// A configuration that somebody else deploys at the same moment may be undone.
+func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
+	var now declared
+	if err := c.t.GetJSON(ctx, opDelete, endpointServe, endpointServe, nil, &now); err != nil {
+		if ray.Code(err) == http.StatusNotImplemented {
+			return notFound(opDelete, "Serve is not running")
+		}
+		return err
+	}
+	body, err := now.without(name)
+	if err != nil {
+		return err
+	}
+	res, err := c.t.Do(ctx, transport.Request{Op: opDelete, Endpoint: endpointServe, Method: http.MethodPut, Path: endpointServe, Body: body})
+	if err != nil {
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	return res.Body.Close()
+}
+
+// without gives the configuration of all applications but one, or says why it
+// must not be sent.
+func (d declared) without(name string) ([]byte, error) {
+	if _, ok := d.Applications[name]; !ok {
+		return nil, notFound(opDelete, "there is no application of this name")
+	}
+	names := make([]string, 0, len(d.Applications))
+	for other := range d.Applications {
+		names = append(names, other)
+	}
+	sort.Strings(names)
+	rest := []json.RawMessage{}
+	for _, other := range names {
+		app := d.Applications[other]
+		if other != name && upper(app.Status) == "DELETING" {
+			continue
+		}
+		if why := app.unknown(other); why != "" {
+			return nil, &ray.Error{Op: opDelete, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and " + why}
+		}
+		if other != name {
+			rest = append(rest, app.Config)
+		}
+	}
+	config := map[string]any{"applications": rest}
+	if len(d.Capacity) > 0 && string(d.Capacity) != "null" {
+		config["target_capacity"] = d.Capacity
+	}
+	body, err := json.Marshal(config)
+	if err != nil {
+		return nil, &ray.Error{Op: opDelete, Code: http.StatusInternalServerError, Detail: "the configuration cannot be encoded", Err: err}
+	}
+	return body, nil
+}
+
+// unknown says why an application could not be deployed again as it is, or "".
+func (a declaredApp) unknown(name string) string {
+	var config struct {
+		Name *string `json:"name"`
+	}
+	switch {
+	case strings.EqualFold(a.Source, "imperative"):
+		return fmt.Sprintf("%s was deployed by code: delete it by serve.delete", name)
+	case !strings.EqualFold(a.Source, "declarative"):
+		return fmt.Sprintf("it does not tell how %s was deployed", name)
+	case json.Unmarshal(a.Config, &config) != nil || len(a.Config) == 0 || a.Config[0] != '{':
+		return fmt.Sprintf("it does not tell the configuration of %s", name)
+	case config.Name != nil && *config.Name != name || config.Name == nil && name != "default":
+		return fmt.Sprintf("the configuration that it tells of %s is another one's", name)
+	case bytes.Contains(a.Config, []byte(`"<redacted>"`)), bytes.Contains(a.Config, []byte(`"\u003credacted\u003e"`)):
+		return fmt.Sprintf("it hides parts of the configuration of %s", name)
+	}
+	return ""
+}
