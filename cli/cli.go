@@ -1,0 +1,113 @@
+// Package cli is the operator's commands: what a person at a prompt, or a
+// script, asks of a cluster.
+//
+// Each command needs one or two calls of a cluster and says so in an interface
+// of its own. Answers go to stdout, as a table or in the one schema of JSON and
+// YAML; all else goes to stderr.
+package cli
+
+import (
+	"context"
+
+	"github.com/alecthomas/kingpin/v2"
+)
+
+// Cluster is what all commands together ask of a cluster. The clients of both
+// dialects give it; what an API has no notion of is an error of code 501.
+type Cluster interface {
+	jobLister
+	jobStopper
+	tailer
+	nodeGetter
+	taskGetter
+	serveLister
+	applicationDeleter
+	gpuReader
+	prober
+	Close()
+}
+
+// Flags is where flags are added: an application or a command.
+type Flags interface {
+	Flag(name, help string) *kingpin.FlagClause
+}
+
+// Options are what the commands need from outside.
+type Options struct {
+	Console Console
+	// ConnectFlags adds the flags that say which cluster is meant.
+	ConnectFlags func(Flags)
+	// Connect makes the client of the cluster that those flags name. Its error
+	// is a mistake on the command line or in the configuration.
+	Connect func() (Cluster, error)
+}
+
+// action is one command at work.
+type action func(ctx context.Context, c Cluster, p printer) error
+
+// Commands are the commands of an application.
+type Commands struct {
+	o       Options
+	actions map[string]action // by the command's full name
+	form    string
+	color   string
+}
+
+// New adds the commands to an application.
+func New(app *kingpin.Application, o Options) *Commands {
+	c := &Commands{o: o, actions: map[string]action{}}
+	c.addJobs(c.group(app, "jobs", "job", "List jobs, read their logs, stop them."))
+	c.addNodes(c.group(app, "nodes", "node", "List nodes and their readings."))
+	c.addTasks(c.group(app, "tasks", "task", "List tasks."))
+	c.addServe(c.group(app, "serve", "", "List Serve's applications, delete one."))
+	c.addCluster(app)
+	return c
+}
+
+// Has tells whether a command is one of these.
+func (c *Commands) Has(name string) bool { return c.actions[name] != nil }
+
+// Run runs a command whose flags have been parsed. ctx ends it.
+func (c *Commands) Run(ctx context.Context, name string) error {
+	console := c.o.Console
+	switch c.color {
+	case "always":
+		console.Colors = true
+	case "never":
+		console.Colors = false
+	}
+	cluster, err := c.o.Connect()
+	if err != nil {
+		return &UsageError{err.Error()}
+	}
+	defer cluster.Close()
+	return c.actions[name](ctx, cluster, printer{console, c.form})
+}
+
+// group adds a command that has commands, with the flags that all of them take.
+func (c *Commands) group(app *kingpin.Application, name, alias, help string) *kingpin.CmdClause {
+	cmd := app.Command(name, help)
+	if alias != "" {
+		cmd.Alias(alias)
+	}
+	c.o.ConnectFlags(cmd)
+	return cmd
+}
+
+// add makes a command do something.
+func (c *Commands) add(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
+	cmd.HelpLong(example)
+	c.actions[cmd.FullCommand()] = do
+	return cmd
+}
+
+// answers adds the flags of commands that print an answer.
+func (c *Commands) answers(cmd *kingpin.CmdClause) *kingpin.CmdClause {
+	cmd.Flag("output", "The form of the answer: table, json or yaml.").Short('o').Default(formTable).EnumVar(&c.form, formTable, formJSON, formYAML)
+	cmd.Flag("color", "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
+	return cmd
+}
+
+func limitFlag(cmd *kingpin.CmdClause, limit *int) {
+	cmd.Flag("limit", "Show at most so many; 0 is all.").PlaceHolder("N").Default("0").IntVar(limit)
+}

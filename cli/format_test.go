@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTimesAreToldAsPeopleDo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0:                       "0ms ago",
+		850 * time.Millisecond:  "850ms ago",
+		45 * time.Second:        "45s ago",
+		200 * time.Second:       "3m20s ago",
+		3 * time.Minute:         "3m ago",
+		59*time.Minute + 59:     "59m ago",
+		125 * time.Minute:       "2h5m ago",
+		23 * time.Hour:          "23h ago",
+		76 * time.Hour:          "3d4h ago",
+		1000 * time.Hour:        "41d ago",
+		-500 * time.Millisecond: "0ms ago", // two clocks
+		-90 * time.Second:       "in 1m30s",
+	} {
+		if got := ago(now, now.Add(-d)); got != want {
+			t.Errorf("%s: got %q, want %q", d, got, want)
+		}
+	}
+	if got := ago(now, time.Time{}); got != "" {
+		t.Errorf("a time that is not known is %q", got)
+	}
+}
+
+func TestSizesAreToldAsPeopleDo(t *testing.T) {
+	for n, want := range map[float64]string{
+		0: "0B", 1023: "1023B", 1024: "1KiB", 1536: "1.5KiB", 12.5 * (1 << 30): "12.5GiB", 1 << 60: "1024PiB",
+	} {
+		if got := bytesText(n); got != want {
+			t.Errorf("%g: got %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestASizeFlagTakesUnits(t *testing.T) {
+	for in, want := range map[string]int64{"0": 0, "4096": 4096, "50MiB": 50 << 20, "1KB": 1 << 10, "nope": -1, "": -1, "1.5": -1} {
+		got := int64(-1)
+		s := size{&got}
+		if err := s.Set(in); (err != nil) != (want < 0) || got != want {
+			t.Errorf("%q: got %d, %v, want %d", in, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"context"
+
+	"raytap/ray"
+)
+
+type prober interface {
+	Health(ctx context.Context) error
+	Version(ctx context.Context) (ray.Version, error)
+}
+
+// showHealth tells whether a cluster answers, and what it says of itself.
+func showHealth(ctx context.Context, from prober, p printer) error {
+	if err := from.Health(ctx); err != nil {
+		return err
+	}
+	v, err := from.Version(ctx)
+	if err != nil {
+		return err
+	}
+	return p.print(healthView(v), func() string {
+		return facts([]fact{{"Status", cell{"the cluster answers", green}}, {"Ray", text(v.Ray)}, {"Commit", text(v.Commit)}, {"Session", text(v.Session)}}, p.Colors)
+	})
+}

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"raytap/ray"
+)
+
+func TestListsArePlainTables(t *testing.T) {
+	ctx := context.Background()
+	for name, tt := range map[string]struct {
+		run func(f *fake, p printer) error
+		out string
+		err string
+	}{
+		"jobs, the last submitted first": {
+			func(f *fake, p printer) error { return listJobs(ctx, f, jobFilter{}, p) }, `
+ID             NAME     TYPE        STATUS     SUBMITTED  DURATION  EXIT  ENTRYPOINT
+raysubmit_new           SUBMISSION  RUNNING    3m20s ago     3m20s        python3 -c 'print(1) print(2)'
+02000000                DRIVER      SUCCEEDED  1h ago           1m        訓練.py
+raysubmit_old  train-7  SUBMISSION  FAILED     1d2h ago         1h     3  python3 train.py
+`, ""},
+		"jobs of a status, whatever the case": {
+			func(f *fake, p printer) error { return listJobs(ctx, f, jobFilter{statuses: []string{"failed"}}, p) }, `
+ID             NAME     TYPE        STATUS  SUBMITTED  DURATION  EXIT  ENTRYPOINT
+raysubmit_old  train-7  SUBMISSION  FAILED  1d2h ago         1h     3  python3 train.py
+`, ""},
+		"jobs of a type and a name": {
+			func(f *fake, p printer) error {
+				return listJobs(ctx, f, jobFilter{types: []string{"SUBMISSION"}, names: []string{"tra*"}}, p)
+			}, `
+ID             NAME     TYPE        STATUS  SUBMITTED  DURATION  EXIT  ENTRYPOINT
+raysubmit_old  train-7  SUBMISSION  FAILED  1d2h ago         1h     3  python3 train.py
+`, ""},
+		"a list that a limit cuts says so": {
+			func(f *fake, p printer) error { return listJobs(ctx, f, jobFilter{limit: 1}, p) }, `
+ID             TYPE        STATUS   SUBMITTED  DURATION  ENTRYPOINT
+raysubmit_new  SUBMISSION  RUNNING  3m20s ago     3m20s  python3 -c 'print(1) print(2)'
+`, "raytap: 1 of 3 jobs are shown (--limit)\n"},
+		"no job that matches": {
+			func(f *fake, p printer) error { return listJobs(ctx, f, jobFilter{statuses: []string{"PENDING"}}, p) },
+			"\n", "raytap: no jobs match, of 3\n"},
+		"nodes: the head, the living, the dead": {
+			func(f *fake, p printer) error { return listNodes(ctx, f, nodeFilter{}, p) }, `
+ID                                                        NAME      IP        ROLE    STATE  STARTED         CPU            MEMORY  GPU         STORE  REASON
+11111111111111111111111111111111111111111111111111111111  ray-head  10.0.0.1  head    ALIVE  2d2h ago  25% of 16  12.5GiB of 64GiB    1  1MiB of 4MiB
+22222222222222222222222222222222222222222222222222222222  worker-a  10.0.0.2  worker  ALIVE  2d2h ago
+33333333333333333333333333333333333333333333333333333333            10.0.0.3  worker  DEAD   2d2h ago                                                  UNEXPECTED_TERMINATION
+`, ""},
+		"tasks by job": {
+			func(f *fake, p printer) error { return listTasks(ctx, f, taskFilter{}, p) }, `
+ID                                                NAME  STATE    TYPE         JOB       NODE                                                      ATTEMPT  ERROR
+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  load  FAILED   ACTOR_TASK   01000000  22222222222222222222222222222222222222222222222222222222        2  TASK_EXECUTION_EXCEPTION
+bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  step  RUNNING  NORMAL_TASK  02000000  11111111111111111111111111111111111111111111111111111111        0
+`, ""},
+		"tasks of a node, of a list that Ray cut": {
+			func(f *fake, p printer) error {
+				f.tasks.Truncation = ray.Truncation{Truncated: true, Total: 12345}
+				return listTasks(ctx, f, taskFilter{nodes: []string{"1111"}, jobs: []string{"02"}, states: []string{"running"}}, p)
+			}, `
+ID                                                NAME  STATE    TYPE         JOB       NODE                                                      ATTEMPT
+bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  step  RUNNING  NORMAL_TASK  02000000  11111111111111111111111111111111111111111111111111111111        0
+`, "raytap: the cluster cut its list: it gave 2 of 12345 tasks, and which ones is arbitrary\n"},
+		"applications, with the last line of a traceback": {
+			func(f *fake, p printer) error { return listApplications(ctx, f, serveFilter{}, p) }, `
+NAME     STATUS         ROUTE  DEPLOYMENTS  REPLICAS  DEPLOYED  MESSAGE
+broken   DEPLOY_FAILED                   0            1m ago    ImportError: no module
+greeter  RUNNING        /                1       2/3  2h ago
+`, ""},
+		"Serve that does not run": {
+			func(f *fake, p printer) error {
+				f.serve = ray.ServeStatus{}
+				return listApplications(ctx, f, serveFilter{}, p)
+			}, "\n", "raytap: Serve does not run on this cluster\n"},
+		"accelerators of Ray's own readings": {
+			func(f *fake, p printer) error { return showGPUs(ctx, f, p) }, `
+NODE                                                      HOST      GPU  NAME  BUSY         MEMORY  UUID
+11111111111111111111111111111111111111111111111111111111  ray-head    0  A100   50%  1GiB of 40GiB  GPU-1
+`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScreen("")
+			if err := tt.run(cluster(), s.printer(formTable)); err != nil {
+				t.Fatal(err)
+			}
+			s.want(t, tt.out[1:], tt.err)
+		})
+	}
+}
+
+func TestAPatternThatCannotBeReadIsAUsageError(t *testing.T) {
+	var usage *UsageError
+	if err := listJobs(context.Background(), cluster(), jobFilter{names: []string{"[a"}}, newScreen("").printer(formTable)); !errors.As(err, &usage) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatACommandCannotAskIsItsError(t *testing.T) {
+	f := cluster()
+	f.down = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
+	ctx := context.Background()
+	for name, run := range map[string]func(p printer) error{
+		"jobs list":  func(p printer) error { return listJobs(ctx, f, jobFilter{}, p) },
+		"jobs get":   func(p printer) error { return getJob(ctx, f, "raysubmit_old", p) },
+		"jobs logs":  func(p printer) error { return printLog(ctx, f, "raysubmit_old", p.Out) },
+		"jobs tail":  func(p printer) error { return printEnd(ctx, f, "raysubmit_old", 10, p.Out) },
+		"nodes list": func(p printer) error { return listNodes(ctx, f, nodeFilter{}, p) },
+		"tasks list": func(p printer) error { return listTasks(ctx, f, taskFilter{}, p) },
+		"serve list": func(p printer) error { return listApplications(ctx, f, serveFilter{}, p) },
+		"serve get":  func(p printer) error { return getApplication(ctx, f, "greeter", p) },
+		"health":     func(p printer) error { return showHealth(ctx, f, p) },
+	} {
+		s := newScreen("")
+		if err := run(s.printer(formJSON)); ray.Code(err) != 503 {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if s.out.Len() > 0 {
+			t.Errorf("%s prints %q", name, s.out.String())
+		}
+	}
+}
+
+func TestOneThingIsFoundByTheBeginningOfItsID(t *testing.T) {
+	ctx := context.Background()
+	f := cluster()
+	f.tasks.Tasks = append(f.tasks.Tasks, ray.Task{ID: "bbb1", State: "RUNNING"})
+	for name, tt := range map[string]struct {
+		run  func(p printer) error
+		want string // of the answer or the error
+	}{
+		"a node":             {func(p printer) error { return getNode(ctx, f, "11", p) }, "ray-head"},
+		"a task":             {func(p printer) error { return getTask(ctx, f, "aaaa", p) }, "TASK_EXECUTION_EXCEPTION"},
+		"more than one task": {func(p printer) error { return getTask(ctx, f, "bbb", p) }, "2 attempts of tasks have an id that begins with bbb: give more of it"},
+		"no node":            {func(p printer) error { return getNode(ctx, f, "9", p) }, "404 no such node"},
+		"nothing given":      {func(p printer) error { return getNode(ctx, f, "", p) }, "404 no such node"},
+	} {
+		s := newScreen("")
+		got := ""
+		if err := tt.run(s.printer(formTable)); err != nil {
+			got = err.Error()
+		}
+		if got += s.out.String(); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q lacks %q", name, got, tt.want)
+		}
+	}
+}

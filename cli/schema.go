@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"time"
+
+	"raytap/ray"
+)
+
+// What --output json and yaml give: the domain types of package ray, their
+// field names in snake case. A field that is not known is absent; times are RFC
+// 3339 in UTC; memory is in bytes and ratios go from 0 to 1. docs/commands.md
+// lists every field, and a test compares.
+
+type jobView struct {
+	Type           string            `json:"type,omitempty"`
+	SubmissionID   string            `json:"submission_id,omitempty"`
+	JobID          string            `json:"job_id,omitempty"`
+	Name           string            `json:"name,omitempty"`
+	Status         string            `json:"status"`
+	Entrypoint     string            `json:"entrypoint,omitempty"`
+	Message        string            `json:"message,omitempty"`
+	ErrorType      string            `json:"error_type,omitempty"`
+	Start          time.Time         `json:"start,omitzero"`
+	End            time.Time         `json:"end,omitzero"`
+	Metadata       map[string]string `json:"metadata,omitempty"`
+	DriverNodeID   string            `json:"driver_node_id,omitempty"`
+	DriverAgentURL string            `json:"driver_agent_url,omitempty"`
+	DriverExitCode *int              `json:"driver_exit_code,omitempty"`
+}
+
+func viewJob(j ray.Job) jobView {
+	return jobView{
+		Type: string(j.Type), SubmissionID: j.SubmissionID, JobID: j.JobID, Name: j.Name(), Status: string(j.Status),
+		Entrypoint: j.Entrypoint, Message: j.Message, ErrorType: j.ErrorType, Start: j.Start, End: j.End,
+		Metadata: j.Metadata, DriverNodeID: j.DriverNodeID, DriverAgentURL: j.DriverAgentURL, DriverExitCode: j.DriverExitCode,
+	}
+}
+
+type nodeView struct {
+	ID             string             `json:"id"`
+	IP             string             `json:"ip,omitempty"`
+	Name           string             `json:"name,omitempty"`
+	Host           string             `json:"host,omitempty"`
+	Head           bool               `json:"head"`
+	State          string             `json:"state"`
+	Labels         map[string]string  `json:"labels,omitempty"`
+	Start          time.Time          `json:"start,omitzero"`
+	End            time.Time          `json:"end,omitzero"`
+	DeathReason    string             `json:"death_reason,omitempty"`
+	Resources      map[string]float64 `json:"resources,omitempty"`
+	Stats          *statsView         `json:"stats,omitempty"`
+	ReadingsFailed bool               `json:"readings_failed,omitempty"`
+}
+
+type statsView struct {
+	At             time.Time        `json:"at,omitzero"`
+	CPURatio       float64          `json:"cpu_ratio"`
+	CPUs           int              `json:"cpus"`
+	MemTotal       float64          `json:"mem_total"`
+	MemUsed        float64          `json:"mem_used"`
+	MemAvailable   float64          `json:"mem_available"`
+	Disks          []diskView       `json:"disks,omitempty"`
+	ObjectStore    *objectStoreView `json:"object_store,omitempty"`
+	Workers        int              `json:"workers"`
+	LoadAvg        []float64        `json:"load_avg,omitempty"`
+	GPUs           []gpuView        `json:"gpus,omitempty"`
+	NetworkSent    *float64         `json:"network_sent,omitempty"`
+	NetworkRecv    *float64         `json:"network_recv,omitempty"`
+	DashboardAgent int              `json:"dashboard_agent,omitempty"`
+}
+
+type diskView struct {
+	Mount string  `json:"mount"`
+	Total float64 `json:"total"`
+	Used  float64 `json:"used"`
+	Free  float64 `json:"free"`
+}
+
+type objectStoreView struct {
+	Used      float64 `json:"used"`
+	Available float64 `json:"available"`
+}
+
+type gpuView struct {
+	Index       int      `json:"index"`
+	Name        string   `json:"name,omitempty"`
+	UUID        string   `json:"uuid,omitempty"`
+	Utilization *float64 `json:"utilization,omitempty"`
+	MemUsed     float64  `json:"mem_used"`
+	MemTotal    float64  `json:"mem_total"`
+}
+
+func viewNode(n ray.Node) nodeView {
+	v := nodeView{
+		ID: n.ID, IP: n.IP, Name: n.Name, Host: n.Host, Head: n.Head, State: string(n.State), Labels: n.Labels,
+		Start: n.Start, End: n.End, DeathReason: n.DeathReason, Resources: n.Resources, ReadingsFailed: n.ReadingsFailed,
+	}
+	s := n.Stats
+	if s == nil {
+		return v
+	}
+	v.Stats = &statsView{
+		At: s.At, CPURatio: s.CPURatio, CPUs: s.CPUs, MemTotal: s.MemTotal, MemUsed: s.MemUsed, MemAvailable: s.MemAvailable,
+		Workers: s.Workers, GPUs: viewGPUs(s.GPUs), DashboardAgent: s.DashboardAgent,
+	}
+	for _, d := range s.Disks {
+		v.Stats.Disks = append(v.Stats.Disks, diskView(d))
+	}
+	if s.ObjectStore != nil {
+		v.Stats.ObjectStore = (*objectStoreView)(s.ObjectStore)
+	}
+	if s.HasLoad {
+		v.Stats.LoadAvg = s.LoadAvg[:]
+	}
+	if s.HasNetwork {
+		v.Stats.NetworkSent, v.Stats.NetworkRecv = &s.NetworkSent, &s.NetworkRecv
+	}
+	return v
+}
+
+func viewGPUs(list []ray.GPU) []gpuView {
+	var out []gpuView
+	for _, g := range list {
+		out = append(out, gpuView(g))
+	}
+	return out
+}
+
+type taskView struct {
+	ID      string `json:"id"`
+	Attempt int    `json:"attempt"`
+	Name    string `json:"name,omitempty"`
+	Func    string `json:"func,omitempty"`
+	State   string `json:"state"`
+	Type    string `json:"type,omitempty"`
+	JobID   string `json:"job_id,omitempty"`
+	NodeID  string `json:"node_id,omitempty"`
+	ActorID string `json:"actor_id,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+type applicationView struct {
+	Name         string           `json:"name"`
+	RoutePrefix  string           `json:"route_prefix,omitempty"`
+	DocsPath     string           `json:"docs_path,omitempty"`
+	Status       string           `json:"status"`
+	Message      string           `json:"message,omitempty"`
+	Source       string           `json:"source,omitempty"`
+	LastDeployed time.Time        `json:"last_deployed,omitzero"`
+	Deployments  []deploymentView `json:"deployments"`
+}
+
+type deploymentView struct {
+	Name           string         `json:"name"`
+	Status         string         `json:"status"`
+	Message        string         `json:"message,omitempty"`
+	TargetReplicas *int           `json:"target_replicas,omitempty"`
+	Replicas       map[string]int `json:"replicas,omitempty"`
+	DeadReplicas   *int           `json:"dead_replicas,omitempty"`
+}
+
+func viewApplication(a ray.ServeApplication) applicationView {
+	v := applicationView{
+		Name: a.Name, RoutePrefix: a.RoutePrefix, DocsPath: a.DocsPath, Status: a.Status, Message: a.Message,
+		Source: a.Source, LastDeployed: a.LastDeployed, Deployments: []deploymentView{},
+	}
+	for _, d := range a.Deployments {
+		v.Deployments = append(v.Deployments, deploymentView{
+			Name: d.Name, Status: d.Status, Message: d.Message, TargetReplicas: d.TargetReplicas, Replicas: d.Replicas, DeadReplicas: d.DeadReplicas,
+		})
+	}
+	return v
+}
+
+type resourcesView struct {
+	At            time.Time       `json:"at,omitzero"`
+	Stale         bool            `json:"stale"`
+	CPU           *amountView     `json:"cpu,omitempty"`
+	Memory        *amountView     `json:"memory,omitempty"`
+	ObjectStore   *amountView     `json:"object_store,omitempty"`
+	GPU           *gpuTotalsView  `json:"gpu,omitempty"`
+	RunningJobs   *int            `json:"running_jobs,omitempty"`
+	ServeReplicas *int            `json:"serve_replicas,omitempty"`
+	NodeCounts    *nodeCountsView `json:"node_counts,omitempty"`
+	Nodes         []hardwareView  `json:"nodes"`
+}
+
+type amountView struct {
+	Total     float64 `json:"total"`
+	Used      float64 `json:"used"`
+	Available float64 `json:"available"`
+}
+
+type gpuTotalsView struct {
+	Total           *float64 `json:"total,omitempty"`
+	Available       *float64 `json:"available,omitempty"`
+	MemoryTotal     *float64 `json:"memory_total,omitempty"`
+	MemoryAvailable *float64 `json:"memory_available,omitempty"`
+	MaxUtilization  *float64 `json:"max_utilization,omitempty"`
+	AvgUtilization  *float64 `json:"avg_utilization,omitempty"`
+}
+
+type nodeCountsView struct {
+	Total int `json:"total"`
+	Alive int `json:"alive"`
+	Dead  int `json:"dead"`
+}
+
+type hardwareView struct {
+	ID              string      `json:"id"`
+	Host            string      `json:"host,omitempty"`
+	IP              string      `json:"ip,omitempty"`
+	Head            bool        `json:"head"`
+	State           string      `json:"state,omitempty"`
+	AcceleratorType string      `json:"accelerator_type,omitempty"`
+	CPU             *amountView `json:"cpu,omitempty"`
+	Memory          *amountView `json:"memory,omitempty"`
+	GPUs            []gpuView   `json:"gpus,omitempty"`
+}
+
+func viewResources(r ray.ClusterResources) resourcesView {
+	v := resourcesView{
+		At: r.At, Stale: r.Stale, CPU: (*amountView)(r.CPU), Memory: (*amountView)(r.Memory),
+		ObjectStore: (*amountView)(r.ObjectStore), GPU: (*gpuTotalsView)(r.GPU), RunningJobs: r.RunningJobs,
+		ServeReplicas: r.ServeReplicas, NodeCounts: (*nodeCountsView)(r.NodeCounts), Nodes: []hardwareView{},
+	}
+	for _, n := range r.Nodes {
+		v.Nodes = append(v.Nodes, hardwareView{
+			ID: n.ID, Host: n.Host, IP: n.IP, Head: n.Head, State: string(n.State), AcceleratorType: n.AcceleratorType,
+			CPU: (*amountView)(n.CPU), Memory: (*amountView)(n.Memory), GPUs: viewGPUs(n.GPUs),
+		})
+	}
+	return v
+}
+
+type healthView struct {
+	Ray     string `json:"ray,omitempty"`
+	Commit  string `json:"commit,omitempty"`
+	Session string `json:"session,omitempty"`
+}
+
+// views maps a list to what is shown of it; no row is an empty list, not null.
+func views[T, V any](list []T, view func(T) V) []V {
+	out := make([]V, 0, len(list))
+	for _, x := range list {
+		out = append(out, view(x))
+	}
+	return out
+}
