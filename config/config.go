@@ -87,6 +87,9 @@ type Collector struct {
 	Tasks   CollectorTasks   `yaml:"tasks"`
 	Actors  CollectorActors  `yaml:"actors"`
 	Serve   CollectorServe   `yaml:"serve"`
+	// Drop are the families that are not shown: those whose whole name one of
+	// the patterns matches.
+	Drop []Pattern `yaml:"drop"`
 }
 
 // CollectorCluster is about the cluster's resources and what waits for them.
@@ -102,11 +105,16 @@ type CollectorJobs struct {
 	// Retention is how long a job, and a node, stays on the page after its end.
 	Retention Duration `yaml:"retention"`
 	Max       int      `yaml:"max"`
+	// Metadata are the keys of a job's metadata that its info metric carries.
+	Metadata []string `yaml:"metadata"`
 }
 
 // CollectorNodes is about nodes.
 type CollectorNodes struct {
 	Enabled bool `yaml:"enabled"`
+	Max     int  `yaml:"max"`
+	// Labels are the keys of node labels that a node's info metric carries.
+	Labels []string `yaml:"labels"`
 }
 
 // CollectorTasks bounds what tasks cost Ray and the page.
@@ -252,7 +260,7 @@ func Default() Config {
 			Enabled: true,
 			Cluster: CollectorCluster{Enabled: true},
 			Jobs:    CollectorJobs{Enabled: true, Retention: Duration(time.Hour), Max: 2000},
-			Nodes:   CollectorNodes{Enabled: true},
+			Nodes:   CollectorNodes{Enabled: true, Max: 2000},
 			Tasks:   CollectorTasks{Enabled: true, Cache: Duration(30 * time.Second), MaxSeries: 1000},
 			Actors:  CollectorActors{Enabled: true},
 			Serve:   CollectorServe{Enabled: true, Max: 1000},

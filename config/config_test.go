@@ -208,6 +208,19 @@ shipper:
 			`shipper.labels.message: "x": line 8: is a key that records have already`,
 			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
 		}},
+		"the collector's bounds": {oneCluster + `
+collector:
+  drop: ["raytap_node_.*", "raytap_(up"]
+  jobs: {max: 0, metadata: [team, cost-centre, cost_centre, ""]}
+  nodes: {max: -1, labels: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]}
+`, []string{
+			`collector.drop[1]: "raytap_(up": line 4: is not a regular expression: missing closing )`,
+			`collector.jobs.max: "0": line 5: must be at least 1`,
+			`collector.jobs.metadata[2]: "cost_centre": line 5: would be the same label as "cost-centre"`,
+			`collector.jobs.metadata[3]: line 5: must be 1 to 128 bytes of UTF-8`,
+			`collector.nodes.max: "-1": line 6: must be at least 1`,
+			`collector.nodes.labels: line 6: has 17 keys; at most 16 are labels of one metric`,
+		}},
 		"modules and files": {`
 modules:
   a: {cluster: {name: x, timeout: 1ms}, targets: [a]}

@@ -88,11 +88,7 @@ func (c *Config) validate() []Problem {
 	if !c.Collector.Enabled && !c.Shipper.Enabled {
 		k.fail("", "collector.enabled and shipper.enabled are both false: nothing is left to do")
 	}
-	k.lasts("collector.jobs.retention", c.Collector.Jobs.Retention, time.Second)
-	k.atLeast("collector.jobs.max", int64(c.Collector.Jobs.Max), 1)
-	k.lasts("collector.tasks.cache", c.Collector.Tasks.Cache, time.Second)
-	k.atLeast("collector.tasks.max_series", int64(c.Collector.Tasks.MaxSeries), 1)
-	k.atLeast("collector.serve.max", int64(c.Collector.Serve.Max), 1)
+	k.collector(&c.Collector)
 	k.shipper(&c.Shipper)
 	k.sink(c)
 	k.web(&c.Web)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,7 +81,7 @@ func (d *Daemon) build(s spec) (*unit, error) {
 		Tasks: cache, Actors: cache, PlacementGroups: cache,
 	})
 	if s.collector.Enabled {
-		u.collector = collector.New(u.sharing, collectorOptions(s, log))
+		u.collector = collector.New(u.sharing, collectorOptions(s, u.client.SkippedRows, log))
 		u.sharing.OnJobs(u.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
@@ -89,17 +90,23 @@ func (d *Daemon) build(s spec) (*unit, error) {
 	return u, nil
 }
 
-func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
+func collectorOptions(s spec, skipped func() uint64, log logrus.FieldLogger) collector.Options {
 	c := s.collector
+	drop := make([]*regexp.Regexp, len(c.Drop))
+	for i, p := range c.Drop {
+		drop[i] = p.Regexp
+	}
 	return collector.Options{
-		Cluster: s.cluster.Name,
-		Status:  collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
-		Jobs:    collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max},
-		Nodes:   collector.NodesOptions{Disabled: !c.Nodes.Enabled},
-		Tasks:   collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
-		Actors:  collector.ActorsOptions{Disabled: !c.Actors.Enabled},
-		Serve:   collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
-		Log:     log,
+		Cluster:     s.cluster.Name,
+		Status:      collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
+		Jobs:        collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max, Metadata: c.Jobs.Metadata},
+		Nodes:       collector.NodesOptions{Disabled: !c.Nodes.Enabled, Max: c.Nodes.Max, Labels: c.Nodes.Labels},
+		Tasks:       collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Actors:      collector.ActorsOptions{Disabled: !c.Actors.Enabled},
+		Serve:       collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
+		Drop:        drop,
+		Log:         log,
+		SkippedRows: skipped,
 	}
 }
 
