@@ -2,6 +2,10 @@
 # make test    check, and the end-to-end tests on a real Ray
 # make chaos   the long form of the harness that kills raytap, and its mutants
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
+# make deploy  the chart, manifests, unit, package, release and compose file
+# make pipelines  raytap's lines through each program that can be had, to a store
+# make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
+# make release VERSION=1.2.3  archives and packages under dist/
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
@@ -31,7 +35,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test followers e2e chaos docs bench pgo demo clean distclean
+.PHONY: build check test deploy pipelines manifests release followers e2e chaos docs bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -51,8 +55,28 @@ check:
 test: check
 	@$(STAGE) chaos go run ./test/chaos
 	@$(STAGE) mutants test/mutants/run
-	@$(MAKE) --no-print-directory followers e2e
+	@$(MAKE) --no-print-directory deploy pipelines followers e2e
 	@$(STAGE) report
+
+deploy:
+	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas cyclonedx-gomod
+	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -count=1 -timeout 10m ./...'
+
+pipelines:
+	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol
+	@$(STAGE) pipelines go test -tags e2e -count=1 -v -timeout 10m ./test/pipelines
+
+manifests:
+	@scripts/tools helm
+	@mkdir -p bin
+	@{ echo "# What the chart in deploy/helm/raytap makes of its defaults, in the namespace"; \
+	  echo "# that kubectl is told. Made by \`make manifests\`; do not edit."; \
+	  $(TOOLS)/bin/helm template raytap deploy/helm/raytap --namespace ray; } >bin/manifests.yaml
+	@mv bin/manifests.yaml deploy/kubernetes/raytap.yaml
+
+release:
+	@scripts/tools cyclonedx-gomod
+	@scripts/release $(VERSION)
 
 followers:
 	@$(STAGE) follower-tools scripts/tools victorialogs vlagent rsyslog

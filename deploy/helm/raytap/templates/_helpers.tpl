@@ -1,0 +1,48 @@
+{{- define "raytap.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "raytap.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "raytap.labels" -}}
+{{ include "raytap.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end -}}
+
+{{- define "raytap.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "raytap.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The ports of the clusters' URLs, and of node agents, as a JSON list. */}}
+{{- define "raytap.ports" -}}
+{{- $ports := list -}}
+{{- range .Values.config.clusters -}}
+{{- $url := urlParse .url -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- if $port -}}
+{{- $ports = append $ports (int $port) -}}
+{{- else -}}
+{{- $ports = append $ports (ternary 443 80 (eq $url.scheme "https")) -}}
+{{- end -}}
+{{- end -}}
+{{- with int .Values.networkPolicy.nodeAgentPort -}}
+{{- $ports = append $ports . -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}

@@ -1,0 +1,267 @@
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const chart = "deploy/helm/raytap"
+
+// valuesOf are the ways in which the chart is rendered here. Those that are
+// files ship as examples.
+var valuesOf = map[string][]string{
+	"the defaults":      nil,
+	"all switched on":   {"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"},
+	"lines to stdout":   {"--values", "deploy/kubernetes/values-stdout.yaml"},
+	"vlagent beside it": {"--values", "deploy/kubernetes/values-victorialogs.yaml"},
+	"a token and https": {"--values", "deploy/kubernetes/values-token.yaml"},
+	"no volume, no more": {"--set", "persistence.enabled=false,serviceAccount.create=false,networkPolicy.enabled=false",
+		"--set", "podLabels.a=b,podAnnotations.c=d,nodeSelector.e=f,priorityClassName=g,service.annotations.h=i",
+		"--set", "imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,extraArgs[0]=--no-shipper.enabled"},
+	"a claim that is there": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
+}
+
+// render gives what the chart makes of values.
+func render(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	home := t.TempDir()
+	env := []string{"HELM_CONFIG_HOME=" + home, "HELM_CACHE_HOME=" + home, "HELM_DATA_HOME=" + home}
+	return command(t, env, tool(t, "helm"), append([]string{"template", "raytap", chart, "--namespace", "ray"}, args...)...)
+}
+
+// object is a Kubernetes object, as far as these tests look.
+type object struct {
+	Kind     string
+	Metadata struct {
+		Name   string
+		Labels map[string]string
+	}
+	Data map[string]string
+	Spec struct {
+		Template struct {
+			Spec podSpec
+		}
+		Egress []struct {
+			Ports []struct{ Port any }
+		}
+	}
+	text string
+}
+
+type podSpec struct {
+	AutomountServiceAccountToken *bool
+	SecurityContext              map[string]any
+	Containers                   []container
+}
+
+type container struct {
+	Name            string
+	Image           string
+	SecurityContext struct {
+		AllowPrivilegeEscalation, ReadOnlyRootFilesystem *bool
+		Capabilities                                     struct{ Drop []string }
+	}
+	Resources                     struct{ Requests, Limits map[string]string }
+	LivenessProbe, ReadinessProbe map[string]any
+}
+
+func objects(t *testing.T, text string) []object {
+	t.Helper()
+	var all []object
+	for part := range strings.SplitSeq("\n"+text, "\n---\n") {
+		o := object{text: part}
+		if err := yaml.Unmarshal([]byte(part), &o); err != nil {
+			t.Fatalf("%v in\n%s", err, part)
+		}
+		if o.Kind != "" {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+func of(t *testing.T, all []object, kind string) object {
+	t.Helper()
+	i := slices.IndexFunc(all, func(o object) bool { return o.Kind == kind })
+	if i < 0 {
+		t.Fatalf("there is no %s", kind)
+	}
+	return all[i]
+}
+
+func TestTheChartIsLinted(t *testing.T) {
+	must(t, tool(t, "helm"), "lint", "--strict", "--quiet", chart)
+}
+
+func TestWhatTheChartRendersIsValid(t *testing.T) {
+	schemas := filepath.Join(root, ".tools", "kubernetes-schemas", "{{.ResourceKind}}{{.KindSuffix}}.json")
+	for name, args := range valuesOf {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(t, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			must(t, tool(t, "kubeconform"), "-strict", "-skip", "ServiceMonitor,PrometheusRule", "-schema-location", schemas, write(t, "all.yaml", text))
+			for _, o := range objects(t, text) {
+				var err error
+				switch o.Kind {
+				case "ServiceMonitor":
+					err = yaml.UnmarshalStrict([]byte(o.text), &monitoring.ServiceMonitor{})
+				case "PrometheusRule":
+					var rule monitoring.PrometheusRule
+					if err = yaml.UnmarshalStrict([]byte(o.text), &rule); err == nil && len(rule.Spec.Groups) == 0 {
+						err = fmt.Errorf("the rules of deploy/prometheus are not in it")
+					}
+				}
+				if err != nil {
+					t.Errorf("%s %s: %v", o.Kind, o.Metadata.Name, err)
+				}
+			}
+		})
+	}
+}
+
+func TestTheConfigurationInTheChartIsRight(t *testing.T) {
+	for name, args := range valuesOf {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(t, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkConfig(t, nil, of(t, objects(t, text), "ConfigMap").Data["raytap.yaml"])
+		})
+	}
+}
+
+func TestThePodMayDoNothingThatItNeedNot(t *testing.T) {
+	for name, args := range valuesOf {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(t, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod := of(t, objects(t, text), "StatefulSet").Spec.Template.Spec
+			if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+				t.Error("a service account's token is mounted")
+			}
+			if fmt.Sprint(pod.SecurityContext["runAsNonRoot"], pod.SecurityContext["runAsUser"], pod.SecurityContext["seccompProfile"]) != "true 65532 map[type:RuntimeDefault]" {
+				t.Errorf("the pod's security context is %v", pod.SecurityContext)
+			}
+			for _, c := range pod.Containers {
+				s := c.SecurityContext
+				if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem ||
+					!slices.Equal(s.Capabilities.Drop, []string{"ALL"}) {
+					t.Errorf("container %s has the security context %+v", c.Name, s)
+				}
+				if c.Resources.Requests["cpu"] == "" || c.Resources.Requests["memory"] == "" || c.Resources.Limits["memory"] == "" {
+					t.Errorf("container %s has resources %+v", c.Name, c.Resources)
+				}
+			}
+			if c := pod.Containers[0]; c.LivenessProbe == nil || c.ReadinessProbe == nil {
+				t.Error("raytap has no probes")
+			}
+		})
+	}
+}
+
+func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
+	for name, c := range map[string]struct{ set, ports string }{
+		"the default":       {"service.port=9265", "[8265 52365]"},
+		"https, no port":    {"config.clusters[0].url=https://ray.example/prefix", "[443 52365]"},
+		"http, no port":     {"config.clusters[0].url=http://ray.example", "[80 52365]"},
+		"an IPv6 address":   {"config.clusters[0].url=http://[fd00::1]:8266/x", "[8266 52365]"},
+		"two of one port":   {"config.clusters[0].url=http://a:1,config.clusters[1].url=http://b:1", "[1 52365]"},
+		"no node agents":    {"networkPolicy.nodeAgentPort=0", "[8265]"},
+		"other node agents": {"networkPolicy.nodeAgentPort=9999", "[8265 9999]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(t, "--set", c.set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ports []any
+			for _, p := range of(t, objects(t, text), "NetworkPolicy").Spec.Egress[1].Ports {
+				ports = append(ports, p.Port)
+			}
+			if got := fmt.Sprint(ports); got != c.ports {
+				t.Errorf("it lets out to %s, want %s", got, c.ports)
+			}
+		})
+	}
+}
+
+func TestValuesThatCannotBeRightAreRefused(t *testing.T) {
+	for name, set := range map[string]string{
+		"an unknown value":        "imgae.tag=1",
+		"an unknown nested value": "persistence.sise=1Gi",
+		"no cluster":              "config.clusters=null",
+		"a URL without a scheme":  "config.clusters[0].url=ray-head:8265",
+		"a port that is none":     "service.port=70000",
+		"a relative mount":        "secretMounts[0].secretName=a,secretMounts[0].mountPath=etc",
+		"a size with a typo":      "persistence.size=2GiB",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := render(t, "--set", set); err == nil {
+				t.Errorf("--set %s is taken", set)
+			}
+		})
+	}
+}
+
+// schema is what of a JSON schema matters here.
+type schema struct {
+	Description          string
+	Properties           map[string]schema
+	AdditionalProperties any
+}
+
+// Each value is described, and each that is described has a default to look at.
+func TestTheSchemaDescribesEachValue(t *testing.T) {
+	var s schema
+	if err := json.Unmarshal([]byte(read(t, chart+"/values.schema.json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, chart+"/values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	values["global"] = map[string]any{} // Helm's own
+	var compare func(path string, s schema, values map[string]any)
+	compare = func(path string, s schema, values map[string]any) {
+		if s.AdditionalProperties == false {
+			if a, b := slices.Sorted(maps.Keys(s.Properties)), slices.Sorted(maps.Keys(values)); !slices.Equal(a, b) {
+				t.Errorf("%s: the schema has %v, values.yaml %v", path, a, b)
+			}
+		}
+		for name, p := range s.Properties {
+			if p.Description == "" {
+				t.Errorf("%s.%s is not described", path, name)
+			}
+			if v, ok := values[name].(map[string]any); ok {
+				compare(path+"."+name, p, v)
+			}
+		}
+	}
+	compare("", s, values)
+}
+
+// The plain manifests are what the chart makes of its defaults.
+func TestThePlainManifestsAreOfThisChart(t *testing.T) {
+	text, err := render(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := "# What the chart in deploy/helm/raytap makes of its defaults, in the namespace\n" +
+		"# that kubectl is told. Made by `make manifests`; do not edit.\n"
+	if got, want := read(t, "deploy/kubernetes/raytap.yaml"), header+text; got != want {
+		t.Errorf("deploy/kubernetes/raytap.yaml is stale; make manifests writes it anew")
+	}
+}

@@ -1,0 +1,105 @@
+// Package deploy checks what deploys raytap: the chart, the manifests, the unit,
+// the package, the release, and the configurations of programs beside raytap. It
+// is a module of its own, so that what it imports is none of raytap's.
+package deploy
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// root is the repository; binary the raytap that is tested.
+var root, binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "raytap-deploy")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if root, err = filepath.Abs("../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	binary = filepath.Join(dir, "raytap")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Dir, build.Stderr = root, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build raytap:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// tool gives the path of a program that scripts/tools installs, or, without one,
+// of a program of the system. A test without it would show nothing, so it fails.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(root, ".tools", "bin", name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("there is no %s to test with (make deploy installs what can be): %v", name, err)
+	}
+	return path
+}
+
+// command runs a program in the repository and gives its stdout. what it says on
+// stderr is part of the error.
+func command(t *testing.T, env []string, name string, args ...string) (string, error) {
+	t.Helper()
+	var out, said bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &out, &said
+	cmd.Env = append(os.Environ(), env...)
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out.String(), said.String())
+	}
+	return out.String(), nil
+}
+
+// must is command where an error ends the test.
+func must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := command(t, nil, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// checkConfig has raytap itself say whether a configuration is right.
+func checkConfig(t *testing.T, env []string, text string) {
+	t.Helper()
+	if _, err := command(t, env, binary, "config", "check", write(t, "raytap.yaml", text)); err != nil {
+		t.Error(err)
+	}
+}
