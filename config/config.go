@@ -54,13 +54,18 @@ type Cluster struct {
 	NodeAgents    NodeAgents `yaml:"node_agents"`
 }
 
-// Auth says where the token comes from; at most one of its fields is set.
+// Auth says where the token comes from: from one of the first three at most.
 type Auth struct {
 	Token     Secret `yaml:"token"`
 	TokenFile Path   `yaml:"token_file"`
 	// Environment looks where Ray's own tools do: RAY_AUTH_TOKEN, the file
 	// named by RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
 	Environment bool `yaml:"environment"`
+	// What an agent may want beside its own token, each as a value or in a file.
+	UserToken     Secret `yaml:"user_token"`
+	UserTokenFile Path   `yaml:"user_token_file"`
+	Tenant        Secret `yaml:"tenant"`
+	TenantFile    Path   `yaml:"tenant_file"`
 }
 
 // TLS is how an https cluster is verified, and what is shown to it.
@@ -179,7 +184,8 @@ type Selector struct {
 // WebSocket bounds the tails that are held open on the dashboard.
 type WebSocket struct {
 	// MaxTails 0 is 32 with positions in a file, and 8 without: tails that were
-	// open when raytap died are known only from there.
+	// open when raytap died are known only from there. Of an agent it is about
+	// streams of both kinds, and 64 and 16.
 	MaxTails  int  `yaml:"max_tails"`
 	MaxReplay Size `yaml:"max_replay"`
 }

@@ -113,7 +113,7 @@ shiper: {}
 			`clusters[0].url: "ftp://ray": line 4: must be an http or https URL with a host, such as http://ray-head:8265`,
 			`clusters[0].timeout: "10": line 5: needs a unit, such as 10s or 10m`,
 			`clusters[0].auth: line 6: token and token_file are given together; keep one`,
-			`clusters[1].url: line 7: is required: the address of Ray's dashboard, such as http://ray-head:8265`,
+			`clusters[1].url: line 7: is required: the address of Ray's dashboard, such as http://ray-head:8265, or of a Synapse agent`,
 			`clusters[1].name: "a": line 7: clusters[0] has the same name "a"; each cluster needs its own`,
 			`clusters[1].ulr: line 8: unknown key; did you mean url?`,
 			`clusters[1].node_agents.allow[1]: "10.0.0.1/8": line 9: has address bits beyond its mask; the network is 10.0.0.0/8`,
@@ -135,10 +135,25 @@ collector: {enabled: yes}
 			`log.format: line 5: has no value; leave the key out to get its default`,
 			`collector.enabled: "yes": line 6: must be true or false`,
 		}},
-		"what comes later": {`
-clusters: [{url: 'http://ray:8265', api: agent}]
+		"what only one of the APIs knows": {`
+clusters:
+  - {name: a, url: 'http://a:1', auth: {user_token: u, tenant_file: f}}
+  - name: b
+    url: http://b:1
+    api: agent
+    auth: {environment: true, user_token: u, user_token_file: f, tenant: "a\nb"}
+    headers: {synapse-tenant: x}
+    node_agents: {mode: "off"}
+  - {name: c, url: 'http://c:1', api: synapse}
 `, []string{
-			`clusters[0].api: "agent": line 2: is not available yet in this version of raytap; only ray is`,
+			`clusters[0].auth: line 3: user_token is for api: agent; Ray's own API knows no such thing`,
+			`clusters[0].auth: line 3: tenant is for api: agent; Ray's own API knows no such thing`,
+			`clusters[1].auth: line 7: user_token and user_token_file are given together; keep one`,
+			`clusters[1].auth.tenant: line 7: holds spaces at an end, line breaks or other characters that a header cannot carry`,
+			`clusters[1].auth.environment: "true": line 7: is for api: ray: a token for Ray must not go to an agent; give the agent's own by token_file`,
+			`clusters[1].headers.synapse-tenant: line 8: is given beside auth.tenant; keep one`,
+			`clusters[1].node_agents: line 9: is for api: ray: a Synapse agent is asked for logs itself`,
+			`clusters[2].api: "synapse": line 10: must be one of ray, agent`,
 		}},
 		"the sink's bounds": {oneCluster + `
 sink:

@@ -106,12 +106,9 @@ func (k *checker) cluster(at string, c *Cluster) {
 	case len(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl):
 		k.fail(at+".name", "must be at most %d bytes of UTF-8 without control characters", maxName)
 	}
-	if c.API == "agent" {
-		k.fail(at+".api", "is not available yet in this version of raytap; only ray is")
-	} else {
-		k.oneOf(at+".api", c.API, "ray", "agent")
-	}
+	k.oneOf(at+".api", c.API, "ray", "agent")
 	k.auth(at, c)
+	k.dialect(at, c)
 	k.url(at+".url", c.URL)
 	if c.ProxyURL != "" {
 		if u, err := url.Parse(string(c.ProxyURL)); err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
@@ -179,13 +176,56 @@ func (k *checker) elsewhere(c *Config) {
 	k.lasts("probes.keep", c.Probes.Keep, time.Minute)
 }
 
+// dialect checks what only one of the APIs knows.
+func (k *checker) dialect(at string, c *Cluster) {
+	a := &c.Auth
+	own := []struct {
+		name, header string
+		value        Secret
+		file         Path
+	}{{"user_token", "SYNAPSE-User", a.UserToken, a.UserTokenFile}, {"tenant", "SYNAPSE-Tenant", a.Tenant, a.TenantFile}}
+	for _, o := range own {
+		key := at + ".auth." + o.name
+		if o.value == "" && o.file == "" {
+			continue
+		}
+		switch {
+		case c.API == "ray":
+			k.fail(at+".auth", "%s is for api: agent; Ray's own API knows no such thing", o.name)
+		case o.value != "" && o.file != "":
+			k.fail(at+".auth", "%s and %s_file are given together; keep one", o.name, o.name)
+		case !plainToken(o.value):
+			k.fail(key, "holds spaces at an end, line breaks or other characters that a header cannot carry")
+		}
+		for _, header := range sortedKeys(c.Headers) {
+			if strings.EqualFold(header, o.header) {
+				k.fail(at+".headers."+header, "is given beside auth.%s; keep one", o.name)
+			}
+		}
+	}
+	if c.API != "agent" {
+		return
+	}
+	if a.Environment {
+		k.fail(at+".auth.environment", "is for api: ray: a token for Ray must not go to an agent; give the agent's own by token_file")
+	}
+	if c.NodeAgents.Mode != "auto" || len(c.NodeAgents.Allow) > 0 {
+		k.fail(at+".node_agents", "is for api: ray: a Synapse agent is asked for logs itself")
+	}
+}
+
+// plainToken reports whether a header can carry a token as it stands.
+func plainToken(s Secret) bool {
+	return httpguts.ValidHeaderFieldValue(string(s)) && strings.TrimSpace(string(s)) == string(s)
+}
+
 // url checks the address of a cluster. No message repeats it: it may hold a
 // password.
 func (k *checker) url(at string, address URL) {
 	u, err := url.Parse(string(address))
 	switch {
 	case address == "":
-		k.fail(at, "is required: the address of Ray's dashboard, such as http://ray-head:8265")
+		k.fail(at, "is required: the address of Ray's dashboard, such as http://ray-head:8265, or of a Synapse agent")
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		k.fail(at, "must be an http or https URL with a host, such as http://ray-head:8265")
 	case u.User != nil:
@@ -199,7 +239,7 @@ func (k *checker) auth(at string, c *Cluster) {
 	var given []string
 	if c.Auth.Token != "" {
 		given = append(given, "token")
-		if !httpguts.ValidHeaderFieldValue(string(c.Auth.Token)) || strings.TrimSpace(string(c.Auth.Token)) != string(c.Auth.Token) {
+		if !plainToken(c.Auth.Token) {
 			k.fail(at+".auth.token", "holds spaces at an end, line breaks or other characters that a header cannot carry")
 		}
 	}

@@ -27,7 +27,12 @@ type Options struct {
 // Dashboard makes a client of Ray's dashboard. It does not connect. The error
 // names what of the configuration does not work.
 func Dashboard(c config.Cluster, o Options) (*dashboard.Client, error) {
-	t, err := wire(c, "Bearer ", headers(c.Headers), o)
+	wire, err := wireOptions(c, o)
+	if err != nil {
+		return nil, err
+	}
+	wire.Scheme = "Bearer "
+	t, err := transport.New(wire)
 	if err != nil {
 		return nil, err
 	}
@@ -38,24 +43,24 @@ func Dashboard(c config.Cluster, o Options) (*dashboard.Client, error) {
 	return dashboard.New(t, dashboard.Options{NodeAgents: agents, Log: o.Log})
 }
 
-// wire makes the transport; scheme stands before the token.
-func wire(c config.Cluster, scheme string, headers map[string]string, o Options) (*transport.Client, error) {
+// wireOptions says how the transport of a cluster is made, whatever its dialect.
+func wireOptions(c config.Cluster, o Options) (transport.Options, error) {
 	tls, err := transport.TLSOptions{
 		CAFile: string(c.TLS.CAFile), CertFile: string(c.TLS.CertFile), KeyFile: string(c.TLS.KeyFile),
 		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,
 	}.Config()
 	if err != nil {
-		return nil, err
+		return transport.Options{}, err
 	}
 	agent := "raytap"
 	if o.Version != "" {
 		agent += "/" + o.Version
 	}
-	return transport.New(transport.Options{
-		URL: string(c.URL), Token: token(c.Auth), Scheme: scheme, Headers: headers, TLS: tls,
+	return transport.Options{
+		URL: string(c.URL), Token: token(c.Auth), Headers: headers(c.Headers), TLS: tls,
 		ProxyURL: string(c.ProxyURL), Timeout: time.Duration(c.Timeout), MaxConcurrent: c.MaxConcurrent,
 		MaxBody: int64(c.MaxBody), UserAgent: agent, Observe: o.Observe,
-	})
+	}, nil
 }
 
 func token(a config.Auth) transport.TokenSource {

@@ -15,7 +15,6 @@ import (
 	"raytap/connect"
 	"raytap/ratelog"
 	"raytap/ray"
-	"raytap/ray/dashboard"
 	"raytap/shipper"
 )
 
@@ -49,7 +48,7 @@ func specs(c config.Config) []spec {
 type unit struct {
 	spec      spec
 	log       logrus.FieldLogger
-	client    *dashboard.Client
+	client    client
 	sharing   *ray.Sharing
 	collector *collector.Collector // nil where the half is off
 	shipper   *shipper.Shipper     // nil where the half is off
@@ -67,8 +66,7 @@ func (d *Daemon) build(s spec) (*unit, error) {
 	c := s.cluster
 	log := d.o.Log.WithField("ray_cluster", c.Name)
 	u := &unit{spec: s, log: log, requests: &requests{to: d.metrics.requests, cluster: c.Name}}
-	var err error
-	u.client, err = connect.Dashboard(c, connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Log: log})
+	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +83,7 @@ func (d *Daemon) build(s spec) (*unit, error) {
 		u.sharing.OnJobs(u.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
-		u.shipper = shipper.New(u.sharing, u.client, d.output, d.shipperOptions(s, log))
+		u.shipper = ship(u.sharing, d.output, d.shipperOptions(s, log))
 	}
 	return u, nil
 }
@@ -110,21 +108,10 @@ func collectorOptions(s spec, skipped func() uint64, log logrus.FieldLogger) col
 	}
 }
 
-// How many WebSockets are held where the configuration does not say. Without
-// positions in a file a restart knows nothing of the tails that a killed raytap
-// has left in Ray, which go on counting against its limit of 100.
-const (
-	maxTailsSaved  = 32
-	maxTailsMemory = 8
-)
-
 func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options {
 	c := s.shipper
 	if c.WebSocket.MaxTails == 0 {
-		c.WebSocket.MaxTails = maxTailsMemory
-		if d.records.positions.Durable() {
-			c.WebSocket.MaxTails = maxTailsSaved
-		}
+		c.WebSocket.MaxTails = maxTails(s.cluster.API, d.records.positions.Durable())
 	}
 	return shipper.Options{
 		Cluster:  s.cluster.Name,
