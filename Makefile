@@ -53,6 +53,8 @@ check:
 	@$(STAGE) report
 
 test: check
+	@$(STAGE) rule-tools scripts/tools prometheus
+	@$(STAGE) rules scripts/check-rules
 	@$(STAGE) chaos go run ./test/chaos
 	@$(STAGE) mutants test/mutants/run
 	@$(MAKE) --no-print-directory deploy pipelines followers e2e

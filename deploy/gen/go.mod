@@ -9,6 +9,7 @@ require (
 	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/prometheus/common v0.71.0
 	github.com/prometheus/prometheus v0.315.1
+	gopkg.in/yaml.v3 v3.0.1
 )
 
 require (
