@@ -175,7 +175,11 @@ func (s *sseStream) fail(err error) error {
 // reason says how the body ended.
 func (s *sseStream) reason(err error) error {
 	ended := func(detail string) error {
-		return &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
+		e := &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
+		if err == io.EOF {
+			e.Err = nil // which would say that the log is complete
+		}
+		return e
 	}
 	why := s.ended.Load()
 	var e *ray.Error

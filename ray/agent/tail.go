@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/ray/internal/follow"
 	"raytap/ray/transport"
 )
 
@@ -34,6 +36,7 @@ var (
 type tails struct {
 	tailsMu sync.Mutex
 	good    [2]int // the path that was right last, of the WebSocket's and of SSE's
+	host    follow.Host
 }
 
 // maxTailID is the longest id of a tail, in characters.
@@ -149,17 +152,50 @@ func (c *Client) eachPath(kind int, id string, paths []string, open func(path st
 // noWebSocket marks the error of an upgrade that was refused.
 func noWebSocket(err error) error {
 	var e *ray.Error
-	if !errors.As(err, &e) || e.Status == 0 {
+	if !errors.As(err, &e) || !errors.Is(err, ray.ErrNoWebSocket) {
 		return err
 	}
-	switch e.Status {
-	case http.StatusUnauthorized, http.StatusTooManyRequests:
-		return err
-	case http.StatusNotFound:
-	default:
+	if e.Status != http.StatusNotFound {
 		e.Code = http.StatusServiceUnavailable
 	}
 	e.Detail = fmt.Sprintf("the upgrade to a WebSocket was refused (HTTP %d): does the agent, and each proxy before it, let WebSockets through?", e.Status)
-	e.Err = ray.ErrNoWebSocket
 	return e
+}
+
+// Tail follows a job's log until the job has ended and its log was read to the
+// end, and gives each line once, over connections that break. See
+// ray.TailOptions for protocols, timeout and limits.
+//
+// The iterator's errors are *ray.Error, and each is its last element: code 400
+// for an id, a timeout or a protocol that cannot be, 404 for an unknown job, 429
+// over a limit, 500 where the agent failed to read the log, or where the log is
+// another one than it was, 503 where no connection could be had at all. A
+// connection that breaks later is opened again, with growing pauses, until ctx
+// ends. Each use of the iterator is a tail of its own.
+func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Seq2[ray.TailLine, error] {
+	if err := checkTailID(id); err != nil {
+		return func(yield func(ray.TailLine, error) bool) { yield(ray.TailLine{}, err) }
+	}
+	messages := func(open func(context.Context, string, time.Duration) (ray.MessageStream, error)) func(context.Context) (follow.Conn, error) {
+		return func(ctx context.Context) (follow.Conn, error) {
+			s, err := open(ctx, id, o.Timeout)
+			if err != nil {
+				return nil, err
+			}
+			return follow.Messages(s), nil
+		}
+	}
+	return follow.Lines(ctx, follow.Log{
+		Job:       func(ctx context.Context) (ray.Job, error) { return c.Job(ctx, id) },
+		WebSocket: messages(c.tailWebSocket),
+		HTTP:      messages(c.tailSSE),
+		Whole: func(ctx context.Context) (follow.Conn, error) {
+			body, err := c.JobLogs(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			return follow.Whole(body), nil
+		},
+		Host: &c.host,
+	}, o)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
+	"raytap/ray/internal/follow"
 	"raytap/ray/transport"
 )
 
@@ -28,6 +29,7 @@ type Client struct {
 	state      chan struct{}      // holds one element while a State API request runs
 	rows       atomic.Uint64      // list rows that could not be decoded
 	agents     agentBook          // which node agents may be asked
+	host       follow.Host        // whether WebSockets are opened there
 
 	mu      sync.Mutex
 	version ray.Version     // the last one told; zero before

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -35,7 +36,12 @@ const (
 // the dashboard; Ray closes a finished job's tail and one that it failed to
 // read alike. A refused upgrade is an error with the server's status.
 func (c *Client) TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, error) {
-	conn, err := c.t.WebSocket(ctx, transport.Request{Op: opTail, Endpoint: endpointTail,
+	return c.tailLog(ctx, ref, 0)
+}
+
+// tailLog does it with a timeout for the handshake; 0 is the client's.
+func (c *Client) tailLog(ctx context.Context, ref ray.LogRef, timeout time.Duration) (ray.LogStream, error) {
+	conn, err := c.t.WebSocket(ctx, transport.Request{Op: opTail, Endpoint: endpointTail, Timeout: timeout,
 		Path: "/api/jobs/" + url.PathEscape(ref.SubmissionID) + "/logs/tail"})
 	if err != nil {
 		return nil, err

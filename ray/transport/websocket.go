@@ -114,13 +114,17 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 	case err == nil:
 		return &WebSocket{Conn: conn, wire: wire}, http.StatusSwitchingProtocols, nil
 	case errors.Is(err, websocket.ErrBadHandshake) && res != nil && res.StatusCode/100 != 2 && res.StatusCode != http.StatusSwitchingProtocols:
-		return nil, res.StatusCode, c.statusError(r.Op, req.Header, res)
+		err := c.statusError(r.Op, req.Header, res)
+		if e, ok := err.(*ray.Error); ok && res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusTooManyRequests {
+			e.Err = ray.ErrNoWebSocket
+		}
+		return nil, res.StatusCode, err
 	case errors.Is(err, websocket.ErrBadHandshake):
 		status := 0
 		if res != nil {
 			status = res.StatusCode
 		}
-		return nil, status, &ray.Error{Op: r.Op, Code: http.StatusBadRequest, Status: status,
+		return nil, status, &ray.Error{Op: r.Op, Code: http.StatusBadRequest, Status: status, Err: ray.ErrNoWebSocket,
 			Detail: fmt.Sprintf("%s does not open WebSockets: does a proxy in between let them through?", c.base.Host)}
 	}
 	return nil, 0, c.netError(ctx, limited, r.Op, err)

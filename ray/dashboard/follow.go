@@ -1,0 +1,253 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"sync"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/internal/follow"
+)
+
+// Tail follows a job's log until the job has ended and its log was read to the
+// end, and gives each line once, over connections that break. See
+// ray.TailOptions for protocols, timeout and limits; under http the log's file
+// is asked for again and again, the less often the longer it is silent, which
+// takes Ray 2.40 or later.
+//
+// The iterator's errors are *ray.Error, and each is its last element: code 400
+// for an id, a timeout or a protocol that cannot be, and for a DRIVER job, whose
+// output Ray does not keep; 404 for an unknown job, 429 over a limit, 500 where
+// the log is another one than it was, 503 where no connection could be had at
+// all. A connection that breaks later is opened again, with growing pauses,
+// until ctx ends. Each use of the iterator is a tail of its own.
+func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Seq2[ray.TailLine, error] {
+	if _, err := jobPath("tail job", id, ""); err != nil {
+		return func(yield func(ray.TailLine, error) bool) { yield(ray.TailLine{}, err) }
+	}
+	return follow.Lines(ctx, follow.Log{
+		Job: func(ctx context.Context) (ray.Job, error) { return c.Job(ctx, id) },
+		WebSocket: func(ctx context.Context) (follow.Conn, error) {
+			s, err := c.tailLog(ctx, ray.LogRef{SubmissionID: id}, o.Timeout)
+			if err != nil {
+				return nil, err
+			}
+			return &tailConn{s: s, buf: make([]byte, 64<<10)}, nil
+		},
+		HTTP: func(ctx context.Context) (follow.Conn, error) {
+			job, err := c.Job(ctx, id)
+			switch {
+			case err != nil:
+				return nil, err
+			case job.SubmissionID == "":
+				return nil, &ray.Error{Op: "tail job", Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
+			}
+			if release, err := c.releaseOf(ctx); err != nil || release.before(2, 40) {
+				return nil, errors.Join(err, &ray.Error{Op: "tail job", Code: http.StatusNotImplemented, Detail: "the http protocol takes Ray 2.40 or later"})
+			}
+			return newFileConn(ctx, c, id), nil
+		},
+		Whole: func(ctx context.Context) (follow.Conn, error) {
+			body, err := c.JobLogs(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			return follow.Whole(body), nil
+		},
+		Host: &c.host,
+	}, o)
+}
+
+// tailConn is a Conn over the WebSocket tail, whose end is never the log's.
+type tailConn struct {
+	s   ray.LogStream
+	buf []byte
+	got uint64
+}
+
+func (t *tailConn) Next() ([]byte, bool, error) {
+	n, err := t.s.Read(t.buf)
+	if n > 0 {
+		begins := t.s.Messages() != t.got
+		t.got = t.s.Messages()
+		return t.buf[:n], begins, nil
+	}
+	if err == io.EOF {
+		err = &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: "Ray ended the tail"}
+	}
+	return nil, false, err
+}
+
+func (t *tailConn) Close() error { return t.s.Close() }
+
+// How a log's file is asked for again: the pause while nothing comes grows from
+// the first to the second and is at least 50 times what the last answer took; a
+// window of so many lines is looked at for the last bytes that were given.
+const (
+	minPoll, maxPoll = time.Second, 15 * time.Second
+	pollFactor       = 50
+	windowLines      = 1000
+	maxWindow        = 8 << 20
+	maxAnchor        = 4 << 10
+)
+
+// fileConn is a Conn over the log's file, asked for again and again.
+type fileConn struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	c      *Client
+	id     string
+
+	mu     sync.Mutex
+	body   io.ReadCloser // of a whole read under way, nil if none; guarded by mu
+	closed bool          // guarded by mu
+
+	skip   int64 // bytes of it that were given before
+	buf    []byte
+	given  int64  // bytes of the file
+	anchor []byte // the last of them
+	pause  time.Duration
+	took   time.Duration
+	asked  bool
+}
+
+func newFileConn(ctx context.Context, c *Client, id string) *fileConn {
+	f := &fileConn{c: c, id: id, buf: make([]byte, 64<<10), pause: minPoll}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	return f
+}
+
+// Next implements follow.Conn; no message begins, for there are none.
+func (f *fileConn) Next() ([]byte, bool, error) {
+	for {
+		p, err := f.next()
+		if len(p) > 0 || err != nil {
+			f.remember(p)
+			return p, false, err
+		}
+	}
+}
+
+func (f *fileConn) next() ([]byte, error) {
+	f.mu.Lock()
+	body := f.body
+	f.mu.Unlock()
+	if body != nil {
+		return f.read(body)
+	}
+	if f.asked {
+		if err := f.rest(); err != nil {
+			return nil, err
+		}
+	}
+	f.asked = true
+	began := time.Now()
+	defer func() { f.took = time.Since(began) }()
+	if f.given > 0 {
+		p, ok, err := f.window()
+		if err != nil || ok {
+			return p, err
+		}
+	}
+	body, err := f.c.LogLines(f.ctx, f.ref(), 0)
+	if ray.Code(err) == http.StatusNotFound && f.given == 0 {
+		return nil, nil // not written yet
+	}
+	if err == nil {
+		f.skip = f.given
+		f.use(body)
+	}
+	return nil, err
+}
+
+// use makes a body the one that is read, nil for none.
+func (f *fileConn) use(body io.ReadCloser) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.body = body; f.closed && body != nil {
+		_ = body.Close()
+	}
+}
+
+func (f *fileConn) ref() ray.LogRef { return ray.LogRef{SubmissionID: f.id} }
+
+// rest waits before the file is asked for again.
+func (f *fileConn) rest() error {
+	timer := time.NewTimer(max(f.pause, pollFactor*f.took))
+	defer timer.Stop()
+	f.pause = min(f.pause*3/2, maxPoll)
+	select {
+	case <-timer.C:
+		return nil
+	case <-f.ctx.Done():
+		return &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "closed", Err: f.ctx.Err()}
+	}
+}
+
+// window reads the file's last lines; false: they do not show where the bytes
+// stand that were given last.
+func (f *fileConn) window() ([]byte, bool, error) {
+	body, err := f.c.LogLines(f.ctx, f.ref(), windowLines)
+	if err != nil {
+		return nil, false, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxWindow+1))
+	if err != nil {
+		return nil, false, err
+	}
+	i := bytes.Index(b, f.anchor)
+	if i < 0 || len(b) > maxWindow || bytes.Index(b[i+1:], f.anchor) >= 0 {
+		return nil, false, nil
+	}
+	return b[i+len(f.anchor):], true, nil
+}
+
+// read gives the next bytes of a whole read.
+func (f *fileConn) read(body io.ReadCloser) ([]byte, error) {
+	n, err := body.Read(f.buf)
+	p := f.buf[:n]
+	if f.skip > 0 {
+		old := min(f.skip, int64(n))
+		f.skip -= old
+		p = p[old:]
+	}
+	if err == io.EOF {
+		_ = body.Close()
+		f.use(nil)
+		err = nil
+		if f.skip > 0 {
+			err = &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "the log's file is shorter than it was"}
+		}
+	}
+	return p, err
+}
+
+// remember keeps the last bytes that were given.
+func (f *fileConn) remember(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	f.pause = minPoll
+	f.given += int64(len(p))
+	f.anchor = append(f.anchor, p[max(0, len(p)-maxAnchor):]...)
+	if over := len(f.anchor) - maxAnchor; over > 0 {
+		f.anchor = append(f.anchor[:0], f.anchor[over:]...)
+	}
+}
+
+// Close implements follow.Conn.
+func (f *fileConn) Close() error {
+	f.cancel()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed = true; f.body != nil {
+		return f.body.Close()
+	}
+	return nil
+}
