@@ -1,0 +1,195 @@
+package collector_test
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/collector"
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+)
+
+// asks notes when a cluster was asked for each of its lists.
+type asks struct {
+	*cluster
+	mu   sync.Mutex
+	when map[string][]time.Time
+}
+
+func newAsks() *asks { return &asks{cluster: full(time.Now()), when: map[string][]time.Time{}} }
+
+func (a *asks) note(list string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.when[list] = append(a.when[list], time.Now())
+}
+
+func (a *asks) Version(ctx context.Context) (ray.Version, error) {
+	a.note("version")
+	return a.cluster.Version(ctx)
+}
+
+func (a *asks) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
+	a.note("status")
+	return a.cluster.ClusterStatus(ctx)
+}
+
+func (a *asks) Jobs(ctx context.Context) ([]ray.Job, error) {
+	a.note("jobs")
+	return a.cluster.Jobs(ctx)
+}
+
+func (a *asks) Nodes(ctx context.Context) ([]ray.Node, error) {
+	a.note("nodes")
+	return a.cluster.Nodes(ctx)
+}
+
+func (a *asks) Tasks(ctx context.Context) (ray.TaskList, error) {
+	a.note("tasks")
+	time.Sleep(time.Second) // of the bubble's clock: an answer that takes Ray as long is good for 50 s
+	return a.cluster.Tasks(ctx)
+}
+
+func (a *asks) Actors(ctx context.Context) (ray.StateCounts, error) {
+	a.note("actors")
+	return a.cluster.Actors(ctx)
+}
+
+func (a *asks) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
+	a.note("groups")
+	return a.cluster.PlacementGroups(ctx)
+}
+
+func (a *asks) Serve(ctx context.Context) (ray.ServeStatus, error) {
+	a.note("serve")
+	return a.cluster.Serve(ctx)
+}
+
+func (a *asks) Resources(ctx context.Context) (ray.ClusterResources, error) {
+	a.note("resources")
+	return a.cluster.Resources(ctx)
+}
+
+// freshness is how long an answer is good for at the least.
+var freshness = map[string]time.Duration{
+	"version": 5 * time.Second, "jobs": 5 * time.Second, "nodes": 5 * time.Second, "status": 5 * time.Second,
+	"serve": 10 * time.Second, "resources": 10 * time.Second,
+	"tasks": 50 * time.Second, "actors": 30 * time.Second, "groups": 30 * time.Second,
+}
+
+// scrape has n scrapers come every 15 s for ten minutes, each a while after the
+// one before, and tells when each list was asked for.
+func scrape(t *testing.T, n int, apart time.Duration) map[string][]time.Time {
+	t.Helper()
+	asked := newAsks()
+	s := ray.Share(asked, ray.SharingOptions{})
+	defer s.Close()
+	c := newCollector(s, collector.Options{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * apart)
+			for range 40 {
+				began := time.Now()
+				c.Page(t.Context())
+				time.Sleep(15*time.Second - time.Since(began))
+			}
+		})
+	}
+	wg.Wait()
+	return asked.when
+}
+
+func count(when map[string][]time.Time) map[string]int {
+	n := map[string]int{}
+	for list, times := range when {
+		n[list] = len(times)
+	}
+	return n
+}
+
+func TestTenScrapersCostTheClusterWhatOneDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := count(scrape(t, 1, 0))
+		ten := count(scrape(t, 10, 100*time.Millisecond))
+		if !maps.Equal(one, ten) || one["jobs"] != 40 {
+			t.Errorf("one scraper asks %v, ten ask %v", one, ten)
+		}
+	})
+}
+
+func TestScrapersThatComeAtAnyTimeAskOncePerFreshness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, n := range []int{10, 100} {
+			for list, when := range scrape(t, n, 15*time.Second/time.Duration(n)) {
+				for i, at := range when[1:] {
+					if since := at.Sub(when[i]); since < freshness[list] {
+						t.Fatalf("%d scrapers: %s is asked for again after %s, and good for %s", n, list, since, freshness[list])
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
+	paths := []string{
+		raytest.EndpointVersion, raytest.EndpointJobs, raytest.EndpointNodes, raytest.EndpointSummary, raytest.EndpointClusterStatus,
+		raytest.EndpointTasks, raytest.EndpointActors, raytest.EndpointActorsSummary, raytest.EndpointPlacementGroups, raytest.EndpointServe,
+	}
+	run := func(scrapers int) map[string]int {
+		head := raytest.New(t)
+		var now, most atomic.Int64
+		for _, path := range []string{raytest.EndpointNodes, raytest.EndpointTasks, raytest.EndpointActorsSummary, raytest.EndpointPlacementGroups} {
+			head.AnswerFunc(path, func(r *http.Request) (int, []byte) {
+				if n := now.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				defer now.Add(-1)
+				select {
+				case <-time.After(20 * time.Millisecond): // long enough for the others to come
+				case <-r.Context().Done():
+				}
+				return http.StatusOK, []byte(`{"result":true,"data":{"result":{"total":0,"num_after_truncation":0,"num_filtered":0,"result":[]}}}`)
+			})
+		}
+		tr, err := transport.New(transport.Options{URL: head.URL(), MaxConcurrent: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := dashboard.New(tr, dashboard.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		s := ray.Share(client, ray.SharingOptions{})
+		defer s.Close()
+		c := newCollector(s, collector.Options{})
+		var wg sync.WaitGroup
+		for range scrapers {
+			wg.Go(func() { c.Page(t.Context()) })
+		}
+		wg.Wait()
+		if most.Load() != 1 {
+			t.Errorf("%d State API requests at a time", most.Load())
+		}
+		counts := map[string]int{}
+		for _, path := range paths {
+			counts[path] = head.Requests(path)
+		}
+		return counts
+	}
+	one, ten := run(1), run(10)
+	if !maps.Equal(one, ten) || slices.Max(slices.Collect(maps.Values(ten))) != 1 {
+		t.Errorf("one scraper sends %v, ten at once send %v", one, ten)
+	}
+}
