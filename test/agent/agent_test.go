@@ -1,0 +1,300 @@
+//go:build e2e && linux
+
+// Package agent runs the real raytap on a fake Synapse agent, so that every line
+// that there ever was is known.
+package agent
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"raytap/ray/agenttest"
+)
+
+const (
+	jobs    = 20
+	lines   = 50_000 // of each job
+	atOnce  = 500    // lines printed at a time
+	between = 3_000  // lines between two drops of a job's stream
+)
+
+// binary is the raytap under test.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "raytap-agent")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "raytap")
+	build := exec.Command("go", "build", "-o", binary, "../..")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build raytap:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// raytap is the process under test; it is killed and started again.
+type raytap struct {
+	t      *testing.T
+	config string
+	said   *os.File
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+func (r *raytap) start() {
+	r.t.Helper()
+	r.cmd = exec.Command(binary, "--config.file", r.config, "--web.listen-address", "127.0.0.1:0")
+	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.t.TempDir()}
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the test
+	r.cmd.Stdout, r.cmd.Stderr = r.said, r.said
+	if err := r.cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	cmd, exited := r.cmd, make(chan struct{})
+	r.exited = exited
+	go func() {
+		_ = cmd.Wait() // whether it was told to end is what counts
+		close(exited)
+	}()
+}
+
+func (r *raytap) kill() {
+	_ = r.cmd.Process.Kill() // one that has ended is fine
+	<-r.exited
+}
+
+// shapes are how the jobs' logs become messages: as an agent that passes Ray's
+// batches on, one that sends a line at a time, one that cuts anywhere, and one
+// that sends lines without their newlines.
+var shapes = []agenttest.Shape{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
+
+func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token("the agent's"), agenttest.UserTenant("the user's", "a tenant"),
+		agenttest.Heartbeat(time.Second), agenttest.Connected(), agenttest.BadRows())
+	said, err := os.Create(filepath.Join(dir, "raytap.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	sink := filepath.Join(dir, "lines.jsonl")
+	r := &raytap{t: t, said: said, config: file("raytap.yaml", fmt.Sprintf(`
+clusters:
+  - name: agent
+    api: agent
+    url: %s
+    auth: {token_file: %s, user_token_file: %s, tenant: a tenant}
+collector: {enabled: false}
+shipper:
+  discovery: {interval: 500ms}
+  backoff: {initial: 50ms, max: 1s}
+  linger: 1s
+  positions: {interval: 200ms}
+sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
+`, a.URL(), file("token", "the agent's\n"), file("user", "the user's\n"), sink))}
+	r.start()
+	t.Cleanup(func() {
+		r.kill()
+		if text, _ := os.ReadFile(said.Name()); t.Failed() {
+			t.Logf("raytap said:\n%s", text[max(0, len(text)-4000):])
+		}
+	})
+	began := time.Now()
+	drops := printAll(t, a, r)
+	t.Logf("%d lines printed, %d streams dropped, raytap killed 3 times, in %s", jobs*lines, drops, time.Since(began).Round(time.Second))
+	if drops < jobs*lines/between/4 {
+		t.Errorf("only %d streams were dropped", drops)
+	}
+	waitForEnds(t, r, sink)
+	t.Logf("all shipped after %s", time.Since(began).Round(time.Second))
+	check(t, sink)
+	for _, endpoint := range []string{agenttest.EndpointWebSocket, agenttest.EndpointSSE, agenttest.EndpointLogs} {
+		if a.Requests(endpoint) == 0 {
+			t.Errorf("%s was never asked for", endpoint)
+		}
+	}
+}
+
+func id(job int) string { return fmt.Sprintf("raysubmit_%02d", job) }
+
+// line is a line of a job's log. Some are alike.
+func line(job, n int) string {
+	if n%10 == 9 {
+		return "the same as ever"
+	}
+	return fmt.Sprintf("job %d step %d loss %d.%03d é", job, n, n*7919%97, n*31%1000)
+}
+
+// printAll has all jobs print all their lines and end, drops their streams and
+// kills raytap meanwhile. It gives the number of drops.
+func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	list := make([]*agenttest.Job, jobs)
+	for i := range list {
+		list[i] = a.Submit(id(i), agenttest.JobOptions{Shape: shapes[i%len(shapes)]})
+	}
+	tick := time.NewTicker(150 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; n < lines; n += atOnce {
+		for i, j := range list {
+			var text strings.Builder
+			for k := n; k < n+atOnce; k++ {
+				text.WriteString(line(i, k) + "\n")
+			}
+			j.Print(text.String())
+			if (n+i*atOnce)%between == 0 {
+				how := []agenttest.Action{agenttest.CutClose, agenttest.CutReset, agenttest.CloseFrame, agenttest.ErrorEvent}
+				drops += a.CutTails(how[rnd.IntN(len(how))], j.ID)
+			}
+		}
+		switch n {
+		case lines / 4, lines / 2, lines * 3 / 4:
+			r.kill()
+			r.start()
+		case lines * 5 / 8:
+			a.Inject(agenttest.Fault{Endpoint: agenttest.EndpointWebSocket, Do: agenttest.Refuse, Status: 403})
+			drops += a.CutTails(agenttest.CutReset, "")
+		}
+		<-tick.C
+	}
+	for i, j := range list {
+		j.End([]string{"SUCCEEDED", "FAILED"}[i%2], i%2)
+	}
+	return drops
+}
+
+// record is what is read of one.
+type record struct {
+	SubmissionID string `json:"submission_id"`
+	Session      string
+	Epoch, Seq   uint64
+	Message      string
+	Event        string
+	Status       string
+	Lines        uint64
+	Complete     bool
+}
+
+// each calls f for the records of the sink's file and of those rotated before it.
+func each(t *testing.T, sink string, f func(record)) {
+	t.Helper()
+	names, err := filepath.Glob(sink + ".0*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	for _, name := range append(names, sink) {
+		text, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for s := bufio.NewScanner(text); s.Scan(); {
+			var rec record
+			if err := json.Unmarshal(s.Bytes(), &rec); err != nil {
+				t.Fatalf("%s: %v: %q", name, err, s.Text())
+			}
+			f(rec)
+		}
+		if err := text.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// waitForEnds waits until each job has its end record.
+func waitForEnds(t *testing.T, r *raytap, sink string) {
+	t.Helper()
+	limit := time.After(2 * time.Minute)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(sink)
+		if err == nil && strings.Count(string(text), `"event":"end"`) >= jobs {
+			return
+		}
+		names, _ := filepath.Glob(sink + ".0*") // the pattern is sound
+		n := strings.Count(string(text), `"event":"end"`)
+		for _, name := range names {
+			if text, err := os.ReadFile(name); err == nil {
+				n += strings.Count(string(text), `"event":"end"`)
+			}
+		}
+		if n >= jobs {
+			return
+		}
+		select {
+		case <-r.exited:
+			t.Fatal("raytap ended")
+		case <-limit:
+			t.Fatalf("%d of %d jobs have an end", n, jobs)
+		case <-tick.C:
+		}
+	}
+}
+
+// check holds what the file has against what was printed.
+func check(t *testing.T, sink string) {
+	t.Helper()
+	due := make(map[string]uint64, jobs)
+	ends, starts := 0, 0
+	number := map[string]int{}
+	for i := range jobs {
+		number[id(i)] = i
+	}
+	each(t, sink, func(rec record) {
+		next := due[rec.SubmissionID]
+		job, known := number[rec.SubmissionID]
+		switch {
+		case !known || rec.Session != "unknown":
+			t.Fatalf("a record of nobody: %+v", rec)
+		case rec.Epoch != 0 || rec.Seq != next:
+			t.Fatalf("job %s: epoch %d seq %d where seq %d of epoch 0 was due: %+v", rec.SubmissionID, rec.Epoch, rec.Seq, next, rec)
+		case rec.Event == "start":
+			starts++
+		case rec.Event == "end":
+			ends++
+			if want := []string{"SUCCEEDED", "FAILED"}[job%2]; rec.Lines != lines || !rec.Complete || rec.Status != want {
+				t.Errorf("end record %+v", rec)
+			}
+		case rec.Event != "":
+			t.Errorf("an event: %+v", rec)
+		case rec.Message != line(job, int(next)):
+			t.Fatalf("job %s: line %d is %q", rec.SubmissionID, next, rec.Message)
+		default:
+			due[rec.SubmissionID]++
+		}
+	})
+	if starts != jobs || ends != jobs {
+		t.Errorf("%d start and %d end records of %d jobs", starts, ends, jobs)
+	}
+	for i := range jobs {
+		if due[id(i)] != lines {
+			t.Errorf("job %s has %d lines", id(i), due[id(i)])
+		}
+	}
+}
