@@ -1,0 +1,90 @@
+package dashboard
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"raytap/ray/transport"
+)
+
+// grown is a recorded answer whose list, which lies under keys, has n rows: the
+// recorded ones again and again, each with an id of its own.
+func grown(b *testing.B, file string, n int, id string, keys ...string) []byte {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", "2.60.0", file))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var answer any
+	if err := json.Unmarshal(text, &answer); err != nil {
+		b.Fatal(err)
+	}
+	list, set := answer, func(rows []any) { answer = rows }
+	for _, key := range keys {
+		in := list.(map[string]any)
+		list, set = in[key], func(rows []any) { in[key] = rows }
+	}
+	recorded, rows := list.([]any), []any{}
+	for i := range n {
+		row := map[string]any{}
+		for key, value := range recorded[i%len(recorded)].(map[string]any) {
+			row[key] = value
+		}
+		row[id] = fmt.Sprintf("%056d", i)
+		rows = append(rows, row)
+	}
+	set(rows)
+	if text, err = json.Marshal(answer); err != nil {
+		b.Fatal(err)
+	}
+	return text
+}
+
+// BenchmarkLists asks a server on loopback for the lists of a big cluster and
+// decodes them: 1,000 jobs, 500 nodes with their readings, 10,000 tasks.
+func BenchmarkLists(b *testing.B) {
+	bodies := map[string][]byte{
+		"/api/jobs/":    grown(b, "jobs_list.json", 1000, "submission_id"),
+		"/api/v0/nodes": grown(b, "nodes_list_detail.json", 500, "node_id", "data", "result", "result"),
+		"/nodes":        grown(b, "nodes_view_summary.json", 500, "id", "data", "summary"),
+		"/api/v0/tasks": grown(b, "tasks_list.json", 10_000, "task_id", "data", "result", "result"),
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(bodies[r.URL.Path])
+	}))
+	defer server.Close()
+	tr, err := transport.New(transport.Options{URL: server.URL, MaxBody: 64 << 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := New(tr, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for _, list := range []struct {
+		name string
+		rows int
+		ask  func() (int, error)
+		size int
+	}{
+		{"jobs", 1000, func() (int, error) { l, err := c.Jobs(b.Context()); return len(l), err }, len(bodies["/api/jobs/"])},
+		{"nodes", 500, func() (int, error) { l, err := c.Nodes(b.Context()); return len(l), err }, len(bodies["/api/v0/nodes"]) + len(bodies["/nodes"])},
+		{"tasks", 10_000, func() (int, error) { l, err := c.Tasks(b.Context()); return len(l.Tasks), err }, len(bodies["/api/v0/tasks"])},
+	} {
+		b.Run(fmt.Sprintf("%s=%d", list.name, list.rows), func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(list.size))
+			for b.Loop() {
+				if n, err := list.ask(); err != nil || n != list.rows {
+					b.Fatalf("%d rows, %v", n, err)
+				}
+			}
+		})
+	}
+}
