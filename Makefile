@@ -2,6 +2,7 @@
 # make test    check, and the end-to-end tests on a real Ray
 # make chaos   the long form of the harness that kills raytap, and its mutants
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
+# make agent   a million lines from a fake Synapse agent that drops and errs
 # make deploy  the chart, manifests, unit, package, release and compose file
 # make pipelines  raytap's lines through each program that can be had, to a store
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
@@ -35,7 +36,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test deploy pipelines manifests release followers e2e chaos docs bench pgo demo clean distclean
+.PHONY: build check test deploy pipelines manifests release followers agent e2e chaos docs bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -57,7 +58,7 @@ test: check
 	@$(STAGE) rules scripts/check-rules
 	@$(STAGE) chaos go run ./test/chaos
 	@$(STAGE) mutants test/mutants/run
-	@$(MAKE) --no-print-directory deploy pipelines followers e2e
+	@$(MAKE) --no-print-directory deploy pipelines followers agent e2e
 	@$(STAGE) report
 
 deploy:
@@ -83,6 +84,9 @@ release:
 followers:
 	@$(STAGE) follower-tools scripts/tools victorialogs vlagent rsyslog
 	@$(STAGE) followers go test -tags e2e -count=1 -v -timeout 10m ./test/followers
+
+agent:
+	@$(STAGE) agent go test -tags e2e -count=1 -v -timeout 10m ./test/agent
 
 chaos:
 	go run ./test/chaos -kills 200 -cuts 2000
