@@ -22,7 +22,7 @@ import (
 
 func TestMetricsAgreeWithWhatTheAPISays(t *testing.T) {
 	head := sharedHead(t)
-	d := startDaemon(t, head, settings{})
+	d := startDaemon(t, head, settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl")})
 	prometheus := startPrometheus(t, d)
 
 	ctx := within(t, 3*time.Minute)
@@ -70,6 +70,9 @@ func TestMetricsAgreeWithWhatTheAPISays(t *testing.T) {
 	failWithinOneScrape(t, head, d)
 	promtoolCheck(t, d)
 	prometheus.check(t)
+	prometheus.checkDashboards(t)
+	prometheus.checkRules(t, jobs[2].id)
+	checkReference(t, d.mustPage(t))
 }
 
 func submitScript(ctx context.Context, t *testing.T, head *realray.Head, script string, cpus float64) string {
@@ -207,18 +210,20 @@ func promtoolCheck(t *testing.T, d *daemon) {
 	}
 }
 
-// prometheus is a real Prometheus that scrapes a raytap every two seconds.
+// prometheus is a real Prometheus that scrapes a raytap, and evaluates its rules,
+// every two seconds.
 type prometheus struct{ url string }
 
 func startPrometheus(t *testing.T, d *daemon) prometheus {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	err := os.WriteFile(config, fmt.Appendf(nil, `scrape_configs:
+	err := os.WriteFile(config, fmt.Appendf(nil, `global: {scrape_interval: 2s, evaluation_interval: 2s}
+rule_files: %s
+scrape_configs:
   - job_name: raytap
-    scrape_interval: 2s
     static_configs: [{targets: [%q]}]
-`, strings.TrimPrefix(d.url, "http://")), 0o600)
+`, ruleFiles(t), strings.TrimPrefix(d.url, "http://")), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
