@@ -31,17 +31,28 @@ type spec struct {
 	cluster   config.Cluster
 	collector config.Collector
 	shipper   config.Shipper
+	file      string // that lists it; "": the configuration
+	certs     digest // of what its TLS files hold
 }
 
-// specs gives what c says of each cluster.
-func specs(c config.Config) []spec {
-	out := make([]spec, len(c.Clusters))
-	for i, cluster := range c.Clusters {
-		s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper}
-		s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // of the output, which clusters share
-		out[i] = s
+// specs gives what c and files say of each cluster, those of c first.
+func specs(c config.Config, listed []found, certs certificates) []spec {
+	out := make([]spec, 0, len(c.Clusters)+len(listed))
+	for _, cluster := range c.Clusters {
+		out = append(out, specOf(c, cluster, certs))
+	}
+	for _, f := range listed {
+		s := specOf(c, f.cluster, certs)
+		s.file = f.file
+		out = append(out, s)
 	}
 	return out
+}
+
+func specOf(c config.Config, cluster config.Cluster, certs certificates) spec {
+	s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper, certs: certs.of(cluster.TLS)}
+	s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // of the output, which clusters share
+	return s
 }
 
 // unit is one cluster at work: its client and what the two halves make of it.
@@ -55,18 +66,25 @@ type unit struct {
 
 	requests *requests
 	tried    atomic.Bool // the cluster was asked and answered, or not
+	seen     atomic.Pointer[sight]
 	gone     atomic.Bool // it is being given up
 	cancel   context.CancelFunc
 	done     chan struct{} // closed when run has ended; nil before start
 }
 
-// build makes a unit and starts nothing. Its error names what of the
-// configuration does not work.
-func (d *Daemon) build(s spec) (*unit, error) {
+// sight is what the last look at a cluster saw.
+type sight struct {
+	version ray.Version // of the last answer
+	err     error       // why there was none this time; nil: there was
+}
+
+// build makes a unit and starts nothing; its requests are counted in to. Its
+// error names what of the configuration does not work.
+func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	c := s.cluster
 	log := d.o.Log.WithField("ray_cluster", c.Name)
-	u := &unit{spec: s, log: log, requests: &requests{to: d.metrics.requests, cluster: c.Name}}
-	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Log: log})
+	u := &unit{spec: s, log: log, requests: &requests{to: to, cluster: c.Name}}
+	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Large: d.answers, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +185,11 @@ func (u *unit) run(ctx context.Context) {
 		})
 	}
 	halves.Wait()
+	u.close()
+}
+
+// close frees what build made.
+func (u *unit) close() {
 	u.gone.Store(true)
 	u.sharing.Close()
 	u.client.Close()
@@ -189,6 +212,7 @@ func (u *unit) look(ctx context.Context) {
 		switch {
 		case err != nil:
 			pause = retryInterval
+			u.seen.Store(&sight{last, err})
 			if u.shipper == nil {
 				reach.Failed("the cluster does not answer", err)
 			}
@@ -198,6 +222,7 @@ func (u *unit) look(ctx context.Context) {
 				u.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("the cluster answers")
 				last = v
 			}
+			u.seen.Store(&sight{version: v})
 		}
 		select {
 		case <-time.After(pause):
@@ -209,11 +234,11 @@ func (u *unit) look(ctx context.Context) {
 
 // collect sends the cluster's metrics, and none once it is being given up: its
 // client refuses calls then, which would read as a cluster that is down.
-func (u *unit) collect(ctx context.Context, ch chan<- prometheus.Metric) {
+func (u *unit) collect(ctx context.Context, only []string, ch chan<- prometheus.Metric) {
 	own := make(chan prometheus.Metric, 64)
 	go func() {
 		defer close(own)
-		u.collector.Collect(ctx, own)
+		u.collector.Collect(ctx, own, only...)
 	}()
 	var got []prometheus.Metric
 	for m := range own {

@@ -27,30 +27,37 @@ func (s *clusters) all() []*unit {
 
 // plan is what a configuration makes of the clusters at work.
 type plan struct {
-	units []*unit // all that are to be, in order
-	fresh []*unit // those of units that are to be started
-	gone  []*unit // those that are to be stopped first
+	units   []*unit  // all that are to be, in order
+	fresh   []*unit  // those of units that are to be started
+	gone    []*unit  // those that are to be stopped first
+	refused []string // clusters that files list and that cannot be watched, and why
 }
 
-// plan builds what cfg has and s has not. It changes nothing; on an error,
-// which tells all that cannot be built, nothing has to be undone.
-func (d *Daemon) plan(cfg config.Config) (plan, error) {
+// plan builds what cfg and the files have and the units at work have not. It
+// changes nothing; on an error, which tells all of cfg that cannot be built,
+// nothing has to be undone. What a file lists and cannot be built is left out.
+func (d *Daemon) plan(cfg config.Config, files *discovery, certs certificates) (plan, error) {
 	var p plan
 	var problems []config.Problem
 	old := d.clusters.all()
 	kept := map[*unit]bool{}
-	for i, s := range specs(cfg) {
+	listed, refused := files.clusters(cfg)
+	p.refused = refused
+	for i, s := range specs(cfg, listed, certs) {
 		if j := slices.IndexFunc(old, func(u *unit) bool { return reflect.DeepEqual(u.spec, s) }); j >= 0 {
 			kept[old[j]] = true
 			p.units = append(p.units, old[j])
 			continue
 		}
-		u, err := d.build(s)
-		if err != nil {
+		u, err := d.build(s, d.metrics.requests)
+		switch {
+		case err == nil:
+			p.units, p.fresh = append(p.units, u), append(p.fresh, u)
+		case s.file != "":
+			p.refused = append(p.refused, fmt.Sprintf("%s in %s: %v", s.cluster.Name, s.file, err))
+		default:
 			problems = append(problems, config.Problem{Path: "clusters[" + strconv.Itoa(i) + "]", Rule: err.Error()})
-			continue
 		}
-		p.units, p.fresh = append(p.units, u), append(p.fresh, u)
 	}
 	if len(problems) > 0 {
 		return plan{}, &config.Problems{List: problems}
@@ -61,6 +68,15 @@ func (d *Daemon) plan(cfg config.Config) (plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// names gives the names of the clusters that are to be.
+func (p plan) names() []string {
+	names := make([]string, len(p.units))
+	for i, u := range p.units {
+		names[i] = u.spec.cluster.Name
+	}
+	return names
 }
 
 // apply stops what is gone, all at a time, and starts what is fresh. A cluster
@@ -86,11 +102,11 @@ func stop(units []*unit) {
 
 // collect sends the metrics of all clusters side by side; each returns when ctx
 // ends, at the latest.
-func (s *clusters) collect(ctx context.Context, ch chan<- prometheus.Metric) {
+func (s *clusters) collect(ctx context.Context, only []string, ch chan<- prometheus.Metric) {
 	var wg sync.WaitGroup
 	for _, u := range s.all() {
 		if u.collector != nil {
-			wg.Go(func() { u.collect(ctx, ch) })
+			wg.Go(func() { u.collect(ctx, only, ch) })
 		}
 	}
 	wg.Wait()

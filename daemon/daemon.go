@@ -14,8 +14,10 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/semaphore"
 
 	"raytap/config"
+	"raytap/ratelog"
 	"raytap/shipper"
 	"raytap/web"
 )
@@ -29,6 +31,10 @@ const (
 	tailsShare = 0.4
 	drainShare = 0.5
 )
+
+// idleInterval is the pause between two looks for what is not used any more, and
+// for what could not be used so far.
+const idleInterval = time.Minute
 
 // Options are what a Daemon needs beside its configuration.
 type Options struct {
@@ -55,9 +61,21 @@ type Daemon struct {
 	output   *shipper.Output
 	page     *web.Server
 	clusters clusters
+	probes   *probes
+	answers  *semaphore.Weighted // bytes that big answers may take
+	state    state
 	first    plan // what Run starts with
 	reloads  chan chan error
 	looks    chan chan struct{} // the watchdog's: closed by Run to say that it is alive
+	changed  chan struct{}      // the files list other clusters
+
+	// What follows belongs to the goroutine of Run.
+	current  config.Config // in use
+	certs    certificates  // what its TLS files held when it was loaded
+	files    *discovery
+	watcher  *part // of files
+	refused  bool  // some clusters in files are not watched
+	refusing ratelog.Condition
 }
 
 // New builds all parts, opens and locks the sink's file and the positions, binds
@@ -68,7 +86,13 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = DefaultStopTimeout
 	}
-	d := &Daemon{o: o, cfg: cfg, metrics: newMetrics(), reloads: make(chan chan error), looks: make(chan chan struct{})}
+	d := &Daemon{
+		o: o, cfg: cfg, metrics: newMetrics(), answers: semaphore.NewWeighted(int64(cfg.MaxAnswers)),
+		reloads: make(chan chan error), looks: make(chan chan struct{}), changed: make(chan struct{}), certs: certificates{},
+		refusing: ratelog.Condition{Log: o.Log},
+	}
+	d.state.started = time.Now()
+	d.probes = newProbes(d.build)
 	if err := web.CheckConfigFile(string(cfg.Web.ConfigFile)); err != nil {
 		return nil, &config.Problems{List: []config.Problem{{Path: "web.config_file", Rule: err.Error()}}}
 	}
@@ -85,7 +109,9 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		Metrics:   d.metrics.shipper,
 		Log:       o.Log,
 	})
-	if d.first, err = d.plan(cfg); err == nil {
+	d.files = newDiscovery(cfg, nil, o.Log)
+	d.files.look(time.Now())
+	if d.first, err = d.plan(cfg, d.files, d.certs); err == nil {
 		err = d.openPage(cfg)
 	}
 	if err != nil {
@@ -93,6 +119,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		d.records.close()
 		return nil, err
 	}
+	d.use(cfg, d.certs)
 	return d, nil
 }
 
@@ -108,10 +135,13 @@ func (d *Daemon) openPage(cfg config.Config) error {
 		ConfigFile: string(cfg.Web.ConfigFile),
 		Process:    d.metrics.registry,
 		Collect:    d.clusters.collect,
+		Collectors: d.collectors,
+		Probe:      d.probes.probe,
+		MaxScrapes: cfg.Web.MaxConcurrentScrapes,
+		Status:     d.status,
 		Ready:      d.clusters.ready,
 		Reload:     d.Reload,
 		Offset:     time.Duration(cfg.Web.ScrapeTimeoutOffset),
-		Version:    o.Version,
 		Log:        o.Log,
 	})
 	if err != nil {
@@ -141,22 +171,28 @@ func (d *Daemon) Run(ctx context.Context) error {
 	page := start(base, d.page.Run)
 	defer page.cancel()
 
-	d.metrics.loaded(d.cfg.Hash(), len(d.cfg.Clusters))
-	d.output.Configure(d.cfg.Names())
-	d.clusters.apply(tails, d.first)
+	defer d.probes.close()
+	d.watch(base, d.files)
+	defer func() {
+		d.watcher.cancel()
+		<-d.watcher.ended
+	}()
+	d.apply(tails, d.first)
 	d.o.Log.WithFields(logrus.Fields{
-		"version": d.o.Version, "clusters": len(d.cfg.Clusters),
+		"version": d.o.Version, "clusters": len(d.first.units),
 		"collector": d.cfg.Collector.Enabled, "shipper": d.cfg.Shipper.Enabled,
 	}).Info("raytap is running")
+	watchdog := start(base, d.feedWatchdog)
+	defer func() { <-watchdog.ended }()
+	defer watchdog.cancel()
+	d.tell(systemd.SdNotifyReady)
 	if d.records.unsaved != nil {
 		d.o.Log.WithField("backfill", d.cfg.Shipper.Discovery.Backfill).Warnf("positions are kept in memory only (%v): "+
 			"a restart ships again what backfill says, from its start. Set shipper.positions.file to a place that can be written", d.records.unsaved)
 	}
 
-	watchdog := start(base, d.feedWatchdog)
-	defer func() { <-watchdog.ended }()
-	defer watchdog.cancel()
-	d.tell(systemd.SdNotifyReady)
+	idle := time.NewTicker(idleInterval)
+	defer idle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,6 +203,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.stop(stopTails, output, nil, orUnexpected(err))
 		case done := <-d.reloads:
 			done <- d.reload(tails)
+		case <-d.changed:
+			d.rediscover(tails)
+		case now := <-idle.C:
+			d.probes.expire(now)
+			if d.refused { // what kept them out may be over
+				d.rediscover(tails)
+			}
 		case answer := <-d.looks:
 			close(answer)
 		}

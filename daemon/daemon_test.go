@@ -89,6 +89,12 @@ func freePort(t *testing.T) string {
 // open runs a daemon until the test's end, or until close.
 func open(t *testing.T, c config.Config, stdout io.Writer) *house {
 	t.Helper()
+	return openWith(t, c, stdout, func(*Daemon) {})
+}
+
+// openWith is open with a change to the daemon before it runs.
+func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daemon)) *house {
+	t.Helper()
 	log, hook := test.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
 	h := &house{t: t, base: "http://" + c.Web.ListenAddresses[0], log: hook, next: c, end: make(chan error, 1)}
@@ -105,6 +111,7 @@ func open(t *testing.T, c config.Config, stdout io.Writer) *house {
 		t.Fatal(err)
 	}
 	h.d = d
+	change(d)
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	go func() { h.end <- d.Run(ctx) }()

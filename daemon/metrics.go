@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +21,8 @@ type metrics struct {
 	shipper  *shipper.Metrics
 
 	clusters   prometheus.Gauge
+	refused    prometheus.Gauge
+	files      *fileMetrics
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	config     *prometheus.GaugeVec
@@ -32,7 +36,9 @@ func newMetrics() *metrics {
 		registry:   prometheus.NewRegistry(),
 		requests:   collector.NewRequests(),
 		shipper:    shipper.NewMetrics(),
-		clusters:   gauge("clusters", "Clusters that are configured."),
+		clusters:   gauge("clusters", "Clusters that are watched: those of the configuration and of cluster_files."),
+		refused:    gauge("cluster_files_refused", "Clusters that files list and that are not watched: their name is taken, max_clusters is reached, or a certificate cannot be read. The log tells which."),
+		files:      newFileMetrics(),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if an older one is still in use."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time at which the configuration in use was loaded."),
 		config: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "raytap", Name: "config_info",
@@ -42,7 +48,7 @@ func newMetrics() *metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.NewCollector("raytap"),
-		m.requests, m.shipper, m.clusters, m.reloadOK, m.reloadTime, m.config,
+		m.requests, m.shipper, m.clusters, m.refused, m.files, m.reloadOK, m.reloadTime, m.config,
 	)
 	return m
 }
@@ -51,10 +57,53 @@ func newMetrics() *metrics {
 func (m *metrics) watch(r *records) { m.registry.MustRegister(newSinkMetrics(r)) }
 
 // loaded notes that a configuration is in use from now on.
-func (m *metrics) loaded(hash string, clusters int) {
+func (m *metrics) loaded(hash string) {
 	m.config.Reset()
 	m.config.WithLabelValues(hash).Set(1)
-	m.clusters.Set(float64(clusters))
 	m.reloadOK.Set(1)
 	m.reloadTime.Set(float64(time.Now().UnixMilli()) / 1e3)
+}
+
+// fileMetrics shows the files of clusters. It is a prometheus.Collector.
+type fileMetrics struct {
+	of              atomic.Pointer[discovery] // nil: none yet
+	valid, clusters *prometheus.Desc
+}
+
+func newFileMetrics() *fileMetrics {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("raytap_cluster_file_"+name, help, []string{"file"}, nil)
+	}
+	return &fileMetrics{
+		valid:    desc("valid", "1 if the file is in use as it is; 0 if it is wrong or cannot be read, and what it held before is in use."),
+		clusters: desc("clusters", "Clusters that the file lists, as it is in use."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *fileMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.valid
+	ch <- m.clusters
+}
+
+// Collect implements prometheus.Collector.
+func (m *fileMetrics) Collect(ch chan<- prometheus.Metric) {
+	files := m.of.Load()
+	if files == nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, t := range files.status() {
+		name := strings.ToValidUTF8(t.path, "\uFFFD")
+		if told[name] { // two modules are for it
+			continue
+		}
+		told[name] = true
+		valid := 0.
+		if t.err == nil {
+			valid = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.valid, prometheus.GaugeValue, valid, name)
+		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, float64(len(t.clusters)), name)
+	}
 }

@@ -21,6 +21,7 @@ import (
 type records struct {
 	sink      sink.Sink
 	file      *sink.File // nil: sink is stdout
+	path      string     // of file
 	stats     *sink.Stats
 	recovered sink.Recovered
 	positions *shipper.Positions
@@ -89,6 +90,7 @@ func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
 	if r.lock, err = sink.Lock(path); err != nil {
 		return fmt.Errorf("open sink file: %w", err)
 	}
+	r.path = path
 	saved := r.positions.Mark()
 	if r.recovered, err = sink.Recover(path, saved, r.positions.Recovered); err != nil {
 		return err

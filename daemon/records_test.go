@@ -203,11 +203,11 @@ func TestFewerWebSocketsWithoutPositionsInAFile(t *testing.T) {
 		c := configure(t, hs, "prod")
 		c.Shipper.Positions.File = config.Path(file)
 		h := open(t, c, nil)
-		if got := h.d.shipperOptions(specs(c)[0], h.d.o.Log).MaxTails; got != want {
+		if got := h.d.shipperOptions(specs(c, nil, certificates{})[0], h.d.o.Log).MaxTails; got != want {
 			t.Errorf("positions in %q: %d, want %d", file, got, want)
 		}
 		c.Shipper.WebSocket.MaxTails = 3
-		if got := h.d.shipperOptions(specs(c)[0], h.d.o.Log).MaxTails; got != 3 {
+		if got := h.d.shipperOptions(specs(c, nil, certificates{})[0], h.d.o.Log).MaxTails; got != 3 {
 			t.Errorf("3 are configured, and it is %d", got)
 		}
 	}

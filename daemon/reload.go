@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -44,13 +46,17 @@ func (d *Daemon) reload(ctx context.Context) error {
 	cfg, err := d.o.Load()
 	var p plan
 	var fixed []string
+	files, certs := d.files, certificates{}
 	if err == nil {
 		fixed = d.fixed(cfg)
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
-		p, err = d.plan(cfg)
+		files = newDiscovery(cfg, d.files, d.o.Log)
+		files.look(time.Now())
+		p, err = d.plan(cfg, files, certs)
 	}
 	if err != nil {
 		d.metrics.reloadOK.Set(0)
+		d.state.fail(time.Now(), err)
 		for _, line := range lines(err) {
 			d.o.Log.Error("configuration not reloaded: " + line)
 		}
@@ -62,13 +68,63 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil {
 		d.o.Log.SetLevel(level)
 	}
-	d.output.Configure(cfg.Names())
-	d.clusters.apply(ctx, p)
-	d.metrics.loaded(cfg.Hash(), len(cfg.Clusters))
+	d.use(cfg, certs)
+	d.watch(ctx, files)
+	d.apply(ctx, p)
 	d.o.Log.WithFields(logrus.Fields{
 		"clusters": len(p.units), "started": len(p.fresh), "stopped": len(p.gone),
 	}).Info("configuration reloaded")
 	return nil
+}
+
+// use makes cfg the configuration in use; certs is what its TLS files hold.
+func (d *Daemon) use(cfg config.Config, certs certificates) {
+	d.current, d.certs = cfg, certs
+	d.probes.configure(cfg, certs)
+	d.metrics.loaded(cfg.Hash())
+	d.state.load(time.Now(), cfg)
+}
+
+// apply puts a plan to work.
+func (d *Daemon) apply(ctx context.Context, p plan) {
+	d.output.Configure(p.names())
+	d.clusters.apply(ctx, p)
+	d.metrics.clusters.Set(float64(len(p.units)))
+	d.metrics.refused.Set(float64(len(p.refused)))
+	d.refused = len(p.refused) > 0
+	if d.refused {
+		d.refusing.Failed("clusters that files list are not watched", errors.New(strings.Join(p.refused, "; ")))
+	} else {
+		d.refusing.Well("all clusters that files list are watched")
+	}
+}
+
+// watch has files looked at from now on, instead of those before.
+func (d *Daemon) watch(ctx context.Context, files *discovery) {
+	if d.watcher != nil {
+		d.watcher.cancel()
+		<-d.watcher.ended
+	}
+	d.files = files
+	d.metrics.files.of.Store(files)
+	d.watcher = start(ctx, func(ctx context.Context) error { return files.run(ctx, d.changed) })
+}
+
+// rediscover takes over what the files list now. The configuration stays as it
+// was loaded, so that nothing else changes.
+func (d *Daemon) rediscover(ctx context.Context) {
+	p, err := d.plan(d.current, d.files, d.certs)
+	if err != nil {
+		// It was built before, and is kept: only a cluster that is new is built.
+		d.o.Log.WithError(err).Error("the clusters in files are not taken over")
+		return
+	}
+	d.apply(ctx, p)
+	if len(p.fresh)+len(p.gone) > 0 {
+		d.o.Log.WithFields(logrus.Fields{
+			"clusters": len(p.units), "started": len(p.fresh), "stopped": len(p.gone),
+		}).Info("files list other clusters")
+	}
 }
 
 // fixed names what of cfg differs from the configuration that raytap started
@@ -80,6 +136,7 @@ func (d *Daemon) fixed(cfg config.Config) []string {
 		old, new any
 	}{
 		{"sink", d.cfg.Sink, cfg.Sink},
+		{"max_answers", d.cfg.MaxAnswers, cfg.MaxAnswers},
 		{"web", d.cfg.Web, cfg.Web},
 		{"log.format", d.cfg.Log.Format, cfg.Log.Format},
 		{"shipper.memory", d.cfg.Shipper.Memory, cfg.Shipper.Memory},

@@ -2,14 +2,20 @@ package web
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp/zstd" // promhttp compresses with it then
 )
 
 const (
@@ -17,9 +23,22 @@ const (
 	scrapeTimeout = 30 * time.Second
 	// maxScrapeTimeout bounds what a scrape may announce.
 	maxScrapeTimeout = 2 * time.Minute
-	// maxScrapes bounds the scrapes in progress; more are answered 503.
-	maxScrapes = 32
+	// defaultMaxScrapes is what a zero MaxScrapes stands for.
+	defaultMaxScrapes = 32
 )
+
+// Collect sends metrics, and returns when ctx ends at the latest. only names the
+// collectors that are asked for; empty: all.
+type Collect func(ctx context.Context, only []string, ch chan<- prometheus.Metric)
+
+// Refusal is an error that tells whoever asked why, with an HTTP status.
+type Refusal struct {
+	Code int
+	Text string
+}
+
+// Error is the text.
+func (r *Refusal) Error() string { return r.Text }
 
 // collectFunc is a prometheus.Collector that describes nothing: what a cluster
 // shows is known only once it was asked.
@@ -29,28 +48,100 @@ func (collectFunc) Describe(chan<- *prometheus.Desc)      {}
 func (f collectFunc) Collect(ch chan<- prometheus.Metric) { f(ch) }
 
 // metrics serves the process's registry together with what collect gives
-// within the scrape's deadline, on a registry of its own for each scrape.
-func (s *Server) metrics() http.Handler {
-	slots := make(chan struct{}, maxScrapes)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-		default:
-			http.Error(w, "too many scrapes in progress", http.StatusServiceUnavailable)
-			return
+// within the scrape's deadline. A scrape that asks for some collectors gets
+// those alone, so that several can share raytap's metrics without doubling its own.
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	only := r.URL.Query()["collect[]"]
+	if err := s.known(only); err != nil {
+		refuse(w, err)
+		return
+	}
+	var own []prometheus.Gatherer
+	if len(only) == 0 {
+		own = append(own, s.o.Process)
+	}
+	s.page(w, r, only, s.o.Collect, own...)
+}
+
+// probe serves the metrics of the one cluster that the request names.
+func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	err := s.known(q["collect[]"])
+	if err == nil {
+		err = understood(q)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	collect, release, err := s.o.Probe(q)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	defer release()
+	s.page(w, r, q["collect[]"], collect)
+}
+
+// understood tells which parameter of a probe means nothing, or stands twice.
+func understood(q url.Values) error {
+	known := []string{"target", "module", "api", "cluster"}
+	for name, values := range q {
+		switch {
+		case name == "collect[]":
+		case !slices.Contains(known, name):
+			return &Refusal{http.StatusBadRequest, fmt.Sprintf("the parameter %.40q is unknown; known are %s and collect[]", name, strings.Join(known, ", "))}
+		case len(values) > 1:
+			return &Refusal{http.StatusBadRequest, "the parameter " + name + " is given more than once"}
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), s.deadline(r.Header))
-		defer cancel()
-		clusters := prometheus.NewRegistry()
-		clusters.MustRegister(collectFunc(func(ch chan<- prometheus.Metric) { s.o.Collect(ctx, ch) }))
-		promhttp.HandlerFor(prometheus.Gatherers{s.o.Process, clusters}, promhttp.HandlerOpts{
-			ErrorLog:          scrapeLog{s},
-			ErrorHandling:     promhttp.ContinueOnError,
-			Registry:          s.o.Process,
-			EnableOpenMetrics: true,
-		}).ServeHTTP(w, r)
-	})
+	}
+	return nil
+}
+
+// known tells which of the collectors that a scrape names there is not.
+func (s *Server) known(only []string) error {
+	if len(only) == 0 {
+		return nil
+	}
+	all := s.o.Collectors()
+	for _, name := range only {
+		if !slices.Contains(all, name) {
+			return &Refusal{http.StatusBadRequest, fmt.Sprintf("there is no collector %.40q, or it is off; there are %s", name, strings.Join(all, ", "))}
+		}
+	}
+	return nil
+}
+
+// refuse answers with an error: a Refusal's own status, else 500.
+func refuse(w http.ResponseWriter, err error) {
+	code := http.StatusInternalServerError
+	var r *Refusal
+	if errors.As(err, &r) {
+		code = r.Code
+	}
+	text(w, code, err.Error())
+}
+
+// page answers with what collect gives within the scrape's deadline, on a
+// registry of its own, and what own has.
+func (s *Server) page(w http.ResponseWriter, r *http.Request, only []string, collect Collect, own ...prometheus.Gatherer) {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		text(w, http.StatusServiceUnavailable, "too many scrapes are in progress: web.max_concurrent_scrapes is "+strconv.Itoa(cap(s.slots)))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.deadline(r.Header))
+	defer cancel()
+	clusters := prometheus.NewRegistry()
+	clusters.MustRegister(collectFunc(func(ch chan<- prometheus.Metric) { collect(ctx, only, ch) }))
+	promhttp.HandlerFor(append(prometheus.Gatherers(own), clusters), promhttp.HandlerOpts{
+		ErrorLog:          scrapeLog{s},
+		ErrorHandling:     promhttp.ContinueOnError,
+		Registry:          s.o.Process,
+		EnableOpenMetrics: true,
+	}).ServeHTTP(w, r)
 }
 
 // deadline is the time that a scrape may take: what Prometheus announces less

@@ -1,5 +1,5 @@
-// Package web serves raytap's own page: /metrics, health, reload and a landing
-// page, through Prometheus' exporter-toolkit, which adds TLS and passwords.
+// Package web serves raytap's own page: its state, /metrics, /probe, health and
+// reload, through Prometheus' exporter-toolkit, which adds TLS and passwords.
 package web
 
 import (
@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -31,16 +32,25 @@ type Options struct {
 	ConfigFile string
 	// Process holds the process's own metrics.
 	Process *prometheus.Registry
-	// Collect sends the clusters' metrics, and returns when ctx ends at the latest.
-	Collect func(ctx context.Context, ch chan<- prometheus.Metric)
+	// Collect sends the clusters' metrics.
+	Collect Collect
+	// Collectors names what Collect can be asked for.
+	Collectors func() []string
+	// Probe gives what collects the one cluster that a request's parameters
+	// target, module, api and cluster name, and what is to be called behind it. Its
+	// error is a *Refusal where the request is at fault.
+	Probe func(q url.Values) (collect Collect, release func(), err error)
+	// MaxScrapes bounds the requests to /metrics and /probe in progress; 0 is 32.
+	MaxScrapes int
+	// Status tells how raytap fares, for its page and for scripts.
+	Status func() Status
 	// Ready tells why the daemon is not ready yet; nil: it is.
 	Ready func() error
 	// Reload reads the configuration again; its error tells what is wrong with it.
 	Reload func(ctx context.Context) error
 	// Offset is taken off the deadline that a scrape announces.
-	Offset  time.Duration
-	Version string
-	Log     *logrus.Logger
+	Offset time.Duration
+	Log    *logrus.Logger
 }
 
 // Server is the page.
@@ -48,6 +58,7 @@ type Server struct {
 	o       Options
 	handler slog.Handler
 	mux     *http.ServeMux
+	slots   chan struct{} // one element a scrape in progress
 	scrape  *ratelog.Condition
 }
 
@@ -56,29 +67,20 @@ func New(o Options) (*Server, error) {
 	if err := CheckConfigFile(o.ConfigFile); err != nil {
 		return nil, err
 	}
+	if o.MaxScrapes <= 0 {
+		o.MaxScrapes = defaultMaxScrapes
+	}
 	s := &Server{
 		o:       o,
 		handler: slogrus.NewHandler(o.Log, nil),
 		mux:     http.NewServeMux(),
+		slots:   make(chan struct{}, o.MaxScrapes),
 		scrape:  &ratelog.Condition{Log: o.Log},
 	}
-	landing, err := toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name:        "raytap",
-		Description: "Metrics and logs of Ray clusters",
-		Version:     o.Version,
-		Profiling:   "false",
-		HeaderColor: "#1f5f99",
-		Links: []toolkit.LandingLinks{
-			{Address: "/metrics", Text: "Metrics", Description: "of the clusters and of raytap itself"},
-			{Address: "/-/healthy", Text: "Healthy", Description: "200 while raytap runs"},
-			{Address: "/-/ready", Text: "Ready", Description: "200 once every cluster was tried, whether it answered or not"},
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("build the landing page: %w", err)
-	}
-	s.mux.Handle("GET /{$}", landing)
-	s.mux.Handle("GET /metrics", s.metrics())
+	s.mux.HandleFunc("GET /{$}", s.statusPage)
+	s.mux.HandleFunc("GET /api/v1/status", s.statusJSON)
+	s.mux.HandleFunc("GET /metrics", s.metrics)
+	s.mux.HandleFunc("GET /probe", s.probe)
 	s.mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
 		text(w, http.StatusOK, "raytap is healthy.")
 	})

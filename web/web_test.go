@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
@@ -23,7 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var upDesc = prometheus.NewDesc("raytap_up", "Whether it is up.", []string{"ray_cluster"}, nil)
+var (
+	upDesc   = prometheus.NewDesc("raytap_up", "Whether it is up.", []string{"ray_cluster"}, nil)
+	onlyDesc = prometheus.NewDesc("raytap_only", "What is asked for.", []string{"collector"}, nil)
+)
 
 // newServer gives a page over one healthy cluster, changed by change.
 func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
@@ -33,14 +38,26 @@ func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
 	process.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "raytap_self", Help: "Itself."}, func() float64 { return 7 }))
 	o := Options{
 		Process: process,
-		Collect: func(_ context.Context, ch chan<- prometheus.Metric) {
+		Collect: func(_ context.Context, only []string, ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
+			for _, name := range only {
+				ch <- prometheus.MustNewConstMetric(onlyDesc, prometheus.GaugeValue, 1, name)
+			}
 		},
-		Ready:   func() error { return nil },
-		Reload:  func(context.Context) error { return nil },
-		Offset:  500 * time.Millisecond,
-		Version: "1.2.3",
-		Log:     log,
+		Collectors: func() []string { return []string{"jobs", "nodes"} },
+		Probe: func(q url.Values) (Collect, func(), error) {
+			if q.Get("target") == "" {
+				return nil, nil, &Refusal{http.StatusBadRequest, "the parameter target is missing"}
+			}
+			return func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
+				ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, q.Get("target"))
+			}, func() {}, nil
+		},
+		Status: func() Status { return Status{Version: "1.2.3"} },
+		Ready:  func() error { return nil },
+		Reload: func(context.Context) error { return nil },
+		Offset: 500 * time.Millisecond,
+		Log:    log,
 	}
 	if change != nil {
 		change(&o)
@@ -82,17 +99,25 @@ func TestRoutes(t *testing.T) {
 		code         int
 		contains     string
 	}{
-		"landing page":                {"GET", "/", nil, 200, "Version: 1.2.3"},
-		"landing page links":          {"GET", "/", nil, 200, `href="/metrics"`},
-		"metrics of clusters":         {"GET", "/metrics", nil, 200, `raytap_up{ray_cluster="prod"} 1`},
-		"metrics of the process":      {"GET", "/metrics", nil, 200, "raytap_self 7"},
-		"healthy":                     {"GET", "/-/healthy", broken, 200, "healthy"},
-		"ready":                       {"GET", "/-/ready", nil, 200, "ready"},
-		"not ready":                   {"GET", "/-/ready", broken, 503, "2 of 3 clusters"},
-		"reload":                      {"POST", "/-/reload", nil, 200, "reloaded"},
-		"a wrong configuration":       {"POST", "/-/reload", broken, 500, "log.level: wrong"},
-		"reload is no link to follow": {"GET", "/-/reload", nil, 405, ""},
-		"anything else":               {"GET", "/metricsx", nil, 404, ""},
+		"status page":                            {"GET", "/", nil, 200, "<h1>raytap <small>1.2.3</small></h1>"},
+		"status page links":                      {"GET", "/", nil, 200, `href="metrics"`},
+		"status for scripts":                     {"GET", "/api/v1/status", nil, 200, `"version": "1.2.3"`},
+		"some collectors":                        {"GET", "/metrics?collect[]=jobs&collect[]=nodes", nil, 200, "raytap_only{collector=\"jobs\"} 1\nraytap_only{collector=\"nodes\"} 1"},
+		"a collector there is not":               {"GET", "/metrics?collect[]=jobbs", nil, 400, "there is no collector \"jobbs\", or it is off; there are jobs, nodes"},
+		"probe":                                  {"GET", "/probe?target=ray:8265", nil, 200, `raytap_up{ray_cluster="ray:8265"} 1`},
+		"probe of nothing":                       {"GET", "/probe", nil, 400, "the parameter target is missing"},
+		"probe with a slip":                      {"GET", "/probe?target=a&modul=b", nil, 400, "the parameter \"modul\" is unknown; known are target, module, api, cluster and collect[]"},
+		"probe of two":                           {"GET", "/probe?target=a&target=b", nil, 400, "the parameter target is given more than once"},
+		"probe of a collector that there is not": {"GET", "/probe?target=a&collect[]=x", nil, 400, "there is no collector"},
+		"metrics of clusters":                    {"GET", "/metrics", nil, 200, `raytap_up{ray_cluster="prod"} 1`},
+		"metrics of the process":                 {"GET", "/metrics", nil, 200, "raytap_self 7"},
+		"healthy":                                {"GET", "/-/healthy", broken, 200, "healthy"},
+		"ready":                                  {"GET", "/-/ready", nil, 200, "ready"},
+		"not ready":                              {"GET", "/-/ready", broken, 503, "2 of 3 clusters"},
+		"reload":                                 {"POST", "/-/reload", nil, 200, "reloaded"},
+		"a wrong configuration":                  {"POST", "/-/reload", broken, 500, "log.level: wrong"},
+		"reload is no link to follow":            {"GET", "/-/reload", nil, 405, ""},
+		"anything else":                          {"GET", "/metricsx", nil, 404, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newServer(t, tt.change)
@@ -105,24 +130,61 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestMetricsSpeakWhatIsAskedFor(t *testing.T) {
+	plain := func(r io.Reader) (io.Reader, error) { return r, nil }
+	gz := func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
+	zst := func(r io.Reader) (io.Reader, error) {
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+		return z, err
+	}
+	const open, old = "application/openmetrics-text; version=1.0.0", "text/plain; version=0.0.4"
+	for name, tt := range map[string]struct {
+		accept, encodings string
+		wantType, want    string
+		read              func(io.Reader) (io.Reader, error)
+	}{
+		"plain text":               {"", "", "text/plain", "", plain},
+		"OpenMetrics":              {open, "", "application/openmetrics-text", "", plain},
+		"gzip":                     {old, "gzip", "text/plain", "gzip", gz},
+		"zstd":                     {old, "zstd", "text/plain", "zstd", zst},
+		"OpenMetrics with zstd":    {open, "zstd", "application/openmetrics-text", "zstd", zst},
+		"what Prometheus prefers":  {open + ";q=0.9," + old + ";q=0.5", "gzip", "application/openmetrics-text", "gzip", gz},
+		"an encoding that is none": {old, "br", "text/plain", "", plain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newServer(t, nil)
+			r := ask(s, "GET", "/metrics", "Accept", tt.accept, "Accept-Encoding", tt.encodings)
+			if ct, ce := r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding"); !strings.HasPrefix(ct, tt.wantType) || ce != tt.want {
+				t.Errorf("content type %q, encoding %q", ct, ce)
+			}
+			in, err := tt.read(r.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(in)
+			if err != nil || !strings.Contains(string(text), `raytap_up{ray_cluster="prod"} 1`) {
+				t.Errorf("%v, got %s", err, text)
+			}
+			if tt.wantType != "text/plain" && !strings.HasSuffix(string(text), "# EOF\n") {
+				t.Errorf("no end of OpenMetrics: %s", text)
+			}
+		})
+	}
+}
+
+// Else two scrape jobs that share the collectors between them would both store
+// raytap's own metrics.
+func TestAScrapeOfSomeCollectorsHasNothingElse(t *testing.T) {
 	s, _ := newServer(t, nil)
-	r := ask(s, "GET", "/metrics", "Accept", "application/openmetrics-text; version=1.0.0", "Accept-Encoding", "gzip")
-	if ct := r.Header.Get("Content-Type"); !strings.HasPrefix(ct, "application/openmetrics-text") {
-		t.Errorf("content type %q", ct)
-	}
-	z, err := gzip.NewReader(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(z)
-	if err != nil || !strings.HasSuffix(string(text), "# EOF\n") {
-		t.Errorf("%v, got %s", err, text)
+	for path, want := range map[string]bool{"/metrics": true, "/metrics?collect[]=jobs": false, "/probe?target=a": false} {
+		if got := strings.Contains(body(t, ask(s, "GET", path)), "raytap_self 7"); got != want {
+			t.Errorf("%s shows raytap itself: %v", path, got)
+		}
 	}
 }
 
 func TestAnIncompletePageIsServedAndSaid(t *testing.T) {
 	s, hook := newServer(t, func(o *Options) {
-		o.Collect = func(_ context.Context, ch chan<- prometheus.Metric) {
+		o.Collect = func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
 			for range 2 { // the same series twice
 				ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
 			}
@@ -159,7 +221,7 @@ func TestDeadlineOfAScrape(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got time.Duration
 			s, _ := newServer(t, func(o *Options) {
-				o.Collect = func(ctx context.Context, _ chan<- prometheus.Metric) {
+				o.Collect = func(ctx context.Context, _ []string, _ chan<- prometheus.Metric) {
 					at, _ := ctx.Deadline()
 					got = time.Until(at)
 				}
@@ -177,8 +239,10 @@ func TestDeadlineOfAScrape(t *testing.T) {
 
 func TestTooManyScrapesAreRefused(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
+	const maxScrapes = 3
 	s, _ := newServer(t, func(o *Options) {
-		o.Collect = func(context.Context, chan<- prometheus.Metric) {
+		o.MaxScrapes = maxScrapes
+		o.Collect = func(context.Context, []string, chan<- prometheus.Metric) {
 			inside <- struct{}{}
 			<-release
 		}
@@ -188,8 +252,13 @@ func TestTooManyScrapesAreRefused(t *testing.T) {
 		go func() { ask(s, "GET", "/metrics"); done <- struct{}{} }()
 		<-inside
 	}
-	if r := ask(s, "GET", "/metrics"); r.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one more is answered %d", r.StatusCode)
+	for _, path := range []string{"/metrics", "/probe?target=a"} {
+		if r := ask(s, "GET", path); r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body(t, r), "web.max_concurrent_scrapes is 3") {
+			t.Errorf("one more, %s, is answered %d", path, r.StatusCode)
+		}
+	}
+	if r := ask(s, "GET", "/-/healthy"); r.StatusCode != http.StatusOK {
+		t.Errorf("health is answered %d", r.StatusCode)
 	}
 	close(release)
 	for range maxScrapes {
@@ -206,7 +275,7 @@ func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	s, _ := newServer(t, func(o *Options) {
 		o.Listeners = listeners
-		o.Collect = func(scrape context.Context, ch chan<- prometheus.Metric) {
+		o.Collect = func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
 			close(inside)
 			<-ctx.Done() // the stop comes while the scrape is in progress
 			ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
