@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Error is the one error of every call to a cluster.
@@ -20,6 +21,9 @@ type Error struct {
 	Code int
 	// Status is the HTTP status that the server answered, 0 where none came.
 	Status int
+	// RetryAfter is how long the server asked to be left alone (of its
+	// Retry-After, in seconds; at most an hour); 0 where it did not ask.
+	RetryAfter time.Duration
 	// Detail is human text of bounded length, the server's or our own.
 	Detail string
 	// Err is the cause, or nil.

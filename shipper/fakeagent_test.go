@@ -25,7 +25,9 @@ type fakeAgent struct {
 	cuts    float64 // the chance that a message is the stream's last one
 	refuse  bool    // of WebSockets
 	noWhole bool
+	noLog   bool                  // of any job: streams of it are refused, too
 	cut     func(rest []byte) int // of text: how long the next message is
+	keeps   bool                  // whole logs, of jobs that it does not know
 	given   int                   // messages
 	// next is asked before each message of a stream, with its number; an error
 	// ends the stream, errHang lets it hang.
@@ -122,7 +124,7 @@ func (a *fakeAgent) JobLogs(_ context.Context, id string) (io.ReadCloser, error)
 	switch {
 	case a.noWhole:
 		return nil, &ray.Error{Op: "get job logs", Code: 501, Status: 501}
-	case j == nil || !j.known || j.text == nil:
+	case j == nil || !j.known && !a.keeps || j.text == nil:
 		return nil, &ray.Error{Op: "get job logs", Code: 404, Status: 404}
 	}
 	return io.NopCloser(bytes.NewReader(bytes.Clone(j.text))), nil
@@ -143,7 +145,7 @@ func (a *fakeAgent) tail(ctx context.Context, id string, socket bool) (ray.Messa
 	if socket && a.refuse {
 		return nil, &ray.Error{Op: "tail job", Code: 503, Status: 403}
 	}
-	if j := a.jobs[id]; j == nil || !j.known {
+	if j := a.jobs[id]; j == nil || !j.known || a.noLog {
 		return nil, &ray.Error{Op: "tail job", Code: 404, Status: 404}
 	}
 	a.open++

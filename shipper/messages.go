@@ -196,6 +196,8 @@ func (r *messageRead) look(ctx context.Context, now time.Time) error {
 	switch {
 	case s.due(now) && silent >= s.sh.opts.Linger:
 		return r.over(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errEnded))
+	case r.f.p == nil && silent < r.pause:
+		s.readable() // whoever reads the connection sees to it that it lives
 	case silent < r.pause:
 	case r.f.p != nil:
 		return r.short(ctx)

@@ -156,92 +156,6 @@ func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
 	}
 }
 
-// pieces prints pieces of text that come as a message each, once the one before
-// was taken.
-func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
-	r.t.Helper()
-	for i, p := range pieces {
-		a.print(id, "%s", p)
-		r.until(fmt.Sprintf("piece %d is taken", i), func() bool { return taken(i) })
-	}
-}
-
-func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T) {
-	a := newFakeAgent()
-	a.cut = func(rest []byte) int { return len(rest) }
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
-	a.submit("job-1")
-	r.pieces(a, "job-1", func(i int) bool {
-		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
-	},
-		"Loading", ".", ".", ".\n")
-	a.print("job-1", "the second line\nthe third line\n")
-	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
-	var got []string
-	for _, rec := range r.records("job-1") {
-		got = append(got, fmt.Sprintf("%d/%d %s%s", rec.Epoch, rec.Seq, map[bool]string{true: rec.Event, false: rec.Message}[rec.Event != ""], ""))
-	}
-	want := "[0/0 start 0/0 Loading 0/1 . 0/2 . 1/0 epoch 1/0 . 1/1 the second line 1/2 the third line 1/3 end]"
-	if fmt.Sprint(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
-	a := newFakeAgent()
-	a.cut = func(rest []byte) int { return len(rest) }
-	fail := false
-	a.next = func(bool, string, int) error {
-		if fail {
-			return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
-		}
-		return nil
-	}
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
-	a.submit("job-1")
-	a.print("job-1", "a\nb\n")
-	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
-	a.change(func() { fail = true })
-	r.until("it hangs up", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 0 })
-	a.change(func() { fail, a.lines = false, true })
-	a.print("job-1", "c\nd\n")
-	r.until("lines come while the job runs", func() bool {
-		recs := r.records("job-1")
-		return recs[len(recs)-1].Message == "d"
-	})
-	if n := len(r.events("job-1", EventEpoch)); n != 1 {
-		t.Errorf("%d epoch events, want 1", n)
-	}
-}
-
-func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
-	a := newFakeAgent()
-	a.cut = func(rest []byte) int { return len(rest) }
-	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: time.Hour}
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
-	a.submit("job-1")
-	r.pieces(a, "job-1", func(i int) bool {
-		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
-	},
-		"Loading", ".")
-	r.kill() // the two lines are in the sink, and their position is not saved
-	a.print("job-1", ".\nthe second line\n")
-	r = newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
-	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
-	got := ""
-	for _, rec := range r.records("job-1") {
-		if rec.Event == "" {
-			got += rec.Message + "|"
-		}
-	}
-	if !strings.HasSuffix(got, "the second line|") || !strings.HasPrefix(got, "Loading|.|") {
-		t.Errorf("lines %s", got)
-	}
-}
-
 func TestReplaysAfterARestartAreBounded(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return min(len(rest), 8<<10) }
@@ -366,38 +280,91 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 }
 
 func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
-	a := newFakeAgent()
-	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
-	a.submit("job-1")
-	a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
-	<-time.After(50 * time.Millisecond)
-	if a.count(func() int { return a.dials[true] + a.dials[false] }) > 0 {
-		t.Error("the log of a pending job was asked for")
-	}
-	a.end("job-1", ray.JobFailed)
-	end := r.ended("job-1")
-	if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" {
-		t.Errorf("end event %+v", end)
+	for _, noLog := range []bool{false, true} {
+		for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+			t.Run(fmt.Sprintf("streams of it are refused %v, %s", noLog, protocol), func(t *testing.T) {
+				t.Parallel()
+				a := newFakeAgent()
+				a.noLog = noLog
+				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+				a.submit("job-1")
+				a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
+				<-time.After(50 * time.Millisecond)
+				if a.count(func() int { return a.dials[true] + a.dials[false] }) > 0 {
+					t.Error("the log of a pending job was asked for")
+				}
+				a.end("job-1", ray.JobFailed)
+				end := r.ended("job-1")
+				if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" {
+					t.Errorf("end event %+v", end)
+				}
+			})
+		}
 	}
 }
 
-func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
+func TestALogThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	a := newFakeAgent()
+	a.noLog = true
 	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
-	a.submit("job-1")
-	a.chatter("job-1", 0, 20, briefly)
-	a.change(func() { a.jobs["job-1"].known = false })
-	a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
-	a.change(func() {})
-	<-time.After(300 * time.Millisecond) // well over the linger
-	a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
-	a.chatter("job-1", 20, 20, briefly)
-	if n := len(r.events("job-1", EventEnd)); n != 0 {
-		t.Fatalf("%d end events of a job that runs", n)
-	}
+	a.submit("job-1") // and nothing is told of its node
+	r.until("each way was tried", func() bool {
+		return a.count(func() int { return min(a.dials[true], a.dials[false], a.wholes) }) > 0
+	})
+	a.change(func() { a.noLog = false })
+	a.chatter("job-1", 0, 5, briefly)
 	a.end("job-1", ray.JobSucceeded)
 	r.ended("job-1")
 	r.exact("job-1", a.text("job-1"))
+}
+
+func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+	a := newFakeAgent()
+	busy := true
+	a.next = func(bool, string, int) error {
+		if busy {
+			return &ray.Error{Op: "tail job", Code: 429, Status: 429, RetryAfter: time.Hour}
+		}
+		return nil
+	}
+	r := newAgentRig(t, a, quick(ProtocolHTTP), OutputOptions{}, "")
+	a.submit("job-1")
+	a.print("job-1", "a line\n")
+	r.until("it asked", func() bool { return r.metric("stream_ends_total", "reason", "too_many_requests") > 0 })
+	<-time.After(100 * time.Millisecond) // many times the longest pause
+	if n := a.count(func() int { return a.dials[false] }); n != 1 {
+		t.Errorf("%d streams were asked for within the hour", n)
+	}
+	a.change(func() { busy = false })
+	a.end("job-1", ray.JobSucceeded) // a pause ends with the job
+	r.ended("job-1")
+	r.exact("job-1", a.text("job-1"))
+}
+
+func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
+	for name, keeps := range map[string]bool{"with its log": false, "but for its log": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newFakeAgent()
+			a.keeps = keeps
+			r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+			a.submit("job-1")
+			a.chatter("job-1", 0, 20, briefly)
+			a.change(func() {
+				a.jobs["job-1"].known = false
+				a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
+			})
+			<-time.After(300 * time.Millisecond) // well over the linger
+			a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
+			a.chatter("job-1", 20, 20, briefly)
+			if n := len(r.events("job-1", EventEnd)); n != 0 {
+				t.Fatalf("%d end events of a job that runs", n)
+			}
+			a.end("job-1", ray.JobSucceeded)
+			r.ended("job-1")
+			r.exact("job-1", a.text("job-1"))
+		})
+	}
 }
 
 func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
@@ -482,63 +449,4 @@ func TestClustersWhoseSessionsAreUnknownAreNotTakenForOne(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// A law: however the text is cut into messages, the joined text is the same, as
-// soon as the form is known to be text; and its content always is.
-func FuzzJoin(f *testing.F) {
-	f.Add([]byte("a\nb\r\nccc\n\nd"), uint64(1))
-	f.Add([]byte("Loading...\nx"), uint64(7))
-	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		j := &joiner{}
-		var out []byte
-		for rest := text; len(rest) > 0; {
-			n := 1 + rnd.IntN(len(rest))
-			var ok bool
-			if out, ok = j.join(out, rest[:n]); !ok {
-				if j.form != formLines {
-					t.Fatal("only lines can be belied")
-				}
-				j.form = formText
-				out, _ = j.join(out, rest[:n])
-			}
-			rest = rest[n:]
-		}
-		out = append(out, j.held...)
-		if got, want := withoutEnds(out), withoutEnds(text); !bytes.Equal(got, want) {
-			t.Fatalf("the content of %q became %q", text, got)
-		}
-		if first := bytes.IndexByte(text, '\n'); j.form == formText && first == 0 && !bytes.Equal(out, text) {
-			t.Fatalf("%q became %q", text, out)
-		}
-	})
-}
-
-// And of lines: however many of them a message holds, the same lines come out.
-func FuzzJoinLines(f *testing.F) {
-	f.Add("a b  c d", uint64(1))
-	f.Fuzz(func(t *testing.T, words string, seed uint64) {
-		lines := strings.FieldsFunc(words, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' })
-		if len(lines) < 2 {
-			return
-		}
-		rnd := rand.New(rand.NewPCG(seed, 2))
-		j := &joiner{}
-		var out []byte
-		for i := 0; i < len(lines); {
-			n := 1
-			if i >= 2 { // the first two tell the form
-				n += rnd.IntN(min(3, len(lines)-i))
-			}
-			var ok bool
-			if out, ok = j.join(out, []byte(strings.Join(lines[i:i+n], "\n"))); !ok {
-				t.Fatalf("%q is no line", lines[i:i+n])
-			}
-			i += n
-		}
-		if want := strings.Join(lines, "\n") + "\n"; string(out) != want {
-			t.Fatalf("%q became %q", want, out)
-		}
-	})
 }

@@ -59,6 +59,19 @@ func (s *stream) messagesFailed(w way, err error, well bool, now time.Time) bool
 	return false
 }
 
+// noLog takes an attempt that failed while the agent answered, and reports
+// whether the job ended without a log: it is over, nobody told where it ran, and
+// the agent has no log of it, neither as a whole nor as a stream.
+func (s *stream) noLog(w way, err error) bool {
+	switch code := ray.Code(err); {
+	case s.log.reached > 0 || s.grown:
+	case code == http.StatusNotFound, w != wayWhole && (code == http.StatusInternalServerError || errors.Is(err, ray.ErrNoWebSocket)):
+		s.absent[w] = true
+	}
+	return s.absent[wayWhole] && (s.absent[wayWebSocket] || s.absent[waySSE]) && s.log.reached == 0 &&
+		s.due(time.Now()) && s.current().Status.Terminal() && s.current().DriverNodeID == ""
+}
+
 // temporary reports whether a status says that the same request may do later.
 func temporary(status int) bool {
 	switch status {

@@ -101,13 +101,14 @@ func (s *Shipper) Run(ctx context.Context) error {
 	defer s.out.positions.unclaim(s.opts.Cluster)
 	defer s.wg.Wait()
 	for {
-		if err := s.discover(ctx); err != nil && ctx.Err() == nil {
+		err := s.discover(ctx)
+		if err != nil && ctx.Err() == nil {
 			s.listing.Failed("No jobs can be discovered", err)
 		} else if err == nil {
 			s.listing.Well("Jobs are discovered again")
 			s.metrics.discovered.WithLabelValues(s.opts.Cluster).SetToCurrentTime()
 		}
-		t := time.NewTimer(s.opts.Interval)
+		t := time.NewTimer(max(s.opts.Interval, retryAfter(err)))
 		select {
 		case <-ctx.Done():
 			t.Stop()

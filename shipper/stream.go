@@ -69,6 +69,7 @@ type stream struct {
 	tip     uint64 // the hash of the log's last lines when no slot was free
 	// unhelpful counts whole logs in a row that lacked what was read.
 	unhelpful int
+	absent    [ways]bool // of messages: ways by which the agent has no log
 
 	cut  *cutter
 	emit func(cutLine) error
@@ -230,6 +231,9 @@ func (s *stream) follow(ctx context.Context) error {
 				return err
 			}
 		}
+		if s.sh.messages != nil && well && s.noLog(w, err) {
+			return errUnstarted
+		}
 		if err := lost.check(ctx, s, err, time.Now()); err != nil {
 			return err
 		}
@@ -237,7 +241,7 @@ func (s *stream) follow(ctx context.Context) error {
 			continue
 		}
 		s.enter(w, false)
-		if err := s.rest(ctx, wait.NextBackOff()); err != nil {
+		if err := s.rest(ctx, max(wait.NextBackOff(), retryAfter(err))); err != nil {
 			return err
 		}
 	}
@@ -276,58 +280,6 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 		s.complain(w, err)
 	}
 	return err
-}
-
-// complain logs a read that failed, at a bounded rate for all streams together.
-func (s *stream) complain(w way, err error) {
-	for _, usual := range []error{errComplete, errUnstarted, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
-		if errors.Is(err, usual) {
-			return
-		}
-	}
-	if !s.failing {
-		s.failing = true
-		s.sh.unread.Add(1)
-	}
-	s.sh.reading.Failed(fmt.Sprintf("A job's log cannot be read by the %s way, and is tried again", w), err)
-}
-
-// readable notes a successful read.
-func (s *stream) readable() {
-	s.lastRead.Store(time.Now().UnixNano())
-	if s.failing {
-		s.failing = false
-		if s.sh.unread.Add(-1) == 0 {
-			s.sh.reading.Well("All logs can be read again")
-		}
-	}
-}
-
-// endReason names an end in few words, for a label.
-func endReason(err error) string {
-	for reason, e := range map[string]error{
-		"complete": errComplete, "limit": errLimited, "replaced": errReplaced, "closed": errEnded, "silent": errSilent,
-		"short_replay": errShort, "run_over": errOver, "unstarted": errUnstarted, "other_form": errBelied, "no_slot": errNoSlot, "better_way": errBetter, "memory": errGiveUp, "refused": ray.ErrWayRefused,
-	} {
-		if errors.Is(err, e) {
-			return reason
-		}
-	}
-	switch code := ray.Code(err); code {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return "unauthorized"
-	case http.StatusNotFound:
-		return "not_found"
-	case http.StatusRequestTimeout:
-		return "timeout"
-	case http.StatusTooManyRequests:
-		return "too_many_requests"
-	case http.StatusServiceUnavailable:
-		return "connection"
-	case http.StatusNotImplemented:
-		return "unsupported"
-	}
-	return "error"
 }
 
 // ask asks Ray for the job: the end of a stream is a question. It reports

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
-
-	"raytap/ray"
 )
 
 // errUnhelpful: the whole log is not what was read before, which proves nothing:
@@ -29,13 +26,10 @@ func (s *stream) followWhole(ctx context.Context) error {
 			return errBetter
 		}
 		before := s.log.reached
-		err := s.pollWhole(ctx, due)
-		switch {
-		case ray.Code(err) == http.StatusNotFound && due && s.log.reached == 0 && s.current().DriverNodeID == "":
-			return errUnstarted
-		case err != nil:
+		if err := s.pollWhole(ctx, due); err != nil {
 			return err
-		case due:
+		}
+		if due {
 			return errComplete
 		}
 		s.readable()

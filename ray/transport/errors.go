@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -136,7 +137,7 @@ func (c *Client) netDetail(err error) string {
 // statusError reads the answer of a status that is an error.
 func (c *Client) statusError(op string, sent http.Header, res *http.Response) error {
 	status := res.StatusCode
-	e := &ray.Error{Op: op, Code: statusCode(status), Status: status}
+	e := &ray.Error{Op: op, Code: statusCode(status), Status: status, RetryAfter: retryAfter(res)}
 	if status/100 == 3 {
 		e.Detail = c.redirectDetail(res)
 		return e
@@ -182,6 +183,19 @@ func statusCode(status int) int {
 		return http.StatusInternalServerError
 	}
 	return http.StatusBadRequest
+}
+
+// maxRetryAfter bounds what a server may ask for.
+const maxRetryAfter = time.Hour
+
+// retryAfter reads the seconds of a Retry-After. A date there is passed over: it
+// is by the server's clock.
+func retryAfter(res *http.Response) time.Duration {
+	seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
 }
 
 func (c *Client) redirectDetail(res *http.Response) string {

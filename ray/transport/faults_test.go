@@ -302,3 +302,18 @@ func TestTheCallersOwnEndIsNotOurTimeout(t *testing.T) {
 		t.Errorf("a call that ran into the deadline was observed %d times", observed.Load())
 	}
 }
+
+func TestAServerMayAskToBeLeftAlone(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "soon": 0, "999999": time.Hour, "Wed, 21 Oct 2026 07:28:00 GMT": 0,
+	} {
+		c, _ := testClient(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", header)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		var e *ray.Error
+		if err := c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)); !errors.As(err, &e) || e.Code != 429 || e.RetryAfter != want {
+			t.Errorf("Retry-After %q: %+v", header, e)
+		}
+	}
+}

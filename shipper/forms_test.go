@@ -1,0 +1,158 @@
+package shipper
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+)
+
+// pieces prints pieces of text that come as a message each, once the one before
+// was taken.
+func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
+	r.t.Helper()
+	for i, p := range pieces {
+		a.print(id, "%s", p)
+		r.until(fmt.Sprintf("piece %d is taken", i), func() bool { return taken(i) })
+	}
+}
+
+func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	a.submit("job-1")
+	r.pieces(a, "job-1", func(i int) bool {
+		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
+	},
+		"Loading", ".", ".", ".\n")
+	a.print("job-1", "the second line\nthe third line\n")
+	a.end("job-1", ray.JobSucceeded)
+	r.ended("job-1")
+	var got []string
+	for _, rec := range r.records("job-1") {
+		got = append(got, fmt.Sprintf("%d/%d %s%s", rec.Epoch, rec.Seq, map[bool]string{true: rec.Event, false: rec.Message}[rec.Event != ""], ""))
+	}
+	want := "[0/0 start 0/0 Loading 0/1 . 0/2 . 1/0 epoch 1/0 . 1/1 the second line 1/2 the third line 1/3 end]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	fail := false
+	a.next = func(bool, string, int) error {
+		if fail {
+			return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
+		}
+		return nil
+	}
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	a.submit("job-1")
+	a.print("job-1", "a\nb\n")
+	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
+	a.change(func() { fail = true })
+	r.until("it hangs up", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 0 })
+	a.change(func() { fail, a.lines = false, true })
+	a.print("job-1", "c\nd\n")
+	r.until("lines come while the job runs", func() bool {
+		recs := r.records("job-1")
+		return recs[len(recs)-1].Message == "d"
+	})
+	if n := len(r.events("job-1", EventEpoch)); n != 1 {
+		t.Errorf("%d epoch events, want 1", n)
+	}
+}
+
+func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
+	a := newFakeAgent()
+	a.cut = func(rest []byte) int { return len(rest) }
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: time.Hour}
+	r := newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	a.submit("job-1")
+	r.pieces(a, "job-1", func(i int) bool {
+		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
+	},
+		"Loading", ".")
+	r.kill() // the two lines are in the sink, and their position is not saved
+	a.print("job-1", ".\nthe second line\n")
+	r = newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	a.end("job-1", ray.JobSucceeded)
+	r.ended("job-1")
+	got := ""
+	for _, rec := range r.records("job-1") {
+		if rec.Event == "" {
+			got += rec.Message + "|"
+		}
+	}
+	if !strings.HasSuffix(got, "the second line|") || !strings.HasPrefix(got, "Loading|.|") {
+		t.Errorf("lines %s", got)
+	}
+}
+
+// A law: however the text is cut into messages, the joined text is the same, as
+// soon as the form is known to be text; and its content always is.
+func FuzzJoin(f *testing.F) {
+	f.Add([]byte("a\nb\r\nccc\n\nd"), uint64(1))
+	f.Add([]byte("Loading...\nx"), uint64(7))
+	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		j := &joiner{}
+		var out []byte
+		for rest := text; len(rest) > 0; {
+			n := 1 + rnd.IntN(len(rest))
+			var ok bool
+			if out, ok = j.join(out, rest[:n]); !ok {
+				if j.form != formLines {
+					t.Fatal("only lines can be belied")
+				}
+				j.form = formText
+				out, _ = j.join(out, rest[:n])
+			}
+			rest = rest[n:]
+		}
+		out = append(out, j.held...)
+		if got, want := withoutEnds(out), withoutEnds(text); !bytes.Equal(got, want) {
+			t.Fatalf("the content of %q became %q", text, got)
+		}
+		if first := bytes.IndexByte(text, '\n'); j.form == formText && first == 0 && !bytes.Equal(out, text) {
+			t.Fatalf("%q became %q", text, out)
+		}
+	})
+}
+
+// And of lines: however many of them a message holds, the same lines come out.
+func FuzzJoinLines(f *testing.F) {
+	f.Add("a b  c d", uint64(1))
+	f.Fuzz(func(t *testing.T, words string, seed uint64) {
+		lines := strings.FieldsFunc(words, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' })
+		if len(lines) < 2 {
+			return
+		}
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		j := &joiner{}
+		var out []byte
+		for i := 0; i < len(lines); {
+			n := 1
+			if i >= 2 { // the first two tell the form
+				n += rnd.IntN(min(3, len(lines)-i))
+			}
+			var ok bool
+			if out, ok = j.join(out, []byte(strings.Join(lines[i:i+n], "\n"))); !ok {
+				t.Fatalf("%q is no line", lines[i:i+n])
+			}
+			i += n
+		}
+		if want := strings.Join(lines, "\n") + "\n"; string(out) != want {
+			t.Fatalf("%q became %q", want, out)
+		}
+	})
+}
