@@ -17,14 +17,15 @@ type group struct {
 }
 
 var groups = []group{
-	{"Clusters", "Whether a cluster answers, what it has, and what waits for it.", []string{"up", "cluster_", "pending_"}},
+	{"Clusters", "Whether a cluster answers, what it has, and what waits for it.", []string{"up", "cluster_", "pending_", "skipped_rows_"}},
 	{"Jobs", "Submissions and drivers. A `submission_id` names a job everywhere; for a DRIVER job, which has none, it is the job id. Names and ids are in `raytap_job_info`: join it with `group_left`.", []string{"job"}},
 	{"Nodes", "A dead node has no readings, and goes after the jobs' retention.", []string{"node"}},
+	{"Hardware", "Of clusters that are watched by an agent. What an agent counts as used is not what Ray's own bookkeeping does.", []string{"hardware_"}},
 	{"Tasks, actors, placement groups", "By state. Finished tasks have no series: Ray forgets them as it likes.", []string{"task", "actor", "placement_group"}},
 	{"Serve", "", []string{"serve_"}},
 	{"The log half", "How the logs of jobs are followed. Those without `ray_cluster` are of the one writer behind all clusters.", []string{"shipper_"}},
 	{"The sink", "Where lines go. Those about files, fsyncs and rotations are there only for a file.", []string{"sink_"}},
-	{"raytap itself", "How each part of a scrape went, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "build_info"}},
+	{"raytap itself", "How each part of a scrape went, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "cluster_file", "build_info"}},
 }
 
 // groupOf is the index of a family's section, the one with the longest prefix of
