@@ -3,7 +3,6 @@ package dashboard
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"net/http"
@@ -47,10 +46,14 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			case job.SubmissionID == "":
 				return nil, &ray.Error{Op: "tail job", Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
 			}
-			if release, err := c.releaseOf(ctx); err != nil || release.before(2, 40) {
-				return nil, errors.Join(err, &ray.Error{Op: "tail job", Code: http.StatusNotImplemented, Detail: "the http protocol takes Ray 2.40 or later"})
+			release, err := c.releaseOf(ctx)
+			switch {
+			case err != nil:
+				return nil, err
+			case release.before(2, 40):
+				return nil, &ray.Error{Op: "tail job", Code: http.StatusNotImplemented, Detail: "the http protocol takes Ray 2.40 or later"}
 			}
-			return newFileConn(ctx, c, id), nil
+			return newFileConn(ctx, c, job), nil
 		},
 		Whole: func(ctx context.Context) (follow.Conn, error) {
 			body, err := c.JobLogs(ctx, id)
@@ -96,12 +99,15 @@ const (
 	maxAnchor        = 4 << 10
 )
 
-// fileConn is a Conn over the log's file, asked for again and again.
+// fileConn is a Conn over the log's file, asked for again and again until it was
+// read to its end after the job's.
 type fileConn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	c      *Client
-	id     string
+	ref    ray.LogRef
+	ended  bool // the job had ended before the read under way, or the last one, began
+	done   bool // a read that began after the job's end was read to its end
 
 	mu     sync.Mutex
 	body   io.ReadCloser // of a whole read under way, nil if none; guarded by mu
@@ -116,8 +122,8 @@ type fileConn struct {
 	asked  bool
 }
 
-func newFileConn(ctx context.Context, c *Client, id string) *fileConn {
-	f := &fileConn{c: c, id: id, buf: make([]byte, 64<<10), pause: minPoll}
+func newFileConn(ctx context.Context, c *Client, job ray.Job) *fileConn {
+	f := &fileConn{c: c, ref: ray.LogRef{SubmissionID: job.SubmissionID}, ended: job.Status.Terminal(), buf: make([]byte, 64<<10), pause: minPoll}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	return f
 }
@@ -140,9 +146,15 @@ func (f *fileConn) next() ([]byte, error) {
 	if body != nil {
 		return f.read(body)
 	}
-	if f.asked {
+	if f.done {
+		return nil, io.EOF
+	}
+	if f.asked && !f.ended {
 		if err := f.rest(); err != nil {
 			return nil, err
+		}
+		if job, err := f.c.Job(f.ctx, f.ref.SubmissionID); err == nil {
+			f.ended = job.Status.Terminal()
 		}
 	}
 	f.asked = true
@@ -151,11 +163,13 @@ func (f *fileConn) next() ([]byte, error) {
 	if f.given > 0 {
 		p, ok, err := f.window()
 		if err != nil || ok {
+			f.done = f.ended && err == nil
 			return p, err
 		}
 	}
-	body, err := f.c.LogLines(f.ctx, f.ref(), 0)
+	body, err := f.c.LogLines(f.ctx, f.ref, 0)
 	if ray.Code(err) == http.StatusNotFound && f.given == 0 {
+		f.done = f.ended
 		return nil, nil // not written yet
 	}
 	if err == nil {
@@ -174,8 +188,6 @@ func (f *fileConn) use(body io.ReadCloser) {
 	}
 }
 
-func (f *fileConn) ref() ray.LogRef { return ray.LogRef{SubmissionID: f.id} }
-
 // rest waits before the file is asked for again.
 func (f *fileConn) rest() error {
 	timer := time.NewTimer(max(f.pause, pollFactor*f.took))
@@ -192,7 +204,7 @@ func (f *fileConn) rest() error {
 // window reads the file's last lines; false: they do not show where the bytes
 // stand that were given last.
 func (f *fileConn) window() ([]byte, bool, error) {
-	body, err := f.c.LogLines(f.ctx, f.ref(), windowLines)
+	body, err := f.c.LogLines(f.ctx, f.ref, windowLines)
 	if err != nil {
 		return nil, false, err
 	}
@@ -220,7 +232,7 @@ func (f *fileConn) read(body io.ReadCloser) ([]byte, error) {
 	if err == io.EOF {
 		_ = body.Close()
 		f.use(nil)
-		err = nil
+		f.done, err = f.ended, nil
 		if f.skip > 0 {
 			err = &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "the log's file is shorter than it was"}
 		}

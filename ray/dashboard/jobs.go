@@ -111,24 +111,27 @@ func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 // A whole log costs Ray 0.4 s of CPU for 200 MB (2.60.0): it is for who asks
 // once. A DRIVER job is an error of code 400, an unknown id one of code 404.
 func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
-	if _, err := jobPath(opJobLogs, id, ""); err != nil {
+	job, err := c.Job(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case job.SubmissionID == "":
+		return nil, &ray.Error{Op: opJobLogs, Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
+	}
+	if job.DriverNodeID != "" {
+		file, err := c.LogLines(ctx, job.LogRef(), 0)
+		switch ray.Code(err) {
+		case http.StatusNotFound, http.StatusNotImplemented:
+		default:
+			return file, err
+		}
+	}
+	// No file, or none that is given unchanged.
+	text, err := c.jobLogsText(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	file, err := c.LogLines(ctx, ray.LogRef{SubmissionID: id}, 0)
-	if err == nil {
-		return file, nil
-	}
-	switch ray.Code(err) {
-	case http.StatusNotFound, http.StatusNotImplemented:
-		// No file: the Jobs API knows whether there is such a job, and takes a
-		// job id as well as a submission id.
-		text, err := c.jobLogsText(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		return io.NopCloser(strings.NewReader(text)), nil
-	}
-	return nil, err
+	return io.NopCloser(strings.NewReader(text)), nil
 }
 
 const opJobLogs = "get job logs"
