@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -53,13 +54,49 @@ func isDashboard(argv []string) bool {
 // KillModule kills one of the dashboard's modules ("JobHead") with SIGKILL. The
 // dashboard starts it again within some seconds (Ray 2.60.0).
 func (h *Head) KillModule(name string) error {
+	pid, err := h.module(name)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// ModuleCPU gives the processor time that one of the dashboard's modules has
+// used, with all its threads.
+func (h *Head) ModuleCPU(name string) (time.Duration, error) {
+	pid, err := h.module(name)
+	if err != nil {
+		return 0, err
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in parentheses, may hold anything; utime and stime are the 12th
+	// and 13th field after it.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	var ticks time.Duration
+	for _, f := range fields[11:13] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += time.Duration(n)
+	}
+	return ticks * time.Second / 100, nil // USER_HZ is 100 on every platform that Ray has
+}
+
+func (h *Head) module(name string) (pid int, err error) {
 	for _, pid := range descendants(h.keeper.cmd.Process.Pid) {
 		title := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if len(title) > 0 && strings.HasPrefix(title[0], "ray-dashboard-"+name+"-") {
-			return syscall.Kill(pid, syscall.SIGKILL)
+			return pid, nil
 		}
 	}
-	return fmt.Errorf("the dashboard has no module %s", name)
+	return 0, fmt.Errorf("the dashboard has no module %s", name)
 }
 
 func nulFields(name string) []string {
