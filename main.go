@@ -13,12 +13,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
-	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 	"github.com/sirupsen/logrus"
 
+	"raytap/cli"
 	"raytap/config"
 	"raytap/daemon"
 )
@@ -34,26 +32,31 @@ const (
 // timeout(1), and supervisors that signal a whole group, send it twice.
 const signalTwice = 300 * time.Millisecond
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is raytap with its arguments, up to its exit code. stdout gets the
 // records, or the answer of a command that gives one; all else goes to stderr.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdin, stdout, stderr *os.File) int {
 	if version.Version == "" { // not set by the linker
 		version.Version = "dev"
 	}
-	f := newFlags(stdout)
+	f := newFlags(args, cli.NewConsole(stdin, stdout, stderr, os.Getenv))
 	command, err := f.app.Parse(args)
 	switch {
-	case f.answered: // --help and --version
+	case f.answered: // --help, --version and completion
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "raytap: %v; try raytap --help\n", err)
+		fmt.Fprintf(stderr, "raytap: %v; try %s\n", err, f.help(args))
 		return exitUsage
+	case f.commands.Has(command):
+		return operate(f.commands, command, stderr)
 	}
 	switch command {
 	case "version":
 		fmt.Fprintln(stdout, version.Print("raytap"))
+		return exitOK
+	case "completion":
+		fmt.Fprint(stdout, f.completion())
 		return exitOK
 	case "config check":
 		if _, err := config.Load(f.checked, os.LookupEnv); err != nil {
@@ -63,7 +66,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s is right.\n", f.checked)
 		return exitOK
 	case "config show":
-		cfg, err := f.load()
+		cfg, err := f.show.load()
 		if err != nil {
 			report(stderr, logrus.New(), "text", err)
 			return exitUsage
@@ -71,11 +74,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, cfg.Redacted())
 		return exitOK
 	}
-	return serve(f, stdout, stderr)
+	return serve(f.run, stdout, stderr)
 }
 
 // serve runs the daemon until it is told to stop.
-func serve(f *flags, stdout, stderr io.Writer) int {
+func serve(f *daemonFlags, stdout, stderr io.Writer) int {
 	log := logrus.New()
 	log.SetOutput(stderr)
 	log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
@@ -157,86 +160,4 @@ func report(stderr io.Writer, log *logrus.Logger, format string, err error) {
 			fmt.Fprintln(stderr, "raytap: "+line)
 		}
 	}
-}
-
-// flags is the command line.
-type flags struct {
-	app      *kingpin.Application
-	answered bool // the parser itself gave the answer
-
-	configFile  string
-	web         *web.FlagConfig
-	logLevel    string
-	logFormat   string
-	collector   bool
-	shipper     bool
-	stopTimeout time.Duration
-	checked     string // the file of config check
-
-	given map[string]*bool // which of the flags that stand above the file were given
-}
-
-func newFlags(stdout io.Writer) *flags {
-	f := &flags{given: map[string]*bool{}}
-	app := kingpin.New("raytap", "Metrics and logs of Ray clusters.\n\n"+
-		"Without a configuration file raytap watches the Ray that Ray's own tools would find: at RAY_API_SERVER_ADDRESS, "+
-		"else RAY_ADDRESS if that is http, else http://127.0.0.1:8265, with the token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token. "+
-		"It serves metrics on :9265 and writes the lines of running jobs to stdout as JSON, its own log to stderr. "+
-		"What was shipped it remembers in $XDG_STATE_HOME/raytap or ~/.local/state/raytap.")
-	app.UsageWriter(stdout).ErrorWriter(stdout)
-	app.Terminate(func(int) { f.answered = true })
-	app.HelpFlag.Short('h')
-	app.Version(version.Print("raytap"))
-	app.VersionFlag.Short('V')
-	f.app = app
-
-	above := func(name string, clause *kingpin.FlagClause) *kingpin.FlagClause {
-		f.given[name] = new(bool)
-		return clause.IsSetByUser(f.given[name])
-	}
-	app.Flag("config.file", "The configuration, in YAML. See config.example.yaml.").StringVar(&f.configFile)
-	f.web = kingpinflag.AddFlags(app, ":9265")
-	for _, name := range []string{"web.listen-address", "web.config.file"} {
-		above(name, app.GetFlag(name))
-	}
-	above("log.level", app.Flag("log.level", "debug, info, warning or error.").Default("info")).StringVar(&f.logLevel)
-	above("log.format", app.Flag("log.format", "text or json.").Default("text")).EnumVar(&f.logFormat, "text", "json")
-	above("collector", app.Flag("collector.enabled", "Collect metrics.").Default("true")).BoolVar(&f.collector)
-	above("shipper", app.Flag("shipper.enabled", "Ship log lines.").Default("true")).BoolVar(&f.shipper)
-	app.Flag("stop-timeout", "How long stopping may take before what is left is given up.").Default("10s").DurationVar(&f.stopTimeout)
-
-	app.Command("run", "Run the daemon: what raytap does without a command.").Default()
-	conf := app.Command("config", "Work on configurations.")
-	check := conf.Command("check", "Tell everything that is wrong with a configuration file.")
-	conf.Command("show", "Print the configuration that these flags give, defaults included, without its secrets.")
-	check.Arg("file", "The file.").Required().StringVar(&f.checked)
-	app.Command("version", "Print the version.")
-	return f
-}
-
-// load reads the configuration, and lays over it the flags that were given.
-func (f *flags) load() (config.Config, error) {
-	var c config.Config
-	var err error
-	if f.configFile != "" {
-		c, err = config.Load(f.configFile, os.LookupEnv)
-	} else {
-		c, err = config.Local(os.LookupEnv)
-	}
-	if err != nil {
-		return c, err
-	}
-	for name, apply := range map[string]func(){
-		"web.listen-address": func() { c.Web.ListenAddresses = *f.web.WebListenAddresses },
-		"web.config.file":    func() { c.Web.ConfigFile = config.Path(*f.web.WebConfigFile) },
-		"log.level":          func() { c.Log.Level = f.logLevel },
-		"log.format":         func() { c.Log.Format = f.logFormat },
-		"collector":          func() { c.Collector.Enabled = f.collector },
-		"shipper":            func() { c.Shipper.Enabled = f.shipper },
-	} {
-		if *f.given[name] {
-			apply()
-		}
-	}
-	return c, c.Validate()
 }

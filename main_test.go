@@ -189,7 +189,7 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 	good := write(t, "clusters: [{url: 'http://127.0.0.1:1'}]\n")
 	wrong := write(t, "clusters: [{url: 'ray:8265', timeout: 5}]\nshiper: {}\n")
 	noCA := write(t, "clusters: [{url: 'https://127.0.0.1:1', tls: {ca_file: none.pem}}]\n")
-	later := write(t, "clusters: [{url: 'http://127.0.0.1:1', api: agent}]\n")
+	mixed := write(t, "clusters: [{url: 'http://127.0.0.1:1', api: agent, auth: {environment: true}}]\n")
 	webFile := write(t, "tls_server_config: {cert_file: none.pem, key_file: none.key}\n")
 	for name, tt := range map[string]struct {
 		args []string
@@ -204,7 +204,7 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 		"no such file":               {[]string{"--config.file", "/nonexistent/raytap.yaml"}, "", 2, []string{"/nonexistent/raytap.yaml: no such file or directory"}},
 		"a folder for a file":        {[]string{"--config.file", "/"}, "", 2, []string{"read /: is a directory"}},
 		"a CA file that is missing":  {[]string{"--config.file", noCA}, "", 2, []string{"clusters[0]: read the CA file: open "}},
-		"what comes later":           {[]string{"--config.file", later}, "", 2, []string{"clusters[0].api: \"agent\": is not available yet in this version of raytap"}},
+		"Ray's token for an agent":   {[]string{"--config.file", mixed}, "", 2, []string{"clusters[0].auth.environment: "}},
 		"a wrong web configuration":  {[]string{"--config.file", good, "--web.config.file", webFile}, "", 2, []string{"web.config_file: web configuration " + webFile}},
 		"a wrong address":            {nil, "RAY_API_SERVER_ADDRESS=ray:8265", 2, []string{`RAY_API_SERVER_ADDRESS: "ray:8265": must be an http or https URL`}},
 		"a busy port":                {[]string{"--web.listen-address", taken.Addr().String()}, "", 1, []string{taken.Addr().String() + ": the port is in use"}},

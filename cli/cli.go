@@ -48,19 +48,35 @@ type action func(ctx context.Context, c Cluster, p printer) error
 // Commands are the commands of an application.
 type Commands struct {
 	o       Options
+	leaves  []leaf
 	actions map[string]action // by the command's full name
 	form    string
 	color   string
 }
 
+// leaf is a command that does something, and whether it prints an answer.
+type leaf struct {
+	cmd     *kingpin.CmdClause
+	answers bool
+}
+
 // New adds the commands to an application.
 func New(app *kingpin.Application, o Options) *Commands {
 	c := &Commands{o: o, actions: map[string]action{}}
-	c.addJobs(c.group(app, "jobs", "job", "List jobs, read their logs, stop them."))
-	c.addNodes(c.group(app, "nodes", "node", "List nodes and their readings."))
-	c.addTasks(c.group(app, "tasks", "task", "List tasks."))
-	c.addServe(c.group(app, "serve", "", "List Serve's applications, delete one."))
+	c.addJobs(group(app, "jobs", "job", "List jobs, read their logs, stop them."))
+	c.addNodes(group(app, "nodes", "node", "List nodes and their readings."))
+	c.addTasks(group(app, "tasks", "task", "List tasks."))
+	c.addServe(group(app, "serve", "", "List Serve's applications, delete one."))
 	c.addCluster(app)
+	// After each command's own flags. Each has these as its own: those of a
+	// group are not completed.
+	for _, l := range c.leaves {
+		if l.answers {
+			l.cmd.Flag("output", "The form of the answer: table, json or yaml.").Short('o').Default(formTable).EnumVar(&c.form, formTable, formJSON, formYAML)
+			l.cmd.Flag("color", "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
+		}
+		o.ConnectFlags(l.cmd)
+	}
 	return c
 }
 
@@ -84,13 +100,12 @@ func (c *Commands) Run(ctx context.Context, name string) error {
 	return c.actions[name](ctx, cluster, printer{console, c.form})
 }
 
-// group adds a command that has commands, with the flags that all of them take.
-func (c *Commands) group(app *kingpin.Application, name, alias, help string) *kingpin.CmdClause {
+// group adds a command that has commands.
+func group(app *kingpin.Application, name, alias, help string) *kingpin.CmdClause {
 	cmd := app.Command(name, help)
 	if alias != "" {
 		cmd.Alias(alias)
 	}
-	c.o.ConnectFlags(cmd)
 	return cmd
 }
 
@@ -98,13 +113,14 @@ func (c *Commands) group(app *kingpin.Application, name, alias, help string) *ki
 func (c *Commands) add(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
 	cmd.HelpLong(example)
 	c.actions[cmd.FullCommand()] = do
+	c.leaves = append(c.leaves, leaf{cmd: cmd})
 	return cmd
 }
 
-// answers adds the flags of commands that print an answer.
-func (c *Commands) answers(cmd *kingpin.CmdClause) *kingpin.CmdClause {
-	cmd.Flag("output", "The form of the answer: table, json or yaml.").Short('o').Default(formTable).EnumVar(&c.form, formTable, formJSON, formYAML)
-	cmd.Flag("color", "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
+// answers makes a command do something that gives an answer.
+func (c *Commands) answers(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
+	c.add(cmd, example, do)
+	c.leaves[len(c.leaves)-1].answers = true
 	return cmd
 }
 

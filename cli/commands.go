@@ -13,12 +13,12 @@ import (
 
 func (c *Commands) addJobs(jobs *kingpin.CmdClause) {
 	var f jobFilter
-	list := c.answers(c.add(jobs.Command("list", "List jobs, the last submitted first."), `Examples:
+	list := c.answers(jobs.Command("list", "List jobs, the last submitted first."), `Examples:
 
   raytap jobs list --status RUNNING --status PENDING
   raytap jobs list --name 'train-*' --limit 10
   raytap jobs list --type SUBMISSION -o json | jq -r '.[].submission_id'`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return listJobs(ctx, cluster, f, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return listJobs(ctx, cluster, f, p) })
 	list.Flag("status", "Only jobs of this status; may be repeated.").PlaceHolder("STATUS").HintOptions(jobStatuses()...).StringsVar(&f.statuses)
 	list.Flag("type", "Only SUBMISSION (by the Jobs API) or DRIVER (a script that connected); may be repeated.").
 		PlaceHolder("TYPE").HintOptions(string(ray.JobSubmission), string(ray.JobDriver)).StringsVar(&f.types)
@@ -27,10 +27,10 @@ func (c *Commands) addJobs(jobs *kingpin.CmdClause) {
 	limitFlag(list, &f.limit)
 
 	var id string
-	get := c.answers(c.add(jobs.Command("get", "Show one job."), `Example:
+	get := c.answers(jobs.Command("get", "Show one job."), `Example:
 
   raytap jobs get raysubmit_abc123 -o json | jq .driver_exit_code`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return getJob(ctx, cluster, id, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return getJob(ctx, cluster, id, p) })
 	jobArg(get, &id)
 
 	logs := c.add(jobs.Command("logs", "Print the whole log of a job's driver as it is now."), `Example:
@@ -172,33 +172,33 @@ func yesFlag(cmd *kingpin.CmdClause, yes *bool) {
 
 func (c *Commands) addNodes(nodes *kingpin.CmdClause) {
 	var f nodeFilter
-	list := c.answers(c.add(nodes.Command("list", "List nodes, the head first."), `Examples:
+	list := c.answers(nodes.Command("list", "List nodes, the head first."), `Examples:
 
   raytap nodes list --state ALIVE
   raytap nodes list -o json | jq '.[] | select(.stats.cpu_ratio > 0.9) | .host'`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return listNodes(ctx, cluster, f, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return listNodes(ctx, cluster, f, p) })
 	list.Flag("state", "Only nodes of this state; may be repeated.").PlaceHolder("STATE").
 		HintOptions(string(ray.NodeAlive), string(ray.NodeDead)).StringsVar(&f.states)
 	limitFlag(list, &f.limit)
 
 	var id string
-	get := c.answers(c.add(nodes.Command("get", "Show one node with its readings, resources and labels."), `Example:
+	get := c.answers(nodes.Command("get", "Show one node with its readings, resources and labels."), `Example:
 
   raytap nodes get 6fa6c1d02a53`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return getNode(ctx, cluster, id, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return getNode(ctx, cluster, id, p) })
 	get.Arg("id", "The node's id, or the beginning of it.").Required().StringVar(&id)
 }
 
 func (c *Commands) addTasks(tasks *kingpin.CmdClause) {
 	var f taskFilter
-	list := c.answers(c.add(tasks.Command("list", "List tasks by job and state."),
+	list := c.answers(tasks.Command("list", "List tasks by job and state."),
 		`Of Ray's own API these are the tasks that are not FINISHED: Ray keeps few of the others, and only for a while.
 
 Examples:
 
   raytap tasks list --state FAILED
   raytap tasks list --job 02000000 --name 'train*' -o yaml`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return listTasks(ctx, cluster, f, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return listTasks(ctx, cluster, f, p) })
 	list.Flag("state", "Only tasks of this state; may be repeated.").PlaceHolder("STATE").HintOptions(ray.TaskStates...).StringsVar(&f.states)
 	list.Flag("type", "Only tasks of this type, such as ACTOR_TASK; may be repeated.").PlaceHolder("TYPE").
 		HintOptions("NORMAL_TASK", "ACTOR_CREATION_TASK", "ACTOR_TASK", "DRIVER_TASK").StringsVar(&f.types)
@@ -208,33 +208,33 @@ Examples:
 	limitFlag(list, &f.limit)
 
 	var id string
-	get := c.answers(c.add(tasks.Command("get", "Show one task: the last attempt of it."), `Example:
+	get := c.answers(tasks.Command("get", "Show one task: the last attempt of it."), `Example:
 
   raytap tasks get 16310a0f0a45af5cffffffffffffffffffffffff01000000`,
-		func(ctx context.Context, cluster Cluster, p printer) error { return getTask(ctx, cluster, id, p) }))
+		func(ctx context.Context, cluster Cluster, p printer) error { return getTask(ctx, cluster, id, p) })
 	get.Arg("id", "The task's id, or the beginning of it.").Required().StringVar(&id)
 }
 
 func (c *Commands) addServe(serve *kingpin.CmdClause) {
 	var f serveFilter
-	list := c.answers(c.add(serve.Command("list", "List Serve's applications."), `Example:
+	list := c.answers(serve.Command("list", "List Serve's applications."), `Example:
 
   raytap serve list --status UNHEALTHY --status DEPLOY_FAILED`,
 		func(ctx context.Context, cluster Cluster, p printer) error {
 			return listApplications(ctx, cluster, f, p)
-		}))
+		})
 	list.Flag("status", "Only applications of this status; may be repeated.").PlaceHolder("STATUS").
 		HintOptions(ray.ServeApplicationStatuses...).StringsVar(&f.statuses)
 	list.Flag("name", "Only applications whose name matches this pattern; may be repeated.").PlaceHolder("PATTERN").StringsVar(&f.names)
 	limitFlag(list, &f.limit)
 
 	var name string
-	get := c.answers(c.add(serve.Command("get", "Show one application with its deployments."), `Example:
+	get := c.answers(serve.Command("get", "Show one application with its deployments."), `Example:
 
   raytap serve get greeter`,
 		func(ctx context.Context, cluster Cluster, p printer) error {
 			return getApplication(ctx, cluster, name, p)
-		}))
+		})
 	get.Arg("name", "The application's name.").Required().StringVar(&name)
 
 	var yes bool
@@ -272,8 +272,6 @@ func (c *Commands) addCluster(app *kingpin.Application) {
   raytap health --cluster prod || page-somebody`,
 			func(ctx context.Context, cluster Cluster, p printer) error { return showHealth(ctx, cluster, p) }},
 	} {
-		clause := app.Command(cmd.name, cmd.help)
-		c.o.ConnectFlags(clause)
-		c.answers(c.add(clause, cmd.example, cmd.do))
+		c.answers(app.Command(cmd.name, cmd.help), cmd.example, cmd.do)
 	}
 }

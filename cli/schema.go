@@ -156,6 +156,7 @@ type deploymentView struct {
 	Message        string         `json:"message,omitempty"`
 	TargetReplicas *int           `json:"target_replicas,omitempty"`
 	Replicas       map[string]int `json:"replicas,omitempty"`
+	ReplicaCount   *int           `json:"replica_count,omitempty"`
 	DeadReplicas   *int           `json:"dead_replicas,omitempty"`
 }
 
@@ -165,9 +166,7 @@ func viewApplication(a ray.ServeApplication) applicationView {
 		Source: a.Source, LastDeployed: a.LastDeployed, Deployments: []deploymentView{},
 	}
 	for _, d := range a.Deployments {
-		v.Deployments = append(v.Deployments, deploymentView{
-			Name: d.Name, Status: d.Status, Message: d.Message, TargetReplicas: d.TargetReplicas, Replicas: d.Replicas, DeadReplicas: d.DeadReplicas,
-		})
+		v.Deployments = append(v.Deployments, deploymentView(d))
 	}
 	return v
 }

@@ -57,10 +57,14 @@ func listApplications(ctx context.Context, from serveLister, f serveFilter, p pr
 	return p.rows(views(apps, viewApplication), t, nothing)
 }
 
-// replicas says how many replicas run, and how many should.
+// replicas says how many replicas run (where only their number is told: are
+// there), and how many should.
 func replicas(deployments ...ray.ServeDeployment) string {
 	running, target, told := 0, 0, len(deployments) > 0
 	for _, d := range deployments {
+		if len(d.Replicas) == 0 && d.ReplicaCount != nil {
+			running += *d.ReplicaCount
+		}
 		running += d.Replicas["RUNNING"]
 		if d.TargetReplicas == nil {
 			told = false

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"raytap/ray"
+)
+
+// documented is what each section of docs/commands.md is about.
+var documented = map[string]any{
+	"Job": jobView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
+	"GPUs": gpusView{}, "Node's GPU": nodeGPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
+	"Resources": resourcesView{}, "Amount": amountView{}, "GPU totals": gpuTotalsView{}, "Node counts": nodeCountsView{},
+	"Node's hardware": hardwareView{}, "Health": healthView{},
+}
+
+// fields lists the fields of a view, those of an embedded one left out.
+func fields(view any) []string {
+	var out []string
+	for field := range fieldsOf(reflect.TypeOf(view)) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
+	return func(yield func(reflect.StructField) bool) {
+		for i := range t.NumField() {
+			if f := t.Field(i); !f.Anonymous && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func TestTheSchemaIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, schema, _ := strings.Cut(string(page), "\n## JSON and YAML\n")
+	code := regexp.MustCompile("`([a-z_]+)`")
+	told := map[string][]string{}
+	for _, section := range strings.Split(schema, "\n### ")[1:] {
+		title, body, _ := strings.Cut(section, "\n")
+		for line := range strings.Lines(body) {
+			if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| `") {
+				for _, m := range code.FindAllStringSubmatch(cells[1], -1) {
+					told[title] = append(told[title], m[1])
+				}
+			}
+		}
+		slices.Sort(told[title])
+	}
+	for _, title := range slices.Sorted(maps.Keys(documented)) {
+		if want := fields(documented[title]); !slices.Equal(told[title], want) {
+			t.Errorf("%s: docs/commands.md has %q, the schema %q", title, told[title], want)
+		}
+		delete(told, title)
+	}
+	for title := range told {
+		t.Errorf("docs/commands.md describes %q, which is not in the schema", title)
+	}
+}
+
+// Every view that a command can show is documented above.
+func TestEveryViewIsDocumented(t *testing.T) {
+	known := map[reflect.Type]bool{}
+	for _, view := range documented {
+		known[reflect.TypeOf(view)] = true
+	}
+	for typ := range known {
+		for field := range fieldsOf(typ) {
+			of := field.Type
+			for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+				of = of.Elem()
+			}
+			if of.Kind() == reflect.Struct && of.PkgPath() == typ.PkgPath() && !known[of] {
+				t.Errorf("%s.%s is a %s, which docs/commands.md does not describe", typ.Name(), field.Name, of.Name())
+			}
+		}
+	}
+}
+
+// A field that a domain type gains is shown, or left out on purpose.
+func TestTheSchemaHasTheFieldsOfTheDomain(t *testing.T) {
+	inner := map[string][]string{
+		"ray.NodeStats": {"HasLoad", "HasNetwork"}, // the fields are absent instead
+	}
+	for _, pair := range []struct{ domain, view any }{
+		{ray.Job{}, jobView{}}, {ray.Node{}, nodeView{}}, {ray.NodeStats{}, statsView{}}, {ray.Disk{}, diskView{}}, {ray.GPU{}, gpuView{}},
+		{ray.Task{}, taskView{}}, {ray.ServeApplication{}, applicationView{}}, {ray.ServeDeployment{}, deploymentView{}},
+		{ray.ClusterResources{}, resourcesView{}}, {ray.GPUTotals{}, gpuTotalsView{}}, {ray.NodeHardware{}, hardwareView{}}, {ray.Version{}, healthView{}},
+	} {
+		domain, view := reflect.TypeOf(pair.domain), reflect.TypeOf(pair.view)
+		for field := range fieldsOf(domain) {
+			shown, ok := view.FieldByName(field.Name)
+			switch {
+			case slices.Contains(inner[domain.String()], field.Name):
+			case !ok:
+				t.Errorf("%s.%s is not shown", domain, field.Name)
+			case strings.ReplaceAll(jsonName(shown), "_", "") != strings.ToLower(field.Name):
+				t.Errorf("%s.%s is shown as %s", domain, field.Name, jsonName(shown))
+			}
+		}
+	}
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}

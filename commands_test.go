@@ -1,0 +1,316 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"raytap/ray/agenttest"
+	"raytap/ray/raytest"
+)
+
+// Tests of the operator's commands, as the binary has them.
+
+var update = flag.Bool("update", false, "write the golden answers anew")
+
+// ask runs a command to its end.
+func ask(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	p := command(t, env, args...)
+	p.start()
+	code = p.code()
+	return code, p.stdout.String(), p.stderr.String()
+}
+
+func TestHowACommandEnds(t *testing.T) {
+	head := raytest.New(t)
+	head.Submit("running", raytest.JobOptions{Metadata: map[string]string{"job_name": "train"}}).Print("a\nb\n")
+	head.Submit("waits", raytest.JobOptions{Pending: true})
+	guarded := raytest.New(t, raytest.Token("right"))
+	right := write(t, "right\n")
+	one := write(t, "clusters: [{name: only, url: '"+head.URL()+"'}]\n")
+	two := write(t, "clusters: [{name: first, url: '"+head.URL()+"'}, {name: second, url: 'http://127.0.0.1:1'}]\n")
+	wrong := write(t, "clusters: [{name: only, url: 'ray:8265'}]\n")
+	url := "--url=" + head.URL()
+	ray := "RAY_API_SERVER_ADDRESS=" + head.URL()
+	for name, tt := range map[string]struct {
+		args   string
+		env    string
+		code   int
+		stdout string // a part of it; "" is nothing at all
+		stderr string // a part of it; "" is nothing at all
+	}{
+		"a list":                             {"jobs list " + url, "", 0, "running", ""},
+		"a list of nothing":                  {"jobs list --status FAILED " + url, "", 0, "", "no jobs match, of 2"},
+		"a word in the singular":             {"job get running " + url, "", 0, "train", ""},
+		"where Ray's own tools look":         {"jobs list", ray, 0, "running", ""},
+		"the only cluster of a file":         {"jobs list --config.file " + one, "", 0, "running", ""},
+		"one of two":                         {"jobs list --cluster first --config.file " + two, "", 0, "running", ""},
+		"the other, which does not answer":   {"jobs list --cluster second --config.file " + two, "", 1, "", "list jobs: 503 connection refused"},
+		"which of two":                       {"jobs list --config.file " + two, "", 2, "", "has 2 clusters: give --cluster with one of first, second"},
+		"none of two":                        {"jobs list --cluster third --config.file " + two, "", 2, "", `has no cluster "third"; it has first, second`},
+		"a name without a file":              {"jobs list --cluster first", ray, 2, "", "--cluster is a name in a configuration: give --config.file too"},
+		"a file and an address":              {"jobs list --config.file " + one + " " + url, "", 2, "", "give them or --config.file"},
+		"a file that is wrong":               {"jobs list --config.file " + wrong, "", 2, "", "clusters[0].url"},
+		"an address that is wrong":           {"jobs list --url ray:8265", "", 2, "", "--url: "},
+		"an API that is not":                 {"jobs list --api dance " + url, "", 2, "", "raytap jobs list --help"},
+		"a flag that is not":                 {"jobs list --nope " + url, "", 2, "", "try raytap jobs list --help"},
+		"no command of a group":              {"jobs", "", 2, "", "must select a subcommand"},
+		"no id":                              {"jobs get " + url, "", 2, "", "required argument 'id' not provided"},
+		"an unknown job":                     {"jobs get nope " + url, "", 1, "", "get job: 404 "},
+		"without the token":                  {"jobs list --url " + guarded.URL(), "", 1, "", "the token comes from --token-file"},
+		"with the token":                     {"jobs list -o json --token-file " + right + " --url " + guarded.URL(), "", 0, "[]", ""},
+		"with the token of the environment":  {"jobs list -o json --url " + guarded.URL(), "RAY_AUTH_TOKEN=right", 0, "[]", ""},
+		"a token file that is not there":     {"jobs list --token-file /nonexistent/token " + url, "", 2, "", "--token-file: stat /nonexistent/token: no such file"},
+		"what only agents tell":              {"resources " + url, "", 1, "", "get cluster resources: 501 "},
+		"health":                             {"health " + url, "", 0, "2.60.0", ""},
+		"health of what is not there":        {"health --url http://127.0.0.1:1", "", 1, "", "connection refused"},
+		"a log":                              {"jobs logs running " + url, "", 0, "a\nb\n", ""},
+		"the end of a log":                   {"jobs tail -n 1 running " + url, "", 0, "b\n", ""},
+		"what is about following":            {"jobs tail --max-lines 5 running " + url, "", 2, "", "--max-lines is about following a job: give --follow too"},
+		"a timeout that cannot be":           {"jobs tail -f --timeout 301s running " + url, "", 2, "", "at most 5m"},
+		"a size that is not":                 {"jobs tail -f --max-bytes many running " + url, "", 2, "", "must be a number of bytes"},
+		"stopping where nobody can be asked": {"jobs stop running " + url, "", 2, "", "give --yes"},
+		"stopping with a word":               {"jobs stop --yes waits " + url, "", 0, "", "the job waits is asked to stop"},
+		"a script for bash":                  {"completion bash", "", 0, "complete -F _raytap_bash_autocomplete", ""},
+		"a script for zsh":                   {"completion zsh", "", 0, "#compdef raytap", ""},
+		"a script for fish":                  {"completion fish", "", 0, "complete -c raytap", ""},
+		"a shell that is not":                {"completion csh", "", 2, "", "raytap completion --help"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := ask(t, []string{tt.env}, strings.Fields(tt.args)...)
+			if code != tt.code || !has(stdout, tt.stdout) || !has(stderr, tt.stderr) {
+				t.Errorf("exit code %d, want %d\nstdout %q\n  want %q\nstderr %q\n  want %q", code, tt.code, stdout, tt.stdout, stderr, tt.stderr)
+			}
+		})
+	}
+}
+
+// has tells whether a part is in a text; no part is no text.
+func has(text, part string) bool { return (text == "") == (part == "") && strings.Contains(text, part) }
+
+func TestEveryCommandHasHelpWithAnExample(t *testing.T) {
+	_, all, _ := ask(t, nil, "--help")
+	names := regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)?)(?: <| {2,}|$)`).FindAllStringSubmatch(all[strings.Index(all, "Commands:"):strings.Index(all, "\nFlags:")], -1)
+	if len(names) < 18 {
+		t.Fatalf("only %d commands in:\n%s", len(names), all)
+	}
+	for _, name := range names {
+		if name[1] == "help" || name[1] == daemonCommand {
+			continue
+		}
+		code, help, stderr := ask(t, nil, append(strings.Fields(name[1]), "--help")...)
+		if code != 0 || stderr != "" || !strings.HasPrefix(help, "usage: raytap "+name[1]) {
+			t.Errorf("%s: exit code %d, %q, %q", name[1], code, stderr, help)
+		}
+		if name[1] != "version" && !strings.Contains(help, "\n  raytap "+name[1]) && !strings.Contains(help, "raytap "+name[1]+" ") {
+			t.Errorf("the help of %s has no example:\n%s", name[1], help)
+		}
+		if strings.Contains(help, "web.listen-address") != (name[1] == "config show") {
+			t.Errorf("the help of %s tells the daemon's flags, or does not:\n%s", name[1], help)
+		}
+	}
+	if !strings.Contains(all, "--web.listen-address") {
+		t.Errorf("the daemon's flags are not in:\n%s", all)
+	}
+}
+
+// Both dialects give one schema.
+func TestAnswersForScripts(t *testing.T) {
+	start, begun := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), time.Now()
+	head := raytest.New(t)
+	job := head.Submit("train-7", raytest.JobOptions{Metadata: map[string]string{"job_name": "train"}, JobID: "01000000", Start: start})
+	job.Print("row 5 has no label\n")
+	job.End("FAILED", 3)
+	for endpoint, file := range map[string]string{raytest.EndpointTasks: "tasks_list_detail", raytest.EndpointServe: "serve_applications"} {
+		recorded, err := os.ReadFile(filepath.Join("ray/dashboard/testdata/2.60.0", file+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head.Answer(endpoint, recorded)
+	}
+	agent := agenttest.New(t, agenttest.Token("right"), agenttest.Prefix("/agents/a1"))
+	other := agent.Submit("train-7", agenttest.JobOptions{Metadata: map[string]string{"job_name": "train"}, JobID: "01000000", Start: start})
+	other.Print("row 5 has no label\n")
+	other.End("FAILED", 3)
+	token := write(t, "right\n")
+	for dialect, flags := range map[string][]string{
+		"ray":   {"--url", head.URL()},
+		"agent": {"--api", "agent", "--url", agent.URL(), "--token-file", token},
+	} {
+		for _, args := range []string{"jobs list", "jobs get train-7", "nodes list", "tasks list", "serve list", "gpus", "resources", "health"} {
+			if dialect == "ray" && args == "resources" {
+				continue
+			}
+			t.Run(dialect+" "+args, func(t *testing.T) {
+				golden := filepath.Join("testdata", "commands", dialect, strings.ReplaceAll(args, " ", "-")+".json")
+				code, stdout, stderr := ask(t, nil, append(append(strings.Fields(args), "-o", "json"), flags...)...)
+				if code != 0 {
+					t.Fatalf("exit code %d: %s", code, stderr)
+				}
+				compare(t, golden, normal(stdout, begun))
+			})
+		}
+	}
+}
+
+var (
+	times   = regexp.MustCompile(`"20[0-9T:.-]+Z"`)
+	address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+)
+
+// normal puts words in place of what is another in each run: times since one,
+// and addresses.
+func normal(answer string, since time.Time) string {
+	answer = times.ReplaceAllStringFunc(answer, func(s string) string {
+		at, err := time.Parse(`"`+time.RFC3339Nano+`"`, s)
+		if err == nil && at.After(since.Add(-time.Second)) && at.Before(time.Now().Add(time.Second)) {
+			return `"NOW"`
+		}
+		return s
+	})
+	return address.ReplaceAllString(answer, "ADDRESS")
+}
+
+func compare(t *testing.T, golden, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not the answer; go test -update writes it anew. Got:\n%s", golden, got)
+	}
+}
+
+func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
+	head, agent := raytest.New(t), agenttest.New(t)
+	rayJob, agentJob := head.Submit("j", raytest.JobOptions{Bare: true}), agent.Submit("j", agenttest.JobOptions{})
+	for dialect, d := range map[string]struct {
+		flags []string
+		print func(string)
+		cut   func()
+		open  func() bool
+		up    func() error
+		down  func()
+		end   func(string, int)
+	}{
+		"ray": {[]string{"--url", head.URL()}, rayJob.Print, func() { head.CutTails(raytest.CutReset, "j") },
+			func() bool { return head.OpenTails() > 0 }, head.Up, head.Down, rayJob.End},
+		"agent": {[]string{"--api", "agent", "--url", agent.URL()}, agentJob.Print, func() { agent.CutTails(agenttest.CutReset, "j") },
+			func() bool { return agent.OpenTails() > 0 }, agent.Up, agent.Down, agentJob.End},
+	} {
+		t.Run(dialect, func(t *testing.T) {
+			p := command(t, nil, append([]string{"jobs", "tail", "-f", "j"}, d.flags...)...)
+			p.start()
+			var want strings.Builder
+			step := func(n int) {
+				for i := range 25 {
+					line := fmt.Sprintf("step %d line %d\n", n, i)
+					d.print(line)
+					want.WriteString(line)
+				}
+			}
+			arrived := func() bool { return p.stdout.String() == want.String() }
+			for n := range 4 {
+				step(n)
+				p.until("the lines arrive", arrived)
+				p.until("it is connected", d.open)
+				if n < 2 {
+					d.cut()
+				} else {
+					d.down()
+					step(100 + n)
+					if err := d.up(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			d.end("FAILED", 7)
+			if code := p.code(); code != 1 || !arrived() {
+				t.Errorf("exit code %d; stdout %d bytes, want %d", code, len(p.stdout.String()), want.Len())
+			}
+			if got := p.stderr.String(); got != "raytap: the job j: FAILED; its driver exited with 7\n" && dialect == "agent" ||
+				!strings.Contains(got, "the job j: FAILED; its driver exited with 7") {
+				t.Errorf("stderr: %q", got)
+			}
+		})
+	}
+}
+
+func TestAFollowOfAJobThatSucceedsEndsWell(t *testing.T) {
+	head := raytest.New(t)
+	job := head.Submit("j", raytest.JobOptions{Bare: true})
+	job.Print("one\ntwo\nthree\n")
+	job.End("SUCCEEDED", 0)
+	for args, want := range map[string]string{"": "one\ntwo\nthree\n", "--lines 1": "three\n", "--protocol http": "one\ntwo\nthree\n", "--max-lines 3": "one\ntwo\nthree\n"} {
+		code, stdout, stderr := ask(t, nil, append(strings.Fields("jobs tail -f j --url "+head.URL()), strings.Fields(args)...)...)
+		if code != 0 || stdout != want || !strings.Contains(stderr, "SUCCEEDED; its driver exited with 0") {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
+		}
+	}
+	code, stdout, stderr := ask(t, nil, "jobs", "tail", "-f", "--max-lines", "2", "j", "--url", head.URL())
+	if code != 1 || stdout != "one\ntwo\n" || !strings.Contains(stderr, "429") {
+		t.Errorf("over a limit: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestAnInterruptedCommandEndsAtOnce(t *testing.T) {
+	head := raytest.New(t)
+	head.Submit("j", raytest.JobOptions{Bare: true}).Print("one\n")
+	hangs := raytest.New(t)
+	hangs.Inject(raytest.Fault{Do: raytest.Hang})
+	for name, tt := range map[string]struct {
+		args  string
+		ready func(*process) bool
+		by    syscall.Signal
+		code  int
+	}{
+		"a follow, by Ctrl-C":      {"jobs tail -f j --url " + head.URL(), func(p *process) bool { return p.stdout.String() == "one\n" }, syscall.SIGINT, 130},
+		"a follow, by SIGTERM":     {"jobs tail -f j --url " + head.URL(), func(p *process) bool { return p.stdout.String() == "one\n" }, syscall.SIGTERM, 143},
+		"a call without an answer": {"jobs list --url " + hangs.URL(), func(*process) bool { return hangs.Requests("") > 0 }, syscall.SIGINT, 130},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := command(t, nil, strings.Fields(tt.args)...)
+			p.start()
+			p.until("it is at work", func() bool { return tt.ready(p) })
+			p.signal(tt.by)
+			if code := p.code(); code != tt.code || p.stderr.String() != "" {
+				t.Errorf("exit code %d, want %d; stderr %q", code, tt.code, p.stderr.String())
+			}
+		})
+	}
+}
+
+func TestTheShellIsToldWhatMayFollow(t *testing.T) {
+	file := write(t, "clusters: [{name: prod-a, url: 'http://127.0.0.1:1'}, {name: prod-b, url: 'http://127.0.0.1:2'}]\n")
+	for line, want := range map[string]string{
+		"":                     "jobs",
+		"jobs ":                "list",
+		"jobs list --sta":      "--status",
+		"jobs list -o ":        "",
+		"jobs list --status ":  "SUCCEEDED",
+		"nodes list --output ": "yaml",
+		"--config.file " + file + " jobs list --cluster ": "prod-b",
+	} {
+		words := strings.Split(line, " ")
+		_, stdout, _ := ask(t, nil, append([]string{"--completion-bash"}, words...)...)
+		if !strings.Contains("\n"+stdout+"\n", "\n"+want+"\n") && want != "" {
+			t.Errorf("after %q: %q lacks %q", line, stdout, want)
+		}
+	}
+}
