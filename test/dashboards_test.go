@@ -34,8 +34,8 @@ var filled = strings.NewReplacer(
 	"$__rate_interval", "1m", "$__range", "10m",
 )
 
-// silent are the queries that have nothing to show on a Ray without a fault and
-// without a GPU, by dashboard, panel and query.
+// silent are the queries that have nothing to show on a Ray without a fault, a
+// GPU and an agent, by dashboard, panel and query.
 var silent = map[string]string{
 	"raytap-clusters/GPUs in use/A":            "no GPU",
 	"raytap-clusters/What each cluster does/H": "no GPU",
@@ -44,6 +44,10 @@ var silent = map[string]string{
 	"raytap-nodes/Nodes/J":                     "no node has died",
 	"raytap-nodes/Nodes/K":                     "no node has died",
 	"raytap-nodes/Dead nodes/A":                "no node has died",
+	"raytap-nodes/CPU cores/A":                 "no agent",
+	"raytap-nodes/Memory, by the agent/A":      "no agent",
+	"raytap-nodes/GPU, by the agent/A":         "no agent",
+	"raytap-nodes/GPU memory, by the agent/A":  "no agent",
 	"raytap-self/Bytes read/B":                 "no connection broke, so nothing was read again",
 	"raytap-self/Ends of connections/A":        "no connection broke",
 }

@@ -11,7 +11,7 @@ import (
 const picked = `ray_cluster=~"$ray_cluster", node_id=~"$node_id"`
 
 func nodes() *dashboard.DashboardBuilder {
-	return board("raytap-nodes", "Ray: nodes", "The nodes of clusters, what their agents read, and which of them died.").
+	b := board("raytap-nodes", "Ray: nodes", "The nodes of clusters, what their agents read, and which of them died.").
 		WithVariable(byCluster()).
 		WithVariable(named("node_id", "Node", `query_result(raytap_node_info{ray_cluster=~"$ray_cluster"})`).
 			Regex(`/node_id="(?<value>[^"]+)".*node_ip="(?<text>[^"]+)"/`)).
@@ -39,6 +39,22 @@ func nodes() *dashboard.DashboardBuilder {
 			query{"-" + withName(`max by (ray_cluster, node_id) (rate(raytap_node_network_receive_bytes_total{`+picked+`}[$__rate_interval]))`), nodeLegend + " received"})).
 		WithPanel(stack("Dead nodes", "That Ray lists, by the reason of their death. It forgets them after a while.", unitShort,
 			query{`sum by (reason) (max by (ray_cluster, reason) (raytap_nodes_dead{ray_cluster=~"$ray_cluster"})) > 0`, "{{reason}}"}))
+	return hardware(b)
+}
+
+// hardware adds what only an agent tells.
+func hardware(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
+	const legend = "{{ray_cluster}} {{node_id}}"
+	return b.
+		WithRow(dashboard.NewRowBuilder("Clusters that an agent watches")).
+		WithPanel(share("CPU cores", "In use, as the agent counts it.", 0.95,
+			query{ratio("raytap_hardware_node_cpus_used", "raytap_hardware_node_cpus", ""), legend})).
+		WithPanel(share("Memory, by the agent", "In use, as the agent counts it.", 0.95,
+			query{ratio("raytap_hardware_node_memory_used_bytes", "raytap_hardware_node_memory_bytes", ""), legend})).
+		WithPanel(share("GPU, by the agent", "Share of time that each GPU is busy.", 0.99,
+			query{"max by (ray_cluster, node_id, gpu) (raytap_hardware_node_gpu_usage_ratio{" + picked + "})", legend + " GPU {{gpu}}"})).
+		WithPanel(share("GPU memory, by the agent", "", 0.95,
+			query{ratio("raytap_hardware_node_gpu_memory_used_bytes", "raytap_hardware_node_gpu_memory_bytes", ", gpu"), legend + " GPU {{gpu}}"}))
 }
 
 const nodeLegend = "{{node_name}} {{node_ip}}"

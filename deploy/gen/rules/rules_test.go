@@ -218,7 +218,7 @@ func TestEveryCutAndOverflowHasAnAlert(t *testing.T) {
 		}
 	}
 	for _, f := range families(t) {
-		watched := strings.HasSuffix(f.Name, "_truncated") || strings.HasSuffix(f.Name, "_overflow")
+		watched := strings.HasSuffix(f.Name, "_truncated") || strings.HasSuffix(f.Name, "_overflow") || strings.HasSuffix(f.Name, "_overflow_series")
 		if watched && !slices.Contains(named, f.Name) {
 			t.Errorf("no alert names %s", f.Name)
 		}
