@@ -179,6 +179,7 @@ type Collector struct {
 	up       bound[bool]
 	self     bound[result]
 	rows     bound[uint64]
+	health   healthBook
 }
 
 // New collects from a cluster. Ends of jobs are counted from now; give
@@ -266,6 +267,7 @@ func (c *Collector) Page(ctx context.Context, only ...string) Page {
 	wg.Wait()
 	up := !c.cluster.LastAnswer().Before(began.Add(-ray.VersionInterval))
 	report(parts, results, up)
+	c.health.note(parts, results, up)
 	own := &sink{}
 	page := Page{sinks: []*sink{own}}
 	c.up.emit(own, up)

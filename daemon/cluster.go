@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"raytap/collector"
@@ -232,24 +231,11 @@ func (u *unit) look(ctx context.Context) {
 	}
 }
 
-// collect sends the cluster's metrics, and none once it is being given up: its
+// collect gives the cluster's metrics, and false once it is being given up: its
 // client refuses calls then, which would read as a cluster that is down.
-func (u *unit) collect(ctx context.Context, only []string, ch chan<- prometheus.Metric) {
-	own := make(chan prometheus.Metric, 64)
-	go func() {
-		defer close(own)
-		u.collector.Collect(ctx, own, only...)
-	}()
-	var got []prometheus.Metric
-	for m := range own {
-		got = append(got, m)
-	}
-	if u.gone.Load() {
-		return
-	}
-	for _, m := range got {
-		ch <- m
-	}
+func (u *unit) collect(ctx context.Context, only []string) (collector.Page, bool) {
+	page := u.collector.Page(ctx, only...)
+	return page, !u.gone.Load()
 }
 
 // requests counts a cluster's requests until the cluster is given up. What

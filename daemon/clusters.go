@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
+	"raytap/collector"
 	"raytap/config"
 )
 
@@ -100,16 +101,23 @@ func stop(units []*unit) {
 	wg.Wait()
 }
 
-// collect sends the metrics of all clusters side by side; each returns when ctx
-// ends, at the latest.
-func (s *clusters) collect(ctx context.Context, only []string, ch chan<- prometheus.Metric) {
+// collect gives the metrics of all clusters, asked side by side; each has
+// answered, or failed alone, when ctx ends at the latest.
+func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFamily {
+	units := slices.DeleteFunc(slices.Clone(s.all()), func(u *unit) bool { return u.collector == nil })
+	pages, there := make([]collector.Page, len(units)), make([]bool, len(units))
 	var wg sync.WaitGroup
-	for _, u := range s.all() {
-		if u.collector != nil {
-			wg.Go(func() { u.collect(ctx, only, ch) })
-		}
+	for i, u := range units {
+		wg.Go(func() { pages[i], there[i] = u.collect(ctx, only) })
 	}
 	wg.Wait()
+	shown := pages[:0]
+	for i, page := range pages {
+		if there[i] {
+			shown = append(shown, page)
+		}
+	}
+	return collector.Gather(shown...)
 }
 
 // ready tells how many clusters were not tried yet; nil: none.

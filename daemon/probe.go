@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"raytap/collector"
 	"raytap/config"
@@ -41,10 +42,10 @@ type address struct{ module, api, url string }
 // probe is one of them.
 type probe struct {
 	unit     *unit
-	requests collector.Requests
-	used     time.Time // when it was last asked for
-	active   int       // requests in progress
-	gone     bool      // it is closed once active is 0
+	registry *prometheus.Registry // of its requests
+	used     time.Time            // when it was last asked for
+	active   int                  // requests in progress
+	gone     bool                 // it is closed once active is 0
 }
 
 func newProbes(build func(spec, collector.Requests) (*unit, error)) *probes {
@@ -118,9 +119,13 @@ func (p *probes) probe(q url.Values) (web.Collect, func(), error) {
 	}
 	x.used = now
 	x.active++
-	collect := func(ctx context.Context, only []string, ch chan<- prometheus.Metric) {
-		x.unit.collect(ctx, only, ch)
-		x.requests.Collect(ch)
+	collect := func(ctx context.Context, only []string) []*dto.MetricFamily {
+		page, there := x.unit.collect(ctx, only)
+		if !there {
+			return nil
+		}
+		requests, _ := x.registry.Gather() // of one histogram: no error
+		return append(collector.Gather(page), requests...)
 	}
 	return collect, sync.OnceFunc(func() { p.release(x) }), nil
 }
@@ -137,9 +142,10 @@ func (p *probes) get(at address, s spec) (*probe, error) {
 	if len(p.all) >= p.cfg.Probes.Max {
 		return nil, refusal(http.StatusServiceUnavailable, fmt.Sprintf("too many targets are probed: probes.max is %d", p.cfg.Probes.Max))
 	}
-	x := &probe{requests: collector.NewRequests()}
+	x, requests := &probe{registry: prometheus.NewRegistry()}, collector.NewRequests()
+	x.registry.MustRegister(requests)
 	var err error
-	if x.unit, err = p.build(s, x.requests); err != nil {
+	if x.unit, err = p.build(s, requests); err != nil {
 		return nil, fmt.Errorf("the module %s does not work: %w", at.module, err)
 	}
 	p.all[at] = x

@@ -84,6 +84,15 @@ func (u *unit) status() web.ClusterStatus {
 			s.State, s.Error = web.ClusterDown, seen.err.Error()
 		}
 	}
+	if u.collector != nil {
+		for _, x := range u.collector.Health() {
+			own := web.CollectorStatus{Name: x.Name}
+			if x.Err != nil {
+				own.Error = x.Err.Error()
+			}
+			s.Collectors = append(s.Collectors, own)
+		}
+	}
 	if u.shipper == nil {
 		return s
 	}

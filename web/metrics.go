@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp/zstd" // promhttp compresses with it then
+	dto "github.com/prometheus/client_model/go"
 )
 
 const (
@@ -27,9 +28,9 @@ const (
 	defaultMaxScrapes = 32
 )
 
-// Collect sends metrics, and returns when ctx ends at the latest. only names the
-// collectors that are asked for; empty: all.
-type Collect func(ctx context.Context, only []string, ch chan<- prometheus.Metric)
+// Collect gives metrics when ctx ends at the latest. only names the collectors
+// that are asked for; empty: all. Nobody changes what it gives.
+type Collect func(ctx context.Context, only []string) []*dto.MetricFamily
 
 // Refusal is an error that tells whoever asked why, with an HTTP status.
 type Refusal struct {
@@ -40,13 +41,6 @@ type Refusal struct {
 // Error is the text.
 func (r *Refusal) Error() string { return r.Text }
 
-// collectFunc is a prometheus.Collector that describes nothing: what a cluster
-// shows is known only once it was asked.
-type collectFunc func(chan<- prometheus.Metric)
-
-func (collectFunc) Describe(chan<- *prometheus.Desc)      {}
-func (f collectFunc) Collect(ch chan<- prometheus.Metric) { f(ch) }
-
 // metrics serves the process's registry together with what collect gives
 // within the scrape's deadline. A scrape that asks for some collectors gets
 // those alone, so that several can share raytap's metrics without doubling its own.
@@ -56,11 +50,11 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	var own []prometheus.Gatherer
+	var own prometheus.Gatherer = prometheus.Gatherers{} // nothing
 	if len(only) == 0 {
-		own = append(own, s.o.Process)
+		own = s.o.Process
 	}
-	s.page(w, r, only, s.o.Collect, own...)
+	s.page(w, r, only, s.o.Collect, own)
 }
 
 // probe serves the metrics of the one cluster that the request names.
@@ -80,7 +74,7 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
-	s.page(w, r, q["collect[]"], collect)
+	s.page(w, r, q["collect[]"], collect, prometheus.Gatherers{})
 }
 
 // understood tells which parameter of a probe means nothing, or stands twice.
@@ -122,9 +116,9 @@ func refuse(w http.ResponseWriter, err error) {
 	text(w, code, err.Error())
 }
 
-// page answers with what collect gives within the scrape's deadline, on a
-// registry of its own, and what own has.
-func (s *Server) page(w http.ResponseWriter, r *http.Request, only []string, collect Collect, own ...prometheus.Gatherer) {
+// page answers with what collect gives within the scrape's deadline, and with
+// what own has, which is other families.
+func (s *Server) page(w http.ResponseWriter, r *http.Request, only []string, collect Collect, own prometheus.Gatherer) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
@@ -134,9 +128,14 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, only []string, col
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.deadline(r.Header))
 	defer cancel()
-	clusters := prometheus.NewRegistry()
-	clusters.MustRegister(collectFunc(func(ch chan<- prometheus.Metric) { collect(ctx, only, ch) }))
-	promhttp.HandlerFor(append(prometheus.Gatherers(own), clusters), promhttp.HandlerOpts{
+	promhttp.HandlerFor(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		clusters := collect(ctx, only)
+		all, err := own.Gather()
+		// No Gatherers: it checks each series again, which costs as much as all else.
+		all = append(all, clusters...)
+		slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+		return all, err
+	}), promhttp.HandlerOpts{
 		ErrorLog:          scrapeLog{s},
 		ErrorHandling:     promhttp.ContinueOnError,
 		Registry:          s.o.Process,

@@ -52,14 +52,14 @@ type ClusterStatus struct {
 	Version    string            `json:"ray_version,omitempty"`
 	Session    string            `json:"session,omitempty"`
 	LastAnswer time.Time         `json:"last_answer,omitzero"`
-	Collectors []CollectorStatus `json:"collectors,omitempty"` // as of the last scrape
+	Collectors []CollectorStatus `json:"collectors,omitempty"`
 	Streams    []StreamStatus    `json:"streams,omitempty"`
 }
 
-// CollectorStatus is how one collector fared in the last scrape.
+// CollectorStatus is how one collector fared in the last scrape that asked for it.
 type CollectorStatus struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty"` // "": it did well
 }
 
 // StreamStatus is one job whose log is followed.

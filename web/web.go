@@ -32,7 +32,7 @@ type Options struct {
 	ConfigFile string
 	// Process holds the process's own metrics.
 	Process *prometheus.Registry
-	// Collect sends the clusters' metrics.
+	// Collect gives the clusters' metrics.
 	Collect Collect
 	// Collectors names what Collect can be asked for.
 	Collectors func() []string

@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
@@ -25,10 +26,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var (
-	upDesc   = prometheus.NewDesc("raytap_up", "Whether it is up.", []string{"ray_cluster"}, nil)
-	onlyDesc = prometheus.NewDesc("raytap_only", "What is asked for.", []string{"collector"}, nil)
-)
+// family gives a family with a series for each value of its label.
+func family(name, label string, values ...string) *dto.MetricFamily {
+	f := &dto.MetricFamily{Name: &name, Help: new("Of a test."), Type: dto.MetricType_GAUGE.Enum()}
+	for _, v := range values {
+		f.Metric = append(f.Metric, &dto.Metric{Label: []*dto.LabelPair{{Name: &label, Value: &v}}, Gauge: &dto.Gauge{Value: new(1.0)}})
+	}
+	return f
+}
 
 // newServer gives a page over one healthy cluster, changed by change.
 func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
@@ -38,19 +43,16 @@ func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
 	process.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "raytap_self", Help: "Itself."}, func() float64 { return 7 }))
 	o := Options{
 		Process: process,
-		Collect: func(_ context.Context, only []string, ch chan<- prometheus.Metric) {
-			ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
-			for _, name := range only {
-				ch <- prometheus.MustNewConstMetric(onlyDesc, prometheus.GaugeValue, 1, name)
-			}
+		Collect: func(_ context.Context, only []string) []*dto.MetricFamily {
+			return []*dto.MetricFamily{family("raytap_up", "ray_cluster", "prod"), family("raytap_only", "collector", only...)}
 		},
 		Collectors: func() []string { return []string{"jobs", "nodes"} },
 		Probe: func(q url.Values) (Collect, func(), error) {
 			if q.Get("target") == "" {
 				return nil, nil, &Refusal{http.StatusBadRequest, "the parameter target is missing"}
 			}
-			return func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
-				ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, q.Get("target"))
+			return func(context.Context, []string) []*dto.MetricFamily {
+				return []*dto.MetricFamily{family("raytap_up", "ray_cluster", q.Get("target"))}
 			}, func() {}, nil
 		},
 		Status: func() Status { return Status{Version: "1.2.3"} },
@@ -182,13 +184,18 @@ func TestAScrapeOfSomeCollectorsHasNothingElse(t *testing.T) {
 	}
 }
 
+// sending is a prometheus.Collector that describes nothing.
+type sending func(chan<- prometheus.Metric)
+
+func (sending) Describe(chan<- *prometheus.Desc)      {}
+func (f sending) Collect(ch chan<- prometheus.Metric) { f(ch) }
+
 func TestAnIncompletePageIsServedAndSaid(t *testing.T) {
 	s, hook := newServer(t, func(o *Options) {
-		o.Collect = func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
-			for range 2 { // the same series twice
-				ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
-			}
-		}
+		broken := prometheus.NewDesc("raytap_broken", "A test.", nil, nil)
+		o.Process.MustRegister(sending(func(ch chan<- prometheus.Metric) {
+			ch <- prometheus.NewInvalidMetric(broken, errors.New("cannot be told"))
+		}))
 	})
 	for range 3 {
 		if got := body(t, ask(s, "GET", "/metrics")); !strings.Contains(got, "raytap_self 7") || !strings.Contains(got, `raytap_up{ray_cluster="prod"} 1`) {
@@ -221,9 +228,10 @@ func TestDeadlineOfAScrape(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got time.Duration
 			s, _ := newServer(t, func(o *Options) {
-				o.Collect = func(ctx context.Context, _ []string, _ chan<- prometheus.Metric) {
+				o.Collect = func(ctx context.Context, _ []string) []*dto.MetricFamily {
 					at, _ := ctx.Deadline()
 					got = time.Until(at)
+					return nil
 				}
 			})
 			ask(s, "GET", "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", tt.header)
@@ -242,9 +250,10 @@ func TestTooManyScrapesAreRefused(t *testing.T) {
 	const maxScrapes = 3
 	s, _ := newServer(t, func(o *Options) {
 		o.MaxScrapes = maxScrapes
-		o.Collect = func(context.Context, []string, chan<- prometheus.Metric) {
+		o.Collect = func(context.Context, []string) []*dto.MetricFamily {
 			inside <- struct{}{}
 			<-release
+			return nil
 		}
 	})
 	done := make(chan struct{})
@@ -275,10 +284,10 @@ func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	s, _ := newServer(t, func(o *Options) {
 		o.Listeners = listeners
-		o.Collect = func(_ context.Context, _ []string, ch chan<- prometheus.Metric) {
+		o.Collect = func(context.Context, []string) []*dto.MetricFamily {
 			close(inside)
 			<-ctx.Done() // the stop comes while the scrape is in progress
-			ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, 1, "prod")
+			return []*dto.MetricFamily{family("raytap_up", "ray_cluster", "prod")}
 		}
 	})
 	ended := make(chan error)
