@@ -1,0 +1,88 @@
+package deploy
+
+import (
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// followers are the configurations that follow raytap's file. Those that
+// test/pipelines runs, and those that cannot be run here.
+var followers = []string{"alloy.alloy", "fluent-bit.yaml", "otelcol.yaml", "promtail.yaml", "rsyslog.conf", "vector.yaml", "vlagent.sh"}
+
+func TestEachPipelineIsYAMLOrOfAnotherLanguage(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(root, "deploy/pipelines/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		name = filepath.Base(name)
+		if !slices.Contains(append(followers, "victorialogs.sh"), name) {
+			t.Errorf("%s is not known to this test", name)
+		}
+		if !strings.HasSuffix(name, ".yaml") {
+			continue
+		}
+		var any map[string]any
+		if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/pipelines/"+name)), &any); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The parts of a record's key, where a configuration names keys one by one.
+func TestEachPipelineKeepsTheKey(t *testing.T) {
+	for _, name := range followers {
+		text := read(t, "deploy/pipelines/"+name)
+		for _, part := range []string{"ray_cluster", "session", "submission_id", "source", "epoch", "seq", "event"} {
+			if !regexp.MustCompile(`\b` + part + `\b`).MatchString(text) {
+				t.Errorf("%s does not name %s", name, part)
+			}
+		}
+	}
+}
+
+// The current file and the rotated ones, plain, and nothing else of what lies
+// beside them.
+func TestEachPipelineFollowsRotatedFiles(t *testing.T) {
+	// The files as a pattern of a shell sees them.
+	names := map[string]bool{
+		"raytap.jsonl": true, "raytap.jsonl.000001": true, "raytap.jsonl.1000000": true,
+		"raytap.jsonl.000001.gz": false, "raytap.jsonl.lock": false, "raytap.jsonl.positions.json": false,
+	}
+	pattern := regexp.MustCompile(`(?:/var/lib/raytap/|\$file|\b)(raytap\.jsonl|(?:\$file))([^\s",;}]*)`)
+	for _, name := range followers {
+		text := strings.ReplaceAll(read(t, "deploy/pipelines/"+name), "$file", "/var/lib/raytap/raytap.jsonl")
+		var code []string
+		for line := range strings.Lines(text) {
+			if trimmed := strings.TrimSpace(line); !strings.HasPrefix(trimmed, "#") && !strings.HasPrefix(trimmed, "//") {
+				code = append(code, line)
+			}
+		}
+		patterns := map[string]bool{}
+		for _, m := range pattern.FindAllStringSubmatch(strings.Join(code, ""), -1) {
+			patterns["raytap.jsonl"+m[2]] = true
+		}
+		for file, want := range names {
+			followed := false
+			for p := range patterns {
+				if ok, err := filepath.Match(p, file); err != nil {
+					t.Errorf("%s: %v", name, err)
+				} else if ok && !strings.HasSuffix(p, ".gz") {
+					followed = true
+				}
+			}
+			if strings.HasSuffix(file, ".gz") && patterns["raytap.jsonl.*.gz"] {
+				followed = false // left out by a pattern of its own
+			}
+			if followed != want {
+				t.Errorf("%s follows %s: %t, by %v", name, file, followed, slices.Sorted(maps.Keys(patterns)))
+			}
+		}
+	}
+}
