@@ -104,6 +104,7 @@ type daemonFlags struct {
 	logLevel    string
 	logFormat   string
 	collector   bool
+	collectors  map[string]*bool // by their section of the configuration
 	shipper     bool
 	stopTimeout time.Duration
 
@@ -111,7 +112,7 @@ type daemonFlags struct {
 }
 
 func newDaemonFlags(cmd *kingpin.CmdClause, configFile *string) *daemonFlags {
-	f := &daemonFlags{configFile: configFile, given: map[string]*bool{}}
+	f := &daemonFlags{configFile: configFile, collectors: map[string]*bool{}, given: map[string]*bool{}}
 	above := func(name string, clause *kingpin.FlagClause) *kingpin.FlagClause {
 		f.given[name] = new(bool)
 		return clause.IsSetByUser(f.given[name])
@@ -124,6 +125,13 @@ func newDaemonFlags(cmd *kingpin.CmdClause, configFile *string) *daemonFlags {
 		HintOptions("debug", "info", "warning", "error").StringVar(&f.logLevel)
 	above("log.format", cmd.Flag("log.format", "text or json.").Default("text")).EnumVar(&f.logFormat, "text", "json")
 	above("collector", cmd.Flag("collector.enabled", "Collect metrics.").Default("true")).BoolVar(&f.collector)
+	for _, one := range []struct{ section, of string }{
+		{"cluster", "resources, and of what waits for them"}, {"jobs", "jobs"}, {"nodes", "nodes"},
+		{"tasks", "tasks"}, {"actors", "actors and placement groups"}, {"serve", "Serve"},
+	} {
+		name := "collector." + one.section + ".enabled"
+		f.collectors[one.section] = above(name, cmd.Flag(name, "Collect metrics of "+one.of+".").Default("true")).Bool()
+	}
 	above("shipper", cmd.Flag("shipper.enabled", "Ship log lines.").Default("true")).BoolVar(&f.shipper)
 	cmd.Flag("stop-timeout", "How long stopping may take before what is left is given up.").Default("10s").DurationVar(&f.stopTimeout)
 	return f
@@ -151,6 +159,14 @@ func (f *daemonFlags) load() (config.Config, error) {
 	} {
 		if *f.given[name] {
 			apply()
+		}
+	}
+	for section, enabled := range map[string]*bool{
+		"cluster": &c.Collector.Cluster.Enabled, "jobs": &c.Collector.Jobs.Enabled, "nodes": &c.Collector.Nodes.Enabled,
+		"tasks": &c.Collector.Tasks.Enabled, "actors": &c.Collector.Actors.Enabled, "serve": &c.Collector.Serve.Enabled,
+	} {
+		if *f.given["collector."+section+".enabled"] {
+			*enabled = *f.collectors[section]
 		}
 	}
 	return c, c.Validate()
