@@ -22,9 +22,9 @@ func nodes() *dashboard.DashboardBuilder {
 		WithPanel(number("Without readings", "Live nodes whose agent has told nothing for a minute.", unitShort,
 			`count(time() - max by (ray_cluster, node_id) (raytap_node_readings_timestamp_seconds{`+picked+`}) > 60) or vector(0)`, steps(green, 1.0, yellow))).
 		WithPanel(number("Busiest CPU", "", unitRatio, `max(raytap_node_cpu_usage_ratio{`+picked+`})`, steps(green, 0.9, yellow))).
-		WithPanel(number("Fullest memory", "Ray kills workers from 95 % on.", unitRatio,
+		WithPanel(number("Fullest memory", "Ray kills workers from 95 % on, by default.", unitRatio,
 			`max(`+ratio("raytap_node_memory_used_bytes", "raytap_node_memory_bytes", "")+`)`, steps(green, 0.8, yellow, 0.95, red))).
-		WithPanel(number("Fullest disk", "Ray stops to make objects from 95 % on.", unitRatio,
+		WithPanel(number("Fullest disk", "By node and mounted file system.", unitRatio,
 			`max(`+ratio("raytap_node_disk_used_bytes", "raytap_node_disk_bytes", ", mount")+`)`, steps(green, 0.8, yellow, 0.95, red))).
 		WithPanel(nodeTable()).
 		WithPanel(share("CPU", "Share of all logical CPUs of the node that is busy.", 0.9, query{withName(`max by (ray_cluster, node_id) (raytap_node_cpu_usage_ratio{` + picked + `})`), nodeLegend})).
