@@ -1,6 +1,7 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
 # make chaos   the long form of the harness that kills raytap, and its mutants
+# make sdk     the client that Synapse agents publish, on the fake agent
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
 # make agent   a million lines from a fake Synapse agent that drops and errs
 # make deploy  the chart, manifests, unit, package, release and compose file
@@ -36,7 +37,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test deploy pipelines manifests release followers agent e2e chaos docs bench pgo demo clean distclean
+.PHONY: build check test deploy pipelines manifests release followers agent sdk e2e chaos docs bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/raytap .
@@ -58,7 +59,7 @@ test: check
 	@$(STAGE) rules scripts/check-rules
 	@$(STAGE) chaos go run ./test/chaos
 	@$(STAGE) mutants test/mutants/run
-	@$(MAKE) --no-print-directory deploy pipelines followers agent e2e
+	@$(MAKE) --no-print-directory deploy pipelines followers agent sdk e2e
 	@$(STAGE) report
 
 deploy:
@@ -87,6 +88,10 @@ followers:
 
 agent:
 	@$(STAGE) agent go test -tags e2e -count=1 -v -timeout 10m ./test/agent
+
+sdk:
+	@$(STAGE) sdk-tools scripts/tools synapse
+	@$(STAGE) sdk go test -tags e2e -count=1 -v -timeout 5m ./test/sdk
 
 chaos:
 	go run ./test/chaos -kills 200 -cuts 2000

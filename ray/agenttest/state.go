@@ -60,9 +60,9 @@ func resources() map[string]any {
 		"nodes": []any{map[string]any{"node_id": nodeID, "host_name": "head", "ip": "10.0.0.10", "is_head_node": true, "state": "ALIVE",
 			"accelerator_type": "A100", "cpu": amount(8, 3), "memory": amount(32e9, 12e9), "gpus": []any{
 				map[string]any{"index": 0, "name": "NVIDIA A100", "uuid": "GPU-0", "utilization_gpu": 90, "memory_used": 40960, "memory_total": 81920,
-					"processes_pids": []any{}, "memory_used_ratio": 0.5},
+					"processes_pids": map[string]any{}, "memory_used_ratio": 0.5},
 				map[string]any{"index": 1, "name": "NVIDIA A100", "uuid": "GPU-1", "utilization_gpu": 0, "memory_used": 0, "memory_total": 81920,
-					"processes_pids": []any{}, "memory_used_ratio": 0.0},
+					"processes_pids": map[string]any{}, "memory_used_ratio": 0.0},
 			}}},
 	}
 }

@@ -1,0 +1,325 @@
+//go:build e2e
+
+// Package sdk runs the client that Synapse agents publish against the fake
+// agent, so that the fake cannot drift from what a real agent is, and compares
+// what it gives with what raytap's own client gives.
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/agent"
+	"raytap/ray/agenttest"
+	"raytap/ray/transport"
+)
+
+const python = "../../.tools/synapse/bin/python"
+
+// step is one call of the published client.
+type step struct {
+	Op       string         `json:"op"`
+	Args     []string       `json:"args,omitempty"`
+	Protocol string         `json:"protocol,omitempty"`
+	Timeout  any            `json:"timeout,omitempty"`
+	Limits   map[string]int `json:"limits,omitempty"`
+	Direct   bool           `json:"direct,omitempty"` // the protocol's own method
+}
+
+// answer is what it gave; Code is nil where there was no error of the client's.
+type answer struct {
+	Value json.RawMessage `json:"value"`
+	Code  *int            `json:"code"`
+	Error string          `json:"error"`
+}
+
+func (a answer) code() int {
+	switch {
+	case a.Code != nil:
+		return *a.Code
+	case a.Error != "":
+		return -1
+	}
+	return 0
+}
+
+// lines are the messages of a tail.
+func (a answer) lines(t *testing.T) []string {
+	t.Helper()
+	lines := []string{}
+	if err := json.Unmarshal(a.Value, &lines); err != nil {
+		t.Fatalf("%s: %v", a.Value, err)
+	}
+	return lines
+}
+
+type tokens struct{ agent, user, tenant string }
+
+// run has the published client do the steps.
+func run(t *testing.T, a *agenttest.Agent, tok tokens, steps ...step) []answer {
+	t.Helper()
+	path, err := filepath.Abs(python)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Fatalf("the published client is not installed (scripts/tools synapse): %v", err)
+	}
+	task, err := json.Marshal(map[string]any{"url": a.URL(), "token": tok.agent, "user": orNil(tok.user), "tenant": orNil(tok.tenant), "steps": steps})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "client.py")
+	cmd.Stdin = bytes.NewReader(task)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("the published client: %v\n%s", err, stderr.Bytes())
+	}
+	var answers []answer
+	for line := range bytes.Lines(out) {
+		var one answer
+		if err := json.Unmarshal(line, &one); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		answers = append(answers, one)
+	}
+	if len(answers) != len(steps) {
+		t.Fatalf("%d answers to %d steps\n%s", len(answers), len(steps), stderr.Bytes())
+	}
+	return answers
+}
+
+func orNil(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// own is raytap's client of the same agent.
+func own(t *testing.T, a *agenttest.Agent, tok tokens) *agent.Client {
+	t.Helper()
+	tr, err := agent.NewTransport(transport.Options{URL: a.URL(), Token: transport.StaticToken(tok.agent)},
+		agent.Credentials{User: transport.StaticToken(tok.user), Tenant: transport.StaticToken(tok.tenant)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := agent.New(tr, agent.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// ids gives the value of one key in each row, sorted.
+func ids(t *testing.T, raw json.RawMessage, key string) []string {
+	t.Helper()
+	var rows []map[string]any
+	if err := json.Unmarshal(raw, &rows); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	out := []string{}
+	for _, row := range rows {
+		out = append(out, fmt.Sprint(row[key]))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func idsOf[T any](rows []T, id func(T) string) []string {
+	out := []string{}
+	for _, row := range rows {
+		out = append(out, id(row))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestThePublishedClientReadsAndChangesTheFake(t *testing.T) {
+	tok := tokens{"agent-token", "user-token", "tenant-1"}
+	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token(tok.agent), agenttest.UserTenant(tok.user, tok.tenant))
+	done := a.Submit("done", agenttest.JobOptions{JobID: "02000000"})
+	done.Print("one\nzwei \"ü\" 😀\n")
+	done.End("FAILED", 3)
+	a.Submit("running", agenttest.JobOptions{})
+	c, ctx := own(t, a, tok), t.Context()
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := c.Tasks(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apps, err := c.Serve(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := c.Jobs(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := c.Resources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []step{
+		{Op: "health_check"}, {Op: "list_jobs"}, {Op: "get_job", Args: []string{"done"}}, {Op: "get_job_logs", Args: []string{"done"}},
+		{Op: "list_nodes"}, {Op: "get_node", Args: []string{nodes[0].ID}},
+		{Op: "list_tasks"}, {Op: "get_task", Args: []string{tasks.Tasks[0].ID}},
+		{Op: "list_serve_applications"}, {Op: "get_serve_application", Args: []string{"chat"}},
+		{Op: "get_gpu_status"}, {Op: "get_cluster_resources"},
+		{Op: "stop_job", Args: []string{"running"}}, {Op: "stop_job", Args: []string{"running"}}, {Op: "get_job", Args: []string{"nobody"}},
+		{Op: "delete_serve_application", Args: []string{"search"}}, {Op: "get_serve_application", Args: []string{"search"}},
+	}
+	codes := map[int]int{13: 400, 14: 404, 16: 404}
+	answers := run(t, a, tok, steps...)
+	for i, got := range answers {
+		if got.code() != codes[i] {
+			t.Errorf("%s %q: code %d, want %d: %s", steps[i].Op, steps[i].Args, got.code(), codes[i], got.Error)
+		}
+	}
+	same := func(i int, key string, want []string) {
+		t.Helper()
+		if got := ids(t, answers[i].Value, key); !slices.Equal(got, want) {
+			t.Errorf("%s: the published client says %q, raytap %q", steps[i].Op, got, want)
+		}
+	}
+	same(1, "submission_id", idsOf(jobs, func(j ray.Job) string { return j.SubmissionID }))
+	same(1, "status", idsOf(jobs, func(j ray.Job) string { return string(j.Status) }))
+	same(4, "node_id", idsOf(nodes, func(n ray.Node) string { return n.ID }))
+	same(4, "state", idsOf(nodes, func(n ray.Node) string { return string(n.State) }))
+	same(8, "name", idsOf(apps.Applications, func(app ray.ServeApplication) string { return app.Name }))
+	unfinished := slices.DeleteFunc(ids(t, answers[6].Value, "state"), func(s string) bool { return s == "FINISHED" })
+	if want := idsOf(tasks.Tasks, func(task ray.Task) string { return task.State }); !slices.Equal(unfinished, want) {
+		t.Errorf("list_tasks: the published client says %q, raytap %q", unfinished, want)
+	}
+	var log string
+	if err := json.Unmarshal(answers[3].Value, &log); err != nil || log != string(done.Log()) {
+		t.Errorf("get_job_logs: %s, %v", answers[3].Value, err)
+	}
+	var hardware struct {
+		CPU, Memory struct{ Total, Used, Available float64 }
+		GPU         struct {
+			Total float64 `json:"total_gpus"`
+		}
+		RunningJobs int `json:"running_jobs"`
+		Nodes       []struct {
+			ID string `json:"node_id"`
+		}
+	}
+	if err := json.Unmarshal(answers[11].Value, &hardware); err != nil {
+		t.Fatal(err)
+	}
+	if hardware.CPU != *resources.CPU || hardware.Memory != *resources.Memory || hardware.GPU.Total != *resources.GPU.Total ||
+		hardware.RunningJobs != *resources.RunningJobs || hardware.Nodes[0].ID != resources.Nodes[0].ID {
+		t.Errorf("get_cluster_resources: the published client says %s, raytap %+v", answers[11].Value, resources)
+	}
+	if a.Job("running").Status() != "STOPPED" || !slices.Equal(a.Deleted(), []string{"search"}) {
+		t.Errorf("the job is %s, deleted are %q", a.Job("running").Status(), a.Deleted())
+	}
+}
+
+func TestThePublishedClientTailsTheFake(t *testing.T) {
+	var lines []string
+	for i := range 200 {
+		lines = append(lines, fmt.Sprintf("line %d: \"ü\" \\ 😀\n", i))
+	}
+	a := agenttest.New(t, agenttest.Connected())
+	for id, shape := range map[string]agenttest.Shape{"lines": {}, "batches": {Lines: 10}, "compact": {Compact: true}} {
+		job := a.Submit(id, agenttest.JobOptions{Shape: shape})
+		job.Print(strings.Join(lines, ""))
+		job.End("SUCCEEDED", 0)
+	}
+	var steps []step
+	for _, id := range []string{"lines", "batches", "compact"} {
+		for _, protocol := range []string{"websocket", "http", "auto"} {
+			steps = append(steps, step{Op: "tail", Args: []string{id}, Protocol: protocol})
+		}
+		steps = append(steps, step{Op: "tail", Args: []string{id}, Protocol: "websocket", Direct: true},
+			step{Op: "tail", Args: []string{id}, Protocol: "http", Direct: true})
+	}
+	c := own(t, a, tokens{})
+	for i, got := range run(t, a, tokens{}, steps...) {
+		if text := strings.Join(got.lines(t), ""); got.code() != 0 || text != strings.Join(lines, "") {
+			t.Errorf("%+v: code %d, %d bytes, %s", steps[i], got.code(), len(text), got.Error)
+		}
+		o := ray.DefaultTailOptions()
+		o.Protocol = steps[i].Protocol
+		n := 0
+		for line, err := range c.Tail(t.Context(), steps[i].Args[0], o) {
+			if err != nil || line.Text+"\n" != lines[n] {
+				t.Fatalf("raytap, %+v: %q, %v", steps[i], line.Text, err)
+			}
+			n++
+		}
+		if n != len(lines) {
+			t.Errorf("raytap, %+v: %d lines", steps[i], n)
+		}
+	}
+}
+
+func TestThePublishedClientMeetsTheFaultsOfTheFake(t *testing.T) {
+	const ws, sse = agenttest.EndpointWebSocket, agenttest.EndpointSSE
+	for _, row := range []struct {
+		name  string
+		o     []agenttest.Option
+		fault *agenttest.Fault
+		step  step
+		code  int
+		lines int
+	}{
+		{"messages at the limit", nil, nil, step{Protocol: "websocket", Limits: map[string]int{"max_messages": 21}}, 0, 20},
+		{"messages over it", nil, nil, step{Protocol: "websocket", Limits: map[string]int{"max_messages": 5}}, 429, 5},
+		{"lines over it", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_lines": 5}}, 429, 5},
+		{"bytes over it", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_bytes": 12}}, 429, 6},
+		{"an id that cannot be", nil, nil, step{Args: []string{"a/b"}}, 400, 0},
+		{"an empty id", nil, nil, step{Args: []string{""}}, 400, 0},
+		{"an id that is too long", nil, nil, step{Args: []string{strings.Repeat("a", 101)}}, 400, 0},
+		{"a timeout that is too long", nil, nil, step{Timeout: 300.5}, 400, 0},
+		{"another protocol", nil, nil, step{Protocol: "stream"}, 400, 0},
+		{"no WebSocket, auto", []agenttest.Option{agenttest.NoWebSocket(403)}, nil, step{Protocol: "auto"}, 0, 20},
+		{"no WebSocket, alone", []agenttest.Option{agenttest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
+		{"an unknown job over HTTP", nil, nil, step{Args: []string{"nobody"}, Protocol: "http"}, 503, 0},
+		{"an error event", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "websocket"}, 500, 5},
+		{"an error event over HTTP", nil, &agenttest.Fault{Endpoint: sse, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "http"}, 500, 5},
+		{"an error event, auto: lines come twice", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "auto"}, 0, 25},
+		{"a close is an end", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.CloseFrame, Code: 1011, Messages: 5}, step{Protocol: "websocket"}, 0, 5},
+		{"a cut body is none", nil, &agenttest.Fault{Endpoint: sse, Do: agenttest.CutClose, Messages: 5}, step{Protocol: "http"}, 503, -1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := agenttest.New(t, row.o...)
+			job := a.Submit("j", agenttest.JobOptions{})
+			for i := range 20 {
+				job.Printf("%c\n", 'a'+i)
+			}
+			job.End("SUCCEEDED", 0)
+			if row.fault != nil {
+				a.Inject(*row.fault)
+			}
+			s := row.step
+			if s.Op = "tail"; s.Args == nil {
+				s.Args = []string{"j"}
+			}
+			got := run(t, a, tokens{}, s)[0]
+			if n := len(got.lines(t)); got.code() != row.code || n != row.lines && row.lines >= 0 {
+				t.Errorf("code %d, %d lines: %s", got.code(), n, got.Error)
+			}
+		})
+	}
+}
