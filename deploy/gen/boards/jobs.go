@@ -16,9 +16,6 @@ import (
 // chosen selects the jobs that the variables name.
 const chosen = `ray_cluster=~"$ray_cluster", submission_id=~"$submission_id"`
 
-// lineText shows a record's message; of a line that is no record, the line.
-const lineText = "| line_format `{{ if .message }}{{ .message }}{{ else }}{{ __line__ }}{{ end }}`"
-
 func jobs() *dashboard.DashboardBuilder {
 	return board("raytap-jobs", "Ray: jobs", "How jobs fare, and the lines that they print.").
 		WithVariable(byCluster()).
@@ -44,7 +41,7 @@ func jobs() *dashboard.DashboardBuilder {
 		WithPanel(lines("Tasks", "Unfinished and failed tasks by the job that they belong to, the ten largest.", unitShort,
 			query{`topk(10, sum by (ray_cluster, job_id, state) (max by (ray_cluster, job_id, state) (raytap_tasks{ray_cluster=~"$ray_cluster"})))`, "{{job_id}} {{state}}"})).
 		WithPanel(logs.NewPanelBuilder().Title("Lines").
-			Description("What the chosen jobs print, from Loki: its streams need the label ray_cluster; the rest of a record may be JSON, labels or structured metadata.").
+			Description("What the chosen jobs print, from Loki, with ray_cluster as a label and submission_id as structured metadata.").
 			Datasource(lokiRef).Height(14).Span(24).
 			ShowTime(true).WrapLogMessage(true).EnableLogDetails(true).SortOrder(common.LogsSortOrderDescending).DedupStrategy(common.LogsDedupStrategyNone).
 			WithTarget(loki.NewDataqueryBuilder().RefId("A").Expr(lineQuery(`=~"$ray_cluster"`, `=~"$submission_id"`)).
@@ -58,9 +55,10 @@ func jobCodes() query {
 	return q
 }
 
-// lineQuery asks Loki for the lines of jobs. Each argument is an operator and a value.
+// lineQuery asks Loki for the lines of jobs as deploy/pipelines puts them there.
+// Each argument is an operator and a value.
 func lineQuery(cluster, job string) string {
-	return "{ray_cluster" + cluster + "} | json | submission_id" + job + " " + lineText
+	return "{ray_cluster" + cluster + "} | submission_id" + job
 }
 
 var variable = regexp.MustCompile(`%24%7B([\w.]+)%7D`)
