@@ -8,18 +8,24 @@ import (
 )
 
 // fishCompletion asks raytap itself, as the scripts for bash and zsh do that
-// kingpin brings along.
+// kingpin brings along; where it has nothing to say, files are completed.
 const fishCompletion = `function __raytap_complete
-    set -l words (commandline -opc) (commandline -ct)
-    $words[1] --completion-bash $words[2..-1]
+    set -l word (commandline -ct)
+    set -l words (commandline -opc) $word
+    set -l found ($words[1] --completion-bash $words[2..-1] | string match -- "$word*")
+    if test -n "$found"
+        printf '%s\n' $found
+    else
+        __fish_complete_path $word
+    end
 end
-complete -c raytap -a '(__raytap_complete)'
+complete -c raytap -f -a '(__raytap_complete)'
 `
 
 func (f *flags) addCompletion() {
 	cmd := f.app.Command("completion", "Print what makes a shell complete raytap's commands, flags and clusters.").
-		HelpLong("Examples:\n\n  source <(raytap completion bash)\n  raytap completion zsh > ~/.zfunc/_raytap\n  raytap completion fish > ~/.config/fish/completions/raytap.fish")
-	cmd.Arg("shell", "bash, zsh or fish.").Required().EnumVar(&f.shell, "bash", "zsh", "fish")
+		HelpLong("Examples:\n\n  source <(raytap completion bash)\n  source <(raytap completion zsh)\n  raytap completion fish > ~/.config/fish/completions/raytap.fish")
+	cmd.Arg("shell", "bash, zsh or fish.").Required().HintOptions("bash", "zsh", "fish").EnumVar(&f.shell, "bash", "zsh", "fish")
 }
 
 // completion gives the script for a shell.

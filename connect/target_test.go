@@ -1,0 +1,96 @@
+package connect
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"raytap/config"
+)
+
+func TestWhichClusterIsMeant(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	token := file("token", "secret")
+	one := file("one.yaml", "clusters: [{name: only, url: 'http://one:8265', auth: {token_file: token}}]\n")
+	two := file("two.yaml", "clusters: [{name: a, url: 'http://a:8265'}, {name: b, url: 'http://b:8000', api: agent}]\n")
+	var many strings.Builder
+	many.WriteString("clusters:\n")
+	for i := range 12 {
+		many.WriteString("  - {name: c" + string(rune('a'+i)) + ", url: 'http://c:8265'}\n")
+	}
+	dozen := file("many.yaml", many.String())
+	for name, tt := range map[string]struct {
+		target Target
+		env    map[string]string
+		url    string
+		api    string
+		auth   config.Auth
+		err    string // a part of it
+	}{
+		"nothing said":                  {url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{Environment: true}},
+		"the environment":               {env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://env:1", api: "ray", auth: config.Auth{Environment: true}},
+		"an address":                    {target: Target{URL: "http://u:1/p/"}, env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://u:1/p", api: "ray", auth: config.Auth{Environment: true}},
+		"an address and a token":        {target: Target{URL: "http://u:1", TokenFile: token}, url: "http://u:1", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"a token for the usual place":   {target: Target{TokenFile: token}, url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"an agent gets no token of Ray": {target: Target{URL: "http://u:1", API: "agent"}, env: map[string]string{"RAY_AUTH_TOKEN": "ray's"}, url: "http://u:1", api: "agent"},
+		"an agent and its token":        {target: Target{URL: "http://u:1", API: "agent", TokenFile: token}, url: "http://u:1", api: "agent", auth: config.Auth{TokenFile: config.Path(token)}},
+		"the only one of a file":        {target: Target{ConfigFile: one}, url: "http://one:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"one by its name":               {target: Target{ConfigFile: two, Cluster: "b"}, url: "http://b:8000", api: "agent"},
+		"the only one by another name":  {target: Target{ConfigFile: one, Cluster: "b"}, err: `has no cluster "b"; it has only`},
+		"one of two":                    {target: Target{ConfigFile: two}, err: "has 2 clusters: give --cluster with one of a, b"},
+		"one of many":                   {target: Target{ConfigFile: dozen}, err: "cj, …"},
+		"a name without a file":         {target: Target{Cluster: "b"}, err: "give --config.file too"},
+		"a file and an address":         {target: Target{ConfigFile: one, URL: "http://u:1"}, err: "give them or --config.file"},
+		"a file and a token":            {target: Target{ConfigFile: one, TokenFile: token}, err: "give them or --config.file"},
+		"a wrong address":               {target: Target{URL: "u:1"}, err: "--url: "},
+		"a wrong environment":           {env: map[string]string{"RAY_API_SERVER_ADDRESS": "u:1"}, err: "RAY_API_SERVER_ADDRESS: "},
+		"no such token file":            {target: Target{TokenFile: filepath.Join(dir, "none")}, err: "--token-file: "},
+		"no such file":                  {target: Target{ConfigFile: filepath.Join(dir, "none.yaml")}, err: "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := tt.target.Find(func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want %q in it", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(c.URL) != tt.url || c.API != tt.api || c.Auth != tt.auth {
+				t.Errorf("got %s, %s, %#v; want %s, %s, %#v", c.URL, c.API, c.Auth, tt.url, tt.api, tt.auth)
+			}
+		})
+	}
+}
+
+// Whatever a target gives, a client can be made of it.
+func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
+	none := func(string) (string, bool) { return "", false }
+	c, err := Target{URL: "http://u:1"}.Find(none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Dashboard(c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if c, err = (Target{URL: "http://u:1/agents/a1", API: "agent"}).Find(none); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Agent(c, Options{Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+}
