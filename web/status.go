@@ -100,7 +100,7 @@ type ShipperStatus struct {
 var statusHTML string
 
 var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap{
-	"age": age, "count": count, "size": size, "short": short,
+	"age": age, "count": count, "oldest": oldest, "size": size, "short": short,
 }).Parse(statusHTML))
 
 // view is what the template shows: a status, and what is counted over it.
@@ -171,6 +171,16 @@ func (s *Server) statusJSON(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	_, _ = w.Write(append(b, '\n'))
+}
+
+// maxShown bounds the streams that the page lists of one cluster.
+const maxShown = 100
+
+// oldest gives the streams that were read longest ago, as many as the page lists.
+func oldest(streams []StreamStatus) []StreamStatus {
+	all := slices.Clone(streams)
+	slices.SortStableFunc(all, func(a, b StreamStatus) int { return a.LastRead.Compare(b.LastRead) })
+	return all[:min(len(all), maxShown)]
 }
 
 // age is how long before now a time was, in words; "never" for none.
