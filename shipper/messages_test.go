@@ -210,6 +210,9 @@ func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
 			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", EventEnd)) > 0
 		})
 		a.chatter("job-1", 40, 20, briefly)
+		if n := r.metric("way_steps_total"); n != 0 {
+			t.Errorf("a way was left %v times for it", n)
+		}
 		a.end("job-1", ray.JobSucceeded)
 		r.ended("job-1")
 		r.exact("job-1", a.text("job-1"))
@@ -251,7 +254,9 @@ func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
 			}
 			return nil
 		}
-		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		o := quick(protocol)
+		o.Timeout = time.Hour // of silence, before a stream is doubted
+		r := newAgentRig(t, a, o, OutputOptions{}, "")
 		a.submit("job-1")
 		a.chatter("job-1", 0, 60, func() {})
 		a.end("job-1", ray.JobStopped)
@@ -432,6 +437,9 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 				last := recs[len(recs)-1]
 				return last.Epoch == tt.epoch && last.Event == "" && last.Seq == tt.seq-1
 			})
+			if n := r.metric("way_steps_total"); n != 0 {
+				t.Errorf("it was found out by %v other ways", n)
+			}
 			a.end("job-1", ray.JobSucceeded)
 			r.until("it has its end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
 			if end := r.events("job-1", EventEnd)[1]; end.Seq != tt.seq || end.Epoch != tt.epoch || !*end.Complete {

@@ -27,7 +27,7 @@ func messageLadder(protocol string, over bool) []way {
 
 // messagesAble is able where logs are messages.
 func (s *stream) messagesAble(w way, now time.Time) bool {
-	return w != wayWebSocket || s.sh.opts.Protocol == ProtocolWebSocket || now.UnixNano() >= s.sh.refused.Load()
+	return w != wayWebSocket || now.UnixNano() >= s.sh.refused.Load()
 }
 
 // messagesFailed reports whether an attempt failed in such a manner that the
@@ -37,16 +37,13 @@ func (s *stream) messagesFailed(w way, err error, well bool, now time.Time) bool
 		return false // no way is better
 	}
 	var e *ray.Error
-	status, code := 0, ray.Code(err)
+	status, code := 0, 0
 	if errors.As(err, &e) {
-		status = e.Status
+		status, code = e.Status, e.Code
 	}
 	refused := status != 0 && status != http.StatusSwitchingProtocols && !temporary(status)
 	switch w {
 	case wayWebSocket:
-		if s.sh.opts.Protocol == ProtocolWebSocket {
-			return false
-		}
 		if refused && status != http.StatusNotFound { // 404 may be about the job alone
 			s.sh.refused.Store(now.Add(stepDown).UnixNano())
 		}
@@ -63,9 +60,10 @@ func (s *stream) messagesFailed(w way, err error, well bool, now time.Time) bool
 // whether the job ended without a log: it is over, nobody told where it ran, and
 // the agent has no log of it, neither as a whole nor as a stream.
 func (s *stream) noLog(w way, err error) bool {
-	switch code := ray.Code(err); {
-	case s.log.reached > 0 || s.grown:
-	case code == http.StatusNotFound, w != wayWhole && (code == http.StatusInternalServerError || errors.Is(err, ray.ErrNoWebSocket)):
+	var e *ray.Error
+	switch {
+	case s.log.reached > 0 || !errors.As(err, &e):
+	case e.Code == http.StatusNotFound, w != wayWhole && (e.Code == http.StatusInternalServerError || errors.Is(err, ray.ErrNoWebSocket)):
 		s.absent[w] = true
 	}
 	return s.absent[wayWhole] && (s.absent[wayWebSocket] || s.absent[waySSE]) && s.log.reached == 0 &&

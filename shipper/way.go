@@ -75,7 +75,7 @@ func (s *stream) choose(now time.Time) (way, time.Duration) {
 			return w, 0
 		}
 	}
-	if s.sh.opts.Protocol == ProtocolAuto || s.sh.opts.Protocol == ProtocolHTTP {
+	if s.sh.messages != nil || s.sh.opts.Protocol == ProtocolAuto || s.sh.opts.Protocol == ProtocolHTTP {
 		return rungs[len(rungs)-1], 0 // the last rung always bears
 	}
 	return wayNone, wait
