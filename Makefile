@@ -106,7 +106,7 @@ docs:
 	go -C deploy/gen run .
 
 bench: build
-	@scripts/tools vlagent rsyslog
+	@scripts/tools vlagent rsyslog synapse
 	@go build -trimpath -o bin/raytap-bench ./bench
 	@bin/raytap-bench $(BENCH_FLAGS)
 

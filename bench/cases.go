@@ -12,6 +12,7 @@ import (
 // bench is what one run of the benchmark knows.
 type bench struct {
 	self, raytap, vlagent, rsyslogd string // binaries; "" where there is none
+	python                          string // of the published client of agents
 	dir, corpus                     string
 	lines, runs                     int
 }
@@ -138,6 +139,13 @@ func (b *bench) all(parts string) error {
 			if n, err = b.resumed(); err == nil {
 				fmt.Printf("\n## Resume\n\nA restart on a log of %s that was read moved %s (bar: 1.0 MiB).\n", mib(int64(b.lines)*lineSize), mib(n))
 			}
+		case "agent":
+			if _, err = os.Stat(b.python); err != nil {
+				fmt.Fprintln(os.Stderr, "bench: agent is left out:", err)
+				err = nil
+				continue
+			}
+			err = b.agentTails()
 		default:
 			err = fmt.Errorf("there is no part %q", part)
 		}

@@ -1,5 +1,6 @@
 // Command bench measures what raytap costs, beside a plain reader of the same
-// stream and beside vlagent and rsyslog on the same lines, and prints a table.
+// stream, beside vlagent and rsyslog on the same lines, and beside the client that
+// Synapse agents publish, and prints tables.
 // See docs/performance.md.
 package main
 
@@ -27,6 +28,10 @@ func run(args []string) error {
 			return runPlain(args[1:])
 		case "null":
 			return runNull()
+		case "agent":
+			return runAgent(args[1:])
+		case "agent-tail":
+			return runAgentTail(args[1:])
 		case "profile":
 			return runProfiled(args[1:])
 		}
@@ -35,9 +40,10 @@ func run(args []string) error {
 	flag.StringVar(&b.raytap, "raytap", "bin/raytap", "the binary to measure")
 	flag.StringVar(&b.vlagent, "vlagent", ".tools/bin/vlagent", "left out if it is not there")
 	flag.StringVar(&b.rsyslogd, "rsyslogd", ".tools/bin/rsyslogd", "left out if it is not there")
+	flag.StringVar(&b.python, "python", ".tools/synapse/bin/python", "that has the client which Synapse agents publish; agent is left out if it is not there")
 	flag.IntVar(&b.lines, "lines", 5368710, "of the log: the default makes 1 GiB")
 	flag.IntVar(&b.runs, "runs", 3, "of each measurement of CPU; the least counts")
-	only := flag.String("only", "cost,follow,memory,resume", "which parts")
+	only := flag.String("only", "cost,follow,memory,resume,agent", "which parts")
 	dir := flag.String("dir", os.TempDir(), "for the log and what is written (some GB)")
 	profile := flag.String("profile", "", "instead: write a CPU profile of a replay, a Range read and a follow here, for default.pgo")
 	flag.Parse()

@@ -1,0 +1,135 @@
+//go:build e2e && linux
+
+package test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/transport"
+	"raytap/test/realray"
+)
+
+// libraryClient is a client of a head.
+func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
+	t.Helper()
+	tr, err := transport.New(transport.Options{URL: head.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dashboard.New(tr, dashboard.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestDeletingAServeApplicationLeavesTheOthersAndServeAlone(t *testing.T) {
+	head, err := startHead(realray.Options{CPUs: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = head.Stop() })
+	c, ctx := libraryClient(t, head), within(t, 3*time.Minute)
+	app := func(name string) map[string]any {
+		return map[string]any{"name": name, "route_prefix": "/" + name, "import_path": "greeter:app"}
+	}
+	config := map[string]any{"proxy_location": "HeadOnly", "http_options": map[string]any{"host": "127.0.0.1", "port": freePort(t)},
+		"applications": []any{app("a"), app("b")}}
+	if err := head.Do(ctx, http.MethodPut, "/api/serve/applications/", config, nil); err != nil {
+		t.Fatal(err)
+	}
+	replicas := func() (string, error) {
+		var answer struct {
+			Applications map[string]struct {
+				Status      string
+				Deployments map[string]struct {
+					Replicas []struct {
+						ID string `json:"replica_id"`
+					}
+				}
+			}
+		}
+		err := head.Do(ctx, http.MethodGet, "/api/serve/applications/", nil, &answer)
+		return fmt.Sprint(answer.Applications["b"].Deployments), err
+	}
+	running := func(names ...string) func() error {
+		return func() error {
+			s, err := c.Serve(ctx)
+			var got []string
+			for _, a := range s.Applications {
+				got = append(got, a.Name)
+				if a.Status != "RUNNING" {
+					err = errors.Join(err, fmt.Errorf("%s is %s", a.Name, a.Status))
+				}
+			}
+			if !slices.Equal(got, names) || !s.Running {
+				err = errors.Join(err, fmt.Errorf("there are %q, Serve runs: %t", got, s.Running))
+			}
+			return err
+		}
+	}
+	eventually(t, time.Minute, "both applications run", running("a", "b"))
+	before, err := replicas()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteServeApplication(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "one is gone", running("b"))
+	if after, err := replicas(); err != nil || after != before {
+		t.Errorf("the replicas of the other were %s and are %s, %v", before, after, err)
+	}
+	if err := c.DeleteServeApplication(ctx, "a"); ray.Code(err) != http.StatusNotFound {
+		t.Errorf("again: %v", err)
+	}
+	if err := c.DeleteServeApplication(ctx, "b"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "none is left, and Serve runs", running())
+}
+
+func TestTheLibraryTailsAJobOverEachProtocol(t *testing.T) {
+	head := sharedHead(t)
+	c, ctx := libraryClient(t, head), within(t, 2*time.Minute)
+	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket, ray.TailHTTP} {
+		id, err := head.Submit(ctx, realray.Submission{
+			Entrypoint: `python3 -u -c "import time; [(print('line', i), time.sleep(0.02)) for i in range(100)]; print('no end', end='')"`,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := ray.DefaultTailOptions()
+		o.Protocol = protocol
+		var got []string
+		for line, err := range c.Tail(ctx, id, o) {
+			if err != nil {
+				t.Fatalf("%s: %v", protocol, err)
+			}
+			got = append(got, line.Text)
+		}
+		body, err := c.JobLogs(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := io.ReadAll(body)
+		_ = body.Close()
+		want := strings.FieldsFunc(string(whole), func(r rune) bool { return r == '\n' || r == '\r' })
+		if err != nil || !slices.Equal(got, want) || len(want) < 101 || want[len(want)-1] != "no end" {
+			t.Errorf("%s: %d lines, the log has %d, %v", protocol, len(got), len(want), err)
+		}
+		if err := c.StopJob(ctx, id); ray.Code(err) != http.StatusBadRequest {
+			t.Errorf("stopping a job that has ended: %v", err)
+		}
+	}
+}
