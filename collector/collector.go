@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"raytap/ratelog"
@@ -303,11 +302,6 @@ func (c *Collector) chosen(only []string) []part {
 		}
 	}
 	return some
-}
-
-// Collect sends what Page gives.
-func (c *Collector) Collect(ctx context.Context, ch chan<- prometheus.Metric, only ...string) {
-	c.Page(ctx, only...).Collect(ch)
 }
 
 // report logs what failed alone.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 
@@ -90,21 +91,62 @@ var (
 	_ ray.Source        = (*cluster)(nil)
 )
 
+// registered puts pages through a registry of client_golang, which checks and
+// sorts them.
+type registered []collector.Page
+
+func (registered) Describe(chan<- *prometheus.Desc) {}
+
+func (r registered) Collect(ch chan<- prometheus.Metric) {
+	for _, f := range collector.Gather(r...) {
+		for _, m := range f.GetMetric() {
+			var names []string
+			for _, p := range m.GetLabel() {
+				names = append(names, p.GetName())
+			}
+			ch <- copied{m, prometheus.NewDesc(f.GetName(), f.GetHelp(), names, nil)}
+		}
+	}
+}
+
+// copied is a prometheus.Metric that was made before.
+type copied struct {
+	*dto.Metric
+	desc *prometheus.Desc
+}
+
+func (c copied) Desc() *prometheus.Desc { return c.desc }
+
+func (c copied) Write(m *dto.Metric) error {
+	m.Label, m.Gauge, m.Counter = c.Label, c.Gauge, c.Counter
+	return nil
+}
+
+// gather gives what collectors have, through a registry that checks it.
+func gather(t *testing.T, all ...prometheus.Collector) []*dto.MetricFamily {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range all {
+		registry.MustRegister(c)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	return families
+}
+
 // page gives the exposition of the collectors without HELP and TYPE lines, and
 // without the time that the collectors took. Of the families only those whose
 // name begins with one of the prefixes, if there are any.
 func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*collector.Collector) string {
 	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
+	var all []collector.Page
 	for _, c := range collectors {
-		registry.MustRegister(c.Page(ctx))
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Errorf("gather: %v", err)
+		all = append(all, c.Page(ctx))
 	}
 	var b bytes.Buffer
-	for _, f := range families {
+	for _, f := range gather(t, registered(all)) {
 		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
 			t.Fatal(err)
 		}

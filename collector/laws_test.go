@@ -11,9 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	dto "github.com/prometheus/client_model/go"
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"raytap/collector"
@@ -66,24 +64,10 @@ func everything() collector.Options {
 	}
 }
 
-// gather scrapes into families.
-func gather(t *testing.T, ctx context.Context, more ...prometheus.Collector) []*dto.MetricFamily {
-	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	for _, c := range more {
-		registry.MustRegister(c)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Error(err)
-	}
-	return families
-}
-
 func TestFamiliesAreWhatThePageShows(t *testing.T) {
 	requests := collector.NewRequests()
 	requests.Observer("prod")("jobs", 200, time.Millisecond)
-	families := gather(t, t.Context(), newCollector(full(time.Now()), everything()).Page(t.Context()), requests)
+	families := gather(t, registered{newCollector(full(time.Now()), everything()).Page(t.Context())}, requests)
 	listed := collector.Families()
 	if !slices.IsSortedFunc(listed, func(a, b collector.Family) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("not sorted")

@@ -4,26 +4,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Page is what a cluster shows in one scrape. It does not change, and what is
-// got from it is not to be changed; safe for concurrent use.
-//
-// It is a prometheus.Collector, too, that describes nothing beforehand, so that
-// a registry takes several side by side.
+// Page is what a cluster shows in one scrape. It does not change; safe for
+// concurrent use.
 type Page struct{ sinks []*sink }
-
-// Describe implements prometheus.Collector.
-func (Page) Describe(chan<- *prometheus.Desc) {}
-
-// Collect implements prometheus.Collector.
-func (p Page) Collect(ch chan<- prometheus.Metric) {
-	for m := range p.samples {
-		ch <- m
-	}
-}
 
 func (p Page) samples(yield func(*sample) bool) {
 	for _, s := range p.sinks {
@@ -37,10 +23,13 @@ func (p Page) samples(yield func(*sample) bool) {
 	}
 }
 
-// Gather gives the pages of clusters as a registry would, sorted by family, at
-// a third of the cost: that no series comes twice and no label is invalid has
-// been seen to when they were made. Within a family the order is any. No two
-// pages may be of clusters with the same name.
+// Gather gives the pages of clusters as one, sorted by family; within one the
+// order is any. What it gives is not to be changed. No two pages may be of
+// clusters with the same name.
+//
+// It does without a registry, which costs as much as all the rest together:
+// that no series comes twice and no label is invalid has been seen to when the
+// pages were made.
 func Gather(pages ...Page) []*dto.MetricFamily {
 	byName := make(map[string]*dto.MetricFamily)
 	byLine := make(map[*line]*dto.MetricFamily)

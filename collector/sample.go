@@ -3,7 +3,6 @@ package collector
 import (
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -11,8 +10,7 @@ import (
 // so that what they have in common is made once: a label's pair for a value that
 // comes often, the labels of a thing for all its metrics, memory by the block.
 
-// sample is a series with its value. It is a prometheus.Metric that has nothing
-// left to do when it is written; whoever gets it must not change what it holds.
+// sample is a series with its value, in one piece of memory.
 type sample struct {
 	line   *line
 	metric dto.Metric
@@ -20,21 +18,11 @@ type sample struct {
 	value  float64
 }
 
-// Desc implements prometheus.Metric.
-func (s *sample) Desc() *prometheus.Desc { return s.line.desc }
-
-// Write implements prometheus.Metric. It may be called from several goroutines.
-func (s *sample) Write(out *dto.Metric) error {
-	out.Label, out.Gauge, out.Counter = s.metric.Label, s.metric.Gauge, s.metric.Counter
-	return nil
-}
-
 // line is what the series of a row have in common.
 type line struct {
 	family  string
 	help    string
 	counter bool
-	desc    *prometheus.Desc
 	common  *dto.LabelPair // the cluster's
 	names   []*string      // of its own labels
 	place   []int          // of the cluster's label, the table's and its own among all by name

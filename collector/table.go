@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
 
@@ -76,11 +75,9 @@ func (t table[T]) bind(s settings) bound[T] {
 		if s.drop != nil && s.drop(family) {
 			continue
 		}
-		own := slices.Concat(t.labels, r.labels)
-		all := slices.Concat([]string{clusterLabel}, own)
+		all := slices.Concat([]string{clusterLabel}, t.labels, r.labels)
 		l := &line{
 			family: family, help: t.help(r),
-			desc:    prometheus.NewDesc(family, t.help(r), own, prometheus.Labels{clusterLabel: cluster}),
 			counter: r.counter, common: common, names: pointers(r.labels), most: r.most, unique: r.unique,
 		}
 		sorted := slices.Sorted(slices.Values(all))
