@@ -22,16 +22,18 @@ var errOver = errors.New("the run is over: what is left of its log is read as a 
 
 // messageRead is one connection that gives a log's messages from the first one on.
 type messageRead struct {
-	s       *stream
-	way     way
-	in      *inbox
-	j       *joiner
-	f       *feeder
-	ended   bool // a line end was seen before the position
-	last    time.Time
-	pause   time.Duration // until a silent stream is doubted
-	doubted bool
-	release func() // gives the turn to replay back; may be called twice
+	s     *stream
+	way   way
+	in    *inbox
+	j     *joiner
+	f     *feeder
+	ended bool // a line end was seen before the position
+	// uncounted are messages whose text was not taken yet.
+	uncounted uint64
+	last      time.Time
+	pause     time.Duration // until a silent stream is doubted
+	doubted   bool
+	release   func() // gives the turn to replay back; may be called twice
 }
 
 // followMessages reads the log from a stream of messages, which replays it from
@@ -175,6 +177,11 @@ func (r *messageRead) take(ctx context.Context, c parcel) error {
 	if proving {
 		r.ended = r.ended || bytes.ContainsAny(c.data, "\r\n")
 	}
+	r.uncounted += c.messages
+	if len(c.data) == 0 {
+		return nil // it waits for the next one
+	}
+	c.messages, r.uncounted = r.uncounted, 0
 	if err := s.takeChunk(ctx, r.f, wsChunk{data: c.data, messages: c.messages}); err != nil {
 		return err
 	}

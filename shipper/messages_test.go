@@ -374,6 +374,29 @@ func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
 	}
 }
 
+func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
+	for _, lines := range []bool{false, true} {
+		a := newFakeAgent()
+		a.lines = lines
+		a.cut = func(rest []byte) int { return bytes.IndexByte(rest, '\n') + 1 }
+		o := quick(ProtocolHTTP)
+		o.Limits.MaxMessages = 5
+		r := newAgentRig(t, a, o, OutputOptions{}, "")
+		a.submit("job-1")
+		a.print("job-1", "%s", strings.Repeat("a line\n", 3))
+		r.until("three are there", func() bool { return len(r.records("job-1")) == 4 })
+		a.change(func() { a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 503} } })
+		a.change(func() { a.next = nil }) // replayed ones do not count
+		a.print("job-1", "%s", strings.Repeat("a line\n", 10))
+		r.until("the limit is hit", func() bool { return len(r.events("job-1", EventLimit)) == 1 })
+		// The message that exceeds it was given before it was counted.
+		if n := len(r.records("job-1")); n != 1+6+1 {
+			t.Errorf("%d records, want 8: start, 6 lines, limit", n)
+		}
+		r.stop()
+	}
+}
+
 func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
 	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
 		t.Run(protocol, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,7 +219,8 @@ func (p *Positions) cluster(name string) clusterState {
 	return clusterState{}
 }
 
-// setCluster remembers the session of a cluster and what its backfill left out.
+// setCluster remembers the session of a cluster and what its backfill left out,
+// as that is now: the caller goes on changing it.
 func (p *Positions) setCluster(name string, c clusterState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,6 +233,7 @@ func (p *Positions) setCluster(name string, c clusterState) {
 			return
 		}
 	}
+	c.left = maps.Clone(c.left)
 	p.clusters[name] = &c
 	p.dirty = true
 }
