@@ -1,0 +1,90 @@
+package dashboard_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+)
+
+// fake is a head for the examples, with a job that has ended.
+func fake() *raytest.Head {
+	h, err := raytest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	job := h.Submit("train-7", raytest.JobOptions{Bare: true, Metadata: map[string]string{"job_name": "train"}})
+	job.Print("epoch 1\nepoch 2\n")
+	job.End("FAILED", 3)
+	return h
+}
+
+// connect makes a client of a head.
+func connect(url string) *dashboard.Client {
+	t, err := transport.New(transport.Options{
+		URL:    url,
+		Token:  transport.EnvToken(), // as Ray's own tools find it
+		Scheme: "Bearer ",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := dashboard.New(t, dashboard.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}
+
+func ExampleClient_Job() {
+	h := fake()
+	defer h.Close()
+	c := connect(h.URL())
+	defer c.Close()
+
+	j, err := c.Job(context.Background(), "train-7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(j.Name(), j.Status, *j.DriverExitCode)
+	_, err = c.Job(context.Background(), "nobody")
+	fmt.Println(ray.Code(err))
+	// Output:
+	// train FAILED 3
+	// 404
+}
+
+// A tail ends when the job has ended and its log was read to the end.
+func ExampleClient_Tail() {
+	h := fake()
+	defer h.Close()
+	c := connect(h.URL())
+	defer c.Close()
+
+	for line, err := range c.Tail(context.Background(), "train-7", ray.DefaultTailOptions()) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(line.Text)
+	}
+	// Output:
+	// epoch 1
+	// epoch 2
+}
+
+// What only agents tell is code 501.
+func ExampleClient_Resources() {
+	h := fake()
+	defer h.Close()
+	c := connect(h.URL())
+	defer c.Close()
+
+	_, err := c.Resources(context.Background())
+	fmt.Println(ray.Code(err))
+	// Output:
+	// 501
+}
