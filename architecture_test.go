@@ -177,6 +177,7 @@ func TestHalvesAndDialectsStayApart(t *testing.T) {
 		{"collector", "ray/dashboard"}, {"shipper", "ray/dashboard"},
 		{"collector", "ray/agent"}, {"shipper", "ray/agent"},
 		{"ray", "ray/dashboard"}, {"ray", "ray/agent"}, {"collector", "config"}, {"shipper", "config"},
+		{"cli", "config"}, {"cli", "ray/dashboard"}, {"cli", "ray/agent"},
 	} {
 		if may, _ := r.of(forbidden[0]); slices.Contains(may, forbidden[1]) {
 			t.Errorf("%s allows %s to import %s: the house rests on it not to", page, forbidden[0], forbidden[1])

@@ -154,10 +154,10 @@ func TestTheEndOfALog(t *testing.T) {
 
 // A log's lines are those of a tail, wherever its bytes are cut.
 func FuzzLinesAreCountedAsATailGivesThem(f *testing.F) {
-	f.Add("a\r\nb\n\nc\r", 2)
-	f.Add("\n\r", 1)
-	f.Add("", 1)
-	f.Fuzz(func(t *testing.T, log string, size int) {
+	f.Add("abc\r\nb\n\ncd\ref")
+	f.Add("\n\r")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, log string) {
 		want := len(strings.FieldsFunc(log, func(r rune) bool { return r == '\r' || r == '\n' }))
 		for _, r := range []io.Reader{strings.NewReader(log), iotest.OneByteReader(strings.NewReader(log)), iotest.HalfReader(strings.NewReader(log)), iotest.DataErrReader(strings.NewReader(log))} {
 			if got, err := countLines(r); err != nil || got != want {
