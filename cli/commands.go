@@ -192,7 +192,7 @@ func (c *Commands) addNodes(nodes *kingpin.CmdClause) {
 func (c *Commands) addTasks(tasks *kingpin.CmdClause) {
 	var f taskFilter
 	list := c.answers(tasks.Command("list", "List tasks by job and state."),
-		`Of Ray's own API these are the tasks that are not FINISHED: Ray keeps few of the others, and only for a while.
+		`These are the tasks that are not FINISHED: Ray keeps the others only for a while. tasks get tells of any that is kept.
 
 Examples:
 

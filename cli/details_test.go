@@ -89,7 +89,7 @@ Greeter     HEALTHY       2/3  2 RUNNING, 1 STARTING     1
 				f.resources = hardware()
 				return showResources(ctx, f, p)
 			}, `
-Collected:       2026-11-24 12:00:00 UTC (0ms ago)
+Collected:       2026-11-24 12:00:00 UTC (0s ago)
 CPU:             12.5 of 32 cores (39%)
 Memory:          1GiB of 4GiB (25%)
 GPU:             8, of which 3 available; memory 10GiB of 40GiB; 60% busy on average

@@ -16,7 +16,7 @@ func ago(now, t time.Time) string {
 		return ""
 	}
 	if d := now.Sub(t); d >= -time.Second {
-		return lasting(max(d, 0)) + " ago"
+		return lasting(max(d, 0).Truncate(time.Second)) + " ago"
 	}
 	return "in " + lasting(t.Sub(now))
 }
@@ -27,7 +27,7 @@ func lasting(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "-" + lasting(-d)
-	case d < time.Second:
+	case d > 0 && d < time.Second:
 		return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 	case d < time.Minute:
 		return strconv.Itoa(int(d.Seconds())) + "s"

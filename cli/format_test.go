@@ -7,8 +7,8 @@ import (
 
 func TestTimesAreToldAsPeopleDo(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0:                       "0ms ago",
-		850 * time.Millisecond:  "850ms ago",
+		0:                       "0s ago",
+		850 * time.Millisecond:  "0s ago",
 		45 * time.Second:        "45s ago",
 		200 * time.Second:       "3m20s ago",
 		3 * time.Minute:         "3m ago",
@@ -17,12 +17,15 @@ func TestTimesAreToldAsPeopleDo(t *testing.T) {
 		23 * time.Hour:          "23h ago",
 		76 * time.Hour:          "3d4h ago",
 		1000 * time.Hour:        "41d ago",
-		-500 * time.Millisecond: "0ms ago", // two clocks
+		-500 * time.Millisecond: "0s ago", // two clocks
 		-90 * time.Second:       "in 1m30s",
 	} {
 		if got := ago(now, now.Add(-d)); got != want {
 			t.Errorf("%s: got %q, want %q", d, got, want)
 		}
+	}
+	if got := lasting(850 * time.Millisecond); got != "850ms" {
+		t.Errorf("a short time is %q", got)
 	}
 	if got := ago(now, time.Time{}); got != "" {
 		t.Errorf("a time that is not known is %q", got)

@@ -64,6 +64,9 @@ bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  step  RUNNING  NORMAL_TASK  02
 ID                                                NAME  STATE    TYPE         JOB       NODE                                                      ATTEMPT
 bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  step  RUNNING  NORMAL_TASK  02000000  11111111111111111111111111111111111111111111111111111111        0
 `, "raytap: the cluster cut its list: it gave 2 of 12345 tasks, and which ones is arbitrary\n"},
+		"finished tasks, which are not listed": {
+			func(f *fake, p printer) error { return listTasks(ctx, f, taskFilter{states: []string{"finished"}}, p) },
+			"\n", "raytap: tasks that are FINISHED are not listed; tasks get tells of one by its id\nraytap: no tasks match, of 2\n"},
 		"applications, with the last line of a traceback": {
 			func(f *fake, p printer) error { return listApplications(ctx, f, serveFilter{}, p) }, `
 NAME     STATUS         ROUTE  DEPLOYMENTS  REPLICAS  DEPLOYED  MESSAGE

@@ -51,6 +51,9 @@ func listTasks(ctx context.Context, from taskLister, f taskFilter, p printer) er
 	if all.Truncated {
 		p.notef("the cluster cut its list: it gave %d of %s tasks, and which ones is arbitrary", len(all.Tasks), atLeast(all.Total, len(all.Tasks)))
 	}
+	if len(f.states) > 0 && oneOf("FINISHED", f.states) {
+		p.notef("tasks that are FINISHED are not listed; tasks get tells of one by its id")
+	}
 	tasks = cut(p.Console, tasks, f.limit, "tasks")
 	t := &table{columns: []column{
 		{title: "ID", least: 12, id: true}, {title: "NAME", least: 12}, {title: "STATE"}, {title: "TYPE", spare: 3}, {title: "JOB"},
