@@ -30,6 +30,10 @@ type Error struct {
 	Err error
 }
 
+// ErrStreamLimit is in the chain of an error of code 429 that says that a tail is
+// over one of its own StreamLimits: the same tail would come to the same end.
+var ErrStreamLimit = errors.New("a limit of the tail")
+
 // Error gives "list jobs: 503 connection refused".
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %d", e.Op, e.Code)
@@ -51,6 +55,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Temporary reports whether the same call can succeed later without anybody
 // changing the call or the credentials.
 func (e *Error) Temporary() bool {
+	if errors.Is(e.Err, ErrStreamLimit) {
+		return false
+	}
 	switch e.Code {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return true

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"raytap/ray"
@@ -15,6 +16,10 @@ import (
 )
 
 const opLogs = "get job logs"
+
+// logsTimeout is how long an agent may take to begin its answer: it may have to
+// collect the whole log first.
+const logsTimeout = time.Minute
 
 // JobLogs gives the whole log of a job as it is when it is asked for, however
 // the agent wraps it: a text, a list of texts (of lines, where the first has no
@@ -27,7 +32,7 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.t.Do(ctx, transport.Request{Op: opLogs, Endpoint: "jobs/{id}/logs/", Path: path, Stream: true})
+	res, err := c.t.Do(ctx, transport.Request{Op: opLogs, Endpoint: "jobs/{id}/logs/", Path: path, Stream: true, Timeout: max(logsTimeout, c.t.Timeout())})
 	if err != nil {
 		return nil, err
 	}

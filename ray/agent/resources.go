@@ -18,13 +18,26 @@ const (
 	mib     = 1 << 20
 )
 
+// lenient is a value that is left out where it is not what it should be, so that
+// the others are kept.
+type lenient[T any] struct{ v *T }
+
+func (l *lenient[T]) UnmarshalJSON(b []byte) error {
+	var v T
+	if l.v = nil; string(b) != "null" && json.Unmarshal(b, &v) == nil {
+		l.v = &v
+	}
+	return nil
+}
+
 type amountRow struct {
 	Total     number `json:"total"`
 	Used      number `json:"used"`
 	Available number `json:"available"`
 }
 
-func (r *amountRow) amount() *ray.Amount {
+func amountOf(l lenient[amountRow]) *ray.Amount {
+	r := l.v
 	if r == nil || !r.Total.ok {
 		return nil
 	}
@@ -32,35 +45,39 @@ func (r *amountRow) amount() *ray.Amount {
 }
 
 type resourcesRow struct {
-	At          when       `json:"collected_at"`
-	Stale       bool       `json:"stale"`
-	CPU         *amountRow `json:"cpu"`
-	Memory      *amountRow `json:"memory"`
-	ObjectStore *amountRow `json:"object_store"`
-	GPU         *struct {
-		Total           number `json:"total_gpus"`
-		Available       number `json:"available_gpus"`
-		MemoryTotal     number `json:"total_memory_bytes"`
-		MemoryAvailable number `json:"available_memory_bytes"`
-		MaxUtilization  number `json:"max_utilization"`
-		AvgUtilization  number `json:"avg_utilization"`
-	} `json:"gpu"`
-	RunningJobs   number `json:"running_jobs"`
-	ServeReplicas number `json:"total_serve_replicas"`
-	NodeCounts    *struct {
-		Total number `json:"total"`
-		Alive number `json:"alive"`
-		Dead  number `json:"dead"`
-	} `json:"node_counts"`
-	Nodes []json.RawMessage `json:"nodes"`
+	At            when                       `json:"collected_at"`
+	Stale         lenient[bool]              `json:"stale"`
+	CPU           lenient[amountRow]         `json:"cpu"`
+	Memory        lenient[amountRow]         `json:"memory"`
+	ObjectStore   lenient[amountRow]         `json:"object_store"`
+	GPU           lenient[gpuTotals]         `json:"gpu"`
+	RunningJobs   number                     `json:"running_jobs"`
+	ServeReplicas number                     `json:"total_serve_replicas"`
+	NodeCounts    lenient[nodeCounts]        `json:"node_counts"`
+	Nodes         lenient[[]json.RawMessage] `json:"nodes"`
+}
+
+type gpuTotals struct {
+	Total           number `json:"total_gpus"`
+	Available       number `json:"available_gpus"`
+	MemoryTotal     number `json:"total_memory_bytes"`
+	MemoryAvailable number `json:"available_memory_bytes"`
+	MaxUtilization  number `json:"max_utilization"`
+	AvgUtilization  number `json:"avg_utilization"`
+}
+
+type nodeCounts struct {
+	Total number `json:"total"`
+	Alive number `json:"alive"`
+	Dead  number `json:"dead"`
 }
 
 type hardwareRow struct {
 	nodeRow
-	AcceleratorType text       `json:"accelerator_type"`
-	CPU             *amountRow `json:"cpu"`
-	Memory          *amountRow `json:"memory"`
-	GPUs            []gpuRow   `json:"gpus"`
+	AcceleratorType text               `json:"accelerator_type"`
+	CPU             lenient[amountRow] `json:"cpu"`
+	Memory          lenient[amountRow] `json:"memory"`
+	GPUs            lenient[[]gpuRow]  `json:"gpus"`
 }
 
 type gpuRow struct {
@@ -83,7 +100,7 @@ func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	}
 	var out ray.ClusterResources
 	if !findOne(raw, func(row resourcesRow) bool {
-		ok := !row.At.IsZero() || row.CPU != nil || row.Memory != nil || row.Nodes != nil
+		ok := !row.At.IsZero() || row.CPU.v != nil || row.Memory.v != nil || row.Nodes.v != nil
 		if ok {
 			out = c.resources(row)
 		}
@@ -96,25 +113,30 @@ func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 
 func (c *Client) resources(row resourcesRow) ray.ClusterResources {
 	out := ray.ClusterResources{
-		At: row.At.Time, Stale: row.Stale, CPU: row.CPU.amount(), Memory: row.Memory.amount(), ObjectStore: row.ObjectStore.amount(),
+		At: row.At.Time, Stale: row.Stale.v != nil && *row.Stale.v, CPU: amountOf(row.CPU), Memory: amountOf(row.Memory), ObjectStore: amountOf(row.ObjectStore),
 		RunningJobs: row.RunningJobs.count(), ServeReplicas: row.ServeReplicas.count(),
 	}
-	if g := row.GPU; g != nil {
+	if g := row.GPU.v; g != nil {
 		out.GPU = &ray.GPUTotals{Total: g.Total.float(1), Available: g.Available.float(1), MemoryTotal: g.MemoryTotal.float(1),
 			MemoryAvailable: g.MemoryAvailable.float(1), MaxUtilization: g.MaxUtilization.float(percent), AvgUtilization: g.AvgUtilization.float(percent)}
 	}
-	if n := row.NodeCounts; n != nil {
+	if n := row.NodeCounts.v; n != nil {
 		out.NodeCounts = &ray.NodeCounts{Total: int(n.Total.value), Alive: int(n.Alive.value), Dead: int(n.Dead.value)}
 	}
-	c.skipped("nodes of the cluster's resources", eachRow(list{rows: row.Nodes}, func(_ string, row hardwareRow) bool {
+	if row.Nodes.v == nil {
+		return out
+	}
+	c.skipped("nodes of the cluster's resources", eachRow(list{rows: *row.Nodes.v}, func(_ string, row hardwareRow) bool {
 		n, ok := row.node()
 		if !ok {
 			return false
 		}
 		h := ray.NodeHardware{ID: n.ID, Host: n.Host, IP: n.IP, Head: n.Head, State: n.State,
-			AcceleratorType: string(row.AcceleratorType), CPU: row.CPU.amount(), Memory: row.Memory.amount()}
-		for i, g := range row.GPUs {
-			h.GPUs = append(h.GPUs, g.gpu(i))
+			AcceleratorType: string(row.AcceleratorType), CPU: amountOf(row.CPU), Memory: amountOf(row.Memory)}
+		if row.GPUs.v != nil {
+			for i, g := range *row.GPUs.v {
+				h.GPUs = append(h.GPUs, g.gpu(i))
+			}
 		}
 		out.Nodes = append(out.Nodes, h)
 		return true

@@ -188,6 +188,14 @@ func TestErrorsKeepTheirStatusAndTellWhatTheAgentSaid(t *testing.T) {
 
 func asError(err error, e **ray.Error) bool { var ok bool; *e, ok = err.(*ray.Error); return ok }
 
+func TestResourcesOfWhichAPartIsOdd(t *testing.T) {
+	r, err := answering(t, 200, "application/json", `{"collected_at":"2026-11-24T15:02:08Z","stale":"no","cpu":7,"memory":{"total":"8","used":2},
+		"gpu":[],"running_jobs":"3","node_counts":null,"nodes":[7,{"node_id":"n","state":"ALIVE","gpus":{}}]}`).Resources(t.Context())
+	if err != nil || r.CPU != nil || r.Memory.Total != 8 || r.GPU != nil || *r.RunningJobs != 3 || r.NodeCounts != nil || len(r.Nodes) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestANewerPathThatIsMissingIsRemembered(t *testing.T) {
 	a := agenttest.New(t, agenttest.Old())
 	c := client(t, a.URL())

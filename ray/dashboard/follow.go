@@ -17,7 +17,8 @@ import (
 // end, and gives each line once, over connections that break. See
 // ray.TailOptions for protocols, timeout and limits; under http the log's file
 // is asked for again and again, the less often the longer it is silent, which
-// takes Ray 2.40 or later.
+// takes Ray 2.40 or later. Ray answers no ping (2.60.0): a WebSocket whose other
+// end is gone is found by TCP, after about a minute, whatever the timeout.
 //
 // The iterator's errors are *ray.Error, and each is its last element: code 400
 // for an id, a timeout or a protocol that cannot be, and for a DRIVER job, whose

@@ -5,7 +5,6 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -113,7 +112,7 @@ func (f *follower) run(ctx context.Context) error {
 		if done || err != nil {
 			return err
 		}
-		if err := sleep(ctx, pause.NextBackOff()); err != nil {
+		if err := sleep(ctx, max(pause.NextBackOff(), asked(end))); err != nil {
 			return err
 		}
 		if end == io.EOF { // complete, and the job's status may lag behind
@@ -302,6 +301,15 @@ func (f *follower) settle(ctx context.Context, end error) (done bool, err error)
 	return false, nil
 }
 
+// asked is how long a server asked to be left alone.
+func asked(end error) time.Duration {
+	var e *ray.Error
+	if errors.As(end, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
 // temporary tells whether the same question may be answered later.
 func temporary(err error) bool {
 	var e *ray.Error
@@ -325,8 +333,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return gone(ctx)
 	}
-}
-
-func limit(format string, args ...any) error {
-	return &ray.Error{Op: op, Code: http.StatusTooManyRequests, Detail: fmt.Sprintf(format, args...)}
 }

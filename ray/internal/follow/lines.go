@@ -3,6 +3,7 @@ package follow
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"unicode/utf8"
 
@@ -47,18 +48,15 @@ var errReplaced = &ray.Error{Op: op, Code: http.StatusInternalServerError,
 // fault gives an error that ends the tail and not only the connection, else nil.
 func (l *lines) fault(err error) error {
 	var e *ray.Error
-	if errors.Is(err, errStopped) || errors.Is(err, errReplaced) || errors.As(err, &e) && errors.Is(e.Err, errLimit) {
+	if errors.Is(err, errStopped) || errors.Is(err, errReplaced) || errors.As(err, &e) && errors.Is(e.Err, ray.ErrStreamLimit) {
 		return err
 	}
 	return nil
 }
 
-var errLimit = errors.New("a limit of the tail")
-
-func (l *lines) over(what string, most int64) error {
-	e := limit("the tail is over its limit of %d %s: raise it, or set it to 0 for none", most, what).(*ray.Error)
-	e.Err = errLimit
-	return e
+func over(what string, most int64) error {
+	return &ray.Error{Op: op, Code: http.StatusTooManyRequests, Err: ray.ErrStreamLimit,
+		Detail: fmt.Sprintf("the tail is over its limit of %d %s: raise it, or set it to 0 for none", most, what)}
 }
 
 // begin says that what comes next is the log from its first byte on.
@@ -118,14 +116,14 @@ func (l *lines) take(p []byte) error {
 		l.counted = true
 		l.messages++
 		if most := l.limits.MaxMessages; most > 0 && l.messages > most {
-			return l.over("messages", most)
+			return over("messages", most)
 		}
 	}
 	_, _ = l.hash.Write(p)
 	l.content += uint64(len(p))
 	l.bytes += len(p)
 	if most := l.limits.MaxBytes; most > 0 && l.size+int64(l.bytes) > most {
-		return l.over("bytes", most)
+		return over("bytes", most)
 	}
 	if most := l.limits.MaxMessageSize; most > 0 {
 		p = p[:min(len(p), max(0, most-len(l.line)))]
@@ -140,7 +138,7 @@ func (l *lines) end() error {
 		return nil
 	}
 	if most := l.limits.MaxLines; most > 0 && l.given == most {
-		return l.over("lines", most)
+		return over("lines", most)
 	}
 	l.given++
 	l.size += int64(l.bytes)
