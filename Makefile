@@ -38,7 +38,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test deploy pipelines manifests release followers agent sdk e2e chaos docs bench pgo demo clean distclean
+.PHONY: build check test deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -65,7 +65,12 @@ test: check
 
 deploy:
 	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas cyclonedx-gomod
-	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -count=1 -timeout 10m ./...'
+	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -short -count=1 -timeout 10m ./...'
+
+# Builds a release twice, once without a cache, and compares the bytes.
+release-check:
+	@scripts/tools cyclonedx-gomod
+	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestARelease ./...'
 
 pipelines:
 	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol

@@ -311,6 +311,7 @@ func TestEachLineReachesTheStore(t *testing.T) {
 		{"rsyslog stopped", (*scene).rsyslog, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t, nil)
 			p := c.consumer(s)
 			s.print()
