@@ -126,7 +126,7 @@ sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
 	})
 	began := time.Now()
 	drops := printAll(t, a, r)
-	t.Logf("%d lines printed, %d streams dropped, raytap killed 3 times, in %s", jobs*lines, drops, time.Since(began).Round(time.Second))
+	t.Logf("%d lines printed, %d streams dropped, raytap killed 3 times, the agent restarted, in %s", jobs*lines, drops, time.Since(began).Round(time.Second))
 	if drops < jobs*lines/between/4 {
 		t.Errorf("only %d streams were dropped", drops)
 	}
@@ -176,6 +176,12 @@ func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
 		case lines / 4, lines / 2, lines * 3 / 4:
 			r.kill()
 			r.start()
+		case lines * 3 / 8: // it is restarted
+			a.Down()
+		case lines*3/8 + 8*atOnce:
+			if err := a.Up(); err != nil {
+				t.Fatal(err)
+			}
 		case lines * 5 / 8:
 			a.Inject(agenttest.Fault{Endpoint: agenttest.EndpointWebSocket, Do: agenttest.Refuse, Status: 403})
 			drops += a.CutTails(agenttest.CutReset, "")
@@ -233,14 +239,10 @@ func waitForEnds(t *testing.T, r *raytap, sink string) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := os.ReadFile(sink)
-		if err == nil && strings.Count(string(text), `"event":"end"`) >= jobs {
-			return
-		}
 		names, _ := filepath.Glob(sink + ".0*") // the pattern is sound
-		n := strings.Count(string(text), `"event":"end"`)
-		for _, name := range names {
-			if text, err := os.ReadFile(name); err == nil {
+		n := 0
+		for _, name := range append(names, sink) {
+			if text, err := os.ReadFile(name); err == nil { // it may be rotated just now
 				n += strings.Count(string(text), `"event":"end"`)
 			}
 		}
