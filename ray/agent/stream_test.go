@@ -186,6 +186,39 @@ func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
 	}
 }
 
+func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
+	a := agenttest.New(t, agenttest.Deaf())
+	a.Submit("j", agenttest.JobOptions{}).Print("1\n")
+	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 150*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "no sign of life") {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestAReaderThatRestsIsNoDeadPeer(t *testing.T) {
+	a := agenttest.New(t, agenttest.Deaf())
+	job := a.Submit("j", agenttest.JobOptions{})
+	job.Print("1\n")
+	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 60*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	// Long after a silent connection would have been given up.
+	rested := make(chan struct{})
+	defer time.AfterFunc(300*time.Millisecond, func() { job.Print("2\n"); close(rested) }).Stop()
+	<-rested
+	if m, err := s.Next(); string(m) != "2\n" || err != nil {
+		t.Errorf("got %q, %v", m, err)
+	}
+}
+
 func TestCloseEndsABlockedNext(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {

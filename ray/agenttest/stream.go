@@ -202,7 +202,7 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 		return len(ends), t.write(data)
 	}
 	base := ends[len(ends)-1] - len(data) // bytes before data
-	through := len(data)
+	var through int
 	switch {
 	case c.f.After > 0 && c.after < base+len(data):
 		through = max(0, c.after-base)

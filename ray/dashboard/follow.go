@@ -215,7 +215,7 @@ func (f *fileConn) window() ([]byte, bool, error) {
 		return nil, false, err
 	}
 	i := bytes.Index(b, f.anchor)
-	if i < 0 || len(b) > maxWindow || bytes.Index(b[i+1:], f.anchor) >= 0 {
+	if i < 0 || len(b) > maxWindow || bytes.Contains(b[i+1:], f.anchor) {
 		return nil, false, nil
 	}
 	return b[i+len(f.anchor):], true, nil
