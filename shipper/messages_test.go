@@ -446,7 +446,7 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
 			o := quick(ProtocolAuto)
-			o.Timeout = 50 * time.Millisecond
+			o.Timeout = 300 * time.Millisecond
 			r := newAgentRig(t, a, o, OutputOptions{}, "")
 			a.submit("job-1")
 			a.print("job-1", "a\nb\n")
