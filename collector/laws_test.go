@@ -251,6 +251,23 @@ func TestWhatIsNamedTwiceIsShownOnce(t *testing.T) {
 	}
 }
 
+func TestPartsOfAThingThatAreNamedTwiceAreShownOnce(t *testing.T) {
+	long := strings.Repeat("x", 300)
+	c := &cluster{nodes: []ray.Node{{
+		ID: "n", State: ray.NodeAlive, Resources: map[string]float64{long + "1": 1, long + "2": 1},
+		Stats: &ray.NodeStats{
+			Disks: []ray.Disk{{Mount: "/", Total: 1}, {Mount: "/", Total: 2}, {Mount: "/tmp", Total: 3}},
+			GPUs:  []ray.GPU{{Index: 0, MemTotal: 1}, {Index: 0, MemTotal: 2}},
+		},
+	}}}
+	got := page(t, t.Context(), []string{"node_disk_bytes", "node_gpu_memory_bytes", "collector_duplicate_series{collector=\"nodes\""}, newCollector(c, collector.Options{}))
+	shows(t, got, `
+		raytap_collector_duplicate_series{collector="nodes"} 7
+		raytap_node_disk_bytes{mount="/",node_id="n"} 1
+		raytap_node_disk_bytes{mount="/tmp",node_id="n"} 3
+		raytap_node_gpu_memory_bytes{gpu="0",node_id="n"} 1`)
+}
+
 func TestJobsBeyondTheCapLeaveTheSuccessfulOut(t *testing.T) {
 	now := time.Now()
 	var jobs []ray.Job
