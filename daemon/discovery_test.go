@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -212,6 +213,62 @@ func TestAReloadDropsWhatItsModuleDoesNotAllowAnyMore(t *testing.T) {
 	f.f = newDiscovery(f.cfg, f.f, f.f.log)
 	if got, _ := f.look(); got != "b:2" {
 		t.Errorf("found %q after another reload", got)
+	}
+	// It follows its module all the same: a token may be another one now.
+	m := module(t, "b:2")
+	m.Cluster.Auth.Token = "renewed"
+	f.cfg.Modules = map[string]config.Module{"m": m}
+	f.f = newDiscovery(f.cfg, f.f, f.f.log)
+	f.look()
+	if all, _ := f.f.clusters(f.cfg); len(all) != 1 || all[0].cluster.Auth.Token != "renewed" {
+		t.Error("a cluster of a file that is wrong keeps the token that its module had")
+	}
+}
+
+func TestAFoundClusterThatCannotBeBuiltHoldsUpNoOther(t *testing.T) {
+	hs := heads(t, "stays")
+	f := newFolder(t, "x.json")
+	f.write("x.json", `[{"targets": ["secure:1"], "labels": {"ray_cluster": "secure"}}]`)
+	c := configure(t, hs, "stays")
+	m := module(t, "*:*")
+	m.Cluster.TLS.CAFile = config.Path(filepath.Join(f.dir, "ca.pem"))
+	c.Modules, c.ClusterFiles = map[string]config.Module{"m": m}, f.cfg.ClusterFiles
+	h := open(t, c, nil)
+	h.until("the other one is up, and this one is counted", func() bool {
+		page := h.page()
+		return strings.Contains(page, `raytap_up{ray_cluster="stays"} 1`) && strings.Contains(page, "raytap_cluster_files_refused 1")
+	})
+	if !strings.Contains(h.lines(), "secure in "+f.dir+"/x.json: read the CA file: ") {
+		t.Errorf("the log does not say why:%s", h.lines())
+	}
+	f.write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: stranger(t)})))
+	if code, text := h.reload(c, nil); code != 200 {
+		t.Fatalf("reload: %d %s", code, text)
+	}
+	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="secure"} 0`) || !strings.Contains(page, "raytap_cluster_files_refused 0") {
+		t.Errorf("the page once it can be built:\n%s", page)
+	}
+}
+
+// Else a file of clusters that changes would replace those of the configuration
+// whose certificates were renewed meanwhile.
+func TestCertificatesCountAsTheyWereAtTheReload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	tls, c := config.TLS{CAFile: config.Path(file)}, certificates{}
+	before := c.of(tls)
+	write("two")
+	if c.of(tls) != before {
+		t.Error("they are read again before the next reload")
+	}
+	if (certificates{}).of(tls) == before {
+		t.Error("a reload does not see what changed")
 	}
 }
 
