@@ -255,6 +255,13 @@ func (r *rig) until(what string, cond func() bool) {
 	}
 }
 
+// heldWithin checks the slots that Ray holds for us. A request in progress holds
+// one for a moment; an abandoned tail of a silent job does not let it go.
+func (r *rig) heldWithin(head *raytest.Head, budget int) {
+	r.t.Helper()
+	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.HeldSlots() <= budget })
+}
+
 func (r *rig) ended(id string) record {
 	r.t.Helper()
 	r.until("job "+id+" has its end event", func() bool { return len(r.events(id, EventEnd)) > 0 })

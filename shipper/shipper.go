@@ -3,6 +3,7 @@ package shipper
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ const (
 	// position: 200 MB cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
 	rereadRate  = 5 << 20
 	rereadBurst = 8 << 20
+	// rereadJitter spreads the whole reads of many jobs after a restart.
+	rereadJitter = time.Second
 	// readers is how many polls of a cluster may be under way at once.
 	readers = 16
 	// keptLogs bounds what is remembered of logs whose runs are over.
@@ -120,6 +123,14 @@ func (s *Shipper) Run(ctx context.Context) error {
 
 // rereadBudget waits until n content bytes may be read again.
 func (s *Shipper) rereadBudget(ctx context.Context, n uint64) error {
+	if n == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(rand.N(rereadJitter)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for n > 0 {
 		part := min(n, rereadBurst)
 		if err := s.reread.WaitN(ctx, int(part)); err != nil {

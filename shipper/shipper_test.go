@@ -220,9 +220,7 @@ func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 		head.CutTails(raytest.CutReset, "")
 		<-time.After(30 * time.Millisecond)
 	}
-	if held := head.HeldSlots(); held > o.MaxTails {
-		t.Errorf("Ray holds %d slots for us, the budget is %d", held, o.MaxTails)
-	}
+	r.heldWithin(head, o.MaxTails)
 	if peak := head.PeakTails(); peak == 0 || peak > o.MaxTails {
 		t.Errorf("%d tails were open at once, the budget is %d", peak, o.MaxTails)
 	}

@@ -61,14 +61,15 @@ type Recovered struct {
 	Records int
 	// Size is the current file's size, without what was cut; 0 if it is missing.
 	Size int64
-	// Cut counts the bytes of a torn last record that were cut off; 0 if none was.
+	// Cut counts the bytes that were cut off: a torn last record, and what a
+	// power cut left of unwritten blocks; 0 if nothing was.
 	Cut int64
 }
 
 // Recover reads the current sink file at path after a crash, before NewFile
-// opens it: if saved is of this path, it cuts a torn last record off, and gives each whole record behind
-// saved to record, in order, without its newline and at most its first
-// MaxRecord bytes. The slice is record's only until it returns; an error that
+// opens it: if saved is of this path, it cuts a torn last record off, and gives
+// each whole record behind saved to record, in order, without its newline and
+// at most its first MaxRecord bytes. The slice is record's only until it returns; an error that
 // it returns ends the recovery.
 //
 // It is safe to recover again after any error. Nobody else may write the file
@@ -114,7 +115,7 @@ func recoverFile(fs fileSystem, path string, saved Watermark, record func([]byte
 	if r.Found != FoundRecords {
 		return r, nil // perhaps not ours: nothing is cut
 	}
-	if err := r.cut(file); err != nil {
+	if err := r.cut(file, from); err != nil {
 		return r, fmt.Errorf("cut a torn last record: %w", err)
 	}
 	if from < 0 || from > r.Size {
@@ -132,9 +133,22 @@ func recoverFile(fs fileSystem, path string, saved Watermark, record func([]byte
 	return r, err
 }
 
-// cut cuts a torn last record off.
-func (r *Recovered) cut(file fsFile) error {
-	end, err := lastRecordEnd(file, r.Size)
+// cut cuts a torn last record off, and everything behind the first zero byte
+// that lies behind from: no record holds one, but a power cut can leave a file
+// whose length was written and whose blocks were not, or not all. What is cut
+// there was never counted as written.
+func (r *Recovered) cut(file fsFile, from int64) error {
+	sound := r.Size
+	if from >= 0 && from <= r.Size && (from == 0 || endsWithRecord(file, from) == nil) {
+		zero, err := firstZero(io.NewSectionReader(file, from, r.Size-from))
+		if err != nil {
+			return err
+		}
+		if zero >= 0 {
+			sound = from + zero
+		}
+	}
+	end, err := lastRecordEnd(file, sound)
 	if err != nil || end == r.Size {
 		return err
 	}
@@ -143,6 +157,24 @@ func (r *Recovered) cut(file fsFile) error {
 	}
 	r.Size, r.Cut = end, r.Size-end
 	return file.Sync()
+}
+
+// firstZero gives the offset of the first zero byte of r, and -1 if it has none.
+func firstZero(r io.Reader) (int64, error) {
+	block := make([]byte, recoverBlock)
+	for read := int64(0); ; {
+		n, err := r.Read(block)
+		if i := bytes.IndexByte(block[:n], 0); i >= 0 {
+			return read + int64(i), nil
+		}
+		read += int64(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return -1, nil
+		case err != nil:
+			return -1, err
+		}
+	}
 }
 
 // found judges by the watermark alone, and leaves the rest to otherwise.

@@ -29,6 +29,12 @@ func TestRecover(t *testing.T) {
 			want: Recovered{Records: 1, Size: 5, Cut: 2}, records: "bb", after: "a\nbb\n"},
 		{name: "a torn first record is cut", content: "aa", saved: Watermark{path, 1, 0},
 			want: Recovered{Cut: 2}},
+		{name: "zeros that a power cut left are cut", content: "a\nbb\n\x00\x00\x00\x00", saved: Watermark{path, 1, 2},
+			want: Recovered{Records: 1, Size: 5, Cut: 4}, records: "bb", after: "a\nbb\n"},
+		{name: "what lies behind such zeros is cut, too", content: "a\nbb\nc\x00\x00\nddd\n", saved: Watermark{path, 1, 2},
+			want: Recovered{Records: 1, Size: 5, Cut: 8}, records: "bb", after: "a\nbb\n"},
+		{name: "zeros before the watermark are nobody's to judge", content: "\x00\na\n", saved: Watermark{path, 1, 2},
+			want: Recovered{Records: 1, Size: 4}, records: "a", after: "\x00\na\n"},
 		{name: "after a rotation the current file is read from its start", content: "a\nb\n", rotated: "out.000003",
 			saved: Watermark{path, 3, 2}, want: Recovered{Rotated: true, Records: 2, Size: 4}, records: "a,b", after: "a\nb\n"},
 		{name: "a compressed one proves the rotation, too", content: "a\n", rotated: "out.000003.gz",
@@ -123,16 +129,24 @@ func TestRecoverHoldsNoMoreThanItsBound(t *testing.T) {
 	}
 }
 
-// The law: what is left is the longest prefix that ends with a newline, and the
-// records given are its lines behind the watermark.
+// The law: what is left is the longest prefix that ends with a newline and has
+// no zero byte behind the watermark, and the records given are its lines behind
+// the watermark.
 func FuzzRecover(f *testing.F) {
 	f.Add([]byte("a\nbb\nccc"), 2)
 	f.Add([]byte("\n\n"), 1)
 	f.Add([]byte("torn"), 0)
+	f.Add([]byte("a\nb\x00\n\x00c\n"), 2)
 	f.Add(append(bytes.Repeat([]byte("x"), recoverBlock), '\n', 'y'), 0)
 	f.Add(append(bytes.Repeat([]byte("x\n"), recoverBlock/2), bytes.Repeat([]byte("y"), recoverBlock+1)...), 2)
 	f.Fuzz(func(t *testing.T, content []byte, offset int) {
-		whole := content[:bytes.LastIndexByte(content, '\n')+1]
+		sound := content
+		if offset == 0 || offset > 0 && offset <= len(content) && content[offset-1] == '\n' {
+			if i := bytes.IndexByte(content[offset:], 0); i >= 0 {
+				sound = content[:offset+i]
+			}
+		}
+		whole := content[:bytes.LastIndexByte(sound, '\n')+1]
 		fs := newMemFS()
 		fs.files["/d/out"] = &inode{data: slices.Clone(content)}
 		var got []byte
