@@ -152,11 +152,16 @@ func (s *stream) run(ctx, reading context.Context) {
 	defer s.leave()
 	err := s.follow(reading)
 	s.readable()
-	if ctx.Err() != nil {
-		return
-	}
 	if cause := context.Cause(reading); cause != nil {
 		err = cause
+	}
+	s.conclude(ctx, err)
+}
+
+// conclude writes the last records of a stream that is over because of err.
+func (s *stream) conclude(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
 	}
 	if err := s.finish(ctx, err); err != nil && ctx.Err() == nil {
 		s.logger().WithError(err).Error("The last records of this job were not written")
@@ -176,60 +181,81 @@ func (s *stream) close(ctx context.Context, why error) {
 }
 
 // follow reads by one way after the other. The error tells why the stream is over.
+//
+// What a stream waits in, from here to rest, keeps to small frames: thousands of
+// silent ones have little memory but their stacks.
 func (s *stream) follow(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	r := s.newRetry()
+	for {
+		w, pause := s.choose(time.Now())
+		if w != wayNone {
+			err := s.attempt(ctx, w)
+			if pause, err = s.again(ctx, r, w, err); err != nil {
+				return err
+			}
+			if pause == 0 {
+				continue
+			}
+		}
+		s.enter(w, false)
+		if err := s.rest(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// ready does what comes before the first read.
+func (s *stream) ready(ctx context.Context) error {
 	if over, err := s.settle(ctx); over || err != nil {
 		return cmp.Or(err, errSettled)
 	}
 	if err := s.awaitStart(ctx); err != nil {
 		return err
 	}
-	if err := s.startEvent(ctx); err != nil {
-		return err
-	}
-	wait := backoff.NewExponentialBackOff(
+	return s.startEvent(ctx)
+}
+
+// retry is what the attempts of one stream have come to.
+type retry struct {
+	wait *backoff.ExponentialBackOff
+	lost lostWatch
+}
+
+func (s *stream) newRetry() *retry {
+	return &retry{wait: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(s.sh.opts.BackoffInitial),
 		backoff.WithMaxInterval(s.sh.opts.BackoffMax),
 		backoff.WithMaxElapsedTime(0), // never give up
-	)
-	lost := lostWatch{}
-	for {
-		w, pause := s.choose(time.Now())
-		if w == wayNone {
-			s.enter(wayNone, false)
-			if err := s.rest(ctx, pause); err != nil {
-				return err
-			}
-			continue
-		}
-		err := s.attempt(ctx, w)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, errComplete) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
-			return err
-		}
-		if s.grown {
-			wait.Reset()
-		}
-		well := s.ask(ctx)
-		if errors.Is(err, errReplaced) && well {
-			if err = s.replaced(ctx); err != nil {
-				return err
-			}
-			wait.Reset()
-			continue
-		}
-		if err := lost.check(ctx, s, err, time.Now()); err != nil {
-			return err
-		}
-		if s.judge(w, err, s.grown, well, time.Now()) {
-			continue
-		}
-		s.enter(w, false)
-		if err := s.rest(ctx, wait.NextBackOff()); err != nil {
-			return err
-		}
+	)}
+}
+
+// again decides what comes after an attempt that ended with err: another one
+// after a pause, or the stream's end.
+func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Duration, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
 	}
+	if errors.Is(err, errComplete) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
+		return 0, err
+	}
+	if s.grown {
+		r.wait.Reset()
+	}
+	well := s.ask(ctx)
+	if errors.Is(err, errReplaced) && well {
+		r.wait.Reset()
+		return 0, s.replaced(ctx)
+	}
+	if err := r.lost.check(ctx, s, err, time.Now()); err != nil {
+		return 0, err
+	}
+	if s.judge(w, err, s.grown, well, time.Now()) {
+		return 0, nil
+	}
+	return r.wait.NextBackOff(), nil
 }
 
 // attempt reads by one way until that ends, and counts why.
@@ -245,6 +271,10 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 	case wayFile:
 		err = s.followFile(ctx)
 	}
+	return s.attempted(ctx, w, err)
+}
+
+func (s *stream) attempted(ctx context.Context, w way, err error) error {
 	if ferr := s.flush(ctx); err == nil {
 		err = ferr
 	}
