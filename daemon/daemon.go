@@ -74,7 +74,6 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	if d.records, err = openRecords(cfg, o.Stdout, o.Log); err != nil {
 		return nil, err
 	}
-	d.metrics.watch(d.records)
 	d.output = shipper.NewOutput(d.records.sink, shipper.OutputOptions{
 		Memory:    int64(cfg.Shipper.Memory),
 		Drain:     time.Duration(drainShare * float64(o.StopTimeout)),
@@ -83,6 +82,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		Metrics:   d.metrics.shipper,
 		Log:       o.Log,
 	})
+	d.metrics.watch(d.records, d.output)
 	if d.first, err = d.plan(cfg); err == nil {
 		err = d.openPage(cfg)
 	}
