@@ -177,7 +177,8 @@ func (s *stream) window(ctx context.Context, n int) (window []byte, whole bool, 
 // guess until the whole log is read: the last verified position is kept.
 func (s *stream) resumeWindow(ctx context.Context, before []byte) {
 	if !s.log.guessed {
-		s.log.verified, s.log.guessed = s.log.pos, true
+		sure := s.log.pos
+		s.log.verified, s.log.guessed = &sure, true
 	}
 	p := &prover{want: s.log.pos, raw: unknown}
 	content := make([]byte, 0, anchorSize)
