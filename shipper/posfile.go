@@ -161,6 +161,9 @@ func (p *Positions) toJSON() (*positionsJSON, error) {
 			return nil, err
 		}
 		c := cluster(k.cluster)
+		if c.Logs == nil {
+			c.Logs = make([]logJSON, 0, len(p.logs))
+		}
 		c.Logs = append(c.Logs, l)
 	}
 	return out, nil

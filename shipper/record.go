@@ -42,6 +42,9 @@ type encoder struct {
 	stamped int64 // the time that head holds, Unix nanoseconds
 }
 
+// headSpare is room for the digits of epoch and seq (bytes).
+const headSpare = 16
+
 // newEncoder prepares the constant parts of a run's records.
 func newEncoder(o *Options, session string, j ray.Job) *encoder {
 	e := &encoder{second: -1}
@@ -77,6 +80,7 @@ func newEncoder(o *Options, session string, j ray.Job) *encoder {
 	}
 	e.tail = append(e.tail, '}', '\n')
 	e.setEpoch(0)
+	e.head = append(make([]byte, 0, len(e.head)+headSpare), e.head...)
 	return e
 }
 
