@@ -35,7 +35,7 @@ func (b *bench) describe() {
 			fmt.Printf("%s: %s\n", v.name, first)
 		}
 	}
-	fmt.Printf("%d lines of %d bytes; each measured %d times, the least counts\n", b.lines, lineSize, b.runs)
+	fmt.Printf("lines of %d bytes; %d runs of each, in turn, of which the least counts; one on the long log\n", lineSize, b.runs)
 }
 
 // table measures the rows in turn, several times, and prints the least of each

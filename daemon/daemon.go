@@ -100,7 +100,6 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	if d.records, err = openRecords(cfg, o.Stdout, o.Log); err != nil {
 		return nil, err
 	}
-	d.metrics.watch(d.records)
 	d.output = shipper.NewOutput(d.records.sink, shipper.OutputOptions{
 		Memory:    int64(cfg.Shipper.Memory),
 		Drain:     time.Duration(drainShare * float64(o.StopTimeout)),
@@ -109,6 +108,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		Metrics:   d.metrics.shipper,
 		Log:       o.Log,
 	})
+	d.metrics.watch(d.records, d.output)
 	d.files = newDiscovery(cfg, nil, o.Log)
 	d.files.look(time.Now())
 	if d.first, err = d.plan(cfg, d.files, d.certs); err == nil {

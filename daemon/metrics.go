@@ -53,8 +53,10 @@ func newMetrics() *metrics {
 	return m
 }
 
-// watch shows the sink that lines go to.
-func (m *metrics) watch(r *records) { m.registry.MustRegister(newSinkMetrics(r)) }
+// watch shows the sink that lines go to, and what an output writes there.
+func (m *metrics) watch(r *records, out *shipper.Output) {
+	m.registry.MustRegister(newSinkMetrics(r, out))
+}
 
 // loaded notes that a configuration is in use from now on.
 func (m *metrics) loaded(hash string) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"raytap/shipper"
 	"raytap/shipper/sink"
 )
 
@@ -11,6 +12,6 @@ import (
 // reference of metrics, which is made from it.
 func OwnMetrics() *prometheus.Registry {
 	m := newMetrics()
-	m.watch(&records{file: &sink.File{}, stats: &sink.Stats{}})
+	m.watch(&records{file: &sink.File{}, stats: &sink.Stats{}}, &shipper.Output{})
 	return m.registry
 }

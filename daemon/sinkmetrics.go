@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"raytap/shipper"
 )
 
 // sinkMetrics shows what the sink counts. It is a prometheus.Collector.
@@ -21,8 +23,9 @@ type sinkMetric struct {
 	value func(*records) (float64, bool)
 }
 
-// newSinkMetrics makes the table: what every sink has, and what a file has.
-func newSinkMetrics(r *records) *sinkMetrics {
+// newSinkMetrics makes the table: what every sink has, and what a file has. out
+// alone writes to the sink.
+func newSinkMetrics(r *records, out *shipper.Output) *sinkMetrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("raytap_sink_"+name, help, labels, nil)
 	}
@@ -35,7 +38,7 @@ func newSinkMetrics(r *records) *sinkMetrics {
 		add(name, help, prometheus.CounterValue, func(r *records) (float64, bool) { return value(r), true })
 	}
 	counter("bytes_total", "Bytes that the sink accepted.", func(r *records) float64 { return float64(r.stats.Bytes.Load()) })
-	counter("records_total", "Records that the sink accepted, events among them.", func(r *records) float64 { return float64(r.stats.Records.Load()) })
+	counter("records_total", "Records that the sink accepted, events among them.", func(*records) float64 { return float64(out.Records()) })
 	add("stalled_since_timestamp_seconds", "Unix time since which a write waits for room, for rights, or for positions to be saved; absent while none does.",
 		prometheus.GaugeValue, func(r *records) (float64, bool) {
 			at := r.stats.StalledSince.Load()

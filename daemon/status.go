@@ -7,6 +7,7 @@ import (
 
 	"raytap/collector"
 	"raytap/config"
+	"raytap/shipper"
 	"raytap/web"
 )
 
@@ -66,7 +67,7 @@ func (d *Daemon) status() web.Status {
 		}
 	}
 	if d.cfg.Shipper.Enabled {
-		s.Shipper = d.records.status()
+		s.Shipper = d.records.status(d.output)
 	}
 	return s
 }
@@ -103,9 +104,9 @@ func (u *unit) status() web.ClusterStatus {
 }
 
 // status tells where records go and what remembers that they did.
-func (r *records) status() *web.ShipperStatus {
+func (r *records) status(out *shipper.Output) *web.ShipperStatus {
 	s := &web.ShipperStatus{
-		Sink: "standard output", Records: r.stats.Records.Load(), Bytes: r.stats.Bytes.Load(),
+		Sink: "standard output", Records: out.Records(), Bytes: r.stats.Bytes.Load(),
 		Positions: r.positions.File(), Saved: r.positions.LastSaved(),
 	}
 	if r.file != nil {

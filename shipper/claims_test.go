@@ -55,3 +55,24 @@ func TestOneRayIsShippedUnderOneNameOnly(t *testing.T) {
 		t.Errorf("what a removed cluster has left was not taken over: %v", err)
 	}
 }
+
+func TestAJobThatTheBackfillLeftOutIsForgottenWhenDiscoveryForgetsIt(t *testing.T) {
+	p, err := OpenPositions(filepath.Join(t.TempDir(), "positions.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close() //nolint:errcheck // a test's end
+	left := map[string]time.Time{"old": time.UnixMilli(5)}
+	p.setCluster("c", clusterState{session: "s", seen: true, left: left})
+	if err := p.Save(t.Context(), p.Mark()); err != nil {
+		t.Fatal(err)
+	}
+	delete(left, "old")
+	if len(p.cluster("c").left) != 1 {
+		t.Error("the positions share discovery's map")
+	}
+	p.setCluster("c", clusterState{session: "s", seen: true, left: left})
+	if !p.changed() || len(p.cluster("c").left) != 0 {
+		t.Errorf("not saved again: %v", p.cluster("c").left)
+	}
+}

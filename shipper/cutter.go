@@ -58,7 +58,7 @@ func newCutter(max int, raw int64) *cutter {
 // resumeCutter goes on behind a proven position.
 func resumeCutter(max int, p *prover) *cutter {
 	c := &cutter{max: max, proofs: p.proofs, lines: p.want.lines, raw: p.raw, endRaw: p.raw}
-	c.hash = p.want.hash
+	c.hash, c.owing = p.want.hash, 0
 	c.owed = p.want.content > 0
 	c.line = p.want.line
 	return c
@@ -163,6 +163,7 @@ func (c *cutter) hold(piece []byte) error {
 		return nil
 	}
 	if before <= int64(c.max) {
+		c.settle()
 		c.over = c.hash
 		c.over.Write(c.part[:before]) //nolint:errcheck // xxhash never fails
 		c.overLine.Reset()

@@ -83,7 +83,7 @@ func (s *stream) replaced(ctx context.Context) error {
 	if s.log.guessed {
 		s.log.repeats = true
 		gap := s.gapRecord("the log repeats itself, and a place in it was mistaken: lines between the last one that is sure and the last one may be missing")
-		return s.newEpoch(ctx, gap, s.log.verified, "the log is read again from the last place that is sure")
+		return s.newEpoch(ctx, gap, *s.log.verified, "the log is read again from the last place that is sure")
 	}
 	gap := s.gapRecord("the log was replaced or truncated: what it held behind the last line is lost")
 	return s.newEpoch(ctx, gap, newPosition(), "the log was replaced or truncated: it is read from its start")

@@ -31,7 +31,7 @@ func (s *stream) followFile(ctx context.Context) error {
 	idle := s.sh.opts.PollInterval
 	lines := s.windowFor(windowBytes / 8)
 	for {
-		if err := s.sh.filePolls.Wait(ctx); err != nil {
+		if err := s.turn(ctx); err != nil {
 			return err
 		}
 		if s.better(wayFile, time.Now()) {
@@ -39,7 +39,11 @@ func (s *stream) followFile(ctx context.Context) error {
 		}
 		due := s.due(time.Now())
 		before := s.log.reached
-		atEnd, err := s.pollFile(ctx, &lines, due)
+		atEnd := false
+		err := aside(func() (err error) {
+			atEnd, err = s.pollFile(ctx, &lines, due)
+			return err
+		})
 		if ray.Code(err) == http.StatusNotImplemented {
 			s.sh.noFile.Store(true)
 		}
@@ -59,6 +63,20 @@ func (s *stream) followFile(ctx context.Context) error {
 		if err := s.rest(ctx, idle); err != nil {
 			return err
 		}
+	}
+}
+
+// turn waits until the cluster bears another read by the file way.
+func (s *stream) turn(ctx context.Context) error {
+	r := s.sh.filePolls.Reserve()
+	t := time.NewTimer(r.Delay())
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		r.Cancel()
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 
@@ -159,7 +177,8 @@ func (s *stream) window(ctx context.Context, n int) (window []byte, whole bool, 
 // guess until the whole log is read: the last verified position is kept.
 func (s *stream) resumeWindow(ctx context.Context, before []byte) {
 	if !s.log.guessed {
-		s.log.verified, s.log.guessed = s.log.pos, true
+		sure := s.log.pos
+		s.log.verified, s.log.guessed = &sure, true
 	}
 	p := &prover{want: s.log.pos, raw: unknown}
 	content := make([]byte, 0, anchorSize)

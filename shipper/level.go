@@ -39,7 +39,11 @@ func level(line []byte) string {
 	if l := levelLetter(s); l != "" {
 		return l
 	}
-	if i := bytes.IndexByte(s, '='); i > 0 && bytes.IndexByte(s[:i], ' ') < 0 {
+	first := s
+	if i := bytes.IndexByte(s, ' '); i >= 0 {
+		first = s[:i]
+	}
+	if i := bytes.IndexByte(first, '='); i > 0 {
 		if l := levelLogfmt(s, i); l != "" {
 			return l
 		}
@@ -247,37 +251,46 @@ func firstOf(s []byte) (c byte, gap bool) {
 
 // numbers reports whether s holds a time and nothing but times and numbers.
 func numbers(s []byte) bool {
-	n := 0
-	for i, c := range s {
-		switch inNumbers[c] {
-		case numberDigit:
-			n++
-		case numberZone:
-			if i == 0 || !digit(s[i-1]) {
+	n, seen := 0, uint8(0)
+	for _, c := range s {
+		kind := inNumbers[c]
+		seen |= kind
+		n += int(kind & numberDigit)
+	}
+	if seen&numberNot != 0 || n < 6 { // hh:mm:ss
+		return false
+	}
+	if seen&numberZone != 0 {
+		for i, c := range s {
+			if inNumbers[c] == numberZone && (i == 0 || !digit(s[i-1])) {
 				return false
 			}
-		case numberNot:
-			return false
 		}
 	}
-	return n >= 6 // hh:mm:ss
+	return true
 }
 
-// What a byte may be in a time or a number.
+// What a byte may be in a time or a number: one bit each.
 const (
-	numberNot = iota
-	numberDigit
+	numberDigit uint8 = 1 << iota
 	numberMark
 	numberZone // T and Z, behind a digit
+	numberNot
 )
 
-var inNumbers = [256]uint8{
-	'0': numberDigit, '1': numberDigit, '2': numberDigit, '3': numberDigit, '4': numberDigit,
-	'5': numberDigit, '6': numberDigit, '7': numberDigit, '8': numberDigit, '9': numberDigit,
-	' ': numberMark, '\t': numberMark, '[': numberMark, ']': numberMark, ':': numberMark, '.': numberMark,
-	',': numberMark, '-': numberMark, '/': numberMark, '+': numberMark, '|': numberMark,
-	'T': numberZone, 'Z': numberZone,
-}
+var inNumbers = func() (kinds [256]uint8) {
+	for i := range kinds {
+		kinds[i] = numberNot
+	}
+	for _, c := range []byte("0123456789") {
+		kinds[c] = numberDigit
+	}
+	for _, c := range []byte(" \t[]:.,-/+|") {
+		kinds[c] = numberMark
+	}
+	kinds['T'], kinds['Z'] = numberZone, numberZone
+	return kinds
+}()
 
 // levelLogfmt reads level=info in a line of key=value pairs; the first '='
 // stands at eq.

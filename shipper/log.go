@@ -15,7 +15,7 @@ type snapshot struct {
 	// verified is the last position whose content was verified in full. It is
 	// kept apart from pos only while guessed is true: pos was then reached by
 	// windows, which are good guesses and no proof.
-	verified position
+	verified *position // never changed
 	guessed  bool
 	repeats  bool   // a guess was wrong: no more windows on this log
 	lastTime int64  // the time of the last record, Unix nanoseconds

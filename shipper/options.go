@@ -3,7 +3,7 @@
 //
 // It has three layers, each testable without the next. A stream follows one
 // job for ever: it chooses a way to read, waits after failures and decides what
-// an end means (stream.go, end.go). A reader makes one connection or one poll
+// an end means (stream.go, attempt.go, end.go). A reader makes one connection or one poll
 // (agent.go, websocket.go, file.go; where logs come as messages, messages.go and
 // whole.go). Pure functions over bytes make lines, proofs and records of what was
 // read (join.go, cutter.go, position.go, record.go).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -40,6 +41,7 @@ type Output struct {
 	reopens   chan chan<- error
 	done      chan struct{} // closed when Run has ended
 	buffers   sync.Pool     // of *batch
+	records   atomic.Uint64 // that the sink accepted
 	saving    ratelog.Condition
 
 	// What follows belongs to Run.
@@ -213,10 +215,14 @@ func (o *Output) write(ctx context.Context, b *batch) error {
 		o.opts.Metrics.sinkErrors.Inc()
 		return fmt.Errorf("write records: %w", err)
 	}
+	o.records.Add(uint64(b.records))
 	o.opts.Metrics.written.Add(float64(b.records))
 	o.opts.Metrics.writtenBytes.Add(float64(len(b.buf)))
 	return nil
 }
+
+// Records gives how many records the sink accepted, events among them.
+func (o *Output) Records() uint64 { return o.records.Load() }
 
 // commit makes the checkpoints that are asked for, all with one save. One that
 // cannot be saved is back-pressure: nothing is written until it can.

@@ -1,9 +1,13 @@
 package shipper
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -133,11 +137,13 @@ func (j positionJSON) position() (position, error) {
 	return p, nil
 }
 
-// encode is called under the lock.
-func (p *Positions) encode() ([]byte, error) {
-	out := positionsJSON{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: p.slots}
+// toJSON gives what is to be saved. It is called under the lock, and shares with
+// p only what is never changed.
+func (p *Positions) toJSON() (*positionsJSON, error) {
+	out := &positionsJSON{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
 	if p.mark.Path != "" {
-		out.Sink = &p.mark
+		mark := p.mark
+		out.Sink = &mark
 	}
 	cluster := func(name string) *clusterJSON {
 		c := out.Clusters[name]
@@ -157,9 +163,56 @@ func (p *Positions) encode() ([]byte, error) {
 			return nil, err
 		}
 		c := cluster(k.cluster)
+		if c.Logs == nil {
+			c.Logs = make([]logJSON, 0, len(p.logs))
+		}
 		c.Logs = append(c.Logs, l)
 	}
-	return json.Marshal(out)
+	return out, nil
+}
+
+// write writes the file. It goes log by log: as one value it would take several
+// times the memory of what it tells.
+func (f *positionsJSON) write(to io.Writer) error {
+	w := bufio.NewWriter(to)
+	enc := json.NewEncoder(w) // ends each value with a newline, which is white space here
+	var err error
+	put := func(text string, v any) {
+		w.WriteString(text) //nolint:errcheck // Flush gives its error
+		if err == nil && v != nil {
+			err = enc.Encode(v)
+		}
+	}
+	put(`{"version":`, f.Version)
+	if f.Sink != nil {
+		put(`,"sink":`, f.Sink)
+	}
+	if len(f.Slots) > 0 {
+		put(`,"websocket_slots":`, f.Slots)
+	}
+	put(`,"clusters":{`, nil)
+	for i, name := range slices.Sorted(maps.Keys(f.Clusters)) {
+		if i > 0 {
+			put(",", nil)
+		}
+		c := f.Clusters[name]
+		put("", name)
+		put(`:{"session":`, c.Session)
+		put(`,"seen":`, c.Seen)
+		if len(c.Left) > 0 {
+			put(`,"left_out":`, c.Left)
+		}
+		put(`,"logs":[`, nil)
+		for i := range c.Logs {
+			if i > 0 {
+				put(",", nil)
+			}
+			put("", &c.Logs[i])
+		}
+		put("]}", nil)
+	}
+	put("}}\n", nil)
+	return cmp.Or(err, w.Flush())
 }
 
 func (e *logEntry) toJSON(k logKey) (logJSON, error) {
@@ -174,10 +227,11 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
 	}
 	if !e.gone.IsZero() {
-		l.Gone = &e.gone
+		gone := e.gone
+		l.Gone = &gone
 	}
 	if e.guessed {
-		v, err := toPositionJSON(e.verified)
+		v, err := toPositionJSON(*e.verified)
 		if err != nil {
 			return l, err
 		}
@@ -259,10 +313,11 @@ func (l logJSON) entry() (*logEntry, error) {
 		e.gone = *l.Gone
 	}
 	if l.Verified != nil {
-		if e.verified, err = l.Verified.position(); err != nil {
+		verified, err := l.Verified.position()
+		if err != nil {
 			return nil, err
 		}
-		e.guessed = true
+		e.verified, e.guessed = &verified, true
 	}
 	for w := range e.forms {
 		e.forms[w] = parseForm(l.Forms[way(w).String()])

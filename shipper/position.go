@@ -69,21 +69,41 @@ type mark struct {
 // proofs remembers what a position needs of the content before it.
 type proofs struct {
 	content uint64
-	hash    xxhash.Digest
-	tail    []byte // the last content bytes, at least anchorSize where there are so many
-	marks   []mark // in order; the first one not older than the anchor starts it
+	// hash has taken all content but the last owing bytes of tail: hashing many
+	// lines at once is cheaper. settle gives it those.
+	hash  xxhash.Digest
+	owing int
+	tail  []byte // the last content bytes, at least anchorSize where there are so many
+	marks []mark // in order; the first one not older than the anchor starts it
 }
+
+// tailSize is how long the tail gets before all but its anchor is dropped (bytes).
+const tailSize = 4 * anchorSize
 
 // add takes a run of content bytes, the first of which lies at raw (or unknown).
 func (p *proofs) add(run []byte, raw int64) {
+	if len(run) < anchorSize {
+		p.remember(run, raw)
+		p.owing += len(run)
+		return
+	}
+	p.settle()
 	p.hash.Write(run) //nolint:errcheck // xxhash never fails
 	p.remember(run, raw)
+}
+
+// settle brings the hash up to the content.
+func (p *proofs) settle() {
+	if p.owing > 0 {
+		p.hash.Write(p.tail[len(p.tail)-p.owing:]) //nolint:errcheck // xxhash never fails
+		p.owing = 0
+	}
 }
 
 // addHashed is add for a run of size bytes that the caller has hashed already
 // into the given state, and of which it kept the last bytes only.
 func (p *proofs) addHashed(h xxhash.Digest, last []byte, size int64, raw int64) {
-	p.hash = h
+	p.hash, p.owing = h, 0
 	if skipped := size - int64(len(last)); skipped > 0 {
 		p.content += uint64(skipped)
 		if raw >= 0 {
@@ -107,7 +127,8 @@ func (p *proofs) remember(run []byte, raw int64) {
 		}
 		return
 	}
-	if len(p.tail)+n > 2*anchorSize {
+	if len(p.tail)+n > tailSize {
+		p.settle()
 		p.tail = p.tail[:copy(p.tail, p.tail[len(p.tail)-anchorSize:])]
 	}
 	p.tail = append(p.tail, run...)
@@ -133,6 +154,7 @@ func (p *proofs) trimMarks() {
 
 // position gives the place right behind what was added, at the raw offset.
 func (p *proofs) position(lines uint64, raw int64) position {
+	p.settle()
 	pos := position{content: p.content, lines: lines, raw: raw, hash: p.hash}
 	p.trimMarks()
 	if raw >= 0 && len(p.marks) > 0 {
@@ -209,6 +231,7 @@ func (p *prover) skip(n int) {
 // proven reports, once feed is done, whether the bytes were the position's. A
 // position whose raw offset is known must also be met there.
 func (p *prover) proven() bool {
+	p.settle()
 	if p.hash.Sum64() != p.sum {
 		return false
 	}

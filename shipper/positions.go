@@ -54,7 +54,7 @@ type logEntry struct {
 type clusterState struct {
 	session string
 	seen    bool                 // the backfill is decided
-	left    map[string]time.Time // what it left out: submission id -> start_time
+	left    map[string]time.Time // what it left out: submission id -> start_time; never changed
 }
 
 // OpenPositions reads the positions in file and locks it; "" keeps them in
@@ -131,11 +131,11 @@ func (p *Positions) Save(_ context.Context, mark sink.Watermark) error {
 		p.mu.Unlock()
 		return nil
 	}
-	b, err := p.encode()
+	state, err := p.toJSON()
 	p.dirty = false
 	p.mu.Unlock()
 	if err == nil {
-		err = replaceFile(p.file, b)
+		err = replaceFile(p.file, state.write)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,14 +147,14 @@ func (p *Positions) Save(_ context.Context, mark sink.Watermark) error {
 	return nil
 }
 
-// replaceFile puts b in a file's place: after a crash it holds all of the old
-// content, or all of the new.
-func replaceFile(path string, b []byte) (err error) {
+// replaceFile puts what write writes in a file's place: after a crash it holds
+// all of the old content, or all of the new.
+func replaceFile(path string, write func(io.Writer) error) (err error) {
 	tmp, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(b)
+	err = write(tmp)
 	if err == nil {
 		err = tmp.Sync()
 	}
@@ -233,7 +233,7 @@ func (p *Positions) setCluster(name string, c clusterState) {
 			return
 		}
 	}
-	c.left = maps.Clone(c.left)
+	c.left = maps.Clone(c.left) // discovery goes on changing its own
 	p.clusters[name] = &c
 	p.dirty = true
 }

@@ -185,7 +185,7 @@ func (s *stream) admit(ctx context.Context, size int64) error {
 // take makes the record of a line.
 func (s *stream) take(ctx context.Context, l cutLine) error {
 	m := s.sh.metrics
-	if l.seq < s.log.written[s.log.epoch] {
+	if len(s.log.written) > 0 && l.seq < s.log.written[s.log.epoch] {
 		return nil // the sink has it from before a crash
 	}
 	if l.size > int64(len(l.text)) {

@@ -30,18 +30,20 @@ var ReservedKeys = []string{
 
 // encoder writes the records of one stream. It is not for concurrent use.
 type encoder struct {
-	head   []byte // ,"ray_cluster":…,"source":"driver","epoch":
-	epoch  uint64
-	middle []byte // head + epoch + ,"seq": + seq
-	seqAt  int    // where seq stands in middle
-	seq    uint64 // the last one
-	tail   []byte // labels and metadata, then }\n
-	last   int64  // the time of the last record, Unix nanoseconds
+	head  []byte // how a record begins: {"time":"…","ray_cluster":…,"epoch":…,"seq":…
+	epoch uint64
+	epoAt int    // where epoch stands in head
+	seqAt int    // where seq stands in head
+	seq   uint64 // the last one
+	tail  []byte // labels and metadata, then }\n
+	last  int64  // the time of the last record, Unix nanoseconds
 
-	second  int64  // the second of stamped
-	stamped int64  // the time that stamp holds, Unix nanoseconds
-	stamp   []byte // {"time":"…"
+	second  int64 // the second of stamped
+	stamped int64 // the time that head holds, Unix nanoseconds
 }
+
+// headSpare is room for the digits of epoch and seq (bytes).
+const headSpare = 16
 
 // newEncoder prepares the constant parts of a run's records.
 func newEncoder(o *Options, session string, j ray.Job) *encoder {
@@ -55,12 +57,13 @@ func newEncoder(o *Options, session string, j ray.Job) *encoder {
 		b = append(b, '"', ':', '"')
 		return append(appendText(b, []byte(value)), '"')
 	}
-	e.head = add(e.head, "ray_cluster", o.Cluster)
+	e.head = add([]byte(stampFormat), "ray_cluster", o.Cluster)
 	e.head = add(e.head, "session", session)
 	e.head = add(e.head, "submission_id", j.SubmissionID)
 	e.head = add(e.head, "job_id", j.JobID)
 	e.head = add(e.head, "job_name", j.Name())
 	e.head = append(e.head, `,"source":"driver","epoch":`...)
+	e.epoAt = len(e.head)
 	for _, k := range sortedKeys(o.Labels) {
 		e.tail = add(e.tail, string(appendText(nil, []byte(k))), o.Labels[k])
 	}
@@ -77,6 +80,7 @@ func newEncoder(o *Options, session string, j ray.Job) *encoder {
 	}
 	e.tail = append(e.tail, '}', '\n')
 	e.setEpoch(0)
+	e.head = append(make([]byte, 0, len(e.head)+headSpare), e.head...)
 	return e
 }
 
@@ -91,10 +95,9 @@ func sortedKeys(m map[string]string) []string {
 
 func (e *encoder) setEpoch(n uint64) {
 	e.epoch = n
-	e.middle = append(e.middle[:0], e.head...)
-	e.middle = strconv.AppendUint(e.middle, n, 10)
-	e.middle = append(e.middle, `,"seq":`...)
-	e.seqAt = len(e.middle)
+	e.head = strconv.AppendUint(e.head[:e.epoAt], n, 10)
+	e.head = append(e.head, `,"seq":`...)
+	e.seqAt = len(e.head)
 }
 
 // open begins a record. Its time is now, and at least 1 ns after the stream's
@@ -106,34 +109,33 @@ func (e *encoder) open(b []byte, now int64, seq uint64) []byte {
 	e.stampTime(now)
 	e.stampSeq(seq)
 	e.last = now
-	b = append(b, e.stamp...)
-	return append(b, e.middle...)
+	return append(b, e.head...)
 }
 
-// stampTime makes stamp the beginning of a record at a time. Most records come
-// with others, a nanosecond behind the last one.
+// stampTime makes head begin with a time. Most records come with others, a
+// nanosecond behind the last one.
 func (e *encoder) stampTime(now int64) {
 	sec, ns := now/1e9, now%1e9
 	next := sec == e.second && now == e.stamped+1
 	e.stamped = now
-	if next && countUp(e.stamp[stampNanos:stampNanos+9]) {
+	if next && countUp(e.head[stampNanos:stampNanos+9]) {
 		return
 	}
 	if sec != e.second {
 		e.second = sec
-		e.stamp = time.Unix(sec, 0).UTC().AppendFormat(e.stamp[:0], stampFormat)
+		time.Unix(sec, 0).UTC().AppendFormat(e.head[:0], stampFormat)
 	}
 	for i := stampNanos + 8; i >= stampNanos; i-- {
-		e.stamp[i] = byte('0' + ns%10)
+		e.head[i] = byte('0' + ns%10)
 		ns /= 10
 	}
 }
 
-// stampSeq makes middle end with a seq: mostly the one behind the last.
+// stampSeq makes head end with a seq: mostly the one behind the last.
 func (e *encoder) stampSeq(seq uint64) {
-	digits := e.middle[e.seqAt:]
+	digits := e.head[e.seqAt:]
 	if len(digits) == 0 || seq != e.seq+1 || !countUp(digits) {
-		e.middle = strconv.AppendUint(e.middle[:e.seqAt], seq, 10)
+		e.head = strconv.AppendUint(e.head[:e.seqAt], seq, 10)
 	}
 	e.seq = seq
 }
@@ -165,14 +167,15 @@ func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 	if v := level(l.text); v != "" {
 		b = append(b, `,"level":"`...)
 		b = append(b, v...)
-		b = append(b, '"')
+		b = append(b, `","message":"`...)
+	} else {
+		b = append(b, `,"message":"`...)
 	}
 	text := l.text
 	truncated := l.size > int64(len(text))
 	if truncated {
 		text = wholeRunes(text)
 	}
-	b = append(b, `,"message":"`...)
 	b = appendText(b, text)
 	b = append(b, '"')
 	if truncated {
@@ -255,7 +258,7 @@ const hexDigits = "0123456789abcdef"
 func appendText(b, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
-		i += plainPrefix(s[i:])
+		i = plainUntil(s, i)
 		if i == len(s) {
 			break
 		}
@@ -297,21 +300,37 @@ func appendEscaped(b []byte, c byte) []byte {
 	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
-// plainPrefix gives how many bytes s begins with that are printable ASCII and
-// that JSON needs not escape.
-func plainPrefix(s []byte) int {
-	i := 0
+// plainUntil gives where in s, from i on, the first byte stands that is not
+// printable ASCII, or that JSON needs escaped; len(s) where there is none.
+func plainUntil(s []byte, i int) int {
 	for ; i+32 <= len(s); i += 32 {
 		w := s[i : i+32 : i+32]
-		if oddOf8(binary.LittleEndian.Uint64(w))|oddOf8(binary.LittleEndian.Uint64(w[8:]))|
-			oddOf8(binary.LittleEndian.Uint64(w[16:]))|oddOf8(binary.LittleEndian.Uint64(w[24:])) != 0 {
-			break
+		o0, o1 := oddOf8(binary.LittleEndian.Uint64(w)), oddOf8(binary.LittleEndian.Uint64(w[8:]))
+		o2, o3 := oddOf8(binary.LittleEndian.Uint64(w[16:])), oddOf8(binary.LittleEndian.Uint64(w[24:]))
+		if o0|o1|o2|o3 == 0 {
+			continue
 		}
+		switch {
+		case o0 != 0:
+			return i + bits.TrailingZeros64(o0)/8
+		case o1 != 0:
+			return i + 8 + bits.TrailingZeros64(o1)/8
+		case o2 != 0:
+			return i + 16 + bits.TrailingZeros64(o2)/8
+		}
+		return i + 24 + bits.TrailingZeros64(o3)/8
 	}
 	for ; i+8 <= len(s); i += 8 {
 		if odd := oddOf8(binary.LittleEndian.Uint64(s[i:])); odd != 0 {
 			return i + bits.TrailingZeros64(odd)/8
 		}
+	}
+	left := len(s) - i
+	if left > 0 && len(s) >= 8 {
+		// The last eight bytes, those before i shifted out. The zeroes that come
+		// in behind the last byte are odd, and end the search there.
+		odd := oddOf8(binary.LittleEndian.Uint64(s[len(s)-8:]) >> (8 * (8 - left)))
+		return i + bits.TrailingZeros64(odd)/8
 	}
 	for i < len(s) && s[i] >= 0x20 && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' {
 		i++

@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
@@ -159,11 +157,16 @@ func (s *stream) run(ctx, reading context.Context) {
 	defer s.leave()
 	err := s.follow(reading)
 	s.readable()
-	if ctx.Err() != nil {
-		return
-	}
 	if cause := context.Cause(reading); cause != nil {
 		err = cause
+	}
+	s.conclude(ctx, err)
+}
+
+// conclude writes the last records of a stream that is over because of err.
+func (s *stream) conclude(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
 	}
 	if err := s.finish(ctx, err); err != nil && ctx.Err() == nil {
 		s.logger().WithError(err).Error("The last records of this job were not written")
@@ -180,106 +183,6 @@ func (s *stream) close(ctx context.Context, why error) {
 	if err != nil && ctx.Err() == nil {
 		s.logger().WithError(err).Error("The last records of this job were not written")
 	}
-}
-
-// follow reads by one way after the other. The error tells why the stream is over.
-func (s *stream) follow(ctx context.Context) error {
-	if over, err := s.settle(ctx); over || err != nil {
-		return cmp.Or(err, errSettled)
-	}
-	if err := s.awaitStart(ctx); err != nil {
-		return err
-	}
-	if err := s.startEvent(ctx); err != nil {
-		return err
-	}
-	wait := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(s.sh.opts.BackoffInitial),
-		backoff.WithMaxInterval(s.sh.opts.BackoffMax),
-		backoff.WithMaxElapsedTime(0), // never give up
-	)
-	lost := lostWatch{}
-	for {
-		w, pause := s.choose(time.Now())
-		if w == wayNone {
-			s.enter(wayNone, false)
-			if err := s.rest(ctx, pause); err != nil {
-				return err
-			}
-			continue
-		}
-		err := s.attempt(ctx, w)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, errComplete) || errors.Is(err, errUnstarted) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
-			return err
-		}
-		if s.grown {
-			wait.Reset()
-		}
-		well := s.ask(ctx)
-		if errors.Is(err, errReplaced) && well {
-			if err = s.replaced(ctx); err != nil {
-				return err
-			}
-			wait.Reset()
-			continue
-		}
-		if errors.Is(err, errBelied) {
-			if err := s.belied(ctx, w); err != nil {
-				return err
-			}
-		}
-		if s.sh.messages != nil && well && s.noLog(w, err) {
-			return errUnstarted
-		}
-		if err := lost.check(ctx, s, err, time.Now()); err != nil {
-			return err
-		}
-		if s.judge(w, err, s.grown, well, time.Now()) {
-			continue
-		}
-		s.enter(w, false)
-		if err := s.rest(ctx, max(wait.NextBackOff(), retryAfter(err))); err != nil {
-			return err
-		}
-	}
-}
-
-// attempt reads by one way until that ends, and counts why.
-func (s *stream) attempt(ctx context.Context, w way) error {
-	s.enter(w, true)
-	s.grown = false
-	var err error
-	switch w {
-	case wayAgent:
-		err = s.followAgent(ctx)
-	case wayWebSocket:
-		if s.sh.messages != nil {
-			err = s.followMessages(ctx, w)
-		} else {
-			err = s.followWebSocket(ctx)
-		}
-	case wayFile:
-		err = s.followFile(ctx)
-	case waySSE:
-		err = s.followMessages(ctx, w)
-	case wayWhole:
-		err = s.followWhole(ctx)
-	}
-	if ferr := s.flush(ctx); err == nil {
-		err = ferr
-	}
-	s.drop()
-	if ctx.Err() == nil {
-		s.sh.metrics.ends.WithLabelValues(s.sh.opts.Cluster, endReason(err)).Inc()
-		if !errors.Is(err, errComplete) {
-			s.logger().WithFields(logrus.Fields{"way": w.String(), "content": s.log.pos.content}).WithError(err).Debug("A read of this log ended")
-		}
-		s.complain(w, err)
-	}
-	return err
 }
 
 // ask asks Ray for the job: the end of a stream is a question. It reports

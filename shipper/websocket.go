@@ -33,8 +33,11 @@ type wsChunk struct {
 
 // waits is a LogStream that tells when nothing more is at hand.
 type waits interface {
-	// OnWait sets a function that Read calls before it waits for the network.
+	// OnWait sets a function that Read and Await call before they wait for the
+	// network.
 	OnWait(f func())
+	// Await waits until there is something to Read, be it an error.
+	Await()
 }
 
 // followWebSocket reads the log from a tail on the dashboard, which replays it
@@ -106,14 +109,15 @@ func (s *stream) watchTip(ctx context.Context) {
 // chunk holds more than one message. Whoever receives a chunk puts its buffer
 // back.
 func pump(ctx context.Context, tail ray.LogStream, each bool, to chan<- wsChunk) {
-	buf := chunks.Get().(*[]byte)
+	var buf *[]byte // nil while nothing is to be read
 	var from, n int
 	var messages uint64
+	reading := false // into the rest of buf
 	hand := func(full bool, err error) {
 		c := wsChunk{data: (*buf)[from:n], messages: tail.Messages() - messages, err: err}
 		from, messages = n, messages+c.messages
 		if full {
-			c.buf, buf, from, n = buf, chunks.Get().(*[]byte), 0, 0
+			c.buf, buf = buf, nil
 		}
 		select {
 		case to <- c:
@@ -123,13 +127,23 @@ func pump(ctx context.Context, tail ray.LogStream, each bool, to chan<- wsChunk)
 	w, tells := tail.(waits)
 	if tells && !each {
 		w.OnWait(func() {
-			if n > from {
-				hand(false, nil) // a Read is under way into the rest of buf
+			if !reading && buf != nil {
+				hand(true, nil) // a silent tail holds no buffer
+			} else if n > from {
+				hand(false, nil)
 			}
 		})
 	}
 	for ctx.Err() == nil {
+		if tells {
+			w.Await()
+		}
+		if buf == nil {
+			buf, from, n = chunks.Get().(*[]byte), 0, 0
+		}
+		reading = true
 		got, err := tail.Read((*buf)[n:])
+		reading = false
 		n += got
 		if full := len(*buf)-n < chunkSize/8; full || each || !tells || err != nil {
 			hand(full || err != nil, err)

@@ -71,12 +71,9 @@ func (s *tail) Read(p []byte) (int, error) {
 	}
 	for {
 		if s.message == nil {
-			_, r, err := s.conn.NextReader()
-			if err != nil {
-				return 0, s.fail(err)
+			if err := s.next(); err != nil {
+				return 0, err
 			}
-			s.message = r
-			s.messages++
 		}
 		n, err := s.message.Read(p)
 		switch {
@@ -91,8 +88,37 @@ func (s *tail) Read(p []byte) (int, error) {
 	}
 }
 
-// OnWait sets a function that Read calls before it waits for the network. It is
-// set before the first Read.
+// next begins the next message.
+func (s *tail) next() error {
+	_, r, err := s.conn.NextReader()
+	if err != nil {
+		return s.fail(err)
+	}
+	s.message = r
+	s.messages++
+	return nil
+}
+
+// Await waits until there is something to Read, be it an error.
+func (s *tail) Await() {
+	if s.failed != nil {
+		return
+	}
+	if s.message != nil {
+		switch _, err := s.message.Read(nil); {
+		case err == nil:
+			return
+		case err != io.EOF:
+			_ = s.fail(err) // Read gives it
+			return
+		}
+		s.message = nil
+	}
+	_ = s.next() // likewise
+}
+
+// OnWait sets a function that Read and Await call before they wait for the
+// network. It is set before the first of them.
 func (s *tail) OnWait(f func()) { s.conn.OnWait(f) }
 
 // Messages counts the frames begun.

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -70,6 +69,3 @@ func (s *stall) over(log logrus.FieldLogger, stats *Stats) {
 	}
 	*s = stall{said: s.said}
 }
-
-// countRecords counts the record ends in p.
-func countRecords(p []byte) int { return bytes.Count(p, []byte{'\n'}) }

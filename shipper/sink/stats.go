@@ -10,8 +10,7 @@ import (
 // Stats counts what a sink did. The zero value is ready; all of it may be read
 // at any time, from any goroutine.
 type Stats struct {
-	Bytes   atomic.Uint64 // accepted
-	Records atomic.Uint64 // accepted
+	Bytes atomic.Uint64 // accepted; who gives them knows how many records they are
 
 	Rotations atomic.Uint64
 	Removed   atomic.Uint64 // rotated files removed for max_files
@@ -49,12 +48,6 @@ func (s *Stats) Errors(yield func(kind string, n uint64) bool) {
 			return
 		}
 	}
-}
-
-// accept counts p as accepted.
-func (s *Stats) accept(p []byte) {
-	s.Bytes.Add(uint64(len(p)))
-	s.Records.Add(uint64(countRecords(p)))
 }
 
 func (s *Stats) fail(kind int) { s.errs[kind].Add(1) }

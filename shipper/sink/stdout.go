@@ -82,7 +82,7 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 			return s.end(err, done)
 		}
 	}
-	s.stats.accept(p)
+	s.stats.Bytes.Add(uint64(len(p)))
 	return nil
 }
 

@@ -1,0 +1,136 @@
+package shipper
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/sirupsen/logrus"
+)
+
+// follow reads by one way after the other. The error tells why the stream is over.
+//
+// What a stream waits in, from here to rest, keeps to small frames: thousands of
+// silent ones have little memory but their stacks.
+func (s *stream) follow(ctx context.Context) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	r := s.newRetry()
+	for {
+		w, pause := s.choose(time.Now())
+		if w != wayNone {
+			err := s.attempt(ctx, w)
+			if pause, err = s.again(ctx, r, w, err); err != nil {
+				return err
+			}
+			if pause == 0 {
+				continue
+			}
+		}
+		s.enter(w, false)
+		if err := s.rest(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// ready does what comes before the first read.
+func (s *stream) ready(ctx context.Context) error {
+	if over, err := s.settle(ctx); over || err != nil {
+		return cmp.Or(err, errSettled)
+	}
+	if err := s.awaitStart(ctx); err != nil {
+		return err
+	}
+	return s.startEvent(ctx)
+}
+
+// retry is what the attempts of one stream have come to.
+type retry struct {
+	wait *backoff.ExponentialBackOff
+	lost lostWatch
+}
+
+func (s *stream) newRetry() *retry {
+	return &retry{wait: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(s.sh.opts.BackoffInitial),
+		backoff.WithMaxInterval(s.sh.opts.BackoffMax),
+		backoff.WithMaxElapsedTime(0), // never give up
+	)}
+}
+
+// again decides what comes after an attempt that ended with err: another one
+// after a pause, or the stream's end.
+func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Duration, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if errors.Is(err, errComplete) || errors.Is(err, errUnstarted) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
+		return 0, err
+	}
+	if s.grown {
+		r.wait.Reset()
+	}
+	well := s.ask(ctx)
+	if errors.Is(err, errReplaced) && well {
+		r.wait.Reset()
+		return 0, s.replaced(ctx)
+	}
+	if errors.Is(err, errBelied) {
+		if err := s.belied(ctx, w); err != nil {
+			return 0, err
+		}
+	}
+	if s.sh.messages != nil && well && s.noLog(w, err) {
+		return 0, errUnstarted
+	}
+	if err := r.lost.check(ctx, s, err, time.Now()); err != nil {
+		return 0, err
+	}
+	if s.judge(w, err, s.grown, well, time.Now()) {
+		return 0, nil
+	}
+	return max(r.wait.NextBackOff(), retryAfter(err)), nil
+}
+
+// attempt reads by one way until that ends, and counts why.
+func (s *stream) attempt(ctx context.Context, w way) error {
+	s.enter(w, true)
+	s.grown = false
+	var err error
+	switch w {
+	case wayAgent:
+		err = s.followAgent(ctx)
+	case wayWebSocket:
+		if s.sh.messages != nil {
+			err = s.followMessages(ctx, w)
+		} else {
+			err = s.followWebSocket(ctx)
+		}
+	case wayFile:
+		err = s.followFile(ctx)
+	case waySSE:
+		err = s.followMessages(ctx, w)
+	case wayWhole:
+		err = s.followWhole(ctx)
+	}
+	return s.attempted(ctx, w, err)
+}
+
+func (s *stream) attempted(ctx context.Context, w way, err error) error {
+	if ferr := s.flush(ctx); err == nil {
+		err = ferr
+	}
+	s.drop()
+	if ctx.Err() == nil {
+		s.sh.metrics.ends.WithLabelValues(s.sh.opts.Cluster, endReason(err)).Inc()
+		if !errors.Is(err, errComplete) {
+			s.logger().WithFields(logrus.Fields{"way": w.String(), "content": s.log.pos.content}).WithError(err).Debug("A read of this log ended")
+		}
+		s.complain(w, err)
+	}
+	return err
+}

@@ -1,0 +1,178 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+// agentAlone is a cluster of one running job, of which the node's agent alone
+// tells anything.
+type agentAlone struct {
+	mu   sync.Mutex
+	log  []byte
+	over bool
+	from []int64 // the offsets asked for
+}
+
+func (a *agentAlone) job() ray.Job {
+	j := ray.Job{Type: ray.JobSubmission, SubmissionID: "job", Status: "RUNNING", Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: "http://agent"}
+	if a.over {
+		j.Status = "SUCCEEDED"
+	}
+	return j
+}
+
+func (a *agentAlone) change(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+}
+
+func (a *agentAlone) Jobs() []ray.Job {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return []ray.Job{a.job()}
+}
+
+func (a *agentAlone) JobsSince(context.Context, time.Time) ([]ray.Job, error) { return a.Jobs(), nil }
+func (a *agentAlone) Job(context.Context, string) (ray.Job, error)            { return a.Jobs()[0], nil }
+func (a *agentAlone) Nodes(context.Context) ([]ray.Node, error)               { return nil, nil }
+func (a *agentAlone) Version(context.Context) (ray.Version, error) {
+	return ray.Version{Session: "s"}, nil
+}
+func (a *agentAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
+	return nil, &ray.Error{Op: "tail log", Code: 501}
+}
+func (a *agentAlone) LogLines(context.Context, ray.LogRef, int) (io.ReadCloser, error) {
+	return nil, &ray.Error{Op: "read log file", Code: 501}
+}
+func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogPart, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.from = append(a.from, from)
+	size := int64(len(a.log))
+	text := bytes.Clone(a.log[min(from, size):])
+	return ray.LogPart{Body: io.NopCloser(bytes.NewReader(text)), Offset: from, Size: size}, nil
+}
+
+// shipAlone ships the agent's log into memory while f runs.
+func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []record {
+	t.Helper()
+	sink := &memory{moved: make(chan struct{})}
+	out := NewOutput(sink, OutputOptions{})
+	s := New(a, a, out, Options{Cluster: "test", Protocol: ProtocolHTTP})
+	ctx, cancel := context.WithCancel(t.Context())
+	outCtx, cancelOut := context.WithCancel(t.Context())
+	ended, outEnded := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	go func() { outEnded <- out.Run(outCtx) }()
+	f(s)
+	cancel()
+	<-ended
+	cancelOut()
+	<-outEnded
+	var recs []record
+	for line := range strings.Lines(sink.buf.String()) {
+		var r record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		recs = append(recs, r)
+	}
+	return recs
+}
+
+func numbered(from, to int, end string) []byte {
+	var b []byte
+	for i := from; i < to; i++ {
+		b = fmt.Appendf(b, "line %d of a job that is silent for long%s", i, end)
+	}
+	return b
+}
+
+func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
+	for _, c := range []struct{ name, before, after string }{
+		{"a whole line", "", "one more\n"},
+		{"empty lines before the silence", "\n\n\n", "one more\n"},
+		{"empty lines after it", "", "\n\none more\n"},
+		{"the second half of a line", "a half", " and the other\n"},
+		{"a \\r\\n that the silence tears", "a line\r", "\none more\r\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &agentAlone{log: append(numbered(0, 300, "\n"), c.before...)}
+				recs := shipAlone(t, a, func(*Shipper) {
+					for range 3 {
+						time.Sleep(time.Minute)
+						a.change(func() { a.log = append(append(a.log, c.after...), c.before...) })
+					}
+					time.Sleep(time.Minute)
+					a.change(func() { a.over = true })
+					time.Sleep(time.Minute)
+				})
+				if err := exactly(recs, a.log); err != nil {
+					t.Error(err)
+				}
+				if last := recs[len(recs)-1]; last.Event != EventEnd || !*last.Complete {
+					t.Errorf("it ends with %+v", last)
+				}
+			})
+		})
+	}
+}
+
+func TestALogAtRestHoldsNoBuffersAndIsReadByItsLastBytesOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &agentAlone{log: numbered(0, 300, "\n")}
+		shipAlone(t, a, func(s *Shipper) {
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			if st := s.stream("job"); st.cut != nil || st.b != nil {
+				t.Error("a silent job holds buffers")
+			}
+			for _, from := range a.from[1:] {
+				if want := int64(len(a.log) - checkSize); from != want {
+					t.Fatalf("a read began at %d, want %d: %v", from, want, a.from)
+				}
+			}
+		})
+	})
+}
+
+func TestALogThatIsReplacedWhileItRestsIsAnotherEpoch(t *testing.T) {
+	for _, c := range []struct{ name, log string }{
+		{"by one of the same length", string(bytes.ToUpper(numbered(0, 300, "\n")))},
+		{"by a shorter one", "short\n"},
+		{"by a longer one", string(bytes.ToUpper(numbered(0, 400, "\n")))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &agentAlone{log: numbered(0, 300, "\n")}
+				recs := shipAlone(t, a, func(*Shipper) {
+					time.Sleep(time.Minute)
+					a.change(func() { a.log = []byte(c.log) })
+					time.Sleep(time.Minute)
+				})
+				var again []string
+				for _, r := range recs {
+					if r.Epoch == 1 && r.Event == "" {
+						again = append(again, r.Message+"\n")
+					}
+				}
+				if strings.Join(again, "") != c.log {
+					t.Errorf("epoch 1 has %d lines, want those of the new log", len(again))
+				}
+			})
+		})
+	}
+}
