@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raytap/ray"
@@ -372,6 +373,35 @@ func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
 			r.exact("job-1", a.text("job-1"))
 		})
 	}
+}
+
+func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newFakeAgent()
+		fail := false
+		a.next = func(bool, string, int) error {
+			if fail {
+				fail = false
+				return &ray.Error{Op: "tail job", Code: 503, Detail: "no byte for five minutes"}
+			}
+			return nil
+		}
+		r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+		a.submit("job-1")
+		a.print("job-1", "a line\n")
+		for range 5 {
+			<-time.After(5 * time.Minute)
+			a.change(func() { fail = true })
+		}
+		<-time.After(time.Minute)
+		if n := r.metric("way_steps_total"); n != 0 {
+			t.Errorf("its way was left %v times", n)
+		}
+		if n := a.count(func() int { return a.dials[true] }); n != 6 {
+			t.Errorf("%d streams were opened, want 6", n)
+		}
+		r.stop()
+	})
 }
 
 func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
