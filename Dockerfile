@@ -19,12 +19,14 @@ RUN CGO_ENABLED=0 go build -trimpath \
       -X github.com/prometheus/common/version.Version=${VERSION} \
       -X github.com/prometheus/common/version.Revision=${REVISION} \
       -X github.com/prometheus/common/version.Branch=${BRANCH}" \
-    -o /raytap .
+    -o /raytap . && mkdir /state
 
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /raytap /raytap
 COPY --from=build /src/LICENSE /LICENSE
+# A new volume that is mounted here gets this owner.
+COPY --from=build --chown=65532:65532 /state /var/lib/raytap
 # By number: an empty root has no list of users, and Kubernetes checks
 # runAsNonRoot by number.
 USER 65532:65532

@@ -60,7 +60,7 @@ test: check
 	@$(STAGE) rules scripts/check-rules
 	@$(STAGE) chaos go run ./test/chaos
 	@$(STAGE) mutants test/mutants/run
-	@$(MAKE) --no-print-directory deploy pipelines followers agent sdk e2e
+	@$(MAKE) --no-print-directory deploy release-check pipelines followers agent sdk e2e
 	@$(STAGE) report
 
 deploy:

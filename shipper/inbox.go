@@ -16,7 +16,8 @@ type parcel struct {
 	data     []byte
 	messages uint64
 	form     form
-	err      error // why the stream ended, behind data
+	held     []byte // the joiner's, as it was then
+	err      error  // why the stream ended, behind data
 }
 
 // inbox takes messages while their reader is busy, and gives them together: at
@@ -61,7 +62,7 @@ func (in *inbox) fill(ctx context.Context, stream ray.MessageStream, j *joiner) 
 				in.grew(int64(after - max(before, chunkSize)))
 			}
 		}
-		in.next.form, in.next.err = j.form, err
+		in.next.form, in.next.held, in.next.err = j.form, j.held, err
 		in.mu.Unlock()
 		select {
 		case in.ready <- struct{}{}:

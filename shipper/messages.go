@@ -25,9 +25,9 @@ type messageRead struct {
 	s     *stream
 	way   way
 	in    *inbox
-	j     *joiner
 	f     *feeder
-	ended bool // a line end was seen before the position
+	held  []byte // the first message, while it waits for the second
+	ended bool   // a line end was seen before the position
 	// uncounted are messages whose text was not taken yet.
 	uncounted uint64
 	last      time.Time
@@ -68,7 +68,7 @@ func (s *stream) followMessages(ctx context.Context, w way) error {
 		return err
 	}
 	budget := s.sh.out.budget
-	r := &messageRead{s: s, way: w, j: &joiner{form: s.log.forms[w]}, release: release, last: time.Now(), pause: s.sh.opts.Timeout}
+	r := &messageRead{s: s, way: w, release: release, last: time.Now(), pause: s.sh.opts.Timeout}
 	r.in = newInbox(s.lim.MaxMessages > 0, func(n int64) {
 		if n > 0 {
 			budget.force(n)
@@ -76,10 +76,10 @@ func (s *stream) followMessages(ctx context.Context, w way) error {
 			budget.release(-n, false)
 		}
 	})
-	done := make(chan struct{})
+	done, j := make(chan struct{}), &joiner{form: s.log.forms[w]}
 	go func() {
 		defer close(done)
-		r.in.fill(ctx, tail, r.j)
+		r.in.fill(ctx, tail, j)
 	}()
 	var spare []byte
 	hungUp := false
@@ -91,7 +91,11 @@ func (s *stream) followMessages(ctx context.Context, w way) error {
 		// Where the other side ended it, it holds nothing for us any more.
 		s.slots.closed(s.key, hungUp || s.terminalAt.Load() != 0)
 	}()
+	opened := time.Now()
 	spare, hungUp, err = r.drain(ctx)
+	if r.f.p == nil && time.Since(opened) >= stepSlot {
+		s.ways[w].fails = 0 // it served for long: that nothing new came is the job's
+	}
 	return err
 }
 
@@ -161,6 +165,7 @@ func (r *messageRead) drain(ctx context.Context) (spare []byte, hungUp bool, err
 // take feeds a parcel.
 func (r *messageRead) take(ctx context.Context, c parcel) error {
 	s := r.s
+	r.held = c.held
 	if c.messages > 0 {
 		r.last, r.doubted = time.Now(), false
 		s.readable()
@@ -227,7 +232,7 @@ func (r *messageRead) doubt(ctx context.Context) error {
 	switch {
 	case err != nil:
 		s.ask(ctx) // nothing more can be known of the log itself
-	case size <= s.log.reached+uint64(contentLen(r.j.held)):
+	case size <= s.log.reached+uint64(contentLen(r.held)):
 		s.readable()
 	case r.doubted:
 		return errSilent
@@ -269,14 +274,14 @@ func (r *messageRead) over(ctx context.Context, end error) error {
 	// The whole log cannot be had, or lacks what was read. What is left to go by
 	// is that the agent says so, of a run that was over before; or that stream
 	// after stream ends here.
-	st, at := &s.ways[r.way], s.log.reached+uint64(contentLen(r.j.held))
+	st, at := &s.ways[r.way], s.log.reached+uint64(contentLen(r.held))
 	if st.lastAt != at {
 		st.lastAt, st.ends = at, 0
 	}
 	if st.ends++; !(complete && known) && st.ends < closedAt {
 		return end
 	}
-	if err := s.cut.feed(r.j.held, s.emit); err != nil {
+	if err := s.cut.feed(r.held, s.emit); err != nil {
 		return err
 	}
 	if err := s.cut.flush(s.emit); err != nil {
@@ -301,7 +306,7 @@ func (s *stream) awaitDue(ctx context.Context) error {
 // short decides what a replay means that stops short of the position: the log is
 // shorter than it was if the whole log is exactly what was replayed.
 func (r *messageRead) short(ctx context.Context) error {
-	got, held := r.f.p, r.j.held
+	got, held := r.f.p, r.held
 	replayed := got.hash
 	replayed.Write(withoutEnds(held)) //nolint:errcheck // xxhash never fails
 	want := position{content: got.content + uint64(contentLen(held)), hash: replayed}

@@ -3,12 +3,12 @@ package shipper
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"raytap/ray"
@@ -193,78 +193,6 @@ func TestReplaysAfterARestartAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
-		ends := 0
-		a.next = func(_ bool, _ string, n int) error {
-			if ends < 3 && n > 5+10*ends {
-				ends++
-				return io.EOF
-			}
-			return nil
-		}
-		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
-		a.submit("job-1")
-		a.chatter("job-1", 0, 40, briefly)
-		r.until("the agent said so three times", func() bool {
-			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", EventEnd)) > 0
-		})
-		a.chatter("job-1", 40, 20, briefly)
-		if n := r.metric("way_steps_total"); n != 0 {
-			t.Errorf("a way was left %v times for it", n)
-		}
-		a.end("job-1", ray.JobSucceeded)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
-	})
-}
-
-func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
-	for name, noWhole := range map[string]bool{"the whole log can be had": false, "it cannot": true} {
-		t.Run(name, func(t *testing.T) {
-			eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
-				a.noWhole = noWhole
-				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
-				a.submit("job-1")
-				limit := 20
-				a.next = func(_ bool, _ string, n int) error {
-					if n >= limit { // an old stream is closed, each new one gets further
-						limit += 40
-						return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
-					}
-					return nil
-				}
-				a.chatter("job-1", 0, 60, func() {})
-				a.end("job-1", ray.JobSucceeded)
-				end := r.ended("job-1")
-				r.exact("job-1", a.text("job-1"))
-				if !*end.Complete {
-					t.Errorf("end event %+v", end)
-				}
-			})
-		})
-	}
-}
-
-func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
-		a.next = func(_ bool, _ string, n int) error {
-			if n >= 30 {
-				return errHang
-			}
-			return nil
-		}
-		o := quick(protocol)
-		o.Timeout = time.Hour // of silence, before a stream is doubted
-		r := newAgentRig(t, a, o, OutputOptions{}, "")
-		a.submit("job-1")
-		a.chatter("job-1", 0, 60, func() {})
-		a.end("job-1", ray.JobStopped)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
-	})
-}
-
 func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 	a := newFakeAgent()
 	dead := true
@@ -283,45 +211,6 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 	a.change(func() { dead = false })
 	want := len(wantLines(a.text("job-1")))
 	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
-	r.exact("job-1", a.text("job-1"))
-}
-
-func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
-	for _, noLog := range []bool{false, true} {
-		for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
-			t.Run(fmt.Sprintf("streams of it are refused %v, %s", noLog, protocol), func(t *testing.T) {
-				t.Parallel()
-				a := newFakeAgent()
-				a.noLog = noLog
-				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
-				a.submit("job-1")
-				a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
-				<-time.After(50 * time.Millisecond)
-				if a.count(func() int { return a.dials[true] + a.dials[false] }) > 0 {
-					t.Error("the log of a pending job was asked for")
-				}
-				a.end("job-1", ray.JobFailed)
-				end := r.ended("job-1")
-				if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" {
-					t.Errorf("end event %+v", end)
-				}
-			})
-		}
-	}
-}
-
-func TestALogThatIsNotThereYetIsWaitedFor(t *testing.T) {
-	a := newFakeAgent()
-	a.noLog = true
-	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
-	a.submit("job-1") // and nothing is told of its node
-	r.until("each way was tried", func() bool {
-		return a.count(func() int { return min(a.dials[true], a.dials[false], a.wholes) }) > 0
-	})
-	a.change(func() { a.noLog = false })
-	a.chatter("job-1", 0, 5, briefly)
-	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
 	r.exact("job-1", a.text("job-1"))
 }
 
@@ -348,30 +237,33 @@ func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	r.exact("job-1", a.text("job-1"))
 }
 
-func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
-	for name, keeps := range map[string]bool{"with its log": false, "but for its log": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := newFakeAgent()
-			a.keeps = keeps
-			r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
-			a.submit("job-1")
-			a.chatter("job-1", 0, 20, briefly)
-			a.change(func() {
-				a.jobs["job-1"].known = false
-				a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
-			})
-			<-time.After(300 * time.Millisecond) // well over the linger
-			a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
-			a.chatter("job-1", 20, 20, briefly)
-			if n := len(r.events("job-1", EventEnd)); n != 0 {
-				t.Fatalf("%d end events of a job that runs", n)
+func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newFakeAgent()
+		fail := false
+		a.next = func(bool, string, int) error {
+			if fail {
+				fail = false
+				return &ray.Error{Op: "tail job", Code: 503, Detail: "no byte for five minutes"}
 			}
-			a.end("job-1", ray.JobSucceeded)
-			r.ended("job-1")
-			r.exact("job-1", a.text("job-1"))
-		})
-	}
+			return nil
+		}
+		r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+		a.submit("job-1")
+		a.print("job-1", "a line\n")
+		for range 5 {
+			<-time.After(5 * time.Minute)
+			a.change(func() { fail = true })
+		}
+		<-time.After(time.Minute)
+		if n := r.metric("way_steps_total"); n != 0 {
+			t.Errorf("its way was left %v times", n)
+		}
+		if n := a.count(func() int { return a.dials[true] }); n != 6 {
+			t.Errorf("%d streams were opened, want 6", n)
+		}
+		r.stop()
+	})
 }
 
 func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {

@@ -178,7 +178,7 @@ func (c *Client) health(ctx context.Context, op string) error {
 }
 
 // UnknownSession is the session of every cluster behind an agent, which tells none.
-const UnknownSession = "unknown"
+const UnknownSession = ray.UnknownSession
 
 // Version asks whether the agent is well. It tells neither Ray's version nor a
 // session: the session is UnknownSession, and the rest is empty.

@@ -145,10 +145,11 @@ func TestEveryEndButCompleteIsAnError(t *testing.T) {
 func TestASilentJobIsNoEnd(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			a := agenttest.New(t)
 			job := a.Submit("j", agenttest.JobOptions{})
 			job.Print("1\n")
-			s, err := way.open(client(t, a.URL()), t.Context(), "j", 100*time.Millisecond)
+			s, err := way.open(client(t, a.URL()), t.Context(), "j", time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,7 +157,7 @@ func TestASilentJobIsNoEnd(t *testing.T) {
 			if _, err := s.Next(); err != nil {
 				t.Fatal(err)
 			}
-			later := time.AfterFunc(time.Second, func() { job.Print("2\n") })
+			later := time.AfterFunc(2500*time.Millisecond, func() { job.Print("2\n") })
 			defer later.Stop()
 			if m, err := s.Next(); string(m) != "2\n" {
 				t.Errorf("got %q, %v", m, err)

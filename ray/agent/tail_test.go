@@ -126,6 +126,41 @@ func TestTailGoesOnOverHTTPWithoutSayingALineTwice(t *testing.T) {
 	}
 }
 
+func TestTailPassesAPlaceThatNoConnectionPasses(t *testing.T) {
+	for _, logs := range []agenttest.LogShape{agenttest.LogString, agenttest.LogList} {
+		a := agenttest.New(t, agenttest.Logs(logs))
+		a.Inject(agenttest.Fault{Do: agenttest.CutClose, Messages: 5})
+		job := a.Submit("j", agenttest.JobOptions{})
+		job.Print(strings.Join(numbered(10), "\n")) // the tenth has no end yet
+		var got []string
+		for line, err := range client(t, a.URL()).Tail(t.Context(), "j", options(ray.TailAuto)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, line.Text); len(got) == 9 {
+				job.Print(", and more\n")
+				job.End("SUCCEEDED", 0)
+			}
+		}
+		want := numbered(10)
+		want[9] += ", and more"
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestTailBelievesCompleteWhereNoStatusIsTold(t *testing.T) {
+	a := agenttest.New(t)
+	a.Inject(agenttest.Fault{Endpoint: agenttest.EndpointJob, Do: agenttest.HTML})
+	job := a.Submit("j", agenttest.JobOptions{})
+	printAll(job, numbered(3))
+	job.End("SUCCEEDED", 0)
+	if got, err := tailed(t.Context(), client(t, a.URL()), "j", options(ray.TailAuto)); err != nil || !slices.Equal(got, numbered(3)) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestTailFollowsARunningJobToItsEnd(t *testing.T) {
 	for _, o := range []agenttest.JobOptions{{}, {NoComplete: true}, {StayOpen: true}} {
 		for _, protocol := range protocols[1:] {

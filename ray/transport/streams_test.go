@@ -179,3 +179,26 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		t.Errorf("%d connections for 5 calls", len(addrs))
 	}
 }
+
+func TestARequestMayHaveATimeoutOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := New(Options{URL: "http://host", Timeout: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{50 * time.Second}}}
+		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Stream: true, Timeout: time.Second, Idle: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.ReadFull(res.Body, make([]byte, 10)); err != nil {
+			t.Errorf("within Idle: %v", err)
+		}
+		_, err = res.Body.Read(make([]byte, 10))
+		checkError(t, err, 408, "within 1m0s")
+		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{2 * time.Second}}}
+		err = c.call(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Timeout: time.Second}, func(d *json.Decoder) error { return d.Decode(new(any)) })
+		checkError(t, err, 408, "within 1s")
+	})
+}

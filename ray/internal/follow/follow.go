@@ -94,6 +94,7 @@ type follower struct {
 	opened  bool // something was opened once
 	failed  bool // the last connection ended by the server's error, and gave nothing new
 	quiet   int  // connections in a row that ended and gave nothing new, since the job has ended
+	stuck   int  // and whatever the job does
 }
 
 // run is the tail for ever: connect, read, ask what the end meant, again.
@@ -153,9 +154,9 @@ func (f *follower) connection(ctx context.Context) (end, err error) {
 		f.useHTTP = !f.useHTTP
 	}
 	if news {
-		f.quiet = 0
+		f.quiet, f.stuck = 0, 0
 	} else {
-		f.quiet++
+		f.quiet, f.stuck = f.quiet+1, f.stuck+1
 	}
 	return end, nil
 }
@@ -264,41 +265,76 @@ func (f *follower) settle(ctx context.Context, end error) (done bool, err error)
 	switch {
 	case ctx.Err() != nil:
 		return false, gone(ctx)
+	case err != nil && temporary(err) && end == io.EOF && f.stuck >= patience:
+		return true, f.lines.finish() // the server said so again and again, and tells no status
 	case err != nil && temporary(err):
 		return false, nil
 	case err != nil:
 		return false, err
 	case !job.Status.Terminal():
 		f.quiet = 0
-		return false, nil
+		if f.stuck < patience {
+			return false, nil
+		}
+		// A place in the log may be one that no tail can pass.
+		f.stuck = 0
+		return false, f.fatal(ctx, f.whole(ctx, false))
 	case end == io.EOF:
 		return true, f.lines.finish()
 	}
-	conn, err := f.log.Whole(ctx)
-	if err == nil {
-		f.lines.begin()
-		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-		for err == nil {
-			var p []byte
-			if p, _, err = conn.Next(); err == nil {
-				err = f.lines.feed(p, false)
-			}
-		}
-		stop()
-		_ = conn.Close()
-	}
+	err = f.whole(ctx, true)
 	switch {
 	case err == io.EOF:
 		return true, f.lines.finish()
-	case ctx.Err() != nil:
-		return false, gone(ctx)
-	case f.lines.fault(err) != nil:
-		return false, err
+	case f.fatal(ctx, err) != nil:
+		return false, f.fatal(ctx, err)
 	case !temporary(err) && (f.quiet > 1 || f.lines.at.content == 0 && job.DriverNodeID == ""):
 		// There is no whole log to be had: the tail, opened anew, had nothing more.
 		return true, f.lines.finish()
 	}
 	return false, nil
+}
+
+// fatal gives the error that ends the tail, if err is one.
+func (f *follower) fatal(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return gone(ctx)
+	}
+	return f.lines.fault(err)
+}
+
+// patience is how many connections in a row may give nothing new before the log
+// is read as a whole while its job runs.
+const patience = 2
+
+// whole reads the log as it is now; io.EOF says that it was read to its end. Of
+// one that has not ended the last line may grow: its end is not believed.
+func (f *follower) whole(ctx context.Context, ended bool) error {
+	conn, err := f.log.Whole(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	f.lines.begin()
+	for held := false; ; {
+		p, _, err := conn.Next()
+		if err != nil {
+			return err
+		}
+		if held && len(p) > 0 {
+			if err := f.lines.feed([]byte{'\n'}, false); err != nil {
+				return err
+			}
+			held = false
+		}
+		if n := len(p); !ended && n > 0 && p[n-1] == '\n' {
+			p, held = p[:n-1], true
+		}
+		if err := f.lines.feed(p, false); err != nil {
+			return err
+		}
+	}
 }
 
 // asked is how long a server asked to be left alone.
