@@ -307,6 +307,7 @@ func (s *stream) awaitDue(ctx context.Context) error {
 // shorter than it was if the whole log is exactly what was replayed.
 func (r *messageRead) short(ctx context.Context) error {
 	got, held := r.f.p, r.held
+	got.settle()
 	replayed := got.hash
 	replayed.Write(withoutEnds(held)) //nolint:errcheck // xxhash never fails
 	want := position{content: got.content + uint64(contentLen(held)), hash: replayed}
