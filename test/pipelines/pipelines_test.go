@@ -327,7 +327,7 @@ func TestEachLineReachesTheStore(t *testing.T) {
 				p.stop()
 			}
 			s.rotate(1)
-			p = c.consumer(s)
+			c.consumer(s)
 			s.raytap.kill()
 			s.startRaytap(nil)
 			s.rotate(1)

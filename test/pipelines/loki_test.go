@@ -1,0 +1,69 @@
+//go:build e2e && linux
+
+package pipelines
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lokiPath is where VictoriaLogs takes Loki's protocol, as deploy/pipelines says.
+const lokiPath = "/insert/loki/api/v1/push?disable_message_parsing=1"
+
+// pushLoki sends records in Loki's form, as the configurations for Loki map them:
+// ray_cluster and source as labels, the rest of the key as structured metadata.
+func pushLoki(t *testing.T, store string, records map[key]record) {
+	t.Helper()
+	type stream struct {
+		Stream map[string]string `json:"stream"`
+		Values [][3]any          `json:"values"`
+	}
+	var s stream
+	for k, r := range records {
+		at, err := time.Parse(time.RFC3339Nano, r.Time)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Stream = map[string]string{"ray_cluster": k.Cluster, "source": k.Source}
+		meta := map[string]string{
+			"session": k.Session, "submission_id": k.ID, "epoch": strconv.Itoa(k.Epoch), "seq": strconv.Itoa(k.Seq),
+		}
+		for name, value := range map[string]string{"event": k.Event, "level": r.Level} {
+			if value != "" {
+				meta[name] = value
+			}
+		}
+		s.Values = append(s.Values, [3]any{strconv.FormatInt(at.UnixNano(), 10), r.Message, meta})
+	}
+	body, err := json.Marshal(map[string]any{"streams": []stream{s}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Post(store+lokiPath, "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode/100 != 2 {
+		t.Fatalf("VictoriaLogs answers %s", res.Status)
+	}
+}
+
+// What programs for Loki send arrives in VictoriaLogs as raytap wrote it, also a
+// line that is JSON itself.
+func TestVictoriaLogsTakesWhatLokiTakes(t *testing.T) {
+	s := newScene(t, nil)
+	s.print()
+	s.end()
+	s.raytap.until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+	want := s.written(s.files()...)
+	pushLoki(t, s.store, want)
+	if doubled := s.judge(want); doubled > 0 {
+		t.Errorf("%d records came more than once", doubled)
+	}
+}
