@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -93,20 +95,30 @@ func (r ready) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// readyMade copies a page into metrics of client_golang's own.
+// readyMade copies a page into metrics of client_golang's own, in the order that
+// is least work for a registry.
 func readyMade(families []*dto.MetricFamily) ready {
 	var all ready
 	for _, f := range families {
-		for _, m := range f.GetMetric() {
+		var desc *prometheus.Desc
+		metrics := slices.SortedFunc(slices.Values(f.GetMetric()), func(a, b *dto.Metric) int {
+			return slices.CompareFunc(a.GetLabel(), b.GetLabel(), func(a, b *dto.LabelPair) int {
+				return strings.Compare(a.GetValue(), b.GetValue())
+			})
+		})
+		kind := prometheus.GaugeValue
+		if f.GetType() == dto.MetricType_COUNTER {
+			kind = prometheus.CounterValue
+		}
+		for _, m := range metrics {
 			var names, values []string
 			for _, p := range m.GetLabel() {
 				names, values = append(names, p.GetName()), append(values, p.GetValue())
 			}
-			kind, value := prometheus.GaugeValue, m.GetGauge().GetValue()
-			if m.GetCounter() != nil {
-				kind, value = prometheus.CounterValue, m.GetCounter().GetValue()
+			if desc == nil {
+				desc = prometheus.NewDesc(f.GetName(), f.GetHelp(), names, nil)
 			}
-			desc := prometheus.NewDesc(f.GetName(), f.GetHelp(), names, nil)
+			value := m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			all = append(all, prometheus.MustNewConstMetric(desc, kind, value, values...))
 		}
 	}
