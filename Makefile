@@ -70,6 +70,7 @@ deploy:
 # Builds a release twice, once without a cache, and compares the bytes.
 release-check:
 	@scripts/tools cyclonedx-gomod
+	@GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null .
 	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestARelease ./...'
 
 pipelines:

@@ -85,15 +85,8 @@ func (f osFile) size() (int64, error) {
 }
 
 func (f osFile) born() time.Time {
-	var stat unix.Statx_t
-	conn, err := f.SyscallConn()
-	if err == nil {
-		cerr := conn.Control(func(fd uintptr) {
-			err = unix.Statx(int(fd), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &stat)
-		})
-		if err == nil && cerr == nil && stat.Mask&unix.STATX_BTIME != 0 {
-			return time.Unix(stat.Btime.Sec, int64(stat.Btime.Nsec))
-		}
+	if at, ok := birth(f.File); ok {
+		return at
 	}
 	if info, err := f.Stat(); err == nil {
 		return info.ModTime()
