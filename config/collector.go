@@ -11,6 +11,84 @@ import (
 	"unicode/utf8"
 )
 
+// Collector is the metrics half.
+type Collector struct {
+	// Whether there are metrics of clusters at all.
+	Enabled bool `yaml:"enabled"`
+	// Resources, and what waits for them.
+	Cluster CollectorCluster `yaml:"cluster"`
+	// Jobs.
+	Jobs CollectorJobs `yaml:"jobs"`
+	// Nodes.
+	Nodes CollectorNodes `yaml:"nodes"`
+	// Tasks.
+	Tasks CollectorTasks `yaml:"tasks"`
+	// Actors and placement groups.
+	Actors CollectorActors `yaml:"actors"`
+	// Serve.
+	Serve CollectorServe `yaml:"serve"`
+	// Families that are not shown: those whose whole name a pattern matches. It
+	// spares the page, not Ray.
+	Drop []Pattern `yaml:"drop"`
+}
+
+// CollectorCluster is about the cluster's resources and what waits for them.
+type CollectorCluster struct {
+	// Whether resources and demand are shown.
+	Enabled bool `yaml:"enabled"`
+	// Also what waits by shape (CPU=1,GPU=1), the 20 largest.
+	DemandShapes bool `yaml:"demand_shapes"`
+}
+
+// CollectorJobs bounds what is shown of jobs.
+type CollectorJobs struct {
+	// Whether jobs are shown.
+	Enabled bool `yaml:"enabled"`
+	// How long a job stays on the page after its end, and a node after its death.
+	Retention Duration `yaml:"retention"`
+	// The most jobs shown; running and failed ones come first.
+	Max int `yaml:"max"`
+	// Keys of a job's metadata that raytap_job_info carries, as metadata_KEY.
+	Metadata []string `yaml:"metadata"`
+}
+
+// CollectorNodes is about nodes.
+type CollectorNodes struct {
+	// Whether nodes are shown.
+	Enabled bool `yaml:"enabled"`
+	// The most nodes shown; live ones come first.
+	Max int `yaml:"max"`
+	// Keys of node labels that raytap_node_info carries, as label_KEY.
+	Labels []string `yaml:"labels"`
+}
+
+// CollectorTasks bounds what tasks cost Ray and the page.
+type CollectorTasks struct {
+	// Whether tasks are shown.
+	Enabled bool `yaml:"enabled"`
+	// How long an answer on tasks, actors or placement groups serves; 50 times what
+	// it took to get, if that is longer.
+	Cache Duration `yaml:"cache"`
+	// A series for each task name as well.
+	ByName bool `yaml:"by_name"`
+	// The most series of each kind about tasks.
+	MaxSeries int `yaml:"max_series"`
+}
+
+// CollectorActors is about actors and placement groups.
+type CollectorActors struct {
+	// Whether actors and placement groups are shown.
+	Enabled bool `yaml:"enabled"`
+}
+
+// CollectorServe bounds what is shown of Serve.
+type CollectorServe struct {
+	// Whether Serve is shown.
+	Enabled bool `yaml:"enabled"`
+	// The most applications and deployments shown, and the most proxies.
+	Max int `yaml:"max"`
+}
+
 // Pattern is a regular expression that has to match the whole of a text.
 type Pattern struct{ *regexp.Regexp }
 

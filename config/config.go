@@ -15,23 +15,30 @@ import (
 // Config is a whole configuration. The zero value is not useful: start from
 // Default.
 type Config struct {
+	// The clusters to watch.
 	Clusters []Cluster `yaml:"clusters"`
-	// ClusterFiles list further clusters, in files that are watched.
+	// Files that list further clusters. They are looked at every 5s.
 	ClusterFiles []ClusterFiles `yaml:"cluster_files"`
-	// Modules are the ways to clusters of ClusterFiles and of /probe, by name.
+	// The ways to clusters of cluster_files and of /probe, by name.
 	Modules map[string]Module `yaml:"modules"`
-	// MaxClusters bounds those of Clusters and ClusterFiles together.
+	// The most clusters, of clusters and cluster_files together.
 	MaxClusters int `yaml:"max_clusters"`
-	// MaxAnswers bounds what big answers of all clusters, those over 1 MiB, may
-	// take together while they are read. Each counts as its cluster's MaxBody.
-	MaxAnswers Size   `yaml:"max_answers"`
-	Probes     Probes `yaml:"probes"`
+	// What answers over 1MiB of all clusters may take together while they are
+	// read. Each counts as the max_body of its cluster.
+	MaxAnswers Size `yaml:"max_answers"`
+	// Bounds of /probe.
+	Probes Probes `yaml:"probes"`
 
+	// The metrics half.
 	Collector Collector `yaml:"collector"`
-	Shipper   Shipper   `yaml:"shipper"`
-	Sink      Sink      `yaml:"sink"`
-	Web       Web       `yaml:"web"`
-	Log       Log       `yaml:"log"`
+	// The log half.
+	Shipper Shipper `yaml:"shipper"`
+	// Where lines go.
+	Sink Sink `yaml:"sink"`
+	// raytap's own page.
+	Web Web `yaml:"web"`
+	// raytap's own log.
+	Log Log `yaml:"log"`
 
 	hash  string
 	state string // raytap's folder for what outlives it, "" where there is none
@@ -39,185 +46,184 @@ type Config struct {
 
 // Cluster is one Ray cluster and the way to it.
 type Cluster struct {
+	// The label and key ray_cluster. It may be left out of a list with one cluster.
 	Name string `yaml:"name,omitempty"`
-	API  string `yaml:"api"`           // ray | agent
-	URL  URL    `yaml:"url,omitempty"` // with an optional path prefix
-	Auth Auth   `yaml:"auth"`
-	TLS  TLS    `yaml:"tls"`
-	// Headers go out with every request; their values are secrets.
-	Headers  map[string]Secret `yaml:"headers"`
-	ProxyURL URL               `yaml:"proxy_url"` // "": HTTP_PROXY and its kin
-	// Timeout bounds one call, answer included. Log streams have their own.
-	Timeout       Duration   `yaml:"timeout"`
-	MaxConcurrent int        `yaml:"max_concurrent"`
-	MaxBody       Size       `yaml:"max_body"`
-	NodeAgents    NodeAgents `yaml:"node_agents"`
+	// ray, that of Ray's dashboard, or agent, that of a Synapse agent.
+	API string `yaml:"api"`
+	// The address of the dashboard or agent, with a path prefix where there is one.
+	// Required.
+	URL URL `yaml:"url,omitempty"`
+	// Where the token comes from; without any none is sent.
+	Auth Auth `yaml:"auth"`
+	// For https alone.
+	TLS TLS `yaml:"tls"`
+	// Sent with every request. Their values are secrets.
+	Headers map[string]Secret `yaml:"headers"`
+	// Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide.
+	ProxyURL URL `yaml:"proxy_url"`
+	// Of one call, from its start to the end of its answer. Log streams have their
+	// own, shipper.timeout.
+	Timeout Duration `yaml:"timeout"`
+	// Calls in progress at a time, log streams apart.
+	MaxConcurrent int `yaml:"max_concurrent"`
+	// The longest answer that is read.
+	MaxBody Size `yaml:"max_body"`
+	// Which node agents logs may be read from. For api: ray.
+	NodeAgents NodeAgents `yaml:"node_agents"`
 }
 
 // Auth says where the token comes from: from one of the first three at most.
 type Auth struct {
-	Token     Secret `yaml:"token"`
-	TokenFile Path   `yaml:"token_file"`
-	// Environment looks where Ray's own tools do: RAY_AUTH_TOKEN, the file
-	// named by RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token.
+	// The token itself; ${VAR} keeps it out of the file. One of token, token_file
+	// and environment at most.
+	Token Secret `yaml:"token"`
+	// A file with the token, read again when it changes.
+	TokenFile Path `yaml:"token_file"`
+	// Look where Ray's own tools do: RAY_AUTH_TOKEN, the file named by
+	// RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token. Not for agents.
 	Environment bool `yaml:"environment"`
-	// What an agent may want beside its own token, each as a value or in a file.
-	UserToken     Secret `yaml:"user_token"`
-	UserTokenFile Path   `yaml:"user_token_file"`
-	Tenant        Secret `yaml:"tenant"`
-	TenantFile    Path   `yaml:"tenant_file"`
+	// The user for whom an agent is asked.
+	UserToken Secret `yaml:"user_token"`
+	// The same, from a file.
+	UserTokenFile Path `yaml:"user_token_file"`
+	// The tenant for whom an agent is asked.
+	Tenant Secret `yaml:"tenant"`
+	// The same, from a file.
+	TenantFile Path `yaml:"tenant_file"`
 }
 
 // TLS is how an https cluster is verified, and what is shown to it.
 type TLS struct {
-	CAFile             Path   `yaml:"ca_file"`
-	CertFile           Path   `yaml:"cert_file"`
-	KeyFile            Path   `yaml:"key_file"`
-	ServerName         string `yaml:"server_name"`
-	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"`
+	// Certificates to trust instead of the system's.
+	CAFile Path `yaml:"ca_file"`
+	// A certificate to show, where the other side asks for one.
+	CertFile Path `yaml:"cert_file"`
+	// The key of cert_file.
+	KeyFile Path `yaml:"key_file"`
+	// The name that the certificate must carry, if not the URL's host.
+	ServerName string `yaml:"server_name"`
+	// Trust anybody. For tests.
+	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
 }
 
 // NodeAgents says which node agents may be connected to.
 type NodeAgents struct {
-	Mode  string `yaml:"mode"` // auto | on | off
+	// auto, on (any live node) or off. auto: without a token the addresses of live
+	// nodes, with one those in allow, since agents speak plain http.
+	Mode string `yaml:"mode"`
+	// The networks in which node agents may get the token.
 	Allow []CIDR `yaml:"allow"`
-}
-
-// Collector is the metrics half.
-type Collector struct {
-	Enabled bool             `yaml:"enabled"`
-	Cluster CollectorCluster `yaml:"cluster"`
-	Jobs    CollectorJobs    `yaml:"jobs"`
-	Nodes   CollectorNodes   `yaml:"nodes"`
-	Tasks   CollectorTasks   `yaml:"tasks"`
-	Actors  CollectorActors  `yaml:"actors"`
-	Serve   CollectorServe   `yaml:"serve"`
-	// Drop are the families that are not shown: those whose whole name one of
-	// the patterns matches.
-	Drop []Pattern `yaml:"drop"`
-}
-
-// CollectorCluster is about the cluster's resources and what waits for them.
-type CollectorCluster struct {
-	Enabled bool `yaml:"enabled"`
-	// DemandShapes shows what waits by shape (CPU=1,GPU=1) as well.
-	DemandShapes bool `yaml:"demand_shapes"`
-}
-
-// CollectorJobs bounds what is shown of jobs.
-type CollectorJobs struct {
-	Enabled bool `yaml:"enabled"`
-	// Retention is how long a job, and a node, stays on the page after its end.
-	Retention Duration `yaml:"retention"`
-	Max       int      `yaml:"max"`
-	// Metadata are the keys of a job's metadata that its info metric carries.
-	Metadata []string `yaml:"metadata"`
-}
-
-// CollectorNodes is about nodes.
-type CollectorNodes struct {
-	Enabled bool `yaml:"enabled"`
-	Max     int  `yaml:"max"`
-	// Labels are the keys of node labels that a node's info metric carries.
-	Labels []string `yaml:"labels"`
-}
-
-// CollectorTasks bounds what tasks cost Ray and the page.
-type CollectorTasks struct {
-	Enabled bool `yaml:"enabled"`
-	// Cache is how long an answer on tasks, actors or placement groups serves.
-	Cache     Duration `yaml:"cache"`
-	ByName    bool     `yaml:"by_name"`
-	MaxSeries int      `yaml:"max_series"`
-}
-
-// CollectorActors is about actors and placement groups.
-type CollectorActors struct {
-	Enabled bool `yaml:"enabled"`
-}
-
-// CollectorServe bounds what is shown of Serve.
-type CollectorServe struct {
-	Enabled bool `yaml:"enabled"`
-	Max     int  `yaml:"max"` // applications and deployments
 }
 
 // Shipper is the log half.
 type Shipper struct {
-	Enabled   bool       `yaml:"enabled"`
-	Discovery Discovery  `yaml:"discovery"`
-	Include   []Selector `yaml:"include"` // empty: every submission
-	Exclude   []Selector `yaml:"exclude"`
-	Protocol  string     `yaml:"protocol"` // auto | websocket | http
-	// Timeout bounds the wait for a log stream's first answer.
-	Timeout   Duration  `yaml:"timeout"`
+	// Whether lines are shipped. Switching it on takes a restart.
+	Enabled bool `yaml:"enabled"`
+	// How jobs are found.
+	Discovery Discovery `yaml:"discovery"`
+	// Ship the submissions that one of these matches. Empty: all.
+	Include []Selector `yaml:"include"`
+	// Leave out those that one of these matches.
+	Exclude []Selector `yaml:"exclude"`
+	// auto: node agent, else WebSocket, else file reads. websocket: that alone.
+	// http: node agent, else file reads; of an agent SSE.
+	Protocol string `yaml:"protocol"`
+	// How long opening a log stream may take, and one read without progress.
+	Timeout Duration `yaml:"timeout"`
+	// Bounds of the tails that are held open.
 	WebSocket WebSocket `yaml:"websocket"`
-	Backoff   Backoff   `yaml:"backoff"`
-	Limits    Limits    `yaml:"limits"`
-	// PollInterval is the pause between two reads of a log that grows.
+	// The pause after a failure. It never gives up.
+	Backoff Backoff `yaml:"backoff"`
+	// Bounds of one job's stream, over what is new.
+	Limits Limits `yaml:"limits"`
+	// The pause between two reads of a log that grows.
 	PollInterval Duration `yaml:"poll_interval"`
-	// EndTimeout is how long the log of an ended job may stay unreadable.
+	// How long the log of an ended job may be unreadable before it counts as lost.
 	EndTimeout Duration `yaml:"end_timeout"`
-	// Linger is how long a job's children may print after its end.
+	// How long the children of a job may still print after its end.
 	Linger Duration `yaml:"linger"`
-	// Memory bounds what all tails together hold of lines not yet written.
-	Memory    Size              `yaml:"memory"`
-	Labels    map[string]string `yaml:"labels"`   // constant keys of every record
-	Metadata  []string          `yaml:"metadata"` // keys of a job's metadata to carry
-	Positions Positions         `yaml:"positions"`
+	// What all jobs together may hold of lines not yet written. When it is full
+	// raytap stops reading.
+	Memory Size `yaml:"memory"`
+	// Keys added to each record, with their values.
+	Labels map[string]string `yaml:"labels"`
+	// Keys of a job's metadata that its records carry.
+	Metadata []string `yaml:"metadata"`
+	// Where raytap remembers what was shipped.
+	Positions Positions `yaml:"positions"`
 }
 
 // Discovery is how jobs are found.
 type Discovery struct {
+	// How often the job list is looked at.
 	Interval Duration `yaml:"interval"`
-	Backfill string   `yaml:"backfill"` // running | all | none
+	// What to ship of the jobs that a cluster lists when raytap first sees it:
+	// running, all (finished ones too) or none.
+	Backfill string `yaml:"backfill"`
 }
 
 // Selector matches a submission if each of its fields that is set does. Values
 // are globs as of path.Match.
 type Selector struct {
-	SubmissionID string            `yaml:"submission_id"`
-	JobName      string            `yaml:"job_name"`
-	Metadata     map[string]string `yaml:"metadata"`
+	// A pattern (* ? [a-z]). All keys of an entry must match.
+	SubmissionID string `yaml:"submission_id"`
+	// A pattern.
+	JobName string `yaml:"job_name"`
+	// A pattern for each key named.
+	Metadata map[string]string `yaml:"metadata"`
 }
 
 // WebSocket bounds the tails that are held open on the dashboard.
 type WebSocket struct {
-	// MaxTails 0 is 32 with positions in a file, and 8 without: tails that were
-	// open when raytap died are known only from there. Of an agent it is about
-	// streams of both kinds, and 64 and 16.
-	MaxTails  int  `yaml:"max_tails"`
+	// WebSockets held open per Ray session, of the 100 that Ray has. 0: 32 with
+	// positions in a file, 8 without; of an agent streams of both kinds, 64 and 16.
+	MaxTails int `yaml:"max_tails"`
+	// A WebSocket replays a log from its start; past this it is not dialled anew.
 	MaxReplay Size `yaml:"max_replay"`
 }
 
 // Backoff is the pause between attempts of one stream. It never gives up.
 type Backoff struct {
+	// The first pause. It doubles, and starts over once new bytes came.
 	Initial Duration `yaml:"initial"`
-	Max     Duration `yaml:"max"`
+	// The longest pause.
+	Max Duration `yaml:"max"`
 }
 
 // Limits are those of one stream; 0 is no limit.
 type Limits struct {
-	MaxMessages    int64    `yaml:"max_messages"`
-	MaxLines       int64    `yaml:"max_lines"`
-	MaxBytes       Size     `yaml:"max_bytes"`
-	MaxMessageSize Size     `yaml:"max_message_size"`
-	Oversized      string   `yaml:"oversized"` // cut | skip
-	Window         Duration `yaml:"window"`
-	OnExceeded     string   `yaml:"on_exceeded"` // stop | pause
+	// WebSocket frames, and messages of an agent. 0: no limit.
+	MaxMessages int64 `yaml:"max_messages"`
+	// Lines. 0: no limit.
+	MaxLines int64 `yaml:"max_lines"`
+	// Bytes. 0: no limit.
+	MaxBytes Size `yaml:"max_bytes"`
+	// The longest line; a longer one is oversized. At most a quarter of memory.
+	MaxMessageSize Size `yaml:"max_message_size"`
+	// cut (the record says so) or skip (and count).
+	Oversized string `yaml:"oversized"`
+	// The counters start over after each; 0s: never.
+	Window Duration `yaml:"window"`
+	// stop: give the job up, with a record. pause: read on in the next window.
+	OnExceeded string `yaml:"on_exceeded"`
 }
 
 // Positions is where the shipper remembers what it has shipped.
 type Positions struct {
-	File     Path     `yaml:"file"` // "": see Config.PositionsFile
+	// Empty: beside the sink's file, as PATH.positions.json, else
+	// $XDG_STATE_HOME/raytap or ~/.local/state/raytap. One raytap per file.
+	File Path `yaml:"file"`
+	// Between two saves while lines come.
 	Interval Duration `yaml:"interval"`
 }
 
 // Sink is where lines go; at most one of its fields is set, and none means
 // stdout.
 type Sink struct {
+	// Standard output, where file is not set.
 	Stdout *Stdout `yaml:"stdout,omitempty"`
-	File   *File   `yaml:"file,omitempty"`
+	// A file, with each line in it exactly once. One raytap per file.
+	File *File `yaml:"file,omitempty"`
 }
 
 // Stdout has no settings.
@@ -225,35 +231,47 @@ type Stdout struct{}
 
 // File is a file that records are appended to.
 type File struct {
-	Path   Path   `yaml:"path"`
+	// The file. Required.
+	Path Path `yaml:"path"`
+	// When the file becomes PATH.000001 and so on.
 	Rotate Rotate `yaml:"rotate"`
-	Fsync  Fsync  `yaml:"fsync"`
+	// When a power cut can no longer take a line back: always (with each write), so
+	// long after it, or never (when the kernel likes).
+	Fsync Fsync `yaml:"fsync"`
 }
 
 // Rotate says when a file gets a number and the next one begins, and how many
 // numbered ones stay. A number that is 0 is no bound.
 type Rotate struct {
-	MaxSize  Size     `yaml:"max_size"`
-	MaxAge   Duration `yaml:"max_age"`
-	MaxFiles int      `yaml:"max_files"`
-	Gzip     bool     `yaml:"gzip"`
+	// The largest file. 0: no bound.
+	MaxSize Size `yaml:"max_size"`
+	// The oldest. 0s: no bound.
+	MaxAge Duration `yaml:"max_age"`
+	// How many numbered ones stay. 0: all.
+	MaxFiles int `yaml:"max_files"`
+	// Compress all but the newest two.
+	Gzip bool `yaml:"gzip"`
 }
 
 // Web is raytap's own page.
 type Web struct {
+	// Where the page listens. --web.listen-address takes precedence.
 	ListenAddresses []string `yaml:"listen_addresses"`
-	ConfigFile      Path     `yaml:"config_file"`
-	// ScrapeTimeoutOffset is taken off the deadline that Prometheus announces,
-	// to leave time for the answer's way back.
+	// TLS and passwords, as of Prometheus' exporter toolkit. --web.config.file takes
+	// precedence.
+	ConfigFile Path `yaml:"config_file"`
+	// Taken off the scrape timeout that Prometheus announces, for the way back.
 	ScrapeTimeoutOffset Duration `yaml:"scrape_timeout_offset"`
-	// MaxConcurrentScrapes bounds the requests to /metrics and /probe in progress.
+	// Requests to /metrics and /probe in progress; another is answered 503.
 	MaxConcurrentScrapes int `yaml:"max_concurrent_scrapes"`
 }
 
 // Log is raytap's own log, which always goes to stderr.
 type Log struct {
-	Level  string `yaml:"level"`
-	Format string `yaml:"format"` // text | json
+	// debug, info, warning or error. --log.level takes precedence.
+	Level string `yaml:"level"`
+	// text or json. --log.format takes precedence.
+	Format string `yaml:"format"`
 }
 
 // Default is the configuration of an empty file: complete but for its clusters.

@@ -18,8 +18,10 @@ const rayPort = "8265"
 // cluster_files, or from a request to /probe. Credentials are here alone, and go
 // to no address but those that Targets allow.
 type Module struct {
+	// The addresses that this module, and its token, is for:
+	// [scheme://]host[:port][/path]. Required.
 	Targets []TargetPattern `yaml:"targets"`
-	// Cluster is an entry of clusters without name and url.
+	// An entry of clusters without name and url.
 	Cluster Cluster `yaml:"cluster"`
 }
 
@@ -30,14 +32,17 @@ func (m *Module) setDefaults() {
 
 // ClusterFiles names files that list clusters in Prometheus' file_sd form.
 type ClusterFiles struct {
-	Files  []Path `yaml:"files"` // patterns as of filepath.Match
+	// Patterns of file names, such as clusters/*.json. Required.
+	Files []Path `yaml:"files"`
+	// The module by which these clusters are reached. Required.
 	Module string `yaml:"module"`
 }
 
 // Probes bounds what /probe holds.
 type Probes struct {
-	Max int `yaml:"max"` // targets at a time
-	// Keep is how long the client of a target is kept after its last probe.
+	// Targets at a time; another is refused.
+	Max int `yaml:"max"`
+	// How long the client of a target is kept after its last probe.
 	Keep Duration `yaml:"keep"`
 }
 

@@ -48,7 +48,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 	var fixed []string
 	files, certs := d.files, certificates{}
 	if err == nil {
-		fixed = d.fixed(cfg)
+		fixed = NeedsRestart(d.cfg, cfg)
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
 		files = newDiscovery(cfg, d.files, d.o.Log)
 		files.look(time.Now())
@@ -127,22 +127,22 @@ func (d *Daemon) rediscover(ctx context.Context) {
 	}
 }
 
-// fixed names what of cfg differs from the configuration that raytap started
-// with and cannot be changed while it runs.
-func (d *Daemon) fixed(cfg config.Config) []string {
+// NeedsRestart names what of now differs from started, the configuration that a
+// raytap started with, and cannot be changed while it runs.
+func NeedsRestart(started, now config.Config) []string {
 	var keys []string
 	for _, k := range []struct {
 		name     string
 		old, new any
 	}{
-		{"sink", d.cfg.Sink, cfg.Sink},
-		{"max_answers", d.cfg.MaxAnswers, cfg.MaxAnswers},
-		{"web", d.cfg.Web, cfg.Web},
-		{"log.format", d.cfg.Log.Format, cfg.Log.Format},
-		{"shipper.memory", d.cfg.Shipper.Memory, cfg.Shipper.Memory},
-		{"shipper.positions", d.cfg.Shipper.Positions, cfg.Shipper.Positions},
+		{"sink", started.Sink, now.Sink},
+		{"max_answers", started.MaxAnswers, now.MaxAnswers},
+		{"web", started.Web, now.Web},
+		{"log.format", started.Log.Format, now.Log.Format},
+		{"shipper.memory", started.Shipper.Memory, now.Shipper.Memory},
+		{"shipper.positions", started.Shipper.Positions, now.Shipper.Positions},
 		// Without it neither the sink nor the positions were opened.
-		{"shipper.enabled", d.cfg.Shipper.Enabled, d.cfg.Shipper.Enabled || cfg.Shipper.Enabled},
+		{"shipper.enabled", started.Shipper.Enabled, started.Shipper.Enabled || now.Shipper.Enabled},
 	} {
 		if !reflect.DeepEqual(k.old, k.new) {
 			keys = append(keys, k.name)

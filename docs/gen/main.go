@@ -1,5 +1,6 @@
-// Command gen writes docs/metrics.md: every metric that raytap's page can have,
-// from the tables in the code, each with an example query.
+// Command gen writes docs/metrics.md, every metric that raytap's page can have with
+// an example query, from the tables in the code, and docs/configuration.md, every key
+// of the configuration, from its structs.
 //
 //	go run ./docs/gen
 package main
@@ -8,23 +9,38 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
-const file = "docs/metrics.md"
+// pages are the files that are written, by name, with what makes their text. root is
+// the repository's folder.
+var pages = map[string]func(root string) ([]byte, error){
+	"docs/metrics.md":       func(string) ([]byte, error) { return renderMetrics() },
+	"docs/configuration.md": renderConfiguration,
+}
 
 func main() {
-	text, err := render()
-	if err == nil {
-		err = os.WriteFile(file, text, 0o644)
-	}
-	if err != nil {
+	if err := write("."); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
 }
 
-// render gives the text of the file.
-func render() ([]byte, error) {
+func write(root string) error {
+	for name, render := range pages {
+		text, err := render(root)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renderMetrics gives the text of the reference of metrics.
+func renderMetrics() ([]byte, error) {
 	families, err := listFamilies()
 	if err != nil {
 		return nil, err

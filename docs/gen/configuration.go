@@ -1,0 +1,225 @@
+package main
+
+import (
+	"encoding"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"raytap/config"
+	"raytap/daemon"
+)
+
+// placeholder stands in the sample where a value has to be, and is no default.
+const placeholder = "required"
+
+// sample is a configuration with one of everything that has defaults of its own.
+const sample = `
+clusters: [{url: "http://required"}]
+cluster_files: [{files: [required], module: m}]
+modules: {m: {targets: [required]}}
+shipper: {include: [{job_name: required}]}
+sink: {file: {path: /required}}
+`
+
+// key is one row of the reference.
+type key struct {
+	path    string
+	kind    string // what a value of it is, for people
+	value   string // the default; "" where there is none
+	restart bool   // a reload does not change it
+	about   string
+}
+
+// section is a table of the reference: the keys below one of the file's own.
+type section struct {
+	name  string
+	about string
+	keys  []key
+}
+
+// reference walks through a configuration's keys.
+type reference struct {
+	comments map[string]string // of fields, by Type.Field
+	started  config.Config
+	loaded   *config.Config          // the same, until a value of it is changed for a moment
+	seen     map[reflect.Type]string // where keys of a type were told
+	keys     []key
+}
+
+// listKeys gives the sections in the order of the struct: those keys first that
+// stand for themselves.
+func listKeys(root string) ([]section, error) {
+	comments, err := fieldComments(filepath.Join(root, "config"))
+	if err != nil {
+		return nil, err
+	}
+	started, err := loadSample()
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := loadSample()
+	if err != nil {
+		return nil, err
+	}
+	sections := []section{{about: "Keys at the top of the file."}}
+	seen := map[reflect.Type]string{}
+	v := reflect.ValueOf(&loaded).Elem()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		name := f.Tag.Get("yaml")
+		if name == "" {
+			continue
+		}
+		r := &reference{comments: comments, started: started, loaded: &loaded, seen: seen}
+		if err := r.field("", v.Type(), f, v.Field(i)); err != nil {
+			return nil, err
+		}
+		if structOf(f.Type) == nil {
+			sections[0].keys = append(sections[0].keys, r.keys...)
+			continue
+		}
+		about := comments["Config."+f.Name]
+		if keys := r.keys; keys[0].path == name || keys[0].path == name+"[]" {
+			r.keys = keys[1:] // the section tells it
+		}
+		sections = append(sections, section{name: name, about: about, keys: r.keys})
+	}
+	return sections, nil
+}
+
+// loadSample loads the sample, for what Default does not hold: the defaults of
+// what a file has many of, or may leave out.
+func loadSample() (config.Config, error) {
+	f, err := os.CreateTemp("", "raytap-sample-*.yaml")
+	if err != nil {
+		return config.Config{}, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if _, err := f.WriteString(sample); err != nil {
+		return config.Config{}, err
+	}
+	return config.Load(f.Name(), func(string) (string, bool) { return "", false })
+}
+
+// structOf gives the struct with keys of its own that a type holds, once or many
+// times; nil: it is a value.
+func structOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return nil
+	}
+	return t
+}
+
+// field adds the rows of one field: its own unless it is a plain mapping, and those
+// of the keys below it.
+func (r *reference) field(path string, owner reflect.Type, f reflect.StructField, v reflect.Value) error {
+	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if name == "" {
+		return nil
+	}
+	at := strings.TrimPrefix(path+"."+name, ".")
+	about, ok := r.comments[owner.Name()+"."+f.Name]
+	if !ok {
+		return fmt.Errorf("the field %s.%s (%s) has no comment: say what it is for", owner.Name(), f.Name, at)
+	}
+	inner := structOf(f.Type)
+	if inner == nil {
+		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), value: value(v), restart: r.needsRestart(v), about: about})
+		return nil
+	}
+	if told, again := r.seen[inner]; again {
+		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), about: about + " Keys as in `" + told + "`."})
+		return nil
+	}
+	below, restart := at, r.needsRestart(v)
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice || v.Kind() == reflect.Map {
+		switch {
+		case v.Kind() == reflect.Slice:
+			below, v = below+"[]", v.Index(0)
+		case v.Kind() == reflect.Map:
+			below, v = below+".NAME", v.MapIndex(v.MapKeys()[0])
+		case v.IsNil():
+			v = reflect.New(inner).Elem()
+		default:
+			v = v.Elem()
+		}
+	}
+	r.seen[inner] = below
+	if below != at || inner.NumField() == 0 {
+		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), restart: restart, about: about})
+	}
+	for i := range inner.NumField() {
+		if err := r.field(below, inner, inner.Field(i), v.Field(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// needsRestart tells whether raytap would ask for a restart if the value, which is
+// part of the loaded configuration, were another one.
+func (r *reference) needsRestart(v reflect.Value) bool {
+	if !v.CanSet() {
+		return false // within a map: a module
+	}
+	old := reflect.New(v.Type()).Elem()
+	old.Set(v)
+	defer v.Set(old)
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(!v.Bool())
+	case reflect.Int, reflect.Int64:
+		v.SetInt(v.Int() + 1)
+	case reflect.String:
+		v.SetString(v.String() + "x")
+	case reflect.Slice:
+		v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	}
+	return len(daemon.NeedsRestart(r.started, *r.loaded)) > 0
+}
+
+// fieldComments gives what stands above the fields of each struct of a package.
+func fieldComments(dir string) (map[string]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, file := range files {
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			t, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if s, ok := t.Type.(*ast.StructType); ok {
+				for _, field := range s.Fields.List {
+					for _, name := range field.Names {
+						if text := strings.Join(strings.Fields(field.Doc.Text()), " "); text != "" {
+							out[t.Name.Name+"."+name.Name] = text
+						}
+					}
+				}
+			}
+			return false
+		})
+	}
+	return out, nil
+}
