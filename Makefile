@@ -11,7 +11,8 @@
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
-# make docs    docs/metrics.md and the dashboards, from the tables in the code
+# make sizing  what raytap takes at 10 to 5,000 jobs (half an hour)
+# make docs    docs/metrics.md, docs/configuration.md and the dashboards, from the code
 # make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
 #
@@ -38,7 +39,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench pgo demo clean distclean
+.PHONY: build check test deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -116,6 +117,10 @@ bench: build
 	@scripts/tools vlagent rsyslog synapse
 	@go build -trimpath -o bin/raytap-bench ./bench
 	@bin/raytap-bench $(BENCH_FLAGS)
+
+sizing: build
+	@go build -trimpath -o bin/raytap-bench ./bench
+	@bin/raytap-bench -lines 1000 -only sizing
 
 # What default.pgo is made from: the work that raytap does most.
 pgo:

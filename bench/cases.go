@@ -199,6 +199,8 @@ func (b *bench) all(parts string) error {
 			err = b.memories()
 		case "resume":
 			err = b.resume()
+		case "sizing":
+			err = b.sizing()
 		case "agent":
 			if _, err = os.Stat(b.python); err != nil {
 				fmt.Fprintln(os.Stderr, "bench: agent is left out:", err)
