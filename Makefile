@@ -1,5 +1,6 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
+# make release-check  a release, built twice and compared
 # make chaos   the long form of the harness that kills raytap, and its mutants
 # make sdk     the client that Synapse agents publish, on the fake agent
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
@@ -39,7 +40,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -56,16 +57,30 @@ check:
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
 
+# All tools first: stages that run side by side must not install the same one.
+# Two stages at a time: they wait more than they work.
 test: check
-	@$(STAGE) rule-tools scripts/tools prometheus
-	@$(STAGE) rules scripts/check-rules
-	@$(STAGE) chaos go run ./test/chaos
-	@$(STAGE) mutants test/mutants/run
-	@$(MAKE) --no-print-directory deploy release-check pipelines followers agent sdk e2e
+	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse ray
+	@$(MAKE) --no-print-directory -j2 --output-sync=target mutants harness rules darwin deploy pipelines followers agent sdk
+	@$(MAKE) --no-print-directory e2e
 	@$(STAGE) report
 
+harness:
+	@$(STAGE) chaos go run ./test/chaos
+
+mutants:
+	@$(STAGE) mutants test/mutants/run
+
+# What the release builds beside Linux has to build.
+darwin:
+	@$(STAGE) darwin env GOOS=darwin GOARCH=arm64 go build ./...
+
+rules:
+	@$(STAGE) rule-tools scripts/tools prometheus
+	@$(STAGE) rules scripts/check-rules
+
 deploy:
-	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas cyclonedx-gomod
+	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas
 	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -short -count=1 -timeout 10m ./...'
 
 # Builds a release twice, once without a cache, and compares the bytes.

@@ -11,12 +11,17 @@ import (
 )
 
 func TestTokenAuthentication(t *testing.T) {
+	t.Parallel() // its head is its own
 	const token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	head, err := startHead(realray.Options{CPUs: 2, Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer head.Stop()
+	t.Cleanup(func() {
+		if err := head.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 
 	t.Run("without a token the operator reads 401 and up is 0", func(t *testing.T) {
 		refused(t, head, "", "401")
@@ -25,11 +30,13 @@ func TestTokenAuthentication(t *testing.T) {
 		refused(t, head, strings.Repeat("f", 64), "403")
 	})
 	t.Run("with the token lines come by the dashboard", func(t *testing.T) {
+		t.Parallel()
 		// The agent is on another address than the dashboard, and the token
 		// must not be shown to it unasked.
 		accepted(t, head, settings{Token: token}, "websocket")
 	})
 	t.Run("with the token and leave to use agents lines come by the agent", func(t *testing.T) {
+		t.Parallel()
 		accepted(t, head, settings{Token: token, NodeAgents: "auto, allow: [127.0.0.0/8]"}, "agent")
 	})
 }

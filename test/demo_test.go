@@ -15,6 +15,7 @@ import (
 )
 
 func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
+	t.Parallel() // its head is its own
 	demo := filepath.Join(t.TempDir(), "demo")
 	build := exec.Command("go", "build", "-o", demo, "../deploy/demo")
 	if out, err := build.CombinedOutput(); err != nil {

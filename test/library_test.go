@@ -34,6 +34,7 @@ func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 }
 
 func TestDeletingAServeApplicationLeavesTheOthersAndServeAlone(t *testing.T) {
+	t.Parallel() // its head is its own
 	head, err := startHead(realray.Options{CPUs: 4})
 	if err != nil {
 		t.Fatal(err)
