@@ -14,6 +14,7 @@ import (
 
 	"raytap/ray/agenttest"
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // Tests of the operator's commands, as the binary has them.
@@ -289,7 +290,7 @@ func TestAnInterruptedCommandEndsAtOnce(t *testing.T) {
 			p := command(t, nil, strings.Fields(tt.args)...)
 			p.start()
 			p.until("it is at work", func() bool { return tt.ready(p) })
-			p.signal(tt.by)
+			p.Signal(tt.by)
 			if code := p.code(); code != tt.code || p.stderr.String() != "" {
 				t.Errorf("exit code %d, want %d; stderr %q", code, tt.code, p.stderr.String())
 			}
@@ -320,14 +321,14 @@ _raytap_bash_autocomplete && echo "${COMPREPLY[*]}"`
 		"jobs get --config.file=/nonexistent --cluster ":  "",
 	} {
 		cmd := exec.Command(bash, append([]string{"-c", script, "bash"}, strings.Split(line, " ")...)...)
-		cmd.Env = []string{"PATH=" + filepath.Dir(build(t)) + ":" + os.Getenv("PATH")}
+		cmd.Env = []string{"PATH=" + filepath.Dir(program.Binary(t)) + ":" + os.Getenv("PATH")}
 		out, err := cmd.CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != want {
 			t.Errorf("after %q: %q, %v, want %q", line, got, err, want)
 		}
 	}
 	cmd := exec.Command(bash, "-c", script, "bash", "")
-	cmd.Env = []string{"PATH=" + filepath.Dir(build(t)) + ":" + os.Getenv("PATH")}
+	cmd.Env = []string{"PATH=" + filepath.Dir(program.Binary(t)) + ":" + os.Getenv("PATH")}
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "jobs nodes tasks serve") {
 		t.Errorf("of all commands: %q, %v", out, err)
 	}

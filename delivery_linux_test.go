@@ -37,8 +37,7 @@ func TestAFullDiskIsBackPressure(t *testing.T) {
 	p.until("the disk is full", func() bool {
 		return strings.Contains(p.page("/metrics"), stalled) && strings.Contains(p.stderr.String(), "no space left on device: free some space")
 	})
-	p.signal(syscall.SIGKILL)
-	<-p.exited
+	p.Kill()
 	p = d.start()
 	p.until("the disk is full again", func() bool { return strings.Contains(p.stderr.String(), "no space left on device") })
 	if err := os.Remove(ballast); err != nil {
@@ -89,7 +88,7 @@ func TestMissingRightsAreBackPressure(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	d.ended(p)
 	exact(t, d.records(d.files()...), log, 0)
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	if code := p.code(); code != 0 {
 		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // delivery is a head and a place for what raytap makes of it, over the lives of
@@ -76,7 +77,7 @@ func (d *delivery) start() *process {
 func (d *delivery) refused(want string) {
 	d.t.Helper()
 	p := d.prepare()
-	p.cmd.Args = append(p.cmd.Args, "--web.listen-address", freeAddress(d.t))
+	p.cmd.Args = append(p.cmd.Args, "--web.listen-address", program.FreeAddress(d.t))
 	p.start()
 	if code, text := p.code(), p.stderr.String(); code != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, want) {
 		d.t.Errorf("exit code %d, want 1 and one line with %q; stderr:\n%s", code, want, text)
@@ -209,13 +210,13 @@ func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
 				size := d.size() + 1 + rand.Int64N(300<<10)
 				p.until("more lines are in the file", func() bool { return d.size() >= size })
 				if round%4 == 3 {
-					p.signal(syscall.SIGTERM)
+					p.Signal(syscall.SIGTERM)
 					if code := p.code(); code != 0 {
 						t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 					}
 				} else {
-					p.signal(syscall.SIGKILL)
-					<-p.exited
+					p.Signal(syscall.SIGKILL)
+					<-p.Exited
 				}
 				p = d.start()
 			}
@@ -229,7 +230,7 @@ func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
 					t.Errorf("the page lacks %s", want)
 				}
 			}
-			p.signal(syscall.SIGTERM)
+			p.Signal(syscall.SIGTERM)
 			if code := p.code(); code != 0 {
 				t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 			}
@@ -280,11 +281,10 @@ func TestSIGHUPFollowsARename(t *testing.T) {
 		if err := os.Rename(d.file, name); err != nil {
 			t.Fatal(err)
 		}
-		p.signal(syscall.SIGHUP)
+		p.Signal(syscall.SIGHUP)
 		p.until("there is a new one", func() bool { _, err := os.Stat(d.file); return err == nil })
 	}
-	p.signal(syscall.SIGKILL)
-	<-p.exited
+	p.Kill()
 	p = d.start()
 	stop()
 	log := job.Log()
@@ -301,7 +301,7 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	p.until("the line is in the file", func() bool { return len(d.records(d.file)) == 4 })
 	positions := d.file + ".positions.json"
 	d.refused("positions.json is in use by another raytap (process ")
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	if code := p.code(); code != 0 {
 		t.Fatalf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}
@@ -354,7 +354,7 @@ func TestKeysGoOnAfterTheReaderOfStdoutDied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var read output
+	var read program.Output
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)

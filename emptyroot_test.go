@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // The image is made FROM scratch. Here the binary gets the same: a root folder
@@ -27,7 +28,7 @@ func TestTheBinaryRunsInAnEmptyRoot(t *testing.T) {
 			}
 		}
 	}
-	copyFile(t, build(t), filepath.Join(root, "raytap"))
+	copyFile(t, program.Binary(t), filepath.Join(root, "raytap"))
 	if err := os.Chmod(root, 0o555); err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestTheBinaryRunsInAnEmptyRoot(t *testing.T) {
 	p.serving()
 	p.until("the cluster is on the page", func() bool { return strings.Contains(p.page("/metrics"), `raytap_up{ray_cluster="default"} 1`) })
 	p.until("the line is shipped", func() bool { return strings.Contains(p.stdout.String(), `"message":"hello"`) })
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	if code := p.code(); code != 0 {
 		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}

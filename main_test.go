@@ -13,78 +13,29 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
-// binary is raytap as it is released, built once for all tests.
-var binary struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary.dir != "" {
-		os.RemoveAll(binary.dir)
-	}
-	os.Exit(code)
-}
-
-func build(t *testing.T) string {
-	t.Helper()
-	binary.once.Do(func() {
-		if binary.dir, binary.err = os.MkdirTemp("", "raytap-test"); binary.err != nil {
-			return
-		}
-		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(binary.dir, "raytap"), ".")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			binary.err = fmt.Errorf("%w\n%s", err, out)
-		}
-	})
-	if binary.err != nil {
-		t.Fatalf("build raytap: %v", binary.err)
-	}
-	return filepath.Join(binary.dir, "raytap")
-}
-
-// output collects what a process writes while a test reads it.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 // process is raytap at work.
 type process struct {
-	t              *testing.T
-	cmd            *exec.Cmd
-	address        string // of its page
-	stdout, stderr output
-	exited         chan struct{}
+	*program.Process // nil until it is started
+	t                *testing.T
+	cmd              *exec.Cmd
+	url              string // of its page
+	stdout, stderr   program.Output
 }
 
 // command prepares raytap with an environment of its own.
 func command(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(build(t), args...), exited: make(chan struct{})}
+	p := &process{t: t, cmd: program.Raytap(t, args...)}
 	p.cmd.Env = append([]string{"PATH=/nonexistent", "HOME=" + t.TempDir()}, env...)
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
@@ -94,90 +45,42 @@ func command(t *testing.T, env []string, args ...string) *process {
 // serving starts raytap with a page on a free port, and kills it with the test.
 func (p *process) serving() *process {
 	p.t.Helper()
-	p.address = freeAddress(p.t)
-	p.cmd.Args = append(p.cmd.Args, "--web.listen-address", p.address)
-	p.start()
-	p.until("the page is served", func() bool { return p.page("/-/healthy") != "" })
+	p.logged()
+	p.Process, p.url = program.Serve(p.t, p.cmd)
 	return p
 }
 
 func (p *process) start() {
 	p.t.Helper()
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // the state tells all
-		close(p.exited)
-	}()
+	p.logged()
+	p.Process = program.Start(p.t, p.cmd)
+}
+
+// logged has what raytap said logged if the test fails.
+func (p *process) logged() {
 	p.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.exited
+		if p.t.Failed() {
+			p.t.Logf("stderr:\n%s\nstdout:\n%.2000s", program.Last(p.stderr.String(), 4000), p.stdout.String())
+		}
 	})
 }
 
 // code waits for the exit code.
 func (p *process) code() int {
 	p.t.Helper()
-	select {
-	case <-p.exited:
-		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(20 * time.Second):
-		p.t.Fatalf("raytap does not exit; stderr:\n%s", p.stderr.String())
-		return -1
-	}
+	return p.Wait(20 * time.Second)
 }
 
-func (p *process) signal(s os.Signal) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-func (p *process) page(path string) string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 15 * time.Second}
-	res, err := client.Get("http://" + p.address + path)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	b, _ := io.ReadAll(res.Body)
-	return string(b)
-}
+func (p *process) page(path string) string { return program.Get(p.url + path) }
 
 func (p *process) until(what string, ok func() bool) {
 	p.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !ok() {
-		select {
-		case <-p.exited:
-			p.t.Fatalf("raytap exited with %d before %s; stderr:\n%s", p.cmd.ProcessState.ExitCode(), what, p.stderr.String())
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("not within 20s: %s; stderr:\n%s\nstdout:\n%.2000s", what, p.stderr.String(), p.stdout.String())
-		}
-	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	p.Until(20*time.Second, what, ok)
 }
 
 func write(t *testing.T, text string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "raytap.yaml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return program.File(t, filepath.Join(t.TempDir(), "raytap.yaml"), text)
 }
 
 func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
@@ -262,7 +165,7 @@ func TestAClusterThatIsWrongIsOneLineAndTheRestGoesOn(t *testing.T) {
 	well.Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 
 	clusters := []struct{ name, settings, want string }{
-		{"refused", "url: http://" + freeAddress(t), "connection refused by 127.0.0.1"},
+		{"refused", "url: http://" + program.FreeAddress(t), "connection refused by 127.0.0.1"},
 		{"no-token", "url: " + guarded.URL(), "401 "},
 		{"wrong-token", "url: " + guarded.URL() + ", auth: {token: hunter2}", "403 "},
 		{"no-token-file", "url: " + guarded.URL() + ", auth: {token_file: /nonexistent/token}", "token file /nonexistent/token does not exist: create it"},
@@ -321,7 +224,7 @@ func TestAClusterThatIsWrongIsOneLineAndTheRestGoesOn(t *testing.T) {
 	if strings.Contains(p.stderr.String(), "Bearer") || strings.Contains(p.stderr.String()+metrics, "hunter2") {
 		t.Errorf("a token is in the log or on the page:\n%s", p.stderr.String())
 	}
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	if code := p.code(); code != 0 {
 		t.Errorf("exit code %d after SIGTERM; stderr:\n%s", code, p.stderr.String())
 	}
@@ -362,7 +265,7 @@ func TestSignals(t *testing.T) {
 	t.Run("SIGINT stops cleanly, with no configuration at all", func(t *testing.T) {
 		p := command(t, env).serving()
 		p.until("the line is shipped", func() bool { return strings.Contains(p.stdout.String(), `"ray_cluster":"default"`) })
-		p.signal(syscall.SIGINT)
+		p.Signal(syscall.SIGINT)
 		if code := p.code(); code != 0 {
 			t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 		}
@@ -379,12 +282,12 @@ func TestSignals(t *testing.T) {
 		if err := os.WriteFile(file, []byte("clusters: [{name: second, url: '"+head.URL()+"'}]\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p.signal(syscall.SIGHUP)
+		p.Signal(syscall.SIGHUP)
 		p.until("the second cluster is shown", func() bool { return strings.Contains(p.page("/metrics"), `raytap_up{ray_cluster="second"} 1`) })
 		if strings.Contains(p.page("/metrics"), `"first"`) {
 			t.Error("the first is still shown")
 		}
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		if code := p.code(); code != 0 {
 			t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 		}
@@ -403,13 +306,13 @@ func TestSignals(t *testing.T) {
 		w.Close()
 		waiting := regexp.MustCompile(`(?m)^raytap_shipper_queue_batches [1-9]`)
 		p.until("records wait for the reader", func() bool { return waiting.MatchString(p.page("/metrics")) })
-		p.signal(syscall.SIGTERM)
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		p.until("it is stopping", func() bool { return strings.Contains(p.stderr.String(), "raytap stops") })
 		again := time.NewTicker(2 * signalTwice)
 		defer again.Stop()
 		<-again.C
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "exits at once") {
 			t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 		}
@@ -425,8 +328,7 @@ func TestSignals(t *testing.T) {
 		if err := errors.Join(r.Close()); err != nil {
 			t.Fatal(err)
 		}
-		p.address = freeAddress(t)
-		p.cmd.Args = append(p.cmd.Args, "--web.listen-address", p.address)
+		p.cmd.Args = append(p.cmd.Args, "--web.listen-address", program.FreeAddress(t))
 		p.start()
 		w.Close()
 		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "nobody reads it any more") {

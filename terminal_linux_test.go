@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // terminal is a pseudo terminal: what is written to it is typed, what its
@@ -18,7 +19,7 @@ import (
 type terminal struct {
 	*os.File
 	slave  *os.File
-	screen output
+	screen program.Output
 	done   chan struct{} // closed when all that was printed is on the screen
 }
 
@@ -93,7 +94,7 @@ func TestAQuestionIsInterruptedByCtrlC(t *testing.T) {
 	term := openTerminal(t, 80)
 	p := term.run(t, nil, "jobs", "stop", "j", "--url", head.URL())
 	p.until("it asks", func() bool { return strings.Contains(term.screen.String(), "[y/N]") })
-	p.signal(syscall.SIGINT)
+	p.Signal(syscall.SIGINT)
 	if code := p.code(); code != 130 {
 		t.Errorf("exit code %d", code)
 	}

@@ -7,46 +7,31 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
 func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
 	t.Parallel() // its head is its own
 	demo := filepath.Join(t.TempDir(), "demo")
-	build := exec.Command("go", "build", "-o", demo, "../deploy/demo")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the demo: %v\n%s", err, out)
-	}
-	cmd := exec.Command(demo, "-seconds", "45", "-raytap", binary,
-		"-ray", filepath.Join(tools, "ray", "bin", "ray"), "-scripts", "../deploy/demo")
-	// A Ray that the user works with must not be found, let alone touched.
-	cmd.Env = append(realray.CleanEnv(), "RAY_ADDRESS=http://127.0.0.1:1", "RAY_AUTH_TOKEN=of-another-cluster")
-	var said syncBuffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
+	if err := program.Build(demo, "raytap/deploy/demo"); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Errorf("the demo ended with %v", err)
-		}
-	case <-time.After(3 * time.Minute):
-		_ = cmd.Process.Kill()
-		<-ended
-		t.Error("the demo did not end by itself")
+	cmd := exec.Command(demo, "-seconds", "45", "-raytap", program.Binary(t),
+		"-ray", program.Tool(t, "ray/bin/ray"), "-scripts", "../deploy/demo")
+	// A Ray that the user works with must not be found, let alone touched.
+	cmd.Env = append(realray.CleanEnv(), "RAY_ADDRESS=http://127.0.0.1:1", "RAY_AUTH_TOKEN=of-another-cluster")
+	start := time.Now()
+	p := program.Start(t, cmd)
+	if code := p.Wait(3 * time.Minute); code != 0 {
+		t.Errorf("the demo ended with %d", code)
 	}
 	t.Logf("the demo took %.0f s", time.Since(start).Seconds())
 
-	checkDemo(t, said.String())
+	checkDemo(t, p.Said.String())
 }
 
 func checkDemo(t *testing.T, said string) {
@@ -86,8 +71,5 @@ func checkDemo(t *testing.T, said string) {
 		if !regexp.MustCompile(want).MatchString(said) {
 			t.Errorf("the demo did not show %s", want)
 		}
-	}
-	if t.Failed() {
-		t.Logf("the demo said:\n%s", lastBytes(said, 8000))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
@@ -94,7 +95,7 @@ func runTasks(ctx context.Context, t *testing.T, head *realray.Head, finish, fai
 	eventually(t, 3*time.Minute, "the job's tasks are over and known", func() error {
 		text, err := os.ReadFile(log)
 		if err != nil || !bytes.HasSuffix(text, []byte("done\n")) {
-			return fmt.Errorf("the job is not done: %v: %s", err, lastBytes(string(text), 200))
+			return fmt.Errorf("the job is not done: %v: %s", err, program.Last(string(text), 200))
 		}
 		return firstError(
 			tasksOf(ctx, head, job.JobID, "FAILED", fail),

@@ -11,17 +11,14 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
-
-// binary is the raytap under test; tools is where the Makefile put the others.
-var binary, tools string
 
 func TestMain(m *testing.M) {
 	realray.Main()
@@ -29,24 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "raytap-e2e")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if tools, err = filepath.Abs("../.tools"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	binary = filepath.Join(dir, "raytap")
-	build := exec.Command("go", "build", "-o", binary, "..")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build raytap:", err)
-		return 1
-	}
-	code := m.Run()
+	code := program.Main(m)
 	if shared.head != nil {
 		if err := shared.head.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop the head:", err)
@@ -87,9 +67,8 @@ func startHead(o realray.Options) (*realray.Head, error) {
 		return nil, err
 	}
 	o.Env = append(o.Env, "PYTHONPATH="+scripts)
-	o.Ray = filepath.Join(tools, "ray", "bin", "ray")
-	if _, err := os.Stat(o.Ray); err != nil {
-		return nil, fmt.Errorf("no Ray to test on (run make e2e, which installs it): %w", err)
+	if o.Ray, err = program.Find("ray/bin/ray"); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
@@ -203,7 +204,7 @@ func promtoolCheck(t *testing.T, d *daemon) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(tools, "bin", "promtool"), "check", "metrics")
+	cmd := exec.Command(program.Tool(t, "bin/promtool"), "check", "metrics")
 	cmd.Stdin = bytes.NewReader(body)
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)

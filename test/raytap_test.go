@@ -4,7 +4,6 @@ package test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,25 +11,22 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
 // A daemon is a running raytap and all that it has said.
 type daemon struct {
-	cmd    *exec.Cmd
-	url    string // of its own page
-	ended  chan struct{}
-	exit   error // valid once ended is closed
-	stderr syncBuffer
+	*program.Process
+	url   string        // of its own page
+	ended chan struct{} // closed once it has ended and its output is read
 
 	mu      sync.Mutex
 	streams streams
@@ -102,29 +98,23 @@ func prefixed(more string) string {
 func runDaemon(t *testing.T, tee io.Writer, env []string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{ended: make(chan struct{}), streams: make(streams)}
-	d.cmd = exec.Command(binary, args...)
+	cmd := program.Raytap(t, args...)
 	// Positions are each daemon's own, and none of this user's.
-	d.cmd.Env = append(slices.Clone(env), "XDG_STATE_HOME="+t.TempDir())
-	d.cmd.Stderr = &d.stderr
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := d.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd.Env = append(slices.Clone(env), "XDG_STATE_HOME="+t.TempDir())
+	out, w := io.Pipe()
+	cmd.Stdout = w
+	d.Process = program.Start(t, cmd)
+	go func() {
+		<-d.Exited
+		w.Close()
+	}()
 	go func() {
 		defer close(d.ended)
 		d.read(out, tee)
-		d.exit = d.cmd.Wait()
 	}()
-	t.Cleanup(func() {
-		_ = d.cmd.Process.Kill() // ended already is fine
+	t.Cleanup(func() { // before Start's
+		d.Kill()
 		<-d.ended
-		if t.Failed() {
-			fmt.Fprintf(t.Output(), "==== raytap %v, stderr:\n%s\n", args, lastBytes(d.stderr.String(), 4000))
-		}
 	})
 	return d
 }
@@ -194,7 +184,7 @@ func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 func (d *daemon) running() error {
 	select {
 	case <-d.ended:
-		return fmt.Errorf("raytap ended: %v: %s", d.exit, lastBytes(d.stderr.String(), 1000))
+		return fmt.Errorf("raytap ended: %v: %s", d.Cmd.ProcessState, program.Last(d.Said.String(), 1000))
 	default:
 		return nil
 	}
@@ -216,18 +206,12 @@ func (d *daemon) waitReady(t *testing.T) {
 func (d *daemon) stop(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatalf("SIGTERM: %v", err)
+	if code := d.Stop(15 * time.Second); code != 0 {
+		t.Errorf("raytap ended with %d after SIGTERM, want exit code 0", code)
 	}
-	select {
-	case <-d.ended:
-	case <-time.After(15 * time.Second):
-		t.Fatal("raytap is still there 15 s after SIGTERM")
-	}
-	if d.exit != nil {
-		t.Errorf("raytap ended with %v after SIGTERM, want exit code 0", d.exit)
-	}
-	return time.Since(start)
+	took := time.Since(start)
+	<-d.ended
+	return took
 }
 
 // get fetches a page.
@@ -245,32 +229,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: HTTP %d: %s", url, res.StatusCode, lastBytes(string(body), 300))
+		err = fmt.Errorf("%s: HTTP %d: %s", url, res.StatusCode, program.Last(string(body), 300))
 	}
 	return body, err
-}
-
-func lastBytes(s string, n int) string {
-	if len(s) > n {
-		return "…" + s[len(s)-n:]
-	}
-	return s
-}
-
-// syncBuffer is a bytes.Buffer that may be read while a process writes to it.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

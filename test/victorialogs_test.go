@@ -12,34 +12,21 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
 // startServer runs a third-party server until the test ends.
 func startServer(t *testing.T, name string, args ...string) {
 	t.Helper()
-	var said syncBuffer
-	cmd := exec.Command(filepath.Join(tools, "bin", name), args...)
+	cmd := exec.Command(program.Tool(t, "bin/"+name), args...)
 	cmd.Env = realray.CleanEnv()
-	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // ended already is fine
-		_ = cmd.Wait()
-		if t.Failed() {
-			fmt.Fprintf(t.Output(), "==== %s:\n%s\n", name, lastBytes(said.String(), 3000))
-		}
-	})
+	program.Start(t, cmd)
 }
 
 func freePort(t *testing.T) int {

@@ -10,15 +10,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"raytap/ray/agenttest"
+	"raytap/test/program"
 )
 
 const (
@@ -28,57 +27,18 @@ const (
 	between = 3_000  // lines between two drops of a job's stream
 )
 
-// binary is the raytap under test.
-var binary string
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "raytap-agent")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "raytap")
-	build := exec.Command("go", "build", "-o", binary, "../..")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build raytap:", err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 // raytap is the process under test; it is killed and started again.
 type raytap struct {
 	t      *testing.T
 	config string
-	said   *os.File
-	cmd    *exec.Cmd
-	exited chan struct{}
+	*program.Process
 }
 
 func (r *raytap) start() {
 	r.t.Helper()
-	r.cmd = exec.Command(binary, "--config.file", r.config, "--web.listen-address", "127.0.0.1:0")
-	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.t.TempDir()}
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the test
-	r.cmd.Stdout, r.cmd.Stderr = r.said, r.said
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	cmd, exited := r.cmd, make(chan struct{})
-	r.exited = exited
-	go func() {
-		_ = cmd.Wait() // whether it was told to end is what counts
-		close(exited)
-	}()
-}
-
-func (r *raytap) kill() {
-	_ = r.cmd.Process.Kill() // one that has ended is fine
-	<-r.exited
+	r.Process = program.Start(r.t, program.Raytap(r.t, "--config.file", r.config, "--web.listen-address", "127.0.0.1:0"))
 }
 
 // shapes are how the jobs' logs become messages: as an agent that passes Ray's
@@ -88,22 +48,11 @@ var shapes = []agenttest.Shape{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
 
 func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	file := func(name, text string) string { return program.File(t, filepath.Join(dir, name), text) }
 	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token("the agent's"), agenttest.UserTenant("the user's", "a tenant"),
 		agenttest.Heartbeat(time.Second), agenttest.Connected(), agenttest.BadRows())
-	said, err := os.Create(filepath.Join(dir, "raytap.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer said.Close()
 	sink := filepath.Join(dir, "lines.jsonl")
-	r := &raytap{t: t, said: said, config: file("raytap.yaml", fmt.Sprintf(`
+	r := &raytap{t: t, config: file("raytap.yaml", fmt.Sprintf(`
 clusters:
   - name: agent
     api: agent
@@ -118,12 +67,6 @@ shipper:
 sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
 `, a.URL(), file("token", "the agent's\n"), file("user", "the user's\n"), sink))}
 	r.start()
-	t.Cleanup(func() {
-		r.kill()
-		if text, _ := os.ReadFile(said.Name()); t.Failed() {
-			t.Logf("raytap said:\n%s", text[max(0, len(text)-4000):])
-		}
-	})
 	began := time.Now()
 	drops := printAll(t, a, r)
 	t.Logf("%d lines printed, %d streams dropped, raytap killed 3 times, the agent restarted, in %s", jobs*lines, drops, time.Since(began).Round(time.Second))
@@ -174,7 +117,7 @@ func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
 		}
 		switch n {
 		case lines / 4, lines / 2, lines * 3 / 4:
-			r.kill()
+			r.Kill()
 			r.start()
 		case lines * 3 / 8: // it is restarted
 			a.Down()
@@ -250,7 +193,7 @@ func waitForEnds(t *testing.T, r *raytap, sink string) {
 			return
 		}
 		select {
-		case <-r.exited:
+		case <-r.Exited:
 			t.Fatal("raytap ended")
 		case <-limit:
 			t.Fatalf("%d of %d jobs have an end", n, jobs)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // key is what tells records apart.
@@ -29,7 +30,7 @@ type key struct {
 // follower is a program that follows the file, and what it has got.
 type follower struct {
 	name string
-	*process
+	*program.Process
 	got func() map[key]int // how often each record
 }
 
@@ -53,8 +54,8 @@ func followByRsyslog(t *testing.T, files ...string) follower {
 	for _, file := range files {
 		fmt.Fprintf(&inputs, rsyslogInput, file)
 	}
-	conf := write(t, filepath.Join(dir, "rsyslog.conf"), fmt.Sprintf(rsyslogConf, dir, out, inputs.String()))
-	p := start(t, nil, tool(t, "rsyslogd"), "-n", "-f", conf, "-i", filepath.Join(dir, "pid"))
+	conf := program.File(t, filepath.Join(dir, "rsyslog.conf"), fmt.Sprintf(rsyslogConf, dir, out, inputs.String()))
+	p := run(t, "rsyslogd", "-n", "-f", conf, "-i", filepath.Join(dir, "pid"))
 	return follower{"rsyslog", p, func() map[key]int {
 		b, err := os.ReadFile(out)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -67,16 +68,16 @@ func followByRsyslog(t *testing.T, files ...string) follower {
 // followByVlagent has vlagent follow files, and VictoriaLogs keep what it sends.
 func followByVlagent(t *testing.T, globs ...string) follower {
 	t.Helper()
-	store, dir := freeAddress(t), t.TempDir()
-	s := start(t, nil, tool(t, "victoria-logs"), "-storageDataPath="+filepath.Join(dir, "store"), "-retentionPeriod=100y", "-httpListenAddr="+store)
-	s.until(20*time.Second, "VictoriaLogs is up", func() bool { return get("http://"+store+"/health") != "" })
+	store, dir := program.FreeAddress(t), t.TempDir()
+	s := run(t, "victoria-logs", "-storageDataPath="+filepath.Join(dir, "store"), "-retentionPeriod=100y", "-httpListenAddr="+store)
+	s.Until(20*time.Second, "VictoriaLogs is up", func() bool { return program.Get("http://"+store+"/health") != "" })
 	args := []string{"-remoteWrite.url=http://" + store + "/insert/native", "-tmpDataPath=" + dir,
-		"-httpListenAddr=" + freeAddress(t), "-fileCollector.refreshInterval=1s"}
+		"-httpListenAddr=" + program.FreeAddress(t), "-fileCollector.refreshInterval=1s"}
 	for _, glob := range globs {
 		args = append(args, "-fileCollector.glob="+glob)
 	}
-	return follower{"vlagent", start(t, nil, tool(t, "vlagent"), args...), func() map[key]int {
-		return count(get("http://" + store + "/select/logsql/query?query=*+%7C+fields+submission_id,seq,event"))
+	return follower{"vlagent", run(t, "vlagent", args...), func() map[key]int {
+		return count(program.Get("http://" + store + "/select/logsql/query?query=*+%7C+fields+submission_id,seq,event"))
 	}}
 }
 
@@ -132,7 +133,7 @@ func printing(jobs []*raytest.Job) (stop func()) {
 
 // fill leaves no more room than a part of a record on the disk. Where it could
 // not be mounted, raytap's files may not grow.
-func (d *disk) fill(p *process, file string) (free func()) {
+func (d *disk) fill(p *program.Process, file string) (free func()) {
 	d.t.Helper()
 	if !d.mounted {
 		info, err := os.Stat(file)
@@ -141,7 +142,7 @@ func (d *disk) fill(p *process, file string) (free func()) {
 		}
 		limit := func(n uint64) {
 			// A process that was killed has no limits any more.
-			_ = unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}, nil)
+			_ = unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}, nil)
 		}
 		limit(uint64(info.Size()) + 2000)
 		return func() { limit(unix.RLIM_INFINITY) }
@@ -171,7 +172,7 @@ type scene struct {
 	disk   *disk
 	file   string
 	config string
-	*process
+	*program.Process
 	page string
 }
 
@@ -185,35 +186,35 @@ collector: {enabled: false}
 shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 20}}}
 `, head.URL(), s.file)
-	s.process, s.page = raytap(t, nil, s.config)
+	s.Process, s.page = raytap(t, nil, s.config)
 	return s
 }
 
 func (s *scene) restart() {
 	s.t.Helper()
-	s.kill()
-	s.process, s.page = raytap(s.t, nil, s.config)
+	s.Kill()
+	s.Process, s.page = raytap(s.t, nil, s.config)
 }
 
-func (s *scene) rotated() int { return int(sample(get(s.page), "raytap_sink_file_number")) }
+func (s *scene) rotated() int { return int(sample(program.Get(s.page), "raytap_sink_file_number")) }
 
 // rotate waits for so many more rotations.
 func (s *scene) rotate(n int) {
 	s.t.Helper()
 	want := s.rotated() + n
-	s.until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool { return s.rotated() >= want })
+	s.Until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool { return s.rotated() >= want })
 }
 
 func (s *scene) stalled() bool {
-	return strings.Contains(get(s.page), "\nraytap_sink_stalled_since_timestamp_seconds ")
+	return strings.Contains(program.Get(s.page), "\nraytap_sink_stalled_since_timestamp_seconds ")
 }
 
 // tear fills the disk so that the file ends within a record.
 func (s *scene) tear() (free func()) {
 	s.t.Helper()
 	for range 5 {
-		free = s.disk.fill(s.process, s.file)
-		s.until(20*time.Second, "the disk is full", s.stalled)
+		free = s.disk.fill(s.Process, s.file)
+		s.Until(20*time.Second, "the disk is full", s.stalled)
 		b, err := os.ReadFile(s.file)
 		if err != nil {
 			s.t.Fatal(err)
@@ -222,7 +223,7 @@ func (s *scene) tear() (free func()) {
 			return free
 		}
 		free() // it ended with a record, by chance
-		s.until(20*time.Second, "there is room again", func() bool { return !s.stalled() })
+		s.Until(20*time.Second, "there is room again", func() bool { return !s.stalled() })
 	}
 	s.t.Fatal("a full disk tears no record")
 	return nil
@@ -253,7 +254,7 @@ func TestFollowersGetEveryLine(t *testing.T) {
 	all := []follower{followByRsyslog(t, s.file, rotated), followByVlagent(t, s.file, rotated)}
 	finished := []follower{followByRsyslog(t, rotated), followByVlagent(t, rotated)}
 	for _, f := range all {
-		f.until(30*time.Second, f.name+" has the first records", func() bool { return f.got()[key{"job-2", 0, "start"}] > 0 })
+		f.Until(30*time.Second, f.name+" has the first records", func() bool { return f.got()[key{"job-2", 0, "start"}] > 0 })
 	}
 
 	stop := printing(jobs)
@@ -266,9 +267,9 @@ func TestFollowersGetEveryLine(t *testing.T) {
 	stop()
 	s.restart()
 	if s.disk.mounted { // else the limit was the other process's
-		s.until(20*time.Second, "the disk is full again", s.stalled)
+		s.Until(20*time.Second, "the disk is full again", s.stalled)
 	}
-	if sample(get(s.page), "raytap_sink_torn_bytes_total") == 0 {
+	if sample(program.Get(s.page), "raytap_sink_torn_bytes_total") == 0 {
 		t.Error("no torn record was cut off")
 	}
 	free()
@@ -277,14 +278,14 @@ func TestFollowersGetEveryLine(t *testing.T) {
 	stop()
 	before := s.rotated()
 	jobs[0].Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 8000))
-	s.until(20*time.Second, "the burst fills seven files", func() bool { return s.rotated() >= before+7 })
+	s.Until(20*time.Second, "the burst fills seven files", func() bool { return s.rotated() >= before+7 })
 
 	want := expect(jobs)
 	for _, job := range jobs {
 		job.End("SUCCEEDED", 0)
 	}
 	for _, f := range all {
-		f.judge(want)
+		f.judge(t, want)
 	}
 	b, err := os.ReadFile(s.file)
 	if err != nil {
@@ -294,7 +295,7 @@ func TestFollowersGetEveryLine(t *testing.T) {
 		delete(want, k)
 	}
 	for _, f := range finished {
-		if doubled := f.judge(want); doubled > 0 {
+		if doubled := f.judge(t, want); doubled > 0 {
 			t.Errorf("%s has %d records more than once", f.name, doubled)
 		}
 	}
@@ -303,8 +304,8 @@ func TestFollowersGetEveryLine(t *testing.T) {
 
 // judge waits for all records and tells which are missing, and how many came
 // more than once.
-func (f follower) judge(want map[key]bool) (doubled int) {
-	f.t.Helper()
+func (f follower) judge(t *testing.T, want map[key]bool) (doubled int) {
+	t.Helper()
 	missing := func(got map[key]int) (keys []key) {
 		for k := range want {
 			if got[k] == 0 {
@@ -316,8 +317,8 @@ func (f follower) judge(want map[key]bool) (doubled int) {
 	got := f.got()
 	for limit := time.Now().Add(40 * time.Second); len(missing(got)) > 0 && time.Now().Before(limit); got = f.got() {
 		select {
-		case <-f.exited:
-			f.t.Fatalf("%s ended", f.name)
+		case <-f.Exited:
+			t.Fatalf("%s ended", f.name)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -327,9 +328,9 @@ func (f follower) judge(want map[key]bool) (doubled int) {
 		}
 	}
 	lacks := missing(got)
-	f.t.Logf("%s: %d records of %d, %d of them more than once, %d lines that are no record", f.name, len(want)-len(lacks), len(want), doubled, got[key{}])
+	t.Logf("%s: %d records of %d, %d of them more than once, %d lines that are no record", f.name, len(want)-len(lacks), len(want), doubled, got[key{}])
 	if len(lacks) > 0 {
-		f.t.Errorf("%s lacks %d records of %d, among them %v", f.name, len(lacks), len(want), lacks[:min(10, len(lacks))])
+		t.Errorf("%s lacks %d records of %d, among them %v", f.name, len(lacks), len(want), lacks[:min(10, len(lacks))])
 	}
 	return doubled
 }

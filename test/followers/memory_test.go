@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // What raytap may take beside its budget for lines (shipper.memory, 64 MiB by
@@ -26,10 +27,10 @@ sink: {%s}
 `
 
 // peak checks the most memory that raytap ever had.
-func peak(t *testing.T, p *process, what string) {
+func peak(t *testing.T, p *program.Process, what string) {
 	t.Helper()
-	n := p.memory("VmHWM")
-	t.Logf("%s: at most %d MiB, now %d MiB", what, n, p.memory("VmRSS"))
+	n := memory(t, p, "VmHWM")
+	t.Logf("%s: at most %d MiB, now %d MiB", what, n, memory(t, p, "VmRSS"))
 	if n >= bound {
 		t.Errorf("%s: raytap had %d MiB, which must stay under %d", what, n, bound)
 	}
@@ -59,9 +60,9 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 				}
 			}
 			// A job that has ended before raytap first sees its cluster is not shipped.
-			p.until(time.Minute, "the job's start is in the file", written("start"))
+			p.Until(time.Minute, "the job's start is in the file", written("start"))
 			job.End("SUCCEEDED", 0)
-			p.until(2*time.Minute, "the job's end is in the file", written("end"))
+			p.Until(2*time.Minute, "the job's end is in the file", written("end"))
 			b, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -88,9 +89,9 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 	}
 	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.json"), toFile(dir)))
 	written := func(n int) func() bool {
-		return func() bool { return sample(get(page), "raytap_shipper_records_written_total") >= float64(n) }
+		return func() bool { return sample(program.Get(page), "raytap_shipper_records_written_total") >= float64(n) }
 	}
-	p.until(2*time.Minute, "a start event and a line of each job are written", written(2*jobs))
+	p.Until(2*time.Minute, "a start event and a line of each job are written", written(2*jobs))
 	peak(t, p, "2,000 jobs")
 	text := strings.Repeat(strings.Repeat("x", 999)+"\n", 500)
 	for range rounds {
@@ -98,7 +99,7 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 			job.Print(text)
 		}
 	}
-	p.until(2*time.Minute, "all of a gigabyte is written", written(2*jobs+chatty*rounds*500))
+	p.Until(2*time.Minute, "all of a gigabyte is written", written(2*jobs+chatty*rounds*500))
 	peak(t, p, "2,000 jobs, 50 of which print 1 GB")
 }
 
@@ -114,15 +115,15 @@ func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
 		all = append(all, job)
 	}
 	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.json"), toFile(dir)))
-	p.until(time.Minute, "the budget is spent", func() bool { return sample(get(page), "raytap_shipper_half_lines_dropped_total") > 0 })
+	p.Until(time.Minute, "the budget is spent", func() bool { return sample(program.Get(page), "raytap_shipper_half_lines_dropped_total") > 0 })
 	for _, job := range all {
 		job.Print("y\n")
 		job.End("SUCCEEDED", 0)
 	}
-	p.until(2*time.Minute, "each job's start, line and end are written", func() bool {
-		return sample(get(page), "raytap_shipper_records_written_total") == 3*jobs
+	p.Until(2*time.Minute, "each job's start, line and end are written", func() bool {
+		return sample(program.Get(page), "raytap_shipper_records_written_total") == 3*jobs
 	})
-	if n := sample(get(page), "raytap_shipper_gaps_total"); n > 0 {
+	if n := sample(program.Get(page), "raytap_shipper_gaps_total"); n > 0 {
 		t.Errorf("%.0f gaps", n)
 	}
 	peak(t, p, "600 half lines of 240 KiB")
@@ -148,9 +149,9 @@ func TestMemoryWhileTheSinkStandsStill(t *testing.T) {
 			last, same := -1.0, 0
 			look := time.NewTicker(200 * time.Millisecond)
 			defer look.Stop()
-			p.until(time.Minute, "nothing more is read", func() bool {
+			p.Until(time.Minute, "nothing more is read", func() bool {
 				<-look.C
-				body := get(page)
+				body := program.Get(page)
 				if n := sample(body, "raytap_shipper_read_bytes_total"); n != last || n == 0 {
 					last, same = n, 0
 					return false

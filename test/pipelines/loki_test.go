@@ -60,7 +60,7 @@ func TestVictoriaLogsTakesWhatLokiTakes(t *testing.T) {
 	s := newScene(t, nil)
 	s.print()
 	s.end()
-	s.raytap.until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+	s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
 	want := s.written(s.files()...)
 	pushLoki(t, s.store, want)
 	if doubled := s.judge(want); doubled > 0 {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 // key is what tells records apart: the key that docs name.
@@ -35,9 +36,8 @@ type scene struct {
 	dir    string // of raytap's file, the store's data and the consumer's state
 	jobs   []*raytest.Job
 	store  string // VictoriaLogs' URL
-	server *process
-	raytap *process
-	page   string
+	server *program.Process
+	raytap *program.Process
 }
 
 func (s *scene) file() string { return filepath.Join(s.dir, "raytap.jsonl") }
@@ -51,14 +51,14 @@ func newScene(t *testing.T, out *os.File) *scene {
 	for i := range 3 {
 		s.jobs = append(s.jobs, head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
 	}
-	address := freeAddress(t)
+	address := program.FreeAddress(t)
 	s.store = "http://" + address
 	s.startStore()
 	sink := fmt.Sprintf("file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 50}}", s.file())
 	if out != nil {
 		sink = "stdout: {}"
 	}
-	write(t, filepath.Join(s.dir, "raytap.yaml"), fmt.Sprintf(`
+	program.File(t, filepath.Join(s.dir, "raytap.yaml"), fmt.Sprintf(`
 clusters: [{name: prod, url: %q}]
 collector: {enabled: false}
 shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {file: %q, interval: 100ms}}
@@ -70,21 +70,18 @@ sink: {%s}
 
 func (s *scene) startStore() {
 	s.t.Helper()
-	s.server = start(s.t, exec.Command(tool(s.t, "victoria-logs"), "-storageDataPath="+filepath.Join(s.dir, "store"), "-retentionPeriod=100y",
+	s.server = program.Start(s.t, exec.Command(program.Tool(s.t, "bin/victoria-logs"), "-storageDataPath="+filepath.Join(s.dir, "store"), "-retentionPeriod=100y",
 		"-httpListenAddr="+strings.TrimPrefix(s.store, "http://"), "-insert.maxLineSizeBytes=2MiB"))
-	s.server.until(20*time.Second, "VictoriaLogs is up", func() bool { return get(s.store+"/health") != "" })
+	s.server.Until(20*time.Second, "VictoriaLogs is up", func() bool { return program.Get(s.store+"/health") != "" })
 }
 
 func (s *scene) startRaytap(out *os.File) {
 	s.t.Helper()
-	address := freeAddress(s.t)
-	s.page = "http://" + address
-	cmd := exec.Command(binary, "--config.file", filepath.Join(s.dir, "raytap.yaml"), "--web.listen-address", address)
+	cmd := program.Raytap(s.t, "--config.file", filepath.Join(s.dir, "raytap.yaml"))
 	if out != nil {
 		cmd.Stdout = out
 	}
-	s.raytap = start(s.t, cmd)
-	s.raytap.until(20*time.Second, "raytap serves its page", func() bool { return get(s.page+"/-/healthy") != "" })
+	s.raytap, _ = program.Serve(s.t, cmd)
 }
 
 // rotate prints until raytap has begun so many more files.
@@ -98,7 +95,7 @@ func (s *scene) rotate(n int) {
 		return len(all)
 	}
 	want := files() + n
-	s.raytap.until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool {
+	s.raytap.Until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool {
 		s.print()
 		return files() >= want
 	})
@@ -199,7 +196,7 @@ func (s *scene) ended(text string) bool {
 func (s *scene) stored() map[key][]record {
 	s.t.Helper()
 	all := map[key][]record{}
-	text := get(s.store + "/select/logsql/query?" + url.Values{"query": {"* | fields _time, _msg, ray_cluster, session, submission_id, source, epoch, seq, event, level"}}.Encode())
+	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {"* | fields _time, _msg, ray_cluster, session, submission_id, source, epoch, seq, event, level"}}.Encode())
 	for line := range strings.Lines(text) {
 		var r map[string]string
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
@@ -278,22 +275,22 @@ func (s *scene) config(name string) string {
 	if m := regexp.MustCompile(`/var/[^ "]*`).FindString(text); m != "" {
 		s.t.Fatalf("%s names %s, which this test does not know", name, m)
 	}
-	return write(s.t, filepath.Join(s.dir, name), text)
+	return program.File(s.t, filepath.Join(s.dir, name), text)
 }
 
-func (s *scene) otelcol() *process {
-	return start(s.t, exec.Command(tool(s.t, "otelcol"), "--config", s.config("otelcol.yaml")))
+func (s *scene) otelcol() *program.Process {
+	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/otelcol"), "--config", s.config("otelcol.yaml")))
 }
 
-func (s *scene) rsyslog() *process {
+func (s *scene) rsyslog() *program.Process {
 	pid := filepath.Join(s.t.TempDir(), "pid") // the one that a kill leaves is another's
-	return start(s.t, exec.Command(tool(s.t, "rsyslogd"), "-n", "-f", s.config("rsyslog.conf"), "-i", pid))
+	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/rsyslogd"), "-n", "-f", s.config("rsyslog.conf"), "-i", pid))
 }
 
-func (s *scene) vlagent() *process {
-	cmd := exec.Command(filepath.Join(shipped, "vlagent.sh"), "-httpListenAddr="+freeAddress(s.t))
-	cmd.Env = []string{"VLAGENT=" + tool(s.t, "vlagent"), "RAYTAP_FILE=" + s.file(), "VICTORIALOGS=" + s.store, "STATE=" + filepath.Join(s.dir, "consumer")}
-	return start(s.t, cmd)
+func (s *scene) vlagent() *program.Process {
+	cmd := exec.Command(filepath.Join(shipped, "vlagent.sh"), "-httpListenAddr="+program.FreeAddress(s.t))
+	cmd.Env = program.Env(s.t, "VLAGENT="+program.Tool(s.t, "bin/vlagent"), "RAYTAP_FILE="+s.file(), "VICTORIALOGS="+s.store, "STATE="+filepath.Join(s.dir, "consumer"))
+	return program.Start(s.t, cmd)
 }
 
 // Through rotations, a store that is away, a raytap that is killed, and a consumer
@@ -301,7 +298,7 @@ func (s *scene) vlagent() *process {
 func TestEachLineReachesTheStore(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		consumer func(*scene) *process
+		consumer func(*scene) *program.Process
 		kill     bool // the consumer with SIGKILL
 		once     bool // it may not send a record twice
 	}{
@@ -315,24 +312,24 @@ func TestEachLineReachesTheStore(t *testing.T) {
 			s := newScene(t, nil)
 			p := c.consumer(s)
 			s.print()
-			p.until(30*time.Second, "the first records are in the store", func() bool { return len(s.stored()) >= len(s.jobs) })
+			p.Until(30*time.Second, "the first records are in the store", func() bool { return len(s.stored()) >= len(s.jobs) })
 			s.rotate(2)
-			s.server.stop()
+			s.server.Stop(30 * time.Second)
 			s.rotate(1)
 			s.startStore()
 			s.rotate(1)
 			if c.kill {
-				p.kill()
+				p.Kill()
 			} else {
-				p.stop()
+				p.Stop(30 * time.Second)
 			}
 			s.rotate(1)
 			c.consumer(s)
-			s.raytap.kill()
+			s.raytap.Kill()
 			s.startRaytap(nil)
 			s.rotate(1)
 			s.end()
-			s.raytap.until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+			s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
 			if doubled := s.judge(s.written(s.files()...)); doubled > 0 && c.once {
 				t.Errorf("%d records came more than once", doubled)
 			}
@@ -350,17 +347,17 @@ func TestEachLineOfStdoutReachesVictoriaLogs(t *testing.T) {
 	cmd := exec.Command("sh", "-c", `tee "$0" | "$1"`, captured, filepath.Join(shipped, "victorialogs.sh"))
 	s := newScene(t, w)
 	w.Close()
-	cmd.Stdin, cmd.Env = r, []string{"VICTORIALOGS=" + s.store}
-	p := start(t, cmd)
+	cmd.Stdin, cmd.Env = r, program.Env(t, "VICTORIALOGS="+s.store)
+	p := program.Start(t, cmd)
 	r.Close()
 	for range 50 {
 		s.print()
 	}
-	p.until(30*time.Second, "lines are in the store while the jobs run", func() bool { return len(s.stored()) > 100 })
+	p.Until(30*time.Second, "lines are in the store while the jobs run", func() bool { return len(s.stored()) > 100 })
 	s.end()
-	p.until(time.Minute, "the ends are written", func() bool { return s.ended(read(t, captured)) })
-	s.raytap.stop()
-	<-p.exited // its stdin has ended
+	p.Until(time.Minute, "the ends are written", func() bool { return s.ended(read(t, captured)) })
+	s.raytap.Stop(30 * time.Second)
+	<-p.Exited // its stdin has ended
 	if doubled := s.judge(s.written(read(t, captured))); doubled > 0 {
 		t.Errorf("%d records came more than once", doubled)
 	}

@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // Options say how a head is started. Ray is required.
@@ -148,25 +145,6 @@ func CleanEnv() []string {
 // Stop kills every process of the head and removes its directory. It may be
 // called more than once.
 func (h *Head) Stop() error { return h.keeper.stop() }
-
-// Env is the environment for a command that is to act on this head.
-func (h *Head) Env() []string {
-	return append(slices.Clone(h.env), "RAY_ADDRESS="+h.URL)
-}
-
-// Run runs a command with the head's environment to its end, and gives the end
-// of its output with an error.
-func (h *Head) Run(ctx context.Context, argv ...string) error {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.Dir = h.Env(), h.Dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(argv[0]), err, tail(out, 4000))
-	}
-	return nil
-}
 
 // LogDir is where Ray's own logs and the jobs' driver logs lie.
 func (h *Head) LogDir() string { return filepath.Join(h.Dir, "session_latest", "logs") }

@@ -10,9 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -22,9 +20,8 @@ import (
 	"raytap/ray/agent"
 	"raytap/ray/agenttest"
 	"raytap/ray/transport"
+	"raytap/test/program"
 )
-
-const python = "../../.tools/synapse/bin/python"
 
 // step is one call of the published client.
 type step struct {
@@ -68,20 +65,13 @@ type tokens struct{ agent, user, tenant string }
 // run has the published client do the steps.
 func run(t *testing.T, a *agenttest.Agent, tok tokens, steps ...step) []answer {
 	t.Helper()
-	path, err := filepath.Abs(python)
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Fatalf("the published client is not installed (scripts/tools synapse): %v", err)
-	}
 	task, err := json.Marshal(map[string]any{"url": a.URL(), "token": tok.agent, "user": orNil(tok.user), "tenant": orNil(tok.tenant), "steps": steps})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "client.py")
+	cmd := exec.CommandContext(ctx, program.Tool(t, "synapse/bin/python"), "client.py")
 	cmd.Stdin = bytes.NewReader(task)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -1,0 +1,213 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+
+	"raytap/config"
+	"raytap/ray/raytest"
+)
+
+// buffer is a stdout that a test can read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// house is a daemon at work, for a test to look at.
+type house struct {
+	t    *testing.T
+	base string // of its page
+	out  *buffer
+	log  *test.Hook
+	d    *Daemon
+	stop context.CancelFunc
+	end  chan error
+
+	mu   sync.Mutex
+	next config.Config // what a reload gives
+	err  error
+}
+
+// configure gives a configuration that watches heads, quick enough for a test.
+func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) config.Config {
+	t.Helper()
+	c := config.Default()
+	for _, name := range names {
+		c.Clusters = append(c.Clusters, config.Cluster{
+			Name: name, API: "ray", URL: config.URL(heads[name].URL()), Timeout: config.Duration(2 * time.Second),
+			MaxConcurrent: 8, MaxBody: 1 << 20, NodeAgents: config.NodeAgents{Mode: "off"},
+		})
+	}
+	c.Shipper.Protocol = "websocket"
+	c.Shipper.Discovery.Interval = config.Duration(100 * time.Millisecond)
+	c.Shipper.PollInterval = config.Duration(100 * time.Millisecond)
+	c.Shipper.Linger = config.Duration(100 * time.Millisecond)
+	c.Web.ListenAddresses = []string{freePort(t)}
+	return c
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// open runs a daemon until the test's end, or until close.
+func open(t *testing.T, c config.Config, stdout io.Writer) *house {
+	t.Helper()
+	return openWith(t, c, stdout, func(*Daemon) {})
+}
+
+// openWith is open with a change to the daemon before it runs.
+func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daemon)) *house {
+	t.Helper()
+	log, hook := test.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	h := &house{t: t, base: "http://" + c.Web.ListenAddresses[0], log: hook, next: c, end: make(chan error, 1)}
+	if stdout == nil {
+		h.out = &buffer{}
+		stdout = h.out
+	}
+	d, err := New(c, Options{Stdout: stdout, StopTimeout: 5 * time.Second, Version: "test", Log: log, Load: func() (config.Config, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.next, h.err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.d = d
+	change(d)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	go func() { h.end <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err, ok := <-h.end; ok && err != nil {
+			t.Errorf("Run gave %v", err)
+		}
+	})
+	return h
+}
+
+// ended waits for the end of Run.
+func (h *house) ended() error {
+	h.t.Helper()
+	select {
+	case err := <-h.end:
+		close(h.end)
+		return err
+	case <-time.After(20 * time.Second):
+		h.t.Fatal("the daemon does not end")
+		return nil
+	}
+}
+
+func (h *house) get(path string) (int, string) {
+	h.t.Helper()
+	return h.ask(http.MethodGet, path)
+}
+
+func (h *house) ask(method, path string) (int, string) {
+	h.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	req, err := http.NewRequest(method, h.base+path, nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(b)
+}
+
+// until waits for a condition.
+func (h *house) until(what string, ok func() bool) {
+	h.t.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("not within 15s: %s\nlog:%s\npage:\n%s", what, h.lines(), h.page())
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-h.t.Context().Done():
+		}
+	}
+}
+
+// lines is the daemon's log as text.
+func (h *house) lines() string {
+	var b strings.Builder
+	for _, e := range h.log.AllEntries() {
+		s, _ := e.String()
+		b.WriteString("\n" + strings.TrimSpace(s))
+	}
+	return b.String()
+}
+
+func (h *house) reload(c config.Config, err error) (int, string) {
+	h.t.Helper()
+	h.mu.Lock()
+	h.next, h.err = c, err
+	h.mu.Unlock()
+	return h.ask(http.MethodPost, "/-/reload")
+}
+
+// page is what /metrics shows of the clusters and of raytap, histograms'
+// buckets and comments apart.
+func (h *house) page() string {
+	h.t.Helper()
+	_, page := h.get("/metrics")
+	var b strings.Builder
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "raytap_") && !strings.Contains(line, "_bucket{") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func heads(t *testing.T, names ...string) map[string]*raytest.Head {
+	t.Helper()
+	out := map[string]*raytest.Head{}
+	for i, name := range names {
+		out[name] = raytest.New(t)
+		for range i { // each restart gives another session: no two heads share one
+			if err := out[name].Restart(raytest.RestartOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return out
+}

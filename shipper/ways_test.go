@@ -1,0 +1,146 @@
+package shipper
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// theWays are the protocols and node agent modes that pin each way.
+var theWays = []struct{ name, protocol, agents string }{
+	{"agent", ProtocolHTTP, "on"},
+	{"websocket", ProtocolWebSocket, "off"},
+	{"file", ProtocolHTTP, "off"},
+	{"auto", ProtocolAuto, "on"},
+	{"auto without agents", ProtocolAuto, "off"},
+}
+
+func eachWay(t *testing.T, f func(t *testing.T, protocol, agents string)) {
+	for _, w := range theWays {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			f(t, w.protocol, w.agents)
+		})
+	}
+}
+
+// mixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
+// half lines, characters in two halves, and no newline at the end.
+func mixed(job *raytest.Job, from int, pause func()) {
+	for i := from; i < from+40; i++ {
+		job.Printf("line %d of an ordinary log, with some text behind it\n", i)
+		switch i % 8 {
+		case 1:
+			job.Print("\r\n\n")
+		case 2:
+			for p := range 5 {
+				job.Printf("\r%3d%%|#### of %d", p*20, i)
+				pause()
+			}
+			job.Print("\n")
+		case 3:
+			job.Printf("%d: half of a li", i)
+			pause()
+			job.Print("ne, and the rest\r")
+			pause()
+			job.Print("\n")
+		case 4:
+			job.Print("torn \xf0\x9f")
+			pause()
+			job.Print("\x98\x80 character ☃\n")
+		case 5:
+			job.Print("\x1b[31mred\x1b[0m\tand NUL \x00\n")
+		}
+		pause()
+	}
+	job.Print("no newline at the end")
+}
+
+func TestEveryLineOnceByEachWay(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		rnd := rand.New(rand.NewPCG(1, 2))
+		mixed(job, 0, func() { <-time.After(time.Duration(rnd.IntN(8)) * time.Millisecond) })
+		log := job.Log()
+		job.End("FAILED", 3)
+		end := r.ended("job-1")
+		r.exact("job-1", log)
+		if end.Status != "FAILED" || end.Complete == nil || !*end.Complete || end.ExitCode == nil || *end.ExitCode != 3 {
+			t.Errorf("end event %+v", end)
+		}
+		if want := uint64(len(wantLines(log))); *end.Lines != want {
+			t.Errorf("the end event counts %d lines, want %d", *end.Lines, want)
+		}
+		if n := r.metric("gaps_total"); n != 0 {
+			t.Errorf("%v gaps", n)
+		}
+	})
+}
+
+func TestNoCutLosesOrDoublesALine(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		o := quick(protocol)
+		r := newRig(t, head, agents, o, OutputOptions{})
+		rnd := rand.New(rand.NewPCG(3, 4))
+		var faults []*raytest.Injected
+		for _, f := range []raytest.Fault{
+			{Endpoint: raytest.EndpointTail, Do: raytest.CutClose, Chance: 0.4, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Do: raytest.CutReset, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Do: raytest.CloseFrame, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointAgent, Do: raytest.CutReset, Chance: 0.3, Spread: 300, Rand: rnd},
+			{Endpoint: raytest.EndpointAgent, Chance: 0.1, Rand: rnd},
+			{Endpoint: raytest.EndpointLogFile, Do: raytest.CutReset, Chance: 0.3, Spread: 3000, Rand: rnd},
+			{Endpoint: raytest.EndpointLogFile, Chance: 0.1, Rand: rnd},
+		} {
+			faults = append(faults, head.Inject(f))
+		}
+		job := head.Submit("job-1", raytest.JobOptions{})
+		hits := func() (n int) {
+			for _, f := range faults {
+				n += f.Hits()
+			}
+			return n
+		}
+		for i := 0; i < 6 || hits() < 3; i++ {
+			mixed(job, 40*i, func() { <-time.After(time.Duration(rand.IntN(4)) * time.Millisecond) })
+		}
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		r.ended("job-1")
+		r.exact("job-1", log)
+	})
+}
+
+func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "off", quick(ProtocolAuto), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("before\n")
+	r.until("a WebSocket is open", func() bool { return head.OpenTails() > 0 })
+	job.Print("bad \xff\xfe byte\nbehind it\n")
+	job.Print(strings.Repeat("long ", 900_000) + "\n") // over 4 MiB
+	job.Print("the last line\n")
+	r.until("the lines behind the bad byte are there", func() bool {
+		recs := r.records("job-1")
+		return recs[len(recs)-1].Message == "the last line"
+	})
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	recs := r.records("job-1")
+	want := wantLines(log)
+	for i, rec := range recs {
+		if rec.Truncated && rec.Bytes == 4_500_000 {
+			recs[i].Message = want[rec.Seq] // shown to be cut: checked for its place
+		}
+	}
+	if err := exactly(recs, log); err != nil {
+		t.Error(err)
+	}
+}
