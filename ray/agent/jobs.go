@@ -68,7 +68,7 @@ func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 		return nil, badAnswer(op, noList)
 	}
 	jobs := make([]ray.Job, 0, len(found.rows))
-	c.skipped("jobs", eachRow(found, func(_ string, row jobRow) bool {
+	c.left.Rows("jobs", eachRow(found, func(_ string, row jobRow) bool {
 		j, ok := row.job()
 		if ok {
 			jobs = append(jobs, j)

@@ -55,7 +55,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		return nil, badAnswer(op, noList)
 	}
 	nodes := make([]ray.Node, 0, len(found.rows))
-	c.skipped("nodes", eachRow(found, func(_ string, row nodeRow) bool {
+	c.left.Rows("nodes", eachRow(found, func(_ string, row nodeRow) bool {
 		n, ok := row.node()
 		if ok {
 			nodes = append(nodes, n)

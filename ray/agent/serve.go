@@ -94,7 +94,7 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 		return ray.ServeStatus{}, badAnswer(op, noList)
 	}
 	var out ray.ServeStatus
-	c.skipped("serve applications", eachRow(found, func(name string, row serveAppRow) bool {
+	c.left.Rows("serve applications", eachRow(found, func(name string, row serveAppRow) bool {
 		app, ok := row.application(name)
 		if ok {
 			out.Applications = append(out.Applications, app)

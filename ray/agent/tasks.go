@@ -48,7 +48,7 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 		return ray.TaskList{}, badAnswer(op, noList)
 	}
 	out := ray.TaskList{Tasks: []ray.Task{}}
-	c.skipped("tasks", eachRow(found, func(_ string, row taskRow) bool {
+	c.left.Rows("tasks", eachRow(found, func(_ string, row taskRow) bool {
 		t, ok := row.task()
 		if ok && t.State != taskFinished {
 			out.Tasks = append(out.Tasks, t)
