@@ -21,6 +21,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,6 +138,28 @@ func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query 
 		return nil, absent()
 	}
 	return raw, err
+}
+
+// listOf asks for a list of resources, which may lie under its own name or one of
+// also, and gives what take makes of its rows; those that it refuses are left out
+// and counted. found has all rows.
+func listOf[R, T any](ctx context.Context, c *Client, op, resource string, take func(name string, row R) (T, bool), also ...string) (all []T, found list, err error) {
+	raw, err := c.get(ctx, op, resource+"/", "/"+resource+"/", nil)
+	if err != nil {
+		return nil, list{}, err
+	}
+	if found = findList(raw, append([]string{resource}, also...)...); !found.found {
+		return nil, list{}, badAnswer(op, "the answer holds no list: is this a Synapse agent?")
+	}
+	all = make([]T, 0, len(found.rows))
+	c.left.Rows(strings.ReplaceAll(resource, "_", " "), eachRow(found, func(name string, row R) bool {
+		one, ok := take(name, row)
+		if ok {
+			all = append(all, one)
+		}
+		return ok
+	}))
+	return all, found, nil
 }
 
 // send does what changes something, once, and ignores the answer's body.
