@@ -21,13 +21,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
+	"raytap/ray/internal/leftout"
 	"raytap/ray/transport"
 )
 
@@ -53,13 +54,11 @@ type Options struct {
 // It sends each request once: whoever watches a cluster asks again by himself.
 type Client struct {
 	t    *transport.Client
-	log  logrus.FieldLogger // nil for nobody
-	rows atomic.Uint64      // list rows that could not be decoded
+	left leftout.Log // what answers lacked
 	tails
 
 	mu     sync.Mutex
 	absent map[string]time.Time // endpoint -> when it answered 404
-	warned map[string]time.Time // kind of warning -> when it was last given
 }
 
 // NewTransport builds the transport that an agent wants: the raw token in
@@ -91,7 +90,7 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	if t == nil {
 		return nil, errors.New("an agent client needs a transport")
 	}
-	return &Client{t: t, log: o.Log, absent: map[string]time.Time{}, warned: map[string]time.Time{}}, nil
+	return &Client{t: t, left: leftout.Log{To: o.Log}, absent: map[string]time.Time{}}, nil
 }
 
 // Close closes idle connections.
@@ -99,31 +98,7 @@ func (c *Client) Close() { c.t.Close() }
 
 // SkippedRows counts the rows of lists that were left out since the client was
 // made, because they could not be decoded.
-func (c *Client) SkippedRows() uint64 { return c.rows.Load() }
-
-func (c *Client) skipped(list string, n int) {
-	if n > 0 {
-		c.rows.Add(uint64(n))
-		c.warn("rows of a list could not be decoded and are left out", logrus.Fields{"list": list, "rows": n})
-	}
-}
-
-// warn logs one kind of warning at most once a minute. The kinds are constants.
-func (c *Client) warn(kind string, fields logrus.Fields) {
-	if c.log == nil {
-		return
-	}
-	c.mu.Lock()
-	last, seen := c.warned[kind]
-	quiet := seen && time.Since(last) < time.Minute
-	if !quiet {
-		c.warned[kind] = time.Now()
-	}
-	c.mu.Unlock()
-	if !quiet {
-		c.log.WithFields(fields).Warn(kind)
-	}
-}
+func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }
 
 // get asks for JSON; an empty answer (204) is null.
 func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
@@ -163,6 +138,28 @@ func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query 
 		return nil, absent()
 	}
 	return raw, err
+}
+
+// listOf asks for a list of resources, which may lie under its own name or one of
+// also, and gives what take makes of its rows; those that it refuses are left out
+// and counted. found has all rows.
+func listOf[R, T any](ctx context.Context, c *Client, op, resource string, take func(name string, row R) (T, bool), also ...string) (all []T, found list, err error) {
+	raw, err := c.get(ctx, op, resource+"/", "/"+resource+"/", nil)
+	if err != nil {
+		return nil, list{}, err
+	}
+	if found = findList(raw, append([]string{resource}, also...)...); !found.found {
+		return nil, list{}, badAnswer(op, "the answer holds no list: is this a Synapse agent?")
+	}
+	all = make([]T, 0, len(found.rows))
+	c.left.Rows(strings.ReplaceAll(resource, "_", " "), eachRow(found, func(name string, row R) bool {
+		one, ok := take(name, row)
+		if ok {
+			all = append(all, one)
+		}
+		return ok
+	}))
+	return all, found, nil
 }
 
 // send does what changes something, once, and ignores the answer's body.

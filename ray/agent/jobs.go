@@ -58,27 +58,9 @@ func (r jobRow) job() (ray.Job, bool) {
 
 // Jobs lists all jobs that the agent tells of, in its order.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
-	const op = "list jobs"
-	raw, err := c.get(ctx, op, "jobs/", "/jobs/", nil)
-	if err != nil {
-		return nil, err
-	}
-	found := findList(raw, "jobs")
-	if !found.found {
-		return nil, badAnswer(op, noList)
-	}
-	jobs := make([]ray.Job, 0, len(found.rows))
-	c.skipped("jobs", eachRow(found, func(_ string, row jobRow) bool {
-		j, ok := row.job()
-		if ok {
-			jobs = append(jobs, j)
-		}
-		return ok
-	}))
-	return jobs, nil
+	jobs, _, err := listOf(ctx, c, "list jobs", "jobs", func(_ string, row jobRow) (ray.Job, bool) { return row.job() })
+	return jobs, err
 }
-
-const noList = "the answer holds no list: is this a Synapse agent?"
 
 // Job asks for one job by its submission id. An unknown id is an error of code 404.
 func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {

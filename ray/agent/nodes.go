@@ -45,24 +45,8 @@ func (r nodeRow) node() (ray.Node, bool) {
 
 // Nodes lists the nodes. An agent tells no readings here: Resources has them.
 func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
-	const op = "list nodes"
-	raw, err := c.get(ctx, op, "nodes/", "/nodes/", nil)
-	if err != nil {
-		return nil, err
-	}
-	found := findList(raw, "nodes")
-	if !found.found {
-		return nil, badAnswer(op, noList)
-	}
-	nodes := make([]ray.Node, 0, len(found.rows))
-	c.skipped("nodes", eachRow(found, func(_ string, row nodeRow) bool {
-		n, ok := row.node()
-		if ok {
-			nodes = append(nodes, n)
-		}
-		return ok
-	}))
-	return nodes, nil
+	nodes, _, err := listOf(ctx, c, "list nodes", "nodes", func(_ string, row nodeRow) (ray.Node, bool) { return row.node() })
+	return nodes, err
 }
 
 // Node gives one node; an unknown id is an error of code 404.

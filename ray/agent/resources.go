@@ -126,7 +126,7 @@ func (c *Client) resources(row resourcesRow) ray.ClusterResources {
 	if row.Nodes.v == nil {
 		return out
 	}
-	c.skipped("nodes of the cluster's resources", eachRow(list{rows: *row.Nodes.v}, func(_ string, row hardwareRow) bool {
+	c.left.Rows("nodes of the cluster's resources", eachRow(list{rows: *row.Nodes.v}, func(_ string, row hardwareRow) bool {
 		n, ok := row.node()
 		if !ok {
 			return false

@@ -84,26 +84,13 @@ func (r serveAppRow) application(name string) (ray.ServeApplication, bool) {
 // Serve lists the applications. An agent tells nothing of proxies, nor whether
 // Serve runs without an application.
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
-	const op = "get serve applications"
-	raw, err := c.get(ctx, op, "serve_applications/", "/serve_applications/", nil)
+	apps, _, err := listOf(ctx, c, "get serve applications", "serve_applications",
+		func(name string, row serveAppRow) (ray.ServeApplication, bool) { return row.application(name) }, "applications")
 	if err != nil {
 		return ray.ServeStatus{}, err
 	}
-	found := findList(raw, "serve_applications", "applications")
-	if !found.found {
-		return ray.ServeStatus{}, badAnswer(op, noList)
-	}
-	var out ray.ServeStatus
-	c.skipped("serve applications", eachRow(found, func(name string, row serveAppRow) bool {
-		app, ok := row.application(name)
-		if ok {
-			out.Applications = append(out.Applications, app)
-		}
-		return ok
-	}))
-	sort.Slice(out.Applications, func(i, j int) bool { return out.Applications[i].Name < out.Applications[j].Name })
-	out.Running = len(out.Applications) > 0
-	return out, nil
+	sort.Slice(apps, func(i, j int) bool { return apps[i].Name < apps[j].Name })
+	return ray.ServeStatus{Applications: apps, Running: len(apps) > 0}, nil
 }
 
 // ServeApplication gives one application; an unknown name is an error of code 404.

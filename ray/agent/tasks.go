@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 
 	"raytap/ray"
 )
@@ -38,24 +39,13 @@ const taskFinished = "FINISHED"
 // more the list is reported as truncated, for Ray cuts there and an agent may
 // not say so.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
-	const op = "list tasks"
-	raw, err := c.get(ctx, op, "tasks/", "/tasks/", nil)
+	tasks, found, err := listOf(ctx, c, "list tasks", "tasks", func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
 	if err != nil {
 		return ray.TaskList{}, err
 	}
-	found := findList(raw, "tasks")
-	if !found.found {
-		return ray.TaskList{}, badAnswer(op, noList)
-	}
-	out := ray.TaskList{Tasks: []ray.Task{}}
-	c.skipped("tasks", eachRow(found, func(_ string, row taskRow) bool {
-		t, ok := row.task()
-		if ok && t.State != taskFinished {
-			out.Tasks = append(out.Tasks, t)
-		}
-		return ok
-	}))
-	out.Total = len(out.Tasks)
+	tasks = slices.DeleteFunc(tasks, func(t ray.Task) bool { return t.State == taskFinished })
+	out := ray.TaskList{Tasks: tasks}
+	out.Total = len(tasks)
 	out.Truncated = len(found.rows) >= rayMaxRows || found.total > len(found.rows)
 	return out, nil
 }

@@ -1,13 +1,13 @@
 package agenttest
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"raytap/ray/internal/fake"
 )
 
 // Agent is a fake agent. It is an http.Handler too.
@@ -16,11 +16,11 @@ type Agent struct {
 	addr string // the same for its whole life
 
 	mu      sync.Mutex
-	srv     *server // nil while it is down
+	srv     *fake.Server // nil while it is down
 	jobs    []*Job
 	answers map[string]func(*http.Request) (int, []byte)
 	faults  []*Injected
-	counts  map[string]int
+	counts  fake.Counts
 	tails   map[*tail]struct{}
 	peak    int
 	deleted []string
@@ -29,11 +29,11 @@ type Agent struct {
 type options struct {
 	prefix, token, user, tenant string
 	old, legacy                 bool
-	noWebSocket, noSSE          int
+	noWebSocket                 int
 	heartbeat, poll             time.Duration
 	connected, badRows          bool
 	logs                        LogShape
-	unknown200, deaf            bool
+	deaf                        bool
 }
 
 // Option changes what an agent is from its start.
@@ -59,9 +59,6 @@ func Legacy() Option { return func(o *options) { o.legacy = true } }
 // NoWebSocket refuses each upgrade with a status: 403, 404, 426.
 func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = status } }
 
-// NoSSE refuses each HTTP tail with a status.
-func NoSSE(status int) Option { return func(o *options) { o.noSSE = status } }
-
 // Heartbeat has each tail send a sign of life as often: an event on a WebSocket,
 // a comment in SSE.
 func Heartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
@@ -74,10 +71,6 @@ func BadRows() Option { return func(o *options) { o.badRows = true } }
 
 // Logs sets how a whole log is wrapped.
 func Logs(shape LogShape) Option { return func(o *options) { o.logs = shape } }
-
-// UnknownIsError answers a tail of a job that it does not know with an error
-// event, not with a status.
-func UnknownIsError() Option { return func(o *options) { o.unknown200 = true } }
 
 // Deaf answers no ping.
 func Deaf() Option { return func(o *options) { o.deaf = true } }
@@ -99,7 +92,7 @@ func Start(o ...Option) (*Agent, error) {
 		o:       options{poll: 5 * time.Millisecond},
 		addr:    "127.0.0.1:0",
 		answers: map[string]func(*http.Request) (int, []byte){},
-		counts:  map[string]int{},
+		counts:  fake.Counts{},
 		tails:   map[*tail]struct{}{},
 	}
 	for _, set := range o {
@@ -121,11 +114,11 @@ func (a *Agent) Up() error {
 	if a.srv != nil {
 		return nil
 	}
-	s, err := listen(a.addr, a)
+	s, err := fake.Listen(a.addr, a)
 	if err != nil {
 		return err
 	}
-	a.srv, a.addr = s, s.ln.Addr().String()
+	a.srv, a.addr = s, s.Addr()
 	return nil
 }
 
@@ -137,7 +130,7 @@ func (a *Agent) Down() {
 	a.srv = nil
 	a.mu.Unlock()
 	if s != nil {
-		s.close()
+		s.Close()
 	}
 }
 
@@ -146,14 +139,7 @@ func (a *Agent) Down() {
 func (a *Agent) Requests(endpoint string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if endpoint != "" {
-		return a.counts[endpoint]
-	}
-	all := 0
-	for _, n := range a.counts {
-		all += n
-	}
-	return all
+	return a.counts.Of(endpoint)
 }
 
 // OpenTails tells how many tails are open now, and PeakTails the most that were.
@@ -187,55 +173,4 @@ func (a *Agent) Deleted() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.deleted...)
-}
-
-// server is one life of the listener: closing it cuts every connection, also
-// those that a tail took over, and waits for the handlers.
-type server struct {
-	ln     net.Listener
-	srv    *http.Server
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-}
-
-// listen serves on addr, with port 0 on a free one. An address that was in use
-// a moment ago is tried for a second.
-func listen(addr string, handler http.Handler) (*server, error) {
-	var ln net.Listener
-	var err error
-	for range 50 {
-		if ln, err = net.Listen("tcp", addr); err == nil {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s := &server{ln: ln, cancel: cancel}
-	s.srv = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.wg.Add(1)
-			defer s.wg.Done()
-			handler.ServeHTTP(w, r)
-			if ctx.Err() != nil {
-				// One that was cut short must not end as a whole answer.
-				panic(http.ErrAbortHandler)
-			}
-		}),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		_ = s.srv.Serve(ln)
-	}()
-	return s, nil
-}
-
-func (s *server) close() {
-	s.cancel()
-	_ = s.srv.Close()
-	s.wg.Wait()
 }

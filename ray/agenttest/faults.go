@@ -2,9 +2,10 @@ package agenttest
 
 import (
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"time"
+
+	"raytap/ray/internal/fake"
 )
 
 // Action is what a fault does.
@@ -64,7 +65,7 @@ type Fault struct {
 type Injected struct {
 	agent *Agent
 	f     Fault
-	seen  int // guarded by agent.mu, as what follows
+	rule  fake.Rule // guarded by agent.mu, as what follows
 	hits  int
 	off   bool
 }
@@ -72,7 +73,7 @@ type Injected struct {
 // Inject puts a fault in place. The first one that matches a request, in the
 // order of injection, hits it.
 func (a *Agent) Inject(f Fault) *Injected {
-	in := &Injected{agent: a, f: f}
+	in := &Injected{agent: a, f: f, rule: fake.Rule{Endpoint: f.Endpoint, Job: f.Job, Skip: f.Skip, Times: f.Times, Chance: f.Chance, Rand: f.Rand}}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.faults = append(a.faults, in)
@@ -112,14 +113,7 @@ func (a *Agent) choose(endpoint, job string) *cut {
 	a.counts[endpoint]++
 	for _, in := range a.faults {
 		f := &in.f
-		if in.off || (f.Endpoint != "" && f.Endpoint != endpoint) || (f.Job != "" && f.Job != job) {
-			continue
-		}
-		if f.Chance > 0 && f.Rand.Float64() >= f.Chance {
-			continue
-		}
-		in.seen++
-		if in.seen <= f.Skip || (f.Times > 0 && in.seen > f.Skip+f.Times) {
+		if in.off || !in.rule.Hits(endpoint, job) {
 			continue
 		}
 		c := &cut{Injected: in, after: f.After, messages: f.Messages}
@@ -171,14 +165,6 @@ func (c *cut) instead(w http.ResponseWriter, r *http.Request) bool {
 	}
 	c.hit()
 	return true
-}
-
-// sever ends a connection: by RST where the fault says so.
-func sever(c net.Conn, how Action) {
-	if tcp, ok := c.(*net.TCPConn); ok && how == CutReset {
-		_ = tcp.SetLinger(0)
-	}
-	_ = c.Close()
 }
 
 // CutTails ends every open tail of a job ("" = of all jobs) now, by CutClose,

@@ -2,9 +2,10 @@ package agenttest
 
 import (
 	"bytes"
-	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"raytap/ray/internal/fake"
 )
 
 // Shape says how a log becomes messages. The zero value is a message a line,
@@ -92,7 +93,7 @@ func (s Shape) append(b, message []byte, over int) []byte {
 		payload = envelope(make([]byte, 0, len(message)+64), message, s.Compact)
 	}
 	if over == overWebSocket {
-		return appendFrame(b, opText, payload)
+		return fake.AppendText(b, payload)
 	}
 	return appendEvent(b, payload)
 }
@@ -145,27 +146,4 @@ func appendString(b, s []byte) []byte {
 func appendHex(b []byte, r rune) []byte {
 	const digits = "0123456789abcdef"
 	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
-}
-
-const (
-	opText  = 0x1
-	opClose = 0x8
-)
-
-// appendFrame writes an unmasked, final frame.
-func appendFrame(b []byte, opcode byte, payload []byte) []byte {
-	b = append(b, 0x80|opcode)
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
-	}
-	return append(b, payload...)
-}
-
-func closeFrame(code int) []byte {
-	return appendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(code)))
 }

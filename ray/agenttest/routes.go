@@ -69,10 +69,6 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.serveWebSocket(w, r, id, c)
 	case EndpointSSE:
-		if a.o.noSSE != 0 {
-			fail(w, a.o.noSSE, "")
-			return
-		}
 		a.serveSSE(w, r, id, c)
 	default:
 		if isUpgrade(r) { // as a FastAPI server that has no such path

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"raytap/ray/internal/fake"
 )
 
 // maxBatch bounds what is written at once, in bytes.
@@ -34,7 +36,7 @@ var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return
 
 func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string, c *cut) {
 	j := a.Job(id)
-	if j == nil && !a.o.unknown200 {
+	if j == nil {
 		fail(w, http.StatusForbidden, "") // as a FastAPI server that does not accept
 		return
 	}
@@ -44,17 +46,12 @@ func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string
 	}
 	conn := ws.NetConn()
 	defer conn.Close()
-	if j == nil {
-		_, _ = conn.Write(appendFrame(nil, opText, errorEvent("Job not found")))
-		_, _ = conn.Write(closeFrame(1000))
-		return
-	}
 	ctx, leave := context.WithCancel(r.Context())
 	defer leave()
 	t := &tail{agent: a, job: j, over: overWebSocket, cut: c, order: make(chan Action, 1), ctx: ctx}
 	t.write = func(b []byte) bool { _, err := conn.Write(b); return err == nil }
 	t.conn = func() net.Conn { return conn }
-	t.close = func(code int) { _, _ = conn.Write(closeFrame(code)) }
+	t.close = func(code int) { _, _ = conn.Write(fake.CloseFrame(code)) }
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.Close() })
 	defer stop()
 	pong := ws.PingHandler()
@@ -81,7 +78,7 @@ func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string
 
 func (a *Agent) serveSSE(w http.ResponseWriter, r *http.Request, id string, c *cut) {
 	j := a.Job(id)
-	if j == nil && !a.o.unknown200 {
+	if j == nil {
 		fail(w, http.StatusNotFound, "Job "+id+" not found")
 		return
 	}
@@ -90,10 +87,6 @@ func (a *Agent) serveSSE(w http.ResponseWriter, r *http.Request, id string, c *c
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	_ = rc.Flush()
-	if j == nil {
-		_, _ = w.Write(appendEvent(nil, errorEvent("Job not found")))
-		return
-	}
 	t := &tail{agent: a, job: j, over: overSSE, cut: c, order: make(chan Action, 1), ctx: r.Context()}
 	t.write = func(b []byte) bool {
 		_, err := w.Write(b)
@@ -117,7 +110,7 @@ func errorEvent(message string) []byte {
 // event writes an event that is no message.
 func (t *tail) event(payload []byte) bool {
 	if t.over == overWebSocket {
-		return t.write(appendFrame(nil, opText, payload))
+		return t.write(fake.AppendText(nil, payload))
 	}
 	return t.write(appendEvent(nil, payload))
 }
@@ -261,7 +254,7 @@ func (t *tail) end(how Action, code int, body string) bool {
 		<-t.ctx.Done()
 	default:
 		if conn := t.conn(); conn != nil {
-			sever(conn, how)
+			fake.Sever(conn, how == CutReset)
 		}
 	}
 	return false

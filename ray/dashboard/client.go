@@ -7,13 +7,11 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
 	"raytap/ray/internal/follow"
+	"raytap/ray/internal/leftout"
 	"raytap/ray/transport"
 )
 
@@ -25,17 +23,15 @@ import (
 type Client struct {
 	t          *transport.Client
 	nodeAgents NodeAgents
-	log        logrus.FieldLogger // nil for nobody
-	state      chan struct{}      // holds one element while a State API request runs
-	rows       atomic.Uint64      // list rows that could not be decoded
-	agents     agentBook          // which node agents may be asked
-	host       follow.Host        // whether WebSockets are opened there
+	left       leftout.Log   // what answers lacked
+	state      chan struct{} // holds one element while a State API request runs
+	agents     agentBook     // which node agents may be asked
+	host       follow.Host   // whether WebSockets are opened there
 
 	mu      sync.Mutex
 	version ray.Version     // the last one told; zero before
 	names   map[string]bool // real resource names of the last node list
 	namesAt time.Time
-	warned  map[string]time.Time // kind of warning -> when it was last given
 }
 
 // New builds a client on a transport; it does not connect.
@@ -46,7 +42,7 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Client{t: t, nodeAgents: o.NodeAgents, log: o.Log, state: make(chan struct{}, 1), warned: map[string]time.Time{}}, nil
+	return &Client{t: t, nodeAgents: o.NodeAgents, left: leftout.Log{To: o.Log}, state: make(chan struct{}, 1)}, nil
 }
 
 // Close closes idle connections.
@@ -70,28 +66,4 @@ func (c *Client) unlockState() { <-c.state }
 
 // SkippedRows counts the rows of lists that were left out since the client was
 // made, because they could not be decoded.
-func (c *Client) SkippedRows() uint64 { return c.rows.Load() }
-
-func (c *Client) skipped(list string, n int) {
-	if n > 0 {
-		c.rows.Add(uint64(n))
-		c.warn("rows of a list could not be decoded and are left out", logrus.Fields{"list": list, "rows": n})
-	}
-}
-
-// warn logs one kind of warning at most once a minute. The kinds are constants.
-func (c *Client) warn(kind string, fields logrus.Fields) {
-	if c.log == nil {
-		return
-	}
-	c.mu.Lock()
-	last, seen := c.warned[kind]
-	quiet := seen && time.Since(last) < time.Minute
-	if !quiet {
-		c.warned[kind] = time.Now()
-	}
-	c.mu.Unlock()
-	if !quiet {
-		c.log.WithFields(fields).Warn(kind)
-	}
-}
+func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }

@@ -80,7 +80,7 @@ func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.skipped("jobs", skipped+nameless)
+	c.left.Rows("jobs", skipped+nameless)
 	return jobs, nil
 }
 

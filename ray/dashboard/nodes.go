@@ -91,7 +91,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		c.warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
+		c.left.Warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
 		for i := range nodes {
 			nodes[i].ReadingsFailed = true
 		}
@@ -118,7 +118,7 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 		return nil, err
 	}
 	if counts.cut() {
-		c.warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
+		c.left.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
 	}
 	c.mu.Lock()
 	c.names, c.namesAt = names, time.Now()
@@ -169,7 +169,7 @@ func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error
 	if err == nil && !ok {
 		err = &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
 	}
-	c.skipped("node summary", skipped)
+	c.left.Rows("node summary", skipped)
 	return s, err
 }
 

@@ -49,7 +49,7 @@ func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url
 		counts.skippedRow, err = eachRow(d, func(row T) { counts.got++; use(row) })
 		return err
 	})
-	c.skipped(resource, counts.skippedRow)
+	c.left.Rows(resource, counts.skippedRow)
 	return counts, err
 }
 
@@ -99,7 +99,7 @@ func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values
 			Detail: c.t.Detail("no rows, and a warning: " + strings.Join(warnings, "; "))}
 	}
 	if partial != nil && *partial != "" {
-		c.warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(*partial)})
+		c.left.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(*partial)})
 	}
 	return nil
 }

@@ -5,8 +5,9 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 	"unicode/utf8"
+
+	"raytap/ray/internal/fake"
 )
 
 // Action is what a fault does.
@@ -55,8 +56,8 @@ type Fault struct {
 type Injected struct {
 	head *Head
 	f    Fault
-	seen int  // guarded by head.mu
-	off  bool // guarded by head.mu
+	rule fake.Rule // guarded by head.mu
+	off  bool      // guarded by head.mu
 
 	// What follows is counted while an answer is written, some of which are
 	// written under head.mu.
@@ -69,7 +70,7 @@ type Injected struct {
 // Inject puts a fault in place. The first one that matches a request, in the
 // order of injection, hits it.
 func (h *Head) Inject(f Fault) *Injected {
-	in := &Injected{head: h, f: f}
+	in := &Injected{head: h, f: f, rule: fake.Rule{Endpoint: f.Endpoint, Job: f.Job, Skip: f.Skip, Times: f.Times, Chance: f.Chance, Rand: f.Rand}}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faults = append(h.faults, in)
@@ -137,20 +138,12 @@ func (h *Head) choose(endpoint, job string) *cut {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, in := range h.faults {
-		f := &in.f
-		if in.off || (f.Endpoint != "" && f.Endpoint != endpoint) || (f.Job != "" && f.Job != job) {
+		if in.off || !in.rule.Hits(endpoint, job) {
 			continue
 		}
-		if f.Chance > 0 && f.Rand.Float64() >= f.Chance {
-			continue
-		}
-		in.seen++
-		if in.seen <= f.Skip || (f.Times > 0 && in.seen > f.Skip+f.Times) {
-			continue
-		}
-		c := &cut{Injected: in, left: f.After}
-		if f.Spread > 0 {
-			c.left += f.Rand.Int64N(f.Spread)
+		c := &cut{Injected: in, left: in.f.After}
+		if in.f.Spread > 0 {
+			c.left += in.f.Rand.Int64N(in.f.Spread)
 		}
 		return c
 	}
@@ -215,23 +208,14 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	w.cut.split(p, w.cut.left)
 	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
-	c, err := take(w.ResponseWriter, w.r)
+	c, err := fake.Take(w.ResponseWriter, w.r)
 	if err != nil {
 		return 0, err
 	}
 	w.cut.hit()
 	if w.cut.f.Do != Silence {
-		sever(c, w.cut.f.Do)
-		drop(w.r, c)
+		fake.Sever(c, w.cut.f.Do == CutReset)
+		fake.Drop(w.r, c)
 	}
 	return 0, net.ErrClosed
-}
-
-// sever ends a connection: by RST where the fault says so.
-func sever(c net.Conn, how Action) {
-	if tcp, ok := c.(*net.TCPConn); ok && how == CutReset {
-		_ = tcp.SetLinger(0)
-	}
-	_ = c.SetDeadline(time.Now())
-	_ = c.Close()
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"raytap/ray/internal/fake"
 )
 
 // Head is a fake head: a dashboard and the agents of its nodes.
@@ -17,7 +19,7 @@ type Head struct {
 	addr string // of the dashboard, the same for its whole life
 
 	mu      sync.Mutex
-	dash    *server // nil while it is down
+	dash    *fake.Server // nil while it is down
 	slots   chan struct{}
 	session string
 	jobs    []*Job
@@ -25,7 +27,7 @@ type Head struct {
 	nodes   []*Node
 	tails   map[*tail]struct{}
 	peak    int
-	counts  map[string]int
+	counts  fake.Counts
 	answers map[string]func(*http.Request) (int, []byte)
 	faults  []*Injected
 	stateIn int // requests in progress over /api/v0/*
@@ -83,7 +85,7 @@ func Start(o ...Option) (*Head, error) {
 		o:       options{poll: 20 * time.Millisecond, slots: 100, frame: 4 << 20, ray: "2.60.0", ip: "127.0.0.1"},
 		session: sessionName(0),
 		tails:   map[*tail]struct{}{},
-		counts:  map[string]int{},
+		counts:  fake.Counts{},
 		answers: map[string]func(*http.Request) (int, []byte){},
 	}
 	for _, set := range o {
@@ -133,11 +135,11 @@ func (h *Head) Up() error {
 	if h.dash != nil {
 		return nil
 	}
-	s, err := listen(h.addr, http.HandlerFunc(h.serveDashboard))
+	s, err := fake.Listen(h.addr, http.HandlerFunc(h.serveDashboard))
 	if err != nil {
 		return err
 	}
-	h.dash, h.addr = s, s.ln.Addr().String()
+	h.dash, h.addr = s, s.Addr()
 	h.slots = make(chan struct{}, h.o.slots)
 	return nil
 }
@@ -150,7 +152,7 @@ func (h *Head) Down() {
 	h.dash = nil
 	h.mu.Unlock()
 	if s != nil {
-		s.close()
+		s.Close()
 	}
 }
 
@@ -190,14 +192,7 @@ func (h *Head) Restart(o RestartOptions) error {
 func (h *Head) Requests(endpoint string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if endpoint != "" {
-		return h.counts[endpoint]
-	}
-	all := 0
-	for _, n := range h.counts {
-		all += n
-	}
-	return all
+	return h.counts.Of(endpoint)
 }
 
 // OpenTails tells how many tails have an open connection now.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"raytap/ray/internal/fake"
 )
 
 // Node is a node of the cluster with its agent, which serves the log
@@ -19,7 +21,7 @@ type Node struct {
 	agentURL string
 
 	// guarded by head.mu
-	agent *server // nil while it is down
+	agent *fake.Server // nil while it is down
 	dead  time.Time
 	start time.Time
 	files map[string]*file
@@ -40,13 +42,13 @@ func (h *Head) addNode(ip string, head bool) (*Node, error) {
 	n := &Node{ID: fmt.Sprintf("%056x", len(h.nodes)+1), IP: ip, head: h, isHead: head,
 		start: time.Now(), files: map[string]*file{}}
 	h.mu.Unlock()
-	s, err := listen(ip+":0", http.HandlerFunc(n.serveAgent))
+	s, err := fake.Listen(ip+":0", http.HandlerFunc(n.serveAgent))
 	if err != nil {
 		return nil, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	n.agent, n.agentURL = s, "http://"+s.ln.Addr().String()
+	n.agent, n.agentURL = s, "http://"+s.Addr()
 	h.nodes = append(h.nodes, n)
 	return n, nil
 }
@@ -62,7 +64,7 @@ func (n *Node) AgentDown() {
 	n.agent = nil
 	n.head.mu.Unlock()
 	if s != nil {
-		s.close()
+		s.Close()
 	}
 }
 
@@ -73,7 +75,7 @@ func (n *Node) AgentUp() error {
 	if n.agent != nil {
 		return nil
 	}
-	s, err := listen(strings.TrimPrefix(n.agentURL, "http://"), http.HandlerFunc(n.serveAgent))
+	s, err := fake.Listen(strings.TrimPrefix(n.agentURL, "http://"), http.HandlerFunc(n.serveAgent))
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package raytest
 import (
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"raytap/ray/internal/fake"
 )
 
 // tail is one WebSocket tail: the dashboard's, the JobHead's and the agent's
@@ -64,11 +65,11 @@ func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
 	if cw, ok := w.(*cutWriter); ok {
 		c = cw.cut
 	}
-	conn, err := take(w, r)
+	conn, err := fake.Take(w, r)
 	if err != nil {
 		return
 	}
-	defer drop(r, conn)
+	defer fake.Drop(r, conn)
 	t := &tail{head: h, job: j, conn: conn, done: r.Context().Done(), left: make(chan struct{}), over: make(chan struct{}), cut: c}
 	deflate := strings.Contains(r.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
 	t.open(r.Header.Get("Sec-Websocket-Key"), deflate)
@@ -291,7 +292,7 @@ func (t *tail) send(text string) bool {
 	if t.closed {
 		return false
 	}
-	return t.write(frame(0x1, []byte(text)))
+	return t.write(fake.AppendText(nil, []byte(text)))
 }
 
 // write sends a frame's bytes, or what the fault lets through of them.
@@ -307,7 +308,7 @@ func (t *tail) write(b []byte) bool {
 	t.cut = nil
 	c.hit()
 	if c.f.Do == CloseFrame {
-		_, _ = t.conn.Write(frame(0x8, []byte{0x03, 0xe8}))
+		_, _ = t.conn.Write(fake.CloseFrame(1000))
 		return false
 	}
 	c.split(b, c.left)
@@ -316,7 +317,7 @@ func (t *tail) write(b []byte) bool {
 		t.silent = true
 		return true
 	}
-	sever(t.conn, c.f.Do)
+	fake.Sever(t.conn, c.f.Do == CutReset)
 	return false
 }
 
@@ -326,22 +327,8 @@ func (t *tail) closeFrame() {
 	defer t.wmu.Unlock()
 	if !t.silent && !t.closed {
 		t.closed = true
-		_, _ = t.conn.Write(frame(0x8, []byte{0x03, 0xe8}))
+		_, _ = t.conn.Write(fake.CloseFrame(1000))
 	}
-}
-
-// frame is an unmasked, final frame.
-func frame(opcode byte, payload []byte) []byte {
-	b := []byte{0x80 | opcode}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
-	}
-	return append(b, payload...)
 }
 
 // CutTails ends every open tail of a job ("" = of all jobs) now, by CloseFrame,
@@ -366,7 +353,7 @@ func (h *Head) CutTails(how Action, submissionID string) int {
 			t.silent = true
 			t.wmu.Unlock()
 		default:
-			sever(t.conn, how)
+			fake.Sever(t.conn, how == CutReset)
 		}
 	}
 	return len(cut)

@@ -1,4 +1,7 @@
-package raytest
+// Package fake is what the fakes of raytest and agenttest are both made of: a
+// server that dies with all of its connections, WebSocket frames, and which
+// request a fault hits.
+package fake
 
 import (
 	"context"
@@ -9,9 +12,9 @@ import (
 	"time"
 )
 
-// server is one life of a listener: closing it cuts every connection, also
+// Server is one life of a listener: closing it cuts every connection, also
 // those that a handler took over, and waits for the handlers.
-type server struct {
+type Server struct {
 	ln     net.Listener
 	srv    *http.Server
 	ctx    context.Context
@@ -24,9 +27,9 @@ type server struct {
 
 type serverKey struct{}
 
-// listen serves on addr, with port 0 on a free one. An address that was in use
+// Listen serves on addr, with port 0 on a free one. An address that was in use
 // a moment ago is tried for a second.
-func listen(addr string, handler http.Handler) (*server, error) {
+func Listen(addr string, handler http.Handler) (*Server, error) {
 	var ln net.Listener
 	var err error
 	for range 50 {
@@ -38,7 +41,7 @@ func listen(addr string, handler http.Handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{ln: ln, taken: map[net.Conn]struct{}{}}
+	s := &Server{ln: ln, taken: map[net.Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.Background(), serverKey{}, s))
 	s.srv = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -61,7 +64,11 @@ func listen(addr string, handler http.Handler) (*server, error) {
 	return s, nil
 }
 
-func (s *server) close() {
+// Addr is where it listens: "127.0.0.1:8265".
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Close cuts every connection and waits for the handlers.
+func (s *Server) Close() {
 	s.cancel()
 	_ = s.srv.Close()
 	s.mu.Lock()
@@ -73,9 +80,9 @@ func (s *server) close() {
 	s.wg.Wait()
 }
 
-// take hijacks the request's connection, which is closed with the server.
-func take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
-	s := r.Context().Value(serverKey{}).(*server)
+// Take hijacks the request's connection, which is closed with the server.
+func Take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
+	s := r.Context().Value(serverKey{}).(*Server)
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, err
@@ -90,11 +97,20 @@ func take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
 	return c, nil
 }
 
-// drop closes a taken connection.
-func drop(r *http.Request, c net.Conn) {
-	s := r.Context().Value(serverKey{}).(*server)
+// Drop closes a taken connection.
+func Drop(r *http.Request, c net.Conn) {
+	s := r.Context().Value(serverKey{}).(*Server)
 	s.mu.Lock()
 	delete(s.taken, c)
 	s.mu.Unlock()
+	_ = c.Close()
+}
+
+// Sever ends a connection, by RST or else by FIN, also one whose writer is stuck.
+func Sever(c net.Conn, reset bool) {
+	if tcp, ok := c.(*net.TCPConn); ok && reset {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.SetDeadline(time.Now())
 	_ = c.Close()
 }
