@@ -19,14 +19,14 @@ const agentIdle = 5 * time.Second
 func (s *stream) followAgent(ctx context.Context) error {
 	var f *feeder
 	var at foot
-	idle := s.sh.opts.PollInterval
+	idle, busy := s.sh.opts.PollInterval, false
 	for {
 		due := s.due(time.Now())
 		if err := s.sh.reads.Acquire(ctx, 1); err != nil {
 			return err
 		}
 		atEnd := false
-		err := aside(func() (err error) {
+		poll := func() (err error) {
 			if f == nil && at.size > 0 {
 				if atEnd, err = s.stillAt(ctx, at); err != nil || atEnd {
 					return err
@@ -34,7 +34,13 @@ func (s *stream) followAgent(ctx context.Context) error {
 			}
 			f, atEnd, err = s.pollAgent(ctx, f)
 			return err
-		})
+		}
+		var err error
+		if busy {
+			err = poll()
+		} else {
+			err = aside(poll)
+		}
 		s.sh.reads.Release(1)
 		if err != nil {
 			return err
@@ -46,6 +52,7 @@ func (s *stream) followAgent(ctx context.Context) error {
 		if idle = min(idle*3/2, agentIdle); f != nil && f.fresh > 0 || s.terminalAt.Load() != 0 {
 			idle = s.sh.opts.PollInterval
 		}
+		busy = f != nil && f.fresh > 0
 		if f != nil {
 			f.fresh = 0
 			if s.underPressure() && s.cut.half() {
@@ -78,7 +85,8 @@ func (s *stream) completed(ctx context.Context) error {
 
 // aside runs f on a goroutine of its own, and waits for it. A read needs some
 // deep calls, and a goroutine keeps the stack that its deepest one took: a
-// stream would keep it while its job is silent.
+// stream would keep it while its job is silent. The stack of one whose job prints
+// is worth keeping.
 func aside(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
