@@ -98,6 +98,16 @@ func TestWrongConfigurationsAreToldInFull(t *testing.T) {
 		text string
 		want []string
 	}{
+		"of how records are made": {`
+clusters: [{url: "http://ray:8265"}]
+shipper: {record: {timezone: Mars/North, multiline: java, multiline_lines: 1, multiline_wait: 1ms, progress: -1s}}
+`, []string{
+			`shipper.record.timezone: "Mars/North": line 3: "Mars/North" is no time zone: write UTC, or one like Europe/Berlin`,
+			`shipper.record.multiline: "java": line 3: must be one of none, python`,
+			`shipper.record.multiline_lines: "1": line 3: must be 2 to 10000`,
+			`shipper.record.multiline_wait: "1ms": line 3: must be at least 100ms`,
+			`shipper.record.progress: "-1s": line 3: must be at least 0s`,
+		}},
 		"several at once, in the order of the file": {`
 clusters:
   - name: a

@@ -234,9 +234,10 @@ func (s *stream) feedRest(ctx context.Context, body io.Reader, over bool) error 
 // finishRead gives the half line at the end of a log whose run is over.
 func (s *stream) finishRead(ctx context.Context, over bool) error {
 	if over {
-		if err := s.cut.flush(s.emit); err != nil {
-			return err
-		}
+		return s.lastLine(ctx)
+	}
+	if err := s.endRead(ctx); err != nil {
+		return err
 	}
 	return s.flush(ctx)
 }

@@ -19,6 +19,7 @@ type snapshot struct {
 	guessed  bool
 	repeats  bool   // a guess was wrong: no more windows on this log
 	lastTime int64  // the time of the last record, Unix nanoseconds
+	skipped  uint64 // lines before pos that no record has told of
 	owed     []owed // events that are decided and not written
 }
 
