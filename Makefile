@@ -17,7 +17,7 @@
 # make clean   all but the installed tools; make distclean: these too
 #
 # Tools are installed under .tools (git-ignored) by scripts/tools when a target
-# needs them. Needed beforehand: Go, git; for test and demo python3 with venv.
+# needs them. Needed beforehand: Go, git, curl; for test and demo python3 with venv.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
