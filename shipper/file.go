@@ -31,11 +31,12 @@ func (s *stream) followFile(ctx context.Context) error {
 	idle := s.sh.opts.PollInterval
 	lines := s.windowFor(windowBytes / 8)
 	for {
-		if err := s.turn(ctx); err != nil {
-			return err
-		}
+		// Not behind the turn: where many wait for theirs, each would give its own away.
 		if s.better(wayFile, time.Now()) {
 			return errBetter
+		}
+		if err := s.turn(ctx); err != nil {
+			return err
 		}
 		due := s.due(time.Now())
 		before := s.log.reached
