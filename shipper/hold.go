@@ -67,8 +67,9 @@ func (s *stream) endRead(ctx context.Context) error {
 	if s.shape == nil || s.shape.empty() {
 		return nil
 	}
-	still := s.heldAt == s.cut.content
-	s.heldAt = s.cut.content
+	at := s.cut.content + uint64(s.cut.partSize)
+	still := s.heldAt == at
+	s.heldAt = at
 	return s.letRest(ctx, still)
 }
 

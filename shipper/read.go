@@ -176,7 +176,8 @@ func (s *stream) grow(w way, n int) {
 // admit holds a line against the limits, and takes memory for its record,
 // before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
-	for s.lim.bounds() {
+	end := s.cut.content + uint64(size)
+	for s.lim.bounds() && end > s.log.admitted { // a line that is read again is not new
 		why := s.lim.admit(size, time.Unix(0, s.now))
 		if why == "" {
 			break
@@ -186,6 +187,7 @@ func (s *stream) admit(ctx context.Context, size int64) error {
 		}
 		s.now = time.Now().UnixNano()
 	}
+	s.log.admitted = max(s.log.admitted, end)
 	return s.need(ctx)
 }
 

@@ -136,3 +136,60 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 		t.Errorf("records %+v", r.records("job-1"))
 	}
 }
+
+// Lines of an answer that is cut are read again, and those skipped among them
+// are counted once.
+func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
+	head := raytest.New(t)
+	o := quick(ProtocolHTTP)
+	o.Limits.MaxMessageSize, o.Limits.SkipOversized = 100, true
+	for after := int64(40_000); after < 60_000; after += 2500 {
+		head.Inject(raytest.Fault{Endpoint: raytest.EndpointAgent, Job: "job-1", Do: raytest.CutClose, After: after, Times: 1})
+	}
+	job := head.Submit("job-1", raytest.JobOptions{})
+	for range 200 {
+		job.Print(strings.Repeat("long ", 100) + "\nshort\n")
+	}
+	r := newRig(t, head, "on", o, OutputOptions{})
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+	if _, skipped := r.shaped("job-1"); skipped != 200 {
+		t.Errorf("%d lines skipped", skipped)
+	}
+}
+
+func TestWhatIsDroppedIsNotCountedAsSkipped(t *testing.T) {
+	s := &stream{log: &logState{snapshot: snapshot{skipped: 2}}, skipped: 5} // three lines behind the position
+	s.drop()
+	if s.skipped != 2 {
+		t.Errorf("%d lines skipped, and three of them are read again", s.skipped)
+	}
+}
+
+// Lines that are held back are read again by the ways that read from the position
+// each time. They count for their limits once.
+func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
+	head := raytest.New(t)
+	o := shaping(quick(ProtocolHTTP))
+	o.Shaping.Progress = time.Hour // a state of a bar waits for as long
+	r := newRig(t, head, "off", o, OutputOptions{})
+	job := head.Submit("job-0", raytest.JobOptions{})
+	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })
+	job.End("SUCCEEDED", 0)
+	first := *r.ended("job-0").Lines
+	r.stop()
+
+	o.Limits.MaxLines = first + 4
+	r = newRig(t, head, "off", o, OutputOptions{})
+	job = head.Submit("job-1", raytest.JobOptions{})
+	job.Print("1%\r2%\r3%\r")
+	asked := head.Requests(raytest.EndpointLogFile)
+	r.until("it was read again and again", func() bool { return head.Requests(raytest.EndpointLogFile) > asked+5 })
+	job.Print("4%\n")
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+}
