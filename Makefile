@@ -11,7 +11,7 @@
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
-# make sizing  what raytap takes at 10 to 5,000 jobs (half an hour)
+# make sizing  what raytap takes at 10 to 5,000 jobs (40 minutes)
 # make docs    docs/metrics.md, docs/configuration.md and the dashboards, from the code
 # make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
