@@ -12,13 +12,13 @@
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
 # make build   bin/raytap, static
 # make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
-# make sizing  what raytap takes at 10 to 5,000 jobs (half an hour)
+# make sizing  what raytap takes at 10 to 5,000 jobs (40 minutes)
 # make docs    docs/metrics.md, docs/configuration.md and the dashboards, from the code
 # make pgo     refresh default.pgo, which the compiler reads
 # make clean   all but the installed tools; make distclean: these too
 #
 # Tools are installed under .tools (git-ignored) by scripts/tools when a target
-# needs them. Needed beforehand: Go, git; for test and demo python3 with venv.
+# needs them. Needed beforehand: Go, git, curl; for test and demo python3 with venv.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -21,7 +21,7 @@ import (
 // How the table of sizes is measured: with raytap's defaults, and a scrape now
 // and then as a Prometheus would.
 const (
-	sizingSettle = 90 * time.Second // the longest wait until all is shipped that was there
+	sizingSettle = 4 * time.Minute // the longest wait until all is shipped that was there
 	sizingScrape = 15 * time.Second
 	sizingFor    = 2 * sizingScrape
 )

@@ -145,6 +145,8 @@ type Shipper struct {
 	// What all jobs together may hold of lines not yet written. When it is full
 	// raytap stops reading.
 	Memory Size `yaml:"memory"`
+	// How records are made of lines.
+	Record Record `yaml:"record"`
 	// Keys added to each record, with their values.
 	Labels map[string]string `yaml:"labels"`
 	// Keys of a job's metadata that its records carry.
@@ -297,6 +299,7 @@ func Default() Config {
 			WebSocket:    WebSocket{MaxReplay: 8 << 20},
 			Backoff:      Backoff{Initial: Duration(500 * time.Millisecond), Max: Duration(30 * time.Second)},
 			Limits:       Limits{MaxMessageSize: 256 << 10, Oversized: "cut", OnExceeded: "stop"},
+			Record:       defaultRecord(),
 			PollInterval: Duration(time.Second),
 			EndTimeout:   Duration(10 * time.Minute),
 			Linger:       Duration(5 * time.Second),

@@ -28,7 +28,7 @@ const (
 // recordKeys are the keys of a record, which no label may take.
 var recordKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch", "seq",
-	"lines", "skipped", "blank", "level", "event", "message", "truncated", "bytes", "metadata",
+	"lines", "skipped", "blank", "level", "line_time", "event", "message", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least", "content_bytes", "limit",
 }
 
@@ -293,6 +293,7 @@ func (k *checker) shipper(s *Shipper) {
 		k.fail("shipper.memory", "must be at least 1MiB")
 	}
 	k.limits(&s.Limits, s.Memory)
+	k.record(&s.Record)
 	k.lasts("shipper.positions.interval", s.Positions.Interval, 100*time.Millisecond)
 	for _, key := range sortedKeys(s.Labels) {
 		switch at := "shipper.labels." + key; {

@@ -142,6 +142,11 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 			MaxMessageSize: int(c.Limits.MaxMessageSize), SkipOversized: c.Limits.Oversized == "skip",
 			Window: time.Duration(c.Limits.Window), Pause: c.Limits.OnExceeded == "pause",
 		},
+		Shaping: shipper.Shaping{
+			LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
+			Multiline: c.Record.Multiline == "python", MaxLines: c.Record.MultilineLines, Wait: time.Duration(c.Record.MultilineWait),
+			Progress: time.Duration(c.Record.Progress),
+		},
 		Labels: c.Labels, Metadata: c.Metadata,
 		EndTimeout: time.Duration(c.EndTimeout), Linger: time.Duration(c.Linger), PollInterval: time.Duration(c.PollInterval),
 		Log: log,

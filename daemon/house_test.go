@@ -1,10 +1,8 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,31 +14,14 @@ import (
 
 	"raytap/config"
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
-
-// buffer is a stdout that a test can read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // house is a daemon at work, for a test to look at.
 type house struct {
 	t    *testing.T
 	base string // of its page
-	out  *buffer
+	out  *program.Output
 	log  *test.Hook
 	d    *Daemon
 	stop context.CancelFunc
@@ -65,18 +46,8 @@ func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) co
 	c.Shipper.Discovery.Interval = config.Duration(100 * time.Millisecond)
 	c.Shipper.PollInterval = config.Duration(100 * time.Millisecond)
 	c.Shipper.Linger = config.Duration(100 * time.Millisecond)
-	c.Web.ListenAddresses = []string{freePort(t)}
+	c.Web.ListenAddresses = []string{program.FreeAddress(t)}
 	return c
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // open runs a daemon until the test's end, or until close.
@@ -92,7 +63,7 @@ func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daem
 	log.SetLevel(logrus.DebugLevel)
 	h := &house{t: t, base: "http://" + c.Web.ListenAddresses[0], log: hook, next: c, end: make(chan error, 1)}
 	if stdout == nil {
-		h.out = &buffer{}
+		h.out = &program.Output{}
 		stdout = h.out
 	}
 	d, err := New(c, Options{Stdout: stdout, StopTimeout: 5 * time.Second, Version: "test", Log: log, Load: func() (config.Config, error) {

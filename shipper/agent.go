@@ -55,7 +55,7 @@ func (s *stream) followAgent(ctx context.Context) error {
 		busy = f != nil && f.fresh > 0
 		if f != nil {
 			f.fresh = 0
-			if s.underPressure() && s.cut.half() {
+			if s.underPressure() && s.holds() {
 				s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
 				return errGiveUp
 			}
@@ -72,12 +72,10 @@ func (s *stream) followAgent(ctx context.Context) error {
 
 // completed gives the half line, if there is one, as the log's last.
 func (s *stream) completed(ctx context.Context) error {
-	if s.cut != nil {
-		if err := s.cut.flush(s.emit); err != nil {
-			return err
-		}
+	if s.cut == nil {
+		return errComplete // all that was read is handed over
 	}
-	if err := s.flush(ctx); err != nil {
+	if err := s.lastLine(ctx); err != nil {
 		return err
 	}
 	return errComplete
@@ -196,7 +194,7 @@ func (s *stream) pollAgent(ctx context.Context, f *feeder) (next *feeder, atEnd 
 	if f.p != nil {
 		return nil, false, fmt.Errorf("%w: it ends before the last line read", errReplaced)
 	}
-	return f, s.cut.raw >= part.Size, nil
+	return f, s.cut.raw >= part.Size, s.endRead(ctx)
 }
 
 func cutShort(err error) error {

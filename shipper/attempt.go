@@ -121,11 +121,12 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 }
 
 func (s *stream) attempted(ctx context.Context, w way, err error) error {
-	if ferr := s.flush(ctx); err == nil {
-		err = ferr
-	}
-	s.drop()
-	if ctx.Err() == nil {
+	if ctx.Err() == nil { // else release does it
+		ferr := s.letGo(ctx) // what was read is shipped, whatever comes next
+		if ferr = cmp.Or(s.flush(ctx), ferr); err == nil {
+			err = ferr
+		}
+		s.drop()
 		s.sh.metrics.ends.WithLabelValues(s.sh.opts.Cluster, endReason(err)).Inc()
 		if !errors.Is(err, errComplete) {
 			s.logger().WithFields(logrus.Fields{"way": w.String(), "content": s.log.pos.content}).WithError(err).Debug("A read of this log ended")

@@ -27,6 +27,7 @@ type cutter struct {
 	raw    int64  // raw offset of the next byte, or unknown
 
 	part     []byte        // the first max bytes of the half line
+	partCR   bool          // it begins behind a \r
 	partSize int64         // the whole length of the half line
 	partRaw  int64         // where it begins
 	over     xxhash.Digest // the hash with the half line, once that is longer than part
@@ -36,6 +37,7 @@ type cutter struct {
 	line  lineProof // of the last line
 	blank int       // empty lines since the last line
 	cr    bool      // the last byte was \r: a \n now belongs to it
+	lf    bool      // a \n came since the last line
 	owed  bool      // the next line end ends a line that was given already
 }
 
@@ -45,6 +47,12 @@ type cutLine struct {
 	size  int64  // its length
 	blank int    // how many empty lines stood before it
 	seq   uint64
+	lines int   // how many lines it stands for, where they were joined; else 0
+	raw   int64 // raw offset of its first byte, or unknown
+
+	cr       bool // it ends with a \r; a \n may belong to that
+	returned bool // a \r stands right before it
+	over     bool // no \n stands between it and the line before
 }
 
 // newCutter starts at the start of a log. raw is 0, or unknown where the way
@@ -80,7 +88,7 @@ func (c *cutter) feed(b []byte, emit func(cutLine) error) error {
 			if i < 0 {
 				break
 			}
-			if err := c.end(seg[:i], emit); err != nil {
+			if err := c.end(seg[:i], true, emit); err != nil {
 				return err
 			}
 			c.cr = true
@@ -90,13 +98,14 @@ func (c *cutter) feed(b []byte, emit func(cutLine) error) error {
 			return c.hold(seg)
 		}
 		if c.cr && len(seg) == 0 {
-			c.cr = false // the \n of a \r\n
+			c.cr, c.lf = false, true // the \n of a \r\n
 			c.advance(1)
 			continue
 		}
-		if err := c.end(seg, emit); err != nil {
+		if err := c.end(seg, false, emit); err != nil {
 			return err
 		}
+		c.lf = true
 	}
 	return nil
 }
@@ -107,8 +116,9 @@ func (c *cutter) advance(n int) {
 	}
 }
 
-// end takes the last piece of a line and the line end behind it.
-func (c *cutter) end(piece []byte, emit func(cutLine) error) error {
+// end takes the last piece of a line and the line end behind it: a \r, or a \n.
+func (c *cutter) end(piece []byte, cr bool, emit func(cutLine) error) error {
+	returned := c.cr
 	c.cr = false
 	if len(piece) == 0 && c.partSize == 0 {
 		if c.owed {
@@ -130,14 +140,14 @@ func (c *cutter) end(piece []byte, emit func(cutLine) error) error {
 		c.advance(len(piece))
 		c.add(piece, raw)
 		c.line = proveLine(piece)
-		err := c.give(piece, int64(len(piece)), emit)
+		err := c.give(cutLine{text: piece, size: int64(len(piece)), raw: raw, cr: cr, returned: returned}, emit)
 		c.advance(1)
 		return err
 	}
 	if err := c.hold(piece); err != nil {
 		return err
 	}
-	err := c.flush(emit)
+	err := c.finish(cr, emit)
 	c.advance(1)
 	return err
 }
@@ -147,10 +157,10 @@ func (c *cutter) hold(piece []byte) error {
 	if len(piece) == 0 {
 		return nil
 	}
-	c.cr, c.owed = false, false
 	if c.partSize == 0 {
-		c.partRaw = c.raw
+		c.partRaw, c.partCR = c.raw, c.cr
 	}
+	c.cr, c.owed = false, false
 	c.advance(len(piece))
 	if room := c.max - len(c.part); room > 0 {
 		if err := c.keep(piece[:min(room, len(piece))]); err != nil {
@@ -207,6 +217,11 @@ func (c *cutter) flush(emit func(cutLine) error) error {
 	if c.partSize == 0 {
 		return nil
 	}
+	return c.finish(false, emit)
+}
+
+// finish gives the half line as a line.
+func (c *cutter) finish(cr bool, emit func(cutLine) error) error {
 	if c.admit != nil {
 		if err := c.admit(c.partSize); err != nil {
 			return err
@@ -222,7 +237,7 @@ func (c *cutter) flush(emit func(cutLine) error) error {
 		c.add(c.part, c.partRaw)
 		c.line = proveLine(c.part)
 	}
-	err := c.give(c.part, c.partSize, emit)
+	err := c.give(cutLine{text: c.part, size: c.partSize, raw: c.partRaw, cr: cr, returned: c.partCR}, emit)
 	c.drop()
 	return err
 }
@@ -235,14 +250,14 @@ func (c *cutter) drop() {
 	c.part, c.partSize, c.overTail = nil, 0, nil
 }
 
-func (c *cutter) give(text []byte, size int64, emit func(cutLine) error) error {
-	if len(text) > c.max {
-		text = text[:c.max]
+func (c *cutter) give(l cutLine, emit func(cutLine) error) error {
+	if len(l.text) > c.max {
+		l.text = l.text[:c.max]
 	}
-	l := cutLine{text: text, size: size, blank: c.blank, seq: c.lines}
+	l.blank, l.seq, l.over = c.blank, c.lines, !c.lf
 	c.endRaw = c.raw
 	c.lines++
-	c.blank, c.owed = 0, false
+	c.blank, c.owed, c.lf = 0, false, false
 	return emit(l)
 }
 

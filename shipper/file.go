@@ -31,11 +31,12 @@ func (s *stream) followFile(ctx context.Context) error {
 	idle := s.sh.opts.PollInterval
 	lines := s.windowFor(windowBytes / 8)
 	for {
-		if err := s.turn(ctx); err != nil {
-			return err
-		}
+		// Not behind the turn: where many wait for theirs, each would give its own away.
 		if s.better(wayFile, time.Now()) {
 			return errBetter
+		}
+		if err := s.turn(ctx); err != nil {
+			return err
 		}
 		due := s.due(time.Now())
 		before := s.log.reached
@@ -234,9 +235,10 @@ func (s *stream) feedRest(ctx context.Context, body io.Reader, over bool) error 
 // finishRead gives the half line at the end of a log whose run is over.
 func (s *stream) finishRead(ctx context.Context, over bool) error {
 	if over {
-		if err := s.cut.flush(s.emit); err != nil {
-			return err
-		}
+		return s.lastLine(ctx)
+	}
+	if err := s.endRead(ctx); err != nil {
+		return err
 	}
 	return s.flush(ctx)
 }

@@ -269,7 +269,7 @@ func (r *rig) ended(id string) record {
 }
 
 // exact checks that the records of a job's last epoch are the lines of log, each
-// once and in order, with a seq without holes.
+// once and in order, or counted as skipped, with a seq without holes.
 func (r *rig) exact(id string, log []byte) {
 	r.t.Helper()
 	if err := exactly(r.records(id), log); err != nil {
@@ -288,19 +288,27 @@ func exactly(recs []record, log []byte) error {
 		if rec.Epoch != epoch {
 			return fmt.Errorf("epoch %d, only %d was expected", rec.Epoch, epoch)
 		}
-		if rec.Seq != seq {
+		if seq += uint64(rec.Skipped); rec.Seq != seq {
 			return fmt.Errorf("seq %d where %d was due (%q)", rec.Seq, seq, rec.Message)
 		}
 		if rec.Event != "" {
 			continue
 		}
-		if seq >= uint64(len(want)) {
-			return fmt.Errorf("line %d %q was never printed", seq, rec.Message)
+		lines := []string{rec.Message}
+		if rec.Lines != nil {
+			if lines = linesOf([]byte(rec.Message)); uint64(len(lines)) != *rec.Lines {
+				return fmt.Errorf("%d lines, and it says %d: %q", len(lines), *rec.Lines, rec.Message)
+			}
 		}
-		if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapse(w) != collapse(rec.Message) {
-			return fmt.Errorf("line %d is %q, want %q", seq, rec.Message, w)
+		for _, line := range lines {
+			if seq >= uint64(len(want)) {
+				return fmt.Errorf("line %d %q was never printed", seq, line)
+			}
+			if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapse(w) != collapse(line) {
+				return fmt.Errorf("line %d is %q, want %q", seq, line, w)
+			}
+			seq++
 		}
-		seq++
 	}
 	if seq != uint64(len(want)) {
 		return fmt.Errorf("%d lines of %d", seq, len(want))

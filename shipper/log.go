@@ -19,6 +19,7 @@ type snapshot struct {
 	guessed  bool
 	repeats  bool   // a guess was wrong: no more windows on this log
 	lastTime int64  // the time of the last record, Unix nanoseconds
+	skipped  uint64 // lines before pos that no record has told of
 	owed     []owed // events that are decided and not written
 }
 
@@ -34,15 +35,16 @@ type owed struct {
 // of its runs and belongs to one goroutine at a time.
 type logState struct {
 	snapshot
-	entry   *logEntry         // where the accepted state goes
-	reached uint64            // the largest content offset seen, half lines included
-	size    int64             // the largest raw size seen, 0 where none was
-	written map[uint64]uint64 // epoch -> the seq behind the lines that the sink has already
-	found   []foundEvent      // events that the sink has already
+	entry    *logEntry         // where the accepted state goes
+	reached  uint64            // the largest content offset seen, half lines included
+	admitted uint64            // the content offset up to which lines were held against the limits
+	size     int64             // the largest raw size seen, 0 where none was
+	written  map[uint64]uint64 // epoch -> the seq behind the lines that the sink has already
+	found    []foundEvent      // events that the sink has already
 }
 
 // restart goes on at a position of another file, or of another content.
 func (l *logState) restart(at position) {
 	l.epoch++
-	l.pos, l.reached, l.guessed, l.size = at, at.content, false, 0
+	l.pos, l.reached, l.admitted, l.guessed, l.size = at, at.content, at.content, false, 0
 }

@@ -144,12 +144,16 @@ func (r *messageRead) drain(ctx context.Context) (spare []byte, hungUp bool, err
 			if c.err != nil {
 				return spare, true, r.over(ctx, c.err)
 			}
+		case <-s.heldDue():
+			if err := s.letRest(ctx, false); err != nil {
+				return spare, false, err
+			}
 		case <-look.C:
 			if err := r.look(ctx, time.Now()); err != nil {
 				return spare, false, err
 			}
 		case <-s.sh.out.budget.pressure():
-			if s.cut != nil && s.cut.half() {
+			if s.holds() {
 				s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
 				return spare, false, errGiveUp
 			}
@@ -284,10 +288,7 @@ func (r *messageRead) over(ctx context.Context, end error) error {
 	if err := s.cut.feed(r.held, s.emit); err != nil {
 		return err
 	}
-	if err := s.cut.flush(s.emit); err != nil {
-		return err
-	}
-	if err := s.flush(ctx); err != nil {
+	if err := s.lastLine(ctx); err != nil {
 		return err
 	}
 	return errComplete

@@ -70,7 +70,7 @@ func NewMetrics() *Metrics {
 		gaps:       counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
 		limits:     counter("limits_total", "Stream limits hit, by limit.", "limit"),
 		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
-		skipped:    counter("skipped_lines_total", "Lines left out because a limit says so."),
+		skipped:    counter("skipped_lines_total", "Lines left out because a limit says so, or because progress bars are thinned. The next record counts them."),
 		givenUp:    counter("half_lines_dropped_total", "Half lines let go to free memory, and read again."),
 		steps:      counter("way_steps_total", "Times that a stream left a way for another one, by the way left.", "way"),
 		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last look at the job list that succeeded."),

@@ -6,7 +6,8 @@
 // an end means (stream.go, attempt.go, end.go). A reader makes one connection or one poll
 // (agent.go, websocket.go, file.go; where logs come as messages, messages.go and
 // whole.go). Pure functions over bytes make lines, proofs and records of what was
-// read (join.go, cutter.go, position.go, record.go).
+// read (join.go, cutter.go, position.go, record.go). Where lines are joined or
+// thinned they are held between cutter and record (shape.go).
 //
 // Around them: discovery starts the streams (discover.go); one writer gives
 // their batches to the sink and saves what is remembered (output.go,
@@ -94,6 +95,7 @@ type Options struct {
 	BackoffInitial   time.Duration // 500 ms
 	BackoffMax       time.Duration // 30 s
 	Limits           Limits
+	Shaping          Shaping
 	Labels           map[string]string // constant keys of every record
 	Metadata         []string          // keys of the jobs' metadata that records carry
 	EndTimeout       time.Duration     // how long a terminal job's log may be unreadable before it is lost; 10 min
@@ -185,6 +187,13 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Limits.MaxMessageSize == 0 {
 		o.Limits.MaxMessageSize = 256 << 10
+	}
+	def(&o.Shaping.Wait, 1500*time.Millisecond)
+	if o.Shaping.MaxLines == 0 {
+		o.Shaping.MaxLines = 500
+	}
+	if o.Shaping.Location == nil {
+		o.Shaping.Location = time.UTC
 	}
 	if o.Log == nil {
 		l := logrus.New()

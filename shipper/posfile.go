@@ -47,6 +47,7 @@ type (
 		Begun    bool          `json:"begun,omitempty"`
 		Done     bool          `json:"done,omitempty"`
 		Gone     *time.Time    `json:"gone,omitempty"`
+		Skipped  uint64        `json:"skipped,omitempty"` // lines before the position that no record has told of
 		Owed     []owedJSON    `json:"owed,omitempty"`
 		SinkHas  *sinkHasJSON  `json:"sink_has,omitempty"`
 		Run      runJSON       `json:"run"`
@@ -222,7 +223,7 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 	}
 	l := logJSON{
 		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.repeats, LastTime: e.lastTime,
-		Begun: e.begun, Done: e.done,
+		Begun: e.begun, Done: e.done, Skipped: e.skipped,
 		Run: runJSON{Start: e.run.Start, Status: string(e.run.Status), JobID: e.run.JobID,
 			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
 	}
@@ -303,7 +304,7 @@ func (l logJSON) entry() (*logEntry, error) {
 		return nil, err
 	}
 	e := &logEntry{snapshot: snapshot{
-		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done,
+		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, skipped: l.Skipped,
 		run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,

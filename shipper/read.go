@@ -123,13 +123,16 @@ func (s *stream) begin(ctx context.Context, c *cutter) {
 	s.drop()
 	c.reserve = func(n int) error {
 		if n < 0 {
-			s.sh.out.budget.release(int64(-n), true)
+			s.unreserve(-n)
 			return nil
 		}
 		return s.reserveHalf(ctx, n)
 	}
 	c.admit = func(size int64) error { return s.admit(ctx, size) }
 	s.cut = c
+	if s.shape != nil {
+		s.shape.begin(c)
+	}
 	s.emit = func(l cutLine) error { return s.take(ctx, l) }
 }
 
@@ -153,10 +156,14 @@ func (s *stream) drop() {
 		s.cut.drop()
 		s.cut = nil
 	}
+	if s.shape != nil {
+		s.shape.drop()
+	}
 	if s.b != nil {
 		s.sh.out.free(s.b)
 		s.b = nil
 	}
+	s.skipped = s.log.skipped
 }
 
 // grow notes that new content came by a way.
@@ -169,7 +176,8 @@ func (s *stream) grow(w way, n int) {
 // admit holds a line against the limits, and takes memory for its record,
 // before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
-	for s.lim.bounds() {
+	end := s.cut.content + uint64(size)
+	for s.lim.bounds() && end > s.log.admitted { // a line that is read again is not new
 		why := s.lim.admit(size, time.Unix(0, s.now))
 		if why == "" {
 			break
@@ -179,24 +187,34 @@ func (s *stream) admit(ctx context.Context, size int64) error {
 		}
 		s.now = time.Now().UnixNano()
 	}
+	s.log.admitted = max(s.log.admitted, end)
 	return s.need(ctx)
 }
 
-// take makes the record of a line.
+// take takes the next line.
 func (s *stream) take(ctx context.Context, l cutLine) error {
-	m := s.sh.metrics
-	if len(s.log.written) > 0 && l.seq < s.log.written[s.log.epoch] {
+	switch known := len(s.log.written) > 0 && l.seq < s.log.written[s.log.epoch]; {
+	case s.shape == nil && known:
 		return nil // the sink has it from before a crash
+	case s.shape == nil:
+		return s.write(ctx, l, s.now)
+	case known:
+		s.shape.pass(l)
+		return nil
 	}
+	return s.shape.take(ctx, l, s.now)
+}
+
+// write makes a record. now is when its first line came, Unix nanoseconds.
+func (s *stream) write(ctx context.Context, l cutLine, now int64) error {
 	if l.size > int64(len(l.text)) {
-		m.cut.WithLabelValues(s.sh.opts.Cluster).Inc()
+		s.sh.metrics.cut.WithLabelValues(s.sh.opts.Cluster).Inc()
 		if s.sh.opts.Limits.SkipOversized {
-			m.skipped.WithLabelValues(s.sh.opts.Cluster).Inc()
-			s.skipped++
+			s.skip()
 			return nil
 		}
 	}
-	s.b.buf = s.enc.line(s.b.buf, s.now, l, s.skipped)
+	s.b.buf = s.enc.line(s.b.buf, now, l, s.skipped)
 	s.b.records++
 	s.skipped = 0
 	if len(s.b.buf) >= batchSize {
@@ -205,21 +223,26 @@ func (s *stream) take(ctx context.Context, l cutLine) error {
 	return nil
 }
 
+// skip counts a line that makes no record. The next one tells of it.
+func (s *stream) skip() {
+	s.sh.metrics.skipped.WithLabelValues(s.sh.opts.Cluster).Inc()
+	s.skipped++
+}
+
 // need makes sure that there is a batch to write into.
 func (s *stream) need(ctx context.Context) error {
 	if s.b != nil {
 		return nil
 	}
-	half := s.cut != nil && cap(s.cut.part) > 0
-	b, err := s.sh.out.batch(ctx, half)
+	b, err := s.sh.out.batch(ctx, s.holds())
 	s.b = b
 	return err
 }
 
 // flush hands the batch over, if there is one. From then on the log's position
-// stands behind the last line that was taken.
+// stands behind the last line that was taken and is not held back.
 func (s *stream) flush(ctx context.Context) error {
-	moved := s.cut != nil && s.cut.lines != s.log.pos.lines
+	moved := s.cut != nil && s.taken() != s.log.pos.lines
 	b := s.b
 	if b == nil && !moved {
 		return nil
@@ -230,9 +253,9 @@ func (s *stream) flush(ctx context.Context) error {
 	}
 	next := s.log.snapshot
 	if moved {
-		next.pos = s.cut.position()
+		next.pos = s.position()
 	}
-	next.lastTime = s.enc.last
+	next.lastTime, next.skipped = s.enc.last, s.skipped
 	b.entry, b.next = s.log.entry, next
 	if err := s.sh.out.put(ctx, b); err != nil {
 		s.drop() // its lines are read again from where the position stands
@@ -260,7 +283,7 @@ func (s *stream) event(ctx context.Context, event, message string, fields ...fie
 func (s *stream) nextLine() uint64 {
 	lines := s.log.pos.lines
 	if s.cut != nil {
-		lines = s.cut.lines
+		lines = s.taken()
 	}
 	return max(lines, s.log.written[s.log.epoch])
 }
@@ -269,7 +292,7 @@ func (s *stream) nextLine() uint64 {
 func (s *stream) record(event, message string, fields ...field) owed {
 	seq := s.nextLine()
 	r := s.enc.event(nil, time.Now().UnixNano(), seq, event, message, s.skipped, fields...)
-	s.skipped = 0
+	s.skipped, s.log.skipped = 0, 0
 	s.sh.metrics.events.WithLabelValues(s.sh.opts.Cluster, event).Inc()
 	return owed{event: event, epoch: s.enc.epoch, seq: seq, record: r}
 }
@@ -280,10 +303,12 @@ func (s *stream) record(event, message string, fields ...field) owed {
 // That is the stream's own run, or the one before it where that was left open:
 // then the stream's own has not begun.
 func (s *stream) tell(ctx context.Context, done bool, events ...owed) error {
+	// With what is owed from the first save on: the lines that an event says were
+	// skipped are counted nowhere else.
+	s.log.owed = append(s.log.owed, events...)
 	if err := s.flush(ctx); err != nil {
 		return err
 	}
-	s.log.owed = append(s.log.owed, events...)
 	s.log.lastTime = s.enc.last
 	if !s.leftOpen() {
 		s.log.run = *s.current()

@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math/bits"
@@ -24,7 +25,7 @@ const (
 // ReservedKeys are the keys of records that a label may not take.
 var ReservedKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch",
-	"seq", "level", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
+	"seq", "level", "line_time", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
 }
 
@@ -38,6 +39,9 @@ type encoder struct {
 	tail  []byte // labels and metadata, then }\n
 	last  int64  // the time of the last record, Unix nanoseconds
 
+	shape   Shaping
+	scratch []byte // a message without escape sequences
+
 	second  int64 // the second of stamped
 	stamped int64 // the time that head holds, Unix nanoseconds
 }
@@ -47,7 +51,7 @@ const headSpare = 16
 
 // newEncoder prepares the constant parts of a run's records.
 func newEncoder(o *Options, session string, j ray.Job) *encoder {
-	e := &encoder{second: -1}
+	e := &encoder{second: -1, shape: o.Shaping}
 	add := func(b []byte, key, value string) []byte {
 		if value == "" {
 			return b
@@ -164,17 +168,27 @@ const (
 // left out since the last record.
 func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 	b = e.open(b, now, l.seq)
-	if v := level(l.text); v != "" {
+	text, first := l.text, l.text
+	if l.lines > 0 { // before the message: recovery reads no further
+		b = appendCount(b, "lines", uint64(l.lines))
+		first = firstLine(text)
+	}
+	if v := level(first); v != "" {
 		b = append(b, `,"level":"`...)
 		b = append(b, v...)
-		b = append(b, `","message":"`...)
-	} else {
-		b = append(b, `,"message":"`...)
+		b = append(b, '"')
 	}
-	text := l.text
+	if e.shape.LineTime {
+		b = e.lineTime(b, first, now)
+	}
+	b = append(b, `,"message":"`...)
 	truncated := l.size > int64(len(text))
 	if truncated {
 		text = wholeRunes(text)
+	}
+	if e.shape.StripANSI && bytes.IndexByte(text, '\x1b') >= 0 {
+		e.scratch = appendWithoutANSI(e.scratch[:0], text)
+		text = e.scratch
 	}
 	b = appendText(b, text)
 	b = append(b, '"')

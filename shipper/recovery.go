@@ -62,6 +62,9 @@ func (p *Positions) Recovered(record []byte) error {
 	l.lastTime = max(l.lastTime, r.Time.UnixNano())
 	if r.Event != "" {
 		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.Node})
+		if r.Seq > l.next[r.Epoch] {
+			l.next[r.Epoch] = r.Seq // lines before it that no record has were skipped, and it told of them
+		}
 		return nil
 	}
 	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
@@ -108,6 +111,9 @@ func (r *recoveredLog) passed(s snapshot) bool {
 // apply tells a log's state what the sink holds already.
 func (r *recoveredLog) apply(l *logState) {
 	l.lastTime = max(l.lastTime, r.lastTime)
+	if r.tells(l.epoch, l.pos.lines) {
+		l.skipped = 0
+	}
 	l.written = r.next
 	l.found = r.events
 	kept := l.owed[:0:0]
@@ -139,6 +145,17 @@ func (l *logState) begin(start time.Time, node string) {
 		l.run = ray.Job{Type: ray.JobSubmission, SubmissionID: l.run.SubmissionID, Start: start, DriverNodeID: node}
 	}
 	l.node, l.begun, l.done = node, true, false
+}
+
+// tells reports whether the sink holds a record behind line n of an epoch: the
+// first such one told of the lines skipped before.
+func (r *recoveredLog) tells(epoch, n uint64) bool {
+	for _, e := range r.events {
+		if e.epoch == epoch && e.seq >= n {
+			return true
+		}
+	}
+	return r.next[epoch] > n
 }
 
 func (r *recoveredLog) has(event string, epoch, seq uint64) bool {

@@ -224,7 +224,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	cutAll(t, c, [][]byte{[]byte(strings.Repeat("some line\n", 1000))}, false)
 	next := l.snapshot
 	next.pos, next.epoch, next.begun, next.guessed = c.position(), 3, true, true
-	next.verified = &next.pos
+	next.verified, next.skipped = &next.pos, 7
 	next.owed = []owed{{EventGap, 3, 1000, []byte("{}\n")}}
 	p.accept(l.entry, next)
 	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
@@ -247,11 +247,35 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	}
 	defer q.Close() //nolint:errcheck // a test's end
 	a, b := saved(t, p), saved(t, q)
-	if a != b || !json.Valid([]byte(a)) || !strings.Contains(strings.ReplaceAll(a, "\n", ""), `"next_seq":{"3":2001}`) {
+	if a != b || !strings.Contains(a, `"skipped":7`) || !json.Valid([]byte(a)) || !strings.Contains(strings.ReplaceAll(a, "\n", ""), `"next_seq":{"3":2001}`) {
 		t.Errorf("saved  %s\nloaded %s", a, b)
 	}
 	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+}
+
+// An event tells of the lines that were skipped before it: they are not counted
+// again, and the line behind it is still to come.
+func TestLinesSkippedBeforeAnEventInTheSinkAreKnown(t *testing.T) {
+	p, err := OpenPositions("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := logKey{"c", "s", "job"}
+	l := p.entry(k, ray.Job{})
+	next := l.snapshot
+	next.pos.lines, next.skipped = 3, 2
+	p.accept(l.entry, next)
+	if l = p.entry(k, ray.Job{}); l.skipped != 2 {
+		t.Fatalf("%d lines skipped before the crash", l.skipped)
+	}
+	record := `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,"seq":5,"event":"limit","message":"m","skipped":4}`
+	if err := p.Recovered([]byte(record)); err != nil {
+		t.Fatal(err)
+	}
+	if l = p.entry(k, ray.Job{}); l.skipped != 0 || l.written[0] != 5 {
+		t.Errorf("%d lines to be counted as skipped, those before %d are known", l.skipped, l.written[0])
 	}
 }
 

@@ -64,15 +64,17 @@ type stream struct {
 	failing bool   // the last read failed, and was complained of
 	grown   bool   // new content came since the last attempt began
 	skipped uint64 // lines left out since the last record
+	heldAt  uint64 // the content that the last read came to that left lines held back
 	tip     uint64 // the hash of the log's last lines when no slot was free
 	// unhelpful counts whole logs in a row that lacked what was read.
 	unhelpful int
 	absent    [ways]bool // of messages: ways by which the agent has no log
 
-	cut  *cutter
-	emit func(cutLine) error
-	b    *batch
-	now  int64 // when the bytes at hand came, Unix nanoseconds
+	cut   *cutter
+	shape *shaper
+	emit  func(cutLine) error
+	b     *batch
+	now   int64 // when the bytes at hand came, Unix nanoseconds
 }
 
 func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
@@ -89,6 +91,8 @@ func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
 		lim:     limiter{Limits: s.opts.Limits},
 		stop:    func(error) {},
 	}
+	st.skipped = log.skipped
+	st.shape = newShaper(&s.opts, st)
 	st.lastRead.Store(time.Now().UnixNano())
 	st.setEncoder(j)
 	st.update(j)
@@ -156,11 +160,22 @@ func (s *stream) run(ctx, reading context.Context) {
 	s.enter(wayNone, false)
 	defer s.leave()
 	err := s.follow(reading)
+	s.release(ctx)
 	s.readable()
 	if cause := context.Cause(reading); cause != nil {
 		err = cause
 	}
 	s.conclude(ctx, err)
+}
+
+// release hands over what a stream has when it was told to read no further.
+// Where ctx has ended too the lines held back are read again by the next one.
+func (s *stream) release(ctx context.Context) {
+	if ctx.Err() == nil {
+		s.letGo(ctx) //nolint:errcheck // they are read again, or a gap says that they are lost
+	}
+	s.flush(ctx) //nolint:errcheck // likewise
+	s.drop()
 }
 
 // conclude writes the last records of a stream that is over because of err.

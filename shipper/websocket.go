@@ -178,6 +178,9 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 				return err
 			}
 			if c.err != nil {
+				if err := s.letGo(ctx); err != nil {
+					return err
+				}
 				if err := s.flush(ctx); err != nil {
 					return err
 				}
@@ -190,6 +193,10 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 			}
 			w.suspicion = 0
 			silent.Reset(s.sh.opts.Timeout)
+		case <-s.heldDue():
+			if err := s.letRest(ctx, false); err != nil {
+				return err
+			}
 		case <-silent.C:
 			if err := w.check(ctx); err != nil {
 				return err
@@ -200,7 +207,7 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 				return errBetter
 			}
 		case <-s.sh.out.budget.pressure():
-			if s.cut != nil && s.cut.half() {
+			if s.holds() {
 				s.sh.metrics.givenUp.WithLabelValues(s.sh.opts.Cluster).Inc()
 				return errGiveUp
 			}
@@ -258,10 +265,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 	case err == nil && whole, ray.Code(err) == http.StatusNotImplemented && again:
 		// Without a file way, that a second replay ended at the same place has
 		// to do for a proof.
-		if err := s.cut.flush(s.emit); err != nil {
-			return err
-		}
-		if err := s.flush(ctx); err != nil {
+		if err := s.lastLine(ctx); err != nil {
 			return err
 		}
 		return errComplete

@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// record is one line of raytap's output, as the README tells its shape.
+// record is one line of raytap's output, as docs/records.md tells its shape.
 type record struct {
 	Time         time.Time `json:"time"`
 	Cluster      string    `json:"ray_cluster"`

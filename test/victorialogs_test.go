@@ -71,7 +71,7 @@ func TestEveryRecordArrivesInVictoriaLogs(t *testing.T) {
 	for _, j := range jobs {
 		checkStream(t, "backfill", j.printer, j.id, status[j.id], got[j.id])
 		eventually(t, 30*time.Second, "VictoriaLogs has every record", func() error {
-			// The key that the README names.
+			// The key that docs/records.md names.
 			n, err := count(t.Context(), base, fmt.Sprintf(
 				"submission_id:=%q | stats count_uniq(session, source, epoch, seq, event) n", j.id))
 			if err == nil && n != len(got[j.id]) {

@@ -127,6 +127,9 @@ func (j *judge) stream(recs []record) {
 	}
 	var last time.Time
 	for i, r := range recs {
+		if r.part || r.skipped {
+			continue // it shares the time of its record
+		}
 		if !r.Time.After(last) {
 			j.add("the time of record %d is not after the one before: %s", i, r.Time)
 		}
@@ -348,6 +351,9 @@ func contentLen(log []byte) int {
 
 // same reports whether a record is that of a line.
 func same(line string, r record) bool {
+	if r.skipped {
+		return true
+	}
 	want := strings.ToValidUTF8(line, "\uFFFD")
 	if len(line) > maxMessage {
 		return r.Truncated && r.Bytes == len(line) && len(r.Message) > maxMessage-4 && strings.HasPrefix(want, r.Message)

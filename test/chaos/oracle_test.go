@@ -63,6 +63,32 @@ func TestTheOracleSeesEveryFault(t *testing.T) {
 	}
 }
 
+// Lines that were joined, or skipped, are each judged.
+func TestTheOracleKnowsJoinedAndSkippedLines(t *testing.T) {
+	o, recs := good()
+	two := 2
+	recs[2].Message, recs[2].Lines = "two\n\nthree", &two
+	recs = slices.Delete(recs, 3, 4)
+	if v := o.judge(unshape(recs)); len(v.problems) > 0 {
+		t.Errorf("joined: %v", v.problems)
+	}
+	recs[2].Message = "two"
+	if v := o.judge(unshape(recs)); len(v.problems) == 0 {
+		t.Error("a line that is missing in a joined record is not seen")
+	}
+	recs = slices.Delete(recs, 2, 3)
+	recs[2].Skipped = 2
+	if v := o.judge(unshape(recs)); len(v.problems) > 0 {
+		t.Errorf("skipped: %v", v.problems)
+	}
+	for _, n := range []int{1, 3} {
+		recs[2].Skipped = n
+		if v := o.judge(unshape(recs)); len(v.problems) == 0 {
+			t.Errorf("%d lines counted as skipped of 2, not seen", n)
+		}
+	}
+}
+
 // A loss that was announced is none, and a content that was replaced is over.
 func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
 	o, recs := good()

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type options struct {
 	gzip      bool
 	sessions  int  // 2: the head is restarted in the middle
 	full      bool // the disk fills up now and then
+	shaped    bool // lines are joined and thinned
 	verifying bool // each read verifies: a log may be truncated in place
 	moments   []moment
 }
@@ -127,7 +129,7 @@ func (r *round) start() (stop func(), err error) {
 	}
 	s := settings{
 		url: r.head.URL(), protocol: r.o.protocol, agents: r.o.agents, tails: 32, backoff: 500 * time.Millisecond,
-		interval: r.o.interval, fsync: r.o.fsync, maxSize: r.o.maxSize, gzip: r.o.gzip, endTimeout: time.Minute,
+		interval: r.o.interval, fsync: r.o.fsync, maxSize: r.o.maxSize, gzip: r.o.gzip, endTimeout: time.Minute, shaped: r.o.shaped,
 	}
 	if r.o.protocol == "websocket" {
 		s.endTimeout = 5 * time.Second // a deleted job has no tail: it is lost
@@ -308,7 +310,15 @@ func (r *round) judge(ctx context.Context, v *verdict) {
 	if err != nil {
 		v.add("%v", err)
 	}
-	found := r.oracle.judge(records)
+	lines := unshape(records)
+	for what, does := range map[string]func(record) bool{
+		"joined": func(l record) bool { return l.part }, "skipped": func(l record) bool { return l.skipped },
+	} {
+		if slices.ContainsFunc(lines, does) != r.o.shaped {
+			v.add("lines that are %s: %v", what, !r.o.shaped)
+		}
+	}
+	found := r.oracle.judge(lines)
 	v.problems = append(v.problems, found.problems...)
 	v.lines, v.lost, v.doubled = found.lines, found.lost, found.doubled
 	if err := r.subject.start(); err != nil {

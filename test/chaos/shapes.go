@@ -24,6 +24,10 @@ func shapes() []options {
 			maxSize: "128KiB", sessions: 2, moments: append(some, unsaved, owing, inRotation),
 		},
 		{
+			name: "shaped", protocol: "auto", agents: "on", fsync: "100ms", interval: 200 * time.Millisecond, shaped: true,
+			maxSize: "64KiB", moments: append(some, inRotation, unsaved, owing, afterSave),
+		},
+		{
 			name: "full", protocol: "auto", agents: "on", fsync: "100ms", interval: 200 * time.Millisecond,
 			maxSize: "64KiB", full: true, moments: append(some, unsaved, afterSave),
 		},

@@ -30,6 +30,31 @@ type record struct {
 	ExitCode     *int `json:"driver_exit_code"`
 	Truncated    bool
 	Bytes        int
+	Skipped      int
+	part         bool // of a record of more lines, and not its first
+	skipped      bool // it stands for a line that made no record
+}
+
+// unshape gives a record for each line that was joined into one, or skipped.
+func unshape(records []record) []record {
+	var out []record
+	for _, r := range records {
+		for i := range r.Skipped {
+			out = append(out, record{Time: r.Time, Session: r.Session, SubmissionID: r.SubmissionID, Epoch: r.Epoch,
+				Seq: r.Seq - r.Skipped + i, skipped: true})
+		}
+		lines := strings.FieldsFunc(r.Message, func(c rune) bool { return c == '\n' })
+		if r.Event != "" || r.Lines == nil || len(lines) != *r.Lines {
+			out = append(out, r) // as it is: one that says other than it has is no line
+			continue
+		}
+		first := r.Seq
+		for i, line := range lines {
+			r.Message, r.Seq, r.part = line, first+i, i > 0
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // sinkFiles lists the files of a sink: the rotated ones in order, then the

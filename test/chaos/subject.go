@@ -32,11 +32,16 @@ type settings struct {
 	tails                 int
 	backoff               time.Duration // the longest
 	endTimeout            time.Duration
+	shaped                bool // lines are joined and thinned
 }
 
 // write writes the configuration. All that is about time is as short as the
 // configuration allows, so that much happens in little of it.
 func (s settings) write(path string) error {
+	record := "{}"
+	if s.shaped {
+		record = "{multiline: python, multiline_lines: 20, multiline_wait: 100ms, progress: 200ms, line_time: true}"
+	}
 	return os.WriteFile(path, fmt.Appendf(nil, `
 clusters: [{name: chaos, url: %q, timeout: 1s, node_agents: {mode: %q, allow: [127.0.0.0/8]}}]
 collector: {enabled: false}
@@ -50,12 +55,13 @@ shipper:
   backoff: {initial: 20ms, max: %s}
   websocket: {max_tails: %d}
   limits: {max_message_size: %d}
+  record: %s
   positions: {file: %q, interval: %s}
 sink:
   file: {path: %q, fsync: %s, rotate: {max_size: %s, max_age: 0s, max_files: 0, gzip: %t}}
 web: {listen_addresses: ["127.0.0.1:0"]}
 log: {level: debug}
-`, s.url, s.agents, s.protocol, s.endTimeout, s.backoff, s.tails, maxMessage, s.positions, s.interval, s.sink, s.fsync, s.maxSize, s.gzip), 0o600)
+`, s.url, s.agents, s.protocol, s.endTimeout, s.backoff, s.tails, maxMessage, record, s.positions, s.interval, s.sink, s.fsync, s.maxSize, s.gzip), 0o600)
 }
 
 // subject is the raytap under test, one life after the other.

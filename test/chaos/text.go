@@ -17,6 +17,7 @@ const (
 	blanks       // empty lines between the others
 	bad          // bytes that are not UTF-8: only where every way can pass them
 	long         // lines over the message limit
+	traces       // tracebacks
 	styles       // their number
 )
 
@@ -48,6 +49,11 @@ func (t *text) line() string {
 		return head + "x" + []string{"\n", "\n\n", "\r\r\n", "\n \n", "\r\n\r\n"}[t.rng.IntN(5)]
 	case bad:
 		return head + []string{"\xff\xfe", "\xc3", "\xe2\x82", "ok"}[t.rng.IntN(4)] + " end\n"
+	case traces:
+		return [...]string{
+			"ERROR " + head + "it failed\n", "Traceback (most recent call last):\n", fmt.Sprintf("  File %q, line %d, in f\n", t.name, t.n),
+			"    " + head + "\n\n", "ValueError: " + head + "\n", head + "done\n",
+		}[t.n%6]
 	case long:
 		if t.n%16 == 0 {
 			return head + strings.Repeat("long ", maxMessage/5+t.rng.IntN(400)) + "\n"

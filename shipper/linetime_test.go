@@ -1,0 +1,125 @@
+package shipper
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestATimeIsReadWhereLoggersWriteIt(t *testing.T) {
+	zone := time.FixedZone("", 2*3600)
+	now := time.Date(2026, 11, 24, 12, 0, 5, 0, time.UTC)
+	for line, want := range map[string]string{
+		"2026-11-24 12:00:00,123 INFO x":                            "2026-11-24T10:00:00.123Z",
+		"2026-11-24T12:00:00.123456Z INFO x":                        "2026-11-24T12:00:00.123456Z",
+		"2026-11-24T12:00:00+01:00 x":                               "2026-11-24T11:00:00Z",
+		"2026-11-24 12:00:00.5 -0530 x":                             "2026-11-24T17:30:00.5Z",
+		"2026-11-24T12:00:00+01 x":                                  "2026-11-24T11:00:00Z",
+		"2026/11/24 12:00:00 x":                                     "2026-11-24T10:00:00Z",
+		"2026-11-24 12:00:00":                                       "2026-11-24T10:00:00Z",
+		"2026-11-24 12:00:00,123\tINFO worker.py:1821 -- Connected": "2026-11-24T10:00:00.123Z",
+		"[2026-11-24 12:00:00,123 I 77 77] core_worker.cc:1: x":     "2026-11-24T10:00:00.123Z",
+		"[2026-11-24 12:00:00] x":                                   "2026-11-24T10:00:00Z",
+		"(train pid=77, ip=10.0.0.1) 2026-11-24 12:00:00,1 x":       "2026-11-24T10:00:00.1Z",
+		"\x1b[32m2026-11-24 12:00:00\x1b[0m x":                      "2026-11-24T10:00:00Z",
+		"INFO 2026-11-24 12:00:00,123 x":                            "2026-11-24T10:00:00.123Z",
+		"INFO:2026-11-24 12:00:00,123:x":                            "2026-11-24T10:00:00.123Z",
+		"[INFO] 2026-11-24 12:00:00 x":                              "2026-11-24T10:00:00Z",
+		"[I 2026-11-24 12:00:00,123 app:1] x":                       "2026-11-24T10:00:00.123Z",
+		"I1124 12:00:00.000001    77 a.cc:1] x":                     "2026-11-24T10:00:00.000001Z",
+		"[W1124 12:00:00.5 a.cc:1] x":                               "2026-11-24T10:00:00.5Z",
+		"I20261124 12:00:00.000001    77 a.cc:1] x":                 "2026-11-24T10:00:00.000001Z",
+		"I0101 12:00:00.000000    77 a.cc:1] x":                     "2027-01-01T10:00:00Z",
+		`{"time":"2026-11-24T12:00:00.5Z","level":"info"}`:          "2026-11-24T12:00:00.5Z",
+		`{"level": "info", "timestamp": "2026-11-24 12:00:00,5"}`:   "2026-11-24T10:00:00.5Z",
+		`{"ts":1795521600.25,"msg":"x"}`:                            "2026-11-24T12:00:00.25Z",
+		`{"ts":1795521600,"msg":"x"}`:                               "2026-11-24T12:00:00Z",
+		`{"time":1795521600250,"msg":"x"}`:                          "2026-11-24T12:00:00.25Z",
+		`{"time":1795521600000000001,"msg":"x"}`:                    "2026-11-24T12:00:00.000000001Z",
+		`{"asctime":"2026-11-24 12:00:00,123","message":"x"}`:       "2026-11-24T10:00:00.123Z",
+		`{"@timestamp":"2026-11-24T12:00:00Z"}`:                     "2026-11-24T12:00:00Z",
+		"":                                                          "",
+		"hello":                                                     "",
+		"at 2026-11-24 12:00:00 it began":                           "",
+		"2026-11-24 is a date":                                      "",
+		"2026-11-24 12:00 is no time":                               "",
+		"2026-13-24 12:00:00 x":                                     "",
+		"2026-06-31 12:00:00 x":                                     "",
+		"2026-11-24 25:00:00 x":                                     "",
+		"X1124 12:00:00.000000":                                     "",
+		"I1124 12:00:0":                                             "",
+		`{"time":"soon"}`:                                           "",
+		`{"time":5}`:                                                "",
+		`{"time":99999999999999999999}`:                             "",
+		`{"ts":"`:                                                   "",
+		`{"elapsed time":"1"}`:                                      "",
+		"I 5 things":                                                "",
+		"[":                                                         "",
+		"INFO " + strings.Repeat("x", 100):                          "",
+	} {
+		got := ""
+		if at, ok := statedTime([]byte(line), now.UnixNano(), zone); ok {
+			got = at.UTC().Format(time.RFC3339Nano)
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestATimeWithoutAYearIsTheClosestOne(t *testing.T) {
+	for now, want := range map[string]int{"2027-01-01T00:00:05Z": 2026, "2026-12-31T23:59:59Z": 2026, "2026-07-01T00:00:00Z": 2025} {
+		at, err := time.Parse(time.RFC3339, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := statedTime([]byte("I1231 23:59:58.000000    77 a.cc:1] x"), at.UnixNano(), time.UTC); !ok || got.Year() != want {
+			t.Errorf("at %s: %v", now, got)
+		}
+	}
+}
+
+// FuzzStatedTime sees that no line is too odd to be looked at, and that a time
+// that can be read can be read again.
+func FuzzStatedTime(f *testing.F) {
+	for _, s := range []string{"2026-11-24 12:00:00,123 x", "I1124 12:00:00.5 1 a] x", `{"ts":1795521600.25}`, "[I 2026-11-24 12:00:00", "2026-11-24T12:00:00+23:59"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		at, ok := statedTime(line, 1e18, time.UTC)
+		if !ok {
+			return
+		}
+		text := at.UTC().Format(time.RFC3339Nano)
+		again, ok := statedTime([]byte(text), 1e18, time.UTC)
+		if at.Year() >= 1970 && at.Year() <= 9999 && (!ok || !again.Equal(at)) {
+			t.Errorf("%q gives %s, which gives %v", line, text, again)
+		}
+	})
+}
+
+func TestReadingTimesTakesNoMemory(t *testing.T) {
+	for _, line := range []string{"2026-11-24 12:00:00,123 INFO x", `{"ts":1795521600.25,"msg":"x"}`, "I1124 12:00:00.000001    77 a.cc:1] x", "hello"} {
+		e := testEncoder()
+		e.shape.LineTime, e.shape.StripANSI = true, true
+		buf := make([]byte, 0, 1024)
+		l := cutLine{text: []byte("\x1b[31m" + line), size: int64(len(line))}
+		e.line(buf, 1e18, l, 0)
+		if n := testing.AllocsPerRun(100, func() { e.line(buf[:0], 1e18, l, 0) }); n != 0 {
+			t.Errorf("%q: %v allocations", line, n)
+		}
+	}
+}
+
+func BenchmarkLineTime(b *testing.B) {
+	for name, line := range map[string]string{
+		"python": "2026-11-24 12:00:00,123 INFO trainer.py:128 -- epoch 3", "json": `{"level":"info","time":"2026-11-24T12:00:00Z","msg":"epoch 3"}`, "none": "epoch 3 step 128: loss=0.1 and so on",
+	} {
+		b.Run(name, func(b *testing.B) {
+			text := []byte(line)
+			for b.Loop() {
+				statedTime(text, 1e18, time.UTC)
+			}
+		})
+	}
+}

@@ -1,0 +1,195 @@
+package shipper
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/raytest"
+)
+
+// shaping is all options that hold lines back, in a hurry.
+func shaping(o Options) Options {
+	o.Shaping = Shaping{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, LineTime: true, MaxLines: 20}
+	return o
+}
+
+// shaped gives how many records are joined ones, and how many lines were skipped.
+func (r *rig) shaped(id string) (joined, skipped int) {
+	for _, rec := range r.records(id) {
+		if rec.Event == "" && rec.Lines != nil {
+			joined++
+		}
+		skipped += rec.Skipped
+	}
+	return joined, skipped
+}
+
+func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		file := filepath.Join(t.TempDir(), "lines.jsonl")
+		o, oo := shaping(quick(protocol)), OutputOptions{Interval: 3 * time.Millisecond}
+		r := newRigOn(t, head, agents, o, oo, file)
+		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
+		job := head.Submit("job-1", raytest.JobOptions{})
+		pause := func() { <-time.After(time.Millisecond) }
+		for i := range 6 {
+			mixed(job, 40*i, pause)
+			for _, line := range strings.SplitAfter("\nERROR it failed\n"+plainTrace+"\n", "\n") {
+				job.Print(line)
+				pause()
+			}
+			for p := range 20 {
+				job.Printf("\r%d%% of round %d", p, i)
+			}
+			if i%2 == 0 {
+				r.kill()
+			} else {
+				r.stop()
+			}
+			job.Printf("\nprinted while raytap was down, round %d\n  and a line that goes on it\n", i)
+			r = newRigOn(t, head, agents, o, oo, file)
+		}
+		log := job.Log()
+		job.End("SUCCEEDED", 0)
+		r.ended("job-1")
+		r.exact("job-1", log)
+		joined, skipped := r.shaped("job-1")
+		if joined < 6 || (skipped == 0) != (protocol == ProtocolWebSocket) {
+			t.Errorf("%d joined records, %d skipped lines", joined, skipped)
+		}
+	})
+}
+
+func TestNoRestartLosesOrDoublesALineOfMessagesThatIsHeldBack(t *testing.T) {
+	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+		file := filepath.Join(t.TempDir(), "lines.jsonl")
+		o, oo := shaping(quick(protocol)), OutputOptions{Interval: 3 * time.Millisecond}
+		r := newAgentRig(t, a, o, oo, file)
+		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
+		a.submit("job-1")
+		for i := range 4 {
+			a.chatter("job-1", 100*i, 30, briefly)
+			for _, line := range strings.Split(plainTrace, "\n") {
+				a.print("job-1", "%s\n", line)
+				briefly()
+			}
+			if i%2 == 0 {
+				r.kill()
+			} else {
+				r.stop()
+			}
+			r = newAgentRig(t, a, o, oo, file)
+		}
+		a.end("job-1", ray.JobSucceeded)
+		r.ended("job-1")
+		r.exact("job-1", a.text("job-1"))
+		if joined, _ := r.shaped("job-1"); joined < 4 {
+			t.Errorf("%d joined records", joined)
+		}
+	})
+}
+
+// A job that falls silent does not keep its last line, by any way.
+func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, shaping(quick(protocol)), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		job.Print("one\nERROR two\n" + plainTrace + "\n")
+		r.until("all is shipped", func() bool {
+			recs := r.records("job-1")
+			last := recs[max(0, len(recs)-1):]
+			return len(last) == 1 && last[0].Message == "ERROR two\n"+plainTrace && *last[0].Lines == 6
+		})
+		before := len(r.records("job-1"))
+		job.Print("three\r")
+		r.until("the state is shown", func() bool { return len(r.records("job-1")) == before+1 })
+	})
+}
+
+func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
+	head := raytest.New(t)
+	o := shaping(quick(ProtocolHTTP))
+	o.Shaping.Wait = time.Hour
+	o.PollInterval = time.Hour // one read
+	r := newRig(t, head, "on", o, OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("one\n  and more\n")
+	r.until("it was read", func() bool { return r.metric("read_bytes_total") > 0 })
+	written := func() bool {
+		return slices.ContainsFunc(r.records("job-1"), func(rec record) bool { return rec.Message == "one\n  and more" })
+	}
+	if written() {
+		t.Fatal("it was not held back")
+	}
+	if err := head.Restart(raytest.RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.ended("job-1")
+	if !written() {
+		t.Errorf("records %+v", r.records("job-1"))
+	}
+}
+
+// Lines of an answer that is cut are read again, and those skipped among them
+// are counted once.
+func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
+	head := raytest.New(t)
+	o := quick(ProtocolHTTP)
+	o.Limits.MaxMessageSize, o.Limits.SkipOversized = 100, true
+	for after := int64(40_000); after < 60_000; after += 2500 {
+		head.Inject(raytest.Fault{Endpoint: raytest.EndpointAgent, Job: "job-1", Do: raytest.CutClose, After: after, Times: 1})
+	}
+	job := head.Submit("job-1", raytest.JobOptions{})
+	for range 200 {
+		job.Print(strings.Repeat("long ", 100) + "\nshort\n")
+	}
+	r := newRig(t, head, "on", o, OutputOptions{})
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+	if _, skipped := r.shaped("job-1"); skipped != 200 {
+		t.Errorf("%d lines skipped", skipped)
+	}
+}
+
+func TestWhatIsDroppedIsNotCountedAsSkipped(t *testing.T) {
+	s := &stream{log: &logState{snapshot: snapshot{skipped: 2}}, skipped: 5} // three lines behind the position
+	s.drop()
+	if s.skipped != 2 {
+		t.Errorf("%d lines skipped, and three of them are read again", s.skipped)
+	}
+}
+
+// Lines that are held back are read again by the ways that read from the position
+// each time. They count for their limits once.
+func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
+	head := raytest.New(t)
+	o := shaping(quick(ProtocolHTTP))
+	o.Shaping.Progress = time.Hour // a state of a bar waits for as long
+	r := newRig(t, head, "off", o, OutputOptions{})
+	job := head.Submit("job-0", raytest.JobOptions{})
+	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })
+	job.End("SUCCEEDED", 0)
+	first := *r.ended("job-0").Lines
+	r.stop()
+
+	o.Limits.MaxLines = first + 4
+	r = newRig(t, head, "off", o, OutputOptions{})
+	job = head.Submit("job-1", raytest.JobOptions{})
+	job.Print("1%\r2%\r3%\r")
+	asked := head.Requests(raytest.EndpointLogFile)
+	r.until("it was read again and again", func() bool { return head.Requests(raytest.EndpointLogFile) > asked+5 })
+	job.Print("4%\n")
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.ended("job-1")
+	r.exact("job-1", log)
+}

@@ -1,0 +1,80 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+// filesAlone is a cluster of many running jobs whose logs can only be read as files.
+type filesAlone struct{ jobs []ray.Job }
+
+func newFilesAlone(n int) *filesAlone {
+	f := &filesAlone{}
+	for i := range n {
+		f.jobs = append(f.jobs, ray.Job{Type: ray.JobSubmission, SubmissionID: strconv.Itoa(i), Status: "RUNNING",
+			Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: "http://agent"})
+	}
+	return f
+}
+
+func (f *filesAlone) Jobs() []ray.Job { return f.jobs }
+func (f *filesAlone) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
+	return f.jobs, nil
+}
+func (f *filesAlone) Job(_ context.Context, id string) (ray.Job, error) {
+	i, err := strconv.Atoi(id)
+	return f.jobs[i], err
+}
+func (f *filesAlone) Nodes(context.Context) ([]ray.Node, error) { return nil, nil }
+func (f *filesAlone) Version(context.Context) (ray.Version, error) {
+	return ray.Version{Session: "s"}, nil
+}
+func (f *filesAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
+	return nil, &ray.Error{Op: "tail log", Code: 501}
+}
+func (f *filesAlone) AgentLog(context.Context, ray.LogRef, int64) (ray.LogPart, error) {
+	return ray.LogPart{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused}
+}
+func (f *filesAlone) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("the line of " + ref.SubmissionID + "\n")), nil
+}
+
+// A stream that waits for its turn longer than the better way is left alone for has
+// to use the turn, else it waits for the next one for ever.
+func TestEachLogHasItsTurnHoweverManyThereAre(t *testing.T) {
+	const jobs, rate = 800, 2 // a round takes longer than stepDown
+	synctest.Test(t, func(t *testing.T) {
+		f := newFilesAlone(jobs)
+		sink := &memory{moved: make(chan struct{})}
+		out := NewOutput(sink, OutputOptions{})
+		s := New(f, f, out, Options{Cluster: "test", Protocol: ProtocolHTTP, FileRate: rate})
+		ctx, cancel := context.WithCancel(t.Context())
+		outCtx, cancelOut := context.WithCancel(t.Context())
+		ended, outEnded := make(chan error, 1), make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		go func() { outEnded <- out.Run(outCtx) }()
+		time.Sleep(3 * jobs / rate * time.Second)
+		cancel()
+		<-ended
+		cancelOut()
+		<-outEnded
+		missing := 0
+		for i := range jobs {
+			if !bytes.Contains(sink.buf.Bytes(), fmt.Appendf(nil, `"message":"the line of %d"`, i)) {
+				missing++
+			}
+		}
+		if missing > 0 {
+			t.Errorf("%d of %d logs were not read in three rounds", missing, jobs)
+		}
+	})
+}
