@@ -45,14 +45,31 @@ type cutter struct {
 type cutLine struct {
 	text  []byte // at most max bytes of it
 	size  int64  // its length
-	blank int    // how many empty lines stood before it
 	seq   uint64
-	lines int   // how many lines it stands for, where they were joined; else 0
-	raw   int64 // raw offset of its first byte, or unknown
+	blank int32    // how many empty lines stood before it
+	lines uint16   // how many lines it stands for, where they were joined; else 0
+	ends  lineEnds // the line ends around it
+}
 
-	cr       bool // it ends with a \r; a \n may belong to that
-	returned bool // a \r stands right before it
-	over     bool // no \n stands between it and the line before
+// lineEnds tell lines apart that are overwritten by others. A cutLine goes by
+// value from hand to hand, and every word of it costs.
+type lineEnds uint8
+
+const (
+	endsCR   lineEnds = 1 << iota // it ends with a \r; a \n may belong to that
+	behindCR                      // a \r stands right before it
+	over                          // no \n stands between it and the line before
+)
+
+// around gives the line ends of a line that ends with a \r, or stands behind one.
+func around(cr, behind bool) (e lineEnds) {
+	if cr {
+		e = endsCR
+	}
+	if behind {
+		e |= behindCR
+	}
+	return e
 }
 
 // newCutter starts at the start of a log. raw is 0, or unknown where the way
@@ -140,7 +157,7 @@ func (c *cutter) end(piece []byte, cr bool, emit func(cutLine) error) error {
 		c.advance(len(piece))
 		c.add(piece, raw)
 		c.line = proveLine(piece)
-		err := c.give(cutLine{text: piece, size: int64(len(piece)), raw: raw, cr: cr, returned: returned}, emit)
+		err := c.give(cutLine{text: piece, size: int64(len(piece)), ends: around(cr, returned)}, emit)
 		c.advance(1)
 		return err
 	}
@@ -237,7 +254,7 @@ func (c *cutter) finish(cr bool, emit func(cutLine) error) error {
 		c.add(c.part, c.partRaw)
 		c.line = proveLine(c.part)
 	}
-	err := c.give(cutLine{text: c.part, size: c.partSize, raw: c.partRaw, cr: cr, returned: c.partCR}, emit)
+	err := c.give(cutLine{text: c.part, size: c.partSize, ends: around(cr, c.partCR)}, emit)
 	c.drop()
 	return err
 }
@@ -254,7 +271,10 @@ func (c *cutter) give(l cutLine, emit func(cutLine) error) error {
 	if len(l.text) > c.max {
 		l.text = l.text[:c.max]
 	}
-	l.blank, l.seq, l.over = c.blank, c.lines, !c.lf
+	l.blank, l.seq = int32(c.blank), c.lines
+	if !c.lf {
+		l.ends |= over
+	}
 	c.endRaw = c.raw
 	c.lines++
 	c.blank, c.owed, c.lf = 0, false, false

@@ -181,7 +181,7 @@ func TestBlankLinesAreCountedOnceHoweverTheyAreCut(t *testing.T) {
 		var blanks []int
 		c := newCutter(100, 0)
 		for _, chunk := range split([]byte(log), seed) {
-			if err := c.feed(chunk, func(l cutLine) error { blanks = append(blanks, l.blank); return nil }); err != nil {
+			if err := c.feed(chunk, func(l cutLine) error { blanks = append(blanks, int(l.blank)); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,6 +18,7 @@ package shipper
 import (
 	"context"
 	"io"
+	"math"
 	"path"
 	"time"
 
@@ -192,6 +193,7 @@ func (o Options) withDefaults() Options {
 	if o.Shaping.MaxLines == 0 {
 		o.Shaping.MaxLines = 500
 	}
+	o.Shaping.MaxLines = min(o.Shaping.MaxLines, math.MaxUint16)
 	if o.Shaping.Location == nil {
 		o.Shaping.Location = time.UTC
 	}

@@ -55,7 +55,7 @@ func (j *joint) first(text []byte) {
 // next reports whether a line goes on what was begun. before is the text of all
 // lines so far.
 func (j *joint) next(l cutLine, before []byte) bool {
-	if l.returned || l.blank > joinBlank {
+	if l.ends&behindCR != 0 || l.blank > joinBlank {
 		return false
 	}
 	prefix, s := j.split(l.text)

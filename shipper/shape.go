@@ -81,6 +81,21 @@ type part struct {
 	size int
 }
 
+// partProof is what a position needs of a line beside its bytes.
+type partProof struct {
+	raw  int64 // raw offset of its first byte, or unknown
+	line lineProof
+}
+
+// proof gives that of the line that the cutter has just given.
+func (h *shaper) proof(l cutLine) partProof {
+	raw := h.c.endRaw
+	if raw >= 0 {
+		raw -= l.size
+	}
+	return partProof{raw, h.c.line}
+}
+
 func (h *held) empty() bool { return len(h.parts) == 0 }
 
 func newShaper(o *Options, to outlet) *shaper {
@@ -148,10 +163,10 @@ func (h *shaper) take(ctx context.Context, l cutLine, now int64) error {
 		h.sync()
 		return h.to.write(ctx, l, now)
 	}
-	if h.o.Progress > 0 && l.cr {
-		return h.hold(ctx, &h.bar, l, now, h.c.line)
+	if h.o.Progress > 0 && l.ends&endsCR != 0 {
+		return h.hold(ctx, &h.bar, l, now, h.proof(l))
 	}
-	return h.join(ctx, l, now, h.c.line)
+	return h.join(ctx, l, now, h.proof(l))
 }
 
 // pass takes a line that the sink has already. Nothing is held then: what came
@@ -161,7 +176,7 @@ func (h *shaper) pass(l cutLine) {
 		h.sync()
 		return
 	}
-	h.add(l.text, l.raw, h.c.line)
+	h.add(l.text, h.proof(l))
 }
 
 // lone reports whether the \r behind the bar is no part of a \r\n, so far.
@@ -172,7 +187,7 @@ func (h *shaper) settleBar(ctx context.Context, l cutLine, now int64) error {
 	switch {
 	case h.bar.empty():
 		return nil
-	case !l.over:
+	case l.ends&over == 0:
 	case now-h.shown >= int64(h.o.Progress):
 		h.shown = now
 	default:
@@ -190,7 +205,7 @@ func (h *shaper) settleBar(ctx context.Context, l cutLine, now int64) error {
 func (h *shaper) passBar(ctx context.Context) error {
 	l := h.bar.first
 	l.text = h.bar.text
-	if err := h.join(ctx, l, h.bar.since, h.bar.proof); err != nil {
+	if err := h.join(ctx, l, h.bar.since, partProof{h.bar.parts[0].raw, h.bar.proof}); err != nil {
 		return err
 	}
 	h.bar.parts = h.bar.parts[:0]
@@ -198,16 +213,16 @@ func (h *shaper) passBar(ctx context.Context) error {
 }
 
 // join makes a line part of the group before it, or lets that go.
-func (h *shaper) join(ctx context.Context, l cutLine, now int64, proof lineProof) error {
+func (h *shaper) join(ctx context.Context, l cutLine, now int64, proof partProof) error {
 	if !h.o.Multiline {
 		if err := h.to.need(ctx); err != nil {
 			return err
 		}
-		h.add(l.text, l.raw, proof)
+		h.add(l.text, proof)
 		return h.to.write(ctx, l, now)
 	}
 	g := &h.group
-	if !g.empty() && (len(g.parts) >= h.o.MaxLines || len(g.text)+1+l.blank+len(l.text) > h.max || !h.joint.next(l, g.text)) {
+	if !g.empty() && (len(g.parts) >= h.o.MaxLines || len(g.text)+1+int(l.blank)+len(l.text) > h.max || !h.joint.next(l, g.text)) {
 		if err := h.give(ctx, g); err != nil {
 			return err
 		}
@@ -219,12 +234,12 @@ func (h *shaper) join(ctx context.Context, l cutLine, now int64, proof lineProof
 }
 
 // hold adds a line to what is held.
-func (h *shaper) hold(ctx context.Context, x *held, l cutLine, now int64, proof lineProof) error {
+func (h *shaper) hold(ctx context.Context, x *held, l cutLine, now int64, proof partProof) error {
 	ends := 0
 	if x.empty() {
 		x.text = x.text[:0]
 	} else {
-		ends = 1 + l.blank
+		ends = 1 + int(l.blank)
 	}
 	if need := len(x.text) + ends + len(l.text); need > cap(x.text) {
 		size := min(max(need, 2*cap(x.text), 256), max(h.max, need))
@@ -241,8 +256,8 @@ func (h *shaper) hold(ctx context.Context, x *held, l cutLine, now int64, proof 
 		x.first.text = nil
 	}
 	x.text = append(x.text, l.text...)
-	x.parts = append(x.parts, part{l.raw, len(l.text)})
-	x.proof, x.last = proof, now
+	x.parts = append(x.parts, part{proof.raw, len(l.text)})
+	x.proof, x.last = proof.line, now
 	return nil
 }
 
@@ -257,7 +272,7 @@ func (h *shaper) give(ctx context.Context, x *held) error {
 	l := x.first
 	l.text, l.size = x.text, int64(len(x.text))
 	if n := len(x.parts); n > 1 {
-		l.lines = n
+		l.lines = uint16(n)
 	}
 	h.leave(x)
 	return h.to.write(ctx, l, x.since)
@@ -268,18 +283,18 @@ func (h *shaper) leave(x *held) {
 	text := x.text
 	for _, p := range x.parts {
 		text = bytes.TrimLeft(text, "\n")
-		h.add(text[:p.size], p.raw, x.proof)
+		h.add(text[:p.size], partProof{p.raw, x.proof})
 		text = text[p.size:]
 	}
 	x.parts = x.parts[:0]
 }
 
 // add puts the position behind a line.
-func (h *shaper) add(text []byte, raw int64, proof lineProof) {
-	h.left.add(text, raw)
+func (h *shaper) add(text []byte, proof partProof) {
+	h.left.add(text, proof.raw)
 	h.lines++
-	h.line = proof
-	if h.endRaw = raw; raw >= 0 {
+	h.line = proof.line
+	if h.endRaw = proof.raw; proof.raw >= 0 {
 		h.endRaw += int64(len(text))
 	}
 }

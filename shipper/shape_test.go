@@ -51,7 +51,7 @@ func (w *shapedWorld) need(context.Context) error {
 }
 
 func (w *shapedWorld) write(_ context.Context, l cutLine, _ int64) error {
-	w.batch = append(w.batch, shapedRecord{l.seq, w.skipped, max(l.lines, 1), string(l.text), l.size})
+	w.batch = append(w.batch, shapedRecord{l.seq, w.skipped, max(int(l.lines), 1), string(l.text), l.size})
 	w.skipped = 0
 	if w.r.IntN(4) == 0 {
 		w.flush()
