@@ -1,11 +1,13 @@
 package shipper
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"raytap/ray"
 	"raytap/ray/raytest"
@@ -157,5 +159,41 @@ func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
 	job.End("FAILED", 1)
 	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	}
+}
+
+func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{})
+		job.Print("a line\n")
+		shown := func() string {
+			if s := r.shipper.Streams(); len(s) == 1 {
+				return s[0].Error
+			}
+			return ""
+		}
+		r.until("the line is there", func() bool { return len(r.records(job.ID)) > 1 })
+		if why := shown(); why != "" {
+			t.Errorf("%q while all is well", why)
+		}
+		head.Down()
+		r.until("the stream shows a reason", func() bool { return shown() != "" })
+		if err := head.Up(); err != nil {
+			t.Fatal(err)
+		}
+		job.Print("another\n")
+		r.until("it shows none", func() bool { return shown() == "" })
+	})
+}
+
+func TestAnErrorIsShownWithinBoundsAndWhole(t *testing.T) {
+	for _, text := range []string{"", "short", strings.Repeat("x", maxShownError), strings.Repeat("x", maxShownError+1), strings.Repeat("ä€😀", 100), "x" + strings.Repeat("€", 200), "\xff" + strings.Repeat("y", 400)} {
+		got := shownError(errors.New(text))
+		start, cut := strings.CutSuffix(got, "…")
+		if len(got) > maxShownError || !utf8.ValidString(got) || !strings.HasPrefix(strings.ToValidUTF8(text, "\uFFFD"), start) || cut != (len(text) > maxShownError) {
+			t.Errorf("%q is shown of %q", got, text)
+		}
 	}
 }
