@@ -165,26 +165,32 @@ func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
 func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
+		var faults []*raytest.Injected
+		for _, endpoint := range []string{raytest.EndpointAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
+			faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Job: "job-1", Body: "the disk is gone"}))
+		}
 		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
-		job := head.Submit("job-1", raytest.JobOptions{})
-		job.Print("a line\n")
-		shown := func() string {
-			if s := r.shipper.Streams(); len(s) == 1 {
-				return s[0].Error
+		for _, id := range []string{"job-1", "job-2"} {
+			head.Submit(id, raytest.JobOptions{}).Print("a line\n")
+		}
+		shown := func() (why []string) {
+			for _, st := range r.shipper.Streams() {
+				why = append(why, st.Error)
 			}
-			return ""
+			return why
 		}
-		r.until("the line is there", func() bool { return len(r.records(job.ID)) > 1 })
-		if why := shown(); why != "" {
-			t.Errorf("%q while all is well", why)
+		r.until("the stream that fails shows a reason", func() bool {
+			why := shown()
+			return len(why) == 2 && strings.Contains(why[0], "the disk is gone")
+		})
+		r.until("the other's line is there", func() bool { return len(r.records("job-2")) > 1 })
+		if why := shown(); why[1] != "" {
+			t.Errorf("%q of a stream that is well", why[1])
 		}
-		head.Down()
-		r.until("the stream shows a reason", func() bool { return shown() != "" })
-		if err := head.Up(); err != nil {
-			t.Fatal(err)
+		for _, f := range faults {
+			f.Remove()
 		}
-		job.Print("another\n")
-		r.until("it shows none", func() bool { return shown() == "" })
+		r.until("it shows none any more", func() bool { return shown()[0] == "" })
 	})
 }
 
