@@ -5,6 +5,7 @@
 # make sdk     the client that Synapse agents publish, on the fake agent
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
 # make agent   a million lines from a fake Synapse agent that drops and errs
+# make page    the status page in headless Chromium (PAGE_SCREENSHOTS=DIR keeps pictures)
 # make deploy  the chart, manifests, unit, package, release and compose file
 # make pipelines  raytap's lines through each program that can be had, to a store
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
@@ -40,7 +41,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk e2e chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk page e2e chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -60,8 +61,8 @@ check:
 # All tools first: stages that run side by side must not install the same one.
 # Two stages at a time: they wait more than they work.
 test: check
-	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse ray
-	@$(MAKE) --no-print-directory -j2 --output-sync=target mutants harness rules darwin deploy pipelines followers agent sdk
+	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse chromium ray
+	@$(MAKE) --no-print-directory -j2 --output-sync=target mutants harness rules darwin deploy pipelines followers agent sdk page
 	@$(MAKE) --no-print-directory e2e
 	@$(STAGE) report
 
@@ -115,6 +116,10 @@ agent:
 sdk:
 	@$(STAGE) sdk-tools scripts/tools synapse
 	@$(STAGE) sdk go test -tags e2e -count=1 -v -timeout 5m ./test/sdk
+
+page:
+	@$(STAGE) page-tools scripts/tools chromium
+	@$(STAGE) page go test -tags e2e -count=1 -v -timeout 5m ./test/page
 
 chaos:
 	go run ./test/chaos -kills 200 -cuts 2000

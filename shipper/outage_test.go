@@ -1,11 +1,13 @@
 package shipper
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"raytap/ray"
 	"raytap/ray/raytest"
@@ -157,5 +159,47 @@ func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
 	job.End("FAILED", 1)
 	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	}
+}
+
+func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		var faults []*raytest.Injected
+		for _, endpoint := range []string{raytest.EndpointAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
+			faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Job: "job-1", Body: "the disk is gone"}))
+		}
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		for _, id := range []string{"job-1", "job-2"} {
+			head.Submit(id, raytest.JobOptions{}).Print("a line\n")
+		}
+		shown := func() (why []string) {
+			for _, st := range r.shipper.Streams() {
+				why = append(why, st.Error)
+			}
+			return why
+		}
+		r.until("the stream that fails shows a reason", func() bool {
+			why := shown()
+			return len(why) == 2 && strings.Contains(why[0], "the disk is gone")
+		})
+		r.until("the other's line is there", func() bool { return len(r.records("job-2")) > 1 })
+		if why := shown(); why[1] != "" {
+			t.Errorf("%q of a stream that is well", why[1])
+		}
+		for _, f := range faults {
+			f.Remove()
+		}
+		r.until("it shows none any more", func() bool { return shown()[0] == "" })
+	})
+}
+
+func TestAnErrorIsShownWithinBoundsAndWhole(t *testing.T) {
+	for _, text := range []string{"", "short", strings.Repeat("x", maxShownError), strings.Repeat("x", maxShownError+1), strings.Repeat("ä€😀", 100), "x" + strings.Repeat("€", 200), "\xff" + strings.Repeat("y", 400)} {
+		got := shownError(errors.New(text))
+		start, cut := strings.CutSuffix(got, "…")
+		if len(got) > maxShownError || !utf8.ValidString(got) || !strings.HasPrefix(strings.ToValidUTF8(text, "\uFFFD"), start) || cut != (len(text) > maxShownError) {
+			t.Errorf("%q is shown of %q", got, text)
+		}
 	}
 }

@@ -20,6 +20,8 @@ func (s *stream) complain(w way, err error) {
 		s.failing = true
 		s.sh.unread.Add(1)
 	}
+	text := shownError(err)
+	s.failed.Store(&text)
 	s.sh.reading.Failed(fmt.Sprintf("A job's log cannot be read by the %s way, and is tried again", w), err)
 }
 
@@ -28,6 +30,7 @@ func (s *stream) readable() {
 	s.lastRead.Store(time.Now().UnixNano())
 	if s.failing {
 		s.failing = false
+		s.failed.Store(nil)
 		if s.sh.unread.Add(-1) == 0 {
 			s.sh.reading.Well("All logs can be read again")
 		}

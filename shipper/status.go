@@ -3,6 +3,7 @@ package shipper
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,9 +14,25 @@ type StreamStatus struct {
 	Way          string // by which its log is read; none before the first
 	State        string // reading, or waiting to try again
 	LastRead     time.Time
+	// Error is why the last read failed, maxShownError bytes of it at most; empty
+	// once one went well, and where a log merely had to be asked for anew.
+	Error string
 	// Lines and Bytes are what the sink has taken since the log's start; bytes
 	// count without line ends.
 	Lines, Bytes uint64
+}
+
+// maxShownError bounds what is shown of an error: thousands of streams can have one.
+const maxShownError = 300
+
+// shownError is the start of an error's text, of whole characters.
+func shownError(err error) string {
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(text) <= maxShownError {
+		return text
+	}
+	const more = "…"
+	return strings.ToValidUTF8(text[:maxShownError-len(more)], "") + more
 }
 
 // shown is what others may see of a stream's place: its way and whether it reads.
@@ -39,6 +56,9 @@ func (s *Shipper) Streams() []StreamStatus {
 		at := StreamStatus{
 			SubmissionID: job.SubmissionID, Status: string(job.Status), Way: wayNone.String(), State: streamState(false),
 			LastRead: time.Unix(0, st.lastRead.Load()),
+		}
+		if p := st.failed.Load(); p != nil {
+			at.Error = *p
 		}
 		if p := st.shown.Load(); p != nil {
 			at.Way, at.State = p.way.String(), streamState(p.reading)

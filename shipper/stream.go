@@ -50,6 +50,7 @@ type stream struct {
 	gone       atomic.Bool  // Ray does not know the job any more
 	lastRead   atomic.Int64 // the last successful read, Unix nanoseconds
 	shown      atomic.Pointer[shown]
+	failed     atomic.Pointer[string] // why the last read failed, as it is shown; nil while failing is false
 
 	log     *logState
 	slots   *slots

@@ -69,8 +69,9 @@ type StreamStatus struct {
 	Way          string    `json:"way"`   // agent, websocket, file; none before the first
 	State        string    `json:"state"` // reading, waiting
 	LastRead     time.Time `json:"last_read"`
-	Lines        uint64    `json:"lines"` // that the sink has taken, since the log's start
-	Bytes        uint64    `json:"bytes"` // of content, without line ends
+	Error        string    `json:"error,omitempty"` // why the last read failed; "": it did not
+	Lines        uint64    `json:"lines"`           // that the sink has taken, since the log's start
+	Bytes        uint64    `json:"bytes"`           // of content, without line ends
 }
 
 // FileStatus is a file that lists clusters.
@@ -100,7 +101,7 @@ type ShipperStatus struct {
 var statusHTML string
 
 var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap{
-	"age": age, "count": count, "oldest": oldest, "size": size, "short": short,
+	"age": age, "count": count, "failing": failing, "oldest": oldest, "size": size, "short": short,
 }).Parse(statusHTML))
 
 // view is what the template shows: a status, and what is counted over it.
@@ -115,6 +116,7 @@ type view struct {
 type streamGroup struct {
 	Cluster, Way, State string
 	Count               int
+	Failing             int // of them, streams whose last read failed
 }
 
 func newView(s Status) view {
@@ -133,10 +135,14 @@ func newView(s Status) view {
 				v.Oldest = st.LastRead
 			}
 			like := func(g streamGroup) bool { return g.Cluster == c.Name && g.Way == st.Way && g.State == st.State }
-			if i := slices.IndexFunc(v.Streams, like); i >= 0 {
-				v.Streams[i].Count++
-			} else {
-				v.Streams = append(v.Streams, streamGroup{c.Name, st.Way, st.State, 1})
+			i := slices.IndexFunc(v.Streams, like)
+			if i < 0 {
+				i = len(v.Streams)
+				v.Streams = append(v.Streams, streamGroup{Cluster: c.Name, Way: st.Way, State: st.State})
+			}
+			v.Streams[i].Count++
+			if st.Error != "" {
+				v.Streams[i].Failing++
 			}
 		}
 	}
@@ -175,6 +181,16 @@ func (s *Server) statusJSON(w http.ResponseWriter, _ *http.Request) {
 
 // maxShown bounds the streams that the page lists of one cluster.
 const maxShown = 100
+
+// failing counts the streams whose last read failed.
+func failing(streams []StreamStatus) (n int) {
+	for _, st := range streams {
+		if st.Error != "" {
+			n++
+		}
+	}
+	return n
+}
 
 // oldest gives the streams that were read longest ago, as many as the page lists.
 func oldest(streams []StreamStatus) []StreamStatus {

@@ -22,6 +22,7 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 	}{
 		"all is well":               {func(*Status) {}, `Clusters 1 up prod up http://ray:8265 Ray 2\.60\.0 Last answer 1 min ago Named in the configuration jobs 1 job is followed`, "failed|down|not ready"},
 		"a stream":                  {func(*Status) {}, "job-1 agent reading 1 234 567 3\\.0 MiB just now", ""},
+		"a stream that fails":       {func(s *Status) { s.Clusters[0].Streams[0].Error = "read the log: 500 <b>" }, `1 job is followed, 1 cannot be read .*just now read the log: 500 &lt;b&gt;.* prod agent reading 1 1 `, ""},
 		"a cluster that is down":    {func(s *Status) { s.Clusters[0].State, s.Clusters[0].Error = ClusterDown, "no route" }, `0 up, 1 down prod down http://ray:8265 no route`, "jobs 1"},
 		"one that was not tried":    {func(s *Status) { s.Clusters[0].State = ClusterWaiting }, `1 not tried yet`, ""},
 		"a collector that failed":   {func(s *Status) { s.Clusters[0].Collectors[0].Error = "too slow" }, `jobs failed jobs: too slow`, ""},
@@ -38,6 +39,7 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 			s := well
 			s.Clusters = append([]ClusterStatus(nil), well.Clusters...)
 			for i := range s.Clusters {
+				s.Clusters[i].Streams = append([]StreamStatus(nil), s.Clusters[i].Streams...)
 				s.Clusters[i].Collectors = append([]CollectorStatus(nil), s.Clusters[i].Collectors...)
 			}
 			if s.Shipper != nil {
