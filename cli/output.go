@@ -105,21 +105,22 @@ func node(dec *json.Decoder) (*yaml.Node, error) {
 	case json.Number:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: v.String()}, nil
 	case string:
-		return textNode(v)
+		return textNode(v), nil
 	}
 	n := &yaml.Node{}
 	return n, n.Encode(token)
 }
 
 // textNode chooses how a text is written: as a block where it has lines, in
-// quotes where the encoder would take it for something else, or would lose line
-// ends at the edges of a block.
-func textNode(s string) (*yaml.Node, error) {
+// quotes where the encoder would take it for something else, would lose line
+// ends at the edges of a block, or cannot read its own block again (one that
+// begins with a tab).
+func textNode(s string) *yaml.Node {
 	n := &yaml.Node{}
 	err := n.Encode(s)
-	if n.Tag != "!!str" || strings.Contains(s, "\n") && strings.TrimSpace(s) != s {
-		n.Tag, n.Style = "!!str", yaml.DoubleQuotedStyle
+	if err != nil || n.Tag != "!!str" || strings.Contains(s, "\n") && strings.TrimSpace(s) != s {
+		n = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle}
 	}
 	n.Value = s
-	return n, err
+	return n
 }

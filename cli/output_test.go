@@ -82,7 +82,7 @@ driver_exit_code: 3
 
 // Whatever stands in a text or a number, YAML and JSON say the same.
 func FuzzYAMLSaysWhatJSONSays(f *testing.F) {
-	for _, s := range []string{"", "true", "0x10", "02000000", "1e3", "null", "~", "- a", "a: b", "#x", "\x1b[0m\u2028\u0085", "a\n  b\n", "\tx", "2026-11-24", "é漢", "\xff", "<&>", "|", "'", `"`, "\n0", "<<", "=", "a\n "} {
+	for _, s := range []string{"", "true", "0x10", "02000000", "1e3", "null", "~", "- a", "a: b", "#x", "\x1b[0m\u2028\u0085", "a\n  b\n", "\tx", "2026-11-24", "é漢", "\xff", "<&>", "|", "'", `"`, "\n0", "<<", "=", "a\n ", "\t\n", "\ta\nb"} {
 		f.Add(s, 1.5)
 	}
 	f.Fuzz(func(t *testing.T, text string, number float64) {
