@@ -24,7 +24,7 @@ var (
 
 func stateTable(name, what string, known []string) table[ray.StateCounts] {
 	return table[ray.StateCounts]{
-		source: "state API, cached 30s by default or 50 times what it took.",
+		source: "state API" + tasksFresh,
 		rows: []row[ray.StateCounts]{
 			{
 				name: name, help: what + " that Ray lists, by state. Too low where " + name + "_truncated is 1.", labels: []string{"state"},

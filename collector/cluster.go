@@ -25,7 +25,7 @@ type statusSource interface {
 const maxShapes = 20
 
 var versionTable = table[ray.Version]{
-	source: "version call, at most 5s old.",
+	source: "version call, cached for collector.freshness (14s).",
 	rows: []row[ray.Version]{
 		{
 			name:   "cluster_info",
@@ -46,7 +46,7 @@ type statusView struct {
 }
 
 var statusTable = table[statusView]{
-	source: "cluster status, which Ray rewrites every 5s, cached 5s by default or 50 times what it took.",
+	source: statusFresh,
 	rows: []row[statusView]{
 		{
 			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status.",

@@ -41,8 +41,9 @@ type Cluster interface {
 	groupsSource
 	serveSource
 	hardwareSource
-	// LastAnswer is when the cluster last gave an answer of any kind.
-	LastAnswer() time.Time
+	// Answers reports whether the cluster answers: it has since t, or did not
+	// long before and no request has gone without an answer after that.
+	Answers(ctx context.Context, t time.Time) bool
 }
 
 // Options says what is collected. The zero value collects everything that
@@ -111,7 +112,7 @@ type ServeOptions struct {
 var upTable = table[bool]{
 	rows: []row[bool]{
 		{
-			name: "up", help: "1 if the cluster answered an API call during the scrape or up to 5s before it (the version is asked that often), 0 if not: then none of its values are shown.",
+			name: "up", help: "1 if the cluster answered an API call during the scrape, or up to collector.freshness (14s) before it and no request has gone without an answer since; 0 if not: then none of its values are shown.",
 			value: func(up bool) (float64, bool) { return number(up), true },
 		},
 	},
@@ -219,6 +220,13 @@ func New(cluster Cluster, o Options) *Collector {
 	return c
 }
 
+// Where values come from, and how old they may be, as help texts tell it.
+const (
+	fresh       = ", cached for collector.freshness (14s) or 50 times what it took."
+	tasksFresh  = ", cached for collector.tasks.cache (29s) or 50 times what it took."
+	statusFresh = "cluster status, which Ray rewrites every 5s" + fresh
+)
+
 // drops reports whether the configuration leaves a family out.
 func (o Options) drops(family string) bool {
 	return slices.ContainsFunc(o.Drop, func(p *regexp.Regexp) bool { return p.MatchString(family) })
@@ -264,7 +272,7 @@ func (c *Collector) Page(ctx context.Context, only ...string) Page {
 		})
 	}
 	wg.Wait()
-	up := !c.cluster.LastAnswer().Before(began.Add(-ray.VersionInterval))
+	up := c.cluster.Answers(ctx, began)
 	report(parts, results, up)
 	c.health.note(parts, results, up)
 	own := &sink{}

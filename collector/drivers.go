@@ -16,7 +16,7 @@ type driversSource interface {
 }
 
 var driverTable = table[bool]{
-	source: "job list and node list, cached 5s by default or 50 times what they took.",
+	source: "job list and node list" + fresh,
 	labels: []string{"submission_id"},
 	rows: []row[bool]{
 		{

@@ -79,11 +79,8 @@ func (c *cluster) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	return c.resources, c.ask(ctx, "resources")
 }
 
-func (c *cluster) LastAnswer() time.Time {
-	if c.last.IsZero() {
-		return time.Now()
-	}
-	return c.last
+func (c *cluster) Answers(_ context.Context, t time.Time) bool {
+	return c.last.IsZero() || !c.last.Before(t)
 }
 
 var (

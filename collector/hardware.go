@@ -15,7 +15,7 @@ type hardwareSource interface {
 	Resources(context.Context) (ray.ClusterResources, error)
 }
 
-const hardwareFresh = "the agent's cluster resources, which it may cache itself, cached 10s by default or 50 times what they took. Only where the cluster is watched by an agent."
+const hardwareFresh = "the agent's cluster resources, which it may cache itself" + fresh + " Only where the cluster is watched by an agent."
 
 // hardwareView is an answer with how many of its nodes are not shown.
 type hardwareView struct {

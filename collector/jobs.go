@@ -33,7 +33,7 @@ var (
 	driverStatuses = []string{string(ray.JobRunning), statusEnded}
 )
 
-const jobsFresh = "job list, cached 5s by default or 50 times what it took."
+const jobsFresh = "job list" + fresh + " The shipper's discovery gets it more often."
 
 // jobsView is the whole list.
 type jobsView struct {

@@ -36,8 +36,8 @@ var deathReasons = []string{
 }
 
 const (
-	nodesFresh = "node list, cached 5s by default or 50 times what it took."
-	statsFresh = "readings of the node's agent, which reports every 5s, in the node list, cached 5s by default or 50 times what it took."
+	nodesFresh = "node list" + fresh
+	statsFresh = "readings of the node's agent, which reports every 5s, in the node list" + fresh
 )
 
 // nodesView is the whole list.

@@ -13,7 +13,7 @@ type serveSource interface {
 	Serve(context.Context) (ray.ServeStatus, error)
 }
 
-const serveFresh = "Serve's controller, cached 10s by default or 50 times what it took."
+const serveFresh = "Serve's controller" + fresh
 
 type serveView struct {
 	running  bool

@@ -38,7 +38,7 @@ type tasksView struct {
 }
 
 var tasksTable = table[tasksView]{
-	source: "filtered task list, as far as Ray keeps task events, cached 30s by default or 50 times what it took.",
+	source: "filtered task list, as far as Ray keeps task events" + tasksFresh,
 	rows: []row[tasksView]{
 		{
 			name:   "tasks",

@@ -23,7 +23,7 @@ type usageView struct {
 }
 
 var usageTable = table[usageView]{
-	source: "cluster status, which Ray rewrites every 5s, cached 5s by default or 50 times what it took.",
+	source: statusFresh,
 	labels: []string{"node_id"},
 	rows: []row[usageView]{
 		{

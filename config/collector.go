@@ -15,6 +15,10 @@ import (
 type Collector struct {
 	// Whether there are metrics of clusters at all.
 	Enabled bool `yaml:"enabled"`
+	// How long an answer of the cluster serves all who scrape; 50 times what it took
+	// to get, if that is longer. Keep it a second below the scrape interval: then one
+	// Prometheus gets new answers each time, and ten cost Ray what one costs.
+	Freshness Duration `yaml:"freshness"`
 	// Resources, and what waits for them.
 	Cluster CollectorCluster `yaml:"cluster"`
 	// Jobs.
@@ -67,7 +71,7 @@ type CollectorTasks struct {
 	// Whether tasks are shown.
 	Enabled bool `yaml:"enabled"`
 	// How long an answer on tasks, actors or placement groups serves; 50 times what
-	// it took to get, if that is longer.
+	// it took to get, or freshness, if one of them is longer.
 	Cache Duration `yaml:"cache"`
 	// A series for each task name as well.
 	ByName bool `yaml:"by_name"`
@@ -118,6 +122,7 @@ const maxLabelKeys = 16
 var notInLabel = regexp.MustCompile("[^a-zA-Z0-9]")
 
 func (k *checker) collector(c *Collector) {
+	k.lasts("collector.freshness", c.Freshness, time.Second)
 	k.lasts("collector.jobs.retention", c.Jobs.Retention, time.Second)
 	k.atLeast("collector.jobs.max", int64(c.Jobs.Max), 1)
 	k.lasts("collector.tasks.cache", c.Tasks.Cache, time.Second)

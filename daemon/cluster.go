@@ -87,13 +87,14 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache := time.Duration(s.collector.Tasks.Cache)
+	fresh := time.Duration(s.collector.Freshness)
 	u.sharing = ray.Share(u.client, ray.SharingOptions{
 		Timeout: 3 * time.Duration(c.Timeout),
+		Fresh:   fresh,
+		Tasks:   max(fresh, time.Duration(s.collector.Tasks.Cache)),
 		// A little less than discovery's pause: else each look could meet the
 		// answer of the one before, and see a job after two pauses only.
-		Jobs:  time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
-		Tasks: cache, Actors: cache, PlacementGroups: cache,
+		Discovery: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
 	})
 	if s.collector.Enabled {
 		u.collector = collector.New(u.sharing, collectorOptions(s, u.client.SkippedRows, log))

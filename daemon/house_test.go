@@ -42,6 +42,7 @@ func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) co
 			MaxConcurrent: 8, MaxBody: 1 << 20, NodeAgents: config.NodeAgents{Mode: "off"},
 		})
 	}
+	c.Collector.Freshness = config.Duration(100 * time.Millisecond)
 	c.Shipper.Protocol = "websocket"
 	c.Shipper.Discovery.Interval = config.Duration(100 * time.Millisecond)
 	c.Shipper.PollInterval = config.Duration(100 * time.Millisecond)

@@ -11,7 +11,8 @@ const (
 	// loadFactor bounds what one answer costs the cluster: an answer that took
 	// d is good for 50 d, so that asking for it takes at most 2 % of the time.
 	loadFactor = 50
-	// retryAfter is how long a failure is shared before the next caller asks again.
+	// retryAfter is how long a failure is shared at the least before the next
+	// caller asks again.
 	retryAfter = time.Second
 	// sinceFloor and sinceFactor bound how often Since may pass over an answer
 	// that is still good: not sooner than 1 s, or 10 times what it took, after
@@ -37,6 +38,8 @@ type SharedOptions struct {
 	// Interval is how long an answer is good for, counted from Asked, and 50
 	// times what its fetch took if that is longer.
 	Interval time.Duration
+	// SinceInterval replaces Interval for callers of Since; 0 does not.
+	SinceInterval time.Duration
 	// MaxAge bounds that time from above; 0 is no bound.
 	MaxAge time.Duration
 }
@@ -46,7 +49,9 @@ type SharedOptions struct {
 // A fetch runs under its own timeout, never under a caller's context: callers
 // that come while it runs wait for it, each until its own context ends, while
 // the fetch goes on to fill the answer. A fetch that fails empties the answer
-// at once; its failure is shared for one second, then the next caller asks
+// at once. The failure is shared for one second, or for as long as an answer
+// that took as long would be, up to the interval: a server that is too slow to
+// answer is asked no more often than one that answers. Then the next caller asks
 // again. Nothing is fetched unless somebody asks. Safe for concurrent use.
 type Shared[T any] struct {
 	fetch func(context.Context) (T, error)
@@ -81,21 +86,25 @@ func NewShared[T any](fetch func(context.Context) (T, error), opts SharedOptions
 // Its errors are the fetch's own, an *Error of code 408 when ctx ended first
 // (errors.Is tells why), and one of code 503 after Close.
 func (s *Shared[T]) Get(ctx context.Context) (Answer[T], error) {
-	return s.get(ctx, time.Time{})
+	return s.get(ctx, time.Time{}, s.opts.Interval)
 }
 
 // Since is Get for a caller that needs an answer not older than t: the fetch
 // that gives it began at t or later. So that many such callers cannot ask in a
 // row, it may wait up to a second (10 times the last fetch's duration if that
-// is longer) before it fetches. A failure less than a second old is shared
-// here too, whenever it began.
+// is longer) before it fetches. Failures are shared here too, whenever they
+// began.
 func (s *Shared[T]) Since(ctx context.Context, t time.Time) (Answer[T], error) {
-	return s.get(ctx, t)
+	interval := s.opts.Interval
+	if s.opts.SinceInterval > 0 {
+		interval = s.opts.SinceInterval
+	}
+	return s.get(ctx, t, interval)
 }
 
-func (s *Shared[T]) get(ctx context.Context, since time.Time) (Answer[T], error) {
+func (s *Shared[T]) get(ctx context.Context, since time.Time, interval time.Duration) (Answer[T], error) {
 	for {
-		f, delay := s.next(ctx, since)
+		f, delay := s.next(ctx, since, interval)
 		switch {
 		case f != nil:
 			select {
@@ -128,14 +137,14 @@ func (s *Shared[T]) get(ctx context.Context, since time.Time) (Answer[T], error)
 // next gives the fetch whose result the caller wants, ended or not; or, where
 // there is none yet, how long to wait before asking again. Neither means that
 // the caller's context has ended.
-func (s *Shared[T]) next(ctx context.Context, since time.Time) (*flight[T], time.Duration) {
+func (s *Shared[T]) next(ctx context.Context, since time.Time, interval time.Duration) (*flight[T], time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	if s.closed {
 		return s.refuse(), 0
 	}
-	if s.last != nil && s.good(s.last, now, since) {
+	if s.last != nil && s.good(s.last, now, since, interval) {
 		return s.last, 0
 	}
 	if s.current != nil {
@@ -153,16 +162,18 @@ func (s *Shared[T]) next(ctx context.Context, since time.Time) (*flight[T], time
 	return s.begin(now), 0
 }
 
-// good reports whether f, which has ended, may still be given to a caller.
-func (s *Shared[T]) good(f *flight[T], now, since time.Time) bool {
+// good reports whether f, which has ended, may still be given to a caller for
+// whom answers are good for interval.
+func (s *Shared[T]) good(f *flight[T], now, since time.Time, interval time.Duration) bool {
+	age, load := now.Sub(f.asked), loadFactor*f.ended.Sub(f.asked)
 	if f.err != nil {
-		return now.Sub(f.ended) < retryAfter
+		return now.Sub(f.ended) < retryAfter || age < min(interval, load)
 	}
-	keep := max(s.opts.Interval, loadFactor*f.answer.Took)
+	keep := max(interval, load)
 	if s.opts.MaxAge > 0 {
 		keep = min(keep, s.opts.MaxAge)
 	}
-	return now.Sub(f.asked) < keep && !f.asked.Before(since)
+	return age < keep && !f.asked.Before(since)
 }
 
 // begin starts a fetch. s.mu is held.

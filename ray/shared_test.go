@@ -151,7 +151,7 @@ func TestAFetchEndsAtItsOwnTimeout(t *testing.T) {
 func TestAFailureEmptiesTheAnswerAndIsSharedForOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var src source
-		shared := newShared(&src, 100*time.Millisecond)
+		shared := newShared(&src, 10*time.Millisecond)
 		wantValue(t, shared, 1)
 		time.Sleep(5 * time.Second)
 		src.fail.Store(true)
@@ -168,6 +168,51 @@ func TestAFailureEmptiesTheAnswerAndIsSharedForOneSecond(t *testing.T) {
 			t.Errorf("%d fetches", n)
 		}
 		time.Sleep(time.Until(failed.Add(time.Second)))
+		wantValue(t, shared, 3)
+	})
+}
+
+func TestASlowFailureIsSharedAsLongAsAnAnswerUpToTheInterval(t *testing.T) {
+	for name, row := range map[string]struct{ takes, shared time.Duration }{
+		"fifty times what it took":         {40 * time.Millisecond, 2 * time.Second},
+		"the interval":                     {time.Second, 5 * time.Second},
+		"a second where that was too slow": {8 * time.Second, 9 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var src source
+			src.fail.Store(true)
+			shared := newShared(&src, row.takes)
+			ask := func(want int64) {
+				t.Helper()
+				if _, err := shared.Get(t.Context()); !errors.Is(err, errDown) || src.calls.Load() != want {
+					t.Errorf("%s: %v, %d fetches, want %d", name, err, src.calls.Load(), want)
+				}
+			}
+			asked := time.Now()
+			ask(1)
+			time.Sleep(time.Until(asked.Add(row.shared - 1)))
+			ask(1)
+			time.Sleep(1)
+			ask(2)
+		})
+	}
+}
+
+func TestCallersOfSinceCanHaveAnIntervalOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var src source
+		shared := ray.NewShared(src.fetch, ray.SharedOptions{Op: "list things", Interval: time.Minute, SinceInterval: 5 * time.Second})
+		wantValue(t, shared, 1)
+		time.Sleep(5*time.Second - 1)
+		for _, want := range []int{1, 2} {
+			if a, err := shared.Since(t.Context(), time.Time{}); err != nil || a.Value != want {
+				t.Errorf("got %d, %v; want %d", a.Value, err, want)
+			}
+			time.Sleep(1)
+		}
+		time.Sleep(time.Minute - 2)
+		wantValue(t, shared, 2)
+		time.Sleep(1)
 		wantValue(t, shared, 3)
 	})
 }

@@ -2,16 +2,21 @@ package ray
 
 import (
 	"context"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
 
-const defaultFetchTimeout = 30 * time.Second
-
-// VersionInterval is how long the version answer is good for, at most. It is
-// not configurable and knows no 50-fold: whether the cluster answers at all is
-// decided by it, and it is the cheapest call that Ray has.
-const VersionInterval = 5 * time.Second
+// What stands for a zero value in SharingOptions. Prometheus scrapes every 15 s
+// as a rule, give or take: answers are good for a second less, so that one
+// server gets new ones each time, and ten that come between its scrapes get
+// those that it got.
+const (
+	defaultFetchTimeout = 30 * time.Second
+	defaultFresh        = 14 * time.Second
+	defaultTasks        = 29 * time.Second
+	defaultDiscovery    = 4 * time.Second
+)
 
 // Source is what is shared: the lists that both halves of raytap read. The
 // dialects implement it.
@@ -28,22 +33,22 @@ type Source interface {
 	Resources(ctx context.Context) (ClusterResources, error)
 }
 
-// SharingOptions says how long each answer is good for (and 50 times what it
+// SharingOptions says how long answers are good for (and 50 times what they
 // took, if that is longer). Zero values mean the defaults.
 type SharingOptions struct {
 	// Timeout bounds one whole fetch, 30 s by default. An answer may take
 	// several requests, each under the client's own timeout: give a few times
 	// that.
 	Timeout time.Duration
-
-	Jobs            time.Duration // 5 s
-	Nodes           time.Duration // 5 s: as often as Ray's agents report
-	ClusterStatus   time.Duration // 5 s: as often as Ray rewrites it
-	Serve           time.Duration // 10 s: each answer is a call of Serve's controller
-	Tasks           time.Duration // 30 s: they block Ray's only State worker
-	Actors          time.Duration // 30 s: the same worker
-	PlacementGroups time.Duration // 30 s: the same worker
-	Resources       time.Duration // 10 s: an agent collects them from all nodes
+	// Fresh is for all but the following, 14 s by default. For the version it is
+	// the most, too: whether the cluster answers at all is decided by it, and it
+	// is the cheapest call that Ray has.
+	Fresh time.Duration
+	// Tasks is for tasks, actors and placement groups, which block Ray's only
+	// State worker: 29 s by default.
+	Tasks time.Duration
+	// Discovery is for the jobs that JobsSince gives, 4 s by default.
+	Discovery time.Duration
 }
 
 // Sharing asks a Source once for all who want the same list. It is itself a
@@ -60,7 +65,9 @@ type Sharing struct {
 	groups   *Shared[StateCounts]
 	serve    *Shared[ServeStatus]
 	hardware *Shared[ClusterResources]
-	answered atomic.Pointer[time.Time]
+	fresh    time.Duration
+	answered moment // when the cluster last answered
+	silent   moment // when it last did not
 	onJobs   atomic.Pointer[func([]Job)]
 }
 
@@ -68,15 +75,13 @@ var _ Source = (*Sharing)(nil)
 
 // Share shares the answers of source. Close it when the cluster is given up.
 func Share(source Source, o SharingOptions) *Sharing {
-	s := &Sharing{}
-	opts := func(op string, interval, standard time.Duration) SharedOptions {
-		if interval <= 0 {
-			interval = standard
-		}
+	fresh, tasks, discovery := positive(o.Fresh, defaultFresh), positive(o.Tasks, defaultTasks), positive(o.Discovery, defaultDiscovery)
+	opts := func(op string, interval time.Duration) SharedOptions {
 		return SharedOptions{Op: op, Timeout: o.Timeout, Interval: interval}
 	}
-	version := opts("get version", 0, VersionInterval)
-	version.MaxAge = VersionInterval
+	version, jobs := opts("get version", fresh), opts("list jobs", fresh)
+	version.MaxAge, jobs.SinceInterval = fresh, discovery
+	s := &Sharing{fresh: fresh}
 	s.version = NewShared(noting(s, source.Version), version)
 	s.jobs = NewShared(noting(s, func(ctx context.Context) ([]Job, error) {
 		jobs, err := source.Jobs(ctx)
@@ -84,24 +89,52 @@ func Share(source Source, o SharingOptions) *Sharing {
 			(*f)(jobs)
 		}
 		return jobs, err
-	}), opts("list jobs", o.Jobs, 5*time.Second))
-	s.nodes = NewShared(noting(s, source.Nodes), opts("list nodes", o.Nodes, 5*time.Second))
-	s.status = NewShared(noting(s, source.ClusterStatus), opts("get cluster status", o.ClusterStatus, 5*time.Second))
-	s.tasks = NewShared(noting(s, source.Tasks), opts("list tasks", o.Tasks, 30*time.Second))
-	s.actors = NewShared(noting(s, source.Actors), opts("count actors", o.Actors, 30*time.Second))
-	s.groups = NewShared(noting(s, source.PlacementGroups), opts("count placement groups", o.PlacementGroups, 30*time.Second))
-	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", o.Serve, 10*time.Second))
-	s.hardware = NewShared(noting(s, source.Resources), opts("get cluster resources", o.Resources, 10*time.Second))
+	}), jobs)
+	s.nodes = NewShared(noting(s, source.Nodes), opts("list nodes", fresh))
+	s.status = NewShared(noting(s, source.ClusterStatus), opts("get cluster status", fresh))
+	s.tasks = NewShared(noting(s, source.Tasks), opts("list tasks", tasks))
+	s.actors = NewShared(noting(s, source.Actors), opts("count actors", tasks))
+	s.groups = NewShared(noting(s, source.PlacementGroups), opts("count placement groups", tasks))
+	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", fresh))
+	s.hardware = NewShared(noting(s, source.Resources), opts("get cluster resources", fresh))
 	return s
 }
 
-// noting remembers when the cluster last answered.
+func positive(d, standard time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return standard
+}
+
+// moment is a time that goroutines share; the zero time at first.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) now() {
+	t := time.Now()
+	m.at.Store(&t)
+}
+
+func (m *moment) get() time.Time {
+	if t := m.at.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// noting remembers when the cluster last answered, and when it last did not. A
+// status that is an error is neither: somebody is there, and others may fare
+// better.
 func noting[T any](s *Sharing, fetch func(context.Context) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (T, error) {
 		value, err := fetch(ctx)
-		if err == nil {
-			now := time.Now()
-			s.answered.Store(&now)
+		switch Code(err) {
+		case http.StatusRequestTimeout, http.StatusServiceUnavailable:
+			s.silent.now()
+		default:
+			if err == nil {
+				s.answered.now()
+			}
 		}
 		return value, err
 	}
@@ -109,11 +142,22 @@ func noting[T any](s *Sharing, fetch func(context.Context) (T, error)) func(cont
 
 // LastAnswer is when the cluster last gave an answer of any kind, and the zero
 // time if it never did.
-func (s *Sharing) LastAnswer() time.Time {
-	if t := s.answered.Load(); t != nil {
-		return *t
+func (s *Sharing) LastAnswer() time.Time { return s.answered.get() }
+
+// Answers reports whether the cluster answers: it has given an answer of any
+// kind since t, or the last thing that is known of it is one that is still good.
+// Where a request has gone without an answer after that, the version is asked.
+func (s *Sharing) Answers(ctx context.Context, t time.Time) bool {
+	last := s.answered.get()
+	switch {
+	case last.IsZero():
+	case !last.Before(t):
+		return true
+	case time.Since(last) < s.fresh && s.silent.get().Before(last):
+		return true
 	}
-	return time.Time{}
+	_, err := s.Version(ctx)
+	return err == nil
 }
 
 // OnJobs has f called with every job list that is fetched, by whomever, before
@@ -130,16 +174,17 @@ func (s *Sharing) Close() {
 	}
 }
 
-// Version gives what the cluster says of itself, at most VersionInterval old.
+// Version gives what the cluster says of itself, and asks anew where a request
+// has gone without an answer since.
 func (s *Sharing) Version(ctx context.Context) (Version, error) {
-	return value(s.version.Get(ctx))
+	return value(s.version.Since(ctx, s.silent.get()))
 }
 
 // Jobs lists the jobs.
 func (s *Sharing) Jobs(ctx context.Context) ([]Job, error) { return value(s.jobs.Get(ctx)) }
 
-// JobsSince is Jobs, asked not before t: for those who must not act on bad
-// news that may be out of date.
+// JobsSince is Jobs, asked not before t and lately enough for discovery: for
+// those who must not act on bad news that may be out of date.
 func (s *Sharing) JobsSince(ctx context.Context, t time.Time) ([]Job, error) {
 	return value(s.jobs.Since(ctx, t))
 }

@@ -14,7 +14,7 @@ import (
 // head answers every list at once and counts what it was asked.
 type head struct {
 	asked map[string]*atomic.Int64
-	down  atomic.Bool
+	down  atomic.Pointer[error]
 }
 
 func newHead() *head {
@@ -27,10 +27,17 @@ func newHead() *head {
 
 func (h *head) ask(name string) error {
 	h.asked[name].Add(1)
-	if h.down.Load() {
-		return errors.New("connection refused")
+	if err := h.down.Load(); err != nil {
+		return *err
 	}
 	return nil
+}
+
+// fail makes it fail from now on; nil: no more.
+func (h *head) fail(err error) {
+	if h.down.Store(nil); err != nil {
+		h.down.Store(&err)
+	}
 }
 
 func (h *head) Version(context.Context) (ray.Version, error) {
@@ -102,7 +109,7 @@ func TestSharingAsksEachListAsOftenAsItsInterval(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for name, want := range map[string]int64{
-			"version": 12, "jobs": 12, "nodes": 12, "status": 12, "serve": 6, "tasks": 2, "actors": 2, "groups": 2, "resources": 6,
+			"version": 5, "jobs": 5, "nodes": 5, "status": 5, "serve": 5, "resources": 5, "tasks": 3, "actors": 3, "groups": 3,
 		} {
 			if n := h.asked[name].Load(); n != want {
 				t.Errorf("%s: asked %d times in a minute, want %d", name, n, want)
@@ -123,7 +130,7 @@ func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		answered := time.Now()
-		h.down.Store(true)
+		h.fail(errSilent)
 		time.Sleep(time.Minute)
 		if askAll(t.Context(), s) == nil {
 			t.Error("a cluster that is down answered")
@@ -132,6 +139,57 @@ func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
 			t.Errorf("last answer %s, want %s", s.LastAnswer(), answered)
 		}
 	})
+}
+
+// errSilent is that nobody answers, errRefused that somebody does.
+var (
+	errSilent  = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
+	errRefused = &ray.Error{Op: "ask", Code: 500, Status: 500, Detail: "a bug"}
+)
+
+func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
+	for name, row := range map[string]struct {
+		after time.Duration // the last answer
+		fail  error         // of the job list that discovery asks for then
+		up    bool          // whether the version is answered
+		want  bool
+		asked int64 // versions, 1 with the first
+	}{
+		"an answer that is still good":        {after: 13 * time.Second, want: true, asked: 1},
+		"an answer that is out of date":       {after: 14 * time.Second, asked: 2},
+		"a request since found nobody":        {after: 5 * time.Second, fail: errSilent, asked: 2},
+		"a request alone found nobody":        {after: 5 * time.Second, fail: errSilent, up: true, want: true, asked: 2},
+		"a request since was answered: error": {after: 5 * time.Second, fail: errRefused, want: true, asked: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHead()
+				s := ray.Share(h, ray.SharingOptions{})
+				defer s.Close()
+				if !s.Answers(t.Context(), time.Now()) {
+					t.Error("a cluster that answers does not")
+				}
+				time.Sleep(row.after)
+				h.fail(row.fail)
+				if row.fail != nil {
+					if _, err := s.JobsSince(t.Context(), time.Time{}); err == nil {
+						t.Error("the list came")
+					}
+				}
+				if !row.up {
+					h.fail(errSilent)
+				} else {
+					h.fail(nil)
+				}
+				if got := s.Answers(t.Context(), time.Now()); got != row.want {
+					t.Errorf("answers: %t", got)
+				}
+				if n := h.asked["version"].Load(); n != row.asked {
+					t.Errorf("the version was asked for %d times, want %d", n, row.asked)
+				}
+			})
+		})
+	}
 }
 
 func TestEveryJobListIsToldOnce(t *testing.T) {
@@ -149,7 +207,7 @@ func TestEveryJobListIsToldOnce(t *testing.T) {
 		if told != 1 {
 			t.Errorf("told %d times", told)
 		}
-		h.down.Store(true)
+		h.fail(errSilent)
 		time.Sleep(time.Minute)
 		if _, err := s.Jobs(t.Context()); err == nil || told != 1 {
 			t.Errorf("a failed list: %v, told %d", err, told)
