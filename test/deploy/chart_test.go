@@ -27,6 +27,9 @@ var valuesOf = map[string][]string{
 		"--set", "podLabels.a=b,podAnnotations.c=d,nodeSelector.e=f,priorityClassName=g,service.annotations.h=i",
 		"--set", "imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,extraArgs[0]=--no-shipper.enabled"},
 	"a claim that is there": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
+	"clusters in files": {"--set", "config.clusters=null,config.cluster_files[0].files[0]=/etc/clusters/*.json,config.cluster_files[0].module=prod",
+		"--set", "config.modules.prod.targets[0]=*.ray.svc,networkPolicy.nodeAgentPort=0"},
+	"clusters of probes": {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
 }
 
 // render gives what the chart makes of values.
@@ -65,6 +68,7 @@ type podSpec struct {
 type container struct {
 	Name            string
 	Image           string
+	Env             []struct{ Name, Value string }
 	SecurityContext struct {
 		AllowPrivilegeEscalation, ReadOnlyRootFilesystem *bool
 		Capabilities                                     struct{ Drop []string }
@@ -172,6 +176,37 @@ func TestThePodMayDoNothingThatItNeedNot(t *testing.T) {
 	}
 }
 
+// Go is told of the limit, or collects garbage too late for it.
+func TestGoTakesLessThanTheContainerMay(t *testing.T) {
+	for name, c := range map[string]struct{ set, want string }{
+		"the default":      {"service.port=9265", "429496729"},
+		"whole gibibytes":  {"resources.limits.memory=2Gi", "1717986918"},
+		"half of one":      {"resources.limits.memory=0.5Gi", "429496729"},
+		"decimal":          {"resources.limits.memory=500M", "400000000"},
+		"bytes":            {"resources.limits.memory=1000000000", "800000000"},
+		"no limit":         {"resources.limits=null", ""},
+		"no resources":     {"resources=null", ""},
+		"the reader's own": {"env[0].name=GOMEMLIMIT,env[0].value=1GiB", "1GiB"},
+		"another variable": {"env[0].name=A,env[0].value=b", "429496729"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(t, "--set", c.set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range of(t, objects(t, text), "StatefulSet").Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "GOMEMLIMIT" {
+					got = append(got, e.Value)
+				}
+			}
+			if strings.Join(got, " and ") != c.want {
+				t.Errorf("GOMEMLIMIT is %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
 	for name, c := range map[string]struct{ set, ports string }{
 		"the default":       {"service.port=9265", "[8265 52365]"},
@@ -181,6 +216,9 @@ func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
 		"two of one port":   {"config.clusters[0].url=http://a:1,config.clusters[1].url=http://b:1", "[1 52365]"},
 		"no node agents":    {"networkPolicy.nodeAgentPort=0", "[8265]"},
 		"other node agents": {"networkPolicy.nodeAgentPort=9999", "[8265 9999]"},
+		"no cluster at all": {"config.clusters=null,config.modules.a.targets[0]=*", "[52365]"},
+		// A rule without ports would let out to all.
+		"nothing at all": {"config.clusters=null,config.modules.a.targets[0]=*,networkPolicy.nodeAgentPort=0", "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := render(t, "--set", c.set)
@@ -188,8 +226,13 @@ func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
 				t.Fatal(err)
 			}
 			var ports []any
-			for _, p := range of(t, objects(t, text), "NetworkPolicy").Spec.Egress[1].Ports {
-				ports = append(ports, p.Port)
+			for _, rule := range of(t, objects(t, text), "NetworkPolicy").Spec.Egress[1:] {
+				if len(rule.Ports) == 0 {
+					ports = append(ports, "all")
+				}
+				for _, p := range rule.Ports {
+					ports = append(ports, p.Port)
+				}
 			}
 			if got := fmt.Sprint(ports); got != c.ports {
 				t.Errorf("it lets out to %s, want %s", got, c.ports)
@@ -203,6 +246,7 @@ func TestValuesThatCannotBeRightAreRefused(t *testing.T) {
 		"an unknown value":        "imgae.tag=1",
 		"an unknown nested value": "persistence.sise=1Gi",
 		"no cluster":              "config.clusters=null",
+		"an empty list of files":  "config.clusters=null,config.cluster_files={}",
 		"a URL without a scheme":  "config.clusters[0].url=ray-head:8265",
 		"a port that is none":     "service.port=70000",
 		"a relative mount":        "secretMounts[0].secretName=a,secretMounts[0].mountPath=etc",

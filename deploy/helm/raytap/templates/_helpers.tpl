@@ -29,6 +29,32 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/*
+What Go may take, as a list of environment variables: 80 % of the container's
+limit in bytes, since what the kernel counts is more than Go knows of (the downward
+API could give all of it alone). Nothing where env has GOMEMLIMIT or no limit is
+set.
+*/}}
+{{- define "raytap.memory" -}}
+{{- $limit := "" -}}
+{{- with .Values.resources -}}{{- with .limits -}}{{- with .memory -}}
+{{- $limit = toString . -}}
+{{- end -}}{{- end -}}{{- end -}}
+{{- range .Values.env -}}
+{{- if eq .name "GOMEMLIMIT" -}}
+{{- $limit = "" -}}
+{{- end -}}
+{{- end -}}
+{{- with $limit -}}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{- $unit := regexFind "[a-zA-Z]*$" . -}}
+{{- if hasKey $units $unit }}
+- name: GOMEMLIMIT
+  value: {{ mulf 0.8 (get $units $unit) (trimSuffix $unit . | float64) | int64 | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The ports of the clusters' URLs, and of node agents, as a JSON list. */}}
 {{- define "raytap.ports" -}}
 {{- $ports := list -}}
