@@ -154,7 +154,7 @@ func TestColumnsOfTablesAreAskedFor(t *testing.T) {
 
 // recordKeys are the keys of a record that deploy/pipelines makes labels or
 // structured metadata of.
-var recordKeys = []string{"ray_cluster", "source", "session", "submission_id", "job_id", "job_name", "epoch", "seq", "event", "level", "status"}
+var recordKeys = []string{"ray_cluster", "source", "session", "submission_id", "job_id", "job_name", "epoch", "seq", "event", "level", "status", "line_time", "lines"}
 
 func TestQueriesOfLokiNameKeysOfRecords(t *testing.T) {
 	var queries []string
