@@ -5,11 +5,6 @@ package test
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -189,47 +184,4 @@ func (u *users) finish(t *testing.T) {
 		t.Errorf("%d of %d calls failed, first: %v", len(u.errs), u.calls, u.errs[0])
 	}
 	t.Logf("version, submit and stop: %d calls, the slowest took %.2f s", u.calls, u.worst.Seconds())
-}
-
-// A socketCounter stands between raytap and the dashboard and counts the
-// WebSockets that are open.
-type socketCounter struct {
-	*httptest.Server
-	mu         sync.Mutex
-	open, most int
-}
-
-func newSocketCounter(t *testing.T, target string) *socketCounter {
-	t.Helper()
-	u, err := url.Parse(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
-	c := &socketCounter{}
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-			c.add(1)
-			defer c.add(-1)
-		}
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		c.CloseClientConnections()
-		c.Close()
-	})
-	return c
-}
-
-func (c *socketCounter) add(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open += n
-	c.most = max(c.most, c.open)
-}
-
-func (c *socketCounter) counts() (open, most int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open, c.most
 }

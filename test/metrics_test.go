@@ -5,14 +5,12 @@ package test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,70 +19,71 @@ import (
 	"raytap/test/realray"
 )
 
-func TestMetricsAgreeWithWhatTheAPISays(t *testing.T) {
-	head := sharedHead(t)
-	d := startDaemon(t, head, settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl")})
-	prometheus := startPrometheus(t, d)
-
-	ctx := within(t, 3*time.Minute)
-	if err := head.DeployServe(ctx, freePort(t), "greeter", "greeter:app"); err != nil {
+// One Ray serves three questions, because what each needs takes long to come about:
+// does the page agree with Ray, does each panel show something, does each fault
+// make its alert and no other one.
+func TestMetricsDashboardsAndAlertsOnARayWithFaults(t *testing.T) {
+	t.Parallel() // its head is its own
+	s := startScene(t, sceneOptions{interval: "2s", proxied: true, agent: true})
+	ctx := within(t, 5*time.Minute)
+	if err := s.head.DeployServe(ctx, freePort(t), "greeter", "greeter:app"); err != nil {
 		t.Fatal(err)
 	}
-	jobs := submitAll(t, head, []printer{
+	jobs := submitAll(t, s.head, []printer{
 		{Mode: "lines", Count: 1000, Seconds: 1000, Name: "running"},
 		{Mode: "lines", Count: 10, Seconds: 1, Name: "done"},
 		{Mode: "lines", Count: 10, Seconds: 1, Name: "failed", Exit: 3},
 	})
-	tasks := submitScript(ctx, t, head, "tasks.py 1000", 0)
-	pending := submitScript(ctx, t, head, "chatty.py", 1000)
-	t.Cleanup(func() {
-		for _, id := range []string{jobs[0].id, tasks, pending} {
-			_ = head.StopJob(context.Background(), id) // the head's end stops it at the latest
-		}
-	})
-	waitAll(t, head, time.Minute, jobs[1:])
-	driver, err := head.WaitJob(ctx, tasks, func(j realray.JobInfo) bool { return j.JobID != "" })
+	tasks := submitScript(ctx, t, s.head, "tasks.py 1000", realray.Submission{GPUs: 1})
+	pending := submitScript(ctx, t, s.head, "chatty.py", realray.Submission{CPUs: 1000})
+	waitAll(t, s.head, time.Minute, jobs[1:])
+	driver, err := s.head.WaitJob(ctx, tasks, func(j realray.JobInfo) bool { return j.JobID != "" })
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	// The task list, the slowest, is asked for every 30 s.
 	eventually(t, 90*time.Second, "the page agrees with the API", func() error {
-		page, err := d.page(t)
+		page, err := s.daemon.page(t)
 		if err != nil {
 			return err
 		}
 		return firstError(
-			agreeOnJobs(ctx, head, page),
+			agreeOnJobs(ctx, s.head, page),
 			page.want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=RUNNING"),
 			page.want(1, "raytap_job_status", "submission_id="+jobs[1].id, "status=SUCCEEDED"),
 			page.want(1, "raytap_job_status", "submission_id="+jobs[2].id, "status=FAILED"),
 			page.want(3, "raytap_job_driver_exit_code", "submission_id="+jobs[2].id),
 			page.want(1, "raytap_job_status", "submission_id="+pending, "status=PENDING"),
-			page.want(1, "raytap_nodes", "state=ALIVE"),
-			page.want(8, "raytap_cluster_resources", "resource=CPU"),
-			agreeOnTasks(ctx, head, page, driver.JobID),
-			agreeOnServe(ctx, head, page),
+			page.want(2, "raytap_nodes", "ray_cluster=e2e", "state=ALIVE"),
+			page.want(sceneCPUs+1, "raytap_cluster_resources", "ray_cluster=e2e", "resource=CPU"),
+			page.want(1, "raytap_cluster_resources_used", "ray_cluster=e2e", "resource=GPU"),
+			agreeOnTasks(ctx, s.head, page, driver.JobID),
+			agreeOnServe(ctx, s.head, page),
 			collectorsSucceed(page),
 		)
 	})
-	failWithinOneScrape(t, head, d)
-	promtoolCheck(t, d)
-	prometheus.check(t)
-	prometheus.checkDashboards(t)
-	prometheus.checkRules(t, jobs[2].id)
-	checkReference(t, d.mustPage(t))
+	failed := failWithinOneScrape(t, s.head, s.daemon)
+	promtoolCheck(t, s.daemon)
+	checkReference(t, s.daemon.mustPage(t))
+	s.prometheus.check(t, 10)
+
+	s.breakThings(t)
+	s.prometheus.checkDashboards(t)
+	alerts := []string{"RayJobFailed " + jobs[2].id, "RayJobFailed " + failed, "RayNodeLost " + s.node.IP}
+	began := s.prometheus.waitFiring(t, time.Minute, alerts...)
+	s.restart(t)
+	s.prometheus.checkUndisturbed(t, began)
 }
 
-func submitScript(ctx context.Context, t *testing.T, head *realray.Head, script string, cpus float64) string {
+func submitScript(ctx context.Context, t *testing.T, head *realray.Head, script string, s realray.Submission) string {
 	t.Helper()
 	dir, err := filepath.Abs("../deploy/demo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := head.Submit(ctx, realray.Submission{
-		Entrypoint: fmt.Sprintf("cd '%s' && exec python3 %s", dir, script), CPUs: cpus,
-	})
+	s.Entrypoint = fmt.Sprintf("cd '%s' && exec python3 %s", dir, script)
+	id, err := head.Submit(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +112,7 @@ func agreeOnJobs(ctx context.Context, head *realray.Head, page page) error {
 		counts[[2]string{j.Type, j.Status}]++
 	}
 	for _, status := range []string{"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED"} {
-		err := page.want(counts[[2]string{"SUBMISSION", status}], "raytap_jobs", "type=SUBMISSION", "status="+status)
+		err := page.want(counts[[2]string{"SUBMISSION", status}], "raytap_jobs", "ray_cluster=e2e", "type=SUBMISSION", "status="+status)
 		if err != nil {
 			return err
 		}
@@ -141,7 +140,7 @@ func agreeOnTasks(ctx context.Context, head *realray.Head, page page, job string
 		return fmt.Errorf("the API does not say yet that 2 tasks run and 3 wait: %v", counts)
 	}
 	for state, n := range counts {
-		if err := page.want(n, "raytap_tasks", "job_id="+job, "state="+state); err != nil {
+		if err := page.want(n, "raytap_tasks", "ray_cluster=e2e", "job_id="+job, "state="+state); err != nil {
 			return err
 		}
 	}
@@ -181,13 +180,13 @@ func collectorsSucceed(page page) error {
 			return fmt.Errorf("a collector failed: %v", m)
 		}
 	}
-	return page.want(1, "raytap_up")
+	return page.want(1, "raytap_up", "ray_cluster=e2e")
 }
 
 // usualScrape is a short scrape interval; a longer one sees no more.
 const usualScrape = 10 * time.Second
 
-func failWithinOneScrape(t *testing.T, head *realray.Head, d *daemon) {
+func failWithinOneScrape(t *testing.T, head *realray.Head, d *daemon) (id string) {
 	t.Helper()
 	jobs := submitAll(t, head, []printer{{Mode: "lines", Count: 20, Seconds: 3, Exit: 1}})
 	waitAll(t, head, time.Minute, jobs)
@@ -196,6 +195,7 @@ func failWithinOneScrape(t *testing.T, head *realray.Head, d *daemon) {
 		return d.mustPage(t).want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=FAILED")
 	})
 	t.Logf("a failed job was shown as failed %.1f s after the API said so", time.Since(start).Seconds())
+	return jobs[0].id
 }
 
 func promtoolCheck(t *testing.T, d *daemon) {
@@ -211,75 +211,32 @@ func promtoolCheck(t *testing.T, d *daemon) {
 	}
 }
 
-// prometheus is a real Prometheus that scrapes a raytap, and evaluates its rules,
-// every two seconds.
-type prometheus struct{ url string }
-
-func startPrometheus(t *testing.T, d *daemon) prometheus {
+// checkReference fails the test if the page has a family of which docs/metrics.md
+// does not tell.
+func checkReference(t *testing.T, page page) {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	err := os.WriteFile(config, fmt.Appendf(nil, `global: {scrape_interval: 2s, evaluation_interval: 2s}
-rule_files: %s
-scrape_configs:
-  - job_name: raytap
-    static_configs: [{targets: [%q]}]
-`, ruleFiles(t), strings.TrimPrefix(d.url, "http://")), 0o600)
+	text, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	startServer(t, "prometheus", "--config.file="+config, "--web.listen-address="+listen,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"))
-	return prometheus{"http://" + listen}
-}
-
-// check fails the test if a scrape failed or brought nothing.
-func (p prometheus) check(t *testing.T) {
-	t.Helper()
-	const least = 10
-	var scrapes float64
-	eventually(t, time.Minute, "Prometheus has scraped for a while", func() (err error) {
-		scrapes, err = p.query(t, `count_over_time(up{job="raytap"}[10m])`)
-		if err == nil && scrapes < least {
-			err = fmt.Errorf("%g scrapes", scrapes)
+	checked := 0
+	for name, family := range page {
+		if !strings.HasPrefix(name, "raytap_") {
+			continue
 		}
-		return err
-	})
-	up, err := p.query(t, `sum_over_time(up{job="raytap"}[10m])`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	samples, err := p.query(t, `min_over_time(scrape_samples_scraped{job="raytap"}[10m])`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if up < scrapes || samples < 50 {
-		t.Errorf("of %g scrapes %g succeeded; the smallest brought %g samples", scrapes, up, samples)
-	}
-	seconds, err := p.query(t, `max_over_time(scrape_duration_seconds{job="raytap"}[10m])`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("Prometheus: %g scrapes, none failed, at least %g samples each, the slowest took %.3f s", scrapes, samples, seconds)
-}
-
-func (p prometheus) query(t *testing.T, query string) (float64, error) {
-	t.Helper()
-	body, err := get(t.Context(), p.url+"/api/v1/query?"+url.Values{"query": {query}}.Encode())
-	if err != nil {
-		return 0, err
-	}
-	var answer struct {
-		Data struct {
-			Result []struct{ Value [2]any }
+		checked++
+		kind := strings.ToLower(family.GetType().String())
+		_, section, ok := strings.Cut(string(text), "\n### "+name+"\n\n"+kind+"; ")
+		if !ok {
+			t.Errorf("docs/metrics.md has no %s %s", kind, name)
+			continue
+		}
+		told, _, _ := strings.Cut(section, ".")
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			if !strings.Contains(told, "`"+label.GetName()+"`") {
+				t.Errorf("docs/metrics.md does not tell of the label %s of %s", label.GetName(), name)
+			}
 		}
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return 0, err
-	}
-	if len(answer.Data.Result) != 1 {
-		return 0, fmt.Errorf("query %s: %d results", query, len(answer.Data.Result))
-	}
-	return strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
+	t.Logf("%d families of the page are in docs/metrics.md", checked)
 }

@@ -42,6 +42,8 @@ type settings struct {
 	Shipper    string // more keys of the shipper section, in YAML flow style: "a: b, c: d"
 	Backfill   string // running if empty
 	Token      string
+	Clusters   string    // more clusters, items of a list in YAML, each indented by two
+	Listen     string    // where its page is; a free port of loopback if empty
 	Sink       string    // a file for the records, with its positions beside it; stdout if empty
 	Tee        io.Writer // also gets every byte of the output
 }
@@ -50,19 +52,15 @@ type settings struct {
 // the test ends, and returns when it is ready.
 func startDaemon(t *testing.T, head *realray.Head, s settings) *daemon {
 	t.Helper()
-	ports, err := realray.FreePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	listen := orElse(s.Listen, freeAddress(t))
 	config := fmt.Sprintf(`clusters:
   - name: e2e
     url: %q
     auth: {token: %q}
     node_agents: {mode: %s}
-shipper: {protocol: %s, include: [{metadata: {test: %q}}], discovery: {interval: 2s, backfill: %s}%s}
+%sshipper: {protocol: %s, include: [{metadata: {test: %q}}], discovery: {interval: 2s, backfill: %s}%s}
 web: {listen_addresses: [%q]}
-`, head.URL, s.Token, orElse(s.NodeAgents, "auto"), orElse(s.Protocol, "auto"), t.Name(),
+`, head.URL, s.Token, orElse(s.NodeAgents, "auto"), s.Clusters, orElse(s.Protocol, "auto"), t.Name(),
 		orElse(s.Backfill, "running"), prefixed(s.Shipper), listen)
 	if s.Token == "" {
 		config = strings.Replace(config, "    auth: {token: \"\"}\n", "", 1)
@@ -78,6 +76,11 @@ web: {listen_addresses: [%q]}
 	d.url = "http://" + listen
 	d.waitReady(t)
 	return d
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
 }
 
 func orElse(s, def string) string {

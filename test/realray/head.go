@@ -21,6 +21,8 @@ type Options struct {
 	// CPUs is what the head claims to have; it is also how many workers Ray
 	// starts at once. 0 means 4.
 	CPUs int
+	// GPUs is how many GPUs it claims to have. None is looked for.
+	GPUs int
 	// Token switches token authentication on; "" switches it off.
 	Token string
 	// Env is added to the head's environment ("NAME=value").
@@ -37,6 +39,7 @@ type Head struct {
 	opts   Options
 	env    []string
 	keeper *keeper
+	gcs    string // the address that other nodes join
 }
 
 // Start starts a head and returns when its dashboard answers. On an error
@@ -59,6 +62,7 @@ func Start(ctx context.Context, o Options) (*Head, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	h := &Head{Dir: dir, opts: o, env: headEnv(o, ports[len(portFlags):]), keeper: k}
+	h.gcs = fmt.Sprintf("%s:%d", nodeIP, ports[slices.Index(portFlags, "--port")])
 	h.Client = &Client{URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), Token: o.Token}
 	if err := h.startRay(ctx, ports); err != nil {
 		var logs strings.Builder
@@ -85,7 +89,7 @@ func (h *Head) startRay(ctx context.Context, ports []int) error {
 	argv := []string{
 		h.opts.Ray, "start", "--head", "--node-ip-address=" + nodeIP, "--dashboard-host=127.0.0.1",
 		"--include-dashboard=true", "--disable-usage-stats", "--temp-dir=" + h.Dir,
-		"--num-cpus=" + strconv.Itoa(h.opts.CPUs), "--num-gpus=0", "--object-store-memory=100000000",
+		"--num-cpus=" + strconv.Itoa(h.opts.CPUs), "--num-gpus=" + strconv.Itoa(h.opts.GPUs), "--object-store-memory=100000000",
 		// 0: any free port, not the 10002 to 19999 that all heads share.
 		"--min-worker-port=0", "--max-worker-port=0",
 	}
