@@ -59,7 +59,7 @@ func newFlags(args []string, console cli.Console) *flags {
 		Connect: f.connect,
 	})
 	conf := app.Command("config", "Work on configurations.")
-	check := conf.Command("check", "Tell everything that is wrong with a configuration file.").
+	check := conf.Command("check", "Tell everything that is wrong with a configuration file, and warn of what has no effect.").
 		HelpLong("Example:\n\n  raytap config check /etc/raytap.yaml && systemctl reload raytap")
 	check.Arg("file", "The file.").Required().StringVar(&f.checked)
 	show := conf.Command("show", "Print the configuration that these flags give, defaults included, without its secrets.").

@@ -59,9 +59,13 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 		fmt.Fprint(stdout, f.completion())
 		return exitOK
 	case "config check":
-		if _, err := config.Load(f.checked, os.LookupEnv); err != nil {
+		cfg, err := config.Load(f.checked, os.LookupEnv)
+		if err != nil {
 			report(stderr, logrus.New(), "text", err)
 			return exitUsage
+		}
+		for _, warning := range daemon.Warnings(cfg) {
+			fmt.Fprintln(stderr, "raytap: warning: "+warning)
 		}
 		fmt.Fprintf(stdout, "%s is right.\n", f.checked)
 		return exitOK

@@ -59,8 +59,8 @@ type Options struct {
 	// Log gets the failures of single resources; that the whole cluster does
 	// not answer is for whoever watches it to say. nil: nothing is logged.
 	Log logrus.FieldLogger
-	// Drop are the families that are not shown: those whose name, "raytap_up"
-	// say, one of them matches.
+	// Drop are the families of a Page that are not shown: those whose name,
+	// "raytap_up" say, one of them matches.
 	Drop []*regexp.Regexp
 	// SkippedRows tells how many rows of lists could not be decoded so far.
 	// nil: it is not shown.

@@ -31,8 +31,8 @@ type Collector struct {
 	Actors CollectorActors `yaml:"actors"`
 	// Serve.
 	Serve CollectorServe `yaml:"serve"`
-	// Families that are not shown: those whose whole name a pattern matches. It
-	// spares the page, not Ray.
+	// Families that are on no page, raytap's own among them: those whose whole name a
+	// pattern matches. One that matches none is warned of. It spares the page, not Ray.
 	Drop []Pattern `yaml:"drop"`
 }
 

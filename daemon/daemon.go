@@ -137,6 +137,7 @@ func (d *Daemon) openPage(cfg config.Config) error {
 		Collect:    d.clusters.collect,
 		Collectors: d.collectors,
 		Probe:      d.probes.probe,
+		Drops:      d.state.drops,
 		MaxScrapes: cfg.Web.MaxConcurrentScrapes,
 		Status:     d.status,
 		Ready:      d.clusters.ready,

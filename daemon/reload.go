@@ -83,6 +83,9 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 	d.probes.configure(cfg, certs)
 	d.metrics.loaded(cfg.Hash())
 	d.state.load(time.Now(), cfg)
+	for _, warning := range Warnings(cfg) {
+		d.o.Log.Warn(warning)
+	}
 }
 
 // apply puts a plan to work.

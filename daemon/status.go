@@ -11,13 +11,14 @@ import (
 	"raytap/web"
 )
 
-// state is what the page tells of the configuration. Safe for concurrent use.
+// state is what the page tells and keeps of the configuration. Safe for concurrent use.
 type state struct {
 	started time.Time
 
 	mu         sync.Mutex
 	config     web.ConfigStatus
 	collectors []string
+	drop       []config.Pattern
 }
 
 func (s *state) load(now time.Time, cfg config.Config) {
@@ -27,6 +28,15 @@ func (s *state) load(now time.Time, cfg config.Config) {
 	defer s.mu.Unlock()
 	s.config = web.ConfigStatus{Hash: cfg.Hash(), Loaded: now}
 	s.collectors = names
+	s.drop = cfg.Collector.Drop
+}
+
+// drops reports whether the configuration leaves a family out of all pages.
+func (s *state) drops(family string) bool {
+	s.mu.Lock()
+	patterns := s.drop
+	s.mu.Unlock()
+	return drops(patterns, family)
 }
 
 func (s *state) fail(now time.Time, err error) {

@@ -133,6 +133,9 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, only []string, col
 		all, err := own.Gather()
 		// No Gatherers: it checks each series again, which costs as much as all else.
 		all = append(all, clusters...)
+		if s.o.Drops != nil {
+			all = slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return s.o.Drops(f.GetName()) })
+		}
 		slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 		return all, err
 	}), promhttp.HandlerOpts{

@@ -40,6 +40,8 @@ type Options struct {
 	// target, module, api and cluster name, and what is to be called behind it. Its
 	// error is a *Refusal where the request is at fault.
 	Probe func(q url.Values) (collect Collect, release func(), err error)
+	// Drops reports whether a family is left out of all pages; nil: none is.
+	Drops func(family string) bool
 	// MaxScrapes bounds the requests to /metrics and /probe in progress; 0 is 32.
 	MaxScrapes int
 	// Status tells how raytap fares, for its page and for scripts.

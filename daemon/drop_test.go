@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"raytap/config"
+)
+
+// patterns are those of a configuration.
+func patterns(t *testing.T, all ...string) []config.Pattern {
+	t.Helper()
+	out := make([]config.Pattern, len(all))
+	for i, s := range all {
+		if err := out[i].UnmarshalText([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// families are those on a page.
+func families(page string) []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(page, -1) {
+		all = append(all, m[1])
+	}
+	return all
+}
+
+func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
+	h := open(t, configure(t, heads(t, "prod"), "prod"), nil)
+	var page string
+	h.until("the cluster is up", func() bool {
+		_, page = h.get("/metrics")
+		return strings.Contains(page, `raytap_up{ray_cluster="prod"} 1`)
+	})
+	known := familyNames()
+	shown := families(page)
+	for _, name := range shown {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s is not known, and a pattern for it would be called one that matches nothing", name)
+		}
+	}
+	for _, name := range []string{"go_goroutines", "promhttp_metric_handler_errors_total", "raytap_api_request_duration_seconds", "raytap_build_info", "raytap_shipper_lines_total", "raytap_sink_records_total", "raytap_up"} {
+		if !slices.Contains(shown, name) {
+			t.Errorf("the page lacks %s", name)
+		}
+	}
+	c := h.d.cfg
+	c.Collector.Drop = patterns(t, ".*_total", "raytap_(api_.*|up)", "go_.*")
+	if code, text := h.reload(c, nil); code != http.StatusOK {
+		t.Fatalf("reload: %d %s", code, text)
+	}
+	h.until("the cluster is collected again", func() bool {
+		_, page = h.get("/metrics")
+		return strings.Contains(page, "raytap_nodes{")
+	})
+	left := families(page)
+	for _, name := range left {
+		if drops(c.Collector.Drop, name) {
+			t.Errorf("%s is dropped and shown", name)
+		}
+	}
+	if !slices.Contains(left, "raytap_clusters") || !slices.Contains(left, "raytap_nodes") {
+		t.Errorf("what is not dropped is missing, too: %v", left)
+	}
+}
+
+func TestAProbeDropsFamiliesToo(t *testing.T) {
+	hs := heads(t, "prod")
+	c := probing(t, "127.0.0.1:*")
+	c.Collector.Drop = patterns(t, "raytap_(api_.*|up)")
+	h := open(t, c, nil)
+	code, page := h.get("/probe?target=" + hostOf(hs["prod"]))
+	if code != http.StatusOK || !strings.Contains(page, "raytap_nodes{") || drops(c.Collector.Drop, families(page)...) {
+		t.Errorf("got %d:\n%s", code, page)
+	}
+}
+
+func TestAPatternThatMatchesNoFamilyIsWarnedOf(t *testing.T) {
+	c := configure(t, heads(t, "prod"), "prod")
+	c.Collector.Drop = patterns(t, "raytap_node_load.*", "raytap_nod", "raytap_api_request_duration_seconds", "raytap_api_request_duration_seconds_bucket", "go_.*")
+	warned := Warnings(c)
+	if len(warned) != 2 || !strings.HasPrefix(warned[0], `collector.drop[1]: "raytap_nod" matches no family`) ||
+		!strings.HasPrefix(warned[1], `collector.drop[3]: "raytap_api_request_duration_seconds_bucket" `) {
+		t.Errorf("got %q", warned)
+	}
+	h := open(t, c, nil)
+	if got := strings.Count(h.lines(), "matches no family"); got != 2 {
+		t.Errorf("the start warns %d times:%s", got, h.lines())
+	}
+	if code, text := h.reload(c, nil); code != http.StatusOK {
+		t.Fatalf("reload: %d %s", code, text)
+	}
+	if got := strings.Count(h.lines(), "matches no family"); got != 4 {
+		t.Errorf("the start and a reload warn %d times:%s", got, h.lines())
+	}
+}
