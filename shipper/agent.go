@@ -20,10 +20,16 @@ func (s *stream) followAgent(ctx context.Context) error {
 	var f *feeder
 	var at foot
 	idle, busy := s.sh.opts.PollInterval, false
+	agent := s.current().DriverAgentURL
+	mark, answered := s.sh.hosts.mark(agent), false
 	for {
 		due := s.due(time.Now())
 		if err := s.sh.reads.Acquire(ctx, 1); err != nil {
 			return err
+		}
+		if now := s.sh.hosts.mark(agent); !answered && now != mark && !now.IsZero() {
+			s.sh.reads.Release(1)
+			return errAgentDown
 		}
 		atEnd := false
 		poll := func() (err error) {
@@ -44,6 +50,10 @@ func (s *stream) followAgent(ctx context.Context) error {
 		s.sh.reads.Release(1)
 		if err != nil {
 			return err
+		}
+		if !answered {
+			s.sh.hosts.markUp(agent)
+			answered = true
 		}
 		s.readable()
 		if due && atEnd {
@@ -209,4 +219,26 @@ func (s *stream) underPressure() bool {
 	default:
 		return false
 	}
+}
+
+// agentAnswers tries the agent's way without giving up for it what goes well.
+func (s *stream) agentAnswers(ctx context.Context) bool {
+	ref := s.current().LogRef()
+	err := aside(func() error {
+		part, err := s.sh.client.AgentLog(ctx, ref, max(0, s.log.size))
+		if err == nil {
+			part.Body.Close() //nolint:errcheck // read for its headers
+		}
+		return err
+	})
+	switch now := time.Now(); {
+	case err == nil:
+		s.sh.hosts.markUp(ref.AgentURL)
+	case ctx.Err() != nil:
+	case shutsOut(err), unreachable(ray.Code(err)):
+		s.sh.hosts.markDown(ref.AgentURL, now)
+	default: // it is about this log
+		s.ways[wayAgent].until = now.Add(stepDown)
+	}
+	return err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -74,7 +75,7 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 	if s.grown {
 		r.wait.Reset()
 	}
-	well := s.ask(ctx)
+	well := !unasked(err) && s.ask(ctx)
 	if errors.Is(err, errReplaced) && well {
 		r.wait.Reset()
 		return 0, s.replaced(ctx)
@@ -92,6 +93,9 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 	}
 	if s.judge(w, err, s.grown, well, time.Now()) {
 		return 0, nil
+	}
+	if errors.Is(err, errNoSlot) { // nothing failed: the streams that wait share the looks for a free one
+		return s.sh.opts.BackoffMax/2 + rand.N(s.sh.opts.BackoffMax), nil
 	}
 	return max(r.wait.NextBackOff(), retryAfter(err)), nil
 }

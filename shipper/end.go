@@ -33,7 +33,10 @@ type lostWatch struct{ fails int }
 
 // check takes the failure of a read. errLost: no more reads.
 func (l *lostWatch) check(ctx context.Context, s *stream, err error, now time.Time) error {
-	if s.grown || errors.Is(err, errBetter) || errors.Is(err, errOver) || errors.Is(err, errNoSlot) || errors.Is(err, errGiveUp) {
+	if errors.Is(err, errNoSlot) || errors.Is(err, ray.ErrWayRefused) {
+		return nil // nothing was asked for
+	}
+	if s.grown || errors.Is(err, errBetter) || errors.Is(err, errOver) || errors.Is(err, errGiveUp) {
 		l.fails = 0
 		return nil
 	}

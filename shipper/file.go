@@ -32,7 +32,7 @@ func (s *stream) followFile(ctx context.Context) error {
 	lines := s.windowFor(windowBytes / 8)
 	for {
 		// Not behind the turn: where many wait for theirs, each would give its own away.
-		if s.better(wayFile, time.Now()) {
+		if s.better(ctx, wayFile) {
 			return errBetter
 		}
 		if err := s.turn(ctx); err != nil {
@@ -81,6 +81,10 @@ func (s *stream) turn(ctx context.Context) error {
 	}
 }
 
+// charge counts one more read within a turn: it waits for nothing, but the next
+// turn comes later.
+func (s *Shipper) charge() { s.filePolls.Reserve() }
+
 // pollFile reads what is new. over tells that the run has ended, so that a
 // last line needs no line end. atEnd: the log ends where the position stands.
 func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd bool, err error) {
@@ -101,6 +105,7 @@ func (s *stream) pollFile(ctx context.Context, lines *int, over bool) (atEnd boo
 			s.resumeWindow(ctx, w.text[:w.at])
 			return true, s.feedRest(ctx, bytes.NewReader(w.text[w.at:]), over)
 		}
+		s.sh.charge()
 	}
 	if err := s.sh.rereadBudget(ctx, s.log.pos.content); err != nil {
 		return false, err
@@ -120,7 +125,10 @@ type sighting struct {
 // find looks for a position in windows of the log's end, n lines at first:
 // longer ones while it is not there, shorter ones while they are too large.
 func (s *stream) find(ctx context.Context, pos *position, n int) (sighting, error) {
-	for low, high := 0, windowMax+1; ; {
+	for low, high, again := 0, windowMax+1, false; ; again = true {
+		if again {
+			s.sh.charge()
+		}
 		text, whole, err := s.window(ctx, n)
 		if err != nil {
 			return sighting{}, err
@@ -252,6 +260,7 @@ func (s *stream) verify(ctx context.Context) error {
 	if err := s.sh.rereadBudget(ctx, s.log.pos.content); err != nil {
 		return err
 	}
+	s.sh.charge()
 	_, err := s.readWhole(ctx, true)
 	s.drop()
 	return err

@@ -93,7 +93,7 @@ func (s *stream) followMessages(ctx context.Context, w way) error {
 	}()
 	opened := time.Now()
 	spare, hungUp, err = r.drain(ctx)
-	if r.f.p == nil && time.Since(opened) >= stepSlot {
+	if r.f.p == nil && time.Since(opened) >= agentLook {
 		s.ways[w].fails = 0 // it served for long: that nothing new came is the job's
 	}
 	return err

@@ -150,7 +150,7 @@ func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
 	if n := a.count(func() int { return a.dials[true] }); n != 1 {
 		t.Errorf("%d WebSockets were tried, want 1", n)
 	}
-	s := &stream{sh: r.shipper}
+	s := &stream{sh: r.shipper, slots: newSlots(1, nil, func(map[string]int) {})}
 	if now := time.Now(); s.messagesAble(wayWebSocket, now) || !s.messagesAble(wayWebSocket, now.Add(stepDown)) {
 		t.Error("a WebSocket may be tried at once, or not again after a while")
 	}

@@ -177,6 +177,10 @@ func (m *Metrics) join(s *Shipper) {
 	}
 	for _, w := range ways {
 		m.bytes.WithLabelValues(c, w.String())
+		m.replayed.WithLabelValues(c, w.String())
+	}
+	for _, reason := range broken {
+		m.ends.WithLabelValues(c, reason)
 	}
 }
 

@@ -27,7 +27,7 @@ func messageLadder(protocol string, over bool) []way {
 
 // messagesAble is able where logs are messages.
 func (s *stream) messagesAble(w way, now time.Time) bool {
-	return w != wayWebSocket || now.UnixNano() >= s.sh.refused.Load()
+	return w == wayWhole || s.slots.free() && (w != wayWebSocket || !s.sh.upgradesRefused(now))
 }
 
 // messagesFailed reports whether an attempt failed in such a manner that the

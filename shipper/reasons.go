@@ -37,6 +37,9 @@ func (s *stream) readable() {
 	}
 }
 
+// broken are the reasons of ends that tell of a broken connection.
+var broken = []string{"closed", "silent", "timeout", "connection"}
+
 // endReason names an end in few words, for a label.
 func endReason(err error) string {
 	for reason, e := range map[string]error{

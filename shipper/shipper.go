@@ -42,7 +42,7 @@ type Shipper struct {
 	metrics  *Metrics
 
 	hosts     hosts
-	refused   atomic.Int64        // until when no WebSocket of messages is tried, Unix nanoseconds
+	refused   atomic.Int64        // until when no WebSocket is tried, Unix nanoseconds
 	replays   *semaphore.Weighted // replays of messages
 	noFile    atomic.Bool         // this Ray has no usable file way (2.9)
 	reads     *semaphore.Weighted // polls of agents

@@ -56,6 +56,21 @@ func (s *slots) take(job string) bool {
 	return true
 }
 
+// free reports whether a slot can be had.
+func (s *slots) free() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held < s.max
+}
+
+// abandoned reports whether Ray may hold slots for closed tails of the job.
+func (s *slots) abandoned(job string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.jobs[job]
+	return j != nil && j.closed > 0
+}
+
 // refuse gives a slot back whose tail Ray refused to open.
 func (s *slots) refuse(job string) {
 	s.mu.Lock()

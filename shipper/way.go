@@ -1,7 +1,9 @@
 package shipper
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -45,8 +47,9 @@ func (s *stream) ladder(now time.Time) []way {
 const (
 	// stepDown is how long a way that failed is left alone.
 	stepDown = 5 * time.Minute
-	// stepSlot is how long a stream that found no WebSocket slot reads otherwise.
-	stepSlot = time.Minute
+	// agentLook is how often a stream on a WebSocket looks whether an agent may be
+	// had again.
+	agentLook = time.Minute
 )
 
 // wayState is how one way fares with one stream.
@@ -89,7 +92,7 @@ func (s *stream) able(w way, now time.Time) bool {
 	j := s.current()
 	switch w {
 	case wayAgent:
-		return j.DriverAgentURL != "" && !s.sh.hosts.down(j.DriverAgentURL, now)
+		return j.DriverAgentURL != "" && s.sh.hosts.mayTry(j.DriverAgentURL, now)
 	case wayWebSocket:
 		if !plainID.MatchString(j.SubmissionID) || j.Status == ray.JobPending {
 			return false
@@ -100,6 +103,9 @@ func (s *stream) able(w way, now time.Time) bool {
 		if s.terminalAt.Load() != 0 && !s.sh.noFile.Load() {
 			return false // its Close would prove nothing, and another way reads the end
 		}
+		if s.sh.upgradesRefused(now) || !s.slots.free() {
+			return false
+		}
 		st := &s.ways[w]
 		return s.log.pos.content <= uint64(s.sh.opts.MaxReplay) &&
 			!(st.ends >= 2 && st.lastAt == s.log.pos.content)
@@ -107,17 +113,25 @@ func (s *stream) able(w way, now time.Time) bool {
 	return true
 }
 
-// better reports whether a way above w may be tried again.
-func (s *stream) better(w way, now time.Time) bool {
+// better reports whether a way above w can be had again. What goes well is not
+// given up for a mere try: a slot must be free, and an agent must answer.
+func (s *stream) better(ctx context.Context, w way) bool {
+	now := time.Now()
 	for _, b := range s.ladder(now) {
 		if b == w {
 			return false
 		}
-		if !s.ways[b].until.After(now) && s.able(b, now) {
+		if !s.ways[b].until.After(now) && s.able(b, now) && (b != wayAgent || s.agentAnswers(ctx)) {
 			return true
 		}
 	}
 	return false
+}
+
+// unasked reports whether an attempt ended without a word from the cluster, so
+// that its end is no question and no failure.
+func unasked(err error) bool {
+	return errors.Is(err, errNoSlot) || errors.Is(err, errBetter) || errors.Is(err, ray.ErrWayRefused)
 }
 
 // judge notes how an attempt by way w ended, and reports whether the stream
@@ -127,8 +141,10 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 	if grew {
 		st.fails = 0
 	}
+	rungs := s.ladder(now)
+	last := w == rungs[len(rungs)-1]
 	leave := func(d time.Duration) bool {
-		if rungs := s.ladder(now); w == rungs[len(rungs)-1] {
+		if last {
 			return false // there is no way below it
 		}
 		st.until, st.fails = now.Add(d), 0
@@ -149,20 +165,20 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 	case errors.Is(err, errGiveUp), errors.Is(err, errBelied):
 		return false
 	case errors.Is(err, errNoSlot):
-		return leave(stepSlot)
-	case errors.Is(err, ray.ErrWayRefused):
-		return leave(stepDown)
+		return !last // able tells when one is free
 	case s.sh.messages != nil && s.messagesFailed(w, err, well, now):
 		return leave(stepDown)
 	}
 	switch code := ray.Code(err); {
+	case errors.Is(err, errAgentDown):
+		return leave(0)
+	case w == wayAgent && (shutsOut(err) || well && !grew && unreachable(code)):
+		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+		return leave(0)
 	case code == http.StatusNotImplemented:
 		return leave(stepDown)
-	case w == wayAgent && (code == http.StatusUnauthorized || code == http.StatusForbidden):
-		return leave(stepDown)
-	case w == wayAgent && well && !grew && unreachable(code):
-		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
-		return leave(stepDown)
+	case w == wayWebSocket && well && refusesUpgrades(err):
+		s.sh.refused.Store(now.Add(stepDown).UnixNano())
 	}
 	if well && !grew {
 		if st.fails++; st.fails >= 2 {
@@ -177,28 +193,77 @@ func unreachable(code int) bool {
 	return code == http.StatusServiceUnavailable || code == http.StatusRequestTimeout
 }
 
-// hosts remembers the node agents that could not be reached, so that not each
-// of their jobs finds it out by a timeout. It is safe for concurrent use.
+// shutsOut reports whether an agent's error is about all the jobs of its node: it
+// must not be asked, or does not want to be.
+func shutsOut(err error) bool {
+	code := ray.Code(err)
+	return errors.Is(err, ray.ErrWayRefused) || code == http.StatusUnauthorized || code == http.StatusForbidden
+}
+
+// refusesUpgrades reports whether a failed dial says that no WebSocket can be had
+// of this server at all, whatever the job.
+func refusesUpgrades(err error) bool {
+	var e *ray.Error
+	return errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols &&
+		e.Status != http.StatusNotFound && !temporary(e.Status)
+}
+
+// upgradesRefused reports whether the server has refused a WebSocket lately.
+func (s *Shipper) upgradesRefused(now time.Time) bool { return now.UnixNano() < s.refused.Load() }
+
+// errAgentDown is errors of a stream that waited to read from an agent while
+// another one found out that it cannot be read from.
+var errAgentDown = fmt.Errorf("the node's agent could not be used a moment ago: %w", ray.ErrWayRefused)
+
+// hosts remembers the node agents that cannot be used, so that not each of their
+// jobs finds it out. It is safe for concurrent use.
 type hosts struct {
 	mu    sync.Mutex
 	until map[string]time.Time
 }
 
-func (h *hosts) down(agent string, now time.Time) bool {
+// mayTry reports whether an agent may be tried. Of all who ask for one that could
+// not be used, one may every five minutes, until it has answered: for whoever is
+// told so the time starts anew.
+func (h *hosts) mayTry(agent string, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.until[agentHost(agent)].After(now)
+	host := agentHost(agent)
+	t, known := h.until[host]
+	if t.After(now) {
+		return false
+	}
+	if known {
+		h.until[host] = now.Add(stepDown)
+	}
+	return true
+}
+
+// mark gives until when an agent is left alone, which changes with each mark.
+func (h *hosts) mark(agent string) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.until[agentHost(agent)]
 }
 
 func (h *hosts) markDown(agent string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for host, t := range h.until {
-		if !t.After(now) {
-			delete(h.until, host) // so that the map is bounded by the nodes of five minutes
+		if now.Sub(t) > stepDown {
+			delete(h.until, host) // nobody asks for it any more
 		}
 	}
-	h.until[agentHost(agent)] = now.Add(stepDown)
+	if host := agentHost(agent); !h.until[host].After(now) {
+		h.until[host] = now.Add(stepDown)
+	}
+}
+
+// markUp tells that an agent has answered.
+func (h *hosts) markUp(agent string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.until, agentHost(agent))
 }
 
 func agentHost(agent string) string {

@@ -45,7 +45,9 @@ type waits interface {
 func (s *stream) followWebSocket(ctx context.Context) error {
 	key := s.key
 	if !s.slots.take(key) {
-		s.watchTip(ctx)
+		if s.sh.opts.Protocol == ProtocolWebSocket && s.slots.abandoned(key) {
+			s.watchTip(ctx) // else another way sees what is printed
+		}
 		return errNoSlot
 	}
 	// Not recorded, not dialled: a process that dies now must not forget it.
@@ -165,7 +167,7 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 	w := silenceWatch{s: s, f: f}
 	silent := time.NewTimer(s.sh.opts.Timeout)
 	defer silent.Stop()
-	again := time.NewTicker(stepSlot)
+	again := time.NewTicker(agentLook)
 	defer again.Stop()
 	for {
 		select {
@@ -203,7 +205,7 @@ func (s *stream) drain(ctx context.Context, incoming <-chan wsChunk) error {
 			}
 			silent.Reset(s.sh.opts.Timeout)
 		case <-again.C:
-			if f.p == nil && s.better(wayWebSocket, time.Now()) && s.agentAnswers(ctx) {
+			if f.p == nil && s.better(ctx, wayWebSocket) {
 				return errBetter
 			}
 		case <-s.sh.out.budget.pressure():
@@ -358,17 +360,6 @@ func (w *silenceWatch) check(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// agentAnswers tries the agent's way without giving the tail up for it.
-func (s *stream) agentAnswers(ctx context.Context) bool {
-	part, err := s.sh.client.AgentLog(ctx, s.current().LogRef(), max(0, s.log.size))
-	if err != nil {
-		s.ways[wayAgent].until = time.Now().Add(stepDown)
-		return false
-	}
-	part.Body.Close() //nolint:errcheck // read for its headers
-	return true
 }
 
 // shortOrReplaced decides what a replay means that does not reach the position:

@@ -22,7 +22,7 @@ func (s *stream) followWhole(ctx context.Context) error {
 	idle := s.sh.opts.PollInterval
 	for {
 		due := s.due(time.Now())
-		if !due && s.better(wayWhole, time.Now()) {
+		if !due && s.better(ctx, wayWhole) {
 			return errBetter
 		}
 		before := s.log.reached

@@ -1,0 +1,211 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+)
+
+// busyHead is a cluster of many running jobs without a node agent that can be
+// read from. Each job has printed its first lines, and every second one prints one
+// more each second. It counts what it is asked for.
+type busyHead struct {
+	jobs  []ray.Job
+	began time.Time
+	agent error // what a read from an agent gives
+
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+const (
+	busyNodes = 3
+	busyFirst = 20 // lines that were there at once
+	busyLine  = 100
+)
+
+func newBusyHead(n int, agent error) *busyHead {
+	h := &busyHead{began: time.Now(), agent: agent, counts: map[string]int{}}
+	for i := range n {
+		h.jobs = append(h.jobs, ray.Job{Type: ray.JobSubmission, SubmissionID: strconv.Itoa(i), Status: "RUNNING",
+			Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: fmt.Sprintf("http://10.0.0.%d:52365", i%busyNodes)})
+	}
+	return h
+}
+
+func (h *busyHead) count(path string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.counts[path]++
+}
+
+// asked gives what was asked for since the last call: of the dashboard, and of agents.
+func (h *busyHead) asked() (dashboard, agents int, text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text = fmt.Sprint(h.counts)
+	for path, n := range h.counts {
+		if path == "agent" {
+			agents += n
+		} else {
+			dashboard += n
+		}
+	}
+	clear(h.counts)
+	return dashboard, agents, text
+}
+
+// log gives the log of a job as it is now, from its line on.
+func (h *busyHead) log(id string, from int) string {
+	i, _ := strconv.Atoi(id)
+	lines := busyFirst
+	if i%2 == 1 {
+		lines += int(time.Since(h.began) / time.Second)
+	}
+	return busyText()[from*busyLine : lines*busyLine]
+}
+
+// busyText is the lines that each job prints in an hour.
+var busyText = sync.OnceValue(func() string {
+	var b strings.Builder
+	for n := range 3600 {
+		fmt.Fprintf(&b, "%-*s\n", busyLine-1, fmt.Sprintf("line %04d", n))
+	}
+	return b.String()
+})
+
+func (h *busyHead) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
+	h.count("jobs")
+	return h.jobs, nil
+}
+func (h *busyHead) Job(_ context.Context, id string) (ray.Job, error) {
+	h.count("job")
+	i, err := strconv.Atoi(id)
+	return h.jobs[i], err
+}
+func (h *busyHead) Nodes(context.Context) ([]ray.Node, error) {
+	h.count("nodes")
+	return nil, nil
+}
+func (h *busyHead) Version(context.Context) (ray.Version, error) {
+	h.count("version")
+	return ray.Version{Session: "s"}, nil
+}
+func (h *busyHead) AgentLog(context.Context, ray.LogRef, int64) (ray.LogPart, error) {
+	h.count("agent")
+	return ray.LogPart{}, h.agent
+}
+func (h *busyHead) LogLines(_ context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
+	h.count("file")
+	text := h.log(ref.SubmissionID, 0)
+	if from := len(text) - busyLine*n; n > 0 && from > 0 {
+		text = text[from:]
+	}
+	return io.NopCloser(strings.NewReader(text)), nil
+}
+func (h *busyHead) TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, error) {
+	h.count("tail")
+	return &busyTail{ctx: ctx, h: h, id: ref.SubmissionID}, nil
+}
+
+// busyTail is an open WebSocket: it gives the log, and then what is printed.
+type busyTail struct {
+	ctx      context.Context
+	h        *busyHead
+	id       string
+	rest     string
+	lines    int
+	messages uint64
+}
+
+func (t *busyTail) Read(p []byte) (int, error) {
+	for t.rest == "" {
+		if t.rest = t.h.log(t.id, t.lines); t.rest != "" {
+			t.lines += len(t.rest) / busyLine
+			t.messages++
+			break
+		}
+		select {
+		case <-t.ctx.Done():
+			return 0, t.ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	n := copy(p, t.rest)
+	t.rest = t.rest[n:]
+	return n, nil
+}
+func (t *busyTail) Messages() uint64 { return t.messages }
+func (t *busyTail) Close() error     { return nil }
+
+// What raytap asks of Ray's dashboard is bounded by what the configuration allows
+// it, however many jobs there are.
+func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
+	refused := &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused}
+	unreachable := &ray.Error{Op: "read log from node agent", Code: 503}
+	for _, c := range []struct {
+		name, protocol string
+		agent          error
+	}{
+		{"agents that must not be asked", ProtocolAuto, refused},
+		{"agents out of reach", ProtocolAuto, unreachable},
+		{"http alone", ProtocolHTTP, refused},
+		{"WebSockets alone", ProtocolWebSocket, refused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { checkRequests(t, c.protocol, c.agent) })
+		})
+	}
+}
+
+func checkRequests(t *testing.T, protocol string, agent error) {
+	const jobs, minutes = 300, 11 // longer than a way that failed is left alone twice
+	h := newBusyHead(jobs, agent)
+	sink := &memory{moved: make(chan struct{})}
+	out := NewOutput(sink, OutputOptions{})
+	s := New(h, h, out, Options{Cluster: "test", Protocol: protocol})
+	ctx, cancel := context.WithCancel(t.Context())
+	outCtx, cancelOut := context.WithCancel(t.Context())
+	ended, outEnded := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	go func() { outEnded <- out.Run(outCtx) }()
+	time.Sleep(3 * time.Minute) // each log had its first turn
+	h.asked()
+	time.Sleep(minutes * time.Minute)
+	dashboard, agents, text := h.asked()
+	if held := s.slotsHeld(); protocol != ProtocolHTTP && held != s.opts.MaxTails {
+		t.Errorf("%d slots are used of %d", held, s.opts.MaxTails)
+	}
+	cancel()
+	<-ended
+	cancelOut()
+	<-outEnded
+
+	o := s.opts
+	perMinute := int(time.Minute/o.Interval) + // the job list
+		o.MaxTails*2*int(time.Minute/o.Timeout) // a silent tail is held against the log's end, twice at most
+	if protocol != ProtocolWebSocket {
+		perMinute += int(60 * o.FileRate)
+	}
+	const burst = 5
+	if most := minutes*perMinute + burst; dashboard > most {
+		t.Errorf("%d requests to the dashboard in %d minutes, want %d at most: %s", dashboard, minutes, most, text)
+	}
+	if most := busyNodes * (minutes/5 + 1); agents > most {
+		t.Errorf("%d requests to agents in %d minutes, want %d at most", agents, minutes, most)
+	}
+	if n := len(bytes.Split(sink.buf.Bytes(), []byte("line 0000 "))) - 1; protocol != ProtocolWebSocket && n != jobs {
+		t.Errorf("the first line of %d jobs of %d was shipped", n, jobs)
+	}
+	t.Logf("%.0f requests a minute to the dashboard (%d are allowed), %.1f to agents: %s",
+		float64(dashboard)/minutes, perMinute, float64(agents)/minutes, text)
+}
