@@ -24,7 +24,8 @@ type Config struct {
 	// The most clusters, of clusters and cluster_files together.
 	MaxClusters int `yaml:"max_clusters"`
 	// What answers over 1MiB of all clusters may take together while they are
-	// read. Each counts as the max_body of its cluster.
+	// read. Each counts as the max_body of its cluster. What is kept of a list until
+	// the next one comes is apart: about as much as its text.
 	MaxAnswers Size `yaml:"max_answers"`
 	// Bounds of /probe.
 	Probes Probes `yaml:"probes"`

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"raytap/ray/transport"
@@ -70,21 +71,40 @@ func BenchmarkLists(b *testing.B) {
 	for _, list := range []struct {
 		name string
 		rows int
-		ask  func() (int, error)
+		ask  func() (list any, rows int, err error)
 		size int
 	}{
-		{"jobs", 1000, func() (int, error) { l, err := c.Jobs(b.Context()); return len(l), err }, len(bodies["/api/jobs/"])},
-		{"nodes", 500, func() (int, error) { l, err := c.Nodes(b.Context()); return len(l), err }, len(bodies["/api/v0/nodes"]) + len(bodies["/nodes"])},
-		{"tasks", 10_000, func() (int, error) { l, err := c.Tasks(b.Context()); return len(l.Tasks), err }, len(bodies["/api/v0/tasks"])},
+		{"jobs", 1000, func() (any, int, error) { l, err := c.Jobs(b.Context()); return l, len(l), err }, len(bodies["/api/jobs/"])},
+		{"nodes", 500, func() (any, int, error) { l, err := c.Nodes(b.Context()); return l, len(l), err }, len(bodies["/api/v0/nodes"]) + len(bodies["/nodes"])},
+		{"tasks", 10_000, func() (any, int, error) { l, err := c.Tasks(b.Context()); return l, len(l.Tasks), err }, len(bodies["/api/v0/tasks"])},
 	} {
 		b.Run(fmt.Sprintf("%s=%d", list.name, list.rows), func(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(list.size))
 			for b.Loop() {
-				if n, err := list.ask(); err != nil || n != list.rows {
+				if _, n, err := list.ask(); err != nil || n != list.rows {
 					b.Fatalf("%d rows, %v", n, err)
 				}
 			}
+			// What is kept between two scrapes is the decoded list.
+			before := heap()
+			kept, _, err := list.ask()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(heap()-before)/float64(list.size), "kept/size")
+			b.ReportMetric(float64(list.size)/float64(list.rows), "size/row")
+			runtime.KeepAlive(kept)
 		})
 	}
+}
+
+// heap is how many bytes are in use, garbage apart.
+func heap() int64 {
+	for range 2 { // what a pool held goes with the second
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
