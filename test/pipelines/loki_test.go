@@ -33,7 +33,10 @@ func pushLoki(t *testing.T, store string, records map[key]record) {
 		meta := map[string]string{
 			"session": k.Session, "submission_id": k.ID, "epoch": strconv.Itoa(k.Epoch), "seq": strconv.Itoa(k.Seq),
 		}
-		for name, value := range map[string]string{"event": k.Event, "level": r.Level} {
+		if r.Lines > 0 {
+			meta["lines"] = strconv.Itoa(r.Lines)
+		}
+		for name, value := range map[string]string{"event": k.Event, "level": r.Level, "line_time": r.LineTime} {
 			if value != "" {
 				meta[name] = value
 			}

@@ -3,15 +3,12 @@
 package pipelines
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +25,10 @@ type key struct {
 }
 
 // record is what has to arrive as it was.
-type record struct{ Time, Message, Level string }
+type record struct {
+	Time, Message, Level, LineTime string
+	Lines                          int
+}
 
 // scene is raytap at work on a fake head, with a store.
 type scene struct {
@@ -49,7 +49,9 @@ func newScene(t *testing.T, out *os.File) *scene {
 	head := raytest.New(t)
 	s := &scene{t: t, dir: t.TempDir()}
 	for i := range 3 {
-		s.jobs = append(s.jobs, head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
+		job := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{Bare: true})
+		job.Print("   leading and trailing blanks   \n") // there is no line that it could be joined to
+		s.jobs = append(s.jobs, job)
 	}
 	address := program.FreeAddress(t)
 	s.store = "http://" + address
@@ -61,7 +63,7 @@ func newScene(t *testing.T, out *os.File) *scene {
 	program.File(t, filepath.Join(s.dir, "raytap.yaml"), fmt.Sprintf(`
 clusters: [{name: prod, url: %q}]
 collector: {enabled: false}
-shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {file: %q, interval: 100ms}}
+shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, record: {line_time: true, multiline: python, multiline_wait: 200ms}, positions: {file: %q, interval: 100ms}}
 sink: {%s}
 `, head.URL(), filepath.Join(s.dir, "positions.json"), sink))
 	s.startRaytap(out)
@@ -106,8 +108,12 @@ var odd = []string{
 	`quotes "double" and 'single', a backslash \ and a tab	`,
 	"naïve 漢字 🚀 and a control \x01 and a colour \x1b[31mred\x1b[0m",
 	`{"message": "a line that is JSON", "time": "1999-01-01T00:00:00Z", "level": "ERROR"}`,
-	"   leading and trailing blanks   ",
-	"2026-01-02 03:04:05,678 WARNING train: a level",
+	"2026-01-02 03:04:05,678 WARNING train: a level, and a time of its own",
+	"2026-01-02 03:04:06,789 ERROR train: joined with what follows",
+	"Traceback (most recent call last):",
+	`  File "train.py", line 7, in <module>`,
+	"    step(\"\\n\")",
+	"ValueError: 漢字 \x01",
 	"100% done %s %d ${HOME} %$!msg% <b>&amp;",
 	"", // no record of its own
 }
@@ -133,45 +139,6 @@ func (s *scene) end() {
 	}
 }
 
-// written reads the records that raytap wrote, and checks that they are what the
-// jobs printed.
-func (s *scene) written(texts ...string) map[key]record {
-	s.t.Helper()
-	all := map[key]record{}
-	for _, text := range texts {
-		for line := range strings.Lines(text) {
-			var r struct {
-				Time, Session, Source, Event, Message, Level string
-				Cluster                                      string `json:"ray_cluster"`
-				ID                                           string `json:"submission_id"`
-				Epoch, Seq                                   int
-			}
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				s.t.Fatalf("%v: %.200q", err, line)
-			}
-			all[key{r.Cluster, r.Session, r.ID, r.Source, r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level}
-		}
-	}
-	for _, job := range s.jobs {
-		n := 0
-		for line := range strings.Lines(string(job.Log())) {
-			if line = strings.Trim(line, "\r\n"); line == "" {
-				continue
-			}
-			k := key{"prod", "", job.ID, "driver", 0, n, ""}
-			for other := range all {
-				k.Session = other.Session
-				break
-			}
-			if got, ok := all[k]; !ok || got.Message != line {
-				s.t.Fatalf("raytap has not written line %d of %s: %.200q, but %.200q", n, job.ID, line, got.Message)
-			}
-			n++
-		}
-	}
-	return all
-}
-
 // files gives the text of raytap's files, the current one last.
 func (s *scene) files() []string {
 	s.t.Helper()
@@ -190,73 +157,6 @@ func (s *scene) files() []string {
 // ended tells whether raytap has written the end of each job.
 func (s *scene) ended(text string) bool {
 	return strings.Count(text, `"event":"end"`) == len(s.jobs)
-}
-
-// stored asks the store for all that it has.
-func (s *scene) stored() map[key][]record {
-	s.t.Helper()
-	all := map[key][]record{}
-	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {"* | fields _time, _msg, ray_cluster, session, submission_id, source, epoch, seq, event, level"}}.Encode())
-	for line := range strings.Lines(text) {
-		var r map[string]string
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			s.t.Fatalf("%v: %.200q", err, line)
-		}
-		epoch, err1 := strconv.Atoi(r["epoch"])
-		seq, err2 := strconv.Atoi(r["seq"])
-		if err1 != nil || err2 != nil {
-			s.t.Fatalf("the store has what is no record of raytap's: %.300s", line)
-		}
-		k := key{r["ray_cluster"], r["session"], r["submission_id"], r["source"], epoch, seq, r["event"]}
-		all[k] = append(all[k], record{r["_time"], r["_msg"], r["level"]})
-	}
-	return all
-}
-
-// judge waits until the store has every record, and compares. It gives how many
-// came more than once.
-func (s *scene) judge(want map[key]record) (doubled int) {
-	s.t.Helper()
-	got := s.stored()
-	for limit := time.Now().Add(time.Minute); len(got) < len(want) && time.Now().Before(limit); got = s.stored() {
-		select {
-		case <-s.t.Context().Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	lost, wrong := 0, 0
-	for k, w := range want {
-		if len(got[k]) == 0 {
-			if lost++; lost <= 5 {
-				s.t.Errorf("%+v is not in the store: %.100q", k, w.Message)
-			}
-		}
-		for _, g := range got[k] {
-			if !same(g, w) {
-				if wrong++; wrong <= 5 {
-					s.t.Errorf("%+v\nis in the store as %.200q\nand in the file as %.200q", k, g, w)
-				}
-			}
-		}
-		if len(got[k]) > 1 {
-			doubled++
-		}
-	}
-	for k := range got {
-		if _, ok := want[k]; !ok {
-			s.t.Errorf("%+v is in the store, and was never written", k)
-		}
-	}
-	s.t.Logf("%d records, %d not in the store, %d of them changed, %d more than once", len(want), lost, wrong, doubled)
-	return doubled
-}
-
-// same compares a stored record with the one in the file: the same moment,
-// however it is written, to the nanosecond.
-func same(g, w record) bool {
-	a, err1 := time.Parse(time.RFC3339Nano, g.Time)
-	b, err2 := time.Parse(time.RFC3339Nano, w.Time)
-	return err1 == nil && err2 == nil && a.Equal(b) && g.Message == w.Message && g.Level == w.Level
 }
 
 // config is a shipped configuration with its places put into the scene.

@@ -1,0 +1,167 @@
+//go:build e2e && linux
+
+package pipelines
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"raytap/test/program"
+)
+
+// written reads the records that raytap wrote, and checks that they are what the
+// jobs printed.
+func (s *scene) written(texts ...string) map[key]record {
+	s.t.Helper()
+	all := map[key]record{}
+	joined, timed := 0, 0
+	for _, text := range texts {
+		for line := range strings.Lines(text) {
+			var r struct {
+				Time, Session, Source, Event, Message, Level string
+				Cluster                                      string `json:"ray_cluster"`
+				ID                                           string `json:"submission_id"`
+				LineTime                                     string `json:"line_time"`
+				Epoch, Seq, Lines                            int
+			}
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				s.t.Fatalf("%v: %.200q", err, line)
+			}
+			all[key{r.Cluster, r.Session, r.ID, r.Source, r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level, r.LineTime, r.Lines}
+			if r.Event == "" && r.Lines > 1 {
+				joined++
+			}
+			if r.LineTime != "" {
+				timed++
+			}
+		}
+	}
+	if joined == 0 || timed == 0 {
+		s.t.Fatalf("of %d records %d join lines and %d state a time: that shows nothing", len(all), joined, timed)
+	}
+	for _, job := range s.jobs {
+		s.compare(job.ID, string(job.Log()), all)
+	}
+	return all
+}
+
+// compare looks for each line of a log in the records of its job.
+func (s *scene) compare(id, log string, all map[key]record) {
+	s.t.Helper()
+	var lines []string
+	for line := range strings.Lines(log) {
+		if line = strings.Trim(line, "\r\n"); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	n := 0
+	for _, k := range slices.SortedFunc(maps.Keys(all), func(a, b key) int { return cmp.Compare(a.Seq, b.Seq) }) {
+		if k.ID != id || k.Event != "" {
+			continue
+		}
+		r := all[k]
+		count := max(r.Lines, 1)
+		if k.Seq != n || n+count > len(lines) || r.Message != strings.Join(lines[n:n+count], "\n") {
+			s.t.Fatalf("raytap has not written line %d of %s: the next record is %d of %d lines, %.200q", n, id, k.Seq, count, r.Message)
+		}
+		n += count
+	}
+	if n != len(lines) {
+		s.t.Fatalf("raytap has written %d of %d lines of %s", n, len(lines), id)
+	}
+}
+
+// stored asks the store for all that it has.
+func (s *scene) stored() map[key][]record {
+	s.t.Helper()
+	all := map[key][]record{}
+	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {
+		"* | fields _time, _msg, ray_cluster, session, submission_id, source, epoch, seq, event, level, line_time, lines"}}.Encode())
+	for line := range strings.Lines(text) {
+		var r map[string]string
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			s.t.Fatalf("%v: %.200q", err, line)
+		}
+		k, got, err := fromStore(r)
+		if err != nil {
+			s.t.Fatalf("the store has what is no record of raytap's: %v: %.300s", err, line)
+		}
+		all[k] = append(all[k], got)
+	}
+	return all
+}
+
+// fromStore reads a record of which all values are text.
+func fromStore(r map[string]string) (k key, got record, err error) {
+	if r["lines"] == "" {
+		r["lines"] = "0"
+	}
+	numbers := map[string]int{}
+	for _, name := range []string{"epoch", "seq", "lines"} {
+		if numbers[name], err = strconv.Atoi(r[name]); err != nil {
+			return k, got, err
+		}
+	}
+	k = key{r["ray_cluster"], r["session"], r["submission_id"], r["source"], numbers["epoch"], numbers["seq"], r["event"]}
+	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], numbers["lines"]}, nil
+}
+
+// judge waits until the store has every record, and compares. It gives how many
+// came more than once.
+func (s *scene) judge(want map[key]record) (doubled int) {
+	s.t.Helper()
+	got := s.stored()
+	for limit := time.Now().Add(time.Minute); len(got) < len(want) && time.Now().Before(limit); got = s.stored() {
+		select {
+		case <-s.t.Context().Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return s.differ(want, got)
+}
+
+// differ compares what a store has with what was written.
+func (s *scene) differ(want map[key]record, got map[key][]record) (doubled int) {
+	s.t.Helper()
+	lost, wrong := 0, 0
+	for k, w := range want {
+		if len(got[k]) == 0 {
+			if lost++; lost <= 5 {
+				s.t.Errorf("%+v is not in the store: %.100q", k, w.Message)
+			}
+		}
+		for _, g := range got[k] {
+			if !same(g, w) {
+				if wrong++; wrong <= 5 {
+					s.t.Errorf("%+v\nis in the store as %.300s\nand in the file as %.300s", k, fmt.Sprintf("%#v", g), fmt.Sprintf("%#v", w))
+				}
+			}
+		}
+		if len(got[k]) > 1 {
+			doubled++
+		}
+	}
+	for k := range got {
+		if _, ok := want[k]; !ok {
+			s.t.Errorf("%+v is in the store, and was never written", k)
+		}
+	}
+	s.t.Logf("%d records, %d not in the store, %d of them changed, %d more than once", len(want), lost, wrong, doubled)
+	return doubled
+}
+
+// same compares a stored record with the one in the file: the same moment,
+// however it is written, to the nanosecond, and all else as it was.
+func same(g, w record) bool {
+	a, err1 := time.Parse(time.RFC3339Nano, g.Time)
+	b, err2 := time.Parse(time.RFC3339Nano, w.Time)
+	g.Time, w.Time = "", ""
+	return err1 == nil && err2 == nil && a.Equal(b) && g == w
+}
