@@ -64,6 +64,9 @@ func MaxFrame(n int) Option { return func(o *options) { o.frame = n } }
 // Token switches token authentication on.
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
+// IP puts the head's node on an address of this machine, 127.0.0.1 by default.
+func IP(ip string) Option { return func(o *options) { o.ip = ip } }
+
 // RayVersion makes the head an older one: "2.40.0" and "2.9.3" are known, where
 // they differ in the log ways, the version answer and error_type.
 func RayVersion(v string) Option { return func(o *options) { o.ray = v } }

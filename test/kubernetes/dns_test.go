@@ -1,0 +1,74 @@
+//go:build e2e && linux
+
+package kubernetes
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// names answers for the names of services, as the DNS of a cluster does, until
+// the test ends. It knows no other names.
+func (n *node) names() {
+	n.t.Helper()
+	conn, err := net.ListenPacket("udp", nodeIP+":53")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	n.t.Cleanup(func() { conn.Close(); <-done })
+	go func() {
+		defer close(done)
+		packet := make([]byte, 4096)
+		for {
+			size, from, err := conn.ReadFrom(packet)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err == nil {
+				if answer, err := n.answer(packet[:size]); err == nil {
+					_, _ = conn.WriteTo(answer, from) // whoever asked asks again
+				}
+			}
+		}
+	}()
+}
+
+func (n *node) answer(packet []byte) ([]byte, error) {
+	var m dnsmessage.Message
+	if err := m.Unpack(packet); err != nil {
+		return nil, err
+	}
+	if len(m.Questions) != 1 {
+		return nil, fmt.Errorf("%d questions", len(m.Questions))
+	}
+	q := m.Questions[0]
+	m.Response, m.Authoritative, m.Additionals = true, true, nil
+	address, err := n.address(q.Name.String())
+	switch {
+	case err != nil:
+		m.RCode = dnsmessage.RCodeNameError
+	case q.Type == dnsmessage.TypeA:
+		m.Answers = []dnsmessage.Resource{{Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 5},
+			Body: &dnsmessage.AResource{A: address.As4()}}}
+	}
+	return m.Pack()
+}
+
+// address is that of a service, such as raytap.ray.svc.cluster.local.
+func (n *node) address(name string) (netip.Addr, error) {
+	parts := strings.Split(strings.TrimSuffix(name, ".svc.cluster.local."), ".")
+	if len(parts) != 2 {
+		return netip.Addr{}, fmt.Errorf("%s is no service", name)
+	}
+	var service struct{ Spec struct{ ClusterIP string } }
+	if err := n.get("/api/v1/namespaces/"+parts[1]+"/services/"+parts[0], &service); err != nil {
+		return netip.Addr{}, err
+	}
+	return netip.ParseAddr(service.Spec.ClusterIP)
+}

@@ -1,0 +1,135 @@
+//go:build e2e && linux
+
+package kubernetes
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// image is what the last stage of a Dockerfile makes on nothing.
+type image struct {
+	name       string // with its tag
+	user       string
+	entrypoint []string
+	owned      string            // a folder that belongs to the user, "" = none
+	files      map[string]string // by place in the image: a file of this machine
+}
+
+// released is raytap's image, with what the last stage of the Dockerfile says.
+func released(t *testing.T, name, binary string) image {
+	t.Helper()
+	b, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?s)FROM scratch\n.*--chown=65532:65532 /state /(\S+)\n.*USER (\S+)\n.*ENTRYPOINT \["(\S+)"\]`).FindStringSubmatch(string(b))
+	if m == nil {
+		t.Fatal("the Dockerfile's last stage is not what this test knows")
+	}
+	i := image{name: name, owned: m[1], user: m[2], entrypoint: []string{m[3]}, files: map[string]string{strings.TrimPrefix(m[3], "/"): binary}}
+	const authorities = "etc/ssl/certs/ca-certificates.crt"
+	if _, err := os.Stat("/" + authorities); err == nil {
+		i.files[authorities] = "/" + authorities
+	}
+	return i
+}
+
+// archive gives the image as `docker save` writes it, with one layer.
+func (i image) archive(t *testing.T) []byte {
+	t.Helper()
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if i.owned != "" {
+		put(t, w, &tar.Header{Typeflag: tar.TypeDir, Name: i.owned + "/", Mode: 0o755, Uid: 65532, Gid: 65532}, nil)
+	}
+	for place, file := range i.files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, w, &tar.Header{Name: place, Mode: 0o755}, b)
+		for _, library := range libraries(file) {
+			b, err := os.ReadFile(library)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, w, &tar.Header{Name: strings.TrimPrefix(library, "/"), Mode: 0o755}, b)
+		}
+	}
+	closed(t, w)
+	sum := sha256.Sum256(layer.Bytes())
+	config := encode(t, map[string]any{
+		"architecture": "amd64", "os": "linux",
+		"config": map[string]any{"User": i.user, "Entrypoint": i.entrypoint},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
+	})
+	var all bytes.Buffer
+	w = tar.NewWriter(&all)
+	put(t, w, &tar.Header{Name: "layer.tar", Mode: 0o644}, layer.Bytes())
+	put(t, w, &tar.Header{Name: "config.json", Mode: 0o644}, config)
+	put(t, w, &tar.Header{Name: "manifest.json", Mode: 0o644}, encode(t, []any{
+		map[string]any{"Config": "config.json", "RepoTags": []string{i.name}, "Layers": []string{"layer.tar"}}}))
+	closed(t, w)
+	return all.Bytes()
+}
+
+// libraries are what a program of this machine is linked with: that of a tool of
+// the tests may be linked with libc.
+func libraries(program string) []string {
+	out, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return nil // it is static
+	}
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)(/\S+) \(0x`).FindAllStringSubmatch(string(out), -1) {
+		all = append(all, m[1])
+	}
+	return slices.Compact(slices.Sorted(slices.Values(all)))
+}
+
+func put(t *testing.T, w *tar.Writer, h *tar.Header, content []byte) {
+	t.Helper()
+	h.Size = int64(len(content))
+	if err := w.WriteHeader(h); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func closed(t *testing.T, w *tar.Writer) {
+	t.Helper()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func encode(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// write writes a file of the node, for all to read.
+func write(t *testing.T, name, text string, mode fs.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

@@ -1,0 +1,92 @@
+//go:build e2e && linux
+
+package kubernetes
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"raytap/test/program"
+)
+
+// nodeIP is the node's address: pods reach by it what the tests serve.
+const nodeIP = "10.77.0.1"
+
+// tunables are what a kubelet writes into the kernel of the whole machine where
+// it finds other values. It is shown these, and leaves the machine alone.
+var tunables = map[string]string{
+	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}
+
+// enter makes the new namespaces a place where a node can run, and runs the tests.
+func enter(m *testing.M) int {
+	if err := furnish(os.Getenv(inside)); err != nil {
+		fmt.Fprintln(os.Stderr, "prepare the namespaces:", err)
+		return 1
+	}
+	return program.Main(m)
+}
+
+func furnish(dir string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	// Where kubelet, containerd and the plugins of the network write, whatever
+	// they are told. In memory, so that a busy disk slows nothing down.
+	for _, place := range []string{"/run", "/var/lib", "/var/log"} {
+		if err := unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount %s: %w", place, err)
+		}
+	}
+	for name, value := range tunables {
+		file := filepath.Join(dir, filepath.Base(name))
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+		if err := unix.Mount(file, filepath.Join("/proc/sys", name), "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("hide %s: %w", name, err)
+		}
+	}
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+		return err
+	}
+	if err := up("lo", "127.0.0.1", 8); err != nil {
+		return err
+	}
+	return up("lo:0", nodeIP, 32)
+}
+
+// up gives an interface, or an alias of one, an address and switches it on.
+func up(name, ip string, bits int) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	for _, set := range []struct {
+		request uint
+		value   net.IP
+	}{{unix.SIOCSIFADDR, net.ParseIP(ip)}, {unix.SIOCSIFNETMASK, net.IP(net.CIDRMask(bits, 32))}} {
+		if err := request.SetInet4Addr(set.value.To4()); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(s, set.request, request); err != nil {
+			return fmt.Errorf("give %s an address: %w", name, err)
+		}
+	}
+	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, request)
+}
