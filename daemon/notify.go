@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -13,6 +14,14 @@ func (d *Daemon) tell(state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
 		d.o.Log.Warnf("systemd could not be told %q: %v", state, err)
 	}
+}
+
+// watches is what systemctl status shows of n clusters.
+func watches(n int) string {
+	if n == 1 {
+		return "watches 1 cluster"
+	}
+	return fmt.Sprintf("watches %d clusters", n)
 }
 
 // feedWatchdog tells the service manager twice in each of its intervals that

@@ -42,7 +42,7 @@ func TestSystemdIsToldOfTheDaemonsLife(t *testing.T) {
 	c := manager(t, "200000")
 	hs := heads(t, "prod")
 	h := open(t, configure(t, hs, "prod"), nil)
-	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
+	for _, want := range []string{"STATUS=watches 1 cluster", "READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
 		if got := hear(t, c, 15*time.Second); got != want {
 			t.Fatalf("systemd is told %q, want %q", got, want)
 		}
@@ -86,6 +86,9 @@ func TestTheWatchdogIsNotFedWhileTheDaemonHangs(t *testing.T) {
 	release()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	if got := hear(t, c, 15*time.Second); got != "STATUS=watches 1 cluster" {
+		t.Errorf("after a reload systemd is told %q", got)
 	}
 	if got := hear(t, c, 15*time.Second); got != "WATCHDOG=1" {
 		t.Errorf("once it goes on systemd is told %q, want WATCHDOG=1", got)

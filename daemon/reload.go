@@ -60,6 +60,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 		for _, line := range lines(err) {
 			d.o.Log.Error("configuration not reloaded: " + line)
 		}
+		d.tell("STATUS=the configuration was not reloaded, the journal tells why; " + watches(len(d.clusters.all())) + " as before")
 		return err
 	}
 	for _, key := range fixed {
@@ -92,6 +93,7 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 func (d *Daemon) apply(ctx context.Context, p plan) {
 	d.output.Configure(p.names())
 	d.clusters.apply(ctx, p)
+	d.tell("STATUS=" + watches(len(p.units)))
 	d.metrics.clusters.Set(float64(len(p.units)))
 	d.metrics.refused.Set(float64(len(p.refused)))
 	d.refused = len(p.refused) > 0

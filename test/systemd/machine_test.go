@@ -1,0 +1,238 @@
+//go:build e2e && linux
+
+package systemd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"raytap/test/program"
+)
+
+const architecture = runtime.GOARCH
+
+// patience is for what a busy machine does in the end.
+const patience = 30 * time.Second
+
+// boot is a script: nspawn on a copy of the Debian root that lives in memory. All
+// that it mounts is gone with it. systemd-nspawn is the root's own, with the
+// libraries that it was built with. It sees a unified hierarchy of control groups,
+// also where the host's is an older one.
+const boot = `set -e
+debian=$1 dir=$2 group=$3
+mount -t tmpfs -o mode=755 raytap-test "$dir"
+mkdir "$dir/upper" "$dir/work" "$dir/root"
+mount -t overlay -o "lowerdir=$debian,upperdir=$dir/upper,workdir=$dir/work" raytap-test "$dir/root"
+mount -t tmpfs -o mode=755 raytap-test /run
+umount -R /sys/fs/cgroup
+mount -t cgroup2 raytap-test /sys/fs/cgroup
+echo 0 >"/sys/fs/cgroup/$group/cgroup.procs"
+libraries=$(dirname "$(find "$debian/usr/lib" -name 'libc.so.6' | head -n 1)")
+loader=$(find "$debian/lib64/" "$debian/lib/" -name 'ld-linux-*.so.*' | head -n 1)
+exec "$loader" --library-path "$libraries:$libraries/systemd" "$debian/usr/bin/systemd-nspawn" \
+	--boot --quiet --directory="$dir/root" --machine=raytap --private-network --keep-unit --register=no \
+	--console=pipe --resolv-conf=off --timezone=off --link-journal=no
+`
+
+// machine is a Debian that runs. Its methods are for the test's goroutine.
+type machine struct {
+	t      *testing.T
+	p      *program.Process // of systemd-nspawn
+	leader string           // the process id of its systemd, as the host has it
+}
+
+// newMachine boots one, which ends with the test.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	needsRoot(t)
+	debian := filepath.Dir(filepath.Dir(filepath.Dir(program.Tool(t, "debian/usr/bin/systemd-nspawn"))))
+	group := newGroup(t)
+	// With a namespace of processes of its own: nothing of it outlives its first one.
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", boot, "boot", debian, t.TempDir(), filepath.Base(group))
+	m := &machine{t: t, p: program.Start(t, cmd)}
+	m.p.Until(patience, "the machine's systemd runs", func() bool {
+		b, _ := os.ReadFile(filepath.Join(group, "payload/init.scope/cgroup.procs"))
+		m.leader, _, _ = strings.Cut(string(b), "\n")
+		return m.leader != ""
+	})
+	m.p.Until(patience, "the machine is up", func() bool {
+		out, _ := m.try("systemctl", "is-system-running")
+		return out == "running\n" || out == "degraded\n"
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := m.try("journalctl", "--no-pager", "-n", "60", "-o", "short-monotonic")
+			t.Logf("the machine's journal:\n%s", out)
+		}
+	})
+	return m
+}
+
+// newGroup makes a control group for the machine in the unified hierarchy, and
+// removes it, empty or not, with the test.
+func newGroup(t *testing.T) string {
+	t.Helper()
+	var hierarchy string
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[2] == "cgroup2" {
+			hierarchy = f[1]
+		}
+	}
+	if hierarchy == "" {
+		t.Fatal("this machine has no unified hierarchy of control groups (cgroup2)")
+	}
+	group, err := os.MkdirTemp(hierarchy, "raytap-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(filepath.Join(group, "cgroup.kill"), []byte("1"), 0o600); err != nil {
+			t.Error(err)
+		}
+		deadline := time.Now().Add(patience)
+		for remove(group) != nil {
+			if time.Now().After(deadline) {
+				t.Errorf("the control group %s stays", group)
+				return
+			}
+			<-time.After(20 * time.Millisecond)
+		}
+	})
+	return group
+}
+
+// remove removes a control group with all below it.
+func remove(group string) error {
+	entries, err := os.ReadDir(group)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			_ = remove(filepath.Join(group, e.Name())) // the parent's tells
+		}
+	}
+	return os.Remove(group)
+}
+
+// command is a program inside, as root, not started yet.
+func (m *machine) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("nsenter", append([]string{"--target", m.leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+		"--root", "--wd=/", "--"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
+	return cmd
+}
+
+// try runs a program inside and gives all that it says.
+func (m *machine) try(args ...string) (string, error) {
+	out, err := m.command(args...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
+}
+
+// must is try where an error ends the test.
+func (m *machine) must(args ...string) string {
+	m.t.Helper()
+	out, err := m.try(args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+// sh runs a line of shell inside, which has to succeed.
+func (m *machine) sh(line string) string { m.t.Helper(); return m.must("sh", "-ec", line) }
+
+// put copies a file of the host into a folder inside, and gives its name there.
+func (m *machine) put(file, folder string) string {
+	m.t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	name := filepath.Join(folder, filepath.Base(file))
+	m.write(name, f)
+	return name
+}
+
+// write makes a file inside, with its folder.
+func (m *machine) write(name string, content io.Reader) {
+	m.t.Helper()
+	cmd := m.command("sh", "-ec", `mkdir -p "$(dirname "$1")" && cat >"$1"`, "sh", name)
+	cmd.Stdin = content
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("write %s: %v\n%s", name, err, out)
+	}
+}
+
+// until polls for a condition while the machine runs.
+func (m *machine) until(what string, ok func() bool) { m.t.Helper(); m.p.Until(patience, what, ok) }
+
+// inside calls f on a thread that is in the machine's network: what f listens on
+// or dials is there.
+func (m *machine) inside(f func()) {
+	// A thread must not end: what it started would be killed with it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	enter := func(place string) *os.File {
+		ns, err := os.Open(place)
+		if err != nil {
+			panic(err)
+		}
+		return ns
+	}
+	home, there := enter("/proc/thread-self/ns/net"), enter("/proc/"+m.leader+"/ns/net")
+	defer home.Close()
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), syscall.CLONE_NEWNET); err != nil {
+		panic(err)
+	}
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), syscall.CLONE_NEWNET); err != nil {
+			panic(err) // the thread would do other tests' work in there
+		}
+	}()
+	f()
+}
+
+// get gives the body of a page of the machine, "" where there is none.
+func (m *machine) get(url string) string {
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
+			m.inside(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) })
+			return c, err
+		},
+	}}
+	res, err := client.Get(url)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,137 @@
+//go:build e2e && linux
+
+package systemd
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"raytap/ray/raytest"
+)
+
+const (
+	page  = "http://127.0.0.1:9265"
+	lines = "/var/lib/raytap/raytap.jsonl"
+)
+
+// service is the package's unit on a machine, and a head with a job for it.
+type service struct {
+	*machine
+	head *raytest.Head
+	job  *raytest.Job
+	said int // lines of the job
+}
+
+// install boots a machine, installs the package there, and tells its configuration
+// of a head, as the book says. It starts nothing.
+func install(t *testing.T) *service {
+	t.Helper()
+	needsRoot(t)
+	old, _ := debs(t)
+	s := &service{machine: newMachine(t)}
+	s.must("dpkg", "-i", s.put(old, "/tmp"))
+	var err error
+	s.inside(func() { s.head, err = raytest.Start() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.head.Close)
+	s.job = s.head.Submit("raysubmit_1", raytest.JobOptions{})
+	s.configure("url: .*", "url: "+s.head.URL())
+	return s
+}
+
+// configure edits the configuration: a sed expression for what is there, and what
+// there shall be.
+func (s *service) configure(from, to string) {
+	s.t.Helper()
+	s.must("sed", "-i", "-E", "s#"+from+"#"+to+"#", "/etc/raytap/raytap.yaml")
+}
+
+// override is what systemctl edit makes of a text.
+func (s *service) override(text string) {
+	s.t.Helper()
+	s.write("/etc/systemd/system/raytap.service.d/override.conf", strings.NewReader("[Service]\n"+text+"\n"))
+	s.must("systemctl", "daemon-reload")
+}
+
+// show gives properties of the unit.
+func (s *service) show() map[string]string {
+	s.t.Helper()
+	return fields(s.must("systemctl", "show", "raytap"))
+}
+
+// say has the job print lines.
+func (s *service) say(n int) {
+	for range n {
+		s.said++
+		s.job.Printf("line %d\n", s.said)
+	}
+}
+
+// written gives how often each line of the job is in the sink's file.
+func (s *service) written() map[string]int {
+	s.t.Helper()
+	out, _ := s.try("cat", lines)
+	seen := map[string]int{}
+	for line := range strings.Lines(out) {
+		var record struct {
+			Message string `json:"message"`
+		}
+		// The last may be half written; and Ray and raytap have lines of their own.
+		if json.Unmarshal([]byte(line), &record) == nil && strings.HasPrefix(record.Message, "line ") {
+			seen[record.Message]++
+		}
+	}
+	return seen
+}
+
+// arrives waits until every line that the job has printed is in the file, and
+// sees that each is there once.
+func (s *service) arrives() {
+	s.t.Helper()
+	want := map[string]int{}
+	for n := range s.said {
+		want[fmt.Sprintf("line %d", n+1)] = 1
+	}
+	s.until("all lines are in the file", func() bool { return len(s.written()) >= len(want) })
+	if got := s.written(); !maps.Equal(got, want) {
+		for line, n := range got {
+			if want[line] != n {
+				s.t.Errorf("%q is in the file %d times", line, n)
+			}
+		}
+		s.t.Fatalf("%d lines are in the file, want %d", len(got), len(want))
+	}
+}
+
+// journal gives what raytap and systemd said about the unit.
+func (s *service) journal() string {
+	s.t.Helper()
+	return s.must("journalctl", "--no-pager", "-o", "cat", "-u", "raytap")
+}
+
+// logs waits for all of these texts in the journal.
+func (s *service) logs(texts ...string) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("the journal has %q", texts), func() bool {
+		all := s.journal()
+		return !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(all, text) })
+	})
+}
+
+// again waits until systemd has started the unit once more, and it is ready, on
+// its own: it is the n-th time.
+func (s *service) again(n int, before map[string]string) map[string]string {
+	s.t.Helper()
+	var now map[string]string
+	s.until("systemd has started raytap again", func() bool {
+		now = s.show()
+		return now["NRestarts"] == fmt.Sprint(n) && now["ActiveState"] == "active" && now["MainPID"] != before["MainPID"]
+	})
+	return now
+}
