@@ -2,6 +2,15 @@ package shipper
 
 import "time"
 
+// The limits of a stream, by their names in the configuration.
+const (
+	limitMessages = "max_messages"
+	limitLines    = "max_lines"
+	limitBytes    = "max_bytes"
+)
+
+var limitNames = []string{limitMessages, limitLines, limitBytes}
+
 // limiter counts one stream's new data against its limits. The zero value with
 // Limits set is ready; it is for one goroutine.
 type limiter struct {
@@ -19,9 +28,9 @@ func (l *limiter) admit(size int64, now time.Time) string {
 	l.turn(now)
 	switch {
 	case l.MaxLines > 0 && l.lines+1 > l.MaxLines:
-		return "max_lines"
+		return limitLines
 	case l.MaxBytes > 0 && l.bytes+uint64(size) > l.MaxBytes:
-		return "max_bytes"
+		return limitBytes
 	}
 	l.lines++
 	l.bytes += uint64(size)
@@ -32,7 +41,7 @@ func (l *limiter) admit(size int64, now time.Time) string {
 func (l *limiter) admitMessages(n uint64, now time.Time) string {
 	l.turn(now)
 	if l.MaxMessages > 0 && l.messages+n > l.MaxMessages {
-		return "max_messages"
+		return limitMessages
 	}
 	l.messages += n
 	return ""

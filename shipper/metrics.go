@@ -178,9 +178,13 @@ func (m *Metrics) join(s *Shipper) {
 	for _, w := range ways {
 		m.bytes.WithLabelValues(c, w.String())
 		m.replayed.WithLabelValues(c, w.String())
+		m.steps.WithLabelValues(c, w.String())
 	}
-	for _, reason := range broken {
+	for _, reason := range endReasons() {
 		m.ends.WithLabelValues(c, reason)
+	}
+	for _, limit := range limitNames {
+		m.limits.WithLabelValues(c, limit)
 	}
 }
 

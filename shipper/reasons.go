@@ -37,34 +37,49 @@ func (s *stream) readable() {
 	}
 }
 
-// broken are the reasons of ends that tell of a broken connection.
-var broken = []string{"closed", "silent", "timeout", "connection"}
+// ends are the reasons of ends that have an error of their own, codes those of a
+// call that failed. Labels: what is not in either is an "error".
+var (
+	ends = []struct {
+		reason string
+		err    error
+	}{
+		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errEnded}, {"silent", errSilent},
+		{"short_replay", errShort}, {"run_over", errOver}, {"unstarted", errUnstarted}, {"other_form", errBelied},
+		{"no_slot", errNoSlot}, {"better_way", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrWayRefused},
+	}
+	codes = map[int]string{
+		http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "unauthorized", http.StatusNotFound: "not_found",
+		http.StatusRequestTimeout: "timeout", http.StatusTooManyRequests: "too_many_requests",
+		http.StatusServiceUnavailable: "connection", http.StatusNotImplemented: "unsupported",
+	}
+)
+
+const otherEnd = "error"
 
 // endReason names an end in few words, for a label.
 func endReason(err error) string {
-	for reason, e := range map[string]error{
-		"complete": errComplete, "limit": errLimited, "replaced": errReplaced, "closed": errEnded, "silent": errSilent,
-		"short_replay": errShort, "run_over": errOver, "unstarted": errUnstarted, "other_form": errBelied, "no_slot": errNoSlot, "better_way": errBetter, "memory": errGiveUp, "refused": ray.ErrWayRefused,
-	} {
-		if errors.Is(err, e) {
-			return reason
+	for _, e := range ends {
+		if errors.Is(err, e.err) {
+			return e.reason
 		}
 	}
-	switch code := ray.Code(err); code {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return "unauthorized"
-	case http.StatusNotFound:
-		return "not_found"
-	case http.StatusRequestTimeout:
-		return "timeout"
-	case http.StatusTooManyRequests:
-		return "too_many_requests"
-	case http.StatusServiceUnavailable:
-		return "connection"
-	case http.StatusNotImplemented:
-		return "unsupported"
+	if reason, ok := codes[ray.Code(err)]; ok {
+		return reason
 	}
-	return "error"
+	return otherEnd
+}
+
+// endReasons are all that endReason gives; some stand twice.
+func endReasons() []string {
+	all := []string{otherEnd}
+	for _, e := range ends {
+		all = append(all, e.reason)
+	}
+	for _, reason := range codes {
+		all = append(all, reason)
+	}
+	return all
 }
 
 // retryAfter is how long a server asked to be left alone, 0 where it did not.
