@@ -1,6 +1,7 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
 # make release-check  a release, built twice and compared
+# make alerts  alerts on a real Ray, until they end by themselves (a quarter of an hour)
 # make chaos   the long form of the harness that kills raytap, and its mutants
 # make sdk     the client that Synapse agents publish, on the fake agent
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
@@ -41,7 +42,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk page e2e chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -128,6 +129,10 @@ chaos:
 e2e:
 	@$(STAGE) tools scripts/tools ray prometheus victorialogs
 	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test
+
+alerts:
+	@$(STAGE) tools scripts/tools ray prometheus
+	@$(STAGE) alerts go test -tags e2e -count=1 -v -timeout 40m -run TestAlertsResolve ./test -resolve
 
 docs:
 	go run ./docs/gen
