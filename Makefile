@@ -7,6 +7,7 @@
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
 # make agent   a million lines from a fake Synapse agent that drops and errs
 # make page    the status page in headless Chromium (PAGE_SCREENSHOTS=DIR keeps pictures)
+# make systemd the Debian package and the unit under a real dpkg and systemd (as root)
 # make deploy  the chart, manifests, unit, package, release and compose file
 # make pipelines  raytap's lines through each program that can be had, to a store
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
@@ -42,7 +43,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test harness mutants rules darwin deploy pipelines manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test harness mutants rules darwin deploy systemd pipelines manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -62,8 +63,8 @@ check:
 # All tools first: stages that run side by side must not install the same one.
 # Two stages at a time: they wait more than they work.
 test: check
-	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse chromium ray
-	@$(MAKE) --no-print-directory -j2 --output-sync=target mutants harness rules darwin deploy pipelines followers agent sdk page
+	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse chromium debian ray
+	@$(MAKE) --no-print-directory -j2 --output-sync=target systemd mutants harness rules darwin deploy pipelines followers agent sdk page
 	@$(MAKE) --no-print-directory e2e
 	@$(STAGE) report
 
@@ -84,6 +85,10 @@ rules:
 deploy:
 	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas
 	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -short -count=1 -timeout 10m ./...'
+
+systemd:
+	@$(STAGE) systemd-tools scripts/tools debian
+	@$(STAGE) systemd go test -tags e2e -count=1 -v -timeout 10m ./test/systemd
 
 # Builds a release twice, once without a cache, and compares the bytes.
 release-check:

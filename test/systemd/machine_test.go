@@ -136,7 +136,7 @@ func remove(group string) error {
 // command is a program inside, as root, not started yet.
 func (m *machine) command(args ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{"--target", m.leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-		"--root", "--wd=/", "--"}, args...)...)
+		"--root", "--", "env", "-C", "/"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
 	return cmd
 }

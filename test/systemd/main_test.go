@@ -6,6 +6,7 @@
 package systemd
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,33 +38,35 @@ func needsRoot(t *testing.T) {
 
 // packages are two versions of raytap's, made once for all tests.
 var packages struct {
-	once     sync.Once
-	dir      string
-	err      error
-	old, new string
+	once       sync.Once
+	err        error
+	old, newer string
 }
 
 // debs gives the files of the package: the one that is tested, and a newer one.
 func debs(t *testing.T) (old, newer string) {
 	t.Helper()
 	p := &packages
-	binary := program.Binary(t)
 	p.once.Do(func() {
-		p.dir = filepath.Dir(binary) // which goes with the binary
-		for _, version := range []string{"1.2.3", "1.2.4"} {
-			cmd := exec.Command(filepath.Join(root, "deploy/deb/build"), version, architecture, binary, p.dir)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Logf("%s", out)
-				p.err = err
+		binary := program.Binary(t)
+		dir := filepath.Dir(binary) // which goes with it
+		build := func(version string) (string, error) {
+			out, err := exec.Command(filepath.Join(root, "deploy/deb/build"), version, architecture, binary, dir).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("build the package %s: %w\n%s", version, err, out)
 			}
+			return filepath.Join(dir, "raytap_"+version+"_"+architecture+".deb"), err
 		}
-		p.old = filepath.Join(p.dir, "raytap_1.2.3_"+architecture+".deb")
-		p.new = filepath.Join(p.dir, "raytap_1.2.4_"+architecture+".deb")
+		var err error
+		if p.old, err = build("1.2.3"); err == nil {
+			p.newer, err = build("1.2.4")
+		}
+		p.err = err
 	})
 	if p.err != nil {
 		t.Fatal(p.err)
 	}
-	return p.old, p.new
+	return p.old, p.newer
 }
 
 // fields reads lines of the form KEY=VALUE.

@@ -7,39 +7,8 @@ import (
 	"testing"
 )
 
-func TestTheUnitBringsRaytapBack(t *testing.T) {
-	s := install(t)
-	// The page answers once the start has returned, and no sooner is it active.
-	s.must("systemctl", "start", "raytap")
-	if s.get(page+"/-/healthy") == "" {
-		t.Error("the unit is active, and its page is not served")
-	}
-	was := s.show()
-	if was["ActiveState"] != "active" || was["Type"] != "notify" {
-		t.Errorf("the unit is %s, of the type %s", was["ActiveState"], was["Type"])
-	}
-	s.say(500)
-	s.arrives()
-
-	s.must("systemctl", "kill", "--signal=KILL", "raytap")
-	s.say(500)
-	now := s.again(1, was)
-	s.say(100)
-	s.arrives()
-
-	// The dump of what hangs is in the journal, and no reason to stay away.
-	s.override("WatchdogSec=2")
-	s.must("systemctl", "restart", "raytap")
-	now = s.show()
-	s.must("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "raytap")
-	s.say(500)
-	s.again(1, now)
-	s.logs("Watchdog timeout (limit 2s)!", "goroutine 1 ")
-	s.say(100)
-	s.arrives()
-}
-
 func TestTheUnitStaysDownWhereARestartWouldNotHelp(t *testing.T) {
+	t.Parallel()
 	s := install(t)
 	s.configure("listen_addresses", "listen_adresses")
 	if _, err := s.try("systemctl", "start", "raytap"); err == nil {
@@ -53,6 +22,7 @@ func TestTheUnitStaysDownWhereARestartWouldNotHelp(t *testing.T) {
 }
 
 func TestAReload(t *testing.T) {
+	t.Parallel()
 	s := install(t)
 	s.must("systemctl", "start", "raytap")
 	was := s.show()
@@ -82,5 +52,77 @@ func TestAReload(t *testing.T) {
 	}
 	if want := "watches 1 cluster"; now["StatusText"] != want {
 		t.Errorf("systemctl status says %q, want %q", now["StatusText"], want)
+	}
+}
+
+func TestTheUnitsRights(t *testing.T) {
+	t.Parallel()
+	s := install(t)
+	s.must("systemctl", "start", "raytap")
+	s.say(10)
+	s.arrives()
+	s.must("systemd-analyze", "security", "--threshold=12", "raytap.service")
+	pid := s.show()["MainPID"]
+	status := map[string]string{}
+	for line := range strings.Lines(s.must("cat", "/proc/"+pid+"/status")) {
+		key, value, _ := strings.Cut(line, ":")
+		status[key] = strings.TrimSpace(value)
+	}
+	for key, want := range map[string]string{"CapEff": "0000000000000000", "CapBnd": "0000000000000000", "NoNewPrivs": "1", "Seccomp": "2"} {
+		if status[key] != want {
+			t.Errorf("raytap's %s is %q, want %q", key, status[key], want)
+		}
+	}
+	// As the unit's processes see their files.
+	s.override("ExecStartPre=/bin/sh -c 'for d in / /etc /etc/raytap /usr/bin /var /var/log /run /sys /dev /home /root; do touch $d/raytap-was-here && exit 9; done; touch /var/lib/raytap/mine'")
+	s.must("systemctl", "restart", "raytap")
+	s.must("rm", "/var/lib/raytap/mine")
+
+	// Its end is clean, and its lines are all there.
+	s.say(500)
+	s.must("systemctl", "stop", "raytap")
+	if now := s.show(); now["ActiveState"] != "inactive" || now["Result"] != "success" || now["ExecMainStatus"] != "0" {
+		t.Errorf("it is %s, with the result %s and exit code %s", now["ActiveState"], now["Result"], now["ExecMainStatus"])
+	}
+	s.must("systemctl", "start", "raytap")
+	s.arrives()
+}
+
+func TestLinesGoIntoTheJournalWhereStdoutIsTheSink(t *testing.T) {
+	t.Parallel()
+	s := install(t)
+	s.configure("  file: .*", "  stdout: {}")
+	s.must("systemctl", "start", "raytap")
+	s.say(3)
+	s.logs(`"message":"line 1"`, `"message":"line 3"`)
+	was := s.show()
+	// Positions are kept at the user's home, which is the folder of the unit.
+	s.until("positions are saved", func() bool {
+		_, err := s.try("grep", "-q", "raysubmit_1", "/var/lib/raytap/.local/state/raytap/positions.json")
+		return err == nil
+	})
+	s.must("systemctl", "restart", "raytap")
+	s.say(1)
+	s.logs(`"message":"line 4"`)
+	if s.show()["MainPID"] == was["MainPID"] || strings.Count(s.journal(), `"message":"line 3"`) != 1 {
+		t.Error("a restart ships lines again")
+	}
+}
+
+func TestASocketOfSystemd(t *testing.T) {
+	t.Parallel()
+	s := install(t)
+	s.write("/etc/systemd/system/raytap.socket", strings.NewReader("[Socket]\nListenStream=127.0.0.1:9300\n[Install]\nWantedBy=sockets.target\n"))
+	s.override("ExecStart=\nExecStart=/usr/bin/raytap --config.file=/etc/raytap/raytap.yaml --web.systemd-socket")
+	s.must("systemctl", "start", "raytap.socket")
+	if state := s.show()["ActiveState"]; state != "inactive" {
+		t.Errorf("before anybody asks raytap is %s", state)
+	}
+	// The first who asks starts it, and waits.
+	if s.get("http://127.0.0.1:9300/-/healthy") == "" {
+		t.Error("the page is not served on systemd's socket")
+	}
+	if state := s.show()["ActiveState"]; state != "active" {
+		t.Errorf("once somebody asked raytap is %s", state)
 	}
 }
