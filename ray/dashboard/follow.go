@@ -14,7 +14,8 @@ import (
 )
 
 // Tail follows a job's log until the job has ended and its log was read to the
-// end, and gives each line once, over connections that break. See
+// end, and gives each line once, over connections that break. Under auto the log of
+// a job that ended more than ten seconds ago is read as a whole, at once. See
 // ray.TailOptions for protocols, timeout and limits; under http the log's file
 // is asked for again and again, the less often the longer it is silent, which
 // takes Ray 2.40 or later. Ray answers no ping (2.60.0): a WebSocket whose other
@@ -33,6 +34,11 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 	return follow.Lines(ctx, follow.Log{
 		Job: func(ctx context.Context) (ray.Job, error) { return c.Job(ctx, id) },
 		WebSocket: func(ctx context.Context) (follow.Conn, error) {
+			if o.Protocol == ray.TailAuto {
+				if log := c.longEnded(ctx, id); log != nil {
+					return follow.Whole(log), nil
+				}
+			}
 			s, err := c.tailLog(ctx, ray.LogRef{SubmissionID: id}, o.Timeout)
 			if err != nil {
 				return nil, err
@@ -65,6 +71,25 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 		},
 		Host: &c.host,
 	}, o)
+}
+
+// endedFor is how long ago a job has to have ended so that all is in its log: its
+// children may print after it, and Ray's clock may not be this machine's.
+const endedFor = 10 * time.Second
+
+// longEnded gives the whole log of a job that has ended a while ago, nil for any
+// other one and where it cannot be had. Ray gives such a log at once, and by a
+// tail in five seconds: it waits for a second at each step (2.60.0).
+func (c *Client) longEnded(ctx context.Context, id string) io.ReadCloser {
+	job, err := c.Job(ctx, id)
+	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End) < endedFor {
+		return nil
+	}
+	log, err := c.JobLogs(ctx, id)
+	if err != nil {
+		return nil // the tail says why
+	}
+	return log
 }
 
 // tailConn is a Conn over the WebSocket tail, whose end is never the log's.

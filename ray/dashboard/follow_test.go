@@ -128,6 +128,38 @@ func TestTailWhereNoWebSocketIsOpened(t *testing.T) {
 	}
 }
 
+func TestTailOfALongEndedJobWaitsForNoWebSocket(t *testing.T) {
+	h := raytest.New(t)
+	end := func(id string, ago time.Duration) {
+		job := h.Submit(id, raytest.JobOptions{Bare: true})
+		job.Print("one\ntwo, unended")
+		job.EndAt(time.Now().Add(-ago), "FAILED", 1)
+	}
+	end("long ago", time.Minute)
+	end("just now", 0)
+	end("unreadable", time.Minute)
+	h.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Job: "unreadable", Status: 500, Times: 1})
+	for _, row := range []struct {
+		id    string
+		o     ray.TailOptions
+		tails int
+	}{
+		{"long ago", tailOptions(ray.TailAuto), 0},
+		{"long ago", tailOptions(ray.TailWebSocket), 1}, // it was asked for
+		{"just now", tailOptions(ray.TailAuto), 1},      // its children may print
+		{"unreadable", tailOptions(ray.TailAuto), 1},
+	} {
+		before := h.Requests(raytest.EndpointTail)
+		got, err := tailed(t.Context(), headClient(t, h.URL()), row.id, row.o)
+		if err != nil || !slices.Equal(got, []string{"one", "two, unended"}) {
+			t.Errorf("%s: %q, %v", row.id, got, err)
+		}
+		if n := h.Requests(raytest.EndpointTail) - before; n != row.tails {
+			t.Errorf("%s over %s: %d WebSockets, want %d", row.id, row.o.Protocol, n, row.tails)
+		}
+	}
+}
+
 func TestTailErrors(t *testing.T) {
 	h := raytest.New(t)
 	h.Driver("01000000", "python x.py", time.Now(), time.Time{})

@@ -129,14 +129,17 @@ func (j *Job) Printf(format string, a ...any) { j.Print(fmt.Sprintf(format, a...
 
 // End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED,
 // where Ray tells none.
-func (j *Job) End(status string, exitCode int) {
+func (j *Job) End(status string, exitCode int) { j.EndAt(time.Now(), status, exitCode) }
+
+// EndAt is End with the end that the job list tells.
+func (j *Job) EndAt(end time.Time, status string, exitCode int) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
-	j.finish(status, exitCode)
+	j.finish(end, status, exitCode)
 }
 
-func (j *Job) finish(status string, exitCode int) {
-	j.status, j.end, j.exit = status, time.Now(), &exitCode
+func (j *Job) finish(end time.Time, status string, exitCode int) {
+	j.status, j.end, j.exit = status, end, &exitCode
 	switch status {
 	case "SUCCEEDED":
 		j.message = "Job finished successfully."

@@ -244,7 +244,7 @@ func (h *Head) serveStop(w http.ResponseWriter, j *Job) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !j.terminal() {
-			j.finish("STOPPED", 0)
+			j.finish(time.Now(), "STOPPED", 0)
 		}
 	})
 }
