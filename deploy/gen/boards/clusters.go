@@ -33,12 +33,12 @@ func clusters() *dashboard.DashboardBuilder {
 		WithPanel(share("CPUs in use", "Logical CPUs that tasks and actors hold, of those that the nodes have.", 0.95,
 			query{used("CPU"), "{{ray_cluster}}"})).
 		WithPanel(share("GPUs in use", "Logical GPUs that tasks and actors hold, of those that the nodes have.", 0.95,
-			query{used("GPU"), "{{ray_cluster}}"})).
+			query{used("GPU"), "{{ray_cluster}}"}).NoValue("No GPUs")).
 		WithPanel(lines("Waiting demand", "What pending tasks, actors and placement groups wait for. Memory is left out.", unitShort,
 			query{`sum by (ray_cluster, resource) (max by (ray_cluster, resource) (raytap_pending_demand{ray_cluster=~"$ray_cluster", resource!~".*memory"}) + max by (ray_cluster, resource) (raytap_pending_placement_group_demand{ray_cluster=~"$ray_cluster", resource!~".*memory"})) > 0`,
-				"{{ray_cluster}} {{resource}}"})).
+				"{{ray_cluster}} {{resource}}"}).NoValue("Nothing waits")).
 		WithPanel(stack("Unfinished tasks", "By state; exact also where Ray cuts its lists. Finished ones are not counted.", unitShort,
-			query{`sum by (state) (max by (ray_cluster, state) (raytap_tasks_by_state{ray_cluster=~"$ray_cluster"})) > 0`, "{{state}}"})).
+			query{`sum by (state) (max by (ray_cluster, state) (raytap_tasks_by_state{ray_cluster=~"$ray_cluster"})) > 0`, "{{state}}"}).NoValue("No unfinished tasks")).
 		WithPanel(stack("Jobs", "Submissions that have not ended.", unitShort,
 			query{`sum by (ray_cluster, status) (max by (ray_cluster, status) (raytap_jobs{ray_cluster=~"$ray_cluster", type="SUBMISSION", status=~"PENDING|RUNNING"}))`, "{{ray_cluster}} {{status}}"})).
 		WithPanel(stack("Nodes", "Nodes that are alive.", unitShort,

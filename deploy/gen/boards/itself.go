@@ -27,7 +27,7 @@ func answers(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
 			`max(raytap_shipper_read_age_seconds{`+there+`})`, steps(green, 60.0, yellow, 300.0, red))).
 		WithPanel(number("Losses", "Times that bytes of a log could not be had any more.", unitShort, lost("raytap_shipper_gaps_total"), steps(green, 1.0, red))).
 		WithPanel(number("Limits hit", "Stream limits that the configuration sets.", unitShort, lost("raytap_shipper_limits_total")+" or vector(0)", steps(green, 1.0, yellow))).
-		WithPanel(number("Sink waits since", "How long a write waits for room, for rights, or for positions to be saved.", unitSeconds,
+		WithPanel(number("Wait of the sink", "How long a write waits for room, for rights, or for positions to be saved.", unitSeconds,
 			`max(time() - raytap_sink_stalled_since_timestamp_seconds{`+here+`}) or vector(0)`, steps(green, 1.0, red))).
 		WithPanel(number("Configuration", "Whether the last one was taken.", unitShort,
 			`min(raytap_config_last_reload_successful{`+here+`})`, steps(green)).
@@ -49,7 +49,7 @@ func reading(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
 		WithPanel(lines("WebSockets held", "Of 100 that a Ray can bear, everybody's counted.", unitShort,
 			query{`sum by (ray_cluster) (raytap_shipper_websocket_slots_held{` + there + `})`, "{{ray_cluster}}"})).
 		WithPanel(lines("Ends of connections", "And failed reads, by reason, per interval.", unitShort,
-			query{`sum by (ray_cluster, reason) (increase(raytap_shipper_stream_ends_total{` + there + `}[$__rate_interval])) > 0`, "{{ray_cluster}} {{reason}}"}))
+			query{`sum by (ray_cluster, reason) (increase(raytap_shipper_stream_ends_total{` + there + `}[$__rate_interval])) > 0`, "{{ray_cluster}} {{reason}}"}).NoValue("No connection has ended"))
 }
 
 func writing(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
@@ -66,7 +66,7 @@ func writing(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
 			query{`raytap_shipper_memory_bytes{` + here + `}`, "{{instance}}"},
 			query{`raytap_shipper_memory_limit_bytes{` + here + `}`, "{{instance}} bound"})).
 		WithPanel(lines("Time of an fsync", "Of the sink's file, on average. There are none on standard output.", unitSeconds,
-			query{`rate(raytap_sink_fsync_seconds_total{` + here + `}[$__rate_interval]) / (rate(raytap_sink_fsyncs_total{` + here + `}[$__rate_interval]) > 0)`, "{{instance}}"})).
+			query{`rate(raytap_sink_fsync_seconds_total{` + here + `}[$__rate_interval]) / (rate(raytap_sink_fsyncs_total{` + here + `}[$__rate_interval]) > 0)`, "{{instance}}"}).NoValue("Nothing was synced")).
 		WithPanel(lines("Positions", "Saves of what was shipped that failed, per interval. They are tried again.", unitShort,
 			query{`increase(raytap_shipper_positions_save_errors_total{` + here + `}[$__rate_interval])`, "{{instance}}"}))
 }

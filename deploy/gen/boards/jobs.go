@@ -34,12 +34,12 @@ func jobs() *dashboard.DashboardBuilder {
 		WithPanel(number("Not shown", "Jobs beyond collector.jobs.max: they have no series of their own.", unitShort,
 			`sum(max by (ray_cluster) (raytap_jobs_overflow{ray_cluster=~"$ray_cluster"}))`, steps(green, 1.0, yellow))).
 		WithPanel(jobTable()).
-		WithPanel(states("Status over time", "Of the jobs chosen above.", codes(jobStatuses), jobCodes()).Height(10)).
+		WithPanel(states("Status over time", "Of the jobs chosen above.", codes(jobStatuses), jobCodes()).Height(10).NoValue("No jobs")).
 		WithPanel(stack("Ended", "Ends of jobs per interval, as raytap counted them.", unitShort,
 			query{`round(sum by (status) (max by (ray_cluster, status) (increase(raytap_jobs_finished_total{ray_cluster=~"$ray_cluster"}[$__rate_interval]))))`, "{{status}}"}).
 			DrawStyle(common.GraphDrawStyleBars).Interval("5m")).
 		WithPanel(lines("Tasks", "Unfinished and failed tasks by the job that they belong to, the ten largest.", unitShort,
-			query{`topk(10, sum by (ray_cluster, job_id, state) (max by (ray_cluster, job_id, state) (raytap_tasks{ray_cluster=~"$ray_cluster"})))`, "{{job_id}} {{state}}"})).
+			query{`topk(10, sum by (ray_cluster, job_id, state) (max by (ray_cluster, job_id, state) (raytap_tasks{ray_cluster=~"$ray_cluster"})))`, "{{ray_cluster}} {{job_id}} {{state}}"}).NoValue("No tasks")).
 		WithPanel(logs.NewPanelBuilder().Title("Lines").
 			Description("What the chosen jobs print, from Loki, with ray_cluster as a label and submission_id as structured metadata.").
 			Datasource(lokiRef).Height(14).Span(24).

@@ -32,32 +32,41 @@ func nodes() *dashboard.DashboardBuilder {
 		WithPanel(share("Object store", "Shared memory for objects; beyond it they are spilled to disk.", 0.9, query{withName(
 			`max by (ray_cluster, node_id) (raytap_node_object_store_used_bytes{` + picked + `} / (raytap_node_object_store_used_bytes{` + picked + `} + raytap_node_object_store_available_bytes{` + picked + `}))`), nodeLegend})).
 		WithPanel(share("Disk", "By mounted file system.", 0.95, query{withName(ratio("raytap_node_disk_used_bytes", "raytap_node_disk_bytes", ", mount")), nodeLegend + " {{mount}}"})).
-		WithPanel(share("GPU", "Share of time that each GPU is busy.", 0.99, query{withName(`max by (ray_cluster, node_id, gpu) (raytap_node_gpu_usage_ratio{` + picked + `})`), nodeLegend + " GPU {{gpu}}"})).
-		WithPanel(share("GPU memory", "", 0.95, query{withName(ratio("raytap_node_gpu_memory_used_bytes", "raytap_node_gpu_memory_bytes", ", gpu")), nodeLegend + " GPU {{gpu}}"})).
+		WithPanel(share("GPU", "Share of time that each GPU is busy.", 0.99, query{withName(`max by (ray_cluster, node_id, gpu) (raytap_node_gpu_usage_ratio{` + picked + `})`), nodeLegend + " GPU {{gpu}}"}).NoValue(noGPU)).
+		WithPanel(share("GPU memory", "", 0.95, query{withName(ratio("raytap_node_gpu_memory_used_bytes", "raytap_node_gpu_memory_bytes", ", gpu")), nodeLegend + " GPU {{gpu}}"}).NoValue(noGPU)).
 		WithPanel(lines("Network", "Sent, and below the axis received, by interfaces whose name begins with e.", unitRate,
 			query{withName(`max by (ray_cluster, node_id) (rate(raytap_node_network_transmit_bytes_total{` + picked + `}[$__rate_interval]))`), nodeLegend + " sent"},
 			query{"-" + withName(`max by (ray_cluster, node_id) (rate(raytap_node_network_receive_bytes_total{`+picked+`}[$__rate_interval]))`), nodeLegend + " received"})).
 		WithPanel(stack("Dead nodes", "That Ray lists, by the reason of their death. It forgets them after a while.", unitShort,
-			query{`sum by (reason) (max by (ray_cluster, reason) (raytap_nodes_dead{ray_cluster=~"$ray_cluster"})) > 0`, "{{reason}}"}))
+			query{`sum by (reason) (max by (ray_cluster, reason) (raytap_nodes_dead{ray_cluster=~"$ray_cluster"})) > 0`, "{{reason}}"}).NoValue("No node has died"))
 	return hardware(b)
 }
 
 // hardware adds what only an agent tells.
 func hardware(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
-	const legend = "{{ray_cluster}} {{node_id}}"
+	const legend = "{{ray_cluster}} {{host}}"
+	named := func(expr string) string {
+		return expr + ` * on (ray_cluster, node_id) group_left (host) max by (ray_cluster, node_id, host) (raytap_hardware_node_info{` + picked + `})`
+	}
 	return b.
 		WithRow(dashboard.NewRowBuilder("Clusters that an agent watches")).
 		WithPanel(share("CPU cores", "In use, as the agent counts it.", 0.95,
-			query{ratio("raytap_hardware_node_cpus_used", "raytap_hardware_node_cpus", ""), legend})).
+			query{named(ratio("raytap_hardware_node_cpus_used", "raytap_hardware_node_cpus", "")), legend}).NoValue(noAgent)).
 		WithPanel(share("Memory, by the agent", "In use, as the agent counts it.", 0.95,
-			query{ratio("raytap_hardware_node_memory_used_bytes", "raytap_hardware_node_memory_bytes", ""), legend})).
+			query{named(ratio("raytap_hardware_node_memory_used_bytes", "raytap_hardware_node_memory_bytes", "")), legend}).NoValue(noAgent)).
 		WithPanel(share("GPU, by the agent", "Share of time that each GPU is busy.", 0.99,
-			query{"max by (ray_cluster, node_id, gpu) (raytap_hardware_node_gpu_usage_ratio{" + picked + "})", legend + " GPU {{gpu}}"})).
+			query{named("max by (ray_cluster, node_id, gpu) (raytap_hardware_node_gpu_usage_ratio{" + picked + "})"), legend + " GPU {{gpu}}"}).NoValue(noAgent)).
 		WithPanel(share("GPU memory, by the agent", "", 0.95,
-			query{ratio("raytap_hardware_node_gpu_memory_used_bytes", "raytap_hardware_node_gpu_memory_bytes", ", gpu"), legend + " GPU {{gpu}}"}))
+			query{named(ratio("raytap_hardware_node_gpu_memory_used_bytes", "raytap_hardware_node_gpu_memory_bytes", ", gpu")), legend + " GPU {{gpu}}"}).NoValue(noAgent))
 }
 
-const nodeLegend = "{{node_name}} {{node_ip}}"
+// nodeLegend names a node. Ray's name of it is its address, unless it was given one.
+const nodeLegend = "{{ray_cluster}} {{node_name}}"
+
+const (
+	noGPU   = "No GPU is read"
+	noAgent = "No agent watches these clusters"
+)
 
 // ratio divides two readings of the nodes chosen; more are labels beside the node's.
 func ratio(part, whole, more string) string {
@@ -66,7 +75,7 @@ func ratio(part, whole, more string) string {
 
 // withName gives the series of a node its names.
 func withName(expr string) string {
-	return expr + ` * on (ray_cluster, node_id) group_left (node_name, node_ip) max by (ray_cluster, node_id, node_name, node_ip) (raytap_node_info{` + picked + `})`
+	return expr + ` * on (ray_cluster, node_id) group_left (node_name) max by (ray_cluster, node_id, node_name) (raytap_node_info{` + picked + `})`
 }
 
 func nodeTable() *table.PanelBuilder {

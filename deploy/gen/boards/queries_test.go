@@ -21,10 +21,12 @@ func book(t *testing.T) *promql.Book {
 }
 
 var (
-	reference  = regexp.MustCompile(`\$\{?(\w+)(?:[.:][\w.]*)?\}?`)
-	inLegend   = regexp.MustCompile(`\{\{(\w+)\}\}`)
-	labelQuery = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
-	seriesOnly = regexp.MustCompile(`^query_result\((.*)\)$`)
+	reference    = regexp.MustCompile(`\$\{?(\w+)(?:[.:][\w.]*)?\}?`)
+	inLegend     = regexp.MustCompile(`\{\{(\w+)\}\}`)
+	grouping     = regexp.MustCompile(`by \([^)]*\)`) // the first is the outermost
+	unmistakable = regexp.MustCompile(`\{\{(ray_cluster|submission_id)\}\}`)
+	labelQuery   = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+	seriesOnly   = regexp.MustCompile(`^query_result\((.*)\)$`)
 )
 
 // builtIn are the variables that Grafana fills in: time, intervals, a row's fields.
@@ -53,6 +55,10 @@ func TestQueriesNameMetricsAndLabelsThatExist(t *testing.T) {
 					if !slices.Contains(used.Labels, m[1]) {
 						t.Errorf("%s, query %s: its legend shows %s, which no series has", p.named(d), q.RefID, m[1])
 					}
+				}
+				// Submission ids are no one else's; jobs of drivers, nodes and applications have namesakes.
+				if by := grouping.FindString(q.Expr); strings.Contains(by, "ray_cluster") && q.LegendFormat != "" && !unmistakable.MatchString(q.LegendFormat) {
+					t.Errorf("%s, query %s: its legend %q does not tell one cluster from another", p.named(d), q.RefID, q.LegendFormat)
 				}
 			}
 		}

@@ -25,11 +25,13 @@ const (
 	replicas = "max by (ray_cluster, application, deployment, state) (raytap_serve_deployment_replicas{" + served + "})"
 )
 
+const noServe = "No Serve applications"
+
 func serve() *dashboard.DashboardBuilder {
 	applications := coded(applicationStatuses, "ray_cluster, application", "raytap_serve_application_status", served, "status")
-	applications.legend = "{{application}}"
+	applications.legend = "{{ray_cluster}} {{application}}"
 	deployments := coded(deploymentStatuses, "ray_cluster, application, deployment", "raytap_serve_deployment_status", served, "status")
-	deployments.legend = "{{application}} {{deployment}}"
+	deployments.legend = "{{ray_cluster}} {{application}} {{deployment}}"
 	return board("raytap-serve", "Ray: Serve", "Applications and deployments: how they fare, and whether they have their replicas.").
 		WithVariable(byCluster()).
 		WithVariable(values("application", "Application", `raytap_serve_application_info{ray_cluster=~"$ray_cluster"}`)).
@@ -46,11 +48,11 @@ func serve() *dashboard.DashboardBuilder {
 		WithPanel(number("Proxies unhealthy", "", unitShort,
 			`sum(max by (ray_cluster, node_id) (raytap_serve_proxy_status{ray_cluster=~"$ray_cluster", status="UNHEALTHY"}))`, steps(green, 1.0, red))).
 		WithPanel(serveTable(deployments.expr)).
-		WithPanel(states("Applications", "", codes(applicationStatuses), applications).Span(12)).
-		WithPanel(states("Deployments", "", codes(deploymentStatuses), deployments).Span(12)).
+		WithPanel(states("Applications", "", codes(applicationStatuses), applications).Span(12).NoValue(noServe)).
+		WithPanel(states("Deployments", "", codes(deploymentStatuses), deployments).Span(12).NoValue(noServe)).
 		WithPanel(lines("Replicas", "Those that run, and as a series of their own those that should.", unitShort,
-			query{running, "{{application}} {{deployment}}"}, query{targets, "{{application}} {{deployment}} target"})).
-		WithPanel(stack("Replicas by state", "", unitShort, query{"sum by (state) (" + replicas + ") > 0", "{{state}}"}))
+			query{running, deployments.legend}, query{targets, deployments.legend + " target"}).NoValue(noServe)).
+		WithPanel(stack("Replicas by state", "", unitShort, query{"sum by (state) (" + replicas + ") > 0", "{{state}}"}).NoValue(noServe))
 }
 
 func serveTable(status string) *table.PanelBuilder {
