@@ -27,6 +27,13 @@ COPY --from=build /raytap /raytap
 COPY --from=build /src/LICENSE /LICENSE
 # A new volume that is mounted here gets this owner.
 COPY --from=build --chown=65532:65532 /state /var/lib/raytap
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title=raytap \
+      org.opencontainers.image.description="Metrics and job logs of Ray clusters" \
+      org.opencontainers.image.licenses=Apache-2.0 \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.revision=${REVISION}
 # By number: an empty root has no list of users, and Kubernetes checks
 # runAsNonRoot by number.
 USER 65532:65532
