@@ -55,9 +55,8 @@ var silent = map[string]string{
 // panelQuery is a query of a panel.
 type panelQuery struct{ id, expr string }
 
-// panelQueries gives those of all dashboards, filled in, once the values of their
-// variables have been asked for.
-func (p prometheus) panelQueries(t *testing.T) (all []panelQuery) {
+// boards are the dashboards in deploy/grafana.
+func boards(t *testing.T) (all []board) {
 	t.Helper()
 	files, err := filepath.Glob("../deploy/grafana/dashboards/*.json")
 	if err != nil || len(files) == 0 {
@@ -72,7 +71,15 @@ func (p prometheus) panelQueries(t *testing.T) (all []panelQuery) {
 		if err := json.Unmarshal(text, &b); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		p.checkVariables(t, b)
+		all = append(all, b)
+	}
+	return all
+}
+
+// panelQueries gives those of all dashboards, filled in.
+func panelQueries(t *testing.T) (all []panelQuery) {
+	t.Helper()
+	for _, b := range boards(t) {
 		for _, panel := range b.Panels {
 			if panel.Datasource.Type != "prometheus" {
 				continue
@@ -93,7 +100,10 @@ func (p prometheus) panelQueries(t *testing.T) (all []panelQuery) {
 // asked until it speaks: what it tells of may be over soon, or begin late.
 func (p prometheus) checkDashboards(t *testing.T) {
 	t.Helper()
-	quiet := p.panelQueries(t)
+	for _, b := range boards(t) {
+		p.checkVariables(t, b)
+	}
+	quiet := panelQueries(t)
 	asked := len(quiet)
 	_ = poll(2*time.Minute, func() error {
 		quiet = slices.DeleteFunc(quiet, func(q panelQuery) bool {

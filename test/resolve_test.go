@@ -44,7 +44,7 @@ func TestAlertsResolveByThemselvesTenMinutesLater(t *testing.T) {
 	told("both alerts fire, since %v", firing)
 
 	p.check(t, (5*time.Minute).Seconds()/5)
-	for _, q := range p.panelQueries(t) {
+	for _, q := range panelQueries(t) {
 		if _, err := p.series(t, q.expr); err != nil {
 			t.Errorf("%s: %v", q.id, err)
 		}
