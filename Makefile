@@ -7,7 +7,7 @@
 # make followers  vlagent and rsyslog behind the file, and the bounds of memory
 # make agent   a million lines from a fake Synapse agent that drops and errs
 # make page    the status page in headless Chromium (PAGE_SCREENSHOTS=DIR keeps pictures)
-# make systemd the Debian package and the unit under a real dpkg and systemd (as root)
+# make systemd  the package and the unit on a booted Debian, and the image (as root)
 # make deploy  the chart, manifests, unit, package, release and compose file
 # make pipelines  raytap's lines through each program that can be had, to a store
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
@@ -88,7 +88,7 @@ deploy:
 
 systemd:
 	@$(STAGE) systemd-tools scripts/tools debian
-	@$(STAGE) systemd go test -tags e2e -count=1 -v -timeout 10m ./test/systemd
+	@$(STAGE) systemd go test -tags e2e -count=1 -v -timeout 10m ./test/systemd ./test/image
 
 # Builds a release twice, once without a cache, and compares the bytes.
 release-check:

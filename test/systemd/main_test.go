@@ -6,7 +6,6 @@
 package systemd
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,37 +35,24 @@ func needsRoot(t *testing.T) {
 	t.Skip(why)
 }
 
-// packages are two versions of raytap's, made once for all tests.
-var packages struct {
-	once       sync.Once
-	err        error
-	old, newer string
-}
+// building keeps tests from making the same package at once.
+var building sync.Mutex
 
-// debs gives the files of the package: the one that is tested, and a newer one.
-func debs(t *testing.T) (old, newer string) {
+// deb makes the package of a version, once, and gives its file.
+func deb(t *testing.T, version string) string {
 	t.Helper()
-	p := &packages
-	p.once.Do(func() {
-		binary := program.Binary(t)
-		dir := filepath.Dir(binary) // which goes with it
-		build := func(version string) (string, error) {
-			out, err := exec.Command(filepath.Join(root, "deploy/deb/build"), version, architecture, binary, dir).CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("build the package %s: %w\n%s", version, err, out)
-			}
-			return filepath.Join(dir, "raytap_"+version+"_"+architecture+".deb"), err
-		}
-		var err error
-		if p.old, err = build("1.2.3"); err == nil {
-			p.newer, err = build("1.2.4")
-		}
-		p.err = err
-	})
-	if p.err != nil {
-		t.Fatal(p.err)
+	binary := program.Binary(t)
+	dir := filepath.Dir(binary) // which is removed in the end
+	file := filepath.Join(dir, "raytap_"+version+"_"+architecture+".deb")
+	building.Lock()
+	defer building.Unlock()
+	if _, err := os.Stat(file); err == nil {
+		return file
 	}
-	return p.old, p.newer
+	if out, err := exec.Command(filepath.Join(root, "deploy/deb/build"), version, architecture, binary, dir).CombinedOutput(); err != nil {
+		t.Fatalf("build the package %s: %v\n%s", version, err, out)
+	}
+	return file
 }
 
 // fields reads lines of the form KEY=VALUE.

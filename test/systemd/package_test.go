@@ -30,8 +30,8 @@ func TestThePackagesLife(t *testing.T) {
 	}
 
 	configuration := s.must("cat", "/etc/raytap/raytap.yaml")
-	_, newer := debs(t)
-	s.must("dpkg", "-i", s.put(newer, "/tmp"))
+	newer := s.put(deb(t, "1.2.4"), "/tmp")
+	s.must("dpkg", "-i", newer)
 	now := s.show()
 	if now["ActiveState"] != "active" || now["MainPID"] == was["MainPID"] {
 		t.Errorf("after an update raytap is %s, the same as before: %t", now["ActiveState"], now["MainPID"] == was["MainPID"])
@@ -52,7 +52,7 @@ func TestThePackagesLife(t *testing.T) {
 		t.Error("the configuration goes with the package")
 	}
 	// It comes back as it was, but for its start.
-	s.must("dpkg", "-i", "/tmp/raytap_1.2.4_"+architecture+".deb")
+	s.must("dpkg", "-i", newer)
 	s.say(50)
 	s.must("systemctl", "enable", "--now", "raytap")
 	s.arrives()

@@ -31,9 +31,9 @@ type service struct {
 func install(t *testing.T) *service {
 	t.Helper()
 	needsRoot(t)
-	old, _ := debs(t)
+	file := deb(t, "1.2.3")
 	s := &service{machine: newMachine(t)}
-	s.must("dpkg", "-i", s.put(old, "/tmp"))
+	s.must("dpkg", "-i", s.put(file, "/tmp"))
 	var err error
 	s.inside(func() { s.head, err = raytest.Start() })
 	if err != nil {

@@ -74,6 +74,9 @@ func TestTheUnitsRights(t *testing.T) {
 		}
 	}
 	// As the unit's processes see their files.
+	if root := s.must("awk", `$5 == "/" { print $6 }`, "/proc/"+pid+"/mountinfo"); !strings.HasPrefix(root, "ro,") {
+		t.Errorf("its root is mounted %q", root)
+	}
 	s.override("ExecStartPre=/bin/sh -c 'for d in / /etc /etc/raytap /usr/bin /var /var/log /run /sys /dev /home /root; do touch $d/raytap-was-here && exit 9; done; touch /var/lib/raytap/mine'")
 	s.must("systemctl", "restart", "raytap")
 	s.must("rm", "/var/lib/raytap/mine")
