@@ -212,14 +212,14 @@ func (c *cutter) hold(piece []byte) error {
 
 func (c *cutter) keep(b []byte) error {
 	if need := len(c.part) + len(b); need > cap(c.part) {
-		size := min(max(need, 2*cap(c.part), 256), max(c.max, need))
+		size := min(longSize(max(need, 2*cap(c.part), 256)), max(c.max, need))
 		if c.reserve != nil {
 			if err := c.reserve(size - cap(c.part)); err != nil {
 				return err
 			}
 		}
-		grown := make([]byte, len(c.part), size)
-		copy(grown, c.part)
+		grown := append(newLong(size), c.part...)
+		freeLong(c.part)
 		c.part = grown
 	}
 	c.part = append(c.part, b...)
@@ -264,6 +264,7 @@ func (c *cutter) drop() {
 	if c.reserve != nil && cap(c.part) > 0 {
 		c.reserve(-cap(c.part)) //nolint:errcheck // giving back never fails
 	}
+	freeLong(c.part)
 	c.part, c.partSize, c.overTail = nil, 0, nil
 }
 

@@ -59,6 +59,8 @@ const (
 	// batchReserve is what a batch takes from the memory budget: its bytes, and
 	// the chunk that they are made of.
 	batchReserve = batchSize + chunkSize
+	// recordRoom is what a record takes beside its message, and more.
+	recordRoom = 2 << 10
 	// queueBatches is how many batches wait for the sink; a stream that outruns
 	// it waits, long before the memory of all is spent.
 	queueBatches = 64
@@ -351,6 +353,13 @@ func (o *Output) batch(ctx context.Context, yield bool) (*batch, error) {
 	return b, nil
 }
 
+// widen makes room in a batch for a record of about n bytes.
+func (o *Output) widen(b *batch, n int) {
+	small := b.buf
+	b.buf = append(newLong(longSize(len(small)+n)), small...)
+	o.recycle(small)
+}
+
 // put queues a batch and owns it from then on, also on an error.
 func (o *Output) put(ctx context.Context, b *batch) error {
 	if extra := int64(cap(b.buf)) - b.reserved; extra > 0 {
@@ -373,11 +382,16 @@ func (o *Output) free(b *batch) {
 	if b.reserved > 0 {
 		o.budget.release(b.reserved, false)
 	}
-	if cap(b.buf) < batchSize || cap(b.buf) > 2*batchSize {
-		return // without a buffer, or a rare big one, which is left to the collector
+	o.recycle(b.buf)
+}
+
+// recycle keeps a batch's buffer, which nobody looks at any more, for another one.
+func (o *Output) recycle(buf []byte) {
+	if cap(buf) >= batchSize && cap(buf) < 2*batchSize {
+		o.buffers.Put(&batch{buf: buf[:0]})
+		return
 	}
-	*b = batch{buf: b.buf[:0]}
-	o.buffers.Put(b)
+	freeLong(buf)
 }
 
 // slotsOf gives the slots of a Ray session, which all who read it share,

@@ -214,6 +214,9 @@ func (s *stream) write(ctx context.Context, l cutLine, now int64) error {
 			return nil
 		}
 	}
+	if len(s.b.buf)+len(l.text)+recordRoom > cap(s.b.buf) {
+		s.sh.out.widen(s.b, len(l.text)+recordRoom)
+	}
 	s.b.buf = s.enc.line(s.b.buf, now, l, s.skipped)
 	s.b.records++
 	s.skipped = 0
