@@ -22,14 +22,14 @@ func TestTheUnitBringsRaytapBack(t *testing.T) {
 
 	s.must("systemctl", "kill", "--signal=KILL", "raytap")
 	s.say(500)
-	now := s.again(1, was)
+	s.again(1, was)
 	s.say(100)
 	s.arrives()
 
 	// The dump of what hangs is in the journal, and no reason to stay away.
 	s.override("WatchdogSec=2")
 	s.must("systemctl", "restart", "raytap")
-	now = s.show()
+	now := s.show()
 	s.must("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "raytap")
 	s.say(500)
 	s.again(1, now)
