@@ -88,7 +88,7 @@ deploy:
 
 systemd:
 	@$(STAGE) systemd-tools scripts/tools debian
-	@$(STAGE) systemd go test -tags e2e -count=1 -v -timeout 10m ./test/systemd ./test/image
+	@$(STAGE) systemd go test -tags e2e -count=1 -v -parallel 4 -timeout 10m ./test/systemd ./test/image
 
 # Builds a release twice, once without a cache, and compares the bytes.
 release-check:

@@ -25,7 +25,7 @@ import (
 const architecture = runtime.GOARCH
 
 // patience is for what a busy machine does in the end.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // boot is a script: nspawn on a copy of the Debian root that lives in memory. All
 // that it mounts is gone with it. systemd-nspawn is the root's own, with the

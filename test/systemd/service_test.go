@@ -124,14 +124,12 @@ func (s *service) logs(texts ...string) {
 	})
 }
 
-// again waits until systemd has started the unit once more, and it is ready, on
-// its own: it is the n-th time.
-func (s *service) again(n int, before map[string]string) map[string]string {
+// again waits until systemd has started the unit once more by itself, and it is
+// ready. before is what show gave.
+func (s *service) again(before map[string]string) {
 	s.t.Helper()
-	var now map[string]string
 	s.until("systemd has started raytap again", func() bool {
-		now = s.show()
-		return now["NRestarts"] == fmt.Sprint(n) && now["ActiveState"] == "active" && now["MainPID"] != before["MainPID"]
+		now := s.show()
+		return now["NRestarts"] != before["NRestarts"] && now["ActiveState"] == "active" && now["MainPID"] != before["MainPID"]
 	})
-	return now
 }
