@@ -41,12 +41,18 @@ type node struct {
 	containerd *program.Process
 	apiserver  *program.Process
 	kubelet    *program.Process
+	last       error // of a command, for a condition that never came
 }
 
 // newNode starts a cluster and waits until its node is ready for pods.
 func newNode(t *testing.T, images ...image) *node {
 	t.Helper()
 	n := &node{t: t, dir: os.Getenv(inside), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	t.Cleanup(func() {
+		if t.Failed() && n.last != nil {
+			t.Logf("the last command that failed: %v", n.last)
+		}
+	})
 	n.commands()
 	n.program("etcd", "--data-dir=/var/lib/etcd", "--unsafe-no-fsync", "--log-level=warn")
 	n.runtime()
@@ -121,6 +127,8 @@ version = 2
 disabled_plugins = ["io.containerd.internal.v1.opt"]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
+  # A machine's root may lack the right to make its processes less killable.
+  restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
@@ -248,7 +256,7 @@ func groups(t *testing.T, name string) {
 	t.Helper()
 	all := []string{"/sys/fs/cgroup/" + name}
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
-		controllers, err := filepath.Glob("/sys/fs/cgroup/*/")
+		controllers, err := filepath.Glob("/sys/fs/cgroup/*")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,10 +276,11 @@ func groups(t *testing.T, name string) {
 // repository. It gives what they say on stdout.
 func (n *node) run(script string) (string, error) {
 	var out, said program.Output
-	cmd := exec.CommandContext(n.t.Context(), "bash", "-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null' EXIT`+"\n"+script)
+	cmd := exec.CommandContext(n.t.Context(), "bash", "-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT`+"\n"+script)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "../..", n.env(), &out, &said, 10*time.Second
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%w\n%s\n%s%s", err, script, out.String(), said.String())
+		n.last = fmt.Errorf("%w\n%s\n%s%s", err, script, out.String(), said.String())
+		return out.String(), n.last
 	}
 	return out.String(), nil
 }
