@@ -16,14 +16,14 @@ import (
 )
 
 // busyHead is a cluster of many running jobs without a node agent that can be
-// read from. Each job has printed its first lines, and every second one prints one
+// read from. Each job has printed its first lines, and every second one prints
 // more each second. It counts what it is asked for.
 type busyHead struct {
 	jobs  []ray.Job
 	began time.Time
-	agent error // what a read from an agent gives
 
 	mu     sync.Mutex
+	agent  error // what a read from an agent gives; nil: the log
 	counts map[string]int
 }
 
@@ -67,28 +67,35 @@ func (h *busyHead) asked() (dashboard, agents int, text string) {
 // log gives the log of a job as it is now, from its line on.
 func (h *busyHead) log(id string, from int) string {
 	i, _ := strconv.Atoi(id)
-	lines := busyFirst
-	if i%2 == 1 {
-		lines += int(time.Since(h.began) / time.Second)
+	lines, seconds := busyFirst, int(time.Since(h.began)/time.Second)
+	switch {
+	case i%10 == 1:
+		lines += 12 * seconds // more from turn to turn than one window has
+	case i%2 == 1:
+		lines += seconds
 	}
 	return busyText()[from*busyLine : lines*busyLine]
 }
 
-// busyText is the lines that each job prints in an hour.
+// busyText is the lines that a job prints, as long as a test may last.
 var busyText = sync.OnceValue(func() string {
 	var b strings.Builder
-	for n := range 3600 {
-		fmt.Fprintf(&b, "%-*s\n", busyLine-1, fmt.Sprintf("line %04d", n))
+	for n := range 12000 {
+		fmt.Fprintf(&b, "%-*s\n", busyLine-1, fmt.Sprintf("line %05d", n))
 	}
 	return b.String()
 })
 
 func (h *busyHead) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
 	h.count("jobs")
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.jobs, nil
 }
 func (h *busyHead) Job(_ context.Context, id string) (ray.Job, error) {
 	h.count("job")
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	i, err := strconv.Atoi(id)
 	return h.jobs[i], err
 }
@@ -100,9 +107,16 @@ func (h *busyHead) Version(context.Context) (ray.Version, error) {
 	h.count("version")
 	return ray.Version{Session: "s"}, nil
 }
-func (h *busyHead) AgentLog(context.Context, ray.LogRef, int64) (ray.LogPart, error) {
+func (h *busyHead) AgentLog(_ context.Context, ref ray.LogRef, from int64) (ray.LogPart, error) {
 	h.count("agent")
-	return ray.LogPart{}, h.agent
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.agent != nil {
+		return ray.LogPart{}, h.agent
+	}
+	text := h.log(ref.SubmissionID, 0)
+	size := int64(len(text))
+	return ray.LogPart{Body: io.NopCloser(strings.NewReader(text[min(from, size):])), Offset: from, Size: size}, nil
 }
 func (h *busyHead) LogLines(_ context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
 	h.count("file")
@@ -158,7 +172,6 @@ func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
 	}{
 		{"agents that must not be asked", ProtocolAuto, refused},
 		{"agents out of reach", ProtocolAuto, unreachable},
-		{"http alone", ProtocolHTTP, refused},
 		{"WebSockets alone", ProtocolWebSocket, refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,29 +181,22 @@ func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
 }
 
 func checkRequests(t *testing.T, protocol string, agent error) {
-	const jobs, minutes = 300, 11 // longer than a way that failed is left alone twice
+	const jobs, minutes = 300, 6 // longer than a way that failed is left alone
 	h := newBusyHead(jobs, agent)
-	sink := &memory{moved: make(chan struct{})}
-	out := NewOutput(sink, OutputOptions{})
-	s := New(h, h, out, Options{Cluster: "test", Protocol: protocol})
-	ctx, cancel := context.WithCancel(t.Context())
-	outCtx, cancelOut := context.WithCancel(t.Context())
-	ended, outEnded := make(chan error, 1), make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	go func() { outEnded <- out.Run(outCtx) }()
-	time.Sleep(3 * time.Minute) // each log had its first turn
-	h.asked()
-	time.Sleep(minutes * time.Minute)
-	dashboard, agents, text := h.asked()
-	if held := s.slotsHeld(); protocol != ProtocolHTTP && held != s.opts.MaxTails {
-		t.Errorf("%d slots are used of %d", held, s.opts.MaxTails)
-	}
-	cancel()
-	<-ended
-	cancelOut()
-	<-outEnded
+	var dashboard, agents int
+	var text string
+	var o Options
+	lines := shipBusy(t, h, protocol, func(s *Shipper) {
+		o = s.opts
+		time.Sleep(2 * time.Minute) // each log had its first turn
+		h.asked()
+		time.Sleep(minutes * time.Minute)
+		dashboard, agents, text = h.asked()
+		if held := s.slotsHeld(); held != o.MaxTails {
+			t.Errorf("%d slots are used of %d", held, o.MaxTails)
+		}
+	})
 
-	o := s.opts
 	perMinute := int(time.Minute/o.Interval) + // the job list
 		o.MaxTails*2*int(time.Minute/o.Timeout) // a silent tail is held against the log's end, twice at most
 	if protocol != ProtocolWebSocket {
@@ -203,9 +209,80 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 	if most := busyNodes * (minutes/5 + 1); agents > most {
 		t.Errorf("%d requests to agents in %d minutes, want %d at most", agents, minutes, most)
 	}
-	if n := len(bytes.Split(sink.buf.Bytes(), []byte("line 0000 "))) - 1; protocol != ProtocolWebSocket && n != jobs {
+	if n := len(bytes.Split(lines, []byte("line 00000 "))) - 1; protocol != ProtocolWebSocket && n != jobs {
 		t.Errorf("the first line of %d jobs of %d was shipped", n, jobs)
 	}
 	t.Logf("%.0f requests a minute to the dashboard (%d are allowed), %.1f to agents: %s",
 		float64(dashboard)/minutes, perMinute, float64(agents)/minutes, text)
+}
+
+// shipBusy ships the head's logs while f runs, and gives what was written.
+func shipBusy(t *testing.T, h *busyHead, protocol string, f func(*Shipper)) []byte {
+	sink := &memory{moved: make(chan struct{})}
+	out := NewOutput(sink, OutputOptions{})
+	s := New(h, h, out, Options{Cluster: "test", Protocol: protocol})
+	ctx, cancel := context.WithCancel(t.Context())
+	outCtx, cancelOut := context.WithCancel(t.Context())
+	ended, outEnded := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	go func() { outEnded <- out.Run(outCtx) }()
+	f(s)
+	cancel()
+	<-ended
+	cancelOut()
+	<-outEnded
+	return sink.buf.Bytes()
+}
+
+// One stream's try tells all of a node that its agent works again.
+func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const jobs = 60
+		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
+		shipBusy(t, h, ProtocolAuto, func(s *Shipper) {
+			time.Sleep(7 * time.Minute)
+			h.mu.Lock()
+			h.agent = nil
+			h.mu.Unlock()
+			time.Sleep(stepDown + 2*fileIdle)
+			by := map[string]int{}
+			for _, st := range s.Streams() {
+				by[st.Way]++
+			}
+			if by["agent"] != jobs {
+				t.Errorf("of %d jobs so many are read by each way: %v", jobs, by)
+			}
+		})
+	})
+}
+
+// A slot that comes free is used at the next look of a stream without one.
+func TestASlotThatComesFreeIsUsed(t *testing.T) {
+	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused})
+			jobs := h.jobs
+			h.jobs = nil
+			shipBusy(t, h, protocol, func(s *Shipper) {
+				held := s.sessionSlots("s")
+				for range s.opts.MaxTails {
+					held.take("another")
+				}
+				h.mu.Lock()
+				h.jobs = jobs
+				h.mu.Unlock()
+				time.Sleep(3 * time.Minute)
+				if held.count() != s.opts.MaxTails {
+					t.Error("a WebSocket was opened without a slot")
+				}
+				for range s.opts.MaxTails {
+					held.refuse("another")
+				}
+				time.Sleep(fileIdle + 5*time.Second)
+				if n := held.count(); n != s.opts.MaxTails {
+					t.Errorf("%s: %d slots are used of %d", protocol, n, s.opts.MaxTails)
+				}
+			})
+		})
+	}
 }
