@@ -8,8 +8,8 @@
 # make agent   a million lines from a fake Synapse agent that drops and errs
 # make page    the status page in headless Chromium (PAGE_SCREENSHOTS=DIR keeps pictures)
 # make systemd  the package and the unit on a booted Debian, and the image (as root)
-# make deploy  the chart, manifests, unit, package, release and compose file
-# make pipelines  raytap's lines through each program that can be had, to a store
+# make deploy  the chart, manifests, unit, package, release, compose file, options and LogQL
+# make pipelines  raytap's lines through each program that can be had, to a store, and Vector's program
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
 # make release VERSION=1.2.3  archives and packages under dist/
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
@@ -63,7 +63,7 @@ check:
 # All tools first: stages that run side by side must not install the same one.
 # Two stages at a time: they wait more than they work.
 test: check
-	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol synapse chromium debian ray
+	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol vrl lezer-logql synapse chromium debian ray
 	@$(MAKE) --no-print-directory -j2 --output-sync=target systemd mutants harness rules darwin deploy pipelines followers agent sdk page
 	@$(MAKE) --no-print-directory e2e
 	@$(STAGE) report
@@ -83,7 +83,7 @@ rules:
 	@$(STAGE) rules scripts/check-rules
 
 deploy:
-	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas
+	@$(STAGE) deploy-tools scripts/tools prometheus helm kubeconform kubernetes-schemas lezer-logql
 	@$(STAGE) deploy bash -c 'cd test/deploy && go vet ./... && go test -short -count=1 -timeout 10m ./...'
 
 systemd:
@@ -97,7 +97,7 @@ release-check:
 	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestARelease ./...'
 
 pipelines:
-	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol
+	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol vrl
 	@$(STAGE) pipelines go test -tags e2e -count=1 -v -timeout 10m ./test/pipelines
 
 manifests:
