@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -165,7 +166,7 @@ func (n *node) serve() {
 	accounts := write(n.t, filepath.Join(n.dir, "accounts.key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})), 0o600)
 	tokens := write(n.t, filepath.Join(n.dir, "tokens"), token+`,admin,1,"system:masters"`+"\n", 0o600)
 	n.apiserver = n.program("kube-apiserver", "--etcd-servers=http://127.0.0.1:2379", "--bind-address="+nodeIP, "--advertise-address="+nodeIP,
-		"--cert-dir="+n.dir, "--token-auth-file="+tokens, "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
+		"--cert-dir="+n.dir, "--token-auth-file="+tokens, "--authorization-mode=RBAC", "--kubelet-preferred-address-types=InternalIP", "--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts)
 	ca := filepath.Join(n.dir, "apiserver.crt")
 	write(n.t, n.kubeconfig, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "node",
@@ -276,7 +277,7 @@ func groups(t *testing.T, name string) {
 // repository. It gives what they say on stdout.
 func (n *node) run(script string) (string, error) {
 	var out, said program.Output
-	cmd := exec.CommandContext(n.t.Context(), "bash", "-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT`+"\n"+script)
+	cmd := exec.CommandContext(context.WithoutCancel(n.t.Context()), "bash", "-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT`+"\n"+script)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "../..", n.env(), &out, &said, 10*time.Second
 	if err := cmd.Run(); err != nil {
 		n.last = fmt.Errorf("%w\n%s\n%s%s", err, script, out.String(), said.String())

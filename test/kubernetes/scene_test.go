@@ -45,6 +45,16 @@ func newScene(t *testing.T) *scene {
 	for i := range 3 {
 		s.jobs = append(s.jobs, s.prod.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.ask(`set +e
+				kubectl -n ray get pods,services,endpointslices,pvc -o wide
+				kubectl -n ray get events --sort-by=.lastTimestamp | tail -n 20
+				for container in raytap vlagent; do kubectl -n ray logs raytap-0 -c $container --tail=15; done
+				kubectl -n ray logs deployment/victoria-logs --tail=15
+				ls -lan /var/lib/volume-*`))
+		}
+	})
 	s.names()
 	for i := range 2 { // the second one is for a claim that comes after the first was deleted
 		dir := fmt.Sprintf("/var/lib/volume-%d", i)
@@ -136,12 +146,9 @@ func (s *scene) settle(after string) {
 		return string(b)
 	})
 	s.once("the store, after "+after, func() string {
-		address, err := s.address("victoria-logs.ray.svc.cluster.local.")
-		if err != nil {
-			return ""
-		}
+		address := s.ask("kubectl -n ray get pod -l app.kubernetes.io/name=victoria-logs -o jsonpath='{.items[0].status.podIP}'")
 		query := "* | fields submission_id, event, _msg"
-		return strings.ReplaceAll(program.Get("http://"+address.String()+":9428/select/logsql/query?query="+escape(query)), `"_msg"`, `"message"`)
+		return strings.ReplaceAll(program.Get("http://"+address+":9428/select/logsql/query?query="+escape(query)), `"_msg"`, `"message"`)
 	})
 }
 
