@@ -10,6 +10,7 @@
 # make systemd  the package and the unit on a booted Debian, and the image (as root)
 # make deploy  the chart, manifests, unit, package, release, compose file, options and LogQL
 # make pipelines  raytap's lines through each program that can be had, to a store, and Vector's program
+# make kubernetes  raytap on a real Kubernetes of one node, by the docs' own commands
 # make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
 # make release VERSION=1.2.3  archives and packages under dist/
 # make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
@@ -43,7 +44,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test harness mutants rules darwin deploy systemd pipelines manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -63,8 +64,8 @@ check:
 # All tools first: stages that run side by side must not install the same one.
 # Two stages at a time: they wait more than they work.
 test: check
-	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas victorialogs vlagent rsyslog otelcol vrl lezer-logql synapse chromium debian ray
-	@$(MAKE) --no-print-directory -j2 --output-sync=target systemd mutants harness rules darwin deploy pipelines followers agent sdk page
+	@$(STAGE) tools scripts/tools prometheus helm kubeconform kubernetes-schemas kubernetes victorialogs vlagent rsyslog otelcol vrl lezer-logql synapse chromium debian ray
+	@$(MAKE) --no-print-directory -j2 --output-sync=target systemd mutants harness rules darwin deploy pipelines kubernetes followers agent sdk page
 	@$(MAKE) --no-print-directory e2e
 	@$(STAGE) report
 
@@ -99,6 +100,10 @@ release-check:
 pipelines:
 	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol vrl
 	@$(STAGE) pipelines go test -tags e2e -count=1 -v -timeout 10m ./test/pipelines
+
+kubernetes:
+	@$(STAGE) kubernetes-tools scripts/tools kubernetes helm prometheus victorialogs vlagent
+	@$(STAGE) kubernetes go test -tags e2e -count=1 -v -timeout 10m ./test/kubernetes
 
 manifests:
 	@scripts/tools helm

@@ -25,6 +25,7 @@ type scene struct {
 	prod, second *raytest.Head
 	jobs         []*raytest.Job // of prod
 	printed      int
+	start        time.Time
 }
 
 func newScene(t *testing.T) *scene {
@@ -34,6 +35,7 @@ func newScene(t *testing.T) *scene {
 	plain := raytap
 	plain.name = "docker.io/library/raytap:0.1.0"
 	s := &scene{
+		start: time.Now(),
 		node: newNode(t, raytap, plain,
 			image{name: "docker.io/victoriametrics/victoria-logs:v1.52.1", entrypoint: []string{"/victoria-logs-prod"},
 				files: map[string]string{"victoria-logs-prod": program.Tool(t, "bin/victoria-logs")}},
@@ -172,7 +174,7 @@ func (s *scene) once(where string, text func() string) {
 			}
 		}
 	}
-	s.t.Logf("%s: %d lines, each once", where, want)
+	s.t.Logf("%s has %d lines, each once or told above; %.0f s after the start", where, want, time.Since(s.start).Seconds())
 }
 
 // records counts the lines of jobs in records.

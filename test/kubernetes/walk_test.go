@@ -3,6 +3,7 @@
 package kubernetes
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,10 +100,27 @@ func (s *scene) monitored(block string) {
 	}
 }
 
-// scraped has a real Prometheus find raytap by the configuration in the docs.
+// scraped has a real Prometheus scrape by the configuration in the docs. Debian's
+// is built without discovery in Kubernetes: in its place stand the labels that it
+// reads off the objects, here read off them by kubectl.
 func (s *scene) scraped(config string) {
 	s.t.Helper()
-	config = strings.NewReplacer("- role:", "- kubeconfig_file: "+s.kubeconfig+"\n      role:", "scrape_interval: 30s", "scrape_interval: 2s").Replace(config)
+	discovery, rest, ok := strings.Cut(config, "    relabel_configs:")
+	if !ok || !strings.Contains(discovery, "- role: endpointslice\n        namespaces: {names: [ray]}\n") {
+		s.t.Fatalf("this test does not know the configuration\n%s", config)
+	}
+	head, _, _ := strings.Cut(discovery, "    kubernetes_sd_configs:")
+	const slice = "kubectl -n ray get endpointslice -l kubernetes.io/service-name=raytap -o jsonpath="
+	config = strings.Replace(head, "30s", "2s", 1) + fmt.Sprintf(`    static_configs:
+      - targets: ["%s:%s"]
+        labels:
+          __meta_kubernetes_service_label_app_kubernetes_io_name: %q
+          __meta_kubernetes_endpointslice_port_name: %q
+          __meta_kubernetes_pod_name: %q
+    relabel_configs:`,
+		s.ask(slice+"'{.items[0].endpoints[0].addresses[0]}'"), s.ask(slice+"'{.items[0].ports[0].port}'"),
+		s.ask(`kubectl -n ray get service raytap -o jsonpath='{.metadata.labels.app\.kubernetes\.io/name}'`),
+		s.ask(slice+"'{.items[0].ports[0].name}'"), s.ask(slice+"'{.items[0].endpoints[0].targetRef.name}'")) + rest
 	file := write(s.t, filepath.Join(s.t.TempDir(), "prometheus.yaml"), config, 0o600)
 	const url = "127.0.0.1:9090"
 	p := program.Start(s.t, exec.Command(program.Tool(s.t, "bin/prometheus"), "--config.file="+file,
