@@ -184,8 +184,12 @@ func (s *scene) otelcol() *program.Process {
 }
 
 func (s *scene) rsyslog() *program.Process {
+	return program.Start(s.t, s.rsyslogd(s.config("rsyslog.conf")))
+}
+
+func (s *scene) rsyslogd(config string) *exec.Cmd {
 	pid := filepath.Join(s.t.TempDir(), "pid") // the one that a kill leaves is another's
-	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/rsyslogd"), "-n", "-f", s.config("rsyslog.conf"), "-i", pid))
+	return exec.Command(program.Tool(s.t, "bin/rsyslogd"), "-n", "-f", config, "-i", pid)
 }
 
 func (s *scene) vlagent() *program.Process {
