@@ -41,8 +41,8 @@ func newSinkMetrics(r *records, out *shipper.Output) *sinkMetrics {
 	counter("records_total", "Records that the sink accepted, events among them.", func(*records) float64 { return float64(out.Records()) })
 	add("stalled_since_timestamp_seconds", "Unix time since which a write waits for room, for rights, or for positions to be saved; absent while none does.",
 		prometheus.GaugeValue, func(r *records) (float64, bool) {
-			at := r.stats.StalledSince.Load()
-			return float64(at) / 1e9, at != 0
+			at := r.stalledSince(out)
+			return float64(at.UnixNano()) / 1e9, !at.IsZero()
 		})
 	if r.file == nil {
 		return m

@@ -122,8 +122,15 @@ func (r *records) status(out *shipper.Output) *web.ShipperStatus {
 	if r.file != nil {
 		s.Sink = r.path
 	}
-	if at := r.stats.StalledSince.Load(); at != 0 {
-		s.StalledSince = time.Unix(0, at)
-	}
+	s.StalledSince = r.stalledSince(out)
 	return s
+}
+
+// stalledSince gives since when nothing is written, because the sink waits or
+// because out, its one writer, waits for positions; the zero time while it goes on.
+func (r *records) stalledSince(out *shipper.Output) time.Time {
+	if at := r.stats.StalledSince.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return out.StalledSince()
 }

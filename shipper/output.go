@@ -42,6 +42,7 @@ type Output struct {
 	done      chan struct{} // closed when Run has ended
 	buffers   sync.Pool     // of *batch
 	records   atomic.Uint64 // that the sink accepted
+	stalled   atomic.Int64  // since when a checkpoint waits to be saved, Unix nanoseconds; 0: none does
 	saving    ratelog.Condition
 
 	// What follows belongs to Run.
@@ -226,9 +227,20 @@ func (o *Output) write(ctx context.Context, b *batch) error {
 // Records gives how many records the sink accepted, events among them.
 func (o *Output) Records() uint64 { return o.records.Load() }
 
+// StalledSince gives since when nothing is written because positions that have to
+// be saved first cannot be; the zero time while they can. A sink that waits by
+// itself tells so in its own Stats.
+func (o *Output) StalledSince() time.Time {
+	if at := o.stalled.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // commit makes the checkpoints that are asked for, all with one save. One that
 // cannot be saved is back-pressure: nothing is written until it can.
 func (o *Output) commit(ctx context.Context) error {
+	defer o.stalled.Store(0)
 	for {
 		err := o.save(ctx)
 		if err == nil {
@@ -237,6 +249,7 @@ func (o *Output) commit(ctx context.Context) error {
 		if errors.Is(err, sink.ErrFailed) {
 			return err
 		}
+		o.stalled.CompareAndSwap(0, time.Now().UnixNano())
 		o.saving.Failed("Positions cannot be saved, and nothing is shipped until they can", err)
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,63 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/shipper/sink"
+)
+
+// A checkpoint that cannot be saved keeps all lines waiting: it is told of for as
+// long as it lasts, as a sink that waits by itself is.
+func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		positions, err := OpenPositions(filepath.Join(dir, "positions.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer positions.Close() //nolint:errcheck // its folder was taken away
+		if err := positions.Save(t.Context(), sink.Watermark{}); err != nil {
+			t.Fatal(err)
+		}
+		o := NewOutput(sink.NewStdout(io.Discard), OutputOptions{Positions: positions})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- o.Run(ctx) }()
+
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		saved := make(chan error, 1)
+		go func() { saved <- o.checkpoint(ctx, nil, snapshot{}) }()
+		time.Sleep(10 * saveRetry)
+		since := o.StalledSince()
+		if since.Before(began) || time.Since(since) < 9*saveRetry {
+			t.Errorf("stalled since %v, of a checkpoint asked for at %v", since, began)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-saved; err != nil {
+			t.Errorf("the checkpoint: %v", err)
+		}
+		synctest.Wait()
+		if since := o.StalledSince(); !since.IsZero() {
+			t.Errorf("still stalled, since %v", since)
+		}
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
