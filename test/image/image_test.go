@@ -48,9 +48,9 @@ for place in /dev /sys; do bind "$place" "$place"; done
 mount -t tmpfs tmpfs tmp
 mkdir -p var/lib/containers; mount -t tmpfs tmpfs var/lib/containers
 bind "$source" /repository; bind "$out" /out
-bind "$go" /usr/local/go; bind "$modules" /go/pkg/mod; bind "$cache" /root/.cache/go-build
+bind "$go" /usr/local/go; bind "$modules" /go/pkg/mod; bind "$cache" /go/cache
 exec chroot . /bin/sh -e <<'END'
-export PATH=/usr/sbin:/usr/bin HOME=/root STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export PATH=/usr/sbin:/usr/bin HOME=/tmp STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
 base=$(buildah from scratch)
 root=$(buildah mount "$base")
 mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/tmp"
@@ -63,10 +63,10 @@ for name in sh mkdir; do
 	done
 done
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-buildah config --env PATH=/usr/local/go/bin:/usr/bin --env GOPATH=/go --env GOPROXY=off --env GOTOOLCHAIN=local --env GOCACHE=/cache "$base"
+buildah config --env PATH=/usr/local/go/bin:/usr/bin --env GOPATH=/go --env GOTOOLCHAIN=local --env GOCACHE=/go/cache "$base"
 buildah commit --quiet "$base" docker.io/library/golang:1.26 >/dev/null
 buildah build --pull-never --quiet --build-arg VERSION=` + version + ` --build-arg REVISION=` + revision + ` \
-	--volume /usr/local/go:/usr/local/go:ro --volume /go/pkg/mod:/go/pkg/mod --volume /root/.cache/go-build:/cache \
+	--volume /usr/local/go:/usr/local/go:ro --volume /go/pkg/mod:/go/pkg/mod --volume /go/cache:/go/cache \
 	--tag raytap /repository
 buildah inspect --type image raytap >/out/image.json
 mkdir /out/root
