@@ -44,7 +44,7 @@ OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
 
-.PHONY: build check test beside harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test hundred beside harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -61,16 +61,17 @@ check:
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
 
-# First the tools that several stages need: two must not install the same one. The
-# end-to-end tests wait more than they work, so the other stages run beside them,
-# one at a time, and leave them the processor.
+# First the tools that several stages need: two must not install the same one. Then
+# what takes all of the processor. The other end-to-end tests wait more than they
+# work, so the remaining stages run beside them, one at a time.
 test: check
 	@$(STAGE) tools scripts/tools prometheus helm victorialogs vlagent rsyslog chromium ray
+	@$(MAKE) --no-print-directory hundred
 	@$(MAKE) --no-print-directory -j2 --output-sync=target e2e beside
 	@$(STAGE) report
 
 beside:
-	@nice -n 10 $(MAKE) --no-print-directory systemd kubernetes mutants harness rules darwin deploy pipelines followers agent sdk page
+	@nice -n 5 $(MAKE) --no-print-directory systemd kubernetes mutants harness rules darwin deploy pipelines followers agent sdk page
 
 harness:
 	@$(STAGE) chaos go run ./test/chaos
@@ -139,9 +140,13 @@ chaos:
 	go run ./test/chaos -kills 200 -cuts 2000
 	test/mutants/run
 
+hundred:
+	@$(STAGE) hundred-tools scripts/tools ray
+	@$(STAGE) hundred go test -tags e2e -count=1 -v -timeout 30m -run '^TestAHundredJobs' ./test
+
 e2e:
-	@$(STAGE) tools scripts/tools ray prometheus victorialogs
-	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m ./test
+	@$(STAGE) e2e-tools scripts/tools ray prometheus victorialogs
+	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestAHundredJobs' ./test
 
 alerts:
 	@$(STAGE) tools scripts/tools ray prometheus
