@@ -152,17 +152,34 @@ func (d *disk) fill(p *program.Process, file string) (free func()) {
 		d.t.Fatal(err)
 	}
 	defer ballast.Close()
-	var st unix.Statfs_t
-	if err := unix.Statfs(d.dir, &st); err != nil {
-		d.t.Fatal(err)
-	}
-	if err := unix.Fallocate(int(ballast.Fd()), 0, 0, int64(st.Bavail)*st.Bsize); err != nil {
-		d.t.Fatal(err)
-	}
+	d.occupy(ballast)
 	return func() {
 		if err := os.Remove(ballast.Name()); err != nil {
 			d.t.Fatal(err)
 		}
+	}
+}
+
+// occupy gives all free space to ballast. What is free is asked for anew where
+// raytap has taken some of it meanwhile.
+func (d *disk) occupy(ballast *os.File) {
+	d.t.Helper()
+	var err error
+	for range 100 {
+		var st unix.Statfs_t
+		if err := unix.Statfs(d.dir, &st); err != nil {
+			d.t.Fatal(err)
+		}
+		if st.Bavail == 0 {
+			return
+		}
+		err = unix.Fallocate(int(ballast.Fd()), 0, 0, int64(st.Bavail)*st.Bsize)
+		if !errors.Is(err, unix.ENOSPC) {
+			break
+		}
+	}
+	if err != nil {
+		d.t.Fatal(err)
 	}
 }
 
