@@ -69,8 +69,8 @@ buildah build --pull-never --quiet --build-arg VERSION=` + version + ` --build-a
 	--volume /usr/local/go:/usr/local/go:ro --volume /go/pkg/mod:/go/pkg/mod --volume /go/cache:/go/cache \
 	--tag raytap /repository
 buildah inspect --type image raytap >/out/image.json
-mkdir /out/root
-cp -a "$(buildah mount "$(buildah from --pull-never raytap)")/." /out/root/
+mkdir /out/files
+cp -a "$(buildah mount "$(buildah from --pull-never raytap)")/." /out/files/
 END
 `
 
@@ -145,7 +145,7 @@ func built(t *testing.T) (c config, root string) {
 	if err := json.Unmarshal(b, &image); err != nil {
 		t.Fatal(err)
 	}
-	return image.OCIv1.Config, filepath.Join(out, "root")
+	return image.OCIv1.Config, filepath.Join(out, "files")
 }
 
 func TestTheImage(t *testing.T) {
