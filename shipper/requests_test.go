@@ -186,7 +186,7 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 	var dashboard, agents int
 	var text string
 	var o Options
-	lines := shipBusy(t, h, protocol, func(s *Shipper) {
+	lines := shipTo(t, h, h, protocol, func(s *Shipper) {
 		o = s.opts
 		time.Sleep(2 * time.Minute) // each log had its first turn
 		h.asked()
@@ -216,30 +216,12 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 		float64(dashboard)/minutes, perMinute, float64(agents)/minutes, text)
 }
 
-// shipBusy ships the head's logs while f runs, and gives what was written.
-func shipBusy(t *testing.T, h *busyHead, protocol string, f func(*Shipper)) []byte {
-	sink := &memory{moved: make(chan struct{})}
-	out := NewOutput(sink, OutputOptions{})
-	s := New(h, h, out, Options{Cluster: "test", Protocol: protocol})
-	ctx, cancel := context.WithCancel(t.Context())
-	outCtx, cancelOut := context.WithCancel(t.Context())
-	ended, outEnded := make(chan error, 1), make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	go func() { outEnded <- out.Run(outCtx) }()
-	f(s)
-	cancel()
-	<-ended
-	cancelOut()
-	<-outEnded
-	return sink.buf.Bytes()
-}
-
 // One stream's try tells all of a node that its agent works again.
 func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const jobs = 60
 		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
-		shipBusy(t, h, ProtocolAuto, func(s *Shipper) {
+		shipTo(t, h, h, ProtocolAuto, func(s *Shipper) {
 			time.Sleep(7 * time.Minute)
 			h.mu.Lock()
 			h.agent = nil
@@ -263,7 +245,7 @@ func TestASlotThatComesFreeIsUsed(t *testing.T) {
 			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused})
 			jobs := h.jobs
 			h.jobs = nil
-			shipBusy(t, h, protocol, func(s *Shipper) {
+			shipTo(t, h, h, protocol, func(s *Shipper) {
 				held := s.sessionSlots("s")
 				for range s.opts.MaxTails {
 					held.take("another")

@@ -68,9 +68,24 @@ func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.
 // shipAlone ships the agent's log into memory while f runs.
 func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []record {
 	t.Helper()
+	written := shipTo(t, a, a, ProtocolHTTP, f)
+	var recs []record
+	for line := range strings.Lines(string(written)) {
+		var r record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		recs = append(recs, r)
+	}
+	return recs
+}
+
+// shipTo ships a cluster's logs into memory while f runs, and gives what was written.
+func shipTo(t *testing.T, lists Lists, client Client, protocol string, f func(*Shipper)) []byte {
+	t.Helper()
 	sink := &memory{moved: make(chan struct{})}
 	out := NewOutput(sink, OutputOptions{})
-	s := New(a, a, out, Options{Cluster: "test", Protocol: ProtocolHTTP})
+	s := New(lists, client, out, Options{Cluster: "test", Protocol: protocol})
 	ctx, cancel := context.WithCancel(t.Context())
 	outCtx, cancelOut := context.WithCancel(t.Context())
 	ended, outEnded := make(chan error, 1), make(chan error, 1)
@@ -81,15 +96,7 @@ func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []record {
 	<-ended
 	cancelOut()
 	<-outEnded
-	var recs []record
-	for line := range strings.Lines(sink.buf.String()) {
-		var r record
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatal(err)
-		}
-		recs = append(recs, r)
-	}
-	return recs
+	return sink.buf.Bytes()
 }
 
 func numbered(from, to int, end string) []byte {

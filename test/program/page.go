@@ -22,7 +22,11 @@ func FreeAddress(t testing.TB) string {
 
 // Get gives the body of a page, "" where there is none or its status is not 200.
 func Get(url string) string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	return GetBy(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}, url)
+}
+
+// GetBy is Get by a client of the caller's.
+func GetBy(client *http.Client, url string) string {
 	res, err := client.Get(url)
 	if err != nil {
 		return ""

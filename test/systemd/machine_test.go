@@ -225,14 +225,5 @@ func (m *machine) get(url string) string {
 			return c, err
 		},
 	}}
-	res, err := client.Get(url)
-	if err != nil {
-		return ""
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		return ""
-	}
-	return string(b)
+	return program.GetBy(client, url)
 }
