@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"raytap/ray/agenttest"
 	"raytap/ray/raytest"
-	"raytap/test/program"
 )
 
 // Tests of the operator's commands, as the binary has them.
@@ -295,41 +293,5 @@ func TestAnInterruptedCommandEndsAtOnce(t *testing.T) {
 				t.Errorf("exit code %d, want %d; stderr %q", code, tt.code, p.stderr.String())
 			}
 		})
-	}
-}
-
-// bash takes a script's word for what may follow.
-func TestBashCompletes(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("no bash here")
-	}
-	file := write(t, "clusters: [{name: prod-a, url: 'http://127.0.0.1:1'}, {name: prod-b, url: 'http://127.0.0.1:2'}]\n")
-	const script = `source <(raytap completion bash)
-COMP_WORDS=(raytap "$@"); COMP_CWORD=$#
-_raytap_bash_autocomplete && echo "${COMPREPLY[*]}"`
-	for line, want := range map[string]string{
-		"jo":                   "jobs",
-		"jobs ":                "list get logs tail stop",
-		"jobs list --sta":      "--status",
-		"jobs list --status S": "SUCCEEDED STOPPED",
-		"nodes list --output ": "table json yaml",
-		"run --log.level ":     "debug info warning error",
-		"completion ":          "bash zsh fish",
-		"--config.file " + file + " jobs list --cluster ": "prod-a prod-b",
-		"jobs get --config.file=" + file + " --cluster ":  "prod-a prod-b",
-		"jobs get --config.file=/nonexistent --cluster ":  "",
-	} {
-		cmd := exec.Command(bash, append([]string{"-c", script, "bash"}, strings.Split(line, " ")...)...)
-		cmd.Env = []string{"PATH=" + filepath.Dir(program.Binary(t)) + ":" + os.Getenv("PATH")}
-		out, err := cmd.CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("after %q: %q, %v, want %q", line, got, err, want)
-		}
-	}
-	cmd := exec.Command(bash, "-c", script, "bash", "")
-	cmd.Env = []string{"PATH=" + filepath.Dir(program.Binary(t)) + ":" + os.Getenv("PATH")}
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "jobs nodes tasks serve") {
-		t.Errorf("of all commands: %q, %v", out, err)
 	}
 }
