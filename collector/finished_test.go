@@ -54,6 +54,9 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 			lists: [][]job{{}, {{"a", ray.JobFailed, 1, 2}}, {}, {}, {{"a", ray.JobFailed, 1, 2}}},
 			want:  map[string]int{"FAILED": 1},
 		},
+		"old runs that the first list lacked are not counted": {
+			lists: [][]job{{}, {{"a", ray.JobFailed, -5000, -4000}}},
+		},
 		"a driver only ended": {
 			lists: [][]job{{driver}},
 			want:  map[string]int{"ENDED": 1},
@@ -97,6 +100,24 @@ func TestEndedRunsAreForgotten(t *testing.T) {
 		}
 		if n := len(f.known); n > 12 {
 			t.Errorf("%d runs remembered", n)
+		}
+	})
+}
+
+// The law: one list that lacks runs, after any time without a list, does not
+// make them new ones.
+func TestAnEmptyListAfterAnOutageCountsNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFinished(settings{cluster: "prod"})
+		f.observe(nil, time.Now())
+		time.Sleep(time.Second)
+		jobs := []ray.Job{{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobFailed, Start: time.Now(), End: time.Now()}}
+		f.observe(jobs, time.Now())
+		time.Sleep(time.Hour) // the cluster does not answer
+		f.observe(nil, time.Now())
+		f.observe(jobs, time.Now())
+		if n := f.counts["FAILED"]; n != 1 {
+			t.Errorf("an end is counted %d times", n)
 		}
 	})
 }

@@ -14,9 +14,10 @@ type Version struct {
 	Ray    string // "2.60.0"
 	Commit string
 	// Session names one life of the head ("session_2026-11-24_15-02-08_458718_7011").
-	// It changes on each head start, except with GCS fault tolerance. Ray 2.9
-	// does not tell it in its version answer; the client then takes it from the
-	// head's raylet socket path. "" means that it could not be learnt.
+	// It changes on each head start, except with GCS fault tolerance. Ray before
+	// 2.40 does not report it in its version answer; the client then takes it
+	// from the head's raylet socket path. "" means not known yet, as for about
+	// 2 s after such a head started; UnknownSession, that the cluster has none.
 	Session string
 }
 

@@ -13,8 +13,10 @@ type discovery struct {
 	session string
 	since   time.Time            // when that was learnt
 	seen    bool                 // the cluster was seen once: the backfill is decided
-	left    map[string]time.Time // what it left out, while Ray lists it
+	first   absence              // looks at a cluster that this process was the first to see
+	left    map[string]time.Time // what the backfill skips, for the whole session: no more than was listed at the first sight
 	logs    map[string]*knownLog
+	doubt   time.Time // the next list must be requested after it: one may be wrong
 	expired time.Time // when old positions were looked through last
 }
 
@@ -25,7 +27,8 @@ type knownLog struct {
 	run     bool      // a stream was started on that run
 	over    bool      // it was read to its end by a process before this one
 	log     *logState // nil until a stream is started
-	gone    time.Time // when Ray stopped listing it; zero while it does
+	absent  absence   // lists in a row that lack it
+	gone    time.Time // since when it is believed that Ray does not list it; zero: it does
 }
 
 // expireEvery is how often old positions are looked through.
@@ -36,33 +39,41 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// A list is one session's. It is sure whose it is where the session was
 	// the same before the list was asked for and after it was answered.
 	if s.known.since.IsZero() {
-		v, err := s.cluster.Version(ctx)
+		session, err := s.session(ctx, s.out.positions.cluster(s.opts.Cluster).session)
 		if err == nil {
-			err = s.out.positions.claim(s.opts.Cluster, v.Session)
+			err = s.out.positions.claim(s.opts.Cluster, session)
 		}
 		if err != nil {
 			return err
 		}
-		s.resume(ctx, v.Session)
+		s.resume(ctx, session)
 	}
-	jobs, err := s.lists.JobsSince(ctx, s.known.since)
+	since := s.known.since
+	if s.known.doubt.After(since) {
+		since = s.known.doubt
+	}
+	jobs, err := s.lists.JobsSince(ctx, since)
 	if err != nil {
 		return err
 	}
+	s.known.doubt = time.Time{}
 	if s.differs(jobs) {
-		v, err := s.cluster.Version(ctx)
+		session, err := s.session(ctx, s.known.session)
 		if err != nil {
 			return err
 		}
-		if v.Session != s.known.session {
-			if err := s.out.positions.claim(s.opts.Cluster, v.Session); err != nil {
+		if session != s.known.session {
+			if err := s.out.positions.claim(s.opts.Cluster, session); err != nil {
 				return err
 			}
-			s.endSession(v.Session)
+			s.endSession(session)
 			return nil
 		}
 	}
 	now := time.Now()
+	if !s.known.seen || s.known.first.answers > 0 {
+		s.known.first.missed(now)
+	}
 	listed := make(map[string]ray.Job, len(jobs))
 	for _, j := range jobs {
 		if j.Type == ray.JobDriver || j.SubmissionID == "" {
@@ -124,8 +135,10 @@ func (s *Shipper) differs(jobs []ray.Job) bool {
 // see takes one submission of the list.
 func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	k := s.known.logs[j.SubmissionID]
+	if k != nil {
+		k.absent, k.gone = absence{}, time.Time{}
+	}
 	if k != nil && k.started.Equal(j.Start) {
-		k.gone = time.Time{}
 		if st := s.stream(j.SubmissionID); st != nil {
 			st.update(j)
 		} else if !k.skip && !k.run && !k.over {
@@ -137,9 +150,9 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 		k = &knownLog{}
 		s.known.logs[j.SubmissionID] = k
 	}
-	k.started, k.gone, k.run, k.over = j.Start, time.Time{}, false, false
+	k.started, k.run, k.over = j.Start, false, false
 	delete(s.known.left, j.SubmissionID)
-	if !s.known.seen && s.leftOut(j) {
+	if s.leftOut(j) {
 		s.known.left[j.SubmissionID] = j.Start
 		k.skip = true
 		return
@@ -155,15 +168,23 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	s.start(ctx, j, k)
 }
 
-// leftOut decides the backfill of a job listed at the first sight of the cluster.
+// leftOut decides the backfill of a run that was not seen before: at the first
+// sight of the cluster, and of one that the first list lacked. The latter must
+// be older than the first sight by more than clocks differ.
 func (s *Shipper) leftOut(j ray.Job) bool {
+	at, over := j.Start, true
 	switch s.opts.Backfill {
 	case BackfillAll:
 		return false
-	case BackfillNone:
-		return true
+	case BackfillRunning:
+		at, over = j.End, j.Status.Terminal()
 	}
-	return j.Status.Terminal()
+	if !s.known.seen {
+		return over
+	}
+	first := s.known.first
+	open := first.answers > 0 && !first.lasts(time.Now(), s.opts.AbsentFor)
+	return open && over && !at.IsZero() && at.Before(first.since.Add(-clockTolerance))
 }
 
 func (s *Shipper) stream(id string) *stream {
@@ -221,18 +242,16 @@ func (s *Shipper) endSession(session string) {
 	s.known.left, s.known.logs = map[string]time.Time{}, map[string]*knownLog{}
 }
 
-// prune asks after jobs that left the list, and forgets old logs.
+// prune asks after jobs that left the list, and forgets old logs. A job is
+// believed to have left when several lists lack it, over some time.
 func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time.Time) {
 	for id, k := range s.known.logs {
 		if _, ok := listed[id]; ok {
 			continue
 		}
-		if k.gone.IsZero() {
-			k.gone = now
-			delete(s.known.left, id)
-			s.out.positions.leave(s.logKey(id), now)
-		}
-		switch st := s.stream(id); {
+		k.absent.missed(now)
+		st := s.stream(id)
+		switch {
 		case st != nil:
 			st.ask(ctx)
 		case !k.skip && !k.run && !k.over:
@@ -240,13 +259,27 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			log := s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
 			k.log = log
 			s.start(ctx, log.run, k)
-		case k.skip || now.Sub(k.gone) > keptFor || len(s.known.logs) > keptLogs:
+		}
+		if !k.absent.lasts(now, s.opts.AbsentFor) {
+			s.known.doubt = now
+			continue
+		}
+		if k.gone.IsZero() {
+			k.gone = now
+			s.out.positions.leave(s.logKey(id), now)
+		}
+		if s.forget(id, k, now) {
 			delete(s.known.logs, id)
+			delete(s.known.left, id)
 		}
 	}
 	s.slotsOfSession().retain(func(key string) bool {
-		j, ok := listed[runID(key)]
-		return ok && runKey(j) == key && !j.Status.Terminal()
+		id := runID(key)
+		if j, ok := listed[id]; ok {
+			return runKey(j) == key && !j.Status.Terminal()
+		}
+		k := s.known.logs[id]
+		return k != nil && k.gone.IsZero()
 	})
 	if now.Sub(s.known.expired) >= expireEvery {
 		s.known.expired = now
@@ -254,4 +287,14 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			s.metrics.forgotten.Add(float64(n))
 		}
 	}
+}
+
+// forget reports whether a log that Ray does not list may be forgotten.
+func (s *Shipper) forget(id string, k *knownLog, now time.Time) bool {
+	old := now.Sub(k.gone) > keptFor
+	if _, left := s.known.left[id]; left {
+		// Decided for the session, which ends with the head; an unknown one never does.
+		return old && s.known.session == ray.UnknownSession
+	}
+	return s.stream(id) == nil && (k.skip || old || len(s.known.logs) > keptLogs)
 }

@@ -73,11 +73,11 @@ func (s *stream) nodeDead(ctx context.Context) bool {
 
 // replaced begins a new epoch, once session and run were found to be as before.
 func (s *stream) replaced(ctx context.Context) error {
-	v, err := s.sh.cluster.Version(ctx)
+	session, err := s.sh.session(ctx, s.session)
 	switch {
 	case err != nil:
 		return nil // asked again with the next read
-	case v.Session != s.session:
+	case session != s.session:
 		return errSessionOver
 	}
 	if j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID); err == nil && !j.Start.Equal(s.started) {

@@ -98,6 +98,7 @@ type rig struct {
 	shipper *Shipper
 	metrics *Metrics
 	log     *bytes.Buffer
+	logging *lockedWriter
 	file    string // the sink file, where there is one
 	release func() error
 	stop    func()
@@ -106,7 +107,7 @@ type rig struct {
 func quick(protocol string) Options {
 	return Options{
 		Cluster: "test", Protocol: protocol, Interval: 15 * time.Millisecond, PollInterval: 5 * time.Millisecond,
-		Linger: 60 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: time.Minute,
+		Linger: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: time.Minute,
 		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
 	}
 }
@@ -135,18 +136,46 @@ func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo Outpu
 // what one before it has left; in memory where file is "".
 func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
 	t.Helper()
+	r := startRig(t, head, agents, o, oo, file)
+	r.awaitSeen()
+	return r
+}
+
+// startRig is newRigOn that does not wait until the cluster was seen.
+func startRig(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
+	t.Helper()
 	c := client(t, head, agents)
-	r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
+	r := startRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
 	r.head = head
 	return r
+}
+
+func (r *rig) awaitSeen() {
+	r.t.Helper()
+	r.until("the cluster was seen", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
+}
+
+// text returns what the shipper has logged.
+func (r *rig) text() string {
+	r.logging.mu.Lock()
+	defer r.logging.mu.Unlock()
+	return r.log.String()
 }
 
 // newRigOf is newRigOn for any shipper.
 func newRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, oo OutputOptions, file string) *rig {
 	t.Helper()
+	r := startRigOf(t, shipper, o, oo, file)
+	r.awaitSeen()
+	return r
+}
+
+func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, oo OutputOptions, file string) *rig {
+	t.Helper()
 	r := &rig{file: file, t: t, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
 	l := logrus.New()
-	l.SetOutput(&lockedWriter{w: r.log})
+	r.logging = &lockedWriter{w: r.log}
+	l.SetOutput(r.logging)
 	l.SetLevel(logrus.DebugLevel)
 	o.Log, oo.Log, oo.Metrics = l, l, r.metrics
 	oo.Drain = time.Second
@@ -193,7 +222,6 @@ func newRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, 
 			t.Logf("the shipper's log:\n%s\n...\n%s", text[:min(len(text), 3000)], text[max(min(len(text), 3000), len(text)-3000):])
 		}
 	})
-	r.until("the cluster was seen", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
 	return r
 }
 

@@ -101,6 +101,7 @@ type Options struct {
 	Metadata         []string          // keys of the jobs' metadata that records carry
 	EndTimeout       time.Duration     // how long a terminal job's log may be unreadable before it is lost; 10 min
 	Linger           time.Duration     // how long children may print after a job's end; 5 s
+	AbsentFor        time.Duration     // how long answers must lack a job before it is believed to be gone; 15 s
 	PollInterval     time.Duration     // between two reads of a log that grows; 1 s
 	FileRate         float64           // reads by the file way that the cluster bears a second; 5
 	Log              logrus.FieldLogger
@@ -170,6 +171,7 @@ func (o Options) withDefaults() Options {
 	def(&o.BackoffMax, 30*time.Second)
 	def(&o.EndTimeout, 10*time.Minute)
 	def(&o.Linger, 5*time.Second)
+	def(&o.AbsentFor, 15*time.Second)
 	def(&o.PollInterval, time.Second)
 	if o.Backfill == "" {
 		o.Backfill = BackfillRunning

@@ -48,6 +48,7 @@ type stream struct {
 
 	terminalAt atomic.Int64 // when the end was first known, Unix nanoseconds; 0: it is not
 	gone       atomic.Bool  // Ray does not know the job any more
+	absence    missing      // answers that say so, before they are believed
 	lastRead   atomic.Int64 // the last successful read, Unix nanoseconds
 	shown      atomic.Pointer[shown]
 	failed     atomic.Pointer[string] // why the last read failed, as it is shown; nil while failing is false
@@ -125,6 +126,7 @@ func (s *stream) update(j ray.Job) {
 		return // an answer from before the end: a run never comes back
 	}
 	s.job.Store(&j)
+	s.absence.over()
 	if !j.Status.Terminal() && s.gone.CompareAndSwap(true, false) {
 		s.terminalAt.Store(0) // the server had lost sight of it
 	}
@@ -214,7 +216,8 @@ func (s *stream) ask(ctx context.Context) bool {
 		}
 		return true
 	case ray.Code(err) == http.StatusNotFound:
-		if v, err := s.sh.cluster.Version(ctx); err == nil && v.Session == s.session {
+		// One such answer may come from a head that has not read its jobs yet.
+		if v, err := s.sh.cluster.Version(ctx); err == nil && v.Session == s.session && s.absence.lasts(s.sh.opts.AbsentFor) {
 			s.vanish()
 		}
 		return true

@@ -7,10 +7,13 @@ import (
 	"raytap/ray"
 )
 
-// Version asks which Ray this is and which session of its head. Ray 2.9 does
-// not tell the session there: it is then taken from the head's raylet socket
-// in the node summary; where that request fails, so does Version, because a
-// session that comes and goes would look like a head that restarts.
+// Version asks which Ray this is and which session of its head. Ray before 2.40
+// does not report the session there: it is then taken from the head's raylet
+// socket in the node summary; where that request fails, so does Version, because
+// a session that comes and goes would look like a head that restarts. For about
+// 2 s after a start that list is empty (2.9.3 and 2.30.0): the Session is "",
+// not known yet. Where a live head is listed whose socket names no session it
+// is ray.UnknownSession.
 func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 	var answer struct {
 		Ray     string `json:"ray_version"`
@@ -46,10 +49,12 @@ func (c *Client) known() ray.Version {
 }
 
 // session finds the session in the socket path of the live head
-// (/tmp/ray/session_…/sockets/raylet), or gives "".
+// (/tmp/ray/session_…/sockets/raylet). It returns "" while no live head is
+// listed, and ray.UnknownSession for a socket of another form.
 func (s nodeSummary) session() string {
+	session := ""
 	for _, row := range s.rows {
-		if !row.Raylet.Head || ray.NodeState(row.Raylet.State) != ray.NodeAlive {
+		if !row.Raylet.Head || ray.NodeState(row.Raylet.State) != ray.NodeAlive || row.Raylet.Socket == "" {
 			continue
 		}
 		for part := range strings.SplitSeq(row.Raylet.Socket, "/") {
@@ -57,6 +62,7 @@ func (s nodeSummary) session() string {
 				return part
 			}
 		}
+		session = ray.UnknownSession
 	}
-	return ""
+	return session
 }

@@ -17,6 +17,7 @@ type totals struct {
 	crlfs  int // cuts between \r and \n
 	torn   int // half records that a kill left
 	full   int // times that the disk was full
+	lies   int // job lists without their jobs
 
 	rounds, failed       int
 	lines, lost, doubled int
@@ -27,6 +28,13 @@ func (t *totals) killedAnywhere() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kills[anywhere]++
+}
+
+// lied counts answers that lacked jobs which Ray had.
+func (t *totals) lied(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lies += n
 }
 
 // take takes over what a session had of faults; d may be nil.
@@ -73,7 +81,7 @@ func (t *totals) lacking() []string {
 		}
 	}
 	for what, n := range map[string]int{
-		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full,
+		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full, "an answer that lacked jobs": t.lies,
 	} {
 		if n == 0 {
 			out = append(out, what)
@@ -89,8 +97,8 @@ func (t *totals) String() string {
 		fmt.Fprintf(&b, ", %d %s", n, momentNames[m])
 	}
 	fmt.Fprintf(&b, "; %d torn records\n", t.torn)
-	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times\n",
-		t.cuts, t.runes, t.crlfs, t.faults, t.full)
+	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times; %d answers lacked jobs\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.lies)
 	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d doubled\n", t.lines, t.lost, t.doubled)
 	return b.String()
 }
