@@ -139,7 +139,7 @@ func showGPUs(ctx context.Context, from gpuReader, p printer) error {
 			busy = percent(*g.Utilization)
 		}
 		t.add(text(g.NodeID), text(g.Host), text(strconv.Itoa(g.Index)), text(g.Name), text(busy),
-			text(bytesText(g.MemUsed)+" of "+bytesText(g.MemTotal)), text(g.UUID))
+			text(gpuMemory(g.MemUsed, g.MemTotal)), text(g.UUID))
 	}
 	said := statusFacts(status)
 	if p.form == formTable && len(t.rows) == 0 && len(said) == 0 {

@@ -96,9 +96,12 @@ func readings(n ray.Node) nodeReadings {
 	if s == nil {
 		return nodeReadings{}
 	}
-	r := nodeReadings{
-		cpu:    percent(s.CPURatio) + " of " + strconv.Itoa(s.CPUs),
-		memory: bytesText(s.MemUsed) + " of " + bytesText(s.MemTotal),
+	var r nodeReadings
+	if !s.CPUUnknown && s.CPUs > 0 {
+		r.cpu = percent(s.CPURatio) + " of " + strconv.Itoa(s.CPUs)
+	}
+	if s.MemTotal > 0 {
+		r.memory = bytesText(s.MemUsed) + " of " + bytesText(s.MemTotal)
 	}
 	if len(s.GPUs) > 0 {
 		r.gpu = strconv.Itoa(len(s.GPUs))
@@ -144,7 +147,10 @@ func moreReadings(n ray.Node) []fact {
 	if s == nil {
 		return nil
 	}
-	list := []fact{{"Workers", text(strconv.Itoa(s.Workers))}}
+	var list []fact
+	if !s.WorkersUnknown {
+		list = append(list, fact{"Workers", text(strconv.Itoa(s.Workers))})
+	}
 	if s.HasLoad {
 		list = append(list, fact{"Load", text(rounded(s.LoadAvg[0]) + ", " + rounded(s.LoadAvg[1]) + ", " + rounded(s.LoadAvg[2]) + " (1, 5, 15 min)")})
 	}
@@ -158,11 +164,19 @@ func moreReadings(n ray.Node) []fact {
 }
 
 func gpuText(g ray.GPU) string {
-	s := strings.TrimSpace(g.Name + " " + bytesText(g.MemUsed) + " of " + bytesText(g.MemTotal))
+	s := strings.TrimSpace(g.Name + " " + gpuMemory(g.MemUsed, g.MemTotal))
 	if g.Utilization != nil {
 		s += ", " + percent(*g.Utilization) + " busy"
 	}
 	return s
+}
+
+// gpuMemory is "" where the driver does not tell the memory.
+func gpuMemory(used, total float64) string {
+	if total <= 0 {
+		return ""
+	}
+	return bytesText(used) + " of " + bytesText(total)
 }
 
 // nodeBeginning finds the one node whose id begins so; unknown is the error

@@ -54,14 +54,14 @@ type nodeView struct {
 
 type statsView struct {
 	At             time.Time        `json:"at,omitzero"`
-	CPURatio       float64          `json:"cpu_ratio"`
-	CPUs           int              `json:"cpus"`
-	MemTotal       float64          `json:"mem_total"`
-	MemUsed        float64          `json:"mem_used"`
-	MemAvailable   float64          `json:"mem_available"`
+	CPURatio       *float64         `json:"cpu_ratio,omitempty"`
+	CPUs           int              `json:"cpus,omitempty"`
+	MemTotal       *float64         `json:"mem_total,omitempty"`
+	MemUsed        *float64         `json:"mem_used,omitempty"`
+	MemAvailable   *float64         `json:"mem_available,omitempty"`
 	Disks          []diskView       `json:"disks,omitempty"`
 	ObjectStore    *objectStoreView `json:"object_store,omitempty"`
-	Workers        int              `json:"workers"`
+	Workers        *int             `json:"workers,omitempty"`
 	LoadAvg        []float64        `json:"load_avg,omitempty"`
 	GPUs           []gpuView        `json:"gpus,omitempty"`
 	NetworkSent    *float64         `json:"network_sent,omitempty"`
@@ -100,8 +100,16 @@ func viewNode(n ray.Node) nodeView {
 		return v
 	}
 	v.Stats = &statsView{
-		At: s.At, CPURatio: s.CPURatio, CPUs: s.CPUs, MemTotal: s.MemTotal, MemUsed: s.MemUsed, MemAvailable: s.MemAvailable,
-		Workers: s.Workers, GPUs: viewGPUs(s.GPUs), DashboardAgent: s.DashboardAgent,
+		At: s.At, CPUs: s.CPUs, GPUs: viewGPUs(s.GPUs), DashboardAgent: s.DashboardAgent,
+	}
+	if !s.CPUUnknown {
+		v.Stats.CPURatio = &s.CPURatio
+	}
+	if s.MemTotal > 0 {
+		v.Stats.MemTotal, v.Stats.MemUsed, v.Stats.MemAvailable = &s.MemTotal, &s.MemUsed, &s.MemAvailable
+	}
+	if !s.WorkersUnknown {
+		v.Stats.Workers = &s.Workers
 	}
 	for _, d := range s.Disks {
 		v.Stats.Disks = append(v.Stats.Disks, diskView(d))

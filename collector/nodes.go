@@ -131,7 +131,7 @@ var nodeRows = []row[nodeView]{
 		value: func(n nodeView) (float64, bool) { return unix(n.Start) },
 	},
 	{
-		name: "node_end_timestamp_seconds", help: "Unix time the node died; absent while it lives.",
+		name: "node_end_timestamp_seconds", help: "Unix time the node died; where Ray does not tell it, when raytap first saw the node dead. Absent while it lives.",
 		value: func(n nodeView) (float64, bool) { return unix(n.End) },
 	},
 	{
@@ -163,7 +163,7 @@ var statsTable = table[*ray.NodeStats]{
 	labels: []string{"node_id"},
 	rows: slices.Concat([]row[*ray.NodeStats]{
 		{
-			name: "node_readings_timestamp_seconds", help: "Unix time of the node's readings, by its own clock.",
+			name: "node_readings_timestamp_seconds", help: "Unix time of the node's readings, by its own clock. Absent, as all readings are, once it has not changed for a minute by raytap's clock.",
 			value: func(s *ray.NodeStats) (float64, bool) { return unix(s.At) },
 		},
 		{
@@ -172,7 +172,7 @@ var statsTable = table[*ray.NodeStats]{
 		},
 		{
 			name: "node_cpu_usage_ratio", help: "Share of all logical CPUs that is busy, 0 to 1.",
-			value: func(s *ray.NodeStats) (float64, bool) { return s.CPURatio, s.CPUs > 0 },
+			value: func(s *ray.NodeStats) (float64, bool) { return s.CPURatio, s.CPUs > 0 && !s.CPUUnknown },
 		},
 		{
 			name: "node_memory_bytes", help: "Memory that the node has (its container's limit, if it has one).",
@@ -206,7 +206,7 @@ var statsTable = table[*ray.NodeStats]{
 		},
 		{
 			name: "node_workers", help: "Worker processes of the node.",
-			value: func(s *ray.NodeStats) (float64, bool) { return float64(s.Workers), true },
+			value: func(s *ray.NodeStats) (float64, bool) { return float64(s.Workers), !s.WorkersUnknown },
 		},
 		loadRow("node_load1", 0, "1 minute"), loadRow("node_load5", 1, "5 minutes"), loadRow("node_load15", 2, "15 minutes"),
 		{
@@ -284,6 +284,7 @@ type nodesCollector struct {
 	source    nodesSource
 	max       int
 	retention time.Duration
+	deaths    deaths
 	nodes     bound[nodesView]
 	node      bound[nodeView]
 	stats     bound[*ray.NodeStats]
@@ -303,6 +304,8 @@ func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
 		return err
 	}
 	now := time.Now()
+	nodes = slices.Clone(nodes)
+	c.deaths.date(nodes, now)
 	shown := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool {
 		return n.State == ray.NodeDead && now.Sub(n.End) > c.retention
 	})

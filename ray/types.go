@@ -128,13 +128,15 @@ type Node struct {
 type NodeStats struct {
 	At             time.Time // when the node's agent took them
 	CPURatio       float64   // 0 to 1 over all logical CPUs
-	CPUs           int       // logical CPUs
-	MemTotal       float64
+	CPUUnknown     bool      // CPURatio was not told: it is 0 then
+	CPUs           int       // logical CPUs; 0 where not told
+	MemTotal       float64   // 0 where the node's memory was not told
 	MemUsed        float64
 	MemAvailable   float64
 	Disks          []Disk // by mount, sorted
 	ObjectStore    *ObjectStore
 	Workers        int
+	WorkersUnknown bool       // Workers was not told: it is 0 then
 	LoadAvg        [3]float64 // 1, 5, 15 minutes
 	HasLoad        bool
 	GPUs           []GPU
@@ -154,7 +156,8 @@ type Disk struct {
 type ObjectStore struct{ Used, Available float64 }
 
 // GPU is one accelerator's readings. Utilization is a ratio and nil where the
-// driver does not tell; memory is in bytes (Ray sends MB).
+// driver does not tell; memory is in bytes (Ray sends MB), MemTotal 0 where it
+// does not tell that.
 type GPU struct {
 	Index       int
 	Name        string

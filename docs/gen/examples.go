@@ -40,7 +40,7 @@ var examples = map[string]string{
 	"raytap_node_resources":                    `sum by (ray_cluster) (raytap_node_resources{resource="GPU"})`,
 	"raytap_node_resources_used":               `raytap_node_resources_used{resource="CPU"} / (raytap_node_resources{resource="CPU"} > 0)`,
 	"raytap_node_resources_overflow":           "raytap_node_resources_overflow > 0",
-	"raytap_node_readings_timestamp_seconds":   "time() - raytap_node_readings_timestamp_seconds > 60",
+	"raytap_node_readings_timestamp_seconds":   `raytap_node_state{state="ALIVE"} == 1 unless on (ray_cluster, node_id) raytap_node_readings_timestamp_seconds`,
 	"raytap_node_cpus":                         "sum by (ray_cluster) (raytap_node_cpus)",
 	"raytap_node_cpu_usage_ratio":              "avg by (ray_cluster) (raytap_node_cpu_usage_ratio)",
 	"raytap_node_memory_bytes":                 "sum by (ray_cluster) (raytap_node_memory_bytes)",

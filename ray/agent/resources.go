@@ -36,14 +36,6 @@ type amountRow struct {
 	Available number `json:"available"`
 }
 
-func amountOf(l lenient[amountRow]) *ray.Amount {
-	r := l.v
-	if r == nil || !r.Total.ok {
-		return nil
-	}
-	return &ray.Amount{Total: r.Total.value, Used: r.Used.value, Available: r.Available.value}
-}
-
 type resourcesRow struct {
 	At            when                       `json:"collected_at"`
 	Stale         lenient[bool]              `json:"stale"`
@@ -117,8 +109,8 @@ func (c *Client) resources(row resourcesRow) ray.ClusterResources {
 		RunningJobs: row.RunningJobs.count(), ServeReplicas: row.ServeReplicas.count(),
 	}
 	if g := row.GPU.v; g != nil {
-		out.GPU = &ray.GPUTotals{Total: g.Total.float(1), Available: g.Available.float(1), MemoryTotal: g.MemoryTotal.float(1),
-			MemoryAvailable: g.MemoryAvailable.float(1), MaxUtilization: g.MaxUtilization.float(percent), AvgUtilization: g.AvgUtilization.float(percent)}
+		out.GPU = &ray.GPUTotals{Total: g.Total.amountOrNil(), Available: g.Available.amountOrNil(), MemoryTotal: g.MemoryTotal.amountOrNil(),
+			MemoryAvailable: g.MemoryAvailable.amountOrNil(), MaxUtilization: g.MaxUtilization.ratio(), AvgUtilization: g.AvgUtilization.ratio()}
 	}
 	if n := row.NodeCounts.v; n != nil {
 		out.NodeCounts = &ray.NodeCounts{Total: int(n.Total.value), Alive: int(n.Alive.value), Dead: int(n.Dead.value)}
@@ -145,8 +137,8 @@ func (c *Client) resources(row resourcesRow) ray.ClusterResources {
 }
 
 func (g gpuRow) gpu(place int) ray.GPU {
-	out := ray.GPU{Index: place, Name: string(g.Name), UUID: string(g.UUID), Utilization: g.Utilization.float(percent),
-		MemUsed: g.MemUsed.value * mib, MemTotal: g.MemTotal.value * mib}
+	out := ray.GPU{Index: place, Name: string(g.Name), UUID: string(g.UUID), Utilization: g.Utilization.ratio()}
+	out.MemUsed, out.MemTotal = g.memory()
 	if g.Index.ok {
 		out.Index = int(g.Index.value)
 	}

@@ -26,6 +26,7 @@ type Client struct {
 	left       leftout.Log   // what answers lacked
 	state      chan struct{} // holds one element while a State API request runs
 	agents     agentBook     // which node agents may be asked
+	readings   readingBook   // which nodes still report
 	host       follow.Host   // whether WebSockets are opened there
 
 	mu      sync.Mutex

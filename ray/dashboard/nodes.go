@@ -13,8 +13,9 @@ import (
 	"raytap/ray"
 )
 
-// staleReading is how much older than the newest reading of an answer a node's
-// own may be: agents report every 5 s, and a dead one's stays for ever.
+// staleReading is how long a node's agent may go without new readings before the
+// last ones are no longer shown: agents report every 5 s, and a dead one's
+// readings stay in the answer (2.60.0). See readingBook.
 const staleReading = 60 * time.Second
 
 // nodeRow is a node as the State API tells it, with the real resource names.
@@ -48,6 +49,7 @@ type summaryRow struct {
 		State       string  `json:"state"`
 		Head        bool    `json:"isHeadNode"`
 		Socket      string  `json:"rayletSocketName"`
+		TempDir     string  `json:"tempDir"` // where the sessions are; absent before Ray 2.60
 		StoreUsed   number  `json:"objectStoreUsedMemory"`
 		StoreFree   number  `json:"objectStoreAvailableMemory"`
 		Workers     number  `json:"numWorkers"`
@@ -97,7 +99,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		}
 		return nodes, nil
 	}
-	summary.fill(nodes)
+	c.left.Rows("mounts of nodes", summary.fill(nodes, c.readings.look(summary.rows)))
 	return nodes, nil
 }
 
@@ -173,16 +175,12 @@ func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error
 	return s, err
 }
 
-// fill adds what the summary knows to the nodes.
-func (s nodeSummary) fill(nodes []ray.Node) {
+// fill adds what the summary knows to the nodes; current has those whose
+// readings are of now. It returns how many mounts had to be left out.
+func (s nodeSummary) fill(nodes []ray.Node, current map[string]bool) (unnamed int) {
 	byID := make(map[string]*summaryRow, len(s.rows))
-	var newest time.Time
 	for i := range s.rows {
-		row := &s.rows[i]
-		byID[row.Raylet.ID] = row
-		if at := row.Now.seconds(); at.After(newest) {
-			newest = at
-		}
+		byID[s.rows[i].Raylet.ID] = &s.rows[i]
 	}
 	for i := range nodes {
 		n := &nodes[i]
@@ -196,56 +194,98 @@ func (s nodeSummary) fill(nodes []ray.Node) {
 		if n.State == ray.NodeDead && row.Raylet.DeathReport != nil {
 			n.DeathReason = upper(row.Raylet.DeathReport.Reason)
 		}
-		at := row.Now.seconds()
-		current := !at.IsZero() && newest.Sub(at) <= staleReading
 		// The two answers are of different moments: a node must live in both.
-		if current && n.State == ray.NodeAlive && ray.NodeState(upper(row.Raylet.State)) == ray.NodeAlive {
-			n.Stats = row.stats(at)
+		if current[n.ID] && n.State == ray.NodeAlive && ray.NodeState(upper(row.Raylet.State)) == ray.NodeAlive {
+			var without int
+			n.Stats, without = row.stats()
+			unnamed += without
 		}
 	}
+	return unnamed
 }
 
-// stats gives the readings, or nil where the ones that every node has are missing.
-func (r *summaryRow) stats(at time.Time) *ray.NodeStats {
+// stats gives the readings, or nil where the ones that every node has are
+// missing, and how many mounts are left out because their names are not known.
+func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 	if !r.CPU.ok || len(r.CPUs) < 1 || len(r.Mem) < 4 || !r.Mem[0].ok || !r.Mem[1].ok || !r.Mem[3].ok {
-		return nil
+		return nil, 0
 	}
-	s := &ray.NodeStats{
-		At: at, CPURatio: r.CPU.value / 100, CPUs: int(r.CPUs[0].value),
-		MemTotal: r.Mem[0].value, MemAvailable: r.Mem[1].value, MemUsed: r.Mem[3].value,
-		Workers: int(r.Raylet.Workers.value), DashboardAgent: int(r.Raylet.AgentPort.value),
+	s = &ray.NodeStats{At: r.Now.seconds()}
+	if ratio := r.CPU.percent(); ratio != nil {
+		s.CPURatio = *ratio
+	} else {
+		s.CPUUnknown = true
 	}
-	for mount, d := range r.Disk {
-		if d.Total.ok && d.Used.ok && d.Free.ok {
-			s.Disks = append(s.Disks, ray.Disk{Mount: mount, Total: d.Total.value, Used: d.Used.value, Free: d.Free.value})
+	s.CPUs, _ = r.CPUs[0].count()
+	if port, ok := r.Raylet.AgentPort.count(); ok {
+		s.DashboardAgent = port
+	}
+	r.memory(s)
+	// Ray leaves a count of 0 out (2.60.0), and all of them until the raylet has
+	// reported, which its object store shows.
+	workers, ok := r.Raylet.Workers.count()
+	if s.WorkersUnknown = !ok && (r.Raylet.Workers.ok || s.ObjectStore == nil); ok {
+		s.Workers = workers
+	}
+	names := r.mountNames()
+	for sent, d := range r.Disk {
+		if !d.isRead() {
+			continue
 		}
+		real, ok := mount(sent, names)
+		if !ok {
+			unnamed++
+			continue
+		}
+		s.Disks = append(s.Disks, ray.Disk{Mount: real, Total: d.Total.value, Used: d.Used.value, Free: d.Free.value})
 	}
 	sort.Slice(s.Disks, func(i, j int) bool { return s.Disks[i].Mount < s.Disks[j].Mount })
-	if used, free := r.Raylet.StoreUsed, r.Raylet.StoreFree; used.ok && free.ok {
-		s.ObjectStore = &ray.ObjectStore{Used: used.value, Available: free.value}
-	}
 	var load []number
 	if len(r.Load) > 0 && json.Unmarshal(r.Load[0], &load) == nil && len(load) >= 3 {
-		s.LoadAvg, s.HasLoad = [3]float64{load[0].value, load[1].value, load[2].value}, true
+		s.HasLoad = true
+		for i := range s.LoadAvg {
+			s.LoadAvg[i] = load[i].value
+			s.HasLoad = s.HasLoad && load[i].ok && load[i].value >= 0
+		}
 	}
-	if len(r.Network) >= 2 && r.Network[0].ok && r.Network[1].ok {
-		s.NetworkSent, s.NetworkRecv, s.HasNetwork = r.Network[0].value, r.Network[1].value, true
+	if len(r.Network) >= 2 {
+		sent, ok1 := r.Network[0].bytes()
+		received, ok2 := r.Network[1].bytes()
+		if ok1 && ok2 && sent+received > 0 {
+			s.NetworkSent, s.NetworkRecv, s.HasNetwork = sent, received, true
+		}
 	}
 	for i, g := range r.GPUs {
 		s.GPUs = append(s.GPUs, g.gpu(i))
 	}
-	return s
+	return s, unnamed
+}
+
+// memory sets what is told of the node's memory and of its object store.
+func (r *summaryRow) memory(s *ray.NodeStats) {
+	total, ok1 := r.Mem[0].bytes()
+	available, ok2 := r.Mem[1].bytes()
+	used, ok3 := r.Mem[3].bytes()
+	if ok1 && ok2 && ok3 && used > 0 { // a machine that runs a raylet uses memory
+		s.MemTotal, s.MemAvailable, s.MemUsed = total, available, used
+	}
+	storeUsed, ok1 := r.Raylet.StoreUsed.bytes()
+	storeFree, ok2 := r.Raylet.StoreFree.bytes()
+	if ok1 && ok2 && storeUsed+storeFree > 0 { // both are 0 until the raylet has reported
+		s.ObjectStore = &ray.ObjectStore{Used: storeUsed, Available: storeFree}
+	}
 }
 
 func (g gpuRow) gpu(place int) ray.GPU {
 	const mib = 1 << 20
-	out := ray.GPU{Index: place, Name: text(g.Name), UUID: text(g.UUID), MemUsed: g.MemUsed.value * mib, MemTotal: g.MemTotal.value * mib}
-	if g.Index.ok {
-		out.Index = int(g.Index.value)
+	out := ray.GPU{Index: place, Name: text(g.Name), UUID: text(g.UUID), Utilization: g.Utilization.percent()}
+	if index, ok := g.Index.count(); ok {
+		out.Index = index
 	}
-	if g.Utilization.ok {
-		ratio := g.Utilization.value / 100
-		out.Utilization = &ratio
+	used, ok1 := g.MemUsed.bytes()
+	total, ok2 := g.MemTotal.bytes()
+	if ok1 && ok2 {
+		out.MemUsed, out.MemTotal = used*mib, total*mib
 	}
 	return out
 }

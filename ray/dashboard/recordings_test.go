@@ -287,8 +287,13 @@ func TestNodesOfEachRay(t *testing.T) {
 	}
 	s := two[1].Stats
 	if s == nil || s.CPURatio != 0.528 || s.CPUs != 2 || s.MemTotal != 25276510208 || s.MemAvailable != 22716932096 || s.MemUsed != 2559578112 ||
-		!s.HasNetwork || s.NetworkSent != 2657920 || s.ObjectStore == nil || len(s.Disks) != 2 || s.Disks[0].Mount != "/" || !s.HasLoad || s.At.Unix() != 1795532937 {
+		!s.HasNetwork || s.NetworkSent != 2657920 || s.ObjectStore != nil || !s.WorkersUnknown || len(s.Disks) != 2 || s.Disks[0].Mount != "/" || !s.HasLoad || s.At.Unix() != 1795532937 {
 		t.Errorf("readings are %+v", s)
+	}
+	// Neither raylet of the two had reported yet: Ray makes an object store of 0 bytes of that.
+	one := nodes("2.60.0/nodes_list_detail.json", "2.60.0/nodes_view_summary.json")
+	if len(one) != 1 || one[0].Stats == nil || one[0].Stats.ObjectStore == nil || one[0].Stats.ObjectStore.Used != 332575 || one[0].Stats.Workers != 8 {
+		t.Errorf("readings are %+v", one)
 	}
 	if r := two[0].Resources; r["my_custom_res"] != 3 || r["TPU-v4_head"] != 1 || r["object_store_memory"] != 6842915635 {
 		t.Errorf("resources are %v", r)
