@@ -60,6 +60,9 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 		return exitOK
 	case "config check":
 		cfg, err := config.Load(f.checked, os.LookupEnv)
+		if err == nil {
+			err = daemon.Check(cfg)
+		}
 		if err != nil {
 			report(stderr, logrus.New(), "text", err)
 			return exitUsage

@@ -105,6 +105,7 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 		"an unknown command":         {[]string{"dance"}, "", 2, []string{`unexpected dance`}},
 		"every mistake in a file":    {[]string{"--config.file", wrong}, "", 2, []string{":1: clusters[0].timeout: ", ":1: clusters[0].url: ", ":2: shiper: unknown key; did you mean shipper?"}},
 		"the same by config check":   {[]string{"config", "check", wrong}, "", 2, []string{":1: clusters[0].timeout: ", ":1: clusters[0].url: ", ":2: shiper: unknown key; did you mean shipper?"}},
+		"and what a start refuses":   {[]string{"config", "check", noCA}, "", 2, []string{"clusters[0]: read the CA file: open "}},
 		"no such file":               {[]string{"--config.file", "/nonexistent/raytap.yaml"}, "", 2, []string{"/nonexistent/raytap.yaml: no such file or directory"}},
 		"a folder for a file":        {[]string{"--config.file", "/"}, "", 2, []string{"read /: is a directory"}},
 		"a CA file that is missing":  {[]string{"--config.file", noCA}, "", 2, []string{"clusters[0]: read the CA file: open "}},

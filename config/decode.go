@@ -149,6 +149,10 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[Path]() && text != "" && !filepath.IsAbs(text) {
+			if first, _, ok := strings.Cut(text, "/"); ok && strings.HasPrefix(first, "~") {
+				d.problem(path, n, "begins with ~, which only a shell replaces; write ${HOME}/… or the whole path")
+				return
+			}
 			text = filepath.Join(d.dir, text)
 		}
 		v.SetString(text)

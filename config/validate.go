@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -226,6 +225,8 @@ func (k *checker) url(at string, address URL) {
 	switch {
 	case address == "":
 		k.fail(at, "is required: the address of Ray's dashboard, such as http://ray-head:8265, or of a Synapse agent")
+	case err != nil && strings.Contains(string(address), "%"):
+		k.fail(at, "must be an http or https URL; a %% in it is written %%25, also before the zone of an IPv6 address: http://[fe80::1%%25eth0]:8265")
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		k.fail(at, "must be an http or https URL with a host, such as http://ray-head:8265")
 	case u.User != nil:
@@ -341,6 +342,10 @@ func (k *checker) sink(c *Config) {
 	switch {
 	case f.Path == "":
 		k.fail("sink.file.path", "is required: the file that records are appended to")
+	case isStream(string(f.Path)):
+		k.fail("sink.file.path", "is not a file but a stream or device: for standard output write stdout: {} in place of file")
+	case isStream(positions):
+		k.fail("shipper.positions.file", "is not a file but a stream or device")
 	case filepath.Clean(positions) == filepath.Clean(string(f.Path)):
 		k.fail("shipper.positions.file", "is the sink's file; it needs one of its own")
 	}
@@ -378,11 +383,8 @@ func (k *checker) web(w *Web) {
 		k.fail("web.listen_addresses", "needs at least one address, such as :9265")
 	}
 	for i, a := range w.ListenAddresses {
-		if strings.HasPrefix(a, "vsock://") {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(a); err != nil || port == "" {
-			k.fail("web.listen_addresses["+strconv.Itoa(i)+"]", "must be host:port or :port, such as :9265")
+		if rule := listenRule(a); rule != "" {
+			k.fail("web.listen_addresses["+strconv.Itoa(i)+"]", "%s", rule)
 		}
 	}
 	k.lasts("web.scrape_timeout_offset", w.ScrapeTimeoutOffset, 0)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -93,11 +94,16 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	}
 	d.state.started = time.Now()
 	d.probes = newProbes(d.build)
-	if err := web.CheckConfigFile(string(cfg.Web.ConfigFile)); err != nil {
-		return nil, &config.Problems{List: []config.Problem{{Path: "web.config_file", Rule: err.Error()}}}
+	if err := Check(cfg); err != nil {
+		return nil, err
 	}
-	var err error
+	// First, for it leaves nothing behind: a start that is refused makes no file.
+	listeners, err := web.Listen(cfg.Web.ListenAddresses, o.SystemdSocket)
+	if err != nil {
+		return nil, err
+	}
 	if d.records, err = openRecords(cfg, o.Stdout, o.Log); err != nil {
+		closeListeners(listeners)
 		return nil, err
 	}
 	d.output = shipper.NewOutput(d.records.sink, shipper.OutputOptions{
@@ -112,9 +118,10 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	d.files = newDiscovery(cfg, nil, o.Log)
 	d.files.look(time.Now())
 	if d.first, err = d.plan(cfg, d.files, d.certs); err == nil {
-		err = d.openPage(cfg)
+		err = d.buildPage(cfg, listeners)
 	}
 	if err != nil {
+		closeListeners(listeners)
 		_ = d.records.sink.Close() // nothing was written
 		d.records.close()
 		return nil, err
@@ -123,13 +130,15 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// openPage binds the page's addresses. On an error none stays bound.
-func (d *Daemon) openPage(cfg config.Config) error {
-	o := d.o
-	listeners, err := web.Listen(cfg.Web.ListenAddresses, o.SystemdSocket)
-	if err != nil {
-		return err
+func closeListeners(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
 	}
+}
+
+// buildPage makes the page, which closes the listeners once it runs.
+func (d *Daemon) buildPage(cfg config.Config, listeners []net.Listener) (err error) {
+	o := d.o
 	d.page, err = web.New(web.Options{
 		Listeners:  listeners,
 		ConfigFile: string(cfg.Web.ConfigFile),
@@ -145,11 +154,6 @@ func (d *Daemon) openPage(cfg config.Config) error {
 		Offset:     time.Duration(cfg.Web.ScrapeTimeoutOffset),
 		Log:        o.Log,
 	})
-	if err != nil {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}
 	return err
 }
 

@@ -14,14 +14,15 @@ import (
 // form alone.
 var familyName = regexp.MustCompile(`^Desc\{fqName: "([^"]*)"`)
 
-// Warnings tells what of a configuration is right and still cannot be meant: for
-// now patterns of collector.drop that match no family.
+// Warnings returns what of a configuration is valid and still cannot be meant:
+// patterns of collector.drop that match no family, and modules whose TLS files
+// cannot be used.
 func Warnings(c config.Config) []string {
+	all := checkModules(c)
 	if len(c.Collector.Drop) == 0 {
-		return nil
+		return all
 	}
 	names := familyNames()
-	var all []string
 	for i, p := range c.Collector.Drop {
 		if !drops([]config.Pattern{p}, names...) {
 			all = append(all, fmt.Sprintf("collector.drop[%d]: %q matches no family: "+

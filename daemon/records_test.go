@@ -104,8 +104,13 @@ func TestAStartThatFailsLetsEverythingGo(t *testing.T) {
 			t.Fatal("it starts")
 		}
 	}
+	if left, _ := os.ReadDir(filepath.Dir(string(c.Sink.File.Path))); len(left) > 0 {
+		t.Errorf("starts that were refused leave %v behind", left)
+	}
 	open(t, c, nil)
-	_, err := New(c, Options{Stdout: io.Discard, Log: log})
+	second := c
+	second.Web.ListenAddresses = []string{"127.0.0.1:0"}
+	_, err := New(second, Options{Stdout: io.Discard, Log: log})
 	var problems *config.Problems
 	if !errors.Is(err, sink.ErrLocked) || errors.As(err, &problems) {
 		t.Errorf("a second one beside the first: %v", err)

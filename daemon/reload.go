@@ -48,6 +48,9 @@ func (d *Daemon) reload(ctx context.Context) error {
 	var fixed []string
 	files, certs := d.files, certificates{}
 	if err == nil {
+		err = Check(cfg) // what would keep raytap from starting again
+	}
+	if err == nil {
 		fixed = NeedsRestart(d.cfg, cfg)
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
 		files = newDiscovery(cfg, d.files, d.o.Log)

@@ -24,6 +24,7 @@ without secrets.
   is an error; ` + "`$${`" + ` stands for a plain ` + "`${`" + `.
 - A duration carries a unit: ` + "`500ms`, `10s`, `1h30m`, `7d`" + `. A size may: ` + "`8MiB`, `100MB`, `4096`" + `.
 - A file's name is taken from the folder of the configuration unless it begins with a slash.
+  A leading ` + "`~/`" + ` is refused, for only a shell replaces it: write ` + "`${HOME}/`" + `.
 - A list or a table replaces the default as a whole.
 
 ## Reload

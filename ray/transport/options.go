@@ -99,7 +99,8 @@ func publicURL(raw string) string {
 	if err != nil || u.Host == "" {
 		return "<not a URL>"
 	}
-	return u.Scheme + "://" + u.Host + u.EscapedPath()
+	host := url.URL{Scheme: u.Scheme, Host: u.Host} // whose String escapes a zone
+	return host.String() + u.EscapedPath()
 }
 
 // parseBase checks a base URL and cuts its trailing slashes.
@@ -125,8 +126,9 @@ func parseBase(raw string) (*url.URL, error) {
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("url has a query or a fragment: only a path prefix may follow the host")
 	}
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	return url.Parse(u.Scheme + "://" + u.Host + path)
+	// Through String, which escapes the zone of an IPv6 address again.
+	host := url.URL{Scheme: u.Scheme, Host: u.Host}
+	return url.Parse(host.String() + strings.TrimRight(u.EscapedPath(), "/"))
 }
 
 // reservedHeaders are the ones that raytap or HTTP set, and the ones by which

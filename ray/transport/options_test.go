@@ -19,6 +19,7 @@ func TestURLIsCheckedAndCut(t *testing.T) {
 		{"a prefix stays", "https://ray.example/some/prefix/", "https://ray.example/some/prefix", ""},
 		{"an escaped prefix stays escaped", "https://ray.example/a%2Fb", "https://ray.example/a%2Fb", ""},
 		{"surrounding space is cut", " http://h:1 \n", "http://h:1", ""},
+		{"the zone of an address stays", "http://[fe80::1%25eth0]:8265/p/", "http://[fe80::1%25eth0]:8265/p", ""},
 		{"empty", "", "", "set it to the dashboard's address"},
 		{"no scheme", "localhost:8265", "", "must begin with http://"},
 		{"no scheme, address", "10.0.0.1:8265", "", "must begin with http://"},
