@@ -69,7 +69,7 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	if errors.Is(err, errComplete) || errors.Is(err, errUnstarted) || errors.Is(err, errLimited) || errors.Is(err, errOutputClosed) {
+	if endsStream(err) {
 		return 0, err
 	}
 	if s.grown {
@@ -100,6 +100,16 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 	return max(r.wait.NextBackOff(), retryAfter(err)), nil
 }
 
+// endsStream reports whether an attempt's error ends the stream.
+func endsStream(err error) bool {
+	for _, last := range []error{errComplete, errUnstarted, errUnproven, errLost, errLimited, errOutputClosed} {
+		if errors.Is(err, last) {
+			return true
+		}
+	}
+	return false
+}
+
 // attempt reads by one way until that ends, and counts why.
 func (s *stream) attempt(ctx context.Context, w way) error {
 	s.enter(w, true)
@@ -119,7 +129,11 @@ func (s *stream) attempt(ctx context.Context, w way) error {
 	case waySSE:
 		err = s.followMessages(ctx, w)
 	case wayWhole:
-		err = s.followWhole(ctx)
+		if s.sh.messages != nil {
+			err = s.followWhole(ctx)
+		} else {
+			err = s.followText(ctx)
+		}
 	}
 	return s.attempted(ctx, w, err)
 }

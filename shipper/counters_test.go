@@ -38,8 +38,9 @@ func counters(t *testing.T, m *Metrics) map[string]bool {
 // An increase that makes a series is not seen as one.
 func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 	for name, s := range map[string]*Shipper{
-		"bytes":    {opts: Options{Cluster: "prod"}},
-		"messages": {opts: Options{Cluster: "prod", Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
+		"bytes":      {opts: Options{Cluster: "prod"}, client: &filesAlone{}},
+		"an old Ray": {opts: Options{Cluster: "prod", Protocol: ProtocolHTTP}, client: &oldRay{}},
+		"messages":   {opts: Options{Cluster: "prod", Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
 	} {
 		m := NewMetrics()
 		m.join(s)
@@ -54,7 +55,7 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 		over := limiter{Limits: Limits{MaxMessages: 1}}
 		m.limits.WithLabelValues("prod", over.admitMessages(2, now))
-		for _, err := range []error{errComplete, errLimited, errReplaced, errEnded, errSilent, errShort, errOver, errUnstarted, errBelied, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errors.New("anything")} {
+		for _, err := range []error{errComplete, errLimited, errReplaced, errEnded, errSilent, errShort, errOver, errUnstarted, errUnproven, errLost, errBelied, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errors.New("anything")} {
 			m.ends.WithLabelValues("prod", endReason(err))
 		}
 		for code := 400; code < 600; code++ {

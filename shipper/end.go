@@ -121,6 +121,8 @@ func (s *stream) finish(ctx context.Context, err error) error {
 		return s.tell(ctx, true, s.endRecord("the log was read to its end", true, true))
 	case errors.Is(err, errUnstarted):
 		return s.tell(ctx, true, s.endRecord("the job ended before it had a log", true, true))
+	case errors.Is(err, errUnproven):
+		return s.tell(ctx, true, s.endRecord(err.Error(), true, false))
 	case errors.Is(err, errRunReplaced):
 		return s.tell(ctx, true, s.endRecord("the id was submitted again before this run's end was read", false, false))
 	case errors.Is(err, errSessionOver):

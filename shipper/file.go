@@ -5,10 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"time"
-
-	"raytap/ray"
 )
 
 const (
@@ -45,9 +42,7 @@ func (s *stream) followFile(ctx context.Context) error {
 			atEnd, err = s.pollFile(ctx, &lines, due)
 			return err
 		})
-		if ray.Code(err) == http.StatusNotImplemented {
-			s.sh.noFile.Store(true)
-		}
+		s.sh.foundNoFile(err, time.Now())
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -381,6 +382,14 @@ func (r *rig) metric(name string, labels ...string) float64 {
 type unshared struct{ *dashboard.Client }
 
 func (u unshared) JobsSince(ctx context.Context, _ time.Time) ([]ray.Job, error) { return u.Jobs(ctx) }
+
+// allWays is what a fake of a Ray that has all ways embeds.
+type allWays struct{}
+
+func (allWays) LogWays() ray.LogWays { return ray.LogWays{} }
+func (allWays) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
+	return nil, &ray.Error{Op: "read log as text", Code: 500}
+}
 
 var _ Client = (*dashboard.Client)(nil)
 var _ Lists = (*ray.Sharing)(nil)

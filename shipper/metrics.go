@@ -171,7 +171,7 @@ func (m *Metrics) join(s *Shipper) {
 	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd} {
 		m.events.WithLabelValues(c, e)
 	}
-	ways := []way{wayAgent, wayWebSocket, wayFile}
+	ways := []way{wayAgent, wayWebSocket, wayFile, wayWhole}
 	if s.messages != nil {
 		ways = []way{wayWebSocket, waySSE, wayWhole}
 	}

@@ -52,6 +52,11 @@ type Client interface {
 	AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogPart, error)
 	// LogLines reads the last n lines, each ended by \n; all of them if n <= 0.
 	LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error)
+	// LogText gives the whole log as text. ray.ErrNotText, ray.ErrTooLarge: it can
+	// never be given so.
+	LogText(ctx context.Context, ref ray.LogRef) (io.ReadCloser, error)
+	// LogWays tells which of these calls this Ray has.
+	LogWays() ray.LogWays
 }
 
 // MessageClient is what a stream needs of a cluster that gives logs as messages.
@@ -66,10 +71,10 @@ type MessageClient interface {
 }
 
 // Protocols that a stream may be told to keep to. Where logs are messages, each
-// has the whole log as its last way.
+// has the whole log as its last way; so where a Ray gives no files, in their place.
 const (
 	ProtocolAuto      = "auto"      // agent, else websocket, else file; of messages: websocket, else sse
-	ProtocolWebSocket = "websocket" // websocket alone
+	ProtocolWebSocket = "websocket" // websocket, and the file for the end's proof
 	ProtocolHTTP      = "http"      // agent, else file; of messages: sse
 )
 

@@ -11,7 +11,7 @@ import (
 
 // complain logs a read that failed, at a bounded rate for all streams together.
 func (s *stream) complain(w way, err error) {
-	for _, usual := range []error{errComplete, errUnstarted, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
+	for _, usual := range []error{errComplete, errUnstarted, errUnproven, errLost, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
 		if errors.Is(err, usual) {
 			return
 		}
@@ -46,6 +46,7 @@ var (
 	}{
 		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errEnded}, {"silent", errSilent},
 		{"short_replay", errShort}, {"run_over", errOver}, {"unstarted", errUnstarted}, {"other_form", errBelied},
+		{"unproven", errUnproven}, {"lost", errLost},
 		{"no_slot", errNoSlot}, {"better_way", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrWayRefused},
 	}
 	codes = map[int]string{

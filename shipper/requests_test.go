@@ -19,6 +19,7 @@ import (
 // read from. Each job has printed its first lines, and every second one prints
 // more each second. It counts what it is asked for.
 type busyHead struct {
+	allWays
 	jobs  []ray.Job
 	began time.Time
 

@@ -18,6 +18,7 @@ import (
 // agentAlone is a cluster of one running job, of which the node's agent alone
 // tells anything.
 type agentAlone struct {
+	allWays
 	mu   sync.Mutex
 	log  []byte
 	over bool

@@ -44,7 +44,7 @@ type Shipper struct {
 	hosts     hosts
 	refused   atomic.Int64        // until when no WebSocket is tried, Unix nanoseconds
 	replays   *semaphore.Weighted // replays of messages
-	noFile    atomic.Bool         // this Ray has no usable file way (2.9)
+	noFile    atomic.Int64        // until when the file way is taken for one that this Ray lacks, Unix nanoseconds
 	reads     *semaphore.Weighted // polls of agents
 	whole     *semaphore.Weighted // whole reads, one after another
 	filePolls *rate.Limiter
@@ -53,6 +53,8 @@ type Shipper struct {
 	mu      sync.Mutex
 	streams map[string]*stream // by submission id
 	held    *slots             // of the current session
+	tailed  map[string]bool    // nodes that have a tail open, where they bear one only
+	warned  map[string]bool    // what was warned of
 	wg      sync.WaitGroup
 
 	known   discovery

@@ -53,21 +53,22 @@ type stream struct {
 	shown      atomic.Pointer[shown]
 	failed     atomic.Pointer[string] // why the last read failed, as it is shown; nil while failing is false
 
-	log     *logState
-	slots   *slots
-	key     string             // names the run among those of its session
-	lines   prometheus.Counter // of the cluster
-	enc     *encoder
-	lim     limiter
-	ways    [ways]wayState
-	entered bool   // the streams metric counts this stream, by the next two
-	way     way    // in use
-	reading bool   // false while it waits to try again
-	failing bool   // the last read failed, and was complained of
-	grown   bool   // new content came since the last attempt began
-	skipped uint64 // lines left out since the last record
-	heldAt  uint64 // the content that the last read came to that left lines held back
-	tip     uint64 // the hash of the log's last lines when no slot was free
+	log      *logState
+	slots    *slots
+	key      string             // names the run among those of its session
+	lines    prometheus.Counter // of the cluster
+	enc      *encoder
+	lim      limiter
+	ways     [ways]wayState
+	entered  bool   // the streams metric counts this stream, by the next two
+	way      way    // in use
+	reading  bool   // false while it waits to try again
+	failing  bool   // the last read failed, and was complained of
+	grown    bool   // new content came since the last attempt began
+	skipped  uint64 // lines left out since the last record
+	heldAt   uint64 // the content that the last read came to that left lines held back
+	tip      uint64 // the hash of the log's last lines when no slot was free
+	textless error  // why the log cannot be had as text, now that its run is over; else nil
 	// unhelpful counts whole logs in a row that lacked what was read.
 	unhelpful int
 	absent    [ways]bool // of messages: ways by which the agent has no log

@@ -15,7 +15,10 @@ import (
 )
 
 // filesAlone is a cluster of many running jobs whose logs can only be read as files.
-type filesAlone struct{ jobs []ray.Job }
+type filesAlone struct {
+	allWays
+	jobs []ray.Job
+}
 
 func newFilesAlone(n int) *filesAlone {
 	f := &filesAlone{}

@@ -22,7 +22,7 @@ const (
 	wayWebSocket
 	wayFile
 	waySSE   // of messages
-	wayWhole // of messages: the whole log as one answer
+	wayWhole // the whole log as one answer: of messages, and of Rays that give no files
 	ways
 )
 
@@ -35,13 +35,7 @@ func (s *stream) ladder(now time.Time) []way {
 	if s.sh.messages != nil {
 		return messageLadder(s.sh.opts.Protocol, s.due(now))
 	}
-	switch s.sh.opts.Protocol {
-	case ProtocolWebSocket:
-		return []way{wayWebSocket}
-	case ProtocolHTTP:
-		return []way{wayAgent, wayFile}
-	}
-	return []way{wayAgent, wayWebSocket, wayFile}
+	return byteLadder(s.sh.opts.Protocol, s.sh.logWays(now), s.due(now), s.textless != nil)
 }
 
 const (
@@ -69,6 +63,9 @@ var plainID = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
 func (s *stream) choose(now time.Time) (way, time.Duration) {
 	wait := stepDown
 	rungs := s.ladder(now)
+	if s.terminalAt.Load() != 0 && !s.due(now) {
+		wait = s.sh.opts.PollInterval
+	}
 	for _, w := range rungs {
 		if left := s.ways[w].until.Sub(now); left > 0 {
 			wait = min(wait, left)
@@ -97,11 +94,15 @@ func (s *stream) able(w way, now time.Time) bool {
 		if !plainID.MatchString(j.SubmissionID) || j.Status == ray.JobPending {
 			return false
 		}
+		over := s.terminalAt.Load() != 0
+		if over && !s.due(now) {
+			return false // each would be a replay of a log that may still grow
+		}
 		if s.sh.opts.Protocol == ProtocolWebSocket {
 			return true
 		}
-		if s.terminalAt.Load() != 0 && !s.sh.noFile.Load() {
-			return false // its Close would prove nothing, and another way reads the end
+		if over {
+			return s.textless != nil // its Close would prove nothing, and another way reads the end
 		}
 		if s.sh.upgradesRefused(now) || !s.slots.free() {
 			return false

@@ -43,6 +43,23 @@ type waits interface {
 // followWebSocket reads the log from a tail on the dashboard, which replays it
 // from its first byte.
 func (s *stream) followWebSocket(ctx context.Context) error {
+	err := s.followTail(ctx)
+	var over tailEnd
+	if errors.As(err, &over) { // the tail is closed, and holds no slot
+		return s.tailOver(ctx, over.error)
+	}
+	return err
+}
+
+// tailEnd is how a tail ended whose run is over, where no better way reads the end.
+type tailEnd struct{ error }
+
+func (s *stream) followTail(ctx context.Context) error {
+	free, ok := s.tailOfNode()
+	if !ok {
+		return errNoSlot
+	}
+	defer free()
 	key := s.key
 	if !s.slots.take(key) {
 		if s.sh.opts.Protocol == ProtocolWebSocket && s.slots.abandoned(key) {
@@ -253,9 +270,15 @@ func (s *stream) closed(ctx context.Context, end error) error {
 		end = errEnded
 	}
 	s.ask(ctx)
-	if !s.due(time.Now()) || s.sh.opts.Protocol != ProtocolWebSocket && !s.sh.noFile.Load() {
+	if s.terminalAt.Load() == 0 || s.sh.opts.Protocol != ProtocolWebSocket && !s.sh.logWays(time.Now()).NoFile {
 		return end // an end of the run is read another way
 	}
+	return tailEnd{end}
+}
+
+// tailProven asks the log's file whether a tail that ended, after its run, has given
+// all of it.
+func (s *stream) tailProven(ctx context.Context, end error) error {
 	if s.cut == nil {
 		return s.shortOrReplaced(ctx) // it did not even replay what was read
 	}
@@ -263,10 +286,9 @@ func (s *stream) closed(ctx context.Context, end error) error {
 	// A connection that broke says nothing of the log.
 	again := errors.Is(end, errEnded) && st.ends > 0 && st.lastAt == s.log.pos.content
 	whole, err := s.endsHere(ctx, true)
+	s.sh.foundNoFile(err, time.Now())
 	switch {
-	case err == nil && whole, ray.Code(err) == http.StatusNotImplemented && again:
-		// Without a file way, that a second replay ended at the same place has
-		// to do for a proof.
+	case err == nil && whole:
 		if err := s.lastLine(ctx); err != nil {
 			return err
 		}

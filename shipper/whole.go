@@ -83,7 +83,11 @@ func (s *stream) openWhole(ctx context.Context, again uint64) (body io.ReadClose
 	if err := s.sh.whole.Acquire(ctx, 1); err != nil {
 		return nil, nil, err
 	}
-	body, err = s.sh.messages.JobLogs(ctx, s.current().SubmissionID)
+	if s.sh.messages != nil {
+		body, err = s.sh.messages.JobLogs(ctx, s.current().SubmissionID)
+	} else {
+		body, err = s.sh.client.LogText(ctx, s.current().LogRef())
+	}
 	if err != nil {
 		s.sh.whole.Release(1)
 		return nil, nil, err

@@ -41,7 +41,7 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 	if err != nil {
 		return nil, err
 	}
-	if release.before(2, 40) {
+	if release.before(firstLogFile.major, firstLogFile.minor) {
 		return nil, &ray.Error{Op: opLines, Code: http.StatusNotImplemented,
 			Detail: "Ray " + release.text + " does not give log files unchanged: 2.40 is the first that does"}
 	}

@@ -250,9 +250,13 @@ func (h *Head) serveStop(w http.ResponseWriter, j *Job) {
 }
 
 func (h *Head) serveJobLogs(w http.ResponseWriter, j *Job) {
-	var all string
-	if j.file != nil {
-		t := &textReader{read: j.file.at}
+	var all strings.Builder
+	var f *file
+	if j.node != nil {
+		f = j.node.files[logName(j.ID)]
+	}
+	if f != nil {
+		t := &textReader{read: f.at}
 		for {
 			line, err := t.readline()
 			if err != nil {
@@ -262,10 +266,10 @@ func (h *Head) serveJobLogs(w http.ResponseWriter, j *Job) {
 			if line == "" {
 				break
 			}
-			all += line
+			all.WriteString(line)
 		}
 	}
-	reply(w, map[string]string{"logs": all})
+	reply(w, map[string]string{"logs": all.String()})
 }
 
 func text(w http.ResponseWriter, status int, body string) {

@@ -44,7 +44,7 @@ type Request struct {
 // errTimeout and errTooLarge end a body early; both reach the caller as a *ray.Error.
 var (
 	errTimeout  = errors.New("timeout")
-	errTooLarge = errors.New("answer too large")
+	errTooLarge = ray.ErrTooLarge
 )
 
 // timeoutCause is an errTimeout that knows how long it took.

@@ -1,0 +1,293 @@
+package shipper
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+)
+
+// A Ray before 2.40 gives no log files: each line still comes once, and the end is
+// proven by the whole log as text, whatever the way and whenever it was first seen.
+func TestARayWithoutLogFilesGivesEachLineAndAProvenEnd(t *testing.T) {
+	for _, version := range []string{"2.9.3", "2.30.0"} {
+		t.Run(version, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, protocol, agents string) {
+				head := raytest.New(t, raytest.RayVersion(version))
+				over := head.Submit("over", raytest.JobOptions{})
+				over.Print("one\ntwo\r\nthree without a newline")
+				over.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
+				o := quick(protocol)
+				o.Backfill = BackfillAll
+				r := newRig(t, head, agents, o, OutputOptions{})
+				job := head.Submit("job-1", raytest.JobOptions{})
+				mixed(job, 0, func() { <-time.After(time.Millisecond) })
+				log := job.Log()
+				job.End("FAILED", 3)
+				for id, log := range map[string][]byte{"over": over.Log(), "job-1": log} {
+					if end := r.ended(id); !*end.Complete {
+						t.Errorf("job %s: end event %+v", id, end)
+					}
+					r.exact(id, log)
+				}
+				if n := r.metric("gaps_total"); n != 0 {
+					t.Errorf("%v gaps", n)
+				}
+				if n := r.metric("reads_failed_total"); n != 0 {
+					t.Errorf("%v reads failed", n)
+				}
+			})
+		})
+	}
+}
+
+// Where a tail ends proves nothing: what the text has beyond it is shipped.
+func TestATailThatEndsShortIsNotTheLogsEnd(t *testing.T) {
+	for _, protocol := range []string{ProtocolWebSocket, ProtocolAuto} {
+		t.Run(protocol, func(t *testing.T) {
+			head := raytest.New(t, raytest.RayVersion("2.9.3"))
+			head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: raytest.CloseFrame}) // with nothing, each time
+			r := newRig(t, head, "off", quick(protocol), OutputOptions{})
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("a\nb\nc")
+			r.until("a tail was opened", func() bool { return head.Requests(raytest.EndpointTail) > 2 || protocol == ProtocolAuto })
+			job.End("SUCCEEDED", 0)
+			if end := r.ended("job-1"); !*end.Complete {
+				t.Errorf("end event %+v", end)
+			}
+			r.exact("job-1", job.Log())
+		})
+	}
+}
+
+// What no way can prove is not called complete.
+func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
+	const first = "before\nit\n"
+	for _, test := range []struct {
+		name, log string
+		answer    int   // of the text, where that fails
+		maxBody   int64 // of the client
+		lines     int   // that a tail gives
+		gaps      int
+	}{
+		{name: "not UTF-8", log: first + strings.Repeat("more\n", 30_000) + "\xff\n" + "behind it\n", lines: -1, gaps: 1},
+		{name: "no answer to the question", log: first + "half", answer: http.StatusInternalServerError, lines: -1, gaps: 1},
+		{name: "too large", log: first + strings.Repeat("a long line\n", 3000) + "half", maxBody: 20_000, lines: 3003, gaps: 0},
+	} {
+		for _, protocol := range []string{ProtocolWebSocket, ProtocolAuto, ProtocolHTTP} {
+			t.Run(test.name+", "+protocol, func(t *testing.T) {
+				t.Parallel()
+				head := raytest.New(t, raytest.RayVersion("2.9.3"))
+				if test.answer != 0 {
+					head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobLogs, Status: test.answer})
+				}
+				job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+				job.Print(test.log)
+				job.End("SUCCEEDED", 0)
+				tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second, MaxBody: test.maxBody})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := dashboard.New(tr, dashboard.Options{NodeAgents: dashboard.NodeAgents{Mode: dashboard.NodeAgentsOff}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(c.Close)
+				o := quick(protocol)
+				o.Backfill = BackfillAll
+				if test.answer != 0 {
+					o.EndTimeout = 300 * time.Millisecond
+				}
+				r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, OutputOptions{}, "")
+				r.head = head
+				end := r.ended("job-1")
+				if *end.Complete {
+					t.Errorf("end event %+v", end)
+				}
+				gaps := test.gaps
+				if protocol == ProtocolHTTP {
+					gaps = 1 // it opens no tail, so that lines are missing for sure
+				} else if test.lines >= 0 {
+					r.exact("job-1", job.Log())
+				}
+				if n := len(r.events("job-1", EventGap)); n != gaps {
+					t.Errorf("%d gaps, want %d: %+v", n, gaps, end)
+				}
+				if n := head.Requests(raytest.EndpointTail); n > 2 {
+					t.Errorf("%d tails were opened", n)
+				}
+			})
+		}
+	}
+}
+
+// The lines before a byte that is not UTF-8 are shipped, also of a job that was over.
+func TestLinesBeforeABadByteAreShippedByATail(t *testing.T) {
+	head := raytest.New(t, raytest.RayVersion("2.9.3"))
+	job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+	job.Print(strings.Repeat("a line of a log\n", 10_000) + "\xff\n")
+	job.End("SUCCEEDED", 0)
+	o := quick(ProtocolAuto)
+	o.Backfill = BackfillAll
+	r := newRig(t, head, "off", o, OutputOptions{})
+	if end := r.ended("job-1"); *end.Complete || *end.Lines < 5_000 {
+		t.Errorf("end event %+v", end)
+	}
+}
+
+// Each dial of a tail replays the log: once a run is over, and its children had
+// their time to print, one is enough.
+func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
+	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t, raytest.RayVersion(version))
+			o := quick(ProtocolWebSocket)
+			o.Linger = time.Second
+			r := newRig(t, head, "off", o, OutputOptions{})
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("early\n")
+			r.until("a tail is open", func() bool { return head.OpenTails() > 0 })
+			job.End("SUCCEEDED", 0)
+			r.until("the tail has ended", func() bool { return head.OpenTails() == 0 })
+			<-time.After(o.Linger / 10) // children of the job print on
+			job.Print("late\nwithout a newline")
+			if end := r.ended("job-1"); !*end.Complete {
+				t.Errorf("end event %+v", end)
+			}
+			r.exact("job-1", job.Log())
+			if n := head.Requests(raytest.EndpointTail); n > 2 {
+				t.Errorf("%d tails were opened", n)
+			}
+		})
+	}
+}
+
+// A job that ended before it was seen has its first read when it has lingered.
+func TestAnEndedLogIsNotDialledWhileItLingers(t *testing.T) {
+	head := raytest.New(t)
+	o := quick(ProtocolWebSocket)
+	o.Linger = time.Second
+	r := newRig(t, head, "off", o, OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("early\n")
+	job.End("SUCCEEDED", 0)
+	r.until("the job was seen", func() bool { return len(r.records("job-1")) > 0 })
+	<-time.After(o.Linger / 10)
+	job.Print("late")
+	r.ended("job-1")
+	r.exact("job-1", job.Log())
+	if n := head.Requests(raytest.EndpointTail); n != 1 {
+		t.Errorf("%d tails were opened", n)
+	}
+}
+
+// From 2.11 to 2.37 a tail stops the job agent of its node: none is opened but where
+// protocol: websocket asks for it, and then one a node.
+func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testing.T) {
+	for _, test := range []struct {
+		protocol string
+		tails    int // most at once
+		live     int // jobs whose lines come while they run
+	}{
+		{ProtocolAuto, 0, 10}, {ProtocolHTTP, 0, 10}, {ProtocolWebSocket, 2, 2},
+	} {
+		t.Run(test.protocol, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t, raytest.RayVersion("2.30.0"))
+			second, err := head.AddNode("127.0.0.2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRig(t, head, "off", quick(test.protocol), OutputOptions{})
+			var jobs []*raytest.Job
+			for i := range 10 {
+				o := raytest.JobOptions{}
+				if i%2 == 1 {
+					o.Node = second
+				}
+				jobs = append(jobs, head.Submit(fmt.Sprint("job-", i), o))
+				jobs[i].Print("a line\n")
+			}
+			r.until("lines of running jobs come", func() bool {
+				live := 0
+				for _, job := range jobs {
+					if recs := r.records(job.ID); len(recs) > 0 && recs[len(recs)-1].Message == "a line" {
+						live++
+					}
+				}
+				return live >= test.live
+			})
+			for _, job := range jobs {
+				job.Print("the last one")
+				job.End("SUCCEEDED", 0)
+			}
+			for _, job := range jobs {
+				if end := r.ended(job.ID); !*end.Complete {
+					t.Errorf("end event %+v", end)
+				}
+				r.exact(job.ID, job.Log())
+			}
+			if n := head.PeakTails(); n > test.tails {
+				t.Errorf("%d tails were open at once", n)
+			}
+			warned := strings.Count(r.log.String(), "stops a node's job agent")
+			if want := min(test.tails, 1); warned != want {
+				t.Errorf("%d warnings of it, want %d", warned, want)
+			}
+		})
+	}
+}
+
+// A text that is empty says of a file that is gone the same as of one that is empty:
+// it does not make a log that was read another one.
+func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
+	head := raytest.New(t, raytest.RayVersion("2.30.0"))
+	o := quick(ProtocolAuto)
+	o.EndTimeout = 200 * time.Millisecond
+	r := newRig(t, head, "off", o, OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("a line\n")
+	r.until("it is shipped", func() bool { return len(r.records("job-1")) > 3 })
+	job.Remove()
+	job.End("SUCCEEDED", 0)
+	if end := r.ended("job-1"); *end.Complete || end.Epoch != 0 {
+		t.Errorf("end event %+v", end)
+	}
+}
+
+// A server that answers 501 for a log's file has none to give, whatever its version.
+func TestAFileThatCannotBeHadIsNoRung(t *testing.T) {
+	for _, protocol := range []string{ProtocolAuto, ProtocolHTTP, ProtocolWebSocket} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t)
+			head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Status: http.StatusNotImplemented})
+			o := quick(protocol)
+			r := newRig(t, head, "off", o, OutputOptions{})
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("a\nb\nlast")
+			job.End("SUCCEEDED", 0)
+			if end := r.ended("job-1"); !*end.Complete {
+				t.Errorf("end event %+v", end)
+			}
+			r.exact("job-1", job.Log())
+			if n := head.Requests(raytest.EndpointLogFile); n > 3 {
+				t.Errorf("the file was asked for %d times", n)
+			}
+		})
+	}
+}
+
+// oldRay is a cluster that gives no files.
+type oldRay struct{ filesAlone }
+
+func (*oldRay) LogWays() ray.LogWays {
+	return ray.LogWays{Ray: "2.30.0", NoFile: true, TailsBlock: true}
+}
