@@ -50,7 +50,7 @@ type Probes struct {
 type Target struct {
 	// Address is host:port, or an http(s) URL with an optional path prefix.
 	Address string
-	Name    string // "": the address
+	Name    string // "": the address in its one spelling, without scheme and Prefix
 	API     string // "": the module's
 	Scheme  string // of an address that is no URL; "": https for a module with tls, else http
 	Prefix  string // the path prefix of an address that is no URL, such as /ray
@@ -73,7 +73,9 @@ func (m Module) At(t Target) (Cluster, error) {
 	c := m.Cluster
 	c.URL = URL(u.String())
 	if c.Name = t.Name; c.Name == "" {
-		c.Name = strings.TrimPrefix(strings.TrimPrefix(t.Address, "http://"), "https://")
+		if c.Name = u.Host; t.Prefix == "" {
+			c.Name += u.Path
+		}
 	}
 	if t.API != "" {
 		c.API = t.API
@@ -119,7 +121,7 @@ func (m Module) locate(t Target) (*url.URL, error) {
 	if u.RawPath != "" || u.Path != "" && (path.Clean(u.Path) != u.Path || strings.ContainsAny(u.Path, "%;\\*?[")) {
 		return nil, errors.New("the target's path must be plain segments, such as /some/prefix")
 	}
-	u.Host = strings.ToLower(u.Host)
+	canonical(u)
 	return u, nil
 }
 
@@ -227,7 +229,7 @@ func (p *TargetPattern) isNetwork(s string) bool {
 func (p TargetPattern) allows(u *url.URL) bool {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = defaultPorts[u.Scheme]
 	}
 	if p.scheme != "" && p.scheme != u.Scheme || p.port != "*" && p.port != port {
 		return false

@@ -81,7 +81,7 @@ func TestProbesAreRefusedInPlainWords(t *testing.T) {
 		"no target":                {"", 400, "the parameter target is missing"},
 		"no such module":           {"module=x&target=" + target, 400, `there is no module "x"; there are default, secret`},
 		"another host":             {"target=evil:8265", 400, "the module does not allow the target http://evil:8265"},
-		"another host, a token":    {"module=secret&target=169.254.169.254:80", 400, "the module does not allow the target http://169.254.169.254:80"},
+		"another host, a token":    {"module=secret&target=169.254.169.254:80", 400, "the module does not allow the target http://169.254.169.254:"},
 		"a user in the target":     {"target=" + url.QueryEscape("http://127.0.0.1:1@evil:8265"), 400, "must not hold a user"},
 		"an API that there is not": {"api=x&target=" + target, 400, "api must be one of"},
 		"another name":             {"cluster=b&target=" + target, 400, `probed as cluster "a" already`},
@@ -214,5 +214,27 @@ func TestProbesAreKeptForAWhile(t *testing.T) {
 	release()
 	if !before.gone.Load() {
 		t.Error("it is not closed after its last use")
+	}
+}
+
+// Law: one address is one target, however it is spelled: one client, one name.
+func TestOneAddressInManySpellingsIsOneTarget(t *testing.T) {
+	hs := heads(t, "prod")
+	c := probing(t, "127.0.0.1:*")
+	c.Probes.Max = 1
+	h := open(t, c, nil)
+	host := hostOf(hs["prod"])
+	_, port, _ := strings.Cut(host, ":")
+	for _, spelled := range []string{
+		host, "http://" + host, "http://" + host + "/", "HTTP://" + host, "http://" + host + "//",
+		"127.0.0.1:0" + port, "http://[::ffff:127.0.0.1]:" + port,
+	} {
+		code, page := h.get("/probe?target=" + url.QueryEscape(spelled))
+		if want := fmt.Sprintf("raytap_up{ray_cluster=%q} 1", host); code != 200 || !strings.Contains(page, want) {
+			t.Errorf("%s: %d, the page lacks %s:\n%.300s", spelled, code, want, page)
+		}
+	}
+	if code, text := h.get("/probe?target=127.0.0.1:1"); code != 503 {
+		t.Errorf("a second target: %d %s", code, text)
 	}
 }

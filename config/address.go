@@ -1,0 +1,35 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// defaultPorts are the ports that a URL need not name.
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+// canonical makes one spelling of the addresses that are one: the host in small
+// letters, an IP address as RFC 5952 has it, the port without leading zeros and
+// left out where it is the scheme's own, no slash at the end. It changes u.
+func canonical(u *url.URL) {
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if a, err := netip.ParseAddr(host); err == nil {
+		host = a.Unmap().String()
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		port = strconv.FormatUint(n, 10)
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	switch {
+	case port != "" && port != defaultPorts[u.Scheme]:
+		u.Host = net.JoinHostPort(host, port)
+	case strings.Contains(host, ":"):
+		u.Host = "[" + host + "]"
+	default:
+		u.Host = host
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+}
