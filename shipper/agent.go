@@ -59,7 +59,7 @@ func (s *stream) followAgent(ctx context.Context) error {
 		if due && atEnd {
 			return s.completed(ctx)
 		}
-		if idle = min(idle*3/2, agentIdle); f != nil && f.fresh > 0 || s.terminalAt.Load() != 0 {
+		if idle = min(idle*3/2, agentIdle); f != nil && f.fresh > 0 || s.terminalAt.isSet() {
 			idle = s.sh.opts.PollInterval
 		}
 		busy = f != nil && f.fresh > 0

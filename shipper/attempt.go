@@ -40,7 +40,13 @@ func (s *stream) follow(ctx context.Context) error {
 
 // ready does what comes before the first read.
 func (s *stream) ready(ctx context.Context) error {
-	if over, err := s.settle(ctx); over || err != nil {
+	over, err := s.settle(ctx)
+	if err == nil && s.reopening && over {
+		s.log.node = s.current().DriverNodeID
+		return nil
+	}
+	s.reopening = false
+	if over || err != nil {
 		return cmp.Or(err, errSettled)
 	}
 	if err := s.awaitStart(ctx); err != nil {
@@ -76,6 +82,10 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 		r.wait.Reset()
 	}
 	well := !unasked(err) && s.ask(ctx)
+	if errors.Is(err, errReplaced) && s.reopening {
+		s.logger().WithError(err).Warn("The log was replaced after the end of its run")
+		return 0, errSettled
+	}
 	if errors.Is(err, errReplaced) && well {
 		r.wait.Reset()
 		return 0, s.replaced(ctx)
@@ -91,13 +101,15 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 	if err := r.lost.check(ctx, s, err, time.Now()); err != nil {
 		return 0, err
 	}
+	r.lost.pause = 0
 	if s.judge(w, err, s.grown, well, time.Now()) {
 		return 0, nil
 	}
 	if errors.Is(err, errNoSlot) { // nothing failed: the streams that wait share the looks for a free one
 		return s.sh.opts.BackoffMax/2 + rand.N(s.sh.opts.BackoffMax), nil
 	}
-	return max(r.wait.NextBackOff(), retryAfter(err)), nil
+	r.lost.pause = max(r.wait.NextBackOff(), retryAfter(err))
+	return r.lost.pause, nil
 }
 
 // endsStream reports whether an attempt's error ends the stream.

@@ -26,6 +26,7 @@ type knownLog struct {
 	skip    bool      // left out by the backfill or the selectors
 	run     bool      // a stream was started on that run
 	over    bool      // it was read to its end by a process before this one
+	reopen  bool      // the next stream reads on after the run's end
 	log     *logState // nil until a stream is started
 	absent  absence   // lists in a row that lack it
 	gone    time.Time // since when it is believed that Ray does not list it; zero: it does
@@ -83,6 +84,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 		s.see(ctx, j)
 	}
 	s.known.seen = true
+	s.reopenGrown(ctx, listed)
 	s.prune(ctx, listed, now)
 	s.out.positions.setCluster(s.opts.Cluster, clusterState{session: s.known.session, seen: true, left: s.known.left})
 	return nil
@@ -91,6 +93,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 // resume goes on where a process before this one stopped.
 func (s *Shipper) resume(ctx context.Context, session string) {
 	before := s.out.positions.cluster(s.opts.Cluster)
+	s.setSession(session)
 	s.known = discovery{session: session, since: time.Now(), seen: before.seen, left: map[string]time.Time{}, logs: map[string]*knownLog{}}
 	if before.session == session {
 		for id, start := range before.left {
@@ -100,6 +103,9 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 	}
 	for id, l := range s.out.positions.known(s.opts.Cluster, session) {
 		s.known.logs[id] = &knownLog{started: l.run.Start, over: l.done}
+		if l.done && l.atEnd {
+			s.scheduleRecheck(id, l.run.Start, l.checks)
+		}
 	}
 	for _, k := range s.out.positions.unfinished(s.opts.Cluster) {
 		if k.session == session {
@@ -151,6 +157,7 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 		s.known.logs[j.SubmissionID] = k
 	}
 	k.started, k.run, k.over = j.Start, false, false
+	s.rechecks.forget(j.SubmissionID)
 	delete(s.known.left, j.SubmissionID)
 	if s.leftOut(j) {
 		s.known.left[j.SubmissionID] = j.Start
@@ -198,9 +205,9 @@ func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 	if k.log == nil {
 		k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
 	}
-	k.run = true
-	reading, stop := context.WithCancelCause(ctx)
 	st := s.newStream(s.known.session, j, k.log)
+	k.run, st.reopening, st.readOn, k.reopen = true, k.reopen, k.reopen, false
+	reading, stop := context.WithCancelCause(ctx)
 	st.stop = stop
 	s.mu.Lock()
 	s.streams[j.SubmissionID] = st
@@ -208,12 +215,25 @@ func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 	s.wg.Go(func() {
 		defer stop(nil)
 		st.run(ctx, reading)
+		atEnd, checks := st.log.done && st.log.atEnd, st.log.checks
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if atEnd && ctx.Err() == nil && st.session == s.sessionNow {
+			s.scheduleRecheck(j.SubmissionID, j.Start, checks)
+		}
 		if s.streams[j.SubmissionID] == st {
 			delete(s.streams, j.SubmissionID)
 		}
 	})
+}
+
+// setSession names the session that is current, for other goroutines, and drops
+// the checks of the one before.
+func (s *Shipper) setSession(session string) {
+	s.rechecks.clear()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessionNow = session
 }
 
 func (s *Shipper) logKey(id string) logKey { return logKey{s.opts.Cluster, s.known.session, id} }
@@ -238,6 +258,7 @@ func (s *Shipper) endSession(session string) {
 	for id := range s.known.logs {
 		s.out.positions.leave(s.logKey(id), now)
 	}
+	s.setSession(session)
 	s.known.session, s.known.since = session, now
 	s.known.left, s.known.logs = map[string]time.Time{}, map[string]*knownLog{}
 }
@@ -267,6 +288,7 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 		if k.gone.IsZero() {
 			k.gone = now
 			s.out.positions.leave(s.logKey(id), now)
+			s.recheckNow(id, k.started)
 		}
 		if s.forget(id, k, now) {
 			delete(s.known.logs, id)
@@ -283,6 +305,9 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 	})
 	if now.Sub(s.known.expired) >= expireEvery {
 		s.known.expired = now
+		for id, started := range s.out.positions.dropping(s.opts.Cluster, s.known.session, now.Add(2*expireEvery)) {
+			s.recheckNow(id, started)
+		}
 		if n := s.out.positions.expire(now); n > 0 {
 			s.metrics.forgotten.Add(float64(n))
 		}

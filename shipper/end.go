@@ -18,39 +18,59 @@ var (
 // due reports whether the run is over and its children had time to print: a
 // read that begins now and reaches the log's end has read all of it.
 func (s *stream) due(now time.Time) bool {
-	at := s.terminalAt.Load()
-	if at == 0 {
+	// By our clock alone, from when we saw it: Ray's may be ahead or behind.
+	if !s.terminalAt.isSet() || now.Sub(s.terminalAt.get()) < s.lingers() || !s.missedForLong() {
 		return false
 	}
-	if end := s.current().End; !end.IsZero() && now.Sub(end) > time.Minute {
-		return true
-	}
-	return now.UnixNano()-at >= int64(s.lingers())
+	// What has printed after one end may print after the next: it has to be silent.
+	return !s.readOn || now.Sub(s.grewAt) >= s.lingers()
 }
 
-// lostWatch decides when a log is out of reach for good.
-type lostWatch struct{ fails int }
+// triesToLose is how many tries in a row have to fail, over the time that is
+// allowed, before a log is given up.
+const triesToLose = 5
+
+// lostWatch decides when a log is out of reach for good. It counts time in which
+// the log was tried, by the monotonic clock, not time that went by: a process that
+// was stopped has tried nothing.
+type lostWatch struct {
+	fails   int
+	read    time.Time     // the last successful read that it knows of
+	failing awake         // since then
+	over    awake         // since then and since the end of the run was known
+	pause   time.Duration // until the next try, as it was planned
+}
 
 // check takes the failure of a read. errLost: no more reads.
 func (l *lostWatch) check(ctx context.Context, s *stream, err error, now time.Time) error {
 	if errors.Is(err, errNoSlot) || errors.Is(err, ray.ErrWayRefused) {
 		return nil // nothing was asked for
 	}
+	if read := s.lastRead.get(); !read.Equal(l.read) {
+		l.read, l.failing, l.over = read, awake{last: read}, awake{last: read}
+	}
 	if s.grown || errors.Is(err, errBetter) || errors.Is(err, errOver) || errors.Is(err, errGiveUp) {
 		l.fails = 0
 		return nil
 	}
 	l.fails++
-	unread := now.Sub(time.Unix(0, s.lastRead.Load()))
-	over := s.terminalAt.Load()
-	if over != 0 && unread >= s.sh.opts.EndTimeout && now.UnixNano()-over >= int64(s.sh.opts.EndTimeout) {
-		return fmt.Errorf("%w: no way has read it for %s since the job's end: %v", errLost, unread.Round(time.Second), err)
+	expected := l.pause + s.sh.opts.Timeout
+	l.failing.step(now, expected)
+	over := s.terminalAt.isSet()
+	if over {
+		if at := s.terminalAt.get(); l.over.last.Before(at) {
+			l.over.last = at
+		}
+		l.over.step(now, expected)
 	}
-	if errors.Is(err, errUnpassable) && over != 0 {
+	if l.over.sum >= s.sh.opts.EndTimeout && l.over.steps >= triesToLose {
+		return fmt.Errorf("%w: no way has read it for %s since the job's end, in %d tries: %v", errLost, l.over.sum.Round(time.Second), l.over.steps, err)
+	}
+	if errors.Is(err, errUnpassable) && over {
 		return fmt.Errorf("%w: %v", errLost, err)
 	}
 	// Each way had its turn, and the node is known to be gone.
-	if l.fails > len(s.ladder(now)) && unread > s.sh.opts.Linger && s.nodeDead(ctx) {
+	if l.fails > len(s.ladder(now)) && l.failing.sum > s.sh.opts.Linger && s.nodeDead(ctx) {
 		return fmt.Errorf("%w: its node is dead: %v", errLost, err)
 	}
 	return nil
@@ -116,10 +136,15 @@ func (s *stream) gapRecord(message string) owed {
 // finish writes the last events of a stream that is over because of err.
 func (s *stream) finish(ctx context.Context, err error) error {
 	defer s.slots.ended(s.key)
+	if s.reopening {
+		return s.finishReopening(ctx, err)
+	}
 	switch {
 	case errors.Is(err, errComplete):
+		s.log.atEnd, s.log.checks = true, 0
 		return s.tell(ctx, true, s.endRecord("the log was read to its end", true, true))
 	case errors.Is(err, errUnstarted):
+		s.log.atEnd, s.log.checks = true, 0
 		return s.tell(ctx, true, s.endRecord("the job ended before it had a log", true, true))
 	case errors.Is(err, errUnproven):
 		return s.tell(ctx, true, s.endRecord(err.Error(), true, false))
@@ -140,17 +165,21 @@ func (s *stream) finish(ctx context.Context, err error) error {
 	return nil // given up by a limit, which said so; or the output is gone
 }
 
+// statusTicks is how many times awaitStatus wakes before it gives up: a process
+// that is stopped meanwhile misses all but one of those that are due.
+const statusTicks = 20
+
 // awaitStatus gives a lost job's status some time to become terminal: Ray
-// leaves a job RUNNING for a while, or for ever, after its node died.
+// leaves a job RUNNING for a while, or indefinitely, after its node died.
 func (s *stream) awaitStatus(ctx context.Context) {
-	timeout := time.NewTimer(s.sh.opts.EndTimeout)
-	defer timeout.Stop()
-	for s.terminalAt.Load() == 0 {
+	tick := time.NewTicker(max(s.sh.opts.EndTimeout/statusTicks, time.Millisecond))
+	defer tick.Stop()
+	for left := statusTicks; left > 0 && !s.terminalAt.isSet(); {
 		select {
 		case <-ctx.Done():
 			return
-		case <-timeout.C:
-			return
+		case <-tick.C:
+			left--
 		case <-s.wake:
 		}
 	}

@@ -53,7 +53,7 @@ func (s *stream) followFile(ctx context.Context) error {
 			}
 			return errComplete
 		}
-		if idle = min(idle*2, fileIdle); s.log.reached > before || s.terminalAt.Load() != 0 {
+		if idle = min(idle*2, fileIdle); s.log.reached > before || s.terminalAt.isSet() {
 			idle = s.sh.opts.PollInterval
 		}
 		if err := s.rest(ctx, idle); err != nil {

@@ -5,13 +5,15 @@ import "raytap/ray"
 // snapshot is what has to be remembered of a log. It is a value: a batch carries
 // the one that holds once the sink has accepted its records.
 type snapshot struct {
-	epoch uint64
-	node  string  // the driver's node
-	run   ray.Job // the last run, as far as it was known
-	begun bool    // its start event is written
-	done  bool    // it was read to its end, or given up
-	pos   position
-	forms [ways]form // of the messages, by way
+	epoch  uint64
+	node   string  // the driver's node
+	run    ray.Job // the last run, as far as it was known
+	begun  bool    // its start event is written
+	done   bool    // it was read to its end, or given up
+	atEnd  bool    // done, and it was read to its end
+	checks int     // how many of the checks after that end were made
+	pos    position
+	forms  [ways]form // of the messages, by way
 	// verified is the last position whose content was verified in full. It is
 	// kept apart from pos only while guessed is true: pos was then reached by
 	// windows, which are good guesses and no proof.

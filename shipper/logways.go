@@ -12,14 +12,14 @@ import (
 // version, and by an answer that told that it gives no files.
 func (s *Shipper) logWays(now time.Time) ray.LogWays {
 	w := s.client.LogWays()
-	w.NoFile = w.NoFile || now.UnixNano() < s.noFile.Load()
+	w.NoFile = w.NoFile || s.noFile.isSet() && now.Sub(s.noFile.get()) < stepDown
 	return w
 }
 
 // foundNoFile takes the error of a read by the file way.
 func (s *Shipper) foundNoFile(err error, now time.Time) {
 	if ray.Code(err) == http.StatusNotImplemented {
-		s.noFile.Store(now.Add(stepDown).UnixNano())
+		s.noFile.set(now)
 	}
 }
 

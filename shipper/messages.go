@@ -89,7 +89,7 @@ func (s *stream) followMessages(ctx context.Context, w way) error {
 		<-done
 		r.in.drop(spare)
 		// Where the other side ended it, it holds nothing for us any more.
-		s.slots.closed(s.key, hungUp || s.terminalAt.Load() != 0)
+		s.slots.closed(s.key, hungUp || s.terminalAt.isSet())
 	}()
 	opened := time.Now()
 	spare, hungUp, err = r.drain(ctx)

@@ -17,6 +17,7 @@ type Metrics struct {
 	events       *prometheus.CounterVec // cluster, event
 	ends         *prometheus.CounterVec // cluster, reason
 	gaps         *prometheus.CounterVec // cluster
+	endChecks    *prometheus.CounterVec // cluster, result
 	limits       *prometheus.CounterVec // cluster, limit
 	cut          *prometheus.CounterVec // cluster
 	skipped      *prometheus.CounterVec // cluster
@@ -65,9 +66,11 @@ func NewMetrics() *Metrics {
 		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by way.", "way"),
 		replayed: counter("replayed_bytes_total",
 			"Bytes of logs read again to prove a position and skipped, by way.", "way"),
-		events:     counter("events_total", "Event records, by event (start, gap, epoch, limit, end).", "event"),
-		ends:       counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
-		gaps:       counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
+		events: counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened).", "event"),
+		ends:   counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
+		gaps:   counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
+		endChecks: counter("end_checks_total",
+			"Checks of logs after the end of their runs, by result: same, grown (the log is read on, and an event reopened says so), failed.", "result"),
 		limits:     counter("limits_total", "Stream limits hit, by limit.", "limit"),
 		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
 		skipped:    counter("skipped_lines_total", "Lines left out because a limit says so, or because progress bars are thinned. The next record counts them."),
@@ -100,7 +103,7 @@ func NewMetrics() *Metrics {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.limits, m.cut,
+	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.endChecks, m.limits, m.cut,
 		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten}
 }
 
@@ -168,8 +171,11 @@ func (m *Metrics) join(s *Shipper) {
 	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.cut, m.skipped, m.givenUp} {
 		v.WithLabelValues(c)
 	}
-	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd} {
+	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd, EventReopened} {
 		m.events.WithLabelValues(c, e)
+	}
+	for _, result := range []string{"same", "grown", "failed"} {
+		m.endChecks.WithLabelValues(c, result)
 	}
 	ways := []way{wayAgent, wayWebSocket, wayFile, wayWhole}
 	if s.messages != nil {

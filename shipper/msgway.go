@@ -45,7 +45,7 @@ func (s *stream) messagesFailed(w way, err error, well bool, now time.Time) bool
 	switch w {
 	case wayWebSocket:
 		if refused && status != http.StatusNotFound { // 404 may be about the job alone
-			s.sh.refused.Store(now.Add(stepDown).UnixNano())
+			s.sh.refused.set(now)
 		}
 		return refused || code == http.StatusInternalServerError || code == http.StatusBadRequest
 	case waySSE:
@@ -88,6 +88,16 @@ func (s *stream) mayHaveLog(j *ray.Job) bool {
 // finished reports whether the run's end is known.
 func (s *stream) finished() bool {
 	return s.current().Status.Terminal() || s.due(time.Now())
+}
+
+// missedForLong reports whether a job that an agent does not know was asked for so
+// many times that the agent has had its time to find it again: it counts questions
+// since a process that is stopped asks none.
+func (s *stream) missedForLong() bool {
+	if s.sh.messages == nil || s.current().Status.Terminal() {
+		return true
+	}
+	return s.missed.Load() >= triesToLose
 }
 
 // lingers is how long after its end a run may still be printed to. A job that an

@@ -109,7 +109,10 @@ type Options struct {
 	AbsentFor        time.Duration     // how long answers must lack a job before it is believed to be gone; 15 s
 	PollInterval     time.Duration     // between two reads of a log that grows; 1 s
 	FileRate         float64           // reads by the file way that the cluster bears a second; 5
-	Log              logrus.FieldLogger
+	// Recheck is how long after the end of a run, and after the check before it, its
+	// log is checked for what was printed later; 15 s, 1 min, 5 min.
+	Recheck []time.Duration
+	Log     logrus.FieldLogger
 }
 
 // Limits bound one stream; 0 is no limit. They are inclusive and count new
@@ -178,6 +181,9 @@ func (o Options) withDefaults() Options {
 	def(&o.Linger, 5*time.Second)
 	def(&o.AbsentFor, 15*time.Second)
 	def(&o.PollInterval, time.Second)
+	if o.Recheck == nil {
+		o.Recheck = recheckAfter
+	}
 	if o.Backfill == "" {
 		o.Backfill = BackfillRunning
 	}

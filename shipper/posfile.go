@@ -46,6 +46,8 @@ type (
 		LastTime int64         `json:"last_time_ns,omitempty"`
 		Begun    bool          `json:"begun,omitempty"`
 		Done     bool          `json:"done,omitempty"`
+		AtEnd    bool          `json:"read_to_end,omitempty"`
+		Checks   int           `json:"checks,omitempty"`
 		Gone     *time.Time    `json:"gone,omitempty"`
 		Skipped  uint64        `json:"skipped,omitempty"` // lines before the position that no record has told of
 		Owed     []owedJSON    `json:"owed,omitempty"`
@@ -223,7 +225,7 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 	}
 	l := logJSON{
 		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.repeats, LastTime: e.lastTime,
-		Begun: e.begun, Done: e.done, Skipped: e.skipped,
+		Begun: e.begun, Done: e.done, AtEnd: e.atEnd, Checks: e.checks, Skipped: e.skipped,
 		Run: runJSON{Start: e.run.Start, Status: string(e.run.Status), JobID: e.run.JobID,
 			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
 	}
@@ -304,7 +306,7 @@ func (l logJSON) entry() (*logEntry, error) {
 		return nil, err
 	}
 	e := &logEntry{snapshot: snapshot{
-		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, skipped: l.Skipped,
+		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, atEnd: l.AtEnd, checks: l.Checks, skipped: l.Skipped,
 		run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,

@@ -168,7 +168,7 @@ func (s *stream) drop() {
 
 // grow notes that new content came by a way.
 func (s *stream) grow(w way, n int) {
-	s.grown = true
+	s.grown, s.grewAt = true, time.Now()
 	s.sh.metrics.bytes.WithLabelValues(s.sh.opts.Cluster, w.String()).Add(float64(n))
 	s.slots.printed(s.key)
 }
@@ -176,6 +176,11 @@ func (s *stream) grow(w way, n int) {
 // admit holds a line against the limits, and takes memory for its record,
 // before it is taken: until then the position can stand before it.
 func (s *stream) admit(ctx context.Context, size int64) error {
+	if s.reopening {
+		if err := s.reopened(ctx); err != nil {
+			return err
+		}
+	}
 	end := s.cut.content + uint64(size)
 	for s.lim.bounds() && end > s.log.admitted { // a line that is read again is not new
 		why := s.lim.admit(size, time.Unix(0, s.now))
@@ -308,7 +313,11 @@ func (s *stream) record(event, message string, fields ...field) owed {
 func (s *stream) tell(ctx context.Context, done bool, events ...owed) error {
 	// With what is owed from the first save on: the lines that an event says were
 	// skipped are counted nowhere else.
-	s.log.owed = append(s.log.owed, events...)
+	for _, e := range events {
+		if !slices.ContainsFunc(s.log.found, e.is) { // the sink has it from before a crash
+			s.log.owed = append(s.log.owed, e)
+		}
+	}
 	if err := s.flush(ctx); err != nil {
 		return err
 	}

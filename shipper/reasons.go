@@ -27,7 +27,7 @@ func (s *stream) complain(w way, err error) {
 
 // readable notes a successful read.
 func (s *stream) readable() {
-	s.lastRead.Store(time.Now().UnixNano())
+	s.lastRead.set(time.Now())
 	if s.failing {
 		s.failing = false
 		s.failed.Store(nil)

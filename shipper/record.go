@@ -20,6 +20,9 @@ const (
 	EventEpoch = "epoch" // the log was replaced: it is read from its start again
 	EventLimit = "limit" // a stream limit was hit
 	EventEnd   = "end"   // a run's log was read to its end, or given up
+	// EventReopened: the log has grown after the end event of its run, and is read
+	// on. Another end event follows.
+	EventReopened = "reopened"
 )
 
 // ReservedKeys are the keys of records that a label may not take.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"raytap/ray"
@@ -116,8 +117,9 @@ func (r *recoveredLog) apply(l *logState) {
 	}
 	l.written = r.next
 	l.found = r.events
+	before := l.owed
 	kept := l.owed[:0:0]
-	for _, o := range l.owed {
+	for _, o := range before {
 		if r.has(o.event, o.epoch, o.seq) {
 			if o.event == EventEnd || o.event == EventLimit {
 				l.done = true
@@ -127,13 +129,26 @@ func (r *recoveredLog) apply(l *logState) {
 		kept = append(kept, o)
 	}
 	l.owed = kept
-	for _, e := range r.events {
+	for _, e := range r.events { // in the order in which they were written
 		start, err := time.Parse(time.RFC3339Nano, e.start)
-		if e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)) {
+		switch {
+		case e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)):
 			l.begin(start, e.node)
+		case e.event == EventReopened: // the end before it was not the last one
+			l.done, l.atEnd = false, false
+		case (e.event == EventEnd || e.event == EventLimit) && slices.ContainsFunc(before, e.was):
+			l.done = true
 		}
 	}
 }
+
+// is reports whether an event that the sink has is the one that is owed.
+func (o owed) is(e foundEvent) bool {
+	return o.event == e.event && o.epoch == e.epoch && o.seq == e.seq
+}
+
+// was reports whether an event that is owed is the one that the sink has.
+func (e foundEvent) was(o owed) bool { return o.is(e) }
 
 // begin takes over a run of which only its start event is known. An end is owed
 // to it.

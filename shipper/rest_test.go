@@ -22,13 +22,14 @@ type agentAlone struct {
 	mu   sync.Mutex
 	log  []byte
 	over bool
-	from []int64 // the offsets asked for
+	end  time.Time // by Ray's clock
+	from []int64   // the offsets asked for
 }
 
 func (a *agentAlone) job() ray.Job {
 	j := ray.Job{Type: ray.JobSubmission, SubmissionID: "job", Status: "RUNNING", Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: "http://agent"}
 	if a.over {
-		j.Status = "SUCCEEDED"
+		j.Status, j.End = "SUCCEEDED", a.end
 	}
 	return j
 }

@@ -42,20 +42,23 @@ type Shipper struct {
 	metrics  *Metrics
 
 	hosts     hosts
-	refused   atomic.Int64        // until when no WebSocket is tried, Unix nanoseconds
+	refused   moment              // when the server last refused a WebSocket
 	replays   *semaphore.Weighted // replays of messages
-	noFile    atomic.Int64        // until when the file way is taken for one that this Ray lacks, Unix nanoseconds
+	noFile    moment              // when the file way was last found to be one that this Ray lacks
 	reads     *semaphore.Weighted // polls of agents
 	whole     *semaphore.Weighted // whole reads, one after another
 	filePolls *rate.Limiter
 	reread    *rate.Limiter
 
-	mu      sync.Mutex
-	streams map[string]*stream // by submission id
-	held    *slots             // of the current session
-	tailed  map[string]bool    // nodes that have a tail open, where they bear one only
-	warned  map[string]bool    // what was warned of
-	wg      sync.WaitGroup
+	mu         sync.Mutex
+	streams    map[string]*stream // by submission id
+	held       *slots             // of the current session
+	tailed     map[string]bool    // nodes that have a tail open, where they bear one only
+	warned     map[string]bool    // what was warned of
+	wg         sync.WaitGroup
+	sessionNow string // the current session
+
+	rechecks rechecks // of logs whose runs are over
 
 	known   discovery
 	listing ratelog.Condition // the job list
@@ -105,6 +108,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	defer s.metrics.leave(s)
 	defer s.out.positions.unclaim(s.opts.Cluster)
 	defer s.wg.Wait()
+	s.wg.Go(func() { s.recheckEnds(ctx) })
 	for {
 		err := s.discover(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -149,7 +153,7 @@ func (s *Shipper) readAge(now time.Time) (time.Duration, bool) {
 	defer s.mu.Unlock()
 	var age time.Duration
 	for _, st := range s.streams {
-		age = max(age, now.Sub(time.Unix(0, st.lastRead.Load())))
+		age = max(age, now.Sub(st.lastRead.get()))
 	}
 	return age, len(s.streams) > 0
 }

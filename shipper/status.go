@@ -55,7 +55,7 @@ func (s *Shipper) Streams() []StreamStatus {
 		job := st.current()
 		at := StreamStatus{
 			SubmissionID: job.SubmissionID, Status: string(job.Status), Way: wayNone.String(), State: streamState(false),
-			LastRead: time.Unix(0, st.lastRead.Load()),
+			LastRead: st.lastRead.get(),
 		}
 		if p := st.failed.Load(); p != nil {
 			at.Error = *p

@@ -46,10 +46,11 @@ type stream struct {
 	stop    context.CancelCauseFunc
 	ended   chan struct{} // closed when run has returned
 
-	terminalAt atomic.Int64 // when the end was first known, Unix nanoseconds; 0: it is not
+	terminalAt moment       // when the end was first known; none: it is not
 	gone       atomic.Bool  // Ray does not know the job any more
 	absence    missing      // answers that say so, before they are believed
-	lastRead   atomic.Int64 // the last successful read, Unix nanoseconds
+	lastRead   moment       // the last successful read
+	missed     atomic.Int32 // how many times in a row Ray did not know it
 	shown      atomic.Pointer[shown]
 	failed     atomic.Pointer[string] // why the last read failed, as it is shown; nil while failing is false
 
@@ -60,15 +61,19 @@ type stream struct {
 	enc      *encoder
 	lim      limiter
 	ways     [ways]wayState
-	entered  bool   // the streams metric counts this stream, by the next two
-	way      way    // in use
-	reading  bool   // false while it waits to try again
-	failing  bool   // the last read failed, and was complained of
-	grown    bool   // new content came since the last attempt began
-	skipped  uint64 // lines left out since the last record
-	heldAt   uint64 // the content that the last read came to that left lines held back
-	tip      uint64 // the hash of the log's last lines when no slot was free
-	textless error  // why the log cannot be had as text, now that its run is over; else nil
+	entered  bool      // the streams metric counts this stream, by the next two
+	way      way       // in use
+	reading  bool      // false while it waits to try again
+	failing  bool      // the last read failed, and was complained of
+	grown    bool      // new content came since the last attempt began
+	skipped  uint64    // lines left out since the last record
+	heldAt   uint64    // the content that the last read came to that left lines held back
+	tip      uint64    // the hash of the log's last lines when no slot was free
+	textless error     // why the log cannot be had as text, now that its run is over; else nil
+	grewAt   time.Time // when new content came last
+	// reopening: the run's end is written, and its log is said to have grown. It
+	// ends with the first line after that. readOn stays: the run had an end before.
+	reopening, readOn bool
 	// unhelpful counts whole logs in a row that lacked what was read.
 	unhelpful int
 	absent    [ways]bool // of messages: ways by which the agent has no log
@@ -96,7 +101,7 @@ func (s *Shipper) newStream(session string, j ray.Job, log *logState) *stream {
 	}
 	st.skipped = log.skipped
 	st.shape = newShaper(&s.opts, st)
-	st.lastRead.Store(time.Now().UnixNano())
+	st.lastRead.set(time.Now())
 	st.setEncoder(j)
 	st.update(j)
 	return st
@@ -128,19 +133,21 @@ func (s *stream) update(j ray.Job) {
 	}
 	s.job.Store(&j)
 	s.absence.over()
+	s.missed.Store(0)
 	if !j.Status.Terminal() && s.gone.CompareAndSwap(true, false) {
-		s.terminalAt.Store(0) // the server had lost sight of it
+		s.terminalAt.clear() // the server had lost sight of it
 	}
 	if j.Status.Terminal() {
-		s.terminalAt.CompareAndSwap(0, time.Now().UnixNano())
+		s.terminalAt.setFirst(time.Now())
 	}
 	s.poke()
 }
 
 // vanish tells the stream that Ray does not know its job any more.
 func (s *stream) vanish() {
+	s.missed.Add(1)
 	if s.gone.CompareAndSwap(false, true) {
-		s.terminalAt.CompareAndSwap(0, time.Now().UnixNano())
+		s.terminalAt.setFirst(time.Now())
 		s.poke()
 	}
 }
@@ -256,14 +263,14 @@ func (s *stream) rest(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	for {
-		over := s.terminalAt.Load() != 0
+		over := s.terminalAt.isSet()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
 			return nil
 		case <-s.wake:
-			if !over && s.terminalAt.Load() != 0 {
+			if !over && s.terminalAt.isSet() {
 				return nil
 			}
 		}
@@ -282,7 +289,7 @@ func (s *stream) awaitStart(ctx context.Context) error {
 		case s.gone.Load():
 			return fmt.Errorf("%w: Ray forgot the job before it told where it runs", errLost)
 		}
-		s.lastRead.Store(time.Now().UnixNano())
+		s.lastRead.set(time.Now())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -312,13 +319,14 @@ func (s *stream) startEvent(ctx context.Context) error {
 	s.log.node = j.DriverNodeID
 	s.setEncoder(j)
 	start := j.Start.UTC().Format(time.RFC3339Nano)
-	if s.log.begun && s.log.run.Start.Equal(j.Start) || slices.ContainsFunc(s.log.found, func(e foundEvent) bool {
-		return e.event == EventStart && e.start == start
-	}) {
-		s.log.run, s.log.begun, s.log.done = j, true, false
+	found := slices.IndexFunc(s.log.found, func(e foundEvent) bool { return e.event == EventStart && e.start == start })
+	s.log.found = s.log.found[found+1:] // those before it are of another run
+	if s.log.begun && s.log.run.Start.Equal(j.Start) || found >= 0 {
+		s.log.run, s.log.begun, s.log.done, s.log.atEnd = j, true, false, false
 		return nil
 	}
-	s.log.run, s.log.begun, s.log.done = j, true, false
+	s.log.found = nil
+	s.log.run, s.log.begun, s.log.done, s.log.atEnd = j, true, false, false
 	ip := ""
 	if u, err := url.Parse(j.DriverAgentURL); err == nil {
 		ip = u.Hostname()

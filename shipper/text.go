@@ -23,7 +23,7 @@ func (s *stream) followText(ctx context.Context) error {
 	s.sh.warnOnce("text", "Ray "+s.sh.logWays(time.Now()).Ray+" gives no log files: a log that its node's agent does not give is read as a whole, as text, each time. See docs/old-rays.md")
 	idle := s.sh.opts.PollInterval
 	for {
-		if s.terminalAt.Load() != 0 {
+		if s.terminalAt.isSet() {
 			if err := s.awaitDue(ctx); err != nil {
 				return err
 			}

@@ -63,7 +63,7 @@ var plainID = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
 func (s *stream) choose(now time.Time) (way, time.Duration) {
 	wait := stepDown
 	rungs := s.ladder(now)
-	if s.terminalAt.Load() != 0 && !s.due(now) {
+	if s.terminalAt.isSet() && !s.due(now) {
 		wait = s.sh.opts.PollInterval
 	}
 	for _, w := range rungs {
@@ -94,7 +94,7 @@ func (s *stream) able(w way, now time.Time) bool {
 		if !plainID.MatchString(j.SubmissionID) || j.Status == ray.JobPending {
 			return false
 		}
-		over := s.terminalAt.Load() != 0
+		over := s.terminalAt.isSet()
 		if over && !s.due(now) {
 			return false // each would be a replay of a log that may still grow
 		}
@@ -179,7 +179,7 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 	case code == http.StatusNotImplemented:
 		return leave(stepDown)
 	case w == wayWebSocket && well && refusesUpgrades(err):
-		s.sh.refused.Store(now.Add(stepDown).UnixNano())
+		s.sh.refused.set(now)
 	}
 	if well && !grew {
 		if st.fails++; st.fails >= 2 {
@@ -210,7 +210,9 @@ func refusesUpgrades(err error) bool {
 }
 
 // upgradesRefused reports whether the server has refused a WebSocket lately.
-func (s *Shipper) upgradesRefused(now time.Time) bool { return now.UnixNano() < s.refused.Load() }
+func (s *Shipper) upgradesRefused(now time.Time) bool {
+	return s.refused.isSet() && now.Sub(s.refused.get()) < stepDown
+}
 
 // errAgentDown is errors of a stream that waited to read from an agent while
 // another one found out that it cannot be read from.

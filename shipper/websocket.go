@@ -93,7 +93,7 @@ func (s *stream) followTail(ctx context.Context) error {
 		cancel()
 		tail.Close() //nolint:errcheck // nothing is left to lose
 		<-done
-		s.slots.closed(key, s.terminalAt.Load() != 0)
+		s.slots.closed(key, s.terminalAt.isSet())
 	}()
 	return s.drain(ctx, incoming)
 }
@@ -270,7 +270,7 @@ func (s *stream) closed(ctx context.Context, end error) error {
 		end = errEnded
 	}
 	s.ask(ctx)
-	if s.terminalAt.Load() == 0 || s.sh.opts.Protocol != ProtocolWebSocket && !s.sh.logWays(time.Now()).NoFile {
+	if !s.terminalAt.isSet() || s.sh.opts.Protocol != ProtocolWebSocket && !s.sh.logWays(time.Now()).NoFile {
 		return end // an end of the run is read another way
 	}
 	return tailEnd{end}

@@ -33,7 +33,7 @@ func (s *stream) followWhole(ctx context.Context) error {
 			return errComplete
 		}
 		s.readable()
-		if idle = min(idle*2, fileIdle); s.log.reached > before || s.terminalAt.Load() != 0 {
+		if idle = min(idle*2, fileIdle); s.log.reached > before || s.terminalAt.isSet() {
 			idle = s.sh.opts.PollInterval
 		}
 		if err := s.rest(ctx, idle); err != nil {

@@ -131,6 +131,7 @@ var examples = map[string]string{
 	"raytap_shipper_replayed_bytes_total":                     "sum by (ray_cluster) (increase(raytap_shipper_replayed_bytes_total[1h]))",
 	"raytap_shipper_events_total":                             `increase(raytap_shipper_events_total{event="epoch"}[1h]) > 0`,
 	"raytap_shipper_stream_ends_total":                        "sum by (ray_cluster, reason) (increase(raytap_shipper_stream_ends_total[1h]))",
+	"raytap_shipper_end_checks_total":                         `increase(raytap_shipper_end_checks_total{result="grown"}[1h]) > 0`,
 	"raytap_shipper_gaps_total":                               "increase(raytap_shipper_gaps_total[10m]) > 0",
 	"raytap_shipper_limits_total":                             "increase(raytap_shipper_limits_total[10m]) > 0",
 	"raytap_shipper_oversized_lines_total":                    "increase(raytap_shipper_oversized_lines_total[1h]) > 0",

@@ -1,0 +1,415 @@
+package shipper
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"raytap/ray"
+)
+
+// Ray's terminal status ends the driver, not what the driver started: children
+// may print to the log for as long as they live (Ray 2.60.0). So the log of a run
+// that was read to its end is checked again some time later, and once more when
+// Ray stops listing the job and before its position is dropped. A log that has
+// grown is read on.
+
+// recheckAfter is how long after the end, and after the check before it, a log
+// is checked.
+var recheckAfter = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute}
+
+const (
+	// recheckRate is how many checks a second one cluster gets. One costs Ray
+	// 0.6 ms of CPU on a node agent and 5 ms by the file way (2.60.0); the latter
+	// also wait for their turn among the other reads by that way.
+	recheckRate  = 20
+	recheckBurst = 5
+	// recheckers is how many checks of one cluster run at the same time.
+	recheckers = 4
+)
+
+// recheck is one check to come of the log of one run.
+type recheck struct {
+	id      string
+	started time.Time // the run's start_time
+	due     time.Time
+	done    int  // how many checks there were since the last end
+	extra   bool // one besides those: none follows it
+}
+
+// rechecks are the checks to come of one cluster, the next one first. Its methods
+// are safe for concurrent use. The zero value is ready.
+type rechecks struct {
+	mu    sync.Mutex
+	queue recheckQueue
+	added chan struct{} // capacity 1; nil before the first use
+	grown map[string]time.Time
+}
+
+// add schedules a check of a run's log.
+func (r *rechecks) add(c recheck) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	heap.Push(&r.queue, c)
+	select {
+	case r.signal() <- struct{}{}:
+	default:
+	}
+}
+
+// forget drops the checks of an id, of which another run is known now.
+func (r *rechecks) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = slices.DeleteFunc(r.queue, func(c recheck) bool { return c.id == id })
+	heap.Init(&r.queue)
+	delete(r.grown, id)
+}
+
+// clear drops all: their session is over.
+func (r *rechecks) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue, r.grown = nil, nil
+}
+
+func (r *rechecks) signal() chan struct{} {
+	if r.added == nil {
+		r.added = make(chan struct{}, 1)
+	}
+	return r.added
+}
+
+// next waits until a check is due and takes it.
+func (r *rechecks) next(ctx context.Context) (recheck, error) {
+	for {
+		r.mu.Lock()
+		wait, added := time.Hour, r.signal()
+		if len(r.queue) > 0 {
+			if wait = time.Until(r.queue[0].due); wait <= 0 {
+				c := heap.Pop(&r.queue).(recheck)
+				r.mu.Unlock()
+				return c, nil
+			}
+		}
+		r.mu.Unlock()
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return recheck{}, ctx.Err()
+		case <-added:
+			t.Stop()
+		case <-t.C:
+		}
+	}
+}
+
+// found notes that the log of a run has grown.
+func (r *rechecks) found(id string, started time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.grown == nil {
+		r.grown = map[string]time.Time{}
+	}
+	r.grown[id] = started
+}
+
+// take returns the runs whose logs have grown since the last call.
+func (r *rechecks) take() map[string]time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	grown := r.grown
+	r.grown = nil
+	return grown
+}
+
+// recheckQueue is a heap by due time.
+type recheckQueue []recheck
+
+func (q recheckQueue) Len() int           { return len(q) }
+func (q recheckQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q recheckQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *recheckQueue) Push(x any)        { *q = append(*q, x.(recheck)) }
+func (q *recheckQueue) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return last
+}
+
+// scheduleRecheck schedules the check that follows so many.
+func (s *Shipper) scheduleRecheck(id string, started time.Time, done int) {
+	after := s.opts.Recheck
+	if s.messages != nil || s.logWays(time.Now()).NoFile { // a check may read the whole log: one has to do
+		after = after[min(1, len(after)-1):min(2, len(after))]
+	}
+	if done < len(after) {
+		s.rechecks.add(recheck{id: id, started: started, due: time.Now().Add(after[done]), done: done})
+	}
+}
+
+// recheckNow schedules a check besides the others: Ray does not list the job any
+// more, or the position will be dropped.
+func (s *Shipper) recheckNow(id string, started time.Time) {
+	s.rechecks.add(recheck{id: id, started: started, due: time.Now(), extra: true})
+}
+
+// recheckEnds makes the checks until ctx ends. It is the only goroutine that
+// waits for them, however many runs have ended.
+func (s *Shipper) recheckEnds(ctx context.Context) {
+	limit := rate.NewLimiter(recheckRate, recheckBurst)
+	slots := semaphore.NewWeighted(recheckers)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		c, err := s.rechecks.next(ctx)
+		if err != nil || limit.Wait(ctx) != nil || slots.Acquire(ctx, 1) != nil {
+			return
+		}
+		wg.Go(func() {
+			defer slots.Release(1)
+			s.recheckEnd(ctx, c)
+		})
+	}
+}
+
+// recheckEnd makes one check.
+func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
+	key := s.rechecked(c.id)
+	log, ok := s.out.positions.readToEnd(key, c.started)
+	if !ok || s.stream(c.id) != nil {
+		return // another run, or it is being read
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	grown, err := s.newStream(key.session, log.run, log).grewAfterEnd(ctx)
+	result := "same"
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return
+	case err != nil:
+		result = "failed"
+	case grown:
+		result = "grown"
+	}
+	s.metrics.endChecks.WithLabelValues(s.opts.Cluster, result).Inc()
+	if grown {
+		s.rechecks.found(c.id, c.started)
+		return
+	}
+	if !c.extra {
+		s.out.positions.checked(key, c.done+1)
+		s.scheduleRecheck(c.id, c.started, c.done+1)
+	}
+}
+
+// rechecked returns the key of an id's log in the session that is current. It is
+// safe to call from any goroutine.
+func (s *Shipper) rechecked(id string) logKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return logKey{s.opts.Cluster, s.sessionNow, id}
+}
+
+// grewAfterEnd reports whether the log holds content after the position.
+func (s *stream) grewAfterEnd(ctx context.Context) (bool, error) {
+	if s.sh.messages != nil {
+		size, err := s.wholeSize(ctx)
+		return size > s.log.pos.content, err
+	}
+	now := time.Now()
+	if s.log.pos.raw >= 0 && s.sh.opts.Protocol != ProtocolWebSocket && s.able(wayAgent, now) {
+		grown, err := s.grewAtAgent(ctx)
+		switch {
+		case err == nil:
+			s.sh.hosts.markUp(s.current().DriverAgentURL)
+			return grown, nil
+		case shutsOut(err) || unreachable(ray.Code(err)):
+			s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+		}
+	}
+	if err := s.turn(ctx); err != nil {
+		return false, err
+	}
+	if s.sh.logWays(now).NoFile {
+		body, release, err := s.openWhole(ctx, s.log.pos.content)
+		if err != nil {
+			return false, err
+		}
+		defer release()
+		return hasMore(body, s.log.pos.content)
+	}
+	grown, err := s.grewInFile(ctx)
+	s.sh.foundNoFile(err, now)
+	return grown, err
+}
+
+// grewAtAgent asks the node's agent for what it has after the position: mostly
+// nothing, or the last line's end.
+func (s *stream) grewAtAgent(ctx context.Context) (bool, error) {
+	part, err := s.sh.client.AgentLog(ctx, s.current().LogRef(), s.log.pos.raw)
+	if err != nil {
+		return false, err
+	}
+	defer part.Body.Close()
+	if _, err := io.CopyN(io.Discard, part.Body, s.log.pos.raw-part.Offset); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return hasContent(part.Body)
+}
+
+// hasContent reports whether there is anything but line ends in a body.
+func hasContent(body io.Reader) (bool, error) {
+	buf := make([]byte, 512)
+	for {
+		n, err := body.Read(buf)
+		if contentLen(buf[:n]) > 0 {
+			return true, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// grewInFile looks for the position in the log's last lines, and reads it as a
+// whole where they do not show it.
+func (s *stream) grewInFile(ctx context.Context) (bool, error) {
+	pos := &s.log.pos
+	if pos.content > 0 && !s.log.repeats {
+		w, err := s.find(ctx, pos, s.windowFor(2*anchorSize))
+		switch {
+		case err != nil:
+			return false, err
+		case w.found == 1:
+			return contentLen(w.text[w.at:]) > 0, nil
+		case w.whole:
+			return hasMore(bytes.NewReader(w.text), pos.content)
+		}
+		s.sh.charge()
+	}
+	if err := s.sh.rereadBudget(ctx, pos.content); err != nil {
+		return false, err
+	}
+	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	return hasMore(body, pos.content)
+}
+
+// hasMore reports whether a body has more content bytes than so many.
+func hasMore(body io.Reader, content uint64) (bool, error) {
+	buf := chunks.Get().(*[]byte)
+	defer chunks.Put(buf)
+	for has := uint64(0); ; {
+		n, err := body.Read(*buf)
+		has += uint64(contentLen((*buf)[:n]))
+		switch {
+		case has > content:
+			return true, nil
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+}
+
+// reopenGrown starts to read on the logs that have grown after their end. listed
+// are the jobs as Ray lists them now.
+func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
+	for id, started := range s.rechecks.take() {
+		k := s.known.logs[id]
+		if k == nil {
+			k = &knownLog{started: started, over: true, gone: time.Now()}
+			s.known.logs[id] = k
+		}
+		if k.skip || !k.started.Equal(started) || s.stream(id) != nil {
+			continue
+		}
+		if k.log == nil {
+			k.log = s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
+		}
+		j, ok := listed[id]
+		if !ok {
+			j = k.log.run
+			s.out.positions.leave(s.logKey(id), time.Now())
+		}
+		k.reopen = true
+		s.start(ctx, j, k)
+	}
+}
+
+// reopened records that the log of a run that had its end goes on, before the
+// first line after that.
+func (s *stream) reopened(ctx context.Context) error {
+	s.reopening = false
+	s.log.done, s.log.atEnd, s.log.checks = false, false, 0
+	s.logger().Info("The log has grown after the end of its run")
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	return s.tell(ctx, false, s.record(EventReopened, "the log has grown after the end of the run: it is read on"))
+}
+
+// finishReopening ends a stream that was to read on after the end and got no
+// further line.
+func (s *stream) finishReopening(ctx context.Context, err error) error {
+	if errors.Is(err, errLost) || errors.Is(err, errSessionOver) {
+		return s.tell(ctx, true, s.gapRecord("what was printed after the end is lost: "+err.Error()))
+	}
+	return nil
+}
+
+// readToEnd returns the state of a run's log that was read to its end, as the
+// sink has accepted it. It must not be changed.
+func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.logs[k]
+	if e == nil || !e.done || !e.atEnd || !e.run.Start.Equal(started) {
+		return nil, false
+	}
+	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}, true
+}
+
+// checked remembers how often a log was checked after its end.
+func (p *Positions) checked(k logKey, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.logs[k]; e != nil && e.checks < n {
+		e.checks = n
+		p.dirty = true
+	}
+}
+
+// dropping lists the finished logs of a session whose positions are dropped for
+// their age once it is t: submission id and start of the run.
+func (p *Positions) dropping(cluster, session string, t time.Time) map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var old map[string]time.Time
+	for k, e := range p.logs {
+		if k.cluster == cluster && k.session == session && e.done && e.atEnd && !e.gone.IsZero() && t.Sub(e.gone) > keptFor {
+			if old == nil {
+				old = map[string]time.Time{}
+			}
+			old[k.submission] = e.run.Start
+		}
+	}
+	return old
+}

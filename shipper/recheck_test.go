@@ -1,0 +1,238 @@
+package shipper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/raytest"
+)
+
+// checking are quick options with checks soon after the end.
+func checking(protocol string) Options {
+	o := quick(protocol)
+	o.Recheck = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}
+	return o
+}
+
+// eventsOf lists the events of a job in order.
+func (r *rig) eventsOf(id string) string {
+	var all []string
+	for _, rec := range r.records(id) {
+		if rec.Event != "" {
+			all = append(all, rec.Event)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// The law: an end is a question. What children print after it is shipped in the
+// same epoch, each line once, and has an end of its own.
+func TestLinesPrintedAfterTheEndAreShipped(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		for _, newline := range []string{"\n", ""} {
+			head := raytest.New(t)
+			r := newRig(t, head, agents, checking(protocol), OutputOptions{})
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("early" + newline)
+			job.End("SUCCEEDED", 0)
+			r.ended("job-1")
+			for i := range 3 {
+				job.Printf("\nlate %d\nand its second line"+newline, i)
+				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == i+2 })
+			}
+			r.exact("job-1", job.Log())
+			if got, want := r.eventsOf("job-1"), "start end reopened end reopened end reopened end"; got != want {
+				t.Errorf("events: %s, want %s", got, want)
+			}
+			for _, end := range r.events("job-1", EventEnd) {
+				if !*end.Complete || end.Status != "SUCCEEDED" || end.Epoch != 0 {
+					t.Errorf("end event %+v", end)
+				}
+			}
+			r.until("the last end is checked, too", func() bool { return r.metric("end_checks_total", "result", "same") >= 3 })
+			if n := r.metric("end_checks_total", "result", "grown"); n != 3 || r.metric("gaps_total") != 0 {
+				t.Errorf("%v checks found a log that has grown, %v gaps", n, r.metric("gaps_total"))
+			}
+			r.stop()
+		}
+	})
+}
+
+// A log that prints on after its end is read until it is silent.
+func TestALogThatIsReadOnEndsOnceItIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &agentAlone{log: numbered(0, 10, "\n")}
+		recs := shipAlone(t, a, func(*Shipper) {
+			time.Sleep(time.Second)
+			a.change(func() { a.over = true })
+			for i := range 120 { // it fails to end, for two minutes
+				time.Sleep(time.Second)
+				a.change(func() { a.log = append(a.log, numbered(10+i, 11+i, "\n")...) })
+			}
+			time.Sleep(10 * time.Minute)
+		})
+		if err := exactly(recs, a.log); err != nil {
+			t.Error(err)
+		}
+		var ends []record
+		for _, rec := range recs {
+			if rec.Event == EventEnd {
+				ends = append(ends, rec)
+			}
+		}
+		if len(ends) != 2 || *ends[1].Lines != 130 {
+			t.Errorf("ends: %+v", ends)
+		}
+	})
+}
+
+// Ended jobs cost no goroutine each, and their checks have a rate.
+func TestTheChecksOfManyEndsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &agentAlone{log: []byte("a line\n")}
+		shipAlone(t, a, func(s *Shipper) {
+			time.Sleep(time.Second)
+			a.change(func() { a.over = true })
+			time.Sleep(time.Minute)
+			log, ok := s.out.positions.readToEnd(s.rechecked("job"), a.job().Start)
+			if !ok {
+				t.Fatal("the job has no end")
+			}
+			for i := range 5000 {
+				id := fmt.Sprintf("job-%d", i)
+				s.out.positions.accept(s.out.positions.entry(s.rechecked(id), ray.Job{}).entry, log.snapshot)
+				s.scheduleRecheck(id, a.job().Start, 0)
+			}
+			a.change(func() { a.from = nil })
+			time.Sleep(15 * time.Second)
+			for range 10 {
+				time.Sleep(10 * time.Second)
+				a.change(func() {
+					if n := len(a.from); n == 0 || n > 10*recheckRate+recheckBurst {
+						t.Errorf("%d reads within ten seconds", n)
+					}
+					a.from = nil
+				})
+			}
+			time.Sleep(time.Hour)
+			s.rechecks.mu.Lock()
+			defer s.rechecks.mu.Unlock()
+			if n := len(s.rechecks.queue); n != 0 {
+				t.Errorf("%d checks are left after an hour", n)
+			}
+		})
+	})
+}
+
+// What is printed after the end while raytap is down is found by the next one, and
+// a job that is deleted is checked at once.
+func TestChecksOutliveTheProcess(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("deleted %v", deleted), func(t *testing.T) {
+			head := raytest.New(t)
+			file := filepath.Join(t.TempDir(), "lines.jsonl")
+			o := checking(ProtocolAuto)
+			o.Recheck = []time.Duration{time.Hour}
+			oo := OutputOptions{Interval: 3 * time.Millisecond}
+			r := newRigOn(t, head, "on", o, oo, file)
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("early\n")
+			job.End("SUCCEEDED", 0)
+			r.ended("job-1")
+			if deleted {
+				job.Print("late\n")
+				job.Delete()
+			} else {
+				r.stop()
+				job.Print("late\n")
+				r = newRigOn(t, head, "on", checking(ProtocolAuto), oo, file)
+			}
+			r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			r.exact("job-1", job.Log())
+		})
+	}
+}
+
+// The law of recovery: whatever of a reopened log and its second end the sink
+// holds when the process dies, each record comes once.
+func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
+	records := []string{"reopened", "line", "line", "end"}
+	for missing := range len(records) + 1 {
+		t.Run(fmt.Sprintf("%d records missing", missing), func(t *testing.T) {
+			head := raytest.New(t)
+			file := filepath.Join(t.TempDir(), "lines.jsonl")
+			never := OutputOptions{Interval: time.Hour} // but for checkpoints
+			r := newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("early\n")
+			job.End("FAILED", 1)
+			r.ended("job-1")
+			r.kill() // the end is owed, and written
+			o := checking(ProtocolHTTP)
+			cut := missing
+			if missing > 1 { // the last save is that of the reopened log
+				o.Linger, cut = time.Hour, missing-1
+			}
+			r = newRigOn(t, head, "on", o, never, file)
+			job.Print("late\nand its second line\n")
+			if missing > 1 {
+				r.until("the late lines are there", func() bool { return len(r.records("job-1")) == 8 })
+			} else {
+				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			}
+			r.kill()
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range cut {
+				b = b[:strings.LastIndex(strings.TrimSuffix(string(b), "\n"), "\n")+1]
+			}
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second one finds what the first has left
+				r = newRigOn(t, head, "on", checking(ProtocolHTTP), never, file)
+				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+				r.until("the end is checked", func() bool { return r.metric("end_checks_total") > 0 })
+				r.kill()
+			}
+			r.exact("job-1", job.Log())
+			if got := r.eventsOf("job-1"); got != "start end reopened end" {
+				t.Errorf("events: %s", got)
+			}
+		})
+	}
+}
+
+// An older copy of the positions, from before a log was reopened, tells it as ended:
+// the sink knows better.
+func TestAReopenedLogIsNotDoneForAnOlderCopyOfThePositions(t *testing.T) {
+	p, err := OpenPositions("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := logKey{"c", "s", "job"}
+	l := p.entry(k, ray.Job{})
+	next := l.snapshot
+	next.pos.lines, next.begun, next.done, next.atEnd = 3, true, true, true
+	p.accept(l.entry, next)
+	find := func(rest string) {
+		t.Helper()
+		record := `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,` + rest + `}`
+		if err := p.Recovered([]byte(record)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	find(`"seq":3,"event":"reopened","message":"m"`)
+	find(`"seq":3,"message":"m"`)
+	if l = p.entry(k, ray.Job{}); l.done || l.written[0] != 4 {
+		t.Errorf("done %v, the next line is %d", l.done, l.written[0])
+	}
+}
