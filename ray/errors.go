@@ -34,10 +34,15 @@ type Error struct {
 // over one of its own StreamLimits: the same tail would come to the same end.
 var ErrStreamLimit = errors.New("a limit of the tail")
 
-// Error gives "list jobs: 503 connection refused".
+// Error gives "list jobs: 503 connection refused". A failure that came with a status
+// of success, or an answer that cannot be used, is told by that status alone: "500
+// (HTTP 200)" would read as an error of the server.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %d", e.Op, e.Code)
-	if e.Status != 0 && e.Status != e.Code {
+	switch {
+	case e.Status/100 == 2 && e.Code == http.StatusInternalServerError:
+		s = fmt.Sprintf("%s: unusable answer (HTTP %d):", e.Op, e.Status)
+	case e.Status != 0 && e.Status != e.Code:
 		s += fmt.Sprintf(" (HTTP %d)", e.Status)
 	}
 	switch {

@@ -29,6 +29,7 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/internal/leftout"
+	"raytap/ray/internal/pyjson"
 	"raytap/ray/transport"
 )
 
@@ -100,17 +101,35 @@ func (c *Client) Close() { c.t.Close() }
 // made, because they could not be decoded.
 func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }
 
-// get asks for JSON; an empty answer (204) is null.
+// SkippedFields counts the fields of answers that were omitted since the client was
+// made, because they were of another type than expected, or cut because they were
+// too long for anything that is made of them.
+func (c *Client) SkippedFields() uint64 { return c.left.AllFields() }
+
+// get asks for JSON that is an object or a list; one that is an error's, which has
+// nothing but its detail, is none.
 func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
 	var raw json.RawMessage
-	err := c.t.Get(ctx, op, endpoint, path, query, func(d *json.Decoder) error {
-		err := d.Decode(&raw)
-		if err == io.EOF {
-			raw, err = json.RawMessage("null"), nil
+	err := c.t.Get(ctx, op, endpoint, path, query, func(d *pyjson.Decoder) error {
+		k, err := d.Kind()
+		if err != nil {
+			return err
+		}
+		if k != pyjson.Object && k != pyjson.Array {
+			return d.Wrong("an object")
+		}
+		if raw, err = d.Raw(); err == nil && refusal(raw) {
+			err = &pyjson.ShapeError{Want: "an answer", Got: "an error"}
 		}
 		return err
 	})
 	return raw, err
+}
+
+// refusal recognises the answer of a server that says no with status 200.
+func refusal(raw json.RawMessage) bool {
+	var object map[string]json.RawMessage
+	return first(raw) == '{' && json.Unmarshal(raw, &object) == nil && len(object) == 1 && object["detail"] != nil
 }
 
 // getNewer is get for an endpoint that older agents do not have: their 404 is
@@ -141,25 +160,53 @@ func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query 
 }
 
 // listOf asks for a list of resources, which may lie under its own name or one of
-// also, and gives what take makes of its rows; those that it refuses are left out
-// and counted. found has all rows.
-func listOf[R, T any](ctx context.Context, c *Client, op, resource string, take func(name string, row R) (T, bool), also ...string) (all []T, found list, err error) {
-	raw, err := c.get(ctx, op, resource+"/", "/"+resource+"/", nil)
-	if err != nil {
-		return nil, list{}, err
-	}
-	if found = findList(raw, append([]string{resource}, also...)...); !found.found {
-		return nil, list{}, badAnswer(op, "the answer holds no list: is this a Synapse agent?")
-	}
-	all = make([]T, 0, len(found.rows))
-	c.left.Rows(strings.ReplaceAll(resource, "_", " "), eachRow(found, func(name string, row R) bool {
+// also, and gives what take makes of its rows; those that it refuses, and those
+// whose id came before, are skipped and counted. found has all rows.
+func listOf[R, T any](ctx context.Context, c *Client, op, resource string, id func(T) string, take func(name string, row R) (T, bool), also ...string) (all []T, found *list[R, T], err error) {
+	seen := map[string]bool{}
+	distinct := func(name string, row R) (T, bool) {
 		one, ok := take(name, row)
-		if ok {
-			all = append(all, one)
+		if key := ""; ok {
+			key = id(one)
+			ok, seen[key] = !seen[key], true
 		}
-		return ok
-	}))
-	return all, found, nil
+		return one, ok
+	}
+	found = &list[R, T]{resource: append([]string{resource}, also...), take: distinct}
+	request := transport.Request{Op: op, Endpoint: resource + "/", Path: "/" + resource + "/"}
+	if resource == "jobs" {
+		request.MaxBody = maxJobList
+	}
+	err = c.t.Call(ctx, request, func(d *pyjson.Decoder) error {
+		k, err := d.Kind()
+		if err != nil {
+			return err
+		}
+		ok, err := found.find(d, false, 4)
+		if err == nil && !ok {
+			err = &pyjson.ShapeError{Want: "a list", Got: k.String()}
+		}
+		if err == nil {
+			c.count(strings.ReplaceAll(resource, "_", " "), d.Lost)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, found, err
+	}
+	if found.all == nil {
+		found.all = []T{}
+	}
+	return found.all, found, nil
+}
+
+// maxJobList bounds the job list, which is read row by row, in bytes.
+const maxJobList = 1 << 30
+
+// count notes what an answer lacked.
+func (c *Client) count(what string, lost pyjson.Lost) {
+	c.left.Rows(what, lost.Rows)
+	c.left.Fields(what, lost.Fields+lost.Cut)
 }
 
 // send does what changes something, once, and ignores the answer's body.

@@ -3,29 +3,36 @@ package agent
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"raytap/ray/internal/pyjson"
 )
 
 // text is a JSON string; numbers and booleans are taken as they are spelled,
 // null is "".
 type text string
 
-func (t *text) UnmarshalJSON(b []byte) error {
-	switch b[0] {
-	case 'n':
-		*t = ""
-		return nil
-	case '"':
-		return json.Unmarshal(b, (*string)(t))
-	case '{', '[':
-		return errors.New("an object or a list where a text should be")
+// ReadJSON reads it.
+func (t *text) ReadJSON(d *pyjson.Decoder) error {
+	*t = ""
+	k, err := d.Kind()
+	if err != nil {
+		return err
 	}
-	*t = text(b)
-	return nil
+	switch k {
+	case pyjson.Null, pyjson.String:
+		s, _, err := d.Text()
+		*t = text(s)
+		return err
+	case pyjson.Number, pyjson.Bool:
+		b, err := d.Raw()
+		*t = text(b)
+		return err
+	}
+	return d.Wrong("a text")
 }
 
 // number is a JSON number, or a string that holds one; ok is false for
@@ -35,17 +42,18 @@ type number struct {
 	ok    bool
 }
 
-func (n *number) UnmarshalJSON(b []byte) error {
-	v, err := strconv.ParseFloat(strings.TrimSpace(string(bytes.Trim(b, `"`))), 64)
-	if *n = (number{}); err == nil && !math.IsNaN(v) && !math.IsInf(v, 0) {
-		*n = number{v, true}
-	}
-	return nil
+// ReadJSON reads it.
+func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
+	n.value, n.ok, err = d.Number()
+	return err
 }
+
+// maxCount is more than anything that is counted.
+const maxCount = 1 << 53
 
 // count gives a whole number, or nil where none was told.
 func (n number) count() *int {
-	if !n.ok {
+	if !n.ok || n.value < -maxCount || n.value > maxCount {
 		return nil
 	}
 	i := int(n.value)
@@ -72,36 +80,55 @@ const (
 	maxMillis = 253402300799999
 )
 
-func (w *when) UnmarshalJSON(b []byte) error {
+// ReadJSON reads it.
+func (w *when) ReadJSON(d *pyjson.Decoder) error {
 	*w = when{}
-	var n number
-	_ = n.UnmarshalJSON(b)
-	switch {
-	case n.ok && n.value >= minMillis && n.value <= maxMillis:
-		w.Time = time.UnixMilli(int64(n.value)).UTC()
-	case n.ok && n.value > 0 && n.value < minMillis:
-		w.Time = time.UnixMicro(int64(n.value * 1e6)).UTC()
-	case !n.ok && b[0] == '"':
-		s := strings.TrimSpace(string(bytes.Trim(b, `"`)))
-		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00",
-			"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"} {
-			if t, err := time.Parse(layout, s); err == nil {
-				w.Time = t.UTC()
-				break
-			}
-		}
+	k, err := d.Kind()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// amounts is a map of numbers; what is no number in it is left out.
-type amounts map[string]float64
-
-func (a *amounts) UnmarshalJSON(b []byte) error {
-	var all map[string]number
-	if json.Unmarshal(b, &all) != nil {
+	if k != pyjson.String {
+		n, _, err := d.Number()
+		w.Time = moment(n)
+		return err
+	}
+	s, _, err := d.Text()
+	if err != nil {
+		return err
+	}
+	s = strings.TrimSpace(s)
+	if n, err := strconv.ParseFloat(s, 64); err == nil || s == "" {
+		w.Time = moment(n)
 		return nil
 	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00",
+		"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			w.Time = t.UTC()
+			return nil
+		}
+	}
+	return &pyjson.ShapeError{Want: "a time", Got: "a string"}
+}
+
+// moment returns the time that a number stands for.
+func moment(n float64) time.Time {
+	switch {
+	case n >= minMillis && n <= maxMillis:
+		return time.UnixMilli(int64(n)).UTC()
+	case n > 0 && n < minMillis:
+		return time.UnixMicro(int64(n * 1e6)).UTC()
+	}
+	return time.Time{}
+}
+
+// amounts is a map of numbers; what is no number in it is omitted.
+type amounts map[string]float64
+
+// ReadJSON reads it.
+func (a *amounts) ReadJSON(d *pyjson.Decoder) error {
+	var all map[string]number
+	err := d.Decode(&all)
 	for name, n := range all {
 		if n.ok {
 			if *a == nil {
@@ -110,94 +137,123 @@ func (a *amounts) UnmarshalJSON(b []byte) error {
 			(*a)[name] = n.value
 		}
 	}
-	return nil
+	return err
 }
 
-// texts is a map of strings; what is no string in it is left out.
-type texts map[string]string
-
-func (m *texts) UnmarshalJSON(b []byte) error {
-	var all map[string]any
-	if json.Unmarshal(b, &all) != nil {
+// some returns a map, or nil where nothing is in it.
+func some(m map[string]string) map[string]string {
+	if len(m) == 0 {
 		return nil
 	}
-	for key, value := range all {
-		if s, ok := value.(string); ok {
-			if *m == nil {
-				*m = texts{}
-			}
-			(*m)[key] = s
-		}
-	}
-	return nil
-}
-
-// list is the rows of an answer, wherever they lie in it.
-type list struct {
-	rows  []json.RawMessage
-	names []string // of the rows, where they came as a map; else nil
-	total int      // as told beside the rows, 0 where it was not
-	found bool
+	return m
 }
 
 // wrappers are the keys that a list, or one thing, may lie under.
 var wrappers = []string{"results", "data", "result"}
 
-// findList finds the rows: a bare array, or one under results, data, result or
-// the resource's own name, at most four deep. Under its own name a map by name
-// is taken too. null is an empty list.
-func findList(raw json.RawMessage, resource ...string) list { return findIn(raw, resource, false, 4) }
+// list reads the rows of an answer, wherever they lie in it: a bare array, or one
+// under results, data, result or the resource's own name, at most four deep. Under
+// its own name a map by name is taken too, and that name comes before the others.
+type list[R, T any] struct {
+	resource []string
+	take     func(name string, row R) (T, bool)
 
-func findIn(raw json.RawMessage, resource []string, named bool, depth int) list {
-	switch first(raw) {
-	case 'n':
-		return list{found: true}
-	case '[':
-		var l list
-		l.found = json.Unmarshal(raw, &l.rows) == nil
-		return l
-	case '{':
-	default:
-		return list{}
+	all   []T
+	rows  int // also those that take refused
+	total int // as told beside the rows, 0 where it was not
+}
+
+// find reads the next value and reports whether there are rows in it. named: it
+// is under the resource's own name.
+func (l *list[R, T]) find(d *pyjson.Decoder, named bool, depth int) (bool, error) {
+	k, err := d.Kind()
+	switch {
+	case err != nil:
+		return false, err
+	case k == pyjson.Array:
+		return true, d.Array(func() error { return l.row(d, "") })
+	case k == pyjson.Object && depth > 0:
+		return l.within(d, named, depth)
 	}
-	var object map[string]json.RawMessage
-	if depth == 0 || json.Unmarshal(raw, &object) != nil {
-		return list{}
-	}
-	for i, key := range append(resource[:len(resource):len(resource)], wrappers...) {
-		inner, ok := object[key]
-		if !ok {
-			continue
-		}
-		if l := findIn(inner, resource, i < len(resource), depth-1); l.found {
-			var total number
-			if t, ok := object["total"]; ok && l.total == 0 && total.UnmarshalJSON(t) == nil {
-				l.total = int(total.value)
+	return false, d.Skip()
+}
+
+func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, error) {
+	keys := append(l.resource[:len(l.resource):len(l.resource)], wrappers...)
+	best := len(keys) // the place of the key under which rows were found
+	var total number
+	err := d.Object(func(key []byte) error {
+		name := string(key)
+		place := slices.Index(keys, name)
+		switch {
+		case name == "total":
+			err := total.ReadJSON(d)
+			if pyjson.IsShape(err) {
+				return nil
 			}
-			return l
+			return err
+		case place >= 0 && place < best:
+			inner, from := list[R, T]{resource: l.resource, take: l.take}, d
+			var raw json.RawMessage
+			if named { // it may be a row that is called so
+				var err error
+				if raw, err = d.Raw(); err != nil {
+					return err
+				}
+				from = pyjson.NewDecoder(bytes.NewReader(raw))
+			}
+			found, err := inner.find(from, place < len(l.resource), depth-1)
+			switch {
+			case err != nil:
+				return err
+			case found:
+				best, *l = place, inner
+			case named && best == len(keys):
+				return l.row(pyjson.NewDecoder(bytes.NewReader(raw)), name)
+			}
+			return nil
+		case named && best == len(keys):
+			return l.row(d, name)
+		}
+		return d.Skip()
+	})
+	if n := total.count(); l.total == 0 && n != nil {
+		l.total = *n
+	}
+	return named || best < len(keys), err
+}
+
+// row reads one; d.Lost counts it where it is not what it should be.
+func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
+	l.rows++
+	var row R
+	err := d.Row(&row)
+	if err == nil {
+		if one, ok := l.take(name, row); ok {
+			l.all = append(l.all, one)
+			return nil
 		}
 	}
-	if !named {
-		return list{}
+	if err == nil || pyjson.IsShape(err) {
+		d.Lost.Rows++
+		return nil
 	}
-	l := list{found: true}
-	for name, row := range object {
-		l.names, l.rows = append(l.names, name), append(l.rows, row)
-	}
-	return l
+	return err
 }
 
 // findOne decodes one thing: the object itself, or one under the resource's
-// name or a wrapper, whichever is the first that use accepts.
-func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) bool {
+// name or a wrapper, whichever is the first that use accepts. lost is what it
+// lacked.
+func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (lost pyjson.Lost, ok bool) {
 	for range 4 {
 		var row T
-		if json.Unmarshal(raw, &row) == nil && use(row) {
-			return true
+		d := pyjson.NewDecoder(bytes.NewReader(raw))
+		if d.Decode(&row) == nil && use(row) {
+			return d.Lost, true
 		}
 		var object map[string]json.RawMessage
 		if first(raw) != '{' || json.Unmarshal(raw, &object) != nil {
-			return false
+			return lost, false
 		}
 		raw = nil
 		for _, key := range append(resource[:len(resource):len(resource)], wrappers...) {
@@ -207,23 +263,7 @@ func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) b
 			}
 		}
 	}
-	return false
-}
-
-// eachRow decodes the rows one by one and counts those that are not what they
-// should be, or that use refuses.
-func eachRow[T any](l list, use func(name string, row T) bool) (skipped int) {
-	for i, raw := range l.rows {
-		name := ""
-		if l.names != nil {
-			name = l.names[i]
-		}
-		var row T
-		if first(raw) != '{' || json.Unmarshal(raw, &row) != nil || !use(name, row) {
-			skipped++
-		}
-	}
-	return skipped
+	return lost, false
 }
 
 // first gives the first byte of a value.

@@ -6,25 +6,26 @@ import (
 	"strings"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // jobRow is a job as an agent passes it on from Ray. Its runtime_env, which may
 // hold secrets, has no field here and must not get one.
 type jobRow struct {
-	Type         text   `json:"type"`
-	SubmissionID text   `json:"submission_id"`
-	ID           text   `json:"id"` // older agents
-	JobID        text   `json:"job_id"`
-	Status       text   `json:"status"`
-	Entrypoint   text   `json:"entrypoint"`
-	Message      text   `json:"message"`
-	ErrorType    text   `json:"error_type"`
-	Start        when   `json:"start_time"`
-	End          when   `json:"end_time"`
-	Metadata     texts  `json:"metadata"`
-	AgentURL     text   `json:"driver_agent_http_address"`
-	NodeID       text   `json:"driver_node_id"`
-	ExitCode     number `json:"driver_exit_code"`
+	Type         text              `json:"type"`
+	SubmissionID text              `json:"submission_id"`
+	ID           text              `json:"id"` // older agents
+	JobID        text              `json:"job_id"`
+	Status       text              `json:"status"`
+	Entrypoint   text              `json:"entrypoint"`
+	Message      text              `json:"message"`
+	ErrorType    text              `json:"error_type"`
+	Start        when              `json:"start_time"`
+	End          when              `json:"end_time"`
+	Metadata     map[string]string `json:"metadata"`
+	AgentURL     text              `json:"driver_agent_http_address"`
+	NodeID       text              `json:"driver_node_id"`
+	ExitCode     number            `json:"driver_exit_code"`
 }
 
 // job gives the domain type; false for a row that names no job.
@@ -39,7 +40,7 @@ func (r jobRow) job() (ray.Job, bool) {
 		ErrorType:      string(r.ErrorType),
 		Start:          r.Start.Time,
 		End:            r.End.Time,
-		Metadata:       r.Metadata,
+		Metadata:       some(r.Metadata),
 		DriverNodeID:   string(r.NodeID),
 		DriverAgentURL: strings.TrimRight(string(r.AgentURL), "/"),
 		DriverExitCode: r.ExitCode.count(),
@@ -56,9 +57,17 @@ func (r jobRow) job() (ray.Job, bool) {
 	return j, j.Key() != "" && j.Status != ""
 }
 
-// Jobs lists all jobs that the agent tells of, in its order.
+// maxListed bounds the message of a job in the list, in bytes, which Ray makes up to
+// 20,000 characters long.
+const maxListed = 4 << 10
+
+// Jobs lists all jobs that the agent tells of, in its order. A long Message has its
+// middle cut out; Job returns it in full.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
-	jobs, _, err := listOf(ctx, c, "list jobs", "jobs", func(_ string, row jobRow) (ray.Job, bool) { return row.job() })
+	jobs, _, err := listOf(ctx, c, "list jobs", "jobs", ray.Job.Key, func(_ string, row jobRow) (ray.Job, bool) {
+		row.Message = text(pyjson.Shorten(string(row.Message), maxListed))
+		return row.job()
+	})
 	return jobs, err
 }
 
@@ -74,7 +83,7 @@ func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 		return ray.Job{}, err
 	}
 	var job ray.Job
-	if !findOne(raw, func(row jobRow) (ok bool) { job, ok = row.job(); return ok }, "job") {
+	if _, ok := findOne(raw, func(row jobRow) (ok bool) { job, ok = row.job(); return ok }, "job"); !ok {
 		return ray.Job{}, badAnswer(op, "the answer names no job")
 	}
 	return job, nil

@@ -35,8 +35,7 @@ func (n number) ratio() *float64 {
 }
 
 // amounts of which one is a sentinel are none.
-func amountOf(l lenient[amountRow]) *ray.Amount {
-	r := l.v
+func amountOf(r *amountRow) *ray.Amount {
 	if r == nil {
 		return nil
 	}

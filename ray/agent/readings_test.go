@@ -1,15 +1,17 @@
 package agent
 
 import (
-	"encoding/json"
+	"strings"
 	"testing"
+
+	"raytap/ray/internal/pyjson"
 )
 
 // Law: a sentinel is no reading.
 func TestSentinelsAreNoReadings(t *testing.T) {
 	read := func(raw string) gpuRow {
 		var g gpuRow
-		if err := json.Unmarshal([]byte(raw), &g); err != nil {
+		if err := pyjson.NewDecoder(strings.NewReader(raw)).Decode(&g); err != nil {
 			t.Fatal(err)
 		}
 		return g
@@ -31,9 +33,9 @@ func TestSentinelsAreNoReadings(t *testing.T) {
 		`{"total":4,"used":1,"available":3}`: true, `{"total":4}`: true, `{"total":-1,"used":1,"available":3}`: false,
 		`{"total":4,"used":-1}`: false, `{"total":18446744073709551615}`: false, `{}`: false,
 	} {
-		var l lenient[amountRow]
-		if err := json.Unmarshal([]byte(raw), &l); err != nil || (amountOf(l) != nil) != want {
-			t.Errorf("%s: %+v, %v", raw, amountOf(l), err)
+		var r amountRow
+		if err := pyjson.NewDecoder(strings.NewReader(raw)).Decode(&r); err != nil || (amountOf(&r) != nil) != want {
+			t.Errorf("%s: %+v, %v", raw, amountOf(&r), err)
 		}
 	}
 }

@@ -3,13 +3,10 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"raytap/ray"
-	"raytap/ray/transport"
 )
 
 // What an agent tells in: percent, and MB as Ray means them.
@@ -18,18 +15,6 @@ const (
 	mib     = 1 << 20
 )
 
-// lenient is a value that is left out where it is not what it should be, so that
-// the others are kept.
-type lenient[T any] struct{ v *T }
-
-func (l *lenient[T]) UnmarshalJSON(b []byte) error {
-	var v T
-	if l.v = nil; string(b) != "null" && json.Unmarshal(b, &v) == nil {
-		l.v = &v
-	}
-	return nil
-}
-
 type amountRow struct {
 	Total     number `json:"total"`
 	Used      number `json:"used"`
@@ -37,16 +22,16 @@ type amountRow struct {
 }
 
 type resourcesRow struct {
-	At            when                       `json:"collected_at"`
-	Stale         lenient[bool]              `json:"stale"`
-	CPU           lenient[amountRow]         `json:"cpu"`
-	Memory        lenient[amountRow]         `json:"memory"`
-	ObjectStore   lenient[amountRow]         `json:"object_store"`
-	GPU           lenient[gpuTotals]         `json:"gpu"`
-	RunningJobs   number                     `json:"running_jobs"`
-	ServeReplicas number                     `json:"total_serve_replicas"`
-	NodeCounts    lenient[nodeCounts]        `json:"node_counts"`
-	Nodes         lenient[[]json.RawMessage] `json:"nodes"`
+	At            when          `json:"collected_at"`
+	Stale         *bool         `json:"stale"`
+	CPU           *amountRow    `json:"cpu"`
+	Memory        *amountRow    `json:"memory"`
+	ObjectStore   *amountRow    `json:"object_store"`
+	GPU           *gpuTotals    `json:"gpu"`
+	RunningJobs   number        `json:"running_jobs"`
+	ServeReplicas number        `json:"total_serve_replicas"`
+	NodeCounts    *nodeCounts   `json:"node_counts"`
+	Nodes         []hardwareRow `json:"nodes"`
 }
 
 type gpuTotals struct {
@@ -66,10 +51,10 @@ type nodeCounts struct {
 
 type hardwareRow struct {
 	nodeRow
-	AcceleratorType text               `json:"accelerator_type"`
-	CPU             lenient[amountRow] `json:"cpu"`
-	Memory          lenient[amountRow] `json:"memory"`
-	GPUs            lenient[[]gpuRow]  `json:"gpus"`
+	AcceleratorType text       `json:"accelerator_type"`
+	CPU             *amountRow `json:"cpu"`
+	Memory          *amountRow `json:"memory"`
+	GPUs            []gpuRow   `json:"gpus"`
 }
 
 type gpuRow struct {
@@ -79,6 +64,14 @@ type gpuRow struct {
 	Utilization number `json:"utilization_gpu"` // percent
 	MemUsed     number `json:"memory_used"`     // MB
 	MemTotal    number `json:"memory_total"`
+}
+
+// whole is a number of things, 0 where there is none.
+func whole(n number) int {
+	if i := n.count(); i != nil {
+		return *i
+	}
+	return 0
 }
 
 // Resources gives the cluster's hardware. Utilization is taken for percent, as
@@ -91,56 +84,58 @@ func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 		return ray.ClusterResources{}, err
 	}
 	var out ray.ClusterResources
-	if !findOne(raw, func(row resourcesRow) bool {
-		ok := !row.At.IsZero() || row.CPU.v != nil || row.Memory.v != nil || row.Nodes.v != nil
+	skipped := 0
+	lost, ok := findOne(raw, func(row resourcesRow) bool {
+		ok := !row.At.IsZero() || row.CPU != nil || row.Memory != nil || row.Nodes != nil
 		if ok {
-			out = c.resources(row)
+			out, skipped = row.resources()
 		}
 		return ok
-	}, "resources") {
+	}, "resources")
+	if !ok {
 		return ray.ClusterResources{}, badAnswer(op, "the answer holds no resources")
 	}
+	lost.Rows += skipped
+	c.count("the cluster's resources", lost)
 	return out, nil
 }
 
-func (c *Client) resources(row resourcesRow) ray.ClusterResources {
-	out := ray.ClusterResources{
-		At: row.At.Time, Stale: row.Stale.v != nil && *row.Stale.v, CPU: amountOf(row.CPU), Memory: amountOf(row.Memory), ObjectStore: amountOf(row.ObjectStore),
+// resources returns the domain type, and how many nodes it lacks.
+func (row resourcesRow) resources() (out ray.ClusterResources, skipped int) {
+	out = ray.ClusterResources{
+		At: row.At.Time, Stale: row.Stale != nil && *row.Stale, CPU: amountOf(row.CPU), Memory: amountOf(row.Memory), ObjectStore: amountOf(row.ObjectStore),
 		RunningJobs: row.RunningJobs.count(), ServeReplicas: row.ServeReplicas.count(),
 	}
-	if g := row.GPU.v; g != nil {
+	if g := row.GPU; g != nil {
 		out.GPU = &ray.GPUTotals{Total: g.Total.amountOrNil(), Available: g.Available.amountOrNil(), MemoryTotal: g.MemoryTotal.amountOrNil(),
 			MemoryAvailable: g.MemoryAvailable.amountOrNil(), MaxUtilization: g.MaxUtilization.ratio(), AvgUtilization: g.AvgUtilization.ratio()}
 	}
-	if n := row.NodeCounts.v; n != nil {
-		out.NodeCounts = &ray.NodeCounts{Total: int(n.Total.value), Alive: int(n.Alive.value), Dead: int(n.Dead.value)}
+	if n := row.NodeCounts; n != nil {
+		out.NodeCounts = &ray.NodeCounts{Total: whole(n.Total), Alive: whole(n.Alive), Dead: whole(n.Dead)}
 	}
-	if row.Nodes.v == nil {
-		return out
-	}
-	c.left.Rows("nodes of the cluster's resources", eachRow(list{rows: *row.Nodes.v}, func(_ string, row hardwareRow) bool {
+	seen := map[string]bool{}
+	for _, row := range row.Nodes {
 		n, ok := row.node()
-		if !ok {
-			return false
+		if !ok || seen[n.ID] {
+			skipped++
+			continue
 		}
+		seen[n.ID] = true
 		h := ray.NodeHardware{ID: n.ID, Host: n.Host, IP: n.IP, Head: n.Head, State: n.State,
 			AcceleratorType: string(row.AcceleratorType), CPU: amountOf(row.CPU), Memory: amountOf(row.Memory)}
-		if row.GPUs.v != nil {
-			for i, g := range *row.GPUs.v {
-				h.GPUs = append(h.GPUs, g.gpu(i))
-			}
+		for i, g := range row.GPUs {
+			h.GPUs = append(h.GPUs, g.gpu(i))
 		}
 		out.Nodes = append(out.Nodes, h)
-		return true
-	}))
-	return out
+	}
+	return out, skipped
 }
 
 func (g gpuRow) gpu(place int) ray.GPU {
 	out := ray.GPU{Index: place, Name: string(g.Name), UUID: string(g.UUID), Utilization: g.Utilization.ratio()}
 	out.MemUsed, out.MemTotal = g.memory()
-	if g.Index.ok {
-		out.Index = int(g.Index.value)
+	if n := g.Index.count(); n != nil {
+		out.Index = *n
 	}
 	return out
 }
@@ -155,18 +150,13 @@ func (c *Client) GPUStatus(ctx context.Context) (json.RawMessage, error) {
 // Health asks whether the agent is well.
 func (c *Client) Health(ctx context.Context) error { return c.health(ctx, "check health") }
 
-// health takes any answer that is no error and no page for one.
+// health takes a JSON object for one: its fields are not published.
 func (c *Client) health(ctx context.Context, op string) error {
-	res, err := c.t.Do(ctx, transport.Request{Op: op, Endpoint: "health/", Path: "/health/"})
-	if err != nil {
-		return err
+	raw, err := c.get(ctx, op, "health/", "/health/", nil)
+	if err == nil && (first(raw) != '{' || string(raw) == "{}") {
+		return badAnswer(op, "the answer is no object with the agent's health: is this a Synapse agent?")
 	}
-	defer res.Body.Close()
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
-		return badAnswer(op, "the answer is an HTML page: is this a Synapse agent?")
-	}
-	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
-	return nil
+	return err
 }
 
 // UnknownSession is the session of every cluster behind an agent, which tells none.

@@ -104,7 +104,7 @@ func TestListsAreFoundWhereverTheyLie(t *testing.T) {
 			t.Errorf("%s: %+v, %v", body, jobs, err)
 		}
 	}
-	for body, code := range map[string]int{`null`: 0, ``: 0, `[]`: 0, `{}`: 500, `"x"`: 500, `7`: 500, `{"jobs":7}`: 500, `<html>`: 500, `[{`: 500} {
+	for body, code := range map[string]int{`null`: 500, ``: 500, `{"detail":"Not_authenticated"}`: 500, `{"jobs":null,"total":3}`: 500, `[]`: 0, `{}`: 500, `"x"`: 500, `7`: 500, `{"jobs":7}`: 500, `<html>`: 500, `[{`: 500} {
 		jobs, err := answering(t, 200, "application/json", body).Jobs(t.Context())
 		if ray.Code(err) != code || len(jobs) != 0 {
 			t.Errorf("%q: %+v, %v", body, jobs, err)

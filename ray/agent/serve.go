@@ -1,13 +1,12 @@
 package agent
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"sort"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // maxMessage bounds a message of an application or a deployment, in bytes:
@@ -40,12 +39,15 @@ type deploymentRow struct {
 // deploymentRows is a list, or a map by name.
 type deploymentRows []deploymentRow
 
-func (r *deploymentRows) UnmarshalJSON(b []byte) error {
-	if b = bytes.TrimSpace(b); b[0] == '[' {
-		return json.Unmarshal(b, (*[]deploymentRow)(r))
+// ReadJSON reads either.
+func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
+	if k, err := d.Kind(); err != nil {
+		return err
+	} else if k == pyjson.Array || k == pyjson.Null {
+		return d.Decode((*[]deploymentRow)(r))
 	}
 	var byName map[string]deploymentRow
-	if err := json.Unmarshal(b, &byName); err != nil {
+	if err := d.Decode(&byName); err != nil {
 		return err
 	}
 	for name, row := range byName {
@@ -57,19 +59,31 @@ func (r *deploymentRows) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (r serveAppRow) application(name string) (ray.ServeApplication, bool) {
+// application returns the domain type, and adds to skipped the deployments and
+// replicas that it lacks because nothing names them, or their state.
+func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplication, bool) {
 	app := ray.ServeApplication{
 		Name: either(r.Name, text(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
 		Message: head(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
 	}
+	seen := map[text]bool{}
 	for _, row := range r.Deployments {
+		if row.Name == "" || seen[row.Name] {
+			*skipped++
+			continue
+		}
+		seen[row.Name] = true
 		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: head(string(row.Message), maxMessage),
 			TargetReplicas: row.Target.count(), ReplicaCount: row.Count.count(), Replicas: map[string]int{}}
 		if d.TargetReplicas == nil {
 			d.TargetReplicas = row.RayTarget.count()
 		}
 		for _, replica := range row.ByReplicas {
-			d.Replicas[upper(replica.State)]++
+			if state := upper(replica.State); state != "" {
+				d.Replicas[state]++
+			} else {
+				*skipped++
+			}
 		}
 		if d.ReplicaCount == nil && row.ByReplicas != nil {
 			n := len(row.ByReplicas)
@@ -84,11 +98,15 @@ func (r serveAppRow) application(name string) (ray.ServeApplication, bool) {
 // Serve lists the applications. An agent tells nothing of proxies, nor whether
 // Serve runs without an application.
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
-	apps, _, err := listOf(ctx, c, "get serve applications", "serve_applications",
-		func(name string, row serveAppRow) (ray.ServeApplication, bool) { return row.application(name) }, "applications")
+	skipped := 0
+	apps, _, err := listOf(ctx, c, "get serve applications", "serve_applications", func(a ray.ServeApplication) string { return a.Name },
+		func(name string, row serveAppRow) (ray.ServeApplication, bool) {
+			return row.application(name, &skipped)
+		}, "applications")
 	if err != nil {
 		return ray.ServeStatus{}, err
 	}
+	c.left.Rows("serve applications", skipped)
 	sort.Slice(apps, func(i, j int) bool { return apps[i].Name < apps[j].Name })
 	return ray.ServeStatus{Applications: apps, Running: len(apps) > 0}, nil
 }
@@ -105,7 +123,7 @@ func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeAp
 		return ray.ServeApplication{}, err
 	}
 	var app ray.ServeApplication
-	if !findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application(""); return ok }, "serve_application", "application") {
+	if _, ok := findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application("", new(int)); return ok }, "serve_application", "application"); !ok {
 		return ray.ServeApplication{}, badAnswer(op, "the answer names no application")
 	}
 	return app, nil

@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"slices"
+	"strconv"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // rayMaxRows is where Ray itself cuts its lists, without a word in the rows.
@@ -25,12 +28,19 @@ type taskRow struct {
 }
 
 func (r taskRow) task() (ray.Task, bool) {
+	attempt := 0
+	if n := r.Attempt.count(); n != nil {
+		attempt = *n
+	}
 	t := ray.Task{
-		ID: either(r.TaskID, r.ID), Attempt: int(r.Attempt.value), Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
+		ID: either(r.TaskID, r.ID), Attempt: attempt, Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
 		Type: string(r.Type), JobID: string(r.JobID), NodeID: string(r.NodeID), ActorID: string(r.ActorID), Error: string(r.Error),
 	}
 	return t, t.ID != "" && t.State != ""
 }
+
+// taskKey names one attempt of a task.
+func taskKey(t ray.Task) string { return t.ID + " " + strconv.Itoa(t.Attempt) }
 
 const taskFinished = "FINISHED"
 
@@ -39,14 +49,14 @@ const taskFinished = "FINISHED"
 // more the list is reported as truncated, for Ray cuts there and an agent may
 // not say so.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
-	tasks, found, err := listOf(ctx, c, "list tasks", "tasks", func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
+	tasks, found, err := listOf(ctx, c, "list tasks", "tasks", taskKey, func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
 	if err != nil {
 		return ray.TaskList{}, err
 	}
 	tasks = slices.DeleteFunc(tasks, func(t ray.Task) bool { return t.State == taskFinished })
 	out := ray.TaskList{Tasks: tasks}
 	out.Total = len(tasks)
-	out.Truncated = len(found.rows) >= rayMaxRows || found.total > len(found.rows)
+	out.Truncated = found.rows >= rayMaxRows || found.total > found.rows
 	return out, nil
 }
 
@@ -62,17 +72,18 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 		return ray.Task{}, err
 	}
 	var task ray.Task
-	if findOne(raw, func(row taskRow) (ok bool) { task, ok = row.task(); return ok }, "task") {
+	if _, ok := findOne(raw, func(row taskRow) (ok bool) { task, ok = row.task(); return ok }, "task"); ok {
 		return task, nil
 	}
 	// Ray's own answer for one task is the list of its attempts.
-	_ = eachRow(findList(raw, "task", "tasks"), func(_ string, row taskRow) bool {
-		t, ok := row.task()
-		if ok && (task.ID == "" || t.Attempt >= task.Attempt) {
+	attempts := list[taskRow, ray.Task]{resource: []string{"task", "tasks"}, take: func(_ string, row taskRow) (ray.Task, bool) { return row.task() }}
+	_, _ = attempts.find(pyjson.NewDecoder(bytes.NewReader(raw)), false, 4)
+	task = ray.Task{}
+	for _, t := range attempts.all {
+		if task.ID == "" || t.Attempt >= task.Attempt {
 			task = t
 		}
-		return ok
-	})
+	}
 	if task.ID == "" {
 		return ray.Task{}, badAnswer(op, "the answer names no task")
 	}

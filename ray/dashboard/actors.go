@@ -2,9 +2,9 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // Actors counts the actors by state, Ray's own (JobSupervisor, ServeController)
@@ -30,7 +30,7 @@ func (c *Client) Actors(ctx context.Context) (ray.StateCounts, error) {
 	var cut []string
 	rest := 0
 	for _, state := range ray.ActorStates {
-		counts, err := stateRows(ctx, c, "count actors", "actors", listQuery(1, filter{"state", "=", state}), func(struct{}) {})
+		counts, err := stateRows(ctx, c, "count actors", "actors", listQuery(1, filter{"state", "=", state}), counting)
 		if err != nil {
 			return ray.StateCounts{}, err
 		}
@@ -58,21 +58,21 @@ func (c *Client) Actors(ctx context.Context) (ray.StateCounts, error) {
 // and are not kept.
 func (c *Client) actorSummary(ctx context.Context, byState map[string]int) (listCounts, error) {
 	var counts listCounts
-	err := c.stateGet(ctx, "count actors", "actors/summarize", nil, &counts, func(d *json.Decoder) error {
-		return eachKey(d, map[string]func(*json.Decoder) error{"node_id_to_summary": func(d *json.Decoder) error {
-			return eachKey(d, map[string]func(*json.Decoder) error{"cluster": func(d *json.Decoder) error {
-				return eachKey(d, map[string]func(*json.Decoder) error{"summary": func(d *json.Decoder) error {
-					return eachValue(d, func(class struct {
-						States map[string]int `json:"state_counts"`
-					}) {
-						for state, n := range class.States {
-							byState[upper(state)] += n
-						}
-					})
-				}})
-			}})
-		}})
-	})
+	err := c.stateGet(ctx, "count actors", "actors/summarize", nil, &counts, within("node_id_to_summary", within("cluster", within("summary", func(d *pyjson.Decoder) error {
+		return eachEntry(d, func(_ string, class struct {
+			States map[string]number `json:"state_counts"`
+		}) bool {
+			for state, n := range class.States {
+				switch {
+				case n.whole() > 0 && upper(state) != "":
+					byState[upper(state)] += n.whole()
+				case n.value != 0 || !n.ok:
+					d.Lost.Fields++
+				}
+			}
+			return class.States != nil
+		})
+	}))))
 	return counts, err
 }
 
@@ -80,11 +80,17 @@ func (c *Client) actorSummary(ctx context.Context, byState map[string]int) (list
 // them and the source does not filter (2.60.0): the whole list is read, and
 // beyond 10,000 the counts are lower bounds and Truncated is set.
 func (c *Client) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
-	out := ray.StateCounts{ByState: map[string]int{}}
+	out, seen := ray.StateCounts{ByState: map[string]int{}}, distinct{}
 	counts, err := stateRows(ctx, c, "list placement groups", "placement_groups", listQuery(maxRows), func(row struct {
+		ID    string `json:"placement_group_id"`
 		State string `json:"state"`
-	}) {
-		out.ByState[upper(row.State)]++
+	}) bool {
+		state := upper(row.State)
+		if row.ID == "" || state == "" || !seen.first(row.ID) {
+			return false
+		}
+		out.ByState[state]++
+		return true
 	})
 	if err != nil {
 		return ray.StateCounts{}, err

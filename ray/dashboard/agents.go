@@ -153,10 +153,11 @@ func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error)
 	_, err := stateRows(ctx, c, "list nodes for their agents", "nodes", listQuery(maxRows), func(row struct {
 		IP    string `json:"node_ip"`
 		State string `json:"state"`
-	}) {
+	}) bool {
 		if ip, err := netip.ParseAddr(row.IP); err == nil && ray.NodeState(strings.ToUpper(row.State)) == ray.NodeAlive {
 			live[ip.Unmap()] = true
 		}
+		return true
 	})
 	return live, err
 }

@@ -68,3 +68,8 @@ func (c *Client) unlockState() { <-c.state }
 // SkippedRows counts the rows of lists that were left out since the client was
 // made, because they could not be decoded.
 func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }
+
+// SkippedFields counts the fields of answers that were omitted since the client was
+// made, because they were of another type than expected, or cut because they were
+// too long for anything that is made of them.
+func (c *Client) SkippedFields() uint64 { return c.left.AllFields() }

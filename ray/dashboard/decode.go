@@ -1,12 +1,12 @@
 package dashboard
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
-	"math"
-	"strconv"
 	"time"
+
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // number is a JSON number that Ray may send as a string (64-bit protobuf
@@ -16,21 +16,24 @@ type number struct {
 	ok    bool
 }
 
-func (n *number) UnmarshalJSON(b []byte) error {
-	*n = number{}
-	text := string(bytes.Trim(b, `"`))
-	if text == "null" || text == "" {
-		return nil
+// ReadJSON reads a number; what is none is absent.
+func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
+	n.value, n.ok, err = d.Number()
+	return err
+}
+
+// Scalar keeps an absent number's place in a list.
+func (number) Scalar() {}
+
+// maxCount is more than anything that is counted.
+const maxCount = 1 << 53
+
+// whole returns a number of things, 0 where there is none.
+func (n number) whole() int {
+	if !n.ok || n.value < 0 || n.value > maxCount {
+		return 0
 	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		// The type of error that marks one row as undecodable, and not the list.
-		return &json.UnmarshalTypeError{Value: "value that is no number", Field: "number"}
-	}
-	if !math.IsNaN(v) && !math.IsInf(v, 0) {
-		n.value, n.ok = v, true
-	}
-	return nil
+	return int(n.value)
 }
 
 // maxMillis is the year 9999: Ray sends 2^64-1 for a time that it does not know.
@@ -52,98 +55,106 @@ func (n number) seconds() time.Time {
 	return time.UnixMicro(int64(n.value * 1e6)).UTC()
 }
 
-// eachKey walks a JSON object. A key without a function is skipped; so are all
-// where the value is null.
-func eachKey(d *json.Decoder, keys map[string]func(*json.Decoder) error) error {
-	open, err := d.Token()
-	if err != nil || open == nil {
+// ask sends a request and counts what its answer lacked.
+func (c *Client) ask(ctx context.Context, list string, r transport.Request, read func(*pyjson.Decoder) error) error {
+	return c.t.Call(ctx, r, func(d *pyjson.Decoder) error {
+		err := read(d)
+		if err == nil {
+			c.left.Rows(list, d.Lost.Rows)
+			c.left.Fields(list, d.Lost.Fields+d.Lost.Cut)
+		}
 		return err
-	}
-	if open != json.Delim('{') {
-		return &json.UnmarshalTypeError{Value: tokenKind(open), Field: "object"}
-	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := key.(string)
-		read := keys[name]
+	})
+}
+
+// eachKey walks a JSON object. A key without a function is skipped. A value that
+// its function cannot read is passed over, and the ShapeError returned when all
+// of the object has been read.
+func eachKey(d *pyjson.Decoder, keys map[string]func(*pyjson.Decoder) error) error {
+	var wrong error
+	err := d.Object(func(key []byte) error {
+		read := keys[string(key)]
 		if read == nil {
-			read = skip
+			return d.Skip()
 		}
-		if err := read(d); err != nil {
-			return err
+		err := read(d)
+		if pyjson.IsShape(err) {
+			wrong, err = err, nil
 		}
+		return err
+	})
+	if err == nil {
+		err = wrong
 	}
-	_, err = d.Token()
 	return err
 }
 
-// eachRow walks a JSON array. A row that has another type than expected is
-// counted in skipped and passed over; null is an empty array.
-func eachRow[T any](d *json.Decoder, use func(T)) (skipped int, err error) {
-	open, err := d.Token()
-	if err != nil || open == nil {
-		return 0, err
-	}
-	if open != json.Delim('[') {
-		return 0, &json.UnmarshalTypeError{Value: tokenKind(open), Field: "array"}
-	}
-	for d.More() {
-		var row T
-		err := d.Decode(&row)
-		var wrong *json.UnmarshalTypeError
-		switch {
-		case err == nil:
-			use(row)
-		case errors.As(err, &wrong):
-			skipped++
-		default:
-			return skipped, err
+// within reads the value of one key of an object, which must be there.
+func within(key string, read func(*pyjson.Decoder) error) func(*pyjson.Decoder) error {
+	return func(d *pyjson.Decoder) error {
+		found := false
+		err := eachKey(d, map[string]func(*pyjson.Decoder) error{key: func(d *pyjson.Decoder) error {
+			found = true
+			return read(d)
+		}})
+		if err == nil && !found {
+			return &pyjson.ShapeError{Want: key}
 		}
+		return err
 	}
-	_, err = d.Token()
+}
+
+// eachRow walks a JSON array. A row that has another type than expected, or that
+// use refuses, is counted, also in d.Lost, and passed over.
+func eachRow[T any](d *pyjson.Decoder, use func(T) bool) (skipped int, err error) {
+	var row, zero T
+	err = d.Array(func() error {
+		row = zero
+		err := d.Row(&row)
+		if pyjson.IsShape(err) || err == nil && !use(row) {
+			skipped++
+			d.Lost.Rows++
+			return nil
+		}
+		return err
+	})
 	return skipped, err
 }
 
-// skip passes over one value without keeping it.
-func skip(d *json.Decoder) error {
-	depth := 0
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return err
-		}
-		switch t {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == 0 {
+// eachEntry walks a JSON object whose values are rows, like eachRow.
+func eachEntry[T any](d *pyjson.Decoder, use func(name string, row T) bool) error {
+	return d.Object(func(key []byte) error {
+		name := string(key)
+		var row T
+		err := d.Row(&row)
+		if pyjson.IsShape(err) || err == nil && !use(name, row) {
+			d.Lost.Rows++
 			return nil
 		}
+		return err
+	})
+}
+
+// into decodes a value into a variable, which is zero where it is of another type.
+func into(v any) func(*pyjson.Decoder) error {
+	return func(d *pyjson.Decoder) error {
+		err := d.Decode(v)
+		if pyjson.IsShape(err) {
+			d.Lost.Fields++
+			return nil
+		}
+		return err
 	}
 }
 
-// into decodes a value into a variable.
-func into(v any) func(*json.Decoder) error {
-	return func(d *json.Decoder) error { return d.Decode(v) }
-}
+// distinct finds what comes twice in a list.
+type distinct map[string]struct{}
 
-func tokenKind(t json.Token) string {
-	switch t.(type) {
-	case json.Delim:
-		return "object or array"
-	case string:
-		return "string"
-	case bool:
-		return "bool"
-	case nil:
-		return "null"
-	}
-	return "number"
+// first reports whether an id comes for the first time.
+func (seen distinct) first(id string) bool {
+	_, again := seen[id]
+	seen[id] = struct{}{}
+	return !again
 }
 
 // counted is a pair [value, count].
@@ -152,12 +163,33 @@ type counted[T any] struct {
 	Count int
 }
 
-func (c *counted[T]) UnmarshalJSON(b []byte) error {
-	var count number
-	if err := json.Unmarshal(b, &[]any{&c.Value, &count}); err != nil {
+// ReadJSON reads a pair. One of which any part is not what it should be is none:
+// a demand that lacks a resource would be another one.
+func (c *counted[T]) ReadJSON(d *pyjson.Decoder) error {
+	before, place, wrong := d.Lost, 0, false
+	var n number
+	err := d.Array(func() (err error) {
+		switch place++; place {
+		case 1:
+			err = d.Decode(&c.Value)
+		case 2:
+			err = d.Decode(&n)
+		default:
+			err = d.Skip()
+		}
+		if pyjson.IsShape(err) {
+			wrong, err = true, nil
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	c.Count = int(count.value)
+	if wrong || place < 2 || !n.ok || n.value < 0 || n.value > maxCount || d.Lost.Rows != before.Rows || d.Lost.Fields != before.Fields {
+		d.Lost = before
+		return &pyjson.ShapeError{Want: "a value and its count", Got: "another list"}
+	}
+	c.Count = int(n.value)
 	return nil
 }
 
@@ -165,27 +197,4 @@ func (c *counted[T]) UnmarshalJSON(b []byte) error {
 func shapeKey(shape map[string]float64) string {
 	b, _ := json.Marshal(shape) // keys come sorted; numbers cannot fail
 	return string(b)
-}
-
-// eachValue walks the values of a JSON object one by one.
-func eachValue[T any](d *json.Decoder, use func(T)) error {
-	open, err := d.Token()
-	if err != nil || open == nil {
-		return err
-	}
-	if open != json.Delim('{') {
-		return &json.UnmarshalTypeError{Value: tokenKind(open), Field: "object"}
-	}
-	for d.More() {
-		if _, err := d.Token(); err != nil {
-			return err
-		}
-		var v T
-		if err := d.Decode(&v); err != nil {
-			return err
-		}
-		use(v)
-	}
-	_, err = d.Token()
-	return err
 }

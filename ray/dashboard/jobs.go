@@ -2,85 +2,103 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // jobRow is a job as the Jobs API tells it; its 15 keys are the same from Ray
 // 2.9.3 to 2.60.0. Its runtime_env, which holds secrets in clear, has no field
 // here and must not get one.
 type jobRow struct {
-	Type         string         `json:"type"`
-	SubmissionID *string        `json:"submission_id"`
-	JobID        *string        `json:"job_id"`
-	Status       string         `json:"status"`
-	Entrypoint   *string        `json:"entrypoint"`
-	Message      *string        `json:"message"`
-	ErrorType    *string        `json:"error_type"`
-	Start        number         `json:"start_time"` // ms; when the job was submitted
-	End          number         `json:"end_time"`   // ms; null, or 0 for a DRIVER, while it runs
-	Metadata     map[string]any `json:"metadata"`
-	AgentURL     *string        `json:"driver_agent_http_address"`
-	NodeID       *string        `json:"driver_node_id"`
-	ExitCode     number         `json:"driver_exit_code"`
+	Type         string            `json:"type"`
+	SubmissionID string            `json:"submission_id"`
+	JobID        string            `json:"job_id"`
+	Status       string            `json:"status"`
+	Entrypoint   string            `json:"entrypoint"`
+	Message      string            `json:"message"`
+	ErrorType    string            `json:"error_type"`
+	Start        number            `json:"start_time"` // ms; when the job was submitted
+	End          number            `json:"end_time"`   // ms; null, or 0 for a DRIVER, while it runs
+	Metadata     map[string]string `json:"metadata"`
+	AgentURL     string            `json:"driver_agent_http_address"`
+	NodeID       string            `json:"driver_node_id"`
+	ExitCode     number            `json:"driver_exit_code"`
 }
 
 // job gives the domain type; false for a row that names no job.
 func (r jobRow) job() (ray.Job, bool) {
 	j := ray.Job{
 		Type:           ray.JobType(upper(r.Type)),
-		SubmissionID:   text(r.SubmissionID),
-		JobID:          text(r.JobID),
+		SubmissionID:   r.SubmissionID,
+		JobID:          r.JobID,
 		Status:         ray.JobStatus(upper(r.Status)),
-		Entrypoint:     text(r.Entrypoint),
-		Message:        text(r.Message),
-		ErrorType:      text(r.ErrorType),
+		Entrypoint:     r.Entrypoint,
+		Message:        r.Message,
+		ErrorType:      r.ErrorType,
 		Start:          r.Start.millis(),
 		End:            r.End.millis(),
-		DriverNodeID:   text(r.NodeID),
-		DriverAgentURL: strings.TrimRight(text(r.AgentURL), "/"),
+		DriverNodeID:   r.NodeID,
+		DriverAgentURL: strings.TrimRight(r.AgentURL, "/"),
 	}
-	if r.ExitCode.ok {
+	if r.ExitCode.ok && math.Abs(r.ExitCode.value) <= math.MaxInt32 {
 		code := int(r.ExitCode.value)
 		j.DriverExitCode = &code
 	}
-	for key, value := range r.Metadata {
-		// Ray takes only strings (2.60.0); older rows may hold others.
-		if s, ok := value.(string); ok {
-			if j.Metadata == nil {
-				j.Metadata = make(map[string]string, len(r.Metadata))
-			}
-			j.Metadata[key] = s
-		}
+	if len(r.Metadata) > 0 { // of what is no string, as older rows may hold, nothing came
+		j.Metadata = r.Metadata
 	}
 	return j, j.Key() != "" && j.Status != ""
 }
 
+// The job list grows for as long as its head lives, 20 kB and more for a job that
+// failed. It is read row by row, so that its length costs time and no memory.
+const (
+	maxJobList = 1 << 30 // bytes
+	maxJobs    = 1 << 20
+	// maxListed bounds the message of a job in the list, in bytes: Ray puts the last
+	// 20,000 characters of a log into it. Job returns it in full.
+	maxListed = 4 << 10
+)
+
 // Jobs lists all jobs of the session that were not deleted: submissions, whose
-// order is arbitrary, then drivers. A row that cannot be decoded is left out,
-// logged and counted in SkippedRows.
+// order is arbitrary, then drivers. A row that cannot be decoded, that names no job
+// or one that came before, is skipped, logged and counted in SkippedRows. A long
+// Message has its middle cut out.
+//
+// The list may have a GiB, whatever the transport's MaxBody, and a million jobs.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
+	const op = "list jobs"
 	jobs := []ray.Job{}
-	skipped, nameless := 0, 0
-	err := c.t.Get(ctx, "list jobs", "/api/jobs/", "/api/jobs/", nil, func(d *json.Decoder) (err error) {
-		skipped, err = eachRow(d, func(row jobRow) {
-			if j, ok := row.job(); ok {
-				jobs = append(jobs, j)
-			} else {
-				nameless++
+	seen, over := distinct{}, false
+	request := transport.Request{Op: op, Endpoint: "/api/jobs/", Path: "/api/jobs/", MaxBody: maxJobList}
+	err := c.ask(ctx, "jobs", request, func(d *pyjson.Decoder) error {
+		_, err := eachRow(d, func(row jobRow) bool {
+			row.Message = pyjson.Shorten(row.Message, maxListed)
+			j, ok := row.job()
+			if !ok || !seen.first(j.Key()) {
+				return false
 			}
+			if over = len(jobs) == maxJobs; !over {
+				jobs = append(jobs, j)
+			}
+			return !over
 		})
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case over:
+		return nil, &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: fmt.Sprintf("the list has more than %d jobs: delete ended ones from Ray", maxJobs)}
 	}
-	c.left.Rows("jobs", skipped+nameless)
 	return jobs, nil
 }
 
@@ -144,11 +162,15 @@ func (c *Client) jobLogsText(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var answer struct {
-		Logs string `json:"logs"`
-	}
-	err = c.t.GetJSON(ctx, opJobLogs, "/api/jobs/{id}/logs", path, nil, &answer)
-	return answer.Logs, err
+	var logs string
+	err = c.t.Get(ctx, opJobLogs, "/api/jobs/{id}/logs", path, nil, within("logs", func(d *pyjson.Decoder) (err error) {
+		var ok bool
+		if logs, ok, err = d.Text(); err == nil && !ok {
+			err = &pyjson.ShapeError{Want: "a log", Got: "null"}
+		}
+		return err
+	}))
+	return logs, err
 }
 
 // StopJob asks Ray to stop a job; it does not wait for the end. A job that has
@@ -161,12 +183,15 @@ func (c *Client) StopJob(ctx context.Context, id string) error {
 		return err
 	}
 	var answer struct {
-		Stopped bool `json:"stopped"`
+		Stopped *bool `json:"stopped"`
 	}
 	if err := c.t.PostJSON(ctx, op, "/api/jobs/{id}/stop", path, nil, &answer); err != nil {
 		return err
 	}
-	if !answer.Stopped {
+	if answer.Stopped == nil {
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the answer does not tell whether the job was stopped"}
+	}
+	if !*answer.Stopped {
 		return &ray.Error{Op: op, Code: http.StatusBadRequest, Status: http.StatusOK, Detail: "the job has ended already"}
 	}
 	return nil

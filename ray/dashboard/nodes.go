@@ -2,8 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
-	"net/http"
 	"net/url"
 	"sort"
 	"time"
@@ -11,6 +9,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // staleReading is how long a node's agent may go without new readings before the
@@ -41,7 +41,7 @@ type summaryRow struct {
 	CPUs    []number           `json:"cpus"`
 	Mem     []number           `json:"mem"` // total, available, percent, used
 	Disk    map[string]diskRow `json:"disk"`
-	Load    []json.RawMessage  `json:"loadAvg"` // [1, 5, 15 min], the same per CPU
+	Load    []loadRow          `json:"loadAvg"` // [1, 5, 15 min], the same per CPU
 	Network []number           `json:"network"` // sent, received
 	GPUs    []gpuRow           `json:"gpus"`
 	Raylet  struct {
@@ -60,6 +60,15 @@ type summaryRow struct {
 		} `json:"deathInfo"`
 	} `json:"raylet"`
 }
+
+// loadRow is numbers that belong together.
+type loadRow []number
+
+// ReadJSON reads them.
+func (l *loadRow) ReadJSON(d *pyjson.Decoder) error { return d.Decode((*[]number)(l)) }
+
+// Scalar keeps the place of what is no such list.
+func (loadRow) Scalar() {}
 
 type diskRow struct {
 	Total number `json:"total"`
@@ -106,15 +115,19 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 // stateNodes asks the State API and remembers the resource names that it tells.
 func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 	nodes := []ray.Node{}
-	names := map[string]bool{}
+	names, seen := map[string]bool{}, distinct{}
 	q := listQuery(maxRows)
 	q.Set("detail", "1")
-	counts, err := stateRows(ctx, c, "list nodes", "nodes", q, func(row nodeRow) {
+	counts, err := stateRows(ctx, c, "list nodes", "nodes", q, func(row nodeRow) bool {
 		n := row.node()
+		if n.ID == "" || n.State == "" || !seen.first(n.ID) {
+			return false
+		}
 		for name := range n.Resources {
 			names[name] = true
 		}
 		nodes = append(nodes, n)
+		return true
 	})
 	if err != nil {
 		return nil, err
@@ -149,29 +162,21 @@ func (r nodeRow) node() ray.Node {
 type nodeSummary struct{ rows []summaryRow }
 
 func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error) {
-	var (
-		s       nodeSummary
-		ok      = true
-		msg     string
-		skipped int
-	)
-	err := c.t.Get(ctx, op, "/nodes", "/nodes", url.Values{"view": {"summary"}}, func(d *json.Decoder) error {
-		return eachKey(d, map[string]func(*json.Decoder) error{
-			"result": into(&ok), "msg": into(&msg),
-			"data": func(d *json.Decoder) error {
-				return eachKey(d, map[string]func(*json.Decoder) error{
-					"summary": func(d *json.Decoder) (err error) {
-						skipped, err = eachRow(d, func(row summaryRow) { s.rows = append(s.rows, row) })
-						return err
-					},
-				})
-			},
-		})
+	var s nodeSummary
+	seen := distinct{}
+	request := transport.Request{Op: op, Endpoint: "/nodes", Path: "/nodes", Query: url.Values{"view": {"summary"}}}
+	err := c.ask(ctx, "node summary", request, func(d *pyjson.Decoder) error {
+		return c.envelope(op, d, within("summary", func(d *pyjson.Decoder) error {
+			_, err := eachRow(d, func(row summaryRow) bool {
+				ok := row.Raylet.ID != "" && seen.first(row.Raylet.ID)
+				if ok {
+					s.rows = append(s.rows, row)
+				}
+				return ok
+			})
+			return err
+		}))
 	})
-	if err == nil && !ok {
-		err = &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
-	}
-	c.left.Rows("node summary", skipped)
 	return s, err
 }
 
@@ -240,8 +245,8 @@ func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 		s.Disks = append(s.Disks, ray.Disk{Mount: real, Total: d.Total.value, Used: d.Used.value, Free: d.Free.value})
 	}
 	sort.Slice(s.Disks, func(i, j int) bool { return s.Disks[i].Mount < s.Disks[j].Mount })
-	var load []number
-	if len(r.Load) > 0 && json.Unmarshal(r.Load[0], &load) == nil && len(load) >= 3 {
+	if len(r.Load) > 0 && len(r.Load[0]) >= 3 {
+		load := r.Load[0]
 		s.HasLoad = true
 		for i := range s.LoadAvg {
 			s.LoadAvg[i] = load[i].value

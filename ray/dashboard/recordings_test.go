@@ -98,7 +98,7 @@ var decoders = []struct {
 		return len(s.ByState), err
 	}},
 	{"actors_list", func(t *testing.T, c *Client) (int, error) {
-		n, err := stateRows(t.Context(), c, "x", "actors", nil, func(struct{ State string }) {})
+		n, err := stateRows(t.Context(), c, "x", "actors", nil, func(struct{ State string }) bool { return true })
 		return n.got, err
 	}},
 	{"placement_groups_list", func(t *testing.T, c *Client) (int, error) {

@@ -1,47 +1,44 @@
 package dashboard
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sort"
+	"strings"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // maxMessage bounds a message of an application or a deployment, in bytes:
 // it may be a whole traceback.
 const maxMessage = 4 << 10
 
-type serveAnswer struct {
-	Controller   map[string]json.RawMessage `json:"controller_info"`
-	Proxies      map[string]serveProxyRow   `json:"proxies"`
-	Applications map[string]serveAppRow     `json:"applications"`
-}
-
 type serveProxyRow struct {
-	NodeID *string `json:"node_id"`
-	NodeIP *string `json:"node_ip"`
-	Status string  `json:"status"`
+	NodeID string `json:"node_id"`
+	NodeIP string `json:"node_ip"`
+	Status string `json:"status"`
 }
 
 type serveAppRow struct {
-	Name         *string        `json:"name"`
-	RoutePrefix  *string        `json:"route_prefix"`
-	DocsPath     *string        `json:"docs_path"`
+	Name         string         `json:"name"`
+	RoutePrefix  string         `json:"route_prefix"`
+	DocsPath     string         `json:"docs_path"`
 	Status       string         `json:"status"`
-	Message      *string        `json:"message"`
-	Source       *string        `json:"source"`
+	Message      string         `json:"message"`
+	Source       string         `json:"source"`
 	LastDeployed number         `json:"last_deployed_time_s"`
 	Deployments  deploymentRows `json:"deployments"`
 }
 
 type deploymentRow struct {
-	Name     string  `json:"name"`
-	Status   string  `json:"status"`
-	Message  *string `json:"message"`
-	Target   number  `json:"target_num_replicas"`
+	Name     string `json:"name"`
+	Status   string `json:"status"`
+	Message  string `json:"message"`
+	Target   number `json:"target_num_replicas"`
 	Replicas []struct {
 		State string `json:"state"`
 	} `json:"replicas"`
@@ -51,12 +48,15 @@ type deploymentRow struct {
 // deploymentRows is a map by name, or a list.
 type deploymentRows []deploymentRow
 
-func (r *deploymentRows) UnmarshalJSON(b []byte) error {
-	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '[' {
-		return json.Unmarshal(b, (*[]deploymentRow)(r))
+// ReadJSON reads either.
+func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
+	if k, err := d.Kind(); err != nil {
+		return err
+	} else if k == pyjson.Array || k == pyjson.Null {
+		return d.Decode((*[]deploymentRow)(r))
 	}
 	var byName map[string]deploymentRow
-	if err := json.Unmarshal(b, &byName); err != nil {
+	if err := d.Decode(&byName); err != nil {
 		return err
 	}
 	for name, row := range byName {
@@ -73,64 +73,123 @@ func (r *deploymentRows) UnmarshalJSON(b []byte) error {
 // makes the request run into its timeout; 503 means that the controller's call
 // failed (2.60.0).
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
-	const path = "/api/serve/applications/"
-	var answer serveAnswer
-	if err := c.t.GetJSON(ctx, "get serve applications", path, path, nil, &answer); err != nil {
-		if ray.Code(err) == http.StatusNotImplemented {
-			return ray.ServeStatus{}, nil
-		}
+	const op = "get serve applications"
+	var out ray.ServeStatus
+	request := transport.Request{Op: op, Endpoint: endpointServe, Path: endpointServe}
+	err := c.ask(ctx, "serve applications", request, func(d *pyjson.Decoder) error { return readServe(d, &out) })
+	switch {
+	case notInstalled(err):
+		return ray.ServeStatus{}, nil
+	case err != nil:
 		return ray.ServeStatus{}, err
 	}
-	out := ray.ServeStatus{Running: len(answer.Controller) > 0 || len(answer.Applications) > 0 || len(answer.Proxies) > 0}
-	for name, row := range answer.Applications {
-		app := row.application()
-		if app.Name == "" {
-			app.Name = name
-		}
-		out.Applications = append(out.Applications, app)
-	}
 	sort.Slice(out.Applications, func(i, j int) bool { return out.Applications[i].Name < out.Applications[j].Name })
-	for id, row := range answer.Proxies {
-		p := ray.ServeProxy{NodeID: text(row.NodeID), NodeIP: text(row.NodeIP), Status: upper(row.Status)}
-		if p.NodeID == "" {
-			p.NodeID = id
-		}
-		out.Proxies = append(out.Proxies, p)
-	}
 	sort.Slice(out.Proxies, func(i, j int) bool { return out.Proxies[i].NodeID < out.Proxies[j].NodeID })
 	return out, nil
 }
 
-func (r serveAppRow) application() ray.ServeApplication {
-	app := ray.ServeApplication{
-		Name: text(r.Name), RoutePrefix: text(r.RoutePrefix), DocsPath: text(r.DocsPath), Status: upper(r.Status),
-		Message: head(text(r.Message), maxMessage), Source: text(r.Source), LastDeployed: r.LastDeployed.seconds(),
-	}
-	for _, row := range r.Deployments {
-		app.Deployments = append(app.Deployments, row.deployment())
-	}
-	sort.Slice(app.Deployments, func(i, j int) bool { return app.Deployments[i].Name < app.Deployments[j].Name })
-	return app
+// notInstalled recognises Ray's own answer where it runs without ray[serve]; the
+// words are the same from 2.9.3 to 2.60.0. Other servers say 501, too.
+func notInstalled(err error) bool {
+	var e *ray.Error
+	return errors.As(err, &e) && e.Code == http.StatusNotImplemented && strings.Contains(e.Detail, "Serve dependencies are not installed")
 }
 
-func (r deploymentRow) deployment() ray.ServeDeployment {
-	d := ray.ServeDeployment{Name: r.Name, Status: upper(r.Status), Message: head(text(r.Message), maxMessage), Replicas: map[string]int{}}
+func readServe(d *pyjson.Decoder, out *ray.ServeStatus) error {
+	apps, proxies := map[string]ray.ServeApplication{}, map[string]ray.ServeProxy{}
+	found, controller := false, map[string]json.RawMessage(nil)
+	err := eachKey(d, map[string]func(*pyjson.Decoder) error{
+		"controller_info": into(&controller),
+		"applications": func(d *pyjson.Decoder) error {
+			found = true
+			return eachEntry(d, func(key string, row serveAppRow) bool {
+				app, skipped := row.application(key)
+				d.Lost.Rows += skipped
+				ok := app.Name != "" && app.Status != ""
+				if ok {
+					apps[app.Name] = app
+				}
+				return ok
+			})
+		},
+		"proxies": func(d *pyjson.Decoder) error {
+			err := eachEntry(d, func(id string, row serveProxyRow) bool {
+				p := ray.ServeProxy{NodeID: row.NodeID, NodeIP: row.NodeIP, Status: upper(row.Status)}
+				if p.NodeID == "" {
+					p.NodeID = id
+				}
+				ok := p.NodeID != "" && p.Status != ""
+				if ok {
+					proxies[p.NodeID] = p
+				}
+				return ok
+			})
+			if pyjson.IsShape(err) {
+				d.Lost.Fields++
+				return nil
+			}
+			return err
+		},
+	})
+	if err == nil && !found {
+		return &pyjson.ShapeError{Want: "applications"}
+	}
+	*out = ray.ServeStatus{Running: len(controller) > 0 || len(apps) > 0 || len(proxies) > 0}
+	for _, app := range apps {
+		out.Applications = append(out.Applications, app)
+	}
+	for _, p := range proxies {
+		out.Proxies = append(out.Proxies, p)
+	}
+	return err
+}
+
+// application returns the domain type, and how many deployments and replicas it
+// lacks because nothing names them, or their state.
+func (r serveAppRow) application(key string) (app ray.ServeApplication, skipped int) {
+	app = ray.ServeApplication{
+		Name: r.Name, RoutePrefix: r.RoutePrefix, DocsPath: r.DocsPath, Status: upper(r.Status),
+		Message: head(r.Message, maxMessage), Source: r.Source, LastDeployed: r.LastDeployed.seconds(),
+	}
+	if app.Name == "" {
+		app.Name = key
+	}
+	seen := distinct{}
+	for _, row := range r.Deployments {
+		if row.Name == "" || !seen.first(row.Name) {
+			skipped++
+			continue
+		}
+		d, n := row.deployment()
+		skipped += n
+		app.Deployments = append(app.Deployments, d)
+	}
+	sort.Slice(app.Deployments, func(i, j int) bool { return app.Deployments[i].Name < app.Deployments[j].Name })
+	return app, skipped
+}
+
+func (r deploymentRow) deployment() (d ray.ServeDeployment, skipped int) {
+	d = ray.ServeDeployment{Name: r.Name, Status: upper(r.Status), Message: head(r.Message, maxMessage), Replicas: map[string]int{}}
 	if r.Target.ok {
-		n := int(r.Target.value)
+		n := r.Target.whole()
 		d.TargetReplicas = &n
+	}
+	for _, replica := range r.Replicas {
+		if state := upper(replica.State); state != "" {
+			d.Replicas[state]++
+		} else {
+			skipped++
+		}
 	}
 	if r.Replicas != nil {
 		n := len(r.Replicas)
 		d.ReplicaCount = &n
 	}
-	for _, replica := range r.Replicas {
-		d.Replicas[upper(replica.State)]++
-	}
 	if r.Dead != nil {
 		n := len(*r.Dead)
 		d.DeadReplicas = &n
 	}
-	return d
+	return d, skipped
 }
 
 // head gives the first n bytes of a text, or less to end at a rune.

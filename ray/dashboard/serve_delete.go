@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 	"raytap/ray/transport"
 )
 
@@ -44,11 +45,8 @@ type declaredApp struct {
 // versions do not that tell no source). An unknown name is an error of code 404.
 // A configuration that somebody else deploys at the same moment may be undone.
 func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
-	var now declared
-	if err := c.t.GetJSON(ctx, opDelete, endpointServe, endpointServe, nil, &now); err != nil {
-		if ray.Code(err) == http.StatusNotImplemented {
-			return notFound(opDelete, "Serve is not running")
-		}
+	now, err := c.declared(ctx, opDelete)
+	if err != nil {
 		return err
 	}
 	body, err := now.without(name)
@@ -61,6 +59,29 @@ func (c *Client) DeleteServeApplication(ctx context.Context, name string) error 
 	}
 	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
 	return res.Body.Close()
+}
+
+// declared asks how the applications were deployed. It is an error where Ray's
+// answer holds a value that JSON does not have, or that is none of a
+// configuration: sent again, it would be another one.
+func (c *Client) declared(ctx context.Context, op string) (declared, error) {
+	var now declared
+	var lost pyjson.Lost
+	err := c.t.Get(ctx, op, endpointServe, endpointServe, nil, func(d *pyjson.Decoder) error {
+		err := d.Decode(&now)
+		lost = d.Lost
+		if err == nil && now.Applications == nil {
+			return &pyjson.ShapeError{Want: "applications"}
+		}
+		return err
+	})
+	switch {
+	case notInstalled(err):
+		return now, notFound(op, "Serve is not running")
+	case err == nil && lost != pyjson.Lost{}:
+		err = &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and the configuration of one holds a value that cannot be sent again unchanged (such as NaN or Infinity)"}
+	}
+	return now, err
 }
 
 // without gives the configuration of all applications but one, or says why it

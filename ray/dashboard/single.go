@@ -30,10 +30,12 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	const op = "get task"
 	var last ray.Task
 	found := false
-	_, err := stateRows(ctx, c, op, "tasks", listQuery(maxRows, filter{"task_id", "=", id}), func(row taskRow) {
-		if t := row.task(); t.ID == id && (!found || t.Attempt >= last.Attempt) {
+	_, err := stateRows(ctx, c, op, "tasks", listQuery(maxRows, filter{"task_id", "=", id}), func(row taskRow) bool {
+		t, ok := row.task()
+		if ok && t.ID == id && (!found || t.Attempt >= last.Attempt) {
 			last, found = t, true
 		}
+		return ok
 	})
 	switch {
 	case err != nil:

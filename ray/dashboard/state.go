@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,6 +10,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // maxRows is the most that the State API gives: a higher limit is refused
@@ -42,64 +43,90 @@ func listQuery(limit int, filters ...filter) url.Values {
 	return q
 }
 
-// stateRows asks for a State API list and hands over its rows one by one.
-func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url.Values, use func(T)) (listCounts, error) {
+// stateRows asks for a State API list and hands over its rows one by one; those
+// that use refuses are skipped.
+func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url.Values, use func(T) bool) (listCounts, error) {
 	var counts listCounts
-	err := c.stateGet(ctx, op, resource, q, &counts, func(d *json.Decoder) (err error) {
-		counts.skippedRow, err = eachRow(d, func(row T) { counts.got++; use(row) })
+	err := c.stateGet(ctx, op, resource, q, &counts, func(d *pyjson.Decoder) (err error) {
+		counts.skippedRow, err = eachRow(d, func(row T) bool {
+			ok := use(row)
+			if ok {
+				counts.got++
+			}
+			return ok
+		})
 		return err
 	})
-	c.left.Rows(resource, counts.skippedRow)
 	return counts, err
 }
 
+// counting takes every row of a list that is only counted.
+func counting(struct{}) bool { return true }
+
 // stateGet runs one request on the State API, alone, and decodes its envelope:
 // {"result":bool,"msg":"","data":{"result":{counts…,"result":rows}}}.
-func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values, counts *listCounts, rows func(*json.Decoder) error) error {
+func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values, counts *listCounts, rows func(*pyjson.Decoder) error) error {
 	if err := c.lockState(ctx, op); err != nil {
 		return err
 	}
 	defer c.unlockState()
 	var (
-		ok                       = true
-		msg                      string
 		total, afterCut, matched number
-		partial                  *string
+		partial                  string
 		warnings                 []string
 		found                    bool
 	)
-	inner := map[string]func(*json.Decoder) error{
+	inner := map[string]func(*pyjson.Decoder) error{
 		"total": into(&total), "num_after_truncation": into(&afterCut), "num_filtered": into(&matched),
 		"partial_failure_warning": into(&partial), "warnings": into(&warnings),
-		"result": func(d *json.Decoder) error { found = true; return rows(d) },
+		"result": func(d *pyjson.Decoder) error { found = true; return rows(d) },
 	}
 	path := "/api/v0/" + resource
-	err := c.t.Get(ctx, op, path, path, q, func(d *json.Decoder) error {
-		return eachKey(d, map[string]func(*json.Decoder) error{
-			"result": into(&ok), "msg": into(&msg),
-			"data": func(d *json.Decoder) error {
-				return eachKey(d, map[string]func(*json.Decoder) error{
-					"result": func(d *json.Decoder) error { return eachKey(d, inner) },
-				})
-			},
-		})
+	err := c.ask(ctx, resource, transport.Request{Op: op, Endpoint: path, Path: path, Query: q}, func(d *pyjson.Decoder) error {
+		return c.envelope(op, d, within("result", func(d *pyjson.Decoder) error {
+			err := eachKey(d, inner)
+			if err == nil && !found {
+				return &pyjson.ShapeError{Want: "list"}
+			}
+			return err
+		}))
 	})
 	if err != nil {
 		return err
 	}
-	*counts = listCounts{int(total.value), int(afterCut.value), int(matched.value), counts.got, counts.skippedRow}
-	switch {
-	case !ok:
-		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
-	case !found:
-		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the answer holds no list"}
-	case counts.total == 0 && len(warnings) > 0:
+	*counts = listCounts{total.whole(), afterCut.whole(), matched.whole(), counts.got, counts.skippedRow}
+	if counts.total == 0 && len(warnings) > 0 {
 		// So a failure in the GCS is told for tasks: an empty list with a warning.
 		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK,
 			Detail: c.t.Detail("no rows, and a warning: " + strings.Join(warnings, "; "))}
 	}
-	if partial != nil && *partial != "" {
-		c.left.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(*partial)})
+	if partial != "" {
+		c.left.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(partial)})
 	}
 	return nil
+}
+
+// envelope reads {"result":bool,"msg":"","data":…}, in which Ray reports its own
+// failures with status 200.
+func (c *Client) envelope(op string, d *pyjson.Decoder, data func(*pyjson.Decoder) error) error {
+	ok, msg, found := true, "", false
+	err := eachKey(d, map[string]func(*pyjson.Decoder) error{
+		"result": func(d *pyjson.Decoder) error {
+			var said *bool
+			err := into(&said)(d)
+			ok = said == nil || *said
+			return err
+		},
+		"msg":  into(&msg),
+		"data": func(d *pyjson.Decoder) error { found = true; return data(d) },
+	})
+	switch {
+	case err != nil && !pyjson.IsShape(err):
+		return err
+	case !ok:
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(msg)}
+	case err == nil && !found:
+		return &pyjson.ShapeError{Want: "data"}
+	}
+	return err
 }

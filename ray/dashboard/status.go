@@ -2,34 +2,30 @@ package dashboard
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+	"raytap/ray/transport"
 )
 
 // namesAge is how old the names of the node list may be before an unknown name
 // makes ClusterStatus ask for that list again.
 const namesAge = time.Minute
 
-// statusAnswer is the answer of /api/cluster_status. The keys of objects are
+// statusAnswer is the clusterStatus of /api/cluster_status, null until the
+// autoscaler wrote its first one. The keys of objects are
 // camel-cased, except in an object within a list within a list: resourceDemand,
 // pgDemand and nodeTypes have the real names (2.60.0, 2.40.0, 2.9.3).
 type statusAnswer struct {
-	Result *bool  `json:"result"`
-	Msg    string `json:"msg"`
-	Data   struct {
-		Status *struct { // null until the autoscaler wrote its first one
-			Time number `json:"time"`
-			Load struct {
-				Usage     map[string][]number            `json:"usage"` // name -> used, total
-				ByNode    map[string]map[string][]number `json:"usageByNode"`
-				Demand    []counted[map[string]float64]  `json:"resourceDemand"`
-				PGs       []counted[pgShape]             `json:"pgDemand"`
-				NodeTypes []counted[map[string]float64]  `json:"nodeTypes"`
-			} `json:"loadMetricsReport"`
-		} `json:"clusterStatus"`
-	} `json:"data"`
+	Time number `json:"time"`
+	Load struct {
+		Usage     map[string][]number            `json:"usage"` // name -> used, total
+		ByNode    map[string]map[string][]number `json:"usageByNode"`
+		Demand    []counted[map[string]float64]  `json:"resourceDemand"`
+		PGs       []counted[pgShape]             `json:"pgDemand"`
+		NodeTypes []counted[map[string]float64]  `json:"nodeTypes"`
+	} `json:"loadMetricsReport"`
 }
 
 type pgShape struct {
@@ -45,17 +41,15 @@ type pgShape struct {
 // Pending a task that waits within a group waits for CPU.
 func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	const op = "get cluster status"
-	var answer statusAnswer
-	if err := c.t.GetJSON(ctx, op, "/api/cluster_status", "/api/cluster_status", nil, &answer); err != nil {
+	var status *statusAnswer
+	request := transport.Request{Op: op, Endpoint: "/api/cluster_status", Path: "/api/cluster_status"}
+	err := c.ask(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
+		return c.envelope(op, d, within("clusterStatus", func(d *pyjson.Decoder) error { return d.Decode(&status) }))
+	})
+	if err != nil || status == nil {
 		return ray.ClusterStatus{}, err
 	}
-	if answer.Result != nil && !*answer.Result {
-		return ray.ClusterStatus{}, &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: c.t.Detail(answer.Msg)}
-	}
-	if answer.Data.Status == nil {
-		return ray.ClusterStatus{}, nil
-	}
-	load := answer.Data.Status.Load
+	load := status.Load
 	names := c.knownNames()
 	for _, node := range load.NodeTypes {
 		for name := range node.Value {
@@ -74,7 +68,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 			}
 		}
 	}
-	out := ray.ClusterStatus{At: answer.Data.Status.Time.seconds(), ByNode: map[string]map[string]ray.Usage{}}
+	out := ray.ClusterStatus{At: status.Time.seconds(), ByNode: map[string]map[string]ray.Usage{}}
 	unmapped := map[string]bool{}
 	out.Usage = usage(load.Usage, names, unmapped)
 	for id, used := range load.ByNode {
@@ -124,7 +118,7 @@ func usage(used map[string][]number, names nameMap, unmapped map[string]bool) ma
 		real := names.real(camel)
 		switch {
 		case isGroupResource(camel) || isGroupResource(real):
-		case real == "" || len(pair) < 2:
+		case real == "" || len(pair) < 2 || !pair[0].ok || !pair[1].ok:
 			unmapped[camel] = true
 		default:
 			out[real] = ray.Usage{Used: pair[0].value, Total: pair[1].value}

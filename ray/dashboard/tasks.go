@@ -2,28 +2,31 @@ package dashboard
 
 import (
 	"context"
+	"strconv"
 
 	"raytap/ray"
 )
 
 type taskRow struct {
-	ID      string  `json:"task_id"`
-	Attempt number  `json:"attempt_number"`
-	Name    *string `json:"name"`
-	Func    *string `json:"func_or_class_name"`
-	State   string  `json:"state"`
-	Type    *string `json:"type"`
-	JobID   *string `json:"job_id"`
-	NodeID  *string `json:"node_id"`
-	ActorID *string `json:"actor_id"`
-	Error   *string `json:"error_type"`
+	ID      string `json:"task_id"`
+	Attempt number `json:"attempt_number"`
+	Name    string `json:"name"`
+	Func    string `json:"func_or_class_name"`
+	State   string `json:"state"`
+	Type    string `json:"type"`
+	JobID   string `json:"job_id"`
+	NodeID  string `json:"node_id"`
+	ActorID string `json:"actor_id"`
+	Error   string `json:"error_type"`
 }
 
-func (r taskRow) task() ray.Task {
-	return ray.Task{
-		ID: r.ID, Attempt: int(r.Attempt.value), Name: text(r.Name), Func: text(r.Func), State: upper(r.State),
-		Type: text(r.Type), JobID: text(r.JobID), NodeID: text(r.NodeID), ActorID: text(r.ActorID), Error: text(r.Error),
+// task returns the domain type; false for a row that names no task, or no state.
+func (r taskRow) task() (ray.Task, bool) {
+	t := ray.Task{
+		ID: r.ID, Attempt: r.Attempt.whole(), Name: r.Name, Func: r.Func, State: upper(r.State),
+		Type: r.Type, JobID: r.JobID, NodeID: r.NodeID, ActorID: r.ActorID, Error: r.Error,
 	}
+	return t, t.ID != "" && t.State != ""
 }
 
 const (
@@ -46,9 +49,16 @@ const (
 // Ray 2.9.3 and 2.40.0 look for the matching rows among the first 10,000 tasks
 // of any state: a list that may lack some is Truncated, without totals.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
-	list := ray.TaskList{Tasks: []ray.Task{}}
+	list, seen := ray.TaskList{Tasks: []ray.Task{}}, distinct{}
 	counts, err := stateRows(ctx, c, "list tasks", "tasks", listQuery(maxRows, filter{"state", "!=", taskFinished}),
-		func(row taskRow) { list.Tasks = append(list.Tasks, row.task()) })
+		func(row taskRow) bool {
+			task, ok := row.task()
+			if !ok || !seen.first(task.ID+" "+strconv.Itoa(task.Attempt)) {
+				return false
+			}
+			list.Tasks = append(list.Tasks, task)
+			return true
+		})
 	if err != nil {
 		return ray.TaskList{}, err
 	}
@@ -107,5 +117,5 @@ func (c *Client) taskTotals(ctx context.Context, most, dropped int) (map[string]
 }
 
 func (c *Client) countTasks(ctx context.Context, state string) (listCounts, error) {
-	return stateRows(ctx, c, "count tasks", "tasks", listQuery(1, filter{"state", "=", state}), func(struct{}) {})
+	return stateRows(ctx, c, "count tasks", "tasks", listQuery(1, filter{"state", "=", state}), counting)
 }

@@ -79,9 +79,9 @@ func (c *Client) netError(parent, ctx context.Context, op string, err error) err
 	if errors.As(err, &ue) {
 		err = ue.Err // its text repeats the URL
 	}
-	if errors.Is(err, errTooLarge) {
-		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Err: errTooLarge,
-			Detail: "the answer is larger than " + size(c.maxBody)}
+	var large tooLarge
+	if errors.As(err, &large) {
+		return c.tooLargeError(op, large)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrBodyReadAfterClose) { // the body was closed under a read
 		return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "closed", Err: net.ErrClosed}
@@ -142,7 +142,7 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 		e.Detail = c.redirectDetail(res)
 		return e
 	}
-	text, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	text := c.errorText(res)
 	said := c.Detail(string(text))
 	html := isHTML(res, text)
 	if html {
@@ -161,6 +161,8 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 		said = join(said, "no token was sent: does the server want one?")
 	case status == http.StatusProxyAuthRequired:
 		said = "the proxy wants a user and a password: set them in proxy_url"
+	case html && statusCode(status) == http.StatusServiceUnavailable:
+		said = "a proxy in front of " + c.base.Host + " answers with a page, " + http.StatusText(status) + ": it does not reach the " + c.service
 	case html:
 		said = c.htmlDetail()
 	case said == "":
@@ -207,37 +209,6 @@ func (c *Client) redirectDetail(res *http.Response) string {
 		return c.base.Host + " keeps redirecting: is it a " + c.service + "?"
 	}
 	return c.clean(fmt.Sprintf("%s redirects to %s://%s, which is not followed: set the url to the final address", c.base.Host, to.Scheme, to.Host))
-}
-
-func (c *Client) htmlDetail() string {
-	return "the answer is HTML, not JSON: is " + c.base.Host + " a " + c.service + "?"
-}
-
-func (c *Client) htmlError(op string, status int) error {
-	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: status, Detail: c.htmlDetail()}
-}
-
-// decodeError says why a complete answer could not be decoded.
-func (c *Client) decodeError(op string, status int, first byte, err error) error {
-	var re *ray.Error
-	if errors.As(err, &re) {
-		return err
-	}
-	e := &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: status, Err: err}
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case first == 0:
-		e.Detail = "the answer is empty"
-	case first == '<':
-		e.Detail = c.htmlDetail()
-	case errors.As(err, &wrong):
-		e.Detail = c.clean(fmt.Sprintf("the answer has a %s where this version of raytap expects another type (field %q)", wrong.Value, wrong.Field))
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		e.Detail = "the answer ends in the middle of its JSON"
-	default:
-		e.Detail = c.clean("the answer is not JSON: is " + c.base.Host + " a " + c.service + "?")
-	}
-	return e
 }
 
 // Detail gives the one line of a server's error text that an Error may carry:
@@ -340,11 +311,6 @@ func (c *Client) clean(text string) string {
 		}
 	}
 	return clip(text, maxDetail)
-}
-
-func isHTML(res *http.Response, text []byte) bool {
-	return strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") ||
-		strings.HasPrefix(strings.TrimSpace(string(text)), "<")
 }
 
 // printable replaces control characters and invalid UTF-8 by spaces.

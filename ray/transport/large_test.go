@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // rows answers with a list of n bytes or a little more.
@@ -27,7 +27,7 @@ func TestBigAnswersTakeTurns(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
 	done := make(chan error)
 	go func() {
-		done <- big.Get(t.Context(), op, "/x", "/x", nil, func(d *json.Decoder) error {
+		done <- big.Get(t.Context(), op, "/x", "/x", nil, func(d *pyjson.Decoder) error {
 			var list []string
 			err := d.Decode(&list)
 			close(inside)

@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 // Request is one request to the server.
@@ -39,6 +39,9 @@ type Request struct {
 	Idle time.Duration
 	// Pass lists statuses outside 2xx that are answers, not errors (416).
 	Pass []int
+	// MaxBody raises the client's bound on the answer, for one that is read row by
+	// row and never held in memory as a whole; a smaller one changes nothing.
+	MaxBody int64
 }
 
 // errTimeout and errTooLarge end a body early; both reach the caller as a *ray.Error.
@@ -46,6 +49,12 @@ var (
 	errTimeout  = errors.New("timeout")
 	errTooLarge = ray.ErrTooLarge
 )
+
+// tooLarge is an errTooLarge that knows the bound, in bytes.
+type tooLarge int64
+
+func (tooLarge) Error() string        { return errTooLarge.Error() }
+func (tooLarge) Is(target error) bool { return target == errTooLarge }
 
 // timeoutCause is an errTimeout that knows how long it took.
 type timeoutCause time.Duration
@@ -72,7 +81,8 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, timeout: orDefault(r.Timeout, c.timeout), left: c.maxBody}
+	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, timeout: orDefault(r.Timeout, c.timeout), most: max(c.maxBody, r.MaxBody)}
+	b.left = b.most
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
 	slots := c.calls
 	if r.Stream {
@@ -159,7 +169,8 @@ type body struct {
 	release func()
 	stream  bool
 	timeout time.Duration // of the request; then, of a stream, of one read
-	left    int64         // bytes that MaxBody still allows
+	most    int64         // bytes that the answer may have
+	left    int64         // bytes of them that may still come
 	large   largeHold
 	failed  error // what Read returned last, if not io.EOF
 	once    sync.Once
@@ -173,7 +184,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.timer.Reset(b.timeout)
 		defer b.timer.Stop()
 	} else {
-		if b.c.maxBody-b.left >= largeAnswer {
+		if b.most-b.left >= largeAnswer {
 			if err := b.large.take(b.ctx, b.c.large, b.c.maxBody); err != nil {
 				b.failed = b.c.netError(b.parent, b.ctx, b.op, err)
 				return 0, b.failed
@@ -186,7 +197,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.rc.Read(p)
 	if !b.stream {
 		if b.left -= int64(n); b.left < 0 {
-			n, err = n-1, errTooLarge
+			n, err = n-1, tooLarge(b.most)
 		}
 	}
 	if err != nil && err != io.EOF {
@@ -221,13 +232,14 @@ func (b *body) end() {
 
 // Get asks for JSON and lets read decode it from a bounded body; a decoding
 // error of read comes back as a *ray.Error that says what was wrong.
-func (c *Client) Get(ctx context.Context, op, endpoint, path string, query url.Values, read func(*json.Decoder) error) error {
-	return c.call(ctx, Request{Op: op, Endpoint: endpoint, Path: path, Query: query}, read)
+func (c *Client) Get(ctx context.Context, op, endpoint, path string, query url.Values, read func(*pyjson.Decoder) error) error {
+	return c.Call(ctx, Request{Op: op, Endpoint: endpoint, Path: path, Query: query}, read)
 }
 
-// GetJSON asks for JSON and decodes it into a value.
+// GetJSON asks for JSON and decodes it into a value, field by field: one of
+// another type is absent.
 func (c *Client) GetJSON(ctx context.Context, op, endpoint, path string, query url.Values, into any) error {
-	return c.Get(ctx, op, endpoint, path, query, func(d *json.Decoder) error { return d.Decode(into) })
+	return c.Get(ctx, op, endpoint, path, query, func(d *pyjson.Decoder) error { return d.Decode(into) })
 }
 
 // PostJSON sends a POST, with a JSON body unless that is nil, and decodes the answer.
@@ -239,10 +251,11 @@ func (c *Client) PostJSON(ctx context.Context, op, endpoint, path string, payloa
 			return &ray.Error{Op: op, Code: http.StatusInternalServerError, Detail: "the request cannot be encoded", Err: err}
 		}
 	}
-	return c.call(ctx, r, func(d *json.Decoder) error { return d.Decode(into) })
+	return c.Call(ctx, r, func(d *pyjson.Decoder) error { return d.Decode(into) })
 }
 
-func (c *Client) call(ctx context.Context, r Request, read func(*json.Decoder) error) error {
+// Call is Get for any request that is no stream.
+func (c *Client) Call(ctx context.Context, r Request, read func(*pyjson.Decoder) error) error {
 	began := time.Now()
 	res, err := c.open(ctx, r)
 	status := 0
@@ -256,37 +269,24 @@ func (c *Client) call(ctx context.Context, r Request, read func(*json.Decoder) e
 	return err
 }
 
-// decode reads one JSON answer and closes it.
-func (c *Client) decode(op string, res *http.Response, read func(*json.Decoder) error) error {
+// decode reads one JSON answer and closes it. What it is, is judged by its
+// content: a server may call JSON anything.
+func (c *Client) decode(op string, res *http.Response, read func(*pyjson.Decoder) error) error {
 	defer res.Body.Close()
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
-		return c.htmlError(op, res.StatusCode)
+	b, _ := res.Body.(*body)
+	head := &opening{}
+	text, err := c.content(res)
+	if err == nil {
+		head.r = text
+		err = read(pyjson.NewDecoder(head))
 	}
-	head := &firstByte{r: res.Body}
-	err := read(json.NewDecoder(head))
-	if b, ok := res.Body.(*body); ok && b.failed != nil {
+	if b != nil && b.failed != nil {
 		return b.failed // the body broke, whatever the decoder made of it
 	}
 	if err != nil {
-		return c.decodeError(op, res.StatusCode, head.b, err)
+		return c.decodeError(op, res, head.seen, err)
 	}
 	// The rest is a line end; reading it lets the connection be used again.
 	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
 	return nil
-}
-
-// firstByte remembers the first byte that is not white space.
-type firstByte struct {
-	r io.Reader
-	b byte
-}
-
-func (f *firstByte) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if f.b == 0 {
-		if t := bytes.TrimLeft(p[:n], " \t\r\n"); len(t) > 0 {
-			f.b = t[0]
-		}
-	}
-	return n, err
 }

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/ray/internal/pyjson"
 )
 
 func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
@@ -171,7 +171,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		_, _ = io.WriteString(w, "{\"A\":1}\n\n")
 	})
 	for range 5 {
-		if err := c.Get(t.Context(), op, "/x", "/x", nil, func(d *json.Decoder) error { return d.Decode(new(any)) }); err != nil {
+		if err := c.Get(t.Context(), op, "/x", "/x", nil, func(d *pyjson.Decoder) error { return d.Decode(new(any)) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,7 +198,7 @@ func TestARequestMayHaveATimeoutOfItsOwn(t *testing.T) {
 		_, err = res.Body.Read(make([]byte, 10))
 		checkError(t, err, 408, "within 1m0s")
 		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{2 * time.Second}}}
-		err = c.call(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Timeout: time.Second}, func(d *json.Decoder) error { return d.Decode(new(any)) })
+		err = c.Call(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Timeout: time.Second}, func(d *pyjson.Decoder) error { return d.Decode(new(any)) })
 		checkError(t, err, 408, "within 1s")
 	})
 }

@@ -19,6 +19,7 @@ type Log struct {
 	To logrus.FieldLogger // nil for nobody; not to be changed after the first use
 
 	rows   atomic.Uint64
+	fields atomic.Uint64
 	mu     sync.Mutex
 	warned map[string]time.Time // kind of warning -> when it was last given
 }
@@ -30,6 +31,18 @@ func (l *Log) Rows(list string, n int) {
 		l.Warn("rows of a list could not be decoded and are left out", logrus.Fields{"list": list, "rows": n})
 	}
 }
+
+// Fields notes that n fields of a list's rows were not what they should be, or
+// longer than what is kept; 0 is none.
+func (l *Log) Fields(list string, n int) {
+	if n > 0 {
+		l.fields.Add(uint64(n))
+		l.Warn("fields of an answer have another type than expected, or are too long, and are omitted or cut", logrus.Fields{"list": list, "fields": n})
+	}
+}
+
+// AllFields returns how many fields were noted.
+func (l *Log) AllFields() uint64 { return l.fields.Load() }
 
 // AllRows is how many rows were noted.
 func (l *Log) AllRows() uint64 { return l.rows.Load() }
