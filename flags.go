@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -26,14 +27,15 @@ type flags struct {
 	shell      string       // of completion
 
 	target   connect.Target
+	note     func(text string) // tells a person something
 	commands *cli.Commands
 }
 
 func newFlags(args []string, console cli.Console) *flags {
-	f := &flags{}
+	f := &flags{note: func(text string) { fmt.Fprintln(console.Err, "raytap: "+text) }}
 	app := kingpin.New("raytap", "Metrics and logs of Ray clusters.\n\n"+
 		"Without a command raytap is a daemon that watches clusters: those of --config.file, else the Ray that Ray's own tools would find, "+
-		"at RAY_API_SERVER_ADDRESS, else RAY_ADDRESS if that is http, else http://127.0.0.1:8265, with the token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token. "+
+		"at RAY_API_SERVER_ADDRESS, else that of RAY_ADDRESS (http, or host:6379 for http://host:8265; others are refused), else http://127.0.0.1:8265, with the token in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token and the headers in RAY_JOB_HEADERS. "+
 		"It serves metrics on :9265 and writes the lines of running jobs to stdout as JSON, its own log to stderr. "+
 		"What was shipped it remembers in $XDG_STATE_HOME/raytap or ~/.local/state/raytap.\n\n"+
 		"The commands ask one cluster something, for a person or a script: the one of --cluster or --url, else the one that Ray's own tools would find. "+
@@ -74,6 +76,7 @@ func newFlags(args []string, console cli.Console) *flags {
 func (f *flags) connect() (cli.Cluster, error) {
 	target := f.target
 	target.ConfigFile = f.configFile
+	target.Note = f.note
 	cluster, err := target.Find(os.LookupEnv)
 	if err != nil {
 		return nil, err

@@ -78,6 +78,9 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 			report(stderr, logrus.New(), "text", err)
 			return exitUsage
 		}
+		if note := cfg.Note(); note != "" {
+			f.note(note)
+		}
 		fmt.Fprint(stdout, cfg.Redacted())
 		return exitOK
 	}
@@ -107,6 +110,9 @@ func serve(f *daemonFlags, stdout, stderr io.Writer) int {
 	}
 	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil {
 		log.SetLevel(level)
+	}
+	if note := cfg.Note(); note != "" {
+		log.Warn(note)
 	}
 	d, err := daemon.New(cfg, daemon.Options{
 		Load: f.load, Stdout: stdout, SystemdSocket: *f.web.WebSystemdSocket,

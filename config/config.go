@@ -42,6 +42,7 @@ type Config struct {
 	Log Log `yaml:"log"`
 
 	hash  string
+	note  string // of how its cluster was found
 	state string // raytap's folder for what outlives it, "" where there is none
 }
 

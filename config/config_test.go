@@ -133,7 +133,6 @@ func TestLocalLooksWhereRayDoes(t *testing.T) {
 		"nothing set":                     {environment(), "http://127.0.0.1:8265", ""},
 		"the API server's address":        {environment("RAY_API_SERVER_ADDRESS", "https://a:1/", "RAY_ADDRESS", "http://b:1"), "https://a:1", ""},
 		"Ray's address, if it is http":    {environment("RAY_ADDRESS", "http://b:1/x/"), "http://b:1/x", ""},
-		"Ray's address for the client":    {environment("RAY_ADDRESS", "ray://b:10001"), "http://127.0.0.1:8265", ""},
 		"Ray's address auto":              {environment("RAY_ADDRESS", "auto"), "http://127.0.0.1:8265", ""},
 		"an API address that is not http": {environment("RAY_API_SERVER_ADDRESS", "ray:8265"), "", `RAY_API_SERVER_ADDRESS: "ray:8265": must be an http or https URL with a host, such as http://ray-head:8265`},
 	} {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -125,32 +124,46 @@ func syntax(err error) Problem {
 }
 
 // Local is the configuration without a file: one cluster named default, at the
-// address that Ray's own tools would take, with the token that they would find.
+// address that Ray's own tools would take, with the token that they would find
+// and the headers of RAY_JOB_HEADERS.
 //
-// RAY_API_SERVER_ADDRESS must be http or https where it is set. RAY_ADDRESS
-// counts only where it is; Ray's tools also put ray:// addresses and "auto"
-// there.
+// The address is RAY_API_SERVER_ADDRESS, which must be http or https, else the
+// dashboard of RAY_ADDRESS, as rayDashboard has it. An error tells which variable
+// is at fault; Note says what was made of one.
 func Local(env Env) (Config, error) {
 	c := Default()
 	c.state = stateFolder(env)
 	var cluster Cluster
 	cluster.setDefaults()
-	cluster.URL = "http://127.0.0.1:8265"
 	cluster.Auth.Environment = true
 
-	from := "the default address"
+	from := "RAY_ADDRESS"
+	address, _ := env(from)
+	var problems []Problem
 	if v, _ := env("RAY_API_SERVER_ADDRESS"); v != "" {
 		cluster.URL, from = URL(v), "RAY_API_SERVER_ADDRESS"
-	} else if v, _ := env("RAY_ADDRESS"); isHTTP(v) {
-		cluster.URL, from = URL(v), "RAY_ADDRESS"
+	} else if url, note, err := rayDashboard(address); err != nil {
+		problems = append(problems, Problem{Path: from, Value: bounded(URL(address).String()), Rule: err.Error()})
+		cluster.URL = localRay
+	} else {
+		cluster.URL, c.note = URL(url), note
 	}
 	cluster.URL = URL(strings.TrimRight(string(cluster.URL), "/"))
+	text, _ := env("RAY_JOB_HEADERS")
+	headers, err := jobHeaders(text)
+	if err != nil {
+		problems = append(problems, Problem{Path: "RAY_JOB_HEADERS", Rule: err.Error()})
+	}
+	cluster.setHeaders(headers)
 	c.Clusters = []Cluster{cluster}
-	problems := c.validate()
-	for i, p := range problems {
-		if p.Path == "clusters[0].url" {
-			problems[i].Path, problems[i].Value = from, bounded(cluster.URL.String())
+	for _, p := range c.validate() {
+		switch {
+		case p.Path == "clusters[0].url":
+			p.Path, p.Value = from, bounded(cluster.URL.String())
+		case strings.HasPrefix(p.Path, "clusters[0].headers"):
+			p.Path = "RAY_JOB_HEADERS" + strings.TrimPrefix(p.Path, "clusters[0].headers")
 		}
+		problems = append(problems, p)
 	}
 	if len(problems) > 0 {
 		return Config{}, &Problems{List: problems}
@@ -160,10 +173,9 @@ func Local(env Env) (Config, error) {
 	return c, nil
 }
 
-func isHTTP(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https")
-}
+// Note returns what a person should know of how Local found its cluster, in one
+// line; "" where nothing is special.
+func (c Config) Note() string { return c.note }
 
 // Hash is the SHA-256 of the file that c was loaded from, in hex; of the
 // address for Local; "" for a configuration made otherwise.

@@ -3,6 +3,7 @@ package connect
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,10 @@ type Target struct {
 	URL       string // of a cluster that no configuration is needed for
 	API       string // ray or agent; "" is ray
 	TokenFile string
+
+	// Note is given what a person should know of how the cluster was found; nil
+	// is nobody.
+	Note func(text string)
 }
 
 // flagAdder is an application or a command of one.
@@ -60,10 +65,13 @@ func (t Target) Find(env config.Env) (config.Cluster, error) {
 		}
 		return config.Cluster{}, err
 	}
+	if note := c.Note(); note != "" && t.Note != nil {
+		t.Note(note)
+	}
 	cluster := c.Clusters[0]
 	if t.API == "agent" {
-		// The token that Ray's tools find is Ray's, not an agent's.
-		cluster.API, cluster.Auth = t.API, config.Auth{}
+		// The token and the headers that Ray's tools find are Ray's, not an agent's.
+		cluster.API, cluster.Auth, cluster.Headers = t.API, config.Auth{}, nil
 	}
 	if t.TokenFile != "" {
 		path, err := filepath.Abs(t.TokenFile)
@@ -74,6 +82,7 @@ func (t Target) Find(env config.Env) (config.Cluster, error) {
 			return config.Cluster{}, fmt.Errorf("--token-file: %w", err)
 		}
 		cluster.Auth = config.Auth{TokenFile: config.Path(path)}
+		maps.DeleteFunc(cluster.Headers, func(name string, _ config.Secret) bool { return strings.EqualFold(name, "authorization") })
 	}
 	return cluster, nil
 }

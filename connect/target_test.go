@@ -1,8 +1,10 @@
 package connect
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +72,40 @@ func TestWhichClusterIsMeant(t *testing.T) {
 				t.Errorf("got %s, %s, %#v; want %s, %s, %#v", c.URL, c.API, c.Auth, tt.url, tt.api, tt.auth)
 			}
 		})
+	}
+}
+
+// Headers that are for Ray go to Ray alone, and a token that was asked for takes
+// the place of one among them.
+func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
+	env := func(key string) (string, bool) {
+		return `{"Authorization": "Basic x", "X-Tenant": "a"}`, key == "RAY_JOB_HEADERS"
+	}
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		target  Target
+		headers []string
+	}{
+		"of Ray":       {Target{URL: "http://u:1"}, []string{"Authorization", "X-Tenant"}},
+		"with a token": {Target{URL: "http://u:1", TokenFile: token}, []string{"X-Tenant"}},
+		"of an agent":  {Target{URL: "http://u:1", API: "agent"}, nil},
+	} {
+		c, err := tt.target.Find(env)
+		if got := slices.Sorted(maps.Keys(c.Headers)); err != nil || !slices.Equal(got, tt.headers) {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, tt.headers)
+			continue
+		}
+		if c.API == "ray" {
+			d, err := Dashboard(c, Options{})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			d.Close()
+		}
 	}
 }
 
