@@ -45,7 +45,7 @@ func newMetrics() *metrics {
 			Help: "1, with the SHA-256 of the configuration file in use (of the address, where there is no file)."}, []string{"hash"}),
 	}
 	m.registry.MustRegister(
-		collectors.NewGoCollector(),
+		newGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.NewCollector("raytap"),
 		m.requests, m.shipper, m.clusters, m.refused, m.files, m.reloadOK, m.reloadTime, m.config,

@@ -65,6 +65,7 @@ func TestMetricsDashboardsAndAlertsOnARayWithFaults(t *testing.T) {
 	})
 	failed := failAndBeShown(t, s.head, s.daemon)
 	promtoolCheck(t, s.daemon)
+	checkOpenMetrics(t, s.daemon.url+"/metrics")
 	checkReference(t, s.daemon.mustPage(t))
 	s.prometheus.check(t, 10)
 
