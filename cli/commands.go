@@ -22,7 +22,7 @@ func (c *Commands) addJobs(jobs *kingpin.CmdClause) {
 	list.Flag("status", "Only jobs of this status; may be repeated.").PlaceHolder("STATUS").HintOptions(jobStatuses()...).StringsVar(&f.statuses)
 	list.Flag("type", "Only SUBMISSION (by the Jobs API) or DRIVER (a script that connected); may be repeated.").
 		PlaceHolder("TYPE").HintOptions(string(ray.JobSubmission), string(ray.JobDriver)).StringsVar(&f.types)
-	list.Flag("name", "Only jobs whose job_name in the metadata matches this pattern (* and ? and [a-z]); may be repeated.").
+	list.Flag("name", "Only jobs whose job_name in the metadata matches this pattern (* is any text, ? one character, [a-z] one of a set); may be repeated.").
 		PlaceHolder("PATTERN").StringsVar(&f.names)
 	limitFlag(list, &f.limit)
 

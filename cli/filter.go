@@ -1,8 +1,9 @@
 package cli
 
 import (
-	"path"
 	"strings"
+
+	"raytap/namepattern"
 )
 
 // oneOf tells whether a value is among those asked for, whatever their case;
@@ -16,22 +17,21 @@ func oneOf(value string, wanted []string) bool {
 	return len(wanted) == 0
 }
 
-// like tells whether a value matches one of the globs (path.Match); nothing
-// asked for is everything.
-func like(value string, globs []string) bool {
-	for _, g := range globs {
-		if ok, err := path.Match(g, value); ok && err == nil {
+// like reports whether a name matches one of the patterns; none matches all.
+func like(name string, patterns []string) bool {
+	for _, p := range patterns {
+		if namepattern.Match(p, name) {
 			return true
 		}
 	}
-	return len(globs) == 0
+	return len(patterns) == 0
 }
 
-// checkGlobs refuses patterns that path.Match cannot read.
-func checkGlobs(flag string, globs []string) error {
-	for _, g := range globs {
-		if _, err := path.Match(g, ""); err != nil {
-			return usagef("--%s %q is not a pattern: a [ without its ], or a \\ at the end", flag, g)
+// checkPatterns refuses what is no pattern.
+func checkPatterns(flag string, patterns []string) error {
+	for _, p := range patterns {
+		if err := namepattern.Check(p); err != nil {
+			return usagef("--%s %q %v", flag, p, err)
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ type jobFilter struct {
 
 // listJobs lists jobs, the last submitted first.
 func listJobs(ctx context.Context, from jobLister, f jobFilter, p printer) error {
-	if err := checkGlobs("name", f.names); err != nil {
+	if err := checkPatterns("name", f.names); err != nil {
 		return err
 	}
 	all, err := from.Jobs(ctx)

@@ -95,9 +95,18 @@ NODE                                                      HOST      GPU  NAME  B
 }
 
 func TestAPatternThatCannotBeReadIsAUsageError(t *testing.T) {
-	var usage *UsageError
-	if err := listJobs(context.Background(), cluster(), jobFilter{names: []string{"[a"}}, newScreen("").printer(formTable)); !errors.As(err, &usage) {
-		t.Errorf("got %v", err)
+	for _, pattern := range []string{"[a", "{a,b}", "^a$"} {
+		var usage *UsageError
+		if err := listJobs(context.Background(), cluster(), jobFilter{names: []string{pattern}}, newScreen("").printer(formTable)); !errors.As(err, &usage) {
+			t.Errorf("%s: got %v", pattern, err)
+		}
+	}
+}
+
+// The law: names are no paths.
+func TestANamePatternMatchesAcrossASlash(t *testing.T) {
+	if !like("secret-team/llm-7b", []string{"secret-*"}) || !like("a/b", []string{"*"}) || like("a/b", []string{"a"}) {
+		t.Error("a * stops at a slash, or a part matches")
 	}
 }
 

@@ -28,7 +28,7 @@ type serveFilter struct {
 
 // listApplications lists Serve's applications by name.
 func listApplications(ctx context.Context, from serveLister, f serveFilter, p printer) error {
-	if err := checkGlobs("name", f.names); err != nil {
+	if err := checkPatterns("name", f.names); err != nil {
 		return err
 	}
 	s, err := from.Serve(ctx)

@@ -31,7 +31,7 @@ func (f taskFilter) match(t ray.Task) bool {
 
 // listTasks lists tasks by job and state.
 func listTasks(ctx context.Context, from taskLister, f taskFilter, p printer) error {
-	if err := checkGlobs("name", f.names); err != nil {
+	if err := checkPatterns("name", f.names); err != nil {
 		return err
 	}
 	all, err := from.Tasks(ctx)

@@ -167,9 +167,10 @@ type Discovery struct {
 }
 
 // Selector matches a submission if each of its fields that is set does. Values
-// are globs as of path.Match.
+// are patterns as of package namepattern.
 type Selector struct {
-	// A pattern (* ? [a-z]). All keys of an entry must match.
+	// A pattern of the whole name: * is any text, also with a / in it, ? one
+	// character, [a-z] one of a set. All keys of an entry must match.
 	SubmissionID string `yaml:"submission_id"`
 	// A pattern.
 	JobName string `yaml:"job_name"`

@@ -128,7 +128,7 @@ clusters:
 		}},
 		"the shipper's bounds": {oneCluster + `
 shipper:
-  include: [{}, {job_name: "[a"}]
+  include: [{}, {job_name: "[a"}, {job_name: "{a,b}"}, {submission_id: "^train-.*$"}]
   websocket: {max_tails: 100, max_replay: 8XB}
   backoff: {initial: 1m}
   limits: {max_lines: -1, on_exceeded: pause}
@@ -136,7 +136,9 @@ shipper:
   memory: 1kB
 `, []string{
 			`shipper.include[0]: line 4: matches every job; give submission_id, job_name or metadata`,
-			`shipper.include[1].job_name: "[a": line 4: is not a pattern: a [ without its ], or a \ at the end`,
+			`shipper.include[1].job_name: "[a": line 4: is not a pattern: a [ without its ], an empty set, or a range that ends before it begins`,
+			`shipper.include[2].job_name: "{a,b}": line 4: is not a pattern: {a,b} is not supported; give each alternative as a pattern of its own, or write \{ for the character`,
+			`shipper.include[3].submission_id: "^train-.*$": line 4: is not a pattern but looks like a regular expression: a pattern has * ? and [a-z], and always matches the whole name; write \^ and \$ for these characters at its ends`,
 			`shipper.websocket.max_replay: "8XB": line 5: is not a size, such as 8MiB, 100MB or 4096`,
 			`shipper.websocket.max_tails: "100": line 5: must be 1 to 90, or 0 for the default: at 100 open tails, by anyone, Ray's jobs API hangs`,
 			`shipper.backoff.max: line 6: must be at least shipper.backoff.initial (1m)`,

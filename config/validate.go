@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/url"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/net/http/httpguts"
+
+	"raytap/namepattern"
 )
 
 // The longest name of a cluster, and the most WebSockets that one raytap may
@@ -373,8 +374,8 @@ func (k *checker) selectors(at string, list []Selector) {
 }
 
 func (k *checker) glob(at, pattern string) {
-	if _, err := path.Match(pattern, ""); err != nil {
-		k.fail(at, "is not a pattern: a [ without its ], or a \\ at the end")
+	if err := namepattern.Check(pattern); err != nil {
+		k.fail(at, "%v", err)
 	}
 }
 

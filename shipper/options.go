@@ -19,11 +19,11 @@ import (
 	"context"
 	"io"
 	"math"
-	"path"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"raytap/namepattern"
 	"raytap/ray"
 )
 
@@ -127,8 +127,8 @@ type Limits struct {
 	Pause          bool          // at a limit wait for the window's end instead of giving the job up
 }
 
-// Selector matches jobs by shell patterns (path.Match); an empty field matches
-// every job.
+// Selector matches jobs by patterns as of package namepattern; an empty field
+// matches every job.
 type Selector struct {
 	SubmissionID string
 	JobName      string
@@ -136,24 +136,18 @@ type Selector struct {
 }
 
 func (s Selector) match(j ray.Job) bool {
-	if !glob(s.SubmissionID, j.SubmissionID) || !glob(s.JobName, j.Name()) {
+	if !matches(s.SubmissionID, j.SubmissionID) || !matches(s.JobName, j.Name()) {
 		return false
 	}
 	for k, pattern := range s.Metadata {
-		if v, ok := j.Metadata[k]; !ok || !glob(pattern, v) {
+		if v, ok := j.Metadata[k]; !ok || !matches(pattern, v) {
 			return false
 		}
 	}
 	return true
 }
 
-func glob(pattern, s string) bool {
-	if pattern == "" {
-		return true
-	}
-	ok, err := path.Match(pattern, s)
-	return err == nil && ok
-}
+func matches(pattern, s string) bool { return pattern == "" || namepattern.Match(pattern, s) }
 
 func (o *Options) wants(j ray.Job) bool {
 	any := func(ss []Selector) bool {

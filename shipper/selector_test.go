@@ -1,0 +1,27 @@
+package shipper
+
+import (
+	"testing"
+
+	"raytap/ray"
+)
+
+// The law: names are no paths: in a pattern * matches a / too, so that exclude
+// excludes what it names.
+func TestASelectorMatchesAcrossASlash(t *testing.T) {
+	job := ray.Job{SubmissionID: "team/1", Metadata: map[string]string{"job_name": "secret-team/llm-7b", "path": "s3://bucket/key"}}
+	for name, row := range map[string]struct {
+		o    Options
+		want bool
+	}{
+		"excluded by name":          {Options{Exclude: []Selector{{JobName: "secret-*"}}}, false},
+		"excluded by metadata":      {Options{Exclude: []Selector{{Metadata: map[string]string{"path": "s3://*"}}}}, false},
+		"included by *":             {Options{Include: []Selector{{JobName: "*"}}}, true},
+		"included by submission id": {Options{Include: []Selector{{SubmissionID: "team*"}}}, true},
+		"not included by a part":    {Options{Include: []Selector{{JobName: "secret-team"}}}, false},
+	} {
+		if got := row.o.wants(job); got != row.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
