@@ -30,6 +30,7 @@ var recordKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch", "seq",
 	"lines", "skipped", "blank", "level", "line_time", "event", "message", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least", "content_bytes", "limit",
+	"status_message", "error_type", "head_log",
 }
 
 // ownHeaders are those that raytap or HTTP set, and those by which Ray takes a

@@ -141,7 +141,7 @@ func (s *stream) finish(ctx context.Context, err error) error {
 	}
 	switch {
 	case errors.Is(err, errComplete):
-		s.log.atEnd, s.log.checks = true, 0
+		s.log.atEnd, s.log.checks, s.onHead = true, 0, s.headWords(ctx)
 		return s.tell(ctx, true, s.endRecord("the log was read to its end", true, true))
 	case errors.Is(err, errUnstarted):
 		s.log.atEnd, s.log.checks = true, 0
@@ -185,6 +185,14 @@ func (s *stream) awaitStatus(ctx context.Context) {
 	}
 }
 
+// words is a field of a text, absent where that is empty.
+func words(key, text string) field {
+	if text == "" {
+		return field{key: key}
+	}
+	return field{key, text}
+}
+
 func (s *stream) endRecord(message string, status, complete bool) owed {
 	s.drop()
 	j := s.current()
@@ -195,6 +203,12 @@ func (s *stream) endRecord(message string, status, complete bool) owed {
 	fields = append(fields, field{"lines", s.nextLine()}, field{"content_bytes", s.log.pos.content})
 	if j.DriverExitCode != nil && status {
 		fields = append(fields, field{"driver_exit_code", int64(*j.DriverExitCode)})
+	}
+	if status && j.Status == ray.JobFailed {
+		fields = append(fields, words("status_message", firstWords(j.Message)), words("error_type", firstWords(j.ErrorType)))
+	}
+	if complete {
+		fields = append(fields, words("head_log", s.onHead))
 	}
 	return s.record(EventEnd, message, append(fields, field{"complete", complete})...)
 }

@@ -30,6 +30,7 @@ var ReservedKeys = []string{
 	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch",
 	"seq", "level", "line_time", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
+	"status_message", "error_type", "head_log",
 }
 
 // encoder writes the records of one stream. It is not for concurrent use.

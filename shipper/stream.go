@@ -42,7 +42,8 @@ type stream struct {
 	session string
 	started time.Time // the run's start_time
 	job     atomic.Pointer[ray.Job]
-	wake    chan struct{} // a job update came
+	home    atomic.Pointer[ray.LogRef] // where the log was found, of a job without a node
+	wake    chan struct{}              // a job update came
 	stop    context.CancelCauseFunc
 	ended   chan struct{} // closed when run has returned
 
@@ -74,6 +75,7 @@ type stream struct {
 	// reopening: the run's end is written, and its log is said to have grown. It
 	// ends with the first line after that. readOn stays: the run had an end before.
 	reopening, readOn bool
+	onHead            string // what Ray wrote on the head of a job that ran on another node
 	// unhelpful counts whole logs in a row that lacked what was read.
 	unhelpful int
 	absent    [ways]bool // of messages: ways by which the agent has no log
@@ -131,7 +133,7 @@ func (s *stream) update(j ray.Job) {
 	if before := s.job.Load(); before != nil && before.Status.Terminal() && !j.Status.Terminal() {
 		return // an answer from before the end: a run never comes back
 	}
-	s.job.Store(&j)
+	s.job.Store(s.atHome(&j))
 	s.absence.over()
 	s.missed.Store(0)
 	if !j.Status.Terminal() && s.gone.CompareAndSwap(true, false) {
@@ -284,10 +286,17 @@ func (s *stream) awaitStart(ctx context.Context) error {
 		switch {
 		case j.DriverNodeID != "" && j.Status != ray.JobPending, s.sh.messages != nil && s.mayHaveLog(j):
 			return nil
-		case j.Status.Terminal():
+		case s.sh.messages != nil && j.Status.Terminal():
 			return errUnstarted
-		case s.gone.Load():
+		case s.sh.messages != nil && s.gone.Load():
 			return fmt.Errorf("%w: Ray forgot the job before it told where it runs", errLost)
+		case j.DriverNodeID != "" && (j.Status.Terminal() || s.gone.Load()):
+			return nil
+		case j.Status.Terminal() || s.gone.Load():
+			if err := s.findLog(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		s.lastRead.set(time.Now())
 		select {

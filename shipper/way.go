@@ -35,6 +35,9 @@ func (s *stream) ladder(now time.Time) []way {
 	if s.sh.messages != nil {
 		return messageLadder(s.sh.opts.Protocol, s.due(now))
 	}
+	if s.home.Load() != nil {
+		return s.homeLadder(now)
+	}
 	return byteLadder(s.sh.opts.Protocol, s.sh.logWays(now), s.due(now), s.textless != nil)
 }
 
@@ -91,7 +94,7 @@ func (s *stream) able(w way, now time.Time) bool {
 	case wayAgent:
 		return j.DriverAgentURL != "" && s.sh.hosts.mayTry(j.DriverAgentURL, now)
 	case wayWebSocket:
-		if !plainID.MatchString(j.SubmissionID) || j.Status == ray.JobPending {
+		if s.home.Load() != nil || !plainID.MatchString(j.SubmissionID) || j.Status == ray.JobPending {
 			return false
 		}
 		over := s.terminalAt.isSet()

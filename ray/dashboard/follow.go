@@ -194,6 +194,12 @@ func (f *fileConn) next() ([]byte, error) {
 		}
 	}
 	body, err := f.c.LogLines(f.ctx, f.ref, 0)
+	if ray.Code(err) == http.StatusNotFound && f.given == 0 && f.ended && f.ref.NodeID == "" {
+		if ref, err := f.c.headLog(f.ctx, f.ref.SubmissionID); err == nil {
+			f.ref = ref
+			return nil, nil // the job never had a node
+		}
+	}
 	if ray.Code(err) == http.StatusNotFound && f.given == 0 {
 		f.done = f.ended
 		return nil, nil // not written yet

@@ -213,3 +213,30 @@ func TestJobLogsOfOlderVersions(t *testing.T) {
 		}
 	}
 }
+
+// A job that never had a node has what Ray says of it on the head: each way shows it.
+func TestTheLogOfAJobWithoutANodeIsOnTheHead(t *testing.T) {
+	head := raytest.New(t)
+	c := headClient(t, head.URL())
+	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+	job.FailSetup("runtime_env setup failed\nOSError: no such package")
+	never := head.Submit("job-2", raytest.JobOptions{Pending: true})
+	never.End("FAILED", 1)
+	for _, protocol := range []string{ray.TailAuto, ray.TailHTTP, ray.TailWebSocket} {
+		lines, err := tailed(t.Context(), c, "job-1", tailOptions(protocol))
+		if err != nil || len(lines) != 3 || lines[2] != "OSError: no such package" {
+			t.Errorf("%s: %q, %v", protocol, lines, err)
+		}
+		if lines, err := tailed(t.Context(), c, "job-2", tailOptions(protocol)); err != nil || len(lines) != 0 {
+			t.Errorf("%s: a job without a log has %q, %v", protocol, lines, err)
+		}
+	}
+	log, err := c.JobLogs(t.Context(), "job-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if b, err := io.ReadAll(log); err != nil || !strings.HasSuffix(string(b), "OSError: no such package") {
+		t.Errorf("%q, %v", b, err)
+	}
+}

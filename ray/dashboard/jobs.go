@@ -136,8 +136,8 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	case job.SubmissionID == "":
 		return nil, &ray.Error{Op: opJobLogs, Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
 	}
-	if job.DriverNodeID != "" {
-		file, err := c.LogLines(ctx, job.LogRef(), 0)
+	if ref, ok := c.fileOf(ctx, job); ok {
+		file, err := c.LogLines(ctx, ref, 0)
 		switch ray.Code(err) {
 		case http.StatusNotFound, http.StatusNotImplemented:
 		default:

@@ -161,6 +161,41 @@ func (j *Job) finish(end time.Time, status string, exitCode int) {
 	}
 }
 
+// FailSetup ends a pending job as one whose runtime_env cannot be set up: it never
+// had a node, and what Ray says of it lies in a file of the log's name on the head
+// (2.60.0: no newline at its end).
+func (j *Job) FailSetup(message string) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	if j.node != nil {
+		return
+	}
+	j.headFile(message)
+	j.status, j.end, j.message = "FAILED", time.Now(), message
+	if j.head.minor() >= 60 {
+		j.errType = "RUNTIME_ENV_SETUP_FAILURE"
+	}
+}
+
+// SayOnHead appends to the file on the head in which Ray keeps its own words about a
+// job that runs on another node.
+func (j *Job) SayOnHead(message string) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	j.headFile(message)
+}
+
+func (j *Job) headFile(message string) {
+	files := j.head.nodes[0].files
+	f := files[logName(j.ID)]
+	if f == nil {
+		f = &file{}
+		files[logName(j.ID)] = f
+	}
+	f.data = fmt.Appendf(f.data, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\n%s",
+		j.start.UTC().Format("2006-01-02 15:04:05,000"), message)
+}
+
 // Delete takes the job off the list. Its log file stays.
 func (j *Job) Delete() {
 	j.head.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -161,6 +162,9 @@ func (h *Head) summarize(row map[string]any, n *Node) {
 	raylet["sessionDir"] = "/tmp/ray/" + h.session
 	raylet["startTimeMs"] = strconv.FormatInt(n.start.UnixMilli(), 10)
 	raylet["state"] = "ALIVE"
+	if u, err := url.Parse(n.agentURL); err == nil {
+		raylet["dashboardAgentListenPort"], _ = strconv.Atoi(u.Port())
+	}
 	if !n.dead.IsZero() {
 		row["now"] = float64(n.dead.UnixMilli()) / 1000
 		raylet["state"], raylet["stateMessage"] = "DEAD", deathMessage

@@ -1,0 +1,178 @@
+package shipper
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+const setupFailed = "runtime_env setup failed: Failed to set up runtime environment.\nOSError: Failed to download runtime_env file package"
+
+// field returns a key of the last event of that kind.
+func (r *rig) field(id, event, key string) any {
+	r.t.Helper()
+	r.sink.mu.Lock()
+	defer r.sink.mu.Unlock()
+	var value any
+	for line := range strings.Lines(r.sink.buf.String()) {
+		var rec map[string]any
+		if err := json.Unmarshal([]byte(line), &rec); err != nil {
+			r.t.Fatal(err)
+		}
+		if rec["submission_id"] == id && rec["event"] == event {
+			value = rec[key]
+		}
+	}
+	return value
+}
+
+// The law: "not told where" is not "there is none". What Ray wrote on the head of a job
+// that never had a node is shipped.
+func TestAJobWithoutANodeHasItsLogOnTheHead(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		head := raytest.New(t)
+		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+		r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+		job.FailSetup(setupFailed)
+		end := r.ended("job-1")
+		lines := 0
+		for _, rec := range r.records("job-1") {
+			if rec.Event == "" {
+				lines++
+			}
+		}
+		if lines != 3 || *end.Lines != 3 || !*end.Complete || end.Status != "FAILED" || !strings.Contains(r.messages("job-1"), "OSError: Failed to download") {
+			t.Errorf("%d lines, end event %+v\n%s", lines, end, r.messages("job-1"))
+		}
+		if got := r.field("job-1", "start", "node_id"); got != head.Nodes()[0].ID {
+			t.Errorf("it was read on node %v", got)
+		}
+		if got := r.field("job-1", "end", "status_message"); got != setupFailed {
+			t.Errorf("status_message %q", got)
+		}
+		if got := r.field("job-1", "end", "error_type"); got != "RUNTIME_ENV_SETUP_FAILURE" {
+			t.Errorf("error_type %q", got)
+		}
+	})
+}
+
+// While the head does not answer, nobody has said that there is no log: nothing is
+// called complete.
+func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		head := raytest.New(t)
+		fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile})
+		o := quick(ProtocolHTTP)
+		if !answers {
+			o.EndTimeout, o.Timeout = 300*time.Millisecond, 50*time.Millisecond
+		}
+		r := newRig(t, head, "off", o, OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+		r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+		job.FailSetup(setupFailed)
+		r.until("the head was asked", func() bool { return fault.Hits() > 2 })
+		if answers {
+			if n := len(r.events("job-1", EventEnd)); n != 0 {
+				t.Error("it has ended before the head has answered")
+			}
+			fault.Remove()
+		}
+		if end := r.ended("job-1"); *end.Complete != answers || len(r.events("job-1", EventGap)) > 0 == answers {
+			t.Errorf("the head answers: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", EventGap)))
+		}
+		r.stop()
+	}
+}
+
+// A job that is deleted before its node was told is looked for on every node.
+func TestAJobForgottenBeforeItsNodeWasKnownIsLookedFor(t *testing.T) {
+	head := raytest.New(t)
+	node, err := head.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{Pending: true, Node: node})
+	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	down := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs})
+	once := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJob})
+	job.Run()
+	job.Print("printed and gone\n")
+	job.End("SUCCEEDED", 0)
+	job.Delete()
+	down.Remove()
+	once.Remove()
+	end := r.ended("job-1")
+	r.exact("job-1", job.Log())
+	if !*end.Complete {
+		t.Errorf("end event %+v", end)
+	}
+}
+
+// What Ray wrote on the head of a job that ran on another node stands in its end.
+func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
+	for _, agents := range []string{"on", "off"} {
+		head := raytest.New(t)
+		node, err := head.AddNode("127.0.0.2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRig(t, head, agents, quick(ProtocolAuto), OutputOptions{})
+		job := head.Submit("job-1", raytest.JobOptions{Node: node})
+		job.Print("of the driver\n")
+		job.SayOnHead("Job supervisor actor died: the node was preempted")
+		job.End("FAILED", 1)
+		r.ended("job-1")
+		r.exact("job-1", job.Log())
+		words, _ := r.field("job-1", "end", "head_log").(string)
+		if !strings.HasSuffix(words, "Runtime env is setting up.\nJob supervisor actor died: the node was preempted") {
+			t.Errorf("head_log %q", words)
+		}
+		other := head.Submit("job-2", raytest.JobOptions{})
+		other.End("SUCCEEDED", 0)
+		r.ended("job-2")
+		if got := r.field("job-2", "end", "head_log"); got != nil {
+			t.Errorf("of a job on the head: %v", got)
+		}
+		r.stop()
+	}
+}
+
+// The words of an end are bounded, and of whole characters.
+func TestTheWordsOfAnEndAreBounded(t *testing.T) {
+	long := strings.Repeat("é", wordsMax)
+	if got := firstWords(long); len(got) != wordsMax || strings.Trim(got, "é") != "" {
+		t.Errorf("%d bytes, %q at the end", len(got), got[len(got)-4:])
+	}
+	if got := firstWords("x" + long); len(got) != wordsMax-1 || strings.Trim(got[1:], "é") != "" {
+		t.Errorf("%d bytes", len(got))
+	}
+	if got := lastWords([]byte(strings.Repeat("a line\n", wordsMax) + "the last\n")); len(got) > wordsMax || !strings.HasSuffix(got, "a line\nthe last") || !strings.HasPrefix(got, "a line\n") {
+		t.Errorf("%d bytes, %.20q", len(got), got)
+	}
+}
+
+// A log that was found on the head goes on, and is found again, after a death.
+func TestALogOnTheHeadOutlivesTheProcess(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	o := quick(ProtocolHTTP)
+	o.Linger = 300 * time.Millisecond
+	r := newRigOn(t, head, "on", o, oo, file)
+	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	job.FailSetup(setupFailed)
+	r.until("its first line is there", func() bool { return len(r.records("job-1")) > 1 })
+	r.kill()
+	r = newRigOn(t, head, "on", o, oo, file)
+	end := r.ended("job-1")
+	if recs := r.records("job-1"); len(recs) != 5 || !*end.Complete || r.eventsOf("job-1") != "start end" {
+		t.Errorf("records %+v", recs)
+	}
+}
