@@ -16,10 +16,11 @@ func (c *Client) headLog(ctx context.Context, submissionID string) (ray.LogRef, 
 		ID    string `json:"node_id"`
 		State string `json:"state"`
 		Head  bool   `json:"is_head_node"`
-	}) {
+	}) bool {
 		if row.Head && ray.NodeState(upper(row.State)) == ray.NodeAlive {
 			head = row.ID
 		}
+		return row.ID != ""
 	})
 	if err == nil && head == "" {
 		err = &ray.Error{Op: opLines, Code: http.StatusNotFound, Detail: "the list of nodes names no head"}
