@@ -240,3 +240,26 @@ func TestTheLogOfAJobWithoutANodeIsOnTheHead(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// A Ray that gives no files cannot give a log that is not UTF-8 either: its tail ends
+// with an error, and not never.
+func TestTheTailOfAnEndedLogThatIsNoTextEndsOnAnOldRay(t *testing.T) {
+	h := raytest.New(t, raytest.RayVersion("2.9.3"))
+	job := h.Submit("j", raytest.JobOptions{Bare: true})
+	job.Print(strings.Repeat("a line\n", 3000) + "\xff\nbehind it\n")
+	job.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
+	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			got, err := tailed(ctx, headClient(t, h.URL()), "j", tailOptions(protocol))
+			if !errors.Is(err, ray.ErrNotText) {
+				t.Errorf("it ends with %v", err)
+			}
+			if len(got) == 0 || len(got) > 3000 || slices.Contains(got, "behind it") {
+				t.Errorf("%d lines", len(got))
+			}
+		})
+	}
+}

@@ -47,7 +47,7 @@ func (c *Client) LogText(ctx context.Context, ref ray.LogRef) (io.ReadCloser, er
 func notText(err error) error {
 	var e *ray.Error
 	if errors.As(err, &e) && e.Status == http.StatusInternalServerError && e.Err == nil && strings.Contains(e.Detail, "UnicodeDecodeError") {
-		e.Err = ray.ErrNotText
+		e.Err, e.Detail = ray.ErrNotText, "the log is not UTF-8, and this Ray gives it as text alone: its node's agent gives it unchanged"
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 package follow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -288,6 +289,9 @@ func (f *follower) settle(ctx context.Context, end error) (done bool, err error)
 		return true, f.lines.finish()
 	case f.fatal(ctx, err) != nil:
 		return false, f.fatal(ctx, err)
+	case f.quiet > 0 && (errors.Is(err, ray.ErrNotText) || errors.Is(err, ray.ErrTooLarge)):
+		// Nothing can give more than the tail did, and nothing tells that it is all.
+		return false, cmp.Or(f.lines.finish(), err)
 	case !temporary(err) && (f.quiet > 1 || f.lines.at.content == 0 && job.DriverNodeID == ""):
 		// There is no whole log to be had: the tail, opened anew, had nothing more.
 		return true, f.lines.finish()
