@@ -83,7 +83,7 @@ var jobRows = []row[jobAt]{
 		series: func(j jobAt, emit *emitter) { stateSet(statusesOf(j.Type), statusOf(j.Job), emit) },
 	},
 	{
-		name: "job_error_info", help: "1 with Ray's error type of a job that has one (Ray 2.60 and later).",
+		name: "job_error_info", help: "1 with Ray's error type of a job that has one (Ray 2.53 has it, 2.40 does not).",
 		labels: []string{"error_type"},
 		series: func(j jobAt, emit *emitter) {
 			if j.ErrorType != "" {

@@ -127,8 +127,10 @@ type Shipper struct {
 	Include []Selector `yaml:"include"`
 	// Leave out those that one of these matches.
 	Exclude []Selector `yaml:"exclude"`
-	// auto: node agent, else WebSocket, else file reads. websocket: that alone.
-	// http: node agent, else file reads; of an agent SSE.
+	// auto: node agent, else WebSocket, else file reads. websocket: that alone, and
+	// a read of the log at a job's end. http: node agent, else file reads; of an
+	// agent SSE. Rays before 2.40 give no files, and some have no use for
+	// WebSockets: docs/old-rays.md.
 	Protocol string `yaml:"protocol"`
 	// How long opening a log stream may take, and one read without progress.
 	Timeout Duration `yaml:"timeout"`

@@ -156,7 +156,7 @@ func (j *Job) finish(end time.Time, status string, exitCode int) {
 	if j.node == nil {
 		j.exit = nil
 	}
-	if j.head.minor() < 60 {
+	if j.head.minor() < 53 {
 		j.errType = ""
 	}
 }
