@@ -1,6 +1,7 @@
 # make check   what every change must pass: format, vet, staticcheck, tests, fuzz
 # make test    check, and the end-to-end tests on a real Ray
 # make release-check  a release, built twice and compared
+# make compat  older Rays, run for real, by each way and with kills (COMPAT_RAYS="2.9.3 …")
 # make alerts  alerts on a real Ray, until they end by themselves (a quarter of an hour)
 # make chaos   the long form of the harness that kills raytap, and its mutants
 # make sdk     the client that Synapse agents publish, on the fake agent
@@ -43,8 +44,10 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 OUT      ?= bin/raytap
 FUZZTIME ?= 10000x
 DEMO_SECONDS ?= 0
+ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
+COMPAT_RAYS ?= $(ALL_RAYS)
 
-.PHONY: build check test hundred beside harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e alerts chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test hundred beside harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e compat alerts chaos docs bench sizing pgo demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
@@ -147,6 +150,17 @@ hundred:
 e2e:
 	@$(STAGE) e2e-tools scripts/tools ray prometheus victorialogs
 	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestAHundredJobs' ./test
+
+# One after another: each takes the two cores of a small machine. COMPAT_RAYS=today is
+# one of them, by the day of the year.
+compat:
+	@set -- $(COMPAT_RAYS); \
+	if [ "$$*" = today ]; then set -- $(ALL_RAYS); day=$$(date -u +%j); shift $$((10#$$day % $$#)); set -- "$$1"; fi; \
+	for ray in "$$@"; do \
+		tool=ray-$$ray; [ "$$ray" != 2.60.0 ] || tool=ray; \
+		$(STAGE) "tools-$$ray" scripts/tools "$$tool"; \
+		$(STAGE) "compat-$$ray" go test -tags e2e -count=1 -v -timeout 15m ./test/compat -ray "$$ray"; \
+	done
 
 alerts:
 	@$(STAGE) tools scripts/tools ray prometheus

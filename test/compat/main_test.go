@@ -1,0 +1,99 @@
+//go:build e2e && linux
+
+// Package compat runs raytap on older Rays: the same jobs, read by each way, with
+// raytap killed twice meanwhile, against the log files that Ray itself wrote.
+package compat
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/test/program"
+	"raytap/test/realray"
+)
+
+// release is the Ray to test on; `make compat` installs it under .tools.
+var release = flag.String("ray", "2.9.3", "the version of Ray to run on, under .tools/ray-VERSION")
+
+func TestMain(m *testing.M) {
+	realray.Main()
+	os.Exit(program.Main(m))
+}
+
+// minor is 9 for Ray 2.9.3.
+func minor(t testing.TB) int {
+	t.Helper()
+	part := strings.Split(*release, ".")
+	if len(part) < 2 {
+		t.Fatalf("-ray %s is no version", *release)
+	}
+	n, err := strconv.Atoi(part[1])
+	if err != nil {
+		t.Fatalf("-ray %s is no version", *release)
+	}
+	return n
+}
+
+// startHead starts a head of the release, until the test ends. From the first
+// release that can, it wants a token.
+func startHead(t *testing.T) *realray.Head {
+	t.Helper()
+	o := realray.Options{CPUs: 8}
+	if minor(t) >= 53 {
+		o.Token = strings.Repeat("0123456789abcdef", 4)
+	}
+	if minor(t) >= 60 {
+		// Task events on the dashboard head, where later releases have them.
+		o.Env = []string{"RAY_enable_task_events_to_dashboard_head=1", "RAY_enable_ray_event=1",
+			"RAY_enable_core_worker_ray_event_to_aggregator=1"}
+	}
+	o.Ray = program.Tool(t, "ray-"+*release+"/bin/ray")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	began := time.Now()
+	head, err := realray.Start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			head.WriteLogs(t.Output())
+		}
+		if err := head.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	version, session, err := head.Version(t.Context())
+	if err != nil || version != *release {
+		t.Fatalf("the head is Ray %q (%v), not %s", version, err, *release)
+	}
+	t.Logf("Ray %s started in %.1f s; its version tells the session %q", version, time.Since(began).Seconds(), session)
+	return head
+}
+
+// eventually polls until ok is content.
+func eventually(t testing.TB, limit time.Duration, what string, ok func() error) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	over := time.After(limit)
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-over:
+			t.Fatalf("not within %s: %s: %v", limit, what, err)
+		}
+	}
+}
+
+func quoted(s string) string { return fmt.Sprintf("%q", s) }

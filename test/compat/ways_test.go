@@ -1,0 +1,184 @@
+//go:build e2e && linux
+
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/test/program"
+	"raytap/test/realray"
+)
+
+// way is one manner to run raytap on a cluster.
+type way struct {
+	name, protocol, agents string
+
+	config string // its file
+	sink   string
+	url    string // of its page
+	*program.Process
+}
+
+func theWays() []*way {
+	return []*way{
+		{name: "auto", protocol: "auto", agents: "on"},
+		{name: "auto-without-agents", protocol: "auto", agents: "off"},
+		{name: "websocket", protocol: "websocket", agents: "off"},
+		{name: "http", protocol: "http", agents: "on"},
+		{name: "http-without-agents", protocol: "http", agents: "off"},
+	}
+}
+
+// configure writes the way's configuration.
+func (w *way) configure(t *testing.T, head *realray.Head) {
+	t.Helper()
+	dir, listen := t.TempDir(), program.FreeAddress(t)
+	w.sink, w.url = filepath.Join(dir, "lines.jsonl"), "http://"+listen
+	auth := ""
+	if head.Token != "" {
+		auth = "\n    auth: {token: " + quoted(head.Token) + "}"
+	}
+	w.config = program.File(t, filepath.Join(dir, "raytap.yaml"), fmt.Sprintf(`clusters:
+  - name: compat
+    url: %q
+    node_agents: {mode: %s, allow: [127.0.0.0/8]}%s
+shipper: {protocol: %s, discovery: {interval: 2s, backfill: all}}
+sink: {file: {path: %q, rotate: {max_size: 0}}}
+web: {listen_addresses: [%q]}
+`, head.URL, w.agents, auth, w.protocol, w.sink, listen))
+}
+
+// start starts raytap, as it was before where it ran already.
+func (w *way) start(t *testing.T) {
+	t.Helper()
+	cmd := program.Raytap(t, "--config.file", w.config, "--log.level", "debug")
+	w.Process = program.Start(t, cmd)
+	w.Until(30*time.Second, "raytap serves its page", func() bool { return program.Get(w.url+"/-/healthy") != "" })
+}
+
+// job is one that was submitted.
+type job struct {
+	mode, id string
+	status   string
+	exit     *int
+	log      []byte // the file that Ray wrote
+}
+
+// submit submits a job of each mode.
+func submit(t *testing.T, head *realray.Head, modes ...string) []*job {
+	t.Helper()
+	script, err := filepath.Abs("prints.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jobs []*job
+	for _, mode := range modes {
+		began := time.Now()
+		id, err := head.Submit(t.Context(), realray.Submission{
+			Entrypoint: "python3 -S -E " + script + " " + mode, Metadata: map[string]string{"job_name": mode}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("submitting %s took %.1f s", mode, time.Since(began).Seconds())
+		jobs = append(jobs, &job{mode: mode, id: id})
+	}
+	return jobs
+}
+
+// awaitEnds returns when every job has ended; it learns how, and what its log holds.
+func awaitEnds(t *testing.T, head *realray.Head, limit time.Duration, jobs []*job) {
+	t.Helper()
+	for _, j := range jobs {
+		eventually(t, limit, "job "+j.mode+" ends", func() error {
+			info, err := head.Job(t.Context(), j.id)
+			if err == nil && !info.Terminal() {
+				err = errors.New(info.Status)
+			}
+			j.status, j.exit = info.Status, info.ExitCode
+			return err
+		})
+		b, err := os.ReadFile(filepath.Join(head.LogDir(), "job-driver-"+j.id+".log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.log = b
+	}
+}
+
+// Every way gives each line of each job once, over two kills of raytap, and says
+// the truth of each job's end: complete where all of the log is in the file, and
+// where a Ray can give no more of a log, that it is not.
+func TestEachLineOnceAndTruthfulEndsByEachWay(t *testing.T) {
+	head := startHead(t)
+	ways := theWays()
+	early := submit(t, head, "short", "unended") // over before raytap is there
+	awaitEnds(t, head, time.Minute, early)
+	for _, w := range ways {
+		w.configure(t, head)
+		w.start(t)
+	}
+	jobs := submit(t, head, "big", "slow", "returns", "bytes", "short", "failing", "unended", "short", "unended")
+	tasks := submitTasks(t, head)
+	for kill := range 2 {
+		eventually(t, time.Minute, "lines of the long job are shipped", func() error {
+			if n := len(readRecords(t, ways[0].sink)[jobs[0].id]); n < 20_000*(kill+1) {
+				return fmt.Errorf("%d records", n)
+			}
+			return nil
+		})
+		for _, w := range ways {
+			w.Kill()
+			w.start(t)
+		}
+	}
+	agreeOnMetrics(t, head, ways[0], tasks)
+	awaitEnds(t, head, 2*time.Minute, jobs)
+	over := time.Now()
+	jobs = append(early, jobs...)
+	for _, w := range ways {
+		awaitRecords(t, w, jobs)
+		t.Logf("%-20s: all ends are there %.1f s after the last job's", w.name, time.Since(over).Seconds())
+		got := readRecords(t, w.sink)
+		for _, j := range jobs {
+			if err := check(w, j, minor(t), got[j.id]); err != nil {
+				t.Errorf("%s: job %s (%s): %v", w.name, j.mode, j.id, err)
+			}
+		}
+		if said := w.Said.String(); head.Token != "" && strings.Contains(said, head.Token) {
+			t.Errorf("%s: the log shows the token", w.name)
+		}
+		if code := w.Stop(20 * time.Second); code != 0 {
+			t.Errorf("%s: exit code %d", w.name, code)
+		}
+	}
+}
+
+// awaitRecords returns when each job has its end in the file.
+func awaitRecords(t *testing.T, w *way, jobs []*job) {
+	t.Helper()
+	var missing []string
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		missing = missing[:0]
+		got := readRecords(t, w.sink)
+		for _, j := range jobs {
+			if r := got[j.id]; len(r) == 0 || r[len(r)-1].Event != "end" {
+				missing = append(missing, fmt.Sprintf("%s (%d records)", j.mode, len(r)))
+			}
+		}
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s: no end within 90 s after the jobs': %s", w.name, strings.Join(missing, ", "))
+			return
+		}
+		<-time.After(300 * time.Millisecond)
+	}
+}
