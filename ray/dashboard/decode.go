@@ -69,17 +69,22 @@ func (c *Client) ask(ctx context.Context, list string, r transport.Request, read
 
 // eachKey walks a JSON object. A key without a function is skipped. A value that
 // its function cannot read is passed over, and the ShapeError returned when all
-// of the object has been read.
+// of the object has been read, unless the key comes once more with one that it can.
 func eachKey(d *pyjson.Decoder, keys map[string]func(*pyjson.Decoder) error) error {
 	var wrong error
+	at := ""
 	err := d.Object(func(key []byte) error {
 		read := keys[string(key)]
 		if read == nil {
 			return d.Skip()
 		}
+		name := string(key)
 		err := read(d)
-		if pyjson.IsShape(err) {
-			wrong, err = err, nil
+		switch {
+		case pyjson.IsShape(err):
+			wrong, at, err = err, name, nil
+		case err == nil && name == at:
+			wrong = nil
 		}
 		return err
 	})

@@ -44,7 +44,13 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	var status *statusAnswer
 	request := transport.Request{Op: op, Endpoint: "/api/cluster_status", Path: "/api/cluster_status"}
 	err := c.ask(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
-		return c.envelope(op, d, within("clusterStatus", func(d *pyjson.Decoder) error { return d.Decode(&status) }))
+		return c.envelope(op, d, within("clusterStatus", func(d *pyjson.Decoder) error {
+			err := d.Decode(&status)
+			if err == nil && status != nil && status.Load.Usage == nil {
+				return &pyjson.ShapeError{Want: "usage in its loadMetricsReport"}
+			}
+			return err
+		}))
 	})
 	if err != nil || status == nil {
 		return ray.ClusterStatus{}, err

@@ -22,7 +22,16 @@ import (
 // they are of another type or null, and counted in Lost.Rows, those of basic types
 // in Lost.Fields; but a Scalar or a basic type keeps its place in a slice as its zero
 // value.
-func (d *Decoder) Decode(v any) error { return d.into(reflect.ValueOf(v).Elem()) }
+//
+// Of a ShapeError the value that v points to is its zero value.
+func (d *Decoder) Decode(v any) error {
+	at := reflect.ValueOf(v).Elem()
+	err := d.into(at)
+	if IsShape(err) {
+		at.SetZero()
+	}
+	return err
+}
 
 // Row is Decode within the bounds of one row, MaxText and MaxRow.
 func (d *Decoder) Row(v any) error {
@@ -160,10 +169,15 @@ func (d *Decoder) number(v reflect.Value, k Kind) error {
 }
 
 func (d *Decoder) object(v reflect.Value, p *plan) error {
+	var odd map[*int]bool // fields that were lost; a nil map until one is
 	return d.Object(func(key []byte) error {
 		index, ok := p.fields[string(key)]
 		if !ok {
 			return d.Skip()
+		}
+		if odd[&index[0]] {
+			delete(odd, &index[0])
+			d.Lost.Fields--
 		}
 		at := v.FieldByIndex(index)
 		at.SetZero() // of a key that comes twice the last one counts
@@ -171,6 +185,10 @@ func (d *Decoder) object(v reflect.Value, p *plan) error {
 		if IsShape(err) {
 			at.SetZero()
 			d.Lost.Fields++
+			if odd == nil {
+				odd = map[*int]bool{}
+			}
+			odd[&index[0]] = true
 			return nil
 		}
 		return err
@@ -217,30 +235,40 @@ func (d *Decoder) list(v reflect.Value) error {
 func (d *Decoder) entries(v reflect.Value) error {
 	t := v.Type().Elem()
 	p := planOf(t)
+	lost := &d.Lost.Rows
+	if isPlain(t) {
+		lost = &d.Lost.Fields
+	}
+	var odd map[string]bool // entries that were lost; a nil map until one is
 	v.Set(reflect.MakeMap(v.Type()))
 	return d.Object(func(key []byte) error {
 		if d.full(p.size + len(key)) {
 			return d.Skip()
 		}
-		name := reflect.ValueOf(d.intern(key)).Convert(v.Type().Key())
+		name := d.intern(key)
+		if odd[name] { // of a key that comes twice the last one counts
+			delete(odd, name)
+			*lost--
+		}
 		k, err := d.Kind()
 		if err != nil {
 			return err
 		}
 		at := reflect.New(t).Elem()
 		err = d.into(at)
+		place := reflect.ValueOf(name).Convert(v.Type().Key())
 		switch {
 		case IsShape(err), err == nil && k == Null && p.how == byKind && t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface:
-			if isPlain(t) {
-				d.Lost.Fields++
-			} else {
-				d.Lost.Rows++
+			if odd == nil {
+				odd = map[string]bool{}
 			}
-			v.SetMapIndex(name, reflect.Value{}) // the last one counts
+			odd[name] = true
+			*lost++
+			v.SetMapIndex(place, reflect.Value{})
 		case err != nil:
 			return err
 		default:
-			v.SetMapIndex(name, at)
+			v.SetMapIndex(place, at)
 		}
 		return nil
 	})

@@ -62,6 +62,7 @@ func TestAFieldOfAnotherTypeIsAbsentAndCounted(t *testing.T) {
 		{"other elements are omitted", `{"inner":[7,{"name":"x"},null,{"name":9}],"by":{"a":7,"b":{"name":"x"},"c":null},"text":{"a":1,"b":"x"}}`,
 			row{Inner: []inner{{Name: "x"}, {}}, By: map[string]inner{"b": {Name: "x"}}, Text: map[string]string{"b": "x"}}, Lost{Rows: 4, Fields: 2}},
 		{"the last of two counts", `{"id":"a","id":"b","num":1,"num":[]}`, row{ID: "b"}, Lost{Fields: 1}},
+		{"and of two the first is not missed", `{"num":[],"num":1,"text":{"a":7,"a":"x"},"by":{"a":7,"a":{"name":"x"}}}`, row{Num: one, Text: map[string]string{"a": "x"}, By: map[string]inner{"a": {Name: "x"}}}, Lost{}},
 		{"a byte order mark", "\ufeff" + `{"id":"a"}`, row{ID: "a"}, Lost{}},
 		{"surrogates", `{"id":"\ud83d\ude00 \ud83d \ude00"}`, row{ID: "😀 \ufffd \ufffd"}, Lost{Inexact: 2}},
 		{"invalid UTF-8", "{\"id\":\"a\xff\xfeb\"}", row{ID: "a\ufffd\ufffdb"}, Lost{Inexact: 1}},
