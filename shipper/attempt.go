@@ -82,6 +82,9 @@ func (s *stream) again(ctx context.Context, r *retry, w way, err error) (time.Du
 		r.wait.Reset()
 	}
 	well := !unasked(err) && s.ask(ctx)
+	if errors.Is(err, errReplaced) && w == wayWebSocket && s.superseded.Load() && s.sh.opts.Protocol != ProtocolWebSocket {
+		err = errEnded // a tail knows the id alone: it was one of the new run's log
+	}
 	if errors.Is(err, errReplaced) && s.reopening {
 		s.logger().WithError(err).Warn("The log was replaced after the end of its run")
 		return 0, errSettled

@@ -27,6 +27,7 @@ type knownLog struct {
 	run     bool      // a stream was started on that run
 	over    bool      // it was read to its end by a process before this one
 	reopen  bool      // the next stream reads on after the run's end
+	drain   time.Time // since when it is read to its end, as another run took its id; zero: none has
 	log     *logState // nil until a stream is started
 	absent  absence   // lists in a row that lack it
 	gone    time.Time // since when it is believed that Ray does not list it; zero: it does
@@ -151,6 +152,9 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 			s.start(ctx, j, k)
 		}
 		return
+	}
+	if k != nil && s.drains(ctx, k, j) {
+		return // looked at again with the next list
 	}
 	if k == nil {
 		k = &knownLog{}

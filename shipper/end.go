@@ -114,6 +114,7 @@ func (s *stream) replaced(ctx context.Context) error {
 
 // newEpoch goes on at a position that the log as it is now does hold, after a gap.
 func (s *stream) newEpoch(ctx context.Context, gap owed, at position, message string) error {
+	s.log.leaveEpoch(s.nextLine(), at)
 	s.log.restart(at)
 	s.enc.setEpoch(s.log.epoch)
 	s.logger().WithField("epoch", s.log.epoch).Warn(message)
@@ -124,6 +125,8 @@ func (s *stream) newEpoch(ctx context.Context, gap owed, at position, message st
 // that is known.
 func (s *stream) gapRecord(message string) owed {
 	s.drop()
+	// Before the first line of the run, it is a log of other runs that was lost.
+	s.log.tally.gap = s.log.tally.gap || s.runLines() > 0
 	s.sh.metrics.gaps.WithLabelValues(s.sh.opts.Cluster).Inc()
 	s.logger().Warn("Lines are lost: " + message)
 	f := field{key: "at_least"}
@@ -185,6 +188,9 @@ func (s *stream) awaitStatus(ctx context.Context) {
 	}
 }
 
+// runLines is how many lines the run has had so far, over all of its epochs.
+func (s *stream) runLines() int64 { return max(0, s.log.tally.lines+int64(s.nextLine())) }
+
 // words is a field of a text, absent where that is empty.
 func words(key, text string) field {
 	if text == "" {
@@ -196,11 +202,14 @@ func words(key, text string) field {
 func (s *stream) endRecord(message string, status, complete bool) owed {
 	s.drop()
 	j := s.current()
+	// Ray does not report how a run ended once another one has taken its id.
+	status = status && (j.Status.Terminal() || !s.superseded.Load())
 	fields := []field{}
 	if status && j.Status != "" {
 		fields = append(fields, field{"status", string(j.Status)})
 	}
-	fields = append(fields, field{"lines", s.nextLine()}, field{"content_bytes", s.log.pos.content})
+	run := &s.log.tally
+	fields = append(fields, field{"lines", s.runLines()}, field{"content_bytes", max(0, run.content+int64(s.log.pos.content))})
 	if j.DriverExitCode != nil && status {
 		fields = append(fields, field{"driver_exit_code", int64(*j.DriverExitCode)})
 	}
@@ -210,7 +219,7 @@ func (s *stream) endRecord(message string, status, complete bool) owed {
 	if complete {
 		fields = append(fields, words("head_log", s.onHead))
 	}
-	return s.record(EventEnd, message, append(fields, field{"complete", complete})...)
+	return s.record(EventEnd, message, append(fields, field{"complete", complete && !run.gap})...)
 }
 
 // hitLimit writes the event of a limit. It returns nil once the stream may go

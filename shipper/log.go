@@ -12,6 +12,7 @@ type snapshot struct {
 	done   bool    // it was read to its end, or given up
 	atEnd  bool    // done, and it was read to its end
 	checks int     // how many of the checks after that end were made
+	tally  runTally
 	pos    position
 	forms  [ways]form // of the messages, by way
 	// verified is the last position whose content was verified in full. It is
@@ -31,6 +32,27 @@ type owed struct {
 	event      string
 	epoch, seq uint64
 	record     []byte
+}
+
+// runTally is what an end record says of a run beyond the epoch in which it ends.
+type runTally struct {
+	// lines and content are what the run had in epochs before the current one, less
+	// what other runs had in the current one before it began: negative where this
+	// one continues the log of another.
+	lines, content int64
+	gap            bool // a gap event was written in the run
+}
+
+// beginRun starts to count a run that begins in front of a line.
+func (l *logState) beginRun(line uint64) {
+	l.tally = runTally{lines: -int64(line), content: -int64(l.pos.content)}
+}
+
+// leaveEpoch counts what a run has had, before it continues at another position in
+// the next epoch. line is the number of the next line in the epoch that it leaves.
+func (l *logState) leaveEpoch(line uint64, at position) {
+	l.tally.lines += int64(line) - int64(at.lines)
+	l.tally.content += int64(l.pos.content) - int64(at.content)
 }
 
 // logState is a log's state: a file with its position. It outlives the streams

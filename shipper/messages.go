@@ -334,6 +334,7 @@ func (s *stream) belied(ctx context.Context, w way) error {
 	s.log.forms[w] = to
 	at := s.log.pos
 	at.lines = 0 // lines of another form are not counted with these
+	s.log.leaveEpoch(s.nextLine(), at)
 	s.log.restart(at)
 	s.enc.setEpoch(s.log.epoch)
 	s.logger().WithField("epoch", s.log.epoch).Warn(message)

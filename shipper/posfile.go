@@ -48,11 +48,15 @@ type (
 		Done     bool          `json:"done,omitempty"`
 		AtEnd    bool          `json:"read_to_end,omitempty"`
 		Checks   int           `json:"checks,omitempty"`
-		Gone     *time.Time    `json:"gone,omitempty"`
-		Skipped  uint64        `json:"skipped,omitempty"` // lines before the position that no record has told of
-		Owed     []owedJSON    `json:"owed,omitempty"`
-		SinkHas  *sinkHasJSON  `json:"sink_has,omitempty"`
-		Run      runJSON       `json:"run"`
+		// What an end record counts of the run beside the current epoch.
+		RunLines   int64        `json:"run_lines,omitempty"`
+		RunContent int64        `json:"run_content,omitempty"`
+		RunGap     bool         `json:"run_gap,omitempty"`
+		Gone       *time.Time   `json:"gone,omitempty"`
+		Skipped    uint64       `json:"skipped,omitempty"` // lines before the position that no record has told of
+		Owed       []owedJSON   `json:"owed,omitempty"`
+		SinkHas    *sinkHasJSON `json:"sink_has,omitempty"`
+		Run        runJSON      `json:"run"`
 		// Forms are those of the messages: way -> text or lines.
 		Forms map[string]string `json:"message_forms,omitempty"`
 	}
@@ -225,7 +229,7 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 	}
 	l := logJSON{
 		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.repeats, LastTime: e.lastTime,
-		Begun: e.begun, Done: e.done, AtEnd: e.atEnd, Checks: e.checks, Skipped: e.skipped,
+		Begun: e.begun, Done: e.done, AtEnd: e.atEnd, Checks: e.checks, RunLines: e.tally.lines, RunContent: e.tally.content, RunGap: e.tally.gap, Skipped: e.skipped,
 		Run: runJSON{Start: e.run.Start, Status: string(e.run.Status), JobID: e.run.JobID,
 			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
 	}
@@ -306,7 +310,7 @@ func (l logJSON) entry() (*logEntry, error) {
 		return nil, err
 	}
 	e := &logEntry{snapshot: snapshot{
-		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, atEnd: l.AtEnd, checks: l.Checks, skipped: l.Skipped,
+		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, atEnd: l.AtEnd, checks: l.Checks, tally: runTally{l.RunLines, l.RunContent, l.RunGap}, skipped: l.Skipped,
 		run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,

@@ -133,7 +133,7 @@ func (r *recoveredLog) apply(l *logState) {
 		start, err := time.Parse(time.RFC3339Nano, e.start)
 		switch {
 		case e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)):
-			l.begin(start, e.node)
+			l.begin(start, e)
 		case e.event == EventReopened: // the end before it was not the last one
 			l.done, l.atEnd = false, false
 		case (e.event == EventEnd || e.event == EventLimit) && slices.ContainsFunc(before, e.was):
@@ -152,14 +152,16 @@ func (e foundEvent) was(o owed) bool { return o.is(e) }
 
 // begin takes over a run of which only its start event is known. An end is owed
 // to it.
-func (l *logState) begin(start time.Time, node string) {
+func (l *logState) begin(start time.Time, e foundEvent) {
+	node := e.node
 	if l.node != "" && node != l.node {
 		l.restart(newPosition()) // another node, another file
 	}
 	if !l.run.Start.Equal(start) || l.run.DriverNodeID != node {
 		l.run = ray.Job{Type: ray.JobSubmission, SubmissionID: l.run.SubmissionID, Start: start, DriverNodeID: node}
 	}
-	l.node, l.begun, l.done = node, true, false
+	l.node, l.begun, l.done, l.atEnd = node, true, false, false
+	l.beginRun(e.seq)
 }
 
 // tells reports whether the sink holds a record behind line n of an epoch: the

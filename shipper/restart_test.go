@@ -225,6 +225,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	next := l.snapshot
 	next.pos, next.epoch, next.begun, next.guessed = c.position(), 3, true, true
 	next.verified, next.skipped = &next.pos, 7
+	next.atEnd, next.checks, next.tally = true, 2, runTally{-3, 4, true}
 	next.owed = []owed{{EventGap, 3, 1000, []byte("{}\n")}}
 	p.accept(l.entry, next)
 	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})

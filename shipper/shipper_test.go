@@ -112,8 +112,9 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 		job.Print("and more\n")
 		job.End("SUCCEEDED", 0)
 		end := r.ended("job-1")
-		if end.Epoch != 1 || *end.Lines != 5 || !*end.Complete {
-			t.Errorf("end event %+v", end)
+		// It speaks of the run: of the lines before the gap, too, and of the gap.
+		if end.Epoch != 1 || *end.Lines != 52+5 || *end.Complete {
+			t.Errorf("end event %+v, %d lines, complete %v", end, *end.Lines, *end.Complete)
 		}
 		var got []string
 		for _, rec := range r.records("job-1") {
@@ -146,6 +147,11 @@ func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
 		for _, rec := range r.records("job-1") {
 			if rec.Event == "" && !strings.Contains(rec.Message, "Runtime env") && !strings.Contains(rec.Message, "Running entrypoint") {
 				got = append(got, fmt.Sprintf("%d:%s", rec.Seq, rec.Message))
+			}
+		}
+		for i, end := range r.events("job-1", EventEnd) {
+			if want := []uint64{4, 3}[i]; *end.Lines != want || !*end.Complete || *end.ContentBytes == 0 {
+				t.Errorf("end event of run %d: %d lines, want %d; %+v", i, *end.Lines, want, end)
 			}
 		}
 		if want := "2:first run,3:no newline at its end,6:second run"; strings.Join(got, ",") != want {

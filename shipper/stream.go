@@ -51,6 +51,7 @@ type stream struct {
 	gone       atomic.Bool  // Ray does not know the job any more
 	absence    missing      // answers that say so, before they are believed
 	lastRead   moment       // the last successful read
+	superseded atomic.Bool  // another run has taken its id
 	missed     atomic.Int32 // how many times in a row Ray did not know it
 	shown      atomic.Pointer[shown]
 	failed     atomic.Pointer[string] // why the last read failed, as it is shown; nil while failing is false
@@ -221,8 +222,11 @@ func (s *stream) ask(ctx context.Context) bool {
 	j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID)
 	switch {
 	case err == nil:
-		if j.Start.Equal(s.started) {
+		switch {
+		case j.Start.Equal(s.started):
 			s.update(j)
+		case s.sh.messages == nil && elsewhere(*s.current(), j):
+			s.supersede()
 		}
 		return true
 	case ray.Code(err) == http.StatusNotFound:
@@ -335,6 +339,7 @@ func (s *stream) startEvent(ctx context.Context) error {
 		return nil
 	}
 	s.log.found = nil
+	s.log.beginRun(s.nextLine())
 	s.log.run, s.log.begun, s.log.done, s.log.atEnd = j, true, false, false
 	ip := ""
 	if u, err := url.Parse(j.DriverAgentURL); err == nil {

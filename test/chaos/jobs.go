@@ -22,6 +22,7 @@ const (
 	brief                 // it is over before raytap looks
 	unseen                // it comes and goes while raytap is down
 	deleted               // it ends and is deleted while raytap is down
+	late                  // its children print after its end was written
 )
 
 // script is the life of one job; a session's end cuts it short.
@@ -71,7 +72,7 @@ func (s *script) live(ctx context.Context) {
 // turn is what happens to the job in the middle of its life.
 func (s *script) turn(ctx context.Context) {
 	switch s.kind {
-	case once:
+	case once, late:
 		s.printFor(ctx, s.r.o.duration/3)
 	case again, moved:
 		patient := s.rng.IntN(2) == 0
@@ -108,6 +109,10 @@ func (s *script) turn(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		s.end(s.rng.IntN(2) == 0)
+	}
+	if s.kind == late && s.r.await(ctx, s.k, "end", 1) {
+		s.job.Print("\n" + s.text.rest(true) + s.text.rest(s.rng.IntN(2) == 0))
+		s.runs[0].late = contentLen(s.job.Log())
 	}
 }
 
@@ -197,6 +202,9 @@ func (r *round) scripts(rng *rand.Rand) []*script {
 	kinds := []kind{once, once, again, moved, replaced, brief, brief, unseen, unseen, deleted}
 	if r.o.verifying {
 		kinds = append(kinds, truncated)
+	}
+	if r.o.late {
+		kinds = append(kinds, late, late)
 	}
 	var all []*script
 	for i, k := range kinds {

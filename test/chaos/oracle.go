@@ -22,6 +22,7 @@ type jobRun struct {
 	start   time.Time
 	text    int // the text that it ends in
 	content int // content bytes of that text at its end
+	late    int // and with what its children printed after that; 0: they did not
 	status  string
 	exit    *int
 	ended   bool
@@ -108,9 +109,11 @@ func (o *oracle) judge(records []record) verdict {
 
 // judge is the judgement on one log.
 type judge struct {
-	v *verdict
-	k key
-	f *facts
+	v     *verdict
+	k     key
+	f     *facts
+	ends  map[int][]int // by epoch: content offsets at which a run's end was read
+	whole bool          // the last run's end was complete
 }
 
 func (j *judge) add(format string, args ...any) {
@@ -155,7 +158,10 @@ func (j *judge) stream(recs []record) {
 // numbers, and a gap or an epoch only where there is a reason for it.
 func (j *judge) runs(recs []record) {
 	n, open := -1, false
+	j.ends = map[int][]int{}
+	var t tally
 	for _, r := range recs {
+		t.take(r)
 		switch r.Event {
 		case "":
 			if !open {
@@ -169,6 +175,7 @@ func (j *judge) runs(recs []record) {
 				return
 			}
 			open = true
+			t = tally{epoch: r.Epoch, base: r.Seq, next: r.Seq}
 			if at, err := time.Parse(time.RFC3339Nano, r.StartTime); err != nil || !at.Equal(j.f.runs[n].start.Truncate(time.Millisecond)) {
 				j.add("run %d started at %s, the start event says %q", n, j.f.runs[n].start, r.StartTime)
 			}
@@ -178,8 +185,15 @@ func (j *judge) runs(recs []record) {
 				return
 			}
 			open = false
-			j.end(r, n)
+			j.end(r, n, t)
+			j.whole = r.Complete != nil && *r.Complete
+		case "reopened":
+			if open || n < 0 || j.f.runs[n].late == 0 {
+				j.add("a reopened event without a reason, at epoch %d seq %d", r.Epoch, r.Seq)
+			}
+			open, t.reopened = true, true
 		case "gap", "epoch":
+			t.gap = t.gap || r.Event == "gap" && t.lines() > 0
 			if !j.f.replaced && !j.f.lost {
 				j.add("a %s event without a reason, at epoch %d seq %d: %s", r.Event, r.Epoch, r.Seq, r.Message)
 			}
@@ -192,14 +206,41 @@ func (j *judge) runs(recs []record) {
 	}
 }
 
-func (j *judge) end(r record, n int) {
+// tally counts the lines of a run over its epochs.
+type tally struct {
+	epoch, base, next int // the current epoch, and its part of the run: lines base to next-1
+	before            int // lines of the run in earlier epochs
+	gap, reopened     bool
+}
+
+func (t *tally) take(r record) {
+	if r.Epoch != t.epoch {
+		t.before += t.next - t.base
+		t.epoch, t.base = r.Epoch, r.Seq
+	}
+	t.next = r.Seq
+	if r.Event == "" {
+		t.next++
+	}
+}
+
+func (t *tally) lines() int { return t.before + t.next - t.base }
+
+func (j *judge) end(r record, n int, t tally) {
 	known := j.f.runs[n]
 	if r.Complete == nil || r.Lines == nil || r.ContentBytes == nil {
 		j.add("the end event of run %d lacks a key", n)
 		return
 	}
-	if *r.Lines != r.Seq {
-		j.add("the end event of run %d says %d lines and has seq %d", n, *r.Lines, r.Seq)
+	if *r.Lines != t.lines() {
+		j.add("the end event of run %d says %d lines, and %d were shipped", n, *r.Lines, t.lines())
+	}
+	if *r.Complete && t.gap {
+		j.add("the end event of run %d says complete, and there was a gap", n)
+	}
+	if !*r.Complete && t.gap {
+		j.ends[r.Epoch] = append(j.ends[r.Epoch], known.content)
+		return
 	}
 	if !*r.Complete {
 		replaced := n+1 < len(j.f.runs) && !known.seen
@@ -209,11 +250,22 @@ func (j *judge) end(r record, n int) {
 		return
 	}
 	exit := known.exit
-	if !j.f.deleted && (r.Status != known.status || (exit == nil) != (r.ExitCode == nil) || (exit != nil && *exit != *r.ExitCode)) {
+	unknown := r.Status == "" && n+1 < len(j.f.runs) && !known.seen // another run had taken its id
+	if !j.f.deleted && !unknown && (r.Status != known.status || (exit == nil) != (r.ExitCode == nil) || (exit != nil && *exit != *r.ExitCode)) {
 		j.add("the end event of run %d says status %q, exit code %v; it was %q, %v", n, r.Status, deref(r.ExitCode), known.status, deref(exit))
 	}
-	if *r.ContentBytes != known.content {
-		j.add("the end event of run %d says %d content bytes, it printed %d", n, *r.ContentBytes, known.content)
+	want := known.content
+	if t.reopened {
+		want = known.late
+	}
+	j.ends[r.Epoch] = append(j.ends[r.Epoch], want)
+	sure := !j.f.replaced
+	if n > 0 && j.f.runs[n-1].text == known.text { // it goes on in the log of the run before
+		sure = sure && j.whole
+		want -= j.f.runs[n-1].content
+	}
+	if sure && *r.ContentBytes != want {
+		j.add("the end event of run %d says %d content bytes, it printed %d", n, *r.ContentBytes, want)
 	}
 }
 
@@ -227,7 +279,7 @@ func deref(p *int) any {
 // epoch checks the records of one epoch against the first text behind at that
 // they fit, and gives that text's number.
 func (j *judge) epoch(recs []record, at int, last bool) int {
-	var ends []int // content offsets at which a run's end was read: a line ends there
+	ends := j.ends[recs[0].Epoch] // content offsets at which a run's end was read: a line ends there
 	var got []record
 	whole := 0 // so many lines a complete end promised
 	for _, r := range recs {
@@ -235,7 +287,6 @@ func (j *judge) epoch(recs []record, at int, last bool) int {
 		case r.Event == "":
 			got = append(got, r)
 		case r.Event == "end" && r.Complete != nil && *r.Complete && r.ContentBytes != nil:
-			ends = append(ends, *r.ContentBytes)
 			whole = r.Seq
 		}
 	}

@@ -100,6 +100,12 @@ func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
 	old := record{Session: "s", SubmissionID: "a", Message: "old", Time: recs[0].Time.Add(-1)}
 	old.Time, recs[0].Time = recs[0].Time, old.Time
 	recs = slices.Insert(recs, 1, old)
+	end := &recs[len(recs)-1]
+	if v := o.judge(recs); len(v.problems) == 0 {
+		t.Error("an end that speaks of its epoch alone is not seen")
+	}
+	four := 4
+	end.Lines = &four
 	if v := o.judge(recs); len(v.problems) > 0 {
 		t.Errorf("%v", v.problems)
 	}

@@ -9,7 +9,7 @@ func shapes() []options {
 	return []options{
 		{
 			name: "agent", protocol: "http", agents: "on", fsync: "100ms", interval: 2 * time.Second,
-			maxSize: "64KiB", verifying: true, moments: append(some, inRotation, inRotation, unsaved),
+			maxSize: "64KiB", verifying: true, late: true, moments: append(some, inRotation, inRotation, unsaved),
 		},
 		{
 			name: "tail", protocol: "websocket", agents: "off", fsync: "never", interval: 500 * time.Millisecond,
@@ -17,7 +17,7 @@ func shapes() []options {
 		},
 		{
 			name: "file", protocol: "http", agents: "off", fsync: "always", interval: 200 * time.Millisecond,
-			maxSize: "64KiB", verifying: true, moments: append(some, inRotation, unsaved, owing, afterSave, afterSave),
+			maxSize: "64KiB", verifying: true, late: true, moments: append(some, inRotation, unsaved, owing, afterSave, afterSave),
 		},
 		{
 			name: "ladder", protocol: "auto", agents: "on", fsync: "100ms", interval: time.Second,

@@ -1,0 +1,60 @@
+package shipper
+
+import (
+	"context"
+	"time"
+
+	"raytap/ray"
+)
+
+// drainFor bounds how long the log of a run is read on once its id was submitted
+// again, before the new run is followed.
+const drainFor = time.Minute
+
+// drains reports whether the run that is known is to be read to its end before j, a
+// later run of the same id, is followed: Ray takes an id again only once its run is
+// over, and where the new one runs on another node, or on one that is not known yet,
+// the old log does not change any more. On the same node both are one file.
+func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
+	if s.messages != nil || k.skip || k.over {
+		return false
+	}
+	st := s.stream(j.SubmissionID)
+	if st == nil && !k.run {
+		// A process before this one has left it open.
+		if k.log == nil {
+			k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
+		}
+		if old := k.log.run; k.log.begun && !k.log.done && old.Start.Equal(k.started) && elsewhere(old, j) {
+			s.start(ctx, old, k)
+			st = s.stream(j.SubmissionID)
+		}
+	}
+	if st == nil || !elsewhere(*st.current(), j) {
+		k.drain = time.Time{}
+		return false
+	}
+	now := time.Now()
+	if k.drain.IsZero() {
+		k.drain = now
+		st.supersede()
+	}
+	if now.Sub(k.drain) < drainFor {
+		return true
+	}
+	k.drain = time.Time{}
+	return false
+}
+
+// elsewhere reports whether a run has a log of its own that another one does not
+// continue, as far as that is known.
+func elsewhere(old, j ray.Job) bool {
+	return old.DriverNodeID != "" && old.DriverNodeID != j.DriverNodeID
+}
+
+// supersede tells the stream that another run has taken its id: its own is over.
+func (s *stream) supersede() {
+	s.superseded.Store(true)
+	s.terminalAt.setFirst(time.Now())
+	s.poke()
+}

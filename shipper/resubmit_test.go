@@ -1,0 +1,103 @@
+package shipper
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// The law: a log that can still be read is read to its end, also where its id was
+// submitted again on another node before raytap looked.
+func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
+	eachWay(t, func(t *testing.T, protocol, agents string) {
+		if protocol == ProtocolWebSocket {
+			t.Skip("a tail has no node: it is of the new run")
+		}
+		for _, pending := range []bool{false, true} {
+			for _, down := range []bool{false, true} {
+				head := raytest.New(t)
+				node, err := head.AddNode("127.0.0.2")
+				if err != nil {
+					t.Fatal(err)
+				}
+				file := filepath.Join(t.TempDir(), "lines.jsonl")
+				oo := OutputOptions{Interval: 3 * time.Millisecond}
+				o := quick(protocol)
+				o.Interval = 100 * time.Millisecond
+				r := newRigOn(t, head, agents, o, oo, file)
+				job := head.Submit("job-1", raytest.JobOptions{})
+				job.Print("of the first run\n")
+				r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+				if down {
+					r.stop()
+				}
+				job.Print("the last words of it")
+				first := job.Log()
+				job.End("SUCCEEDED", 0)
+				again := head.Submit("job-1", raytest.JobOptions{Node: node, Pending: pending, Start: job.StartTime().Add(time.Second)})
+				if !pending {
+					again.Print("of the second run\n")
+				}
+				if down {
+					r = newRigOn(t, head, agents, o, oo, file)
+				}
+				r.ended("job-1")
+				if pending {
+					again.Run()
+					again.Print("of the second run\n")
+				}
+				again.End("SUCCEEDED", 0)
+				r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+				name := fmt.Sprintf("pending %v, down %v", pending, down)
+				for epoch, log := range [][]byte{first, again.Log()} {
+					var recs []record
+					for _, rec := range r.records("job-1") {
+						if rec.Epoch == uint64(epoch) {
+							rec.Epoch = 0
+							recs = append(recs, rec)
+						}
+					}
+					if err := exactly(recs, log); err != nil {
+						t.Errorf("%s: epoch %d: %v", name, epoch, err)
+					}
+				}
+				if got := r.eventsOf("job-1"); got != "start end start end" {
+					t.Errorf("%s: events %s", name, got)
+				}
+				for i, end := range r.events("job-1", EventEnd) {
+					if !*end.Complete || end.Status == "RUNNING" || *end.Lines != uint64(4-i) {
+						t.Errorf("%s: end event %+v, complete %v, %d lines", name, end, *end.Complete, *end.Lines)
+					}
+				}
+				r.stop()
+			}
+		}
+	})
+}
+
+// A node that does not answer delays the new run for a bounded time only.
+func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
+	head := raytest.New(t)
+	node, err := head.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quick(ProtocolHTTP)
+	o.EndTimeout = 200 * time.Millisecond
+	r := newRig(t, head, "on", o, OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{Node: node})
+	r.until("it was read", func() bool { return len(r.records("job-1")) >= 3 })
+	node.AgentDown()
+	job.Print("lost\n")
+	job.End("FAILED", 1)
+	again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
+	again.End("SUCCEEDED", 0)
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+	if ends := r.events("job-1", EventEnd); *ends[0].Complete || !*ends[1].Complete || !strings.HasPrefix(r.eventsOf("job-1"), "start gap end start") {
+		t.Errorf("events %s", r.eventsOf("job-1"))
+	}
+}
