@@ -238,7 +238,7 @@ type Stdout struct{}
 
 // File is a file that records are appended to.
 type File struct {
-	// The file. Required.
+	// The file. Required. A symbolic link is resolved once, at the start.
 	Path Path `yaml:"path"`
 	// When the file becomes PATH.000001 and so on.
 	Rotate Rotate `yaml:"rotate"`
@@ -252,7 +252,7 @@ type File struct {
 type Rotate struct {
 	// The largest file. 0: no bound.
 	MaxSize Size `yaml:"max_size"`
-	// The oldest. 0s: no bound.
+	// The oldest; an empty file has no age. 0s: no bound.
 	MaxAge Duration `yaml:"max_age"`
 	// How many numbered ones stay. 0: all.
 	MaxFiles int `yaml:"max_files"`

@@ -27,7 +27,7 @@ type records struct {
 	positions *shipper.Positions
 	// unsaved tells why positions are in memory only; nil: they are in a file.
 	unsaved error
-	lock    io.Closer // of the sink's file; nil without one
+	claim   *sink.Claim // of the sink's file; nil without one
 	fsync   config.Fsync
 }
 
@@ -80,19 +80,24 @@ func (r *records) openPositions(cfg config.Config) (err error) {
 
 // openFile opens the sink's file where the last raytap stopped writing it.
 func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
-	path, err := filepath.Abs(string(c.Path))
+	path, err := sink.Resolve(string(c.Path))
 	if err != nil {
 		return fmt.Errorf("open sink file: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("open sink file: %w", err)
 	}
-	if r.lock, err = sink.Lock(path); err != nil {
-		return fmt.Errorf("open sink file: %w", err)
+	if r.claim, err = sink.Take(path); err != nil {
+		return err
 	}
 	r.path = path
 	saved := r.positions.Mark()
-	if r.recovered, err = sink.Recover(path, saved, r.positions.Recovered); err != nil {
+	if saved.Path != "" { // a raytap before this one may have saved the link's path
+		if to, err := sink.Resolve(saved.Path); err == nil {
+			saved.Path = to
+		}
+	}
+	if r.recovered, err = r.claim.Recover(saved, r.positions.Recovered); err != nil {
 		return err
 	}
 	if err := r.judge(path, saved, log); err != nil {
@@ -109,7 +114,7 @@ func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
 	r.file, err = sink.NewFile(sink.FileOptions{
 		Path: path, MaxSize: int64(c.Rotate.MaxSize), MaxAge: time.Duration(c.Rotate.MaxAge),
 		MaxFiles: c.Rotate.MaxFiles, Gzip: c.Rotate.Gzip, Fsync: policy,
-		Saved: saved, Checkpoint: r.positions.Save, Log: log,
+		Saved: saved, Claim: r.claim, Checkpoint: r.positions.Save, Log: log,
 	})
 	if err != nil {
 		return err
@@ -183,10 +188,10 @@ func (r *records) syncEvery(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// close lets the locks go. The sink is closed by the output that owns it.
+// close lets the locks go that are left. The sink is closed by the output that owns it.
 func (r *records) close() {
-	if r.lock != nil {
-		_ = r.lock.Close()
+	if r.claim != nil {
+		_ = r.claim.Close() // where no file has it
 	}
 	if r.positions != nil {
 		_ = r.positions.Close()

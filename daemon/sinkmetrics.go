@@ -30,7 +30,7 @@ func newSinkMetrics(r *records, out *shipper.Output) *sinkMetrics {
 		return prometheus.NewDesc("raytap_sink_"+name, help, labels, nil)
 	}
 	m := &sinkMetrics{records: r, errors: desc("errors_total",
-		"Errors of the sink, by kind: full (no space), denied (no rights), closed (nobody reads), fsync, checkpoint (positions not saved), rotate, other. Most of them are waited out.", "kind")}
+		"Errors of the sink, by kind: full (no space), denied (no rights), closed (nobody reads), fsync, checkpoint (positions not saved), rotate, locked (another process has the file), removed and truncated (by others), other. Most of them are waited out.", "kind")}
 	add := func(name, help string, kind prometheus.ValueType, value func(*records) (float64, bool)) {
 		m.all = append(m.all, sinkMetric{desc(name, help), kind, value})
 	}

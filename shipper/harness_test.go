@@ -188,10 +188,14 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 			t.Fatal(err)
 		}
 		oo.Positions = p
-		if _, err := sink.Recover(file, p.Mark(), p.Recovered); err != nil {
+		claim, err := sink.Take(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := sink.NewFile(sink.FileOptions{Path: file, Saved: p.Mark(), Checkpoint: p.Save, Log: l})
+		if _, err := claim.Recover(p.Mark(), p.Recovered); err != nil {
+			t.Fatal(err)
+		}
+		f, err := sink.NewFile(sink.FileOptions{Path: file, Claim: claim, Saved: p.Mark(), Checkpoint: p.Save, Log: l})
 		if err != nil {
 			t.Fatal(err)
 		}

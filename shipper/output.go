@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type Output struct {
 	records   atomic.Uint64 // that the sink accepted
 	stalled   atomic.Int64  // since when a checkpoint waits to be saved, Unix nanoseconds; 0: none does
 	saving    ratelog.Condition
+	runs      runs
 
 	// What follows belongs to Run.
 	waiting []chan<- error // checkpoints asked for and not made
@@ -138,41 +140,61 @@ func (o *Output) Run(ctx context.Context) error {
 	err := o.loop(ctx, write)
 	// The positions are true whatever happened to the sink: they stand before
 	// what it has not accepted.
-	if serr := o.save(write); serr != nil && !errors.Is(err, sink.ErrFailed) { // a sink that failed says so again
-		err = errors.Join(err, serr)
+	last := context.WithoutCancel(ctx)
+	serr := o.survive(write, o.save(last))
+	if errors.Is(err, sink.ErrFailed) { // it says so again
+		serr = nil
 	}
-	return errors.Join(err, o.sink.Close())
+	_, file := o.sink.(durableSink)
+	if write.Err() != nil && errors.Is(err, write.Err()) {
+		err = fmt.Errorf("stopped while the sink waits, and what it did not take is read again from Ray at the next start: %s",
+			strings.TrimSuffix(err.Error(), ": "+write.Err().Error()))
+		if file { // nothing is lost, and nothing comes twice
+			o.opts.Log.Warn(err)
+			err = nil
+		}
+	}
+	if file && serr != nil && !errors.Is(serr, sink.ErrFailed) {
+		// As after a kill: the next start finds in the file what they lack.
+		o.opts.Log.WithError(serr).Warn("Stopped without saving the last positions: the next start finds in the sink file what was written since")
+		serr = nil
+	}
+	return errors.Join(err, serr, o.sink.Close())
 }
 
 func (o *Output) loop(ctx, write context.Context) error {
 	tick := time.NewTicker(o.opts.Interval)
 	defer tick.Stop()
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
 	for {
+		var err error
 		select {
 		case b := <-o.queue:
-			if err := o.take(write, b); err != nil {
-				return err
-			}
+			err = o.take(write, b)
 		case now := <-tick.C:
 			if now.After(o.next) {
-				o.saveNow(write)
+				err = o.saveNow(write)
 			}
+		case <-look.C:
+			err = o.tend(write)
 		case done := <-o.reopens:
-			err := o.reopen(write)
+			err = o.survive(write, o.reopen(write))
 			done <- err
-			if errors.Is(err, sink.ErrFailed) {
-				return err
+			if !errors.Is(err, sink.ErrFailed) {
+				err = nil
 			}
 		case <-ctx.Done():
-			if err := o.drain(write); err != nil {
+			if err := o.survive(write, o.drain(write)); err != nil {
 				return fmt.Errorf("drain the queue: %w", err)
 			}
 			return nil
 		}
-		if len(o.waiting) > 0 && (len(o.queue) == 0 || time.Since(o.since) > gather) {
-			if err := o.commit(write); err != nil {
-				return err
-			}
+		if err == nil && len(o.waiting) > 0 && (len(o.queue) == 0 || time.Since(o.since) > gather) {
+			err = o.commit(write)
+		}
+		if err = o.survive(write, err); err != nil {
+			return err
 		}
 	}
 }
@@ -246,14 +268,14 @@ func (o *Output) commit(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if errors.Is(err, sink.ErrFailed) {
+		if errors.Is(err, sink.ErrFailed) || errors.Is(err, sink.ErrRemoved) {
 			return err
 		}
 		o.stalled.CompareAndSwap(0, time.Now().UnixNano())
 		o.saving.Failed("Positions cannot be saved, and nothing is shipped until they can", err)
 		select {
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%w: %w", err, ctx.Err())
 		case <-time.After(saveRetry):
 		}
 	}
@@ -264,23 +286,34 @@ func (o *Output) commit(ctx context.Context) error {
 	return nil
 }
 
-// saveNow saves at an interval. A failure is no harm yet: it is tried again.
-func (o *Output) saveNow(ctx context.Context) {
+// saveNow saves at an interval. A failure is no harm yet: it is tried again. An
+// error says that the sink's file was removed.
+func (o *Output) saveNow(ctx context.Context) error {
 	if !o.positions.changed() {
-		return
+		return nil
 	}
 	started := time.Now()
-	if err := o.save(ctx); err != nil {
+	err := o.save(ctx)
+	if errors.Is(err, sink.ErrRemoved) {
+		return err
+	}
+	if err != nil {
 		o.saving.Failed("Positions cannot be saved", err)
 	}
 	o.next = time.Now().Add(max(o.opts.Interval, saveShare*time.Since(started))).Add(-o.opts.Interval / 2)
+	return nil
 }
 
 // save makes what the sink has accepted durable, as its policy says, and then
 // saves the positions behind it.
 func (o *Output) save(ctx context.Context) error {
+	if f, ok := o.sink.(removableSink); ok {
+		if err := f.Seen(); err != nil {
+			return err
+		}
+	}
 	if !o.positions.Durable() {
-		return nil
+		return o.positions.Save(ctx, sink.Watermark{}) // in memory
 	}
 	var mark sink.Watermark
 	if f, ok := o.sink.(durableSink); ok {

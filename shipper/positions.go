@@ -34,6 +34,7 @@ type Positions struct {
 	slots    map[string]map[string]int // session -> run -> held
 	mark     sink.Watermark
 	dirty    bool
+	unsaved  map[*logEntry]accepted // what is saved of the logs that have moved on since
 	savedAt  time.Time
 	claims   claims
 }
@@ -128,6 +129,7 @@ func (p *Positions) Save(_ context.Context, mark sink.Watermark) error {
 		p.mark = mark
 	}
 	if p.file == "" {
+		p.unsaved = nil
 		p.mu.Unlock()
 		return nil
 	}
@@ -143,6 +145,7 @@ func (p *Positions) Save(_ context.Context, mark sink.Watermark) error {
 		p.dirty = true
 		return fmt.Errorf("save positions: %w", err)
 	}
+	p.unsaved = nil
 	p.savedAt = time.Now()
 	return nil
 }
@@ -182,6 +185,7 @@ func (p *Positions) changed() bool {
 func (p *Positions) accept(e *logEntry, s snapshot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.keep(e)
 	e.snapshot = s
 	if e.sinkHas != nil && e.sinkHas.passed(s) {
 		e.sinkHas = nil

@@ -107,6 +107,20 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.metrics.join(s)
 	defer s.metrics.leave(s)
 	defer s.out.positions.unclaim(s.opts.Cluster)
+	for {
+		run, end, ok := s.out.runs.begin(ctx)
+		if !ok {
+			return nil
+		}
+		s.known = discovery{} // after a rollback as at start-up
+		s.work(run)
+		end()
+	}
+}
+
+// work discovers jobs and ships their logs until ctx ends and all streams have
+// stopped.
+func (s *Shipper) work(ctx context.Context) {
 	defer s.wg.Wait()
 	s.wg.Go(func() { s.recheckEnds(ctx) })
 	for {
@@ -121,7 +135,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return nil
+			return
 		case <-t.C:
 		}
 	}

@@ -36,19 +36,23 @@ func (o *owner) live(fs *memFS) error {
 	defer cancel()
 	fs.crashed = cancel // a dead process waits for nothing
 	next := o.saved.next
-	r, err := recoverFile(fs, o.path, o.saved.mark, func(b []byte) error {
+	claim, err := take(fs, o.path, DefaultFileMode)
+	if err != nil {
+		return err
+	}
+	r, err := claim.Recover(o.saved.mark, func(b []byte) error {
 		n, err := strconv.Atoi(strings.TrimPrefix(string(b), "record "))
 		next = max(next, n+1)
 		return err
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, claim.Close())
 	}
 	if o.saved.mark.Number > 0 && r.Found != FoundRecords && (!o.reopen || r.Found != FoundMissing && r.Found != FoundShorter) {
 		return fmt.Errorf("recovery found %v", r.Found)
 	}
 	f, err := NewFile(FileOptions{
-		Path: o.path, MaxSize: 60, Fsync: o.policy, Saved: o.saved.mark, fs: fs,
+		Path: o.path, MaxSize: 60, Fsync: o.policy, Saved: o.saved.mark, Claim: claim, fs: fs,
 		Checkpoint: func(_ context.Context, w Watermark) error { return o.save(fs, w, next) },
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -49,8 +50,8 @@ type FileOptions struct {
 	// not. A single Write is never split: one larger than that has a file of
 	// its own.
 	MaxSize int64
-	// MaxAge rotates a file that is not empty at the first Write so long after
-	// its creation; 0 does not.
+	// MaxAge rotates a file that is not empty so long after its creation, at the
+	// next Write or Tend; 0 does not.
 	MaxAge time.Duration
 	// MaxFiles is how many rotated files stay; the oldest are removed. 0 keeps
 	// all.
@@ -62,6 +63,9 @@ type FileOptions struct {
 	Fsync FsyncPolicy
 	// Saved is the watermark that was saved last, for its number; zero if none.
 	Saved Watermark
+	// Claim is what Take gave for Path; nil: NewFile takes it. NewFile owns it
+	// from then on, also where it fails.
+	Claim *Claim
 	// Checkpoint saves the positions of everything accepted so far, together
 	// with w, and returns once they are on disk. It is called by the goroutine
 	// that is in Write or Reopen. An error makes the sink wait and try again.
@@ -80,8 +84,11 @@ type FileOptions struct {
 // other error of a write, is ErrFailed: the file is closed, and Recover and
 // NewFile are the way on, as at start-up.
 //
-// Write, Reopen and Close are for one goroutine at a time; Sync, Written,
-// Durable and Stats for any at any time; Run for one beside them.
+// A file that others remove is ErrRemoved, and Remake the way on: Tend finds it,
+// and so does every checkpoint before it saves positions.
+//
+// Write, Reopen, Tend, Seen, Remake and Close are for one goroutine at a time;
+// Sync, Written, Durable and Stats for any at any time; Run for one beside them.
 type File struct {
 	o     FileOptions
 	stats Stats
@@ -92,13 +99,18 @@ type File struct {
 	// What follows is changed only by the writer, and by fail.
 	mu      sync.Mutex
 	file    fsFile // nil between a rename and the next open
-	born    time.Time
-	number  uint64
-	offset  int64 // where the next byte goes
-	owed    bool  // a checkpoint has to come before the next byte
-	written Watermark
-	durable Watermark
-	broken  error // non-nil: finished
+	held    fsFile // the one before, whose lock is held until the next one is locked
+	claim   *Claim // what the first open takes; nil afterwards
+	refused int    // times in a row that the path was locked by another
+	// uncounted: its file system does not count links, so a removal cannot be seen.
+	uncounted bool
+	born      time.Time
+	number    uint64
+	offset    int64 // where the next byte goes
+	owed      bool  // a checkpoint has to come before the next byte
+	written   Watermark
+	durable   Watermark
+	broken    error // non-nil: finished
 }
 
 // NewFile opens the file, creating it if need be. One that ends within a record
@@ -115,10 +127,15 @@ func NewFile(o FileOptions) (*File, error) {
 	if o.fs == nil {
 		o.fs = osFS{}
 	}
-	f := &File{o: o, rotated: make(chan struct{}, 1)}
+	f := &File{o: o, rotated: make(chan struct{}, 1), claim: o.Claim}
+	if f.claim == nil {
+		if f.claim, err = take(o.fs, path, o.Mode); err != nil {
+			return nil, fmt.Errorf("open sink file %s: %w", path, err)
+		}
+	}
 	archived, err := listArchive(o.fs, path)
 	if err != nil {
-		return nil, fmt.Errorf("open sink file: list its directory: %w", err)
+		return nil, errors.Join(fmt.Errorf("open sink file: list its directory: %w", err), f.claim.Close())
 	}
 	f.number = 1
 	if o.Saved.Path == path {
@@ -128,7 +145,13 @@ func NewFile(o FileOptions) (*File, error) {
 		f.number = max(f.number, archived[len(archived)-1].number+1)
 	}
 	if err := f.open(); err != nil {
-		return nil, fmt.Errorf("open sink file %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("open sink file %s: %w", path, err), f.Close())
+	}
+	if links, err := f.file.links(); err == nil && links == 0 {
+		f.uncounted = true
+		if o.Log != nil {
+			o.Log.WithField("file", path).Warn("The file system of the sink file counts no links: a removal of the file by others cannot be noticed")
+		}
 	}
 	if f.offset > 0 {
 		if err := f.Sync(context.Background()); err != nil {
@@ -219,10 +242,13 @@ func (f *File) append(ctx context.Context, p []byte) error {
 		}
 		kind := kindOf(err)
 		f.stats.fail(kind)
+		if err := f.Seen(); err != nil { // no room is made by a file that is gone
+			return err
+		}
 		if kind != kindFull && kind != kindDenied {
 			return f.fail(fmt.Errorf("after %d of %d bytes: %w", done, len(p), err))
 		}
-		if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedies[kind]) == nil {
+		if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedy(kind, err)) == nil {
 			continue
 		}
 		f.stats.StalledSince.Store(0)
@@ -233,12 +259,24 @@ func (f *File) append(ctx context.Context, p []byte) error {
 	}
 }
 
+// remedy returns what an operator can do about an error of a kind.
+func remedy(kind int, err error) string {
+	switch {
+	case is(err, syscall.EMFILE, syscall.ENFILE):
+		return "raise the limit of open files (ulimit -n, or LimitNOFILE= of the unit)"
+	case is(err, syscall.EBUSY):
+		return "the file itself is a mount and cannot be renamed: mount its directory instead, or leave the rotation to others (rotate: {max_size: 0, max_age: 0s})"
+	}
+	return remedies[kind]
+}
+
 // remedies are what an operator can do, by kind of error.
 var remedies = map[int]string{
 	kindFull:       "free some space, or raise the quota or the file size limit",
 	kindDenied:     "make the file and its directory writable",
 	kindCheckpoint: "make the positions file writable and give it space",
 	kindRotate:     "make the sink's directory writable",
+	kindLocked:     "stop the other process that writes it",
 	kindOther:      "see whether the sink's directory is there and whole",
 }
 
@@ -304,13 +342,32 @@ func (f *File) fail(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken == nil {
-		f.broken = fmt.Errorf("sink file %s: %w: %w", f.o.Path, ErrFailed, err)
-		f.stats.StalledSince.Store(0)
-		if f.file != nil {
-			_ = f.file.Close()
+		why := ErrFailed
+		if is(err, syscall.ESTALE) { // removed on another machine
+			why = ErrRemoved
 		}
+		f.broken = fmt.Errorf("sink file %s: %w: %w", f.o.Path, why, err)
+		f.stats.StalledSince.Store(0)
+		f.shut()
 	}
 	return f.broken
+}
+
+// shut closes all that is open; the caller holds mu.
+func (f *File) shut() error {
+	var err error
+	if f.file != nil {
+		err = f.file.Close()
+	}
+	if f.held != nil {
+		_ = f.held.Close()
+		f.held = nil
+	}
+	if f.claim != nil {
+		_ = f.claim.Close()
+		f.claim = nil
+	}
+	return err
 }
 
 func (f *File) failure() error {
@@ -327,8 +384,8 @@ func (f *File) Close() error {
 	err := f.Sync(context.Background())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err == nil && f.file != nil {
-		err = f.file.Close()
+	if err == nil {
+		err = f.shut()
 	}
 	if f.broken == nil {
 		f.broken = fmt.Errorf("sink file %s: %w", f.o.Path, ErrClosed)

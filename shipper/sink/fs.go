@@ -2,8 +2,10 @@ package sink
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,8 @@ type fileSystem interface {
 	names(dir string) ([]string, error)
 	// syncDir makes what names list durable.
 	syncDir(dir string) error
+	// makeDir creates a directory and those above it where they are missing.
+	makeDir(dir string) error
 }
 
 // fsFile is one open file.
@@ -33,6 +37,11 @@ type fsFile interface {
 	born() time.Time
 	// at reports whether path names this very file.
 	at(path string) (bool, error)
+	// links is how many names the file has; 0 once the last one was removed.
+	links() (uint64, error)
+	// lock keeps the file for this opening of it until it is closed. It returns
+	// an error that is ErrLocked at once where another opening has the lock.
+	lock() error
 }
 
 // osFS is the real one.
@@ -48,6 +57,7 @@ func (osFS) open(path string, flag int, mode os.FileMode) (fsFile, error) {
 
 func (osFS) rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) remove(path string) error     { return os.Remove(path) }
+func (osFS) makeDir(dir string) error     { return os.MkdirAll(dir, 0o750) }
 
 func (osFS) names(dir string) ([]string, error) {
 	d, err := os.Open(dir)
@@ -107,4 +117,24 @@ func (f osFile) at(path string) (bool, error) {
 		return false, err
 	}
 	return os.SameFile(mine, there), nil
+}
+
+func (f osFile) links() (uint64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 1, nil
+	}
+	return uint64(st.Nlink), nil
+}
+
+func (f osFile) lock() error {
+	err := flock(f.File)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("%w by %s", ErrLocked, lockOwner(f.File))
+	}
+	return err
 }

@@ -23,11 +23,7 @@ func Lock(path string) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	conn, err := f.SyscallConn()
-	if err == nil {
-		cerr := conn.Control(func(fd uintptr) { err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) })
-		err = errors.Join(err, cerr)
-	}
+	err = flock(f)
 	if err == nil {
 		// Only for people: what counts is the lock.
 		_ = f.Truncate(0)
@@ -44,4 +40,15 @@ func Lock(path string) (io.Closer, error) {
 		owner = fmt.Sprintf("another raytap (process %d)", n)
 	}
 	return nil, fmt.Errorf("%s is %w by %s: stop that one, or give this one a path of its own", path, ErrLocked, owner)
+}
+
+// flock locks an open file for this opening of it alone, or returns an error at
+// once. The lock ends with the file's Close, or with the process.
+func flock(f *os.File) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := conn.Control(func(fd uintptr) { err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) })
+	return errors.Join(err, cerr)
 }

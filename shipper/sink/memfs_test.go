@@ -33,12 +33,15 @@ type memFS struct {
 	room  int // bytes until the disk is full; negative: no end
 	// slowSync, if set, runs before each fsync and may fail it.
 	slowSync func() error
+	// onStep, if set, runs before each step, outside of it; its own steps do not count.
+	onStep func(step string)
 }
 
 type inode struct {
 	data    []byte
 	synced  []byte
 	created time.Time
+	owner   *memFile // that has locked it
 }
 
 func newMemFS() *memFS {
@@ -57,7 +60,7 @@ func (fs *memFS) after(powerCut bool) *memFS {
 		if powerCut {
 			data = i.synced
 		}
-		n := &inode{slices.Clone(data), slices.Clone(data), i.created}
+		n := &inode{data: slices.Clone(data), synced: slices.Clone(data), created: i.created}
 		next.files[name], next.durable[name] = n, n
 	}
 	return next
@@ -97,6 +100,13 @@ func unzip(b []byte) string {
 
 // step counts a step; the caller holds mu.
 func (fs *memFS) step(name string) error {
+	if hook := fs.onStep; hook != nil {
+		fs.onStep = nil
+		fs.mu.Unlock()
+		hook(name)
+		fs.mu.Lock()
+		fs.onStep = hook
+	}
 	if fs.crashAt > 0 && len(fs.steps) >= fs.crashAt {
 		return errCrash
 	}
@@ -260,8 +270,34 @@ func (f *memFile) Close() error {
 		return os.ErrClosed
 	}
 	f.closed = true
+	if f.i.owner == f {
+		f.i.owner = nil
+	}
 	return nil
 }
+
+func (f *memFile) lock() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.i.owner != nil && f.i.owner != f {
+		return ErrLocked
+	}
+	f.i.owner = f
+	return nil
+}
+
+func (f *memFile) links() (n uint64, err error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	for _, i := range f.fs.files {
+		if i == f.i {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (fs *memFS) makeDir(string) error { return nil }
 
 func (f *memFile) size() (int64, error) {
 	f.fs.mu.Lock()

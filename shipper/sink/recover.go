@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 )
 
 // MaxRecord bounds what Recover holds of a record (bytes). A record has its keys
@@ -66,27 +64,8 @@ type Recovered struct {
 	Cut int64
 }
 
-// Recover reads the current sink file at path after a crash, before NewFile
-// opens it: if saved is of this path, it cuts a torn last record off, and gives
-// each whole record behind saved to record, in order, without its newline and
-// at most its first MaxRecord bytes. The slice is record's only until it returns; an error that
-// it returns ends the recovery.
-//
-// It is safe to recover again after any error. Nobody else may write the file
-// meanwhile (see Lock).
-func Recover(path string, saved Watermark, record func([]byte) error) (Recovered, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return Recovered{}, fmt.Errorf("recover sink file: %w", err)
-	}
-	r, err := recoverFile(osFS{}, path, saved, record)
-	if err != nil {
-		return r, fmt.Errorf("recover sink file %s: %w", path, err)
-	}
-	return r, nil
-}
-
-func recoverFile(fs fileSystem, path string, saved Watermark, record func([]byte) error) (r Recovered, err error) {
+// recoverFile is Claim.Recover for a file at path; nil: it was missing.
+func recoverFile(fs fileSystem, file fsFile, path string, saved Watermark, record func([]byte) error) (r Recovered, err error) {
 	from := saved.Offset
 	if saved.Path == path && saved.Number > 0 {
 		all, err := listArchive(fs, path)
@@ -98,16 +77,10 @@ func recoverFile(fs fileSystem, path string, saved Watermark, record func([]byte
 			r.Rotated, from = true, 0
 		}
 	}
-	file, err := fs.open(path, os.O_RDWR, 0)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if file == nil {
 		r.Found = found(path, saved, r.Rotated, FoundMissing)
 		return r, nil
-	case err != nil:
-		return r, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-
 	if r.Size, err = file.size(); err != nil {
 		return r, err
 	}

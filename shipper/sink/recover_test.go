@@ -65,7 +65,7 @@ func TestRecover(t *testing.T) {
 				fs.files["/d/"+c.rotated] = &inode{}
 			}
 			var records []string
-			got, err := recoverFile(fs, path, c.saved, func(b []byte) error {
+			got, err := recoverMem(fs, path, c.saved, func(b []byte) error {
 				records = append(records, string(b))
 				return nil
 			})
@@ -95,7 +95,12 @@ func TestRecoverEndsWithTheErrorOfItsCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := errors.New("stop")
-	r, err := Recover(path, Watermark{path, 1, 0}, func([]byte) error { return stop })
+	c, err := Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r, err := c.Recover(Watermark{path, 1, 0}, func([]byte) error { return stop })
 	if !errors.Is(err, stop) || r.Records != 1 {
 		t.Errorf("got %+v, %v", r, err)
 	}
@@ -115,7 +120,7 @@ func TestRecoverHoldsNoMoreThanItsBound(t *testing.T) {
 			fs := newMemFS()
 			fs.files["/d/out"] = &inode{data: slices.Concat([]byte("a\n"), long, []byte(c.tail))}
 			var got []int
-			_, err := recoverFile(fs, "/d/out", Watermark{"/d/out", 1, 0}, func(b []byte) error {
+			_, err := recoverMem(fs, "/d/out", Watermark{"/d/out", 1, 0}, func(b []byte) error {
 				got = append(got, len(b))
 				if cap(b) > 2*MaxRecord {
 					t.Errorf("%d bytes are held", cap(b))
@@ -150,7 +155,7 @@ func FuzzRecover(f *testing.F) {
 		fs := newMemFS()
 		fs.files["/d/out"] = &inode{data: slices.Clone(content)}
 		var got []byte
-		r, err := recoverFile(fs, "/d/out", Watermark{"/d/out", 1, int64(offset)}, func(b []byte) error {
+		r, err := recoverMem(fs, "/d/out", Watermark{"/d/out", 1, int64(offset)}, func(b []byte) error {
 			got = append(append(got, b...), '\n')
 			return nil
 		})
@@ -195,4 +200,14 @@ func TestLockIsForOneDaemon(t *testing.T) {
 		t.Fatalf("after the first is gone: %v", err)
 	}
 	again.Close()
+}
+
+// recoverMem recovers a file in memory, and leaves it.
+func recoverMem(fs *memFS, path string, saved Watermark, record func([]byte) error) (Recovered, error) {
+	c, err := take(fs, path, DefaultFileMode)
+	if err != nil {
+		return Recovered{}, err
+	}
+	r, err := c.Recover(saved, record)
+	return r, errors.Join(err, c.Close())
 }

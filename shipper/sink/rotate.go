@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -46,7 +45,7 @@ func (f *File) persist(ctx context.Context, try func() error) error {
 		}
 		if ctx.Err() == nil {
 			f.stats.fail(p.kind)
-			if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedies[p.kind]) == nil {
+			if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedy(p.kind, err)) == nil {
 				continue
 			}
 		}
@@ -82,11 +81,37 @@ func (f *File) resume(ctx context.Context) error {
 	return nil
 }
 
+// lockTries is how often in a row the file may be found locked by another process
+// before that counts as its owner: one that starts looks whether somebody has it.
+const lockTries = 5
+
+// openNext opens and locks the file that is at the path now.
+func (f *File) openNext() (fsFile, error) {
+	if c := f.claim; c != nil {
+		file := c.file
+		f.claim, c.file = nil, nil
+		return file, nil
+	}
+	file, _, err := openLocked(f.o.fs, f.o.Path, f.o.Mode)
+	switch {
+	case err == nil:
+		f.refused = 0
+		return file, nil
+	case !errors.Is(err, ErrLocked):
+		return nil, &problem{kindOf(err), err}
+	}
+	if f.refused++; f.refused < lockTries {
+		return nil, &problem{kindLocked, err}
+	}
+	f.stats.fail(kindLocked)
+	return nil, f.fail(err)
+}
+
 // open opens the current file and makes its name durable.
 func (f *File) open() error {
-	file, err := f.o.fs.open(f.o.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE, f.o.Mode)
+	file, err := f.openNext()
 	if err != nil {
-		return &problem{kindOf(err), err}
+		return err
 	}
 	size, err := file.size()
 	if err == nil && size > 0 {
@@ -105,6 +130,10 @@ func (f *File) open() error {
 	if f.broken != nil { // by a Sync of the file before
 		_ = file.Close()
 		return f.broken
+	}
+	if f.held != nil {
+		_ = f.held.Close()
+		f.held = nil
 	}
 	f.file, f.born, f.offset = file, file.born(), size
 	f.written = Watermark{f.o.Path, f.number, size}
@@ -130,8 +159,12 @@ func (f *File) due(n int) bool {
 	if f.offset == 0 {
 		return false
 	}
-	return f.o.MaxSize > 0 && f.offset+int64(n) > f.o.MaxSize ||
-		f.o.MaxAge > 0 && time.Since(f.born) >= f.o.MaxAge
+	return f.o.MaxSize > 0 && f.offset+int64(n) > f.o.MaxSize || f.aged()
+}
+
+// aged reports whether the file has to be rotated for its age.
+func (f *File) aged() bool {
+	return f.offset > 0 && f.o.MaxAge > 0 && time.Since(f.born) >= f.o.MaxAge
 }
 
 // checkpoint syncs the file and saves the positions.
@@ -140,6 +173,9 @@ func (f *File) checkpoint(ctx context.Context) error {
 		if err := f.fsync(f.file); err != nil {
 			return err
 		}
+	}
+	if err := f.Seen(); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	f.durable = f.written
@@ -188,7 +224,10 @@ func (f *File) rotate(ctx context.Context) error {
 func (f *File) leave(next uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	_ = f.file.Close() // synced by policy before
+	if f.held != nil {
+		_ = f.held.Close()
+	}
+	f.held = f.file // synced by policy before
 	f.file, f.number, f.offset = nil, next, 0
 	f.written = Watermark{f.o.Path, next, 0}
 	f.durable = f.written
@@ -217,10 +256,19 @@ func (f *File) Reopen(ctx context.Context) error {
 		reopened = true
 		f.stats.Reopens.Add(1)
 		if mine {
+			f.inform("Sink file checked: it was not renamed, and is written on")
 			return nil
 		}
+		f.inform("Sink file reopened: the one before was renamed")
 		f.leave(f.number)
 		f.owed = true
 		return f.resume(ctx)
 	})
+}
+
+// inform logs what came of a request.
+func (f *File) inform(what string) {
+	if f.o.Log != nil {
+		f.o.Log.WithField("file", f.o.Path).Info(what)
+	}
 }

@@ -49,4 +49,9 @@ var (
 	// ErrFailed says that the sink broke and is finished: what it holds has to
 	// be recovered as at start-up.
 	ErrFailed = errors.New("failed")
+
+	// ErrRemoved says that the file under the sink was removed. What was written
+	// since it was last seen is gone with it, and nothing is written any more
+	// until File.Remake has made another one.
+	ErrRemoved = errors.New("removed by others")
 )

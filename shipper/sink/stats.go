@@ -26,7 +26,7 @@ type Stats struct {
 }
 
 // errorKinds are the values that Errors yields, fit for a metric's label.
-var errorKinds = [...]string{"full", "denied", "closed", "fsync", "checkpoint", "rotate", "other"}
+var errorKinds = [...]string{"full", "denied", "closed", "fsync", "checkpoint", "rotate", "locked", "removed", "truncated", "other"}
 
 // The indices of errorKinds.
 const (
@@ -36,12 +36,16 @@ const (
 	kindFsync
 	kindCheckpoint
 	kindRotate
+	kindLocked
+	kindRemoved
+	kindTruncated
 	kindOther
 )
 
 // Errors yields each kind of error with its count, zeroes too: full (ENOSPC,
 // EDQUOT, EFBIG), denied (EROFS, EACCES, EPERM), closed (EPIPE), fsync,
-// checkpoint (it could not be saved), rotate (rename, compress or remove), other.
+// checkpoint (it could not be saved), rotate (rename, compress or remove), locked
+// (another process writes the file), removed and truncated (by others), other.
 func (s *Stats) Errors(yield func(kind string, n uint64) bool) {
 	for i, kind := range errorKinds {
 		if !yield(kind, s.errs[i].Load()) {
@@ -66,6 +70,8 @@ func kindOf(err error) int {
 		return kindDenied
 	case is(err, syscall.EPIPE):
 		return kindClosed
+	case errors.Is(err, ErrLocked):
+		return kindLocked
 	}
 	return kindOther
 }

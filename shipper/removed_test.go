@@ -1,0 +1,132 @@
+package shipper
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// headLines is how many lines the fake head prints before a job's own.
+const headLines = 2
+
+// savedLines is how many lines of the only log are counted by the saved positions.
+func (r *rig) savedLines() int {
+	p := r.out.positions
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.logs {
+		if was, ok := p.unsaved[e]; ok {
+			return int(was.snapshot.pos.lines)
+		}
+		return int(e.pos.lines)
+	}
+	return 0
+}
+
+// copyOver puts a file with the same content in a file's place.
+func copyOver(file string) error {
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file+".copy", b, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file+".copy", file)
+}
+
+func emptyOver(file string) error {
+	if err := os.WriteFile(file+".new", nil, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// The law: a removed sink file is made again, and begins with the first line that
+// was not counted as shipped while the file was there; from there on each line is
+// in it once and in order, under the seq that it had. What others have put at its
+// place goes on where that ends.
+func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		remove func(file string) error
+		kept   bool // its lines are there
+	}{
+		{"the file", os.Remove, false},
+		{"its directory", func(file string) error { return os.RemoveAll(filepath.Dir(file)) }, false},
+		{"the file, and a copy of it is put there", copyOver, true},
+		{"the file, and an empty one is put there", emptyOver, false},
+	} {
+		for _, interval := range []time.Duration{time.Millisecond, time.Hour} {
+			t.Run(fmt.Sprintf("%s, saved each %s", c.what, interval), func(t *testing.T) {
+				eachWay(t, func(t *testing.T, protocol, agents string) {
+					head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+					file := filepath.Join(t.TempDir(), "sub", "lines.jsonl")
+					if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+						t.Fatal(err)
+					}
+					r := newRigOn(t, head, agents, quick(protocol), OutputOptions{Interval: interval}, file)
+					testRemoval(t, r, file, c.remove, c.kept)
+				})
+			})
+		}
+	}
+}
+
+func testRemoval(t *testing.T, r *rig, file string, remove func(string) error, kept bool) {
+	job := r.head.Submit("job-1", raytest.JobOptions{})
+	printed := headLines
+	print := func(n int) {
+		for range n {
+			job.Printf("line %d\n", printed)
+			printed++
+		}
+	}
+	last := func() int {
+		lines := r.events("job-1", "")
+		if len(lines) == 0 {
+			return -1
+		}
+		return int(lines[len(lines)-1].Seq)
+	}
+	print(50)
+	r.until("the lines are in the file", func() bool { return last() == printed-1 })
+	least, most := r.savedLines(), printed // a save may be under way, for which the file was seen
+	if err := remove(file); err != nil {
+		t.Fatal(err)
+	}
+	print(1)
+	r.until("another file is there, and goes on", func() bool {
+		_, err := os.Stat(file)
+		return err == nil && last() == printed-1
+	})
+	print(3)
+	job.End("SUCCEEDED", 0)
+	if end := r.ended("job-1"); !*end.Complete || *end.Lines != uint64(printed) {
+		t.Errorf("end event %+v", end)
+	}
+	lines := r.events("job-1", "")
+	first := int(lines[0].Seq)
+	if kept {
+		least, most = 0, 0
+	}
+	if first < least || first > most {
+		t.Errorf("the file begins with line %d; %d to %d were saved", first, least, most)
+	}
+	for i, rec := range lines {
+		if want := first + i; int(rec.Seq) != want || rec.Epoch != 0 || want >= headLines && rec.Message != fmt.Sprintf("line %d", want) {
+			t.Fatalf("record %d is %+v, want line %d", i, rec, want)
+		}
+	}
+	if n := first + len(lines); n != printed {
+		t.Errorf("it ends with line %d of %d", n, printed)
+	}
+	if !strings.Contains(r.log.String(), "The sink file was removed by others") {
+		t.Error("the log does not say that the file was removed")
+	}
+}

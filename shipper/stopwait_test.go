@@ -1,0 +1,65 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/shipper/sink"
+)
+
+// fullSink waits for room until its context ends.
+type fullSink struct{}
+
+func (fullSink) Write(ctx context.Context, _ []byte) error {
+	<-ctx.Done()
+	return fmt.Errorf("write to sink file: %w: %w", syscall.ENOSPC, ctx.Err())
+}
+func (fullSink) Close() error { return nil }
+
+// fullFile is one whose records a restart finds.
+type fullFile struct{ fullSink }
+
+func (fullFile) Sync(context.Context) error { return nil }
+func (fullFile) Durable() sink.Watermark    { return sink.Watermark{} }
+
+// A stop that does not wait for a full disk loses nothing where the next start
+// recovers: it is no failure, and says why it stopped early.
+func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
+	for _, s := range []sink.Sink{fullFile{}, fullSink{}} {
+		t.Run(fmt.Sprintf("%T", s), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logged bytes.Buffer
+				log := logrus.New()
+				log.SetOutput(&logged)
+				out := NewOutput(s, OutputOptions{Log: log})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- out.Run(ctx) }()
+				if err := out.put(ctx, &batch{buf: []byte("a record\n"), records: 1}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				cancel()
+				err := <-done
+				_, file := s.(fullFile)
+				said := logged.String()
+				if err != nil {
+					said += err.Error()
+				}
+				if file != (err == nil) {
+					t.Errorf("got %v", err)
+				}
+				if !strings.Contains(said, "no space left") || !strings.Contains(said, "read again from Ray") || strings.Contains(said, "context canceled") {
+					t.Errorf("it says %s", said)
+				}
+			})
+		})
+	}
+}
