@@ -4,7 +4,7 @@
 // It has three layers, each testable without the next. A stream follows one
 // job for ever: it chooses a way to read, waits after failures and decides what
 // an end means (stream.go, attempt.go, end.go). A reader makes one connection or one poll
-// (agent.go, websocket.go, file.go; where logs come as messages, messages.go and
+// (agent.go, websocket.go, file.go, text.go; where logs come as messages, messages.go and
 // whole.go). Pure functions over bytes make lines, proofs and records of what was
 // read (join.go, cutter.go, position.go, record.go). Where lines are joined or
 // thinned they are held between cutter and record (shape.go).
