@@ -71,6 +71,10 @@ func startHead(t *testing.T) *realray.Head {
 			t.Error(err)
 		}
 	})
+	eventually(t, time.Minute, "the head takes jobs", func() error { // its dashboard answers before
+		_, err := head.Submit(t.Context(), realray.Submission{Entrypoint: "true"})
+		return err
+	})
 	version, session, err := head.Version(t.Context())
 	if err != nil || version != *release {
 		t.Fatalf("the head is Ray %q (%v), not %s", version, err, *release)
