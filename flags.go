@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -31,7 +32,7 @@ type flags struct {
 	commands *cli.Commands
 }
 
-func newFlags(args []string, console cli.Console) *flags {
+func newFlags(args []string, console cli.Console, out io.Writer) *flags {
 	f := &flags{note: func(text string) { fmt.Fprintln(console.Err, "raytap: "+text) }}
 	app := kingpin.New("raytap", "Metrics and logs of Ray clusters.\n\n"+
 		"Without a command raytap is a daemon that watches clusters: those of --config.file, else the Ray that Ray's own tools would find, "+
@@ -40,7 +41,7 @@ func newFlags(args []string, console cli.Console) *flags {
 		"What was shipped it remembers in $XDG_STATE_HOME/raytap or ~/.local/state/raytap.\n\n"+
 		"The commands ask one cluster something, for a person or a script: the one of --cluster or --url, else the one that Ray's own tools would find. "+
 		"They exit with 0 when done, 1 when something failed, 2 when the command line or the configuration is wrong.")
-	app.UsageWriter(console.Out).ErrorWriter(console.Out).UsageTemplate(usage).UsageFuncs(usageFuncs(app))
+	app.UsageWriter(out).ErrorWriter(out).UsageTemplate(usage).UsageFuncs(usageFuncs(app))
 	app.Terminate(func(int) { f.answered = true })
 	app.HelpFlag.Short('h').Help("Explain this.")
 	app.Version(version.Print("raytap"))

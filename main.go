@@ -40,24 +40,31 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 	if version.Version == "" { // not set by the linker
 		version.Version = "dev"
 	}
-	f := newFlags(args, cli.NewConsole(stdin, stdout, stderr, os.Getenv))
+	console, out := cli.NewConsole(stdin, stdout, stderr, os.Getenv), &answer{to: stdout}
+	console.Out = out
+	f := newFlags(args, console, unfailing{out})
 	command, err := f.app.Parse(args)
 	switch {
 	case f.answered: // --help, --version and completion
-		return exitOK
+		return out.code(exitOK, stderr)
 	case err != nil:
 		fmt.Fprintf(stderr, "raytap: %v; try %s\n", err, f.help(args))
 		return exitUsage
 	case f.commands.Has(command):
-		return operate(f.commands, command, stderr)
+		return operate(f.commands, command, out, stderr)
+	case command == daemonCommand:
+		return serve(f.run, stdout, stderr)
 	}
+	return out.code(f.explain(command, out, stderr), stderr)
+}
+
+// explain runs the commands that are about raytap itself.
+func (f *flags) explain(command string, stdout, stderr io.Writer) int {
 	switch command {
 	case "version":
 		fmt.Fprintln(stdout, version.Print("raytap"))
-		return exitOK
 	case "completion":
 		fmt.Fprint(stdout, f.completion())
-		return exitOK
 	case "config check":
 		cfg, err := config.Load(f.checked, os.LookupEnv)
 		if err == nil {
@@ -71,7 +78,6 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 			fmt.Fprintln(stderr, "raytap: warning: "+warning)
 		}
 		fmt.Fprintf(stdout, "%s is right.\n", f.checked)
-		return exitOK
 	case "config show":
 		cfg, err := f.show.load()
 		if err != nil {
@@ -82,9 +88,8 @@ func run(args []string, stdin, stdout, stderr *os.File) int {
 			f.note(note)
 		}
 		fmt.Fprint(stdout, cfg.Redacted())
-		return exitOK
 	}
-	return serve(f.run, stdout, stderr)
+	return exitOK
 }
 
 // serve runs the daemon until it is told to stop.

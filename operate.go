@@ -20,7 +20,7 @@ const interruptPatience = 500 * time.Millisecond
 
 // operate runs an operator's command up to its exit code: after a signal 128
 // and its number, as shells have it.
-func operate(commands *cli.Commands, name string, stderr io.Writer) int {
+func operate(commands *cli.Commands, name string, out *answer, stderr io.Writer) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -30,7 +30,10 @@ func operate(commands *cli.Commands, name string, stderr io.Writer) int {
 	go func() { done <- commands.Run(ctx, name) }()
 	select {
 	case err := <-done:
-		return told(stderr, err)
+		if cli.Unread(err) || errors.Is(out.err, syscall.EPIPE) && errors.Is(err, out.err) {
+			return exitFailure // its reader has what it wanted
+		}
+		return out.code(told(stderr, err), stderr)
 	case s := <-signals:
 		stop()
 		select {

@@ -3,10 +3,13 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -24,6 +27,9 @@ type Console struct {
 	Colors bool
 	// Width is the terminal's behind Out, in columns; 0 where it is none.
 	Width int
+	// Unread waits until nothing reads Out any more, and reports whether that came
+	// before the end of ctx; nil where Out has no reader that can go.
+	Unread func(ctx context.Context) bool
 	// Now gives the time that "3m ago" counts from; nil is time.Now.
 	Now func() time.Time
 }
@@ -40,8 +46,36 @@ func NewConsole(in, out, err *os.File, env func(string) string) Console {
 			c.Width = w
 		}
 	}
+	if info, err := out.Stat(); err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
+		c.Unread = func(ctx context.Context) bool { return readerGone(ctx, out) }
+	}
 	return c
 }
+
+// whileRead returns a context that also ends, with a cause that is EPIPE, when
+// nothing reads Out any more. release frees what it holds.
+func (c Console) whileRead(ctx context.Context) (_ context.Context, fail context.CancelCauseFunc, release func()) {
+	ctx, fail = context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	if c.Unread != nil {
+		wg.Go(func() {
+			if c.Unread(ctx) {
+				fail(errUnread)
+			}
+		})
+	}
+	return ctx, fail, func() {
+		fail(nil)
+		wg.Wait()
+	}
+}
+
+// errUnread ends a command whose answer nothing reads any more.
+var errUnread = fmt.Errorf("write the answer: %w", syscall.EPIPE)
+
+// Unread reports whether a command ended because nothing reads its answer any
+// more, which is no news.
+func Unread(err error) bool { return errors.Is(err, errUnread) }
 
 func (c Console) now() time.Time {
 	if c.Now == nil {

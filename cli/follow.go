@@ -28,11 +28,27 @@ const finalPatience = time.Minute
 // the end. last is how many of the lines that are there already are printed;
 // less than 0: all. It is an error if the job did not succeed.
 func follow(ctx context.Context, c tailer, id string, o ray.TailOptions, last int, console Console) error {
+	asked := ctx
+	ctx, fail, release := console.whileRead(ctx)
+	defer release()
+	err := followLines(ctx, c, id, o, last, console, fail)
+	if cause := context.Cause(ctx); cause != nil && asked.Err() == nil {
+		return cause // the answer cannot be written: what it broke off is no news
+	}
+	if err != nil {
+		return err
+	}
+	return verdict(ctx, c, id, console)
+}
+
+// followLines prints the lines until there are no more. It calls fail when one
+// cannot be written.
+func followLines(ctx context.Context, c tailer, id string, o ray.TailOptions, last int, console Console, fail context.CancelCauseFunc) error {
 	skip, err := linesBefore(ctx, c, id, last)
 	if err != nil {
 		return err
 	}
-	out := newFlusher(console.Out)
+	out := newFlusher(console.Out, fail)
 	defer out.close() // where it ends early, its cause says more than this error
 	n := 0
 	for line, err := range c.Tail(ctx, id, o) {
@@ -52,10 +68,7 @@ func follow(ctx context.Context, c tailer, id string, o ray.TailOptions, last in
 	if err := out.close(); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return verdict(ctx, c, id, console)
+	return ctx.Err()
 }
 
 // linesBefore counts the lines that are not wanted.
@@ -110,11 +123,14 @@ type flusher struct {
 	mu      sync.Mutex
 	w       *bufio.Writer
 	pending *time.Timer // nil where nothing waits
+	fail    func(error) // is given what a late write met
 }
 
 const flushAfter = 20 * time.Millisecond
 
-func newFlusher(w io.Writer) *flusher { return &flusher{w: bufio.NewWriterSize(w, 64<<10)} }
+func newFlusher(w io.Writer, fail func(error)) *flusher {
+	return &flusher{w: bufio.NewWriterSize(w, 64<<10), fail: fail}
+}
 
 func (f *flusher) line(s string) error {
 	f.mu.Lock()
@@ -133,7 +149,9 @@ func (f *flusher) flush() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pending = nil
-	_ = f.w.Flush() // the writer remembers its error, and gives it to the next line
+	if err := f.w.Flush(); err != nil {
+		f.fail(err) // the next line may be long in coming
+	}
 }
 
 // close writes what waits, and stops the timer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -128,7 +129,68 @@ func TestAFollowThatCannotWriteEnds(t *testing.T) {
 	}
 }
 
+// A job may be silent for hours: what was printed and cannot be written ends a
+// follow, and so does a reader that goes.
+func TestAFollowOfASilentJobEndsWithItsReader(t *testing.T) {
+	for name, change := range map[string]func(*Console) (gone func()){
+		"a write that fails": func(c *Console) func() { c.Out = full{}; return func() {} },
+		"a reader that goes": func(c *Console) func() {
+			gone := make(chan struct{})
+			c.Unread = func(ctx context.Context) bool {
+				select {
+				case <-gone:
+					return true
+				case <-ctx.Done():
+					return false
+				}
+			}
+			return func() { close(gone) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScreen("")
+				gone := change(&s.Console)
+				waiting := make(chan context.Context)
+				f := &fake{jobs: []ray.Job{{SubmissionID: "j", Status: ray.JobRunning}}, tail: lines("a"), waiting: waiting}
+				done := make(chan error)
+				go func() { done <- follow(t.Context(), f, "j", ray.DefaultTailOptions(), -1, s.Console) }()
+				<-waiting
+				gone()
+				err := <-done
+				if err == nil || errors.Is(err, context.Canceled) || Unread(err) != (name == "a reader that goes") {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestAReaderThatGoesIsSeen(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() { ended <- readerGone(ctx, writer) }()
+	cancel()
+	if <-ended {
+		t.Error("it counts as gone while it is there")
+	}
+	go func() { ended <- readerGone(t.Context(), writer) }()
+	if _, err := writer.WriteString("unread"); err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	if !<-ended {
+		t.Error("it is not seen to have gone")
+	}
+}
+
 func TestTheEndOfALog(t *testing.T) {
+	long := strings.Repeat("0123456789", heldLines/15)
 	for name, tt := range map[string]struct {
 		log  string
 		n    int
@@ -137,17 +199,23 @@ func TestTheEndOfALog(t *testing.T) {
 		"fewer lines than asked for": {"a\nb\n", 10, "a\nb\n"},
 		"as many":                    {"a\nb\n", 2, "a\nb\n"},
 		"more":                       {"a\nb\nc\nd\ne\n", 3, "c\nd\ne\n"},
-		"a last line without end":    {"a\nb\nc", 2, "b\nc"},
+		"a last line without end":    {"a\nb\nc", 2, "b\nc\n"},
 		"none wanted":                {"a\nb\n", 0, ""},
 		"an empty log":               {"", 3, ""},
-		"empty lines count":          {"a\n\n\n", 2, "\n\n"},
+		"empty lines are none":       {"a\n\nb\n\n", 2, "a\nb\n"},
+		"states of a progress bar":   {"a\n10%\r50%\r100%\r\n", 2, "50%\n100%\n"},
+		"lines longer than is held":  {"x\n" + long + "\r" + long + "\ny", 3, long + "\n" + long + "\ny\n"},
+		"one line longer than that":  {"x\n" + long + long + long, 1, long + long + long + "\n"},
+		"a long one before them":     {long + long + "\na\nb\n", 2, "a\nb\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScreen("")
 			if err := printEnd(context.Background(), &fake{log: tt.log}, "j", tt.n, &s.out); err != nil {
 				t.Fatal(err)
 			}
-			s.want(t, tt.want, "")
+			if got := s.out.String(); got != tt.want {
+				t.Errorf("got %d bytes, want %d: %.80q", len(got), len(tt.want), got)
+			}
 		})
 	}
 }
@@ -174,7 +242,7 @@ func TestALogThatBreaksOffIsAnError(t *testing.T) {
 	if _, err := countLines(broken()); err == nil {
 		t.Error("it is counted")
 	}
-	if _, err := lastLines(broken(), 5); err == nil {
+	if err := (&lastLines{most: 5}).read(broken()); err == nil {
 		t.Error("its end is given")
 	}
 }
