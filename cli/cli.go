@@ -22,6 +22,7 @@ type Cluster interface {
 	taskGetter
 	serveLister
 	applicationDeleter
+	applicationDeployer
 	gpuReader
 	prober
 	Close()

@@ -251,6 +251,28 @@ Example:
 		})
 	del.Arg("name", "The application's name.").Required().StringVar(&name)
 	yesFlag(del, &yes)
+	c.addDeploy(serve)
+}
+
+func (c *Commands) addDeploy(serve *kingpin.CmdClause) {
+	var o deployOptions
+	deploy := c.answers(serve.Command("deploy", "Deploy the applications of a configuration."),
+		`FILE is a Serve configuration in Ray's schema, as YAML or JSON. It stands for all applications that configurations deploy: those that are not in it are removed. Those that code deployed (serve.run) stay.
+
+What would be added, changed and removed is shown; then it asks, on a terminal; elsewhere it needs --yes. Nothing is changed by --dry-run, nor by a configuration that Ray refuses.
+
+Examples:
+
+  raytap serve deploy serve.yaml --dry-run
+  serve build greeter:app | raytap serve deploy - --yes --wait --timeout 5m`,
+		func(ctx context.Context, cluster Cluster, p printer) error {
+			return deployApplications(ctx, cluster, o, p)
+		})
+	deploy.Arg("file", "The configuration; - is standard input.").Required().StringVar(&o.file)
+	yesFlag(deploy, &o.yes)
+	deploy.Flag("dry-run", "Only show what would be done.").BoolVar(&o.dryRun)
+	deploy.Flag("wait", "Wait until all its applications run and removed ones are gone; an application that cannot be deployed is an error.").BoolVar(&o.wait)
+	deploy.Flag("timeout", "How long --wait waits, after which it is an error; 0s is without end.").Default("0s").DurationVar(&o.timeout)
 }
 
 // addCluster adds the commands about a cluster as a whole.

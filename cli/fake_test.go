@@ -19,6 +19,8 @@ var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // fake is a cluster that answers what it is told to.
 type fake struct {
+	plan      ray.ServePlan
+	config    string // that a plan was made of
 	jobs      []ray.Job
 	nodes     []ray.Node
 	tasks     ray.TaskList
@@ -124,6 +126,16 @@ func (f *fake) ServeApplication(_ context.Context, name string) (ray.ServeApplic
 
 func (f *fake) DeleteServeApplication(_ context.Context, name string) error {
 	f.asked = append(f.asked, name)
+	return f.down
+}
+
+func (f *fake) PlanServe(_ context.Context, config []byte) (ray.ServePlan, error) {
+	f.config = string(config)
+	return f.plan, f.down
+}
+
+func (f *fake) DeployServe(context.Context, []byte) error {
+	f.asked = append(f.asked, "deploy")
 	return f.down
 }
 

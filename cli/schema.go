@@ -254,3 +254,23 @@ func views[T, V any](list []T, view func(T) V) []V {
 	}
 	return out
 }
+
+type planView struct {
+	Changes []plannedView `json:"changes"`
+	Notes   []string      `json:"notes,omitempty"`
+}
+
+type plannedView struct {
+	Name   string   `json:"name"`
+	Action string   `json:"action"`
+	Fields []string `json:"fields,omitempty"`
+	Hidden bool     `json:"hidden,omitempty"`
+}
+
+func viewPlan(p ray.ServePlan) planView {
+	v := planView{Changes: []plannedView{}, Notes: p.Notes}
+	for _, c := range p.Changes {
+		v.Changes = append(v.Changes, plannedView(c))
+	}
+	return v
+}

@@ -17,7 +17,7 @@ var documented = map[string]any{
 	"Job": jobView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
 	"GPUs": gpusView{}, "Node's GPU": nodeGPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
 	"Resources": resourcesView{}, "Amount": amountView{}, "GPU totals": gpuTotalsView{}, "Node counts": nodeCountsView{},
-	"Node's hardware": hardwareView{}, "Health": healthView{},
+	"Node's hardware": hardwareView{}, "Health": healthView{}, "Plan": planView{}, "Planned application": plannedView{},
 }
 
 // fields lists the fields of a view, those of an embedded one left out.

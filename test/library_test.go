@@ -3,10 +3,14 @@
 package test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +19,7 @@ import (
 	"raytap/ray"
 	"raytap/ray/dashboard"
 	"raytap/ray/transport"
+	"raytap/test/program"
 	"raytap/test/realray"
 )
 
@@ -33,7 +38,7 @@ func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 	return c
 }
 
-func TestDeletingAServeApplicationLeavesTheOthersAndServeAlone(t *testing.T) {
+func TestServeApplicationsAreDeployedAndDeletedWithoutTouchingOthers(t *testing.T) {
 	t.Parallel() // its head is its own
 	head, err := startHead(realray.Options{CPUs: 4})
 	if err != nil {
@@ -44,9 +49,30 @@ func TestDeletingAServeApplicationLeavesTheOthersAndServeAlone(t *testing.T) {
 	app := func(name string) map[string]any {
 		return map[string]any{"name": name, "route_prefix": "/" + name, "import_path": "greeter:app"}
 	}
-	config := map[string]any{"proxy_location": "HeadOnly", "http_options": map[string]any{"host": "127.0.0.1", "port": freePort(t)},
-		"applications": []any{app("a"), app("b")}}
-	if err := head.Do(ctx, http.MethodPut, "/api/serve/applications/", config, nil); err != nil {
+	port := freePort(t)
+	config := func(apps ...any) []byte {
+		b, err := json.Marshal(map[string]any{"proxy_location": "HeadOnly", "http_options": map[string]any{"host": "127.0.0.1", "port": port}, "applications": apps})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	planned := func(want string, apps ...any) {
+		t.Helper()
+		plan, err := c.PlanServe(ctx, config(apps...))
+		var got []string
+		for _, p := range plan.Changes {
+			got = append(got, p.Action+" "+p.Name)
+		}
+		if s := strings.Join(got, ", "); err != nil || s != want || len(plan.Notes) > 0 {
+			t.Errorf("the plan is %q, %q, %v; want %q", s, plan.Notes, err, want)
+		}
+	}
+	planned("add a, add b", app("a"), app("b"))
+	if err := c.DeployServe(ctx, config(map[string]any{"name": "a"})); ray.Code(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "import_path") {
+		t.Errorf("a wrong configuration: %v", err)
+	}
+	if err := c.DeployServe(ctx, config(app("a"), app("b"))); err != nil {
 		t.Fatal(err)
 	}
 	replicas := func() (string, error) {
@@ -83,6 +109,16 @@ func TestDeletingAServeApplicationLeavesTheOthersAndServeAlone(t *testing.T) {
 	before, err := replicas()
 	if err != nil {
 		t.Fatal(err)
+	}
+	planned("remove a, add c, unchanged b", app("b"), app("c"))
+	file := filepath.Join(t.TempDir(), "serve.yaml")
+	if err := os.WriteFile(file, config(app("a"), app("b")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deploy := exec.CommandContext(ctx, program.Binary(t), "serve", "deploy", file, "--url", head.URL, "--yes", "--wait", "--timeout", "1m", "-o", "json")
+	deploy.Env = realray.CleanEnv()
+	if out, err := deploy.Output(); err != nil || strings.Count(string(out), `"action": "unchanged"`) != 2 {
+		t.Errorf("the same again: %v\n%s", err, out)
 	}
 	if err := c.DeleteServeApplication(ctx, "a"); err != nil {
 		t.Fatal(err)

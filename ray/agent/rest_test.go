@@ -217,7 +217,9 @@ func TestWhatAgentsDoNotTellIs501(t *testing.T) {
 	_, e1 := c.ClusterStatus(t.Context())
 	_, e2 := c.Actors(t.Context())
 	_, e3 := c.PlacementGroups(t.Context())
-	for _, err := range []error{e1, e2, e3} {
+	_, e4 := c.PlanServe(t.Context(), []byte(`{"applications":[]}`))
+	e5 := c.DeployServe(t.Context(), []byte(`{"applications":[]}`))
+	for _, err := range []error{e1, e2, e3, e4, e5} {
 		if ray.Code(err) != http.StatusNotImplemented {
 			t.Error(err)
 		}

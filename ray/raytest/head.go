@@ -31,7 +31,10 @@ type Head struct {
 	answers map[string]func(*http.Request) (int, []byte)
 	faults  []*Injected
 	stateIn int // requests in progress over /api/v0/*
-	lives   int
+	serve   serveState
+	// serveFails is why an application cannot be deployed.
+	serveFails map[string]string
+	lives      int
 }
 
 type options struct {

@@ -44,7 +44,7 @@ func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint stri
 	case EndpointClusterStatus:
 		replyRecorded(w, "cluster_status")
 	case EndpointServe:
-		replyRecorded(w, "serve_applications_none")
+		h.serveApplications(w, r)
 	default:
 		// /api/v0/logs/stream leaks a slot for ever: nobody may call it.
 		text(w, http.StatusInternalServerError, "500 Internal Server Error\n\nServer got itself in trouble")

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"raytap/ray"
+)
+
+type applicationDeployer interface {
+	serveLister
+	PlanServe(ctx context.Context, config []byte) (ray.ServePlan, error)
+	DeployServe(ctx context.Context, config []byte) error
+}
+
+const (
+	// deployPoll is the pause between two looks at applications that are being
+	// deployed.
+	deployPoll = time.Second
+	// maxServeConfig bounds a configuration, in bytes.
+	maxServeConfig = 16 << 20
+)
+
+// deployOptions say how applications are deployed.
+type deployOptions struct {
+	file    string // "-" is standard input
+	yes     bool   // without a question
+	dryRun  bool   // only show what would be done
+	wait    bool   // until all run
+	timeout time.Duration
+}
+
+// deployApplications declares Serve's applications: it shows what that does,
+// asks, and does it.
+func deployApplications(ctx context.Context, c applicationDeployer, o deployOptions, p printer) error {
+	config, err := readServeConfig(o.file, p.In)
+	if err != nil {
+		return err
+	}
+	plan, err := c.PlanServe(ctx, config)
+	if err != nil {
+		return err
+	}
+	if err := showPlan(plan, p); err != nil || o.dryRun {
+		return err
+	}
+	var before ray.ServeStatus
+	if o.wait {
+		if before, err = c.Serve(ctx); err != nil {
+			return err
+		}
+	}
+	if err := p.confirm(ctx, planQuestion(plan), o.yes); err != nil {
+		return err
+	}
+	if err := c.DeployServe(ctx, config); err != nil {
+		return err
+	}
+	if !o.wait {
+		p.notef("Ray has accepted the configuration: its applications are being deployed")
+		return nil
+	}
+	return awaitDeployed(ctx, c, plan, before, o.timeout, p.Console)
+}
+
+// readServeConfig reads a configuration and returns it as JSON.
+func readServeConfig(file string, stdin io.Reader) ([]byte, error) {
+	in, name := stdin, "standard input"
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, &UsageError{err.Error()}
+		}
+		defer f.Close()
+		in, name = f, file
+	}
+	b, err := io.ReadAll(io.LimitReader(in, maxServeConfig+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	case len(b) > maxServeConfig:
+		return nil, usagef("%s is larger than 16 MiB: is it a Serve configuration?", name)
+	case json.Valid(b):
+		return b, nil
+	}
+	var doc any
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	if err := dec.Decode(&doc); err != nil {
+		return nil, usagef("%s is neither YAML nor JSON: %v", name, err)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, usagef("%s holds more than one YAML document", name)
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		return nil, usagef("%s holds what JSON cannot express: %v", name, err)
+	}
+	return out, nil
+}
+
+func showPlan(plan ray.ServePlan, p printer) error {
+	t := &table{columns: []column{{title: "APPLICATION"}, {title: "ACTION"}, {title: "DETAIL", least: 10, spare: 1}}}
+	for _, c := range plan.Changes {
+		t.add(text(c.Name), text(c.Action), text(planDetail(c)))
+	}
+	if err := p.rows(viewPlan(plan), t, "the configuration has no applications, and none is deployed"); err != nil {
+		return err
+	}
+	if p.form == formTable {
+		for _, note := range plan.Notes {
+			p.notef("%s", printable(note, true))
+		}
+	}
+	return nil
+}
+
+func planDetail(c ray.ServePlanned) string {
+	switch c.Action {
+	case ray.ServeTakeOver:
+		return "code deployed it (serve.run); the configuration takes it over"
+	case ray.ServeKeep:
+		return "code deployed it (serve.run)"
+	case ray.ServeRemove:
+		return "it is not in the configuration"
+	}
+	detail := strings.Join(c.Fields, ", ")
+	if c.Hidden {
+		detail = strings.TrimPrefix(detail+"; Ray hides parts of it, which are not compared", "; ")
+	}
+	return detail
+}
+
+// planQuestion names what goes, and counts the rest.
+func planQuestion(plan ray.ServePlan) string {
+	var parts []string
+	for _, action := range ray.ServeActions {
+		var names []string
+		for _, c := range plan.Changes {
+			if c.Action == action {
+				names = append(names, printable(c.Name, true))
+			}
+		}
+		switch {
+		case len(names) == 0 || action == ray.ServeKeep:
+		case action == ray.ServeRemove:
+			parts = append(parts, "remove "+strings.Join(names, ", "))
+		default:
+			parts = append(parts, fmt.Sprintf("%s %d", strings.ReplaceAll(action, "_", " "), len(names)))
+		}
+	}
+	if len(parts) == 0 {
+		return "Deploy a configuration without applications?"
+	}
+	return "Deploy this configuration (" + strings.Join(parts, "; ") + ")?"
+}
+
+// awaitDeployed looks at the applications until those of the plan run and those
+// that it removes are gone. One that Ray could not deploy is an error with Ray's
+// words. A cluster that does not answer for a while is no reason to give up.
+func awaitDeployed(ctx context.Context, c serveLister, plan ray.ServePlan, before ray.ServeStatus, timeout time.Duration, console Console) error {
+	wait, stop := ctx, context.CancelFunc(func() {})
+	if timeout > 0 {
+		wait, stop = context.WithTimeout(ctx, timeout)
+	}
+	defer stop()
+	old := map[string]time.Time{}
+	for _, a := range before.Applications {
+		old[a.Name] = a.LastDeployed
+	}
+	var open []string
+	for {
+		now, err := c.Serve(wait)
+		switch {
+		case err == nil:
+			if open, err = unsettled(plan, now, old); err != nil {
+				return err
+			}
+			if len(open) == 0 {
+				console.notef("all applications of the configuration run")
+				return nil
+			}
+		case !temporary(err) && wait.Err() == nil:
+			return err
+		}
+		select {
+		case <-time.After(deployPoll):
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("the configuration was accepted, and within %s (--timeout) it was not done: %s", timeout, strings.Join(open, ", "))
+		}
+	}
+}
+
+// unsettled lists what is still to come of a plan. What Ray reports of a
+// deployment before this one, which has another time, does not count.
+func unsettled(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time) (open []string, err error) {
+	for _, c := range plan.Changes {
+		if c.Action == ray.ServeKeep {
+			continue
+		}
+		name := printable(c.Name, true)
+		i := slices.IndexFunc(now.Applications, func(a ray.ServeApplication) bool { return a.Name == c.Name })
+		switch {
+		case i < 0 && c.Action == ray.ServeRemove:
+		case i < 0:
+			open = append(open, name+" is not there yet")
+		case c.Action != ray.ServeRemove && !old[c.Name].IsZero() && now.Applications[i].LastDeployed.Equal(old[c.Name]):
+			open = append(open, name+" is not deployed again yet")
+		case c.Action != ray.ServeRemove && now.Applications[i].Status == "RUNNING":
+		case c.Action != ray.ServeRemove && now.Applications[i].Status == "DEPLOY_FAILED":
+			return nil, fmt.Errorf("the application %s: DEPLOY_FAILED: %s", name, printable(strings.TrimSpace(now.Applications[i].Message), false))
+		default:
+			open = append(open, name+" is "+now.Applications[i].Status)
+		}
+	}
+	return open, nil
+}

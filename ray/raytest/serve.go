@@ -1,0 +1,192 @@
+package raytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// serveState is what Serve runs. It is guarded by the head's lock.
+type serveState struct {
+	started  bool
+	location any
+	http     map[string]any
+	capacity any
+	apps     map[string]*serveApp
+}
+
+type serveApp struct {
+	config   map[string]any // nil: code deployed it
+	status   string
+	next     string // the status after the next answer; "gone": none
+	message  string
+	fails    string
+	deployed time.Time
+}
+
+// ServeRun deploys an application as code does (serve.run). It runs at once.
+func (h *Head) ServeRun(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.serve.start()
+	h.serve.apps[name] = &serveApp{status: "RUNNING", deployed: time.Now()}
+}
+
+// FailServe has each deployment of an application fail with a message from now on.
+func (h *Head) FailServe(name, message string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.serveFails == nil {
+		h.serveFails = map[string]string{}
+	}
+	h.serveFails[name] = message
+}
+
+func (s *serveState) start() {
+	if !s.started {
+		s.started, s.apps = true, map[string]*serveApp{}
+		s.location, s.http = "EveryNode", map[string]any{"host": "127.0.0.1", "port": 8000.0}
+	}
+}
+
+// putServe takes a declarative configuration, as Ray 2.60.0 does: it is
+// answered before anything is deployed.
+func (h *Head) putServe(w http.ResponseWriter, r *http.Request) {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	var body any
+	if err := json.Unmarshal(b, &body); err != nil {
+		text(w, http.StatusInternalServerError, "Traceback (most recent call last):\n  ...\njson.decoder.JSONDecodeError: "+err.Error()+"\n")
+		return
+	}
+	if where, what, kind := invalidServe(body); what != "" {
+		text(w, http.StatusBadRequest, "1 validation error for ServeDeploySchema\n"+where+"  "+what+" [type="+kind+", input_value=..., input_type=...]\n"+
+			"    For further information visit https://errors.pydantic.dev/2.14/v/"+kind)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.serve.deploy(body.(map[string]any), h.serveFails)
+	w.WriteHeader(http.StatusOK)
+}
+
+// invalidServe says what Ray's schema refuses: where (a line, or none), the
+// sentence and its type; "" where there is nothing.
+func invalidServe(body any) (where, what, kind string) {
+	config, ok := body.(map[string]any)
+	if !ok {
+		return "", "Input should be a valid dictionary or instance of ServeDeploySchema", "model_type"
+	}
+	value, ok := config["applications"]
+	if !ok {
+		return "applications\n", "Field required", "missing"
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return "applications\n", "Input should be a valid list", "list_type"
+	}
+	names := map[string]bool{}
+	for i, v := range list {
+		app, ok := v.(map[string]any)
+		if !ok {
+			return fmt.Sprintf("applications.%d\n", i), "Input should be a valid dictionary or instance of ServeApplicationSchema", "model_type"
+		}
+		if _, ok := app["import_path"]; !ok {
+			return fmt.Sprintf("applications.%d.import_path\n", i), "Field required", "missing"
+		}
+		name := serveName(app)
+		if names[name] {
+			return "applications\n", fmt.Sprintf("Value error, Found multiple configs for application %q. Please remove all duplicates.", name), "value_error"
+		}
+		names[name] = true
+	}
+	return "", "", ""
+}
+
+func serveName(app map[string]any) string {
+	if name, ok := app["name"].(string); ok {
+		return name
+	}
+	return "default"
+}
+
+func (s *serveState) deploy(config map[string]any, fails map[string]string) {
+	if !s.started {
+		s.start()
+		if v, ok := config["proxy_location"]; ok {
+			s.location = v
+		}
+		if options, ok := config["http_options"].(map[string]any); ok {
+			for k, v := range options {
+				s.http[k] = v
+			}
+		}
+	}
+	s.capacity = config["target_capacity"]
+	named := map[string]bool{}
+	list, _ := config["applications"].([]any) // it was checked
+	for _, v := range list {
+		app, _ := v.(map[string]any)
+		name := serveName(app)
+		named[name] = true
+		s.apps[name] = &serveApp{config: app, status: "DEPLOYING", next: "RUNNING", fails: fails[name], deployed: time.Now()}
+		if fails[name] != "" {
+			s.apps[name].next = "DEPLOY_FAILED"
+		}
+	}
+	for name, app := range s.apps {
+		if app.config != nil && !named[name] {
+			app.status, app.next = "DELETING", "gone"
+		}
+	}
+}
+
+// serveDetails answers what Serve runs. Each answer moves what is under way on.
+func (h *Head) serveDetails(w http.ResponseWriter) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &h.serve
+	apps := map[string]any{}
+	for name, a := range s.apps {
+		source, config := "declarative", any(a.config)
+		if a.config == nil {
+			source, config = "imperative", nil
+		}
+		apps[name] = map[string]any{
+			"name": name, "route_prefix": "/" + name, "docs_path": nil, "status": a.status, "message": a.message, "source": source,
+			"last_deployed_time_s": float64(a.deployed.UnixMicro()) / 1e6, "deployed_app_config": config, "deployments": map[string]any{},
+		}
+		switch a.next {
+		case "":
+		case "gone":
+			delete(s.apps, name)
+		default:
+			a.status, a.next = a.next, ""
+			if a.status == "DEPLOY_FAILED" {
+				a.message = a.fails
+			}
+		}
+	}
+	reply(w, map[string]any{
+		"controller_info": map[string]any{"actor_name": "SERVE_CONTROLLER_ACTOR"}, "proxy_location": s.location, "http_options": s.http,
+		"proxies": map[string]any{}, "applications": apps, "target_capacity": s.capacity,
+	})
+}
+
+func (h *Head) serveApplications(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	started := h.serve.started
+	h.mu.Unlock()
+	switch {
+	case r.Method == http.MethodPut:
+		h.putServe(w, r)
+	case started:
+		h.serveDetails(w)
+	default:
+		replyRecorded(w, "serve_applications_none")
+	}
+}
