@@ -33,6 +33,9 @@ type record struct {
 	Status       string    `json:"status"`
 	Complete     *bool     `json:"complete"`
 	ExitCode     *int      `json:"driver_exit_code"`
+	ErrorType    string    `json:"error_type"`
+	// StatusMessage is Ray's message of a job that failed.
+	StatusMessage string `json:"status_message"`
 }
 
 // maxMessage is the default of shipper.limits.max_message_size.

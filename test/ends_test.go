@@ -1,0 +1,74 @@
+//go:build e2e && linux
+
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/test/realray"
+)
+
+// What a job's children print after its end, and what Ray says of a job that never ran,
+// is shipped.
+func TestWhatIsPrintedAfterTheEndAndOnTheHeadIsShipped(t *testing.T) {
+	head := sharedHead(t)
+	d := startDaemon(t, head, settings{})
+	ctx := within(t, 3*time.Minute)
+	metadata := map[string]string{"test": t.Name()}
+	late, err := head.Submit(ctx, realray.Submission{Entrypoint: "bash -c '(sleep 12; echo late) & echo early'", Metadata: metadata})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		ID string `json:"submission_id"`
+	}
+	err = head.Do(ctx, http.MethodPost, "/api/jobs/", map[string]any{
+		"entrypoint": "echo never", "metadata": metadata,
+		"runtime_env": map[string]any{"working_dir": "gcs://_ray_pkg_0123456789abcdef.zip"},
+	}, &answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := answer.ID
+	eventually(t, 2*time.Minute, "both logs have their last ends", func() error {
+		got, _ := d.shipped(t)
+		if a, b := events(got[late]), events(got[never]); a != "start end reopened end" || b != "start end" {
+			return fmt.Errorf("events %q and %q", a, b)
+		}
+		return nil
+	})
+	got, _ := d.shipped(t)
+	if text := texts(got[late]); !strings.HasSuffix(text, "\nearly\nlate\n") {
+		t.Errorf("lines of the job with a child:\n%s", text)
+	}
+	text, end := texts(got[never]), got[never][len(got[never])-1]
+	if !strings.Contains(text, "Failed to download runtime_env file package") || end.Status != "FAILED" || !*end.Complete ||
+		*end.Lines != strings.Count(text, "\n") || end.ErrorType != "RUNTIME_ENV_SETUP_FAILURE" ||
+		!strings.Contains(end.StatusMessage, "Failed to download") {
+		t.Errorf("end %+v; lines of the job that never ran:\n%s", end, text)
+	}
+}
+
+func events(records []record) string {
+	var all []string
+	for _, r := range records {
+		if r.Event != "" {
+			all = append(all, r.Event)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func texts(records []record) string {
+	var b strings.Builder
+	for _, r := range records {
+		if r.Event == "" {
+			b.WriteString(*r.Message + "\n")
+		}
+	}
+	return b.String()
+}
