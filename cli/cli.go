@@ -98,6 +98,7 @@ func (c *Commands) Run(ctx context.Context, name string) error {
 		return &UsageError{err.Error()}
 	}
 	defer cluster.Close()
+	console.Now = clusterClock(console, cluster)
 	return c.actions[name](ctx, cluster, printer{console, c.form})
 }
 

@@ -84,6 +84,16 @@ func (c Console) now() time.Time {
 	return c.Now()
 }
 
+// clusterClock returns the clock that ages of what a cluster reports count from: its
+// own, as far as its answers show it, unless the console has one.
+func clusterClock(c Console, cluster any) func() time.Time {
+	ahead, ok := cluster.(interface{ ClockAhead() time.Duration })
+	if c.Now != nil || !ok {
+		return c.Now
+	}
+	return func() time.Time { return time.Now().Add(ahead.ClockAhead()) }
+}
+
 // notef tells a person something that is no part of the answer.
 func (c Console) notef(format string, args ...any) {
 	fmt.Fprintf(c.Err, "raytap: "+format+"\n", args...)

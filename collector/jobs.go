@@ -96,7 +96,7 @@ var jobRows = []row[jobAt]{
 		value: func(j jobAt) (float64, bool) { return unix(j.Start) },
 	},
 	{
-		name: "job_pending_seconds", help: "Seconds since the job was submitted, by raytap's clock, while it is PENDING; absent otherwise.",
+		name: "job_pending_seconds", help: "Seconds since the job was submitted, by the cluster's clock as the Date of its answers shows it, while it is PENDING; absent otherwise.",
 		value: func(j jobAt) (float64, bool) {
 			return max(0, j.now.Sub(j.Start).Seconds()), j.Status == ray.JobPending && !j.Start.IsZero()
 		},
@@ -169,8 +169,8 @@ func (c *jobsCollector) collect(ctx context.Context, out *sink) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	c.finished.observe(jobs, now)
+	now := clusterNow(c.source)
+	c.finished.observe(jobs, time.Now())
 	jobs = newestRuns(jobs)
 	shown := slices.DeleteFunc(slices.Clone(jobs), func(j ray.Job) bool {
 		return j.Status.Terminal() && now.Sub(lastSign(j)) > c.opts.Retention

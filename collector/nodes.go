@@ -303,7 +303,7 @@ func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := clusterNow(c.source)
 	nodes = slices.Clone(nodes)
 	c.deaths.date(nodes, now)
 	shown := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool {

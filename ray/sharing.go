@@ -66,8 +66,9 @@ type Sharing struct {
 	serve    *Shared[ServeStatus]
 	hardware *Shared[ClusterResources]
 	fresh    time.Duration
-	answered moment // when the cluster last answered
-	silent   moment // when it last did not
+	answered moment               // when the cluster last answered
+	silent   moment               // when it last did not
+	ahead    func() time.Duration // nil where the source does not know
 	onJobs   atomic.Pointer[func([]Job)]
 }
 
@@ -82,6 +83,9 @@ func Share(source Source, o SharingOptions) *Sharing {
 	version, jobs := opts("get version", fresh), opts("list jobs", fresh)
 	version.MaxAge, jobs.SinceInterval = fresh, discovery
 	s := &Sharing{fresh: fresh}
+	if c, ok := source.(interface{ ClockAhead() time.Duration }); ok {
+		s.ahead = c.ClockAhead
+	}
 	s.version = NewShared(noting(s, source.Version), version)
 	s.jobs = NewShared(noting(s, func(ctx context.Context) ([]Job, error) {
 		jobs, err := source.Jobs(ctx)
@@ -98,6 +102,15 @@ func Share(source Source, o SharingOptions) *Sharing {
 	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", fresh))
 	s.hardware = NewShared(noting(s, source.Resources), opts("get cluster resources", fresh))
 	return s
+}
+
+// ClockAhead returns how far the cluster's clock is ahead of this machine's, negative
+// where it is behind; 0 where that is not known.
+func (s *Sharing) ClockAhead() time.Duration {
+	if s.ahead == nil {
+		return 0
+	}
+	return s.ahead()
 }
 
 func positive(d, standard time.Duration) time.Duration {

@@ -94,6 +94,10 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	return &Client{t: t, left: leftout.Log{To: o.Log}, absent: map[string]time.Time{}}, nil
 }
 
+// ClockAhead returns how far the agent's clock is ahead of this machine's, by the Date
+// of its answers; 0 where it is not known.
+func (c *Client) ClockAhead() time.Duration { return c.t.ClockAhead() }
+
 // Close closes idle connections.
 func (c *Client) Close() { c.t.Close() }
 

@@ -46,6 +46,10 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	return &Client{t: t, nodeAgents: o.NodeAgents, left: leftout.Log{To: o.Log}, state: make(chan struct{}, 1)}, nil
 }
 
+// ClockAhead returns how far the cluster's clock is ahead of this machine's, by the
+// Date of its answers; 0 where it is not known.
+func (c *Client) ClockAhead() time.Duration { return c.t.ClockAhead() }
+
 // Close closes idle connections.
 func (c *Client) Close() { c.t.Close() }
 

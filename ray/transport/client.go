@@ -33,6 +33,7 @@ type Client struct {
 	large   *semaphore.Weighted // nil: no bound
 	service string
 	observe func(endpoint string, code int, took time.Duration)
+	clock   *clock
 	calls   chan struct{} // one element a call in progress
 	streams chan struct{} // one element an open stream
 }
@@ -78,6 +79,7 @@ func New(o Options) (*Client, error) {
 		large:   o.Large,
 		service: orDefault(o.Service, defaultService),
 		observe: o.Observe,
+		clock:   &clock{},
 		calls:   make(chan struct{}, slots),
 		streams: make(chan struct{}, slots),
 	}
@@ -133,6 +135,7 @@ func (c *Client) At(base string, trusted bool) (*Client, error) {
 	other.http = &http.Client{Transport: c.direct, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
+	other.clock = &clock{}
 	other.calls = make(chan struct{}, cap(c.calls))
 	other.streams = make(chan struct{}, cap(c.streams))
 	if !trusted {

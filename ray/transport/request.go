@@ -104,7 +104,11 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	if r.Stream {
 		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
 	}
+	began := time.Now()
 	res, err := c.http.Do(req.WithContext(b.ctx))
+	if err == nil {
+		c.clock.note(res.Header, began, time.Now())
+	}
 	if err != nil {
 		err = c.netError(ctx, b.ctx, r.Op, err)
 		b.end()
