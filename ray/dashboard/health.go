@@ -3,8 +3,10 @@ package dashboard
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"raytap/ray"
 	"raytap/ray/transport"
@@ -18,8 +20,16 @@ func (c *Client) Health(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
-	return res.Body.Close()
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(text)) != "success" { // the same from 2.9.3 to 2.60.0
+		return &ray.Error{Op: "check health", Code: http.StatusInternalServerError, Status: res.StatusCode,
+			Detail: c.t.Detail(fmt.Sprintf("the answer is not that of a Ray dashboard but begins with %.40q", text))}
+	}
+	return nil
 }
 
 // Resources is what agents tell: always an error of code 501. Nodes and

@@ -288,6 +288,9 @@ func (c *Client) decode(op string, res *http.Response, read func(*pyjson.Decoder
 		return b.failed // the body broke, whatever the decoder made of it
 	}
 	if err != nil {
+		if head.r != nil { // for the error's text
+			_, _ = io.CopyN(io.Discard, head, maxOpening)
+		}
 		return c.decodeError(op, res, head.seen, err)
 	}
 	// The rest is a line end; reading it lets the connection be used again.

@@ -293,6 +293,57 @@ func TestEveryAnswerOfAnAgentHoldsTheLawsWhateverIsInIt(t *testing.T) {
 	}
 }
 
+// Law: a server that is no Ray, and one that is no agent, is not up, whatever it
+// answers to everything.
+func TestAServerThatIsNoRayIsNotUp(t *testing.T) {
+	for _, row := range []struct {
+		status     int
+		kind, body string
+	}{
+		{501, "text/plain", "not implemented"},
+		{200, "application/json", `{"detail":"Not_authenticated"}`},
+		{200, "application/json", `null`},
+		{200, "application/json", ``},
+		{200, "application/json", `{}`},
+		{200, "text/html", `<html>hello`},
+		{200, "text/plain", `ok`},
+		{404, "text/plain", `404: Not Found`},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", row.kind)
+			w.WriteHeader(row.status)
+			_, _ = io.WriteString(w, row.body)
+		}))
+		for _, isAgent := range []bool{false, true} {
+			c := dial(t, s.URL, isAgent)
+			shared := ray.Share(c, ray.SharingOptions{})
+			shown := 0
+			for _, f := range collector.Gather(collector.New(shared, collector.Options{Cluster: "c"}).Page(t.Context())) {
+				for _, m := range f.GetMetric() {
+					switch v := m.GetGauge().GetValue(); f.GetName() {
+					case "raytap_up":
+						shown++
+						if v != 0 {
+							t.Errorf("%d %s: up, agent: %t", row.status, row.body, isAgent)
+						}
+					case "raytap_collector_success":
+						shown++
+						if v != 0 {
+							t.Errorf("%d %s: %s succeeds, agent: %t", row.status, row.body, labels(m), isAgent)
+						}
+					}
+				}
+			}
+			if shown < 5 {
+				t.Errorf("%d series of success", shown)
+			}
+			shared.Close()
+			c.Close()
+		}
+		s.Close()
+	}
+}
+
 // hold checks the laws: no crash; a page that parses, without a series that comes
 // twice or that stands for a thing without a name; all rows but the changed one
 // are as they were, and what is gone is counted. An answer that has not the shape
