@@ -65,6 +65,9 @@ type Options struct {
 	// SkippedRows tells how many rows of lists could not be decoded so far.
 	// nil: it is not shown.
 	SkippedRows func() uint64
+	// SkippedFields tells how many fields of answers were omitted or cut so far; nil
+	// shows none.
+	SkippedFields func() uint64
 }
 
 // StatusOptions is about the cluster's resources and what waits for them.
@@ -149,6 +152,15 @@ var skippedTable = table[uint64]{
 	},
 }
 
+var skippedFieldsTable = table[uint64]{
+	rows: []row[uint64]{
+		{
+			name: "skipped_fields_total", help: "Fields of the cluster's answers that were of another type than expected and are absent, or too long and cut, since raytap began to watch it.", counter: true,
+			value: func(n uint64) (float64, bool) { return float64(n), true },
+		},
+	},
+}
+
 // versionName and jobsName are the parts that others ask for by name.
 const (
 	versionName = "version"
@@ -173,12 +185,14 @@ type result struct {
 type Collector struct {
 	cluster  Cluster
 	skipped  func() uint64
+	odd      func() uint64
 	log      logrus.FieldLogger
 	parts    []part
 	finished *finished // nil where jobs are disabled
 	up       bound[bool]
 	self     bound[result]
 	rows     bound[uint64]
+	fields   bound[uint64]
 	health   healthBook
 }
 
@@ -188,8 +202,8 @@ type Collector struct {
 func New(cluster Cluster, o Options) *Collector {
 	s := settings{cluster: o.Cluster, drop: o.drops}
 	c := &Collector{
-		cluster: cluster, log: o.Log, skipped: o.SkippedRows,
-		up: upTable.bind(s), self: selfTable.bind(s), rows: skippedTable.bind(s),
+		cluster: cluster, log: o.Log, skipped: o.SkippedRows, odd: o.SkippedFields,
+		up: upTable.bind(s), self: selfTable.bind(s), rows: skippedTable.bind(s), fields: skippedFieldsTable.bind(s),
 	}
 	if c.log == nil {
 		silent := logrus.New()
@@ -280,6 +294,9 @@ func (c *Collector) Page(ctx context.Context, only ...string) Page {
 	c.up.emit(own, up)
 	if c.skipped != nil {
 		c.rows.emit(own, c.skipped())
+	}
+	if c.odd != nil {
+		c.fields.emit(own, c.odd())
 	}
 	for i, r := range results {
 		if !up && r.err == nil {

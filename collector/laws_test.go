@@ -60,7 +60,7 @@ func full(now time.Time) *cluster {
 func everything() collector.Options {
 	return collector.Options{
 		Status: collector.StatusOptions{Shapes: true}, Tasks: collector.TasksOptions{ByName: true},
-		SkippedRows: func() uint64 { return 3 },
+		SkippedRows: func() uint64 { return 3 }, SkippedFields: func() uint64 { return 2 },
 	}
 }
 

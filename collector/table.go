@@ -157,7 +157,7 @@ func (b bound[T]) write(out *sink, v T, ids []*dto.LabelPair) {
 // Families lists every family that a Collector and Requests can show, sorted by name.
 func Families() []Family {
 	all := slices.Concat(
-		upTable.families(), selfTable.families(), skippedTable.families(), requestFamilies(),
+		upTable.families(), selfTable.families(), skippedTable.families(), skippedFieldsTable.families(), requestFamilies(),
 		versionTable.families(), statusTable.families(), usageTable.families(),
 		jobsTable.families(), newJobTable(nil).families(), finishedTable.families(), driverTable.families(),
 		nodesTable.families(), newNodeTable(nil).families(), statsTable.families(),

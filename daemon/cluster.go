@@ -97,7 +97,9 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 		Discovery: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
 	})
 	if s.collector.Enabled {
-		u.collector = collector.New(u.sharing, collectorOptions(s, u.client.SkippedRows, log))
+		options := collectorOptions(s, log)
+		options.SkippedRows, options.SkippedFields = u.client.SkippedRows, u.client.SkippedFields
+		u.collector = collector.New(u.sharing, options)
 		u.sharing.OnJobs(u.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
@@ -106,23 +108,22 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	return u, nil
 }
 
-func collectorOptions(s spec, skipped func() uint64, log logrus.FieldLogger) collector.Options {
+func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 	c := s.collector
 	drop := make([]*regexp.Regexp, len(c.Drop))
 	for i, p := range c.Drop {
 		drop[i] = p.Regexp
 	}
 	return collector.Options{
-		Cluster:     s.cluster.Name,
-		Status:      collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
-		Jobs:        collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max, Metadata: c.Jobs.Metadata},
-		Nodes:       collector.NodesOptions{Disabled: !c.Nodes.Enabled, Max: c.Nodes.Max, Labels: c.Nodes.Labels},
-		Tasks:       collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
-		Actors:      collector.ActorsOptions{Disabled: !c.Actors.Enabled},
-		Serve:       collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
-		Drop:        drop,
-		Log:         log,
-		SkippedRows: skipped,
+		Cluster: s.cluster.Name,
+		Status:  collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
+		Jobs:    collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max, Metadata: c.Jobs.Metadata},
+		Nodes:   collector.NodesOptions{Disabled: !c.Nodes.Enabled, Max: c.Nodes.Max, Labels: c.Nodes.Labels},
+		Tasks:   collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Actors:  collector.ActorsOptions{Disabled: !c.Actors.Enabled},
+		Serve:   collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
+		Drop:    drop,
+		Log:     log,
 	}
 }
 

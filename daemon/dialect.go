@@ -10,6 +10,7 @@ import (
 type client interface {
 	ray.Source
 	SkippedRows() uint64
+	SkippedFields() uint64
 	Close()
 }
 

@@ -23,7 +23,7 @@ type state struct {
 
 func (s *state) load(now time.Time, cfg config.Config) {
 	// The names depend on the configuration alone, not on a cluster.
-	names := collector.New(nil, collectorOptions(spec{collector: cfg.Collector}, nil, nil)).Names()
+	names := collector.New(nil, collectorOptions(spec{collector: cfg.Collector}, nil)).Names()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config = web.ConfigStatus{Hash: cfg.Hash(), Loaded: now}

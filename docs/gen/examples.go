@@ -15,6 +15,7 @@ var examples = map[string]string{
 	"raytap_pending_shape_demand":             "topk by (ray_cluster) (5, raytap_pending_shape_demand)",
 	"raytap_pending_shapes_overflow":          "raytap_pending_shapes_overflow > 0",
 	"raytap_skipped_rows_total":               "increase(raytap_skipped_rows_total[1h]) > 0",
+	"raytap_skipped_fields_total":             "increase(raytap_skipped_fields_total[1h]) > 0",
 
 	// Jobs.
 	"raytap_jobs":                         `sum by (ray_cluster, status) (raytap_jobs{type="SUBMISSION"})`,
