@@ -40,7 +40,8 @@ type found struct {
 }
 
 // discovery finds clusters in files. A file that is wrong, or cannot be read,
-// stands for what it held before; one that is gone stands for nothing.
+// stands for what it held before; one that is gone at two looks stands for
+// nothing: some programs remove a file and write it again.
 type discovery struct {
 	sets    []config.ClusterFiles
 	modules map[string]config.Module
@@ -58,6 +59,7 @@ type targetFile struct {
 
 	sum      [sha256.Size]byte
 	read     bool // it was right once
+	missed   bool // the last look did not find it
 	targets  []config.Target
 	clusters []config.Cluster
 	err      error // why what it holds now is not in use
@@ -161,8 +163,9 @@ func list(set config.ClusterFiles, before []*targetFile) []string {
 		out = append(out, names...)
 		for _, t := range before {
 			fits, _ := filepath.Match(p, t.path)
-			// Glob is silent about a folder that cannot be read.
-			if _, err := os.Lstat(t.path); fits && t.module == set.Module && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			// Glob is silent about a folder that cannot be read, and one look does
+			// not show that a file is gone.
+			if _, err := os.Lstat(t.path); fits && t.module == set.Module && err != nil && (!errors.Is(err, fs.ErrNotExist) || t.read && !t.missed) {
 				out = append(out, t.path)
 			}
 		}
@@ -176,9 +179,14 @@ func (f *discovery) read(t *targetFile, now time.Time) bool {
 	before := t.clusters
 	data, at, err := readTargets(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if t.read && !t.missed {
+			t.missed = true
+			return false
+		}
 		t.targets, t.clusters, t.read = nil, nil, false
 	}
 	if err == nil {
+		t.missed = false
 		sum := sha256.Sum256(data)
 		if t.read && sum == t.sum {
 			t.settled(nil)

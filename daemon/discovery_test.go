@@ -92,6 +92,7 @@ func TestWhatFilesOfClustersStandFor(t *testing.T) {
 		want          string // what is found then
 		changed       bool
 		wrong         string // what is told of a file; "": nothing
+		next          bool   // another look at the same finds a change
 	}{
 		"another content": {
 			after: func(f *folder) { f.write("x.json", `[{"targets": ["a:1", "b:2"]}]`) },
@@ -125,7 +126,22 @@ func TestWhatFilesOfClustersStandFor(t *testing.T) {
 			after: func(f *folder) { f.now = f.now.Add(settle) },
 			want:  "b:2", changed: true,
 		},
-		"a file that is gone": {after: func(f *folder) { f.remove("x.json") }, want: "", changed: true, wrong: "no such file"},
+		"a file that is gone": {
+			before: func(f *folder) { f.remove("x.json"); f.look() },
+			after:  func(*folder) {},
+			want:   "", changed: true, wrong: "no such file",
+		},
+		"a file that one look does not find": {after: func(f *folder) { f.remove("x.json") }, want: "a:1", next: true},
+		"a file that is back after one look": {
+			before: func(f *folder) { f.remove("x.json"); f.look() },
+			after:  func(f *folder) { f.write("x.json", oneTarget) },
+			want:   "a:1",
+		},
+		"one that fits and that one look does not find": {
+			before: func(f *folder) { f.write("d/y.json", `[{"targets": ["b:2"]}]`); f.look() },
+			after:  func(f *folder) { f.remove("d/y.json") },
+			want:   "b:2 a:1", next: true,
+		},
 		"a folder in its place": {
 			after: func(f *folder) {
 				f.remove("x.json")
@@ -138,9 +154,14 @@ func TestWhatFilesOfClustersStandFor(t *testing.T) {
 		"a new file that fits the pattern": {after: func(f *folder) { f.write("d/y.json", `[{"targets": ["b:2"]}]`) }, want: "b:2 a:1", changed: true},
 		"a new file that does not fit":     {after: func(f *folder) { f.write("d/y.yaml", `[{"targets": ["b:2"]}]`) }, want: "a:1"},
 		"one that fits goes": {
-			before: func(f *folder) { f.write("d/y.json", `[{"targets": ["b:2"]}]`); f.look() },
-			after:  func(f *folder) { f.remove("d/y.json") },
-			want:   "a:1", changed: true,
+			before: func(f *folder) {
+				f.write("d/y.json", `[{"targets": ["b:2"]}]`)
+				f.look()
+				f.remove("d/y.json")
+				f.look()
+			},
+			after: func(*folder) {},
+			want:  "a:1", changed: true,
 		},
 		"a name that another file has": {after: func(f *folder) { f.write("d/y.json", `[{"targets": ["a:1", "b:2"]}]`) }, want: "a:1 b:2", changed: true},
 		"a link that is swapped": {
@@ -187,8 +208,8 @@ func TestWhatFilesOfClustersStandFor(t *testing.T) {
 			if (tt.wrong == "") != (wrong == "") || !strings.Contains(wrong, tt.wrong) {
 				t.Errorf("told of the files: %q, want %q", wrong, tt.wrong)
 			}
-			if _, changed := f.look(); changed {
-				t.Error("a look at the same files calls them changed")
+			if _, changed := f.look(); changed != tt.next {
+				t.Errorf("another look at the same files calls them changed: %t", changed)
 			}
 		})
 	}
