@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
 )
@@ -49,7 +52,19 @@ var statusTable = table[statusView]{
 	source: statusFresh,
 	rows: []row[statusView]{
 		{
-			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status.",
+			name: "cluster_status_available", help: "1 if there is a cluster status, 0 if Ray has none: then nothing is known of the cluster's resources and of what waits for them, and there are no series of it.",
+			value: func(s statusView) (float64, bool) { return number(s.Usage != nil), true },
+		},
+		{
+			name: "autoscaler_info", help: "1 with the version of the autoscaler that the cluster status is from, v1 or v2 (KubeRay's newer default); absent where there is no status.", labels: []string{"version"},
+			series: func(s statusView, emit *emitter) {
+				if s.Autoscaler != "" {
+					emit.series(1, s.Autoscaler)
+				}
+			},
+		},
+		{
+			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status. Absent with autoscaler v2, which makes one for each request.",
 			value: func(s statusView) (float64, bool) { return unix(s.At) },
 		},
 		{
@@ -66,7 +81,7 @@ var statusTable = table[statusView]{
 		},
 		{
 			name:   "cluster_resources_used",
-			help:   "Logical resources in use on all nodes together; memory in bytes, others in units of the resource.",
+			help:   "Logical resources in use on all nodes together; memory in bytes (with autoscaler v2 rounded to 0.01 of its unit), others in units of the resource.",
 			labels: []string{"resource"},
 			series: func(s statusView, emit *emitter) {
 				for name, u := range s.Usage {
@@ -84,9 +99,13 @@ var statusTable = table[statusView]{
 		},
 		{
 			name:   "pending_placement_group_demand",
-			help:   "Resources that bundles of pending placement groups wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
+			help:   "Resources that bundles of pending placement groups wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes. Absent where they could not be listed.",
 			labels: []string{"resource"},
-			series: func(s statusView, emit *emitter) { s.demand(s.PGs, emit) },
+			series: func(s statusView, emit *emitter) {
+				if !s.PGsUnknown {
+					s.demand(s.PGs, emit)
+				}
+			},
 		},
 		{
 			name:   "pending_shape_demand",
@@ -180,10 +199,11 @@ type statusCollector struct {
 	source statusSource
 	shapes bool
 	table  bound[statusView]
+	log    statusLog
 }
 
-func newStatus(source statusSource, s settings, o StatusOptions) *statusCollector {
-	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(s)}
+func newStatus(source statusSource, s settings, o StatusOptions, log logrus.FieldLogger) *statusCollector {
+	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(s), log: newStatusLog(log)}
 }
 
 func (c *statusCollector) collect(ctx context.Context, out *sink) error {
@@ -191,6 +211,7 @@ func (c *statusCollector) collect(ctx context.Context, out *sink) error {
 	if err != nil {
 		return err
 	}
+	c.log.note(status, time.Now())
 	picked := pickResources(func(yield func(string)) {
 		for name := range status.Usage {
 			yield(name)

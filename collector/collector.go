@@ -221,7 +221,7 @@ func New(cluster Cluster, o Options) *Collector {
 		c.finished = newFinished(s)
 	}
 	add(versionName, false, newVersion(cluster, s).collect)
-	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status).collect)
+	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status, c.log).collect)
 	add(jobsName, o.Jobs.Disabled, newJobs(cluster, s, o.Jobs, c.finished).collect)
 	add("nodes", o.Nodes.Disabled, newNodes(cluster, s, o.Nodes, o.Jobs.Retention).collect)
 	add("usage", o.Nodes.Disabled || o.Status.Disabled, newUsage(cluster, s, o.Nodes).collect)
@@ -238,7 +238,7 @@ func New(cluster Cluster, o Options) *Collector {
 const (
 	fresh       = ", cached for collector.freshness (14s) or 50 times what it took."
 	tasksFresh  = ", cached for collector.tasks.cache (29s) or 50 times what it took."
-	statusFresh = "cluster status, which Ray rewrites every 5s" + fresh
+	statusFresh = "cluster status, which Ray rewrites every 5s (autoscaler v2 makes it for each request)" + fresh
 )
 
 // drops reports whether the configuration leaves a family out.

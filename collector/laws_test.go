@@ -25,7 +25,7 @@ func full(now time.Time) *cluster {
 	return &cluster{
 		version: ray.Version{Ray: "2.60.0", Session: "s"},
 		status: ray.ClusterStatus{
-			At: now, Usage: map[string]ray.Usage{"CPU": {Used: 1, Total: 2}},
+			Autoscaler: ray.AutoscalerV1, At: now, Usage: map[string]ray.Usage{"CPU": {Used: 1, Total: 2}},
 			ByNode:  map[string]map[string]ray.Usage{"n1": {"CPU": {Used: 1, Total: 2}}},
 			Pending: []ray.Demand{{Resources: map[string]float64{"CPU": 1}, Count: 1}},
 		},

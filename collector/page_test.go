@@ -17,7 +17,7 @@ func TestClusterPage(t *testing.T) {
 	c := &cluster{
 		version: ray.Version{Ray: "2.60.0", Session: "session_2026-11-24_15-02-08_458718_7011"},
 		status: ray.ClusterStatus{
-			At: time.Unix(946684798, 500e6),
+			Autoscaler: ray.AutoscalerV1, At: time.Unix(946684798, 500e6),
 			Usage: map[string]ray.Usage{
 				"CPU": {Used: 1.5, Total: 6}, "memory": {Total: 32067289498}, "node:10.0.0.10": {Total: 2},
 			},
@@ -29,8 +29,9 @@ func TestClusterPage(t *testing.T) {
 			Unmapped: 1,
 		},
 	}
-	got := page(t, t.Context(), []string{"cluster", "pending"}, newCollector(c, collector.Options{Status: collector.StatusOptions{Shapes: true}}))
+	got := page(t, t.Context(), []string{"cluster", "pending", "autoscaler"}, newCollector(c, collector.Options{Status: collector.StatusOptions{Shapes: true}}))
 	shows(t, got, `
+		raytap_autoscaler_info{version="v1"} 1
 		raytap_cluster_info{ray_version="2.60.0",session="session_2026-11-24_15-02-08_458718_7011"} 1
 		raytap_cluster_resources{resource="CPU"} 6
 		raytap_cluster_resources{resource="memory"} 3.2067289498e+10
@@ -38,6 +39,7 @@ func TestClusterPage(t *testing.T) {
 		raytap_cluster_resources_unmapped{ray_cluster="prod"} 1
 		raytap_cluster_resources_used{resource="CPU"} 1.5
 		raytap_cluster_resources_used{resource="memory"} 0
+		raytap_cluster_status_available{ray_cluster="prod"} 1
 		raytap_cluster_status_timestamp_seconds{ray_cluster="prod"} 9.466847985e+08
 		raytap_pending_demand{resource="CPU"} 4
 		raytap_pending_demand{resource="GPU"} 6

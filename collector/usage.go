@@ -9,7 +9,7 @@ import (
 
 // This file: what is used of each node's logical resources. The cluster status
 // tells it, and still does so 10 s after a node's death; the node list tells
-// who is alive.
+// who is alive. With autoscaler v2 the node list tells both.
 
 type usageSource interface {
 	nodesSource
@@ -28,7 +28,7 @@ var usageTable = table[usageView]{
 	rows: []row[usageView]{
 		{
 			name:   "node_resources_used",
-			help:   "Logical resources in use on a live node, under their real names; memory in bytes, others in units of the resource.",
+			help:   "Logical resources in use on a live node, under their real names; memory in bytes (with autoscaler v2 rounded to 0.01 of its unit), others in units of the resource.",
 			labels: []string{"resource"},
 			series: func(v usageView, emit *emitter) {
 				for name, u := range v.used {
@@ -64,7 +64,11 @@ func (c *usageCollector) collect(ctx context.Context, out *sink) error {
 	picked := nodeResources(nodes)
 	live := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool { return n.State != ray.NodeAlive })
 	for _, n := range importantNodes(live, c.max) {
-		c.table.emit(out, usageView{status.ByNode[n.ID], picked.keep}, n.ID)
+		used, exact := status.ByNode[n.ID]
+		if !exact && status.ByNode == nil && status.Usage != nil {
+			used = n.Usage // autoscaler v2 does not tell it in its status
+		}
+		c.table.emit(out, usageView{used, picked.keep}, n.ID)
 	}
 	return nil
 }

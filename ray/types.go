@@ -116,6 +116,10 @@ type Node struct {
 	// Resources maps real resource names (object_store_memory, not
 	// objectStoreMemory) to totals. Empty for a dead node.
 	Resources map[string]float64
+	// Usage is what is used of Resources, where the cluster's list of nodes tells
+	// it (as text, memory rounded to a hundredth of its unit). Where
+	// ClusterStatus.ByNode has the node, that is exact.
+	Usage map[string]Usage
 	// Stats holds the last readings; nil for a node that is not ALIVE, or
 	// whose readings are old or missing.
 	Stats *NodeStats
@@ -177,18 +181,31 @@ type Demand struct {
 	Count     int
 }
 
+// The versions of Ray's autoscaler.
+const (
+	AutoscalerV1 = "v1"
+	AutoscalerV2 = "v2" // KubeRay's newer default
+)
+
 // ClusterStatus is the autoscaler's view: it is rewritten every 5 s.
 //
 // Ray camel-cases resource names here. The client maps them back by
 // camel-casing the real names of the node list; a name that no real name, or
 // more than one, maps to is dropped and counted in Unmapped.
+//
+// A nil Usage: there is no status (yet).
 type ClusterStatus struct {
-	At       time.Time // when Ray wrote it
-	Usage    map[string]Usage
-	ByNode   map[string]map[string]Usage // node id -> resource
-	Pending  []Demand                    // tasks and actors
-	PGs      []Demand                    // bundles of pending placement groups, one Demand a bundle shape
-	Unmapped int
+	// Autoscaler is the version that the status comes from, "" where there is
+	// no status. Version 2 tells no ByNode, and no At: it answers as of now.
+	Autoscaler string
+	At         time.Time // when Ray wrote it
+	Usage      map[string]Usage
+	ByNode     map[string]map[string]Usage // node id -> resource
+	Pending    []Demand                    // tasks and actors
+	PGs        []Demand                    // bundles of pending placement groups, one Demand a bundle shape
+	// PGsUnknown: what placement groups wait for could not be learnt.
+	PGsUnknown bool
+	Unmapped   int
 }
 
 // Truncation tells what is missing from a list. Ray cuts lists at 10,000 rows,

@@ -3,8 +3,10 @@ package main
 // examples has a query for each family: one that somebody would ask.
 var examples = map[string]string{
 	// Clusters.
-	"raytap_up":           "max by (ray_cluster) (raytap_up) == 0",
-	"raytap_cluster_info": "count by (ray_version) (raytap_cluster_info)",
+	"raytap_up":                               "max by (ray_cluster) (raytap_up) == 0",
+	"raytap_cluster_info":                     "count by (ray_version) (raytap_cluster_info)",
+	"raytap_cluster_status_available":         "raytap_cluster_status_available == 0",
+	"raytap_autoscaler_info":                  "count by (version) (raytap_autoscaler_info)",
 	"raytap_cluster_status_timestamp_seconds": "time() - raytap_cluster_status_timestamp_seconds",
 	"raytap_cluster_resources":                `sum by (ray_cluster) (raytap_cluster_resources{resource="GPU"})`,
 	"raytap_cluster_resources_used":           "raytap_cluster_resources_used / (raytap_cluster_resources > 0)",

@@ -17,7 +17,7 @@ type group struct {
 }
 
 var groups = []group{
-	{"Clusters", "Whether a cluster answers, what it has, and what waits for it.", []string{"up", "cluster_", "pending_", "skipped_rows_", "skipped_fields_"}},
+	{"Clusters", "Whether a cluster answers, what it has, and what waits for it.", []string{"up", "cluster_", "autoscaler_", "pending_", "skipped_rows_", "skipped_fields_"}},
 	{"Jobs", "Submissions and drivers. A `submission_id` names a job everywhere; for a DRIVER job, which has none, it is the job id. Names and ids are in `raytap_job_info`: join it with `group_left`.", []string{"job"}},
 	{"Nodes", "A dead node has no readings, and goes after the jobs' retention.", []string{"node"}},
 	{"Hardware", "Of clusters that are watched by an agent. What an agent counts as used is not what Ray's own bookkeeping does.", []string{"hardware_"}},

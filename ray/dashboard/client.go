@@ -29,10 +29,13 @@ type Client struct {
 	readings   readingBook   // which nodes still report
 	host       follow.Host   // whether WebSockets are opened there
 
-	mu      sync.Mutex
-	version ray.Version     // the last one told; zero before
-	names   map[string]bool // real resource names of the last node list
-	namesAt time.Time
+	mu       sync.Mutex
+	version  ray.Version     // the last one told; zero before
+	names    map[string]bool // real resource names of the last node list
+	namesAt  time.Time
+	totals   map[string]float64 // resources of that list's live nodes
+	groups   []ray.Demand       // of bundles of pending placement groups, as last listed
+	groupsAt time.Time
 }
 
 // New builds a client on a transport; it does not connect.

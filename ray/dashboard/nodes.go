@@ -115,7 +115,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 // stateNodes asks the State API and remembers the resource names that it tells.
 func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 	nodes := []ray.Node{}
-	names, seen := map[string]bool{}, distinct{}
+	names, totals, seen := map[string]bool{}, map[string]float64{}, distinct{}
 	q := listQuery(maxRows)
 	q.Set("detail", "1")
 	counts, err := stateRows(ctx, c, "list nodes", "nodes", q, func(row nodeRow) bool {
@@ -123,8 +123,9 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 		if n.ID == "" || n.State == "" || !seen.first(n.ID) {
 			return false
 		}
-		for name := range n.Resources {
+		for name, total := range n.Resources {
 			names[name] = true
+			totals[name] += total
 		}
 		nodes = append(nodes, n)
 		return true
@@ -136,7 +137,7 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 		c.left.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
 	}
 	c.mu.Lock()
-	c.names, c.namesAt = names, time.Now()
+	c.names, c.totals, c.namesAt = names, totals, time.Now()
 	c.mu.Unlock()
 	return nodes, nil
 }
@@ -159,23 +160,39 @@ func (r nodeRow) node() ray.Node {
 }
 
 // nodeSummary is the answer of /nodes?view=summary.
-type nodeSummary struct{ rows []summaryRow }
+type nodeSummary struct {
+	rows []summaryRow
+	// logical is what is used of each node's resources, as text by node id; with
+	// autoscaler v2 the cluster status does not tell it.
+	logical map[string]string
+}
 
 func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error) {
 	var s nodeSummary
 	seen := distinct{}
 	request := transport.Request{Op: op, Endpoint: "/nodes", Path: "/nodes", Query: url.Values{"view": {"summary"}}}
 	err := c.ask(ctx, "node summary", request, func(d *pyjson.Decoder) error {
-		return c.envelope(op, d, within("summary", func(d *pyjson.Decoder) error {
-			_, err := eachRow(d, func(row summaryRow) bool {
-				ok := row.Raylet.ID != "" && seen.first(row.Raylet.ID)
-				if ok {
-					s.rows = append(s.rows, row)
-				}
-				return ok
+		found := false
+		err := c.envelope(op, d, func(d *pyjson.Decoder) error {
+			return eachKey(d, map[string]func(*pyjson.Decoder) error{
+				"nodeLogicalResources": into(&s.logical),
+				"summary": func(d *pyjson.Decoder) error {
+					found = true
+					_, err := eachRow(d, func(row summaryRow) bool {
+						ok := row.Raylet.ID != "" && seen.first(row.Raylet.ID)
+						if ok {
+							s.rows = append(s.rows, row)
+						}
+						return ok
+					})
+					return err
+				},
 			})
-			return err
-		}))
+		})
+		if err == nil && !found {
+			return &pyjson.ShapeError{Want: "summary"}
+		}
+		return err
 	})
 	return s, err
 }
@@ -200,6 +217,9 @@ func (s nodeSummary) fill(nodes []ray.Node, current map[string]bool) (unnamed in
 			n.DeathReason = upper(row.Raylet.DeathReport.Reason)
 		}
 		// The two answers are of different moments: a node must live in both.
+		if n.State == ray.NodeAlive {
+			n.Usage = nodeUsage(s.logical[n.ID], n.Resources)
+		}
 		if current[n.ID] && n.State == ray.NodeAlive && ray.NodeState(upper(row.Raylet.State)) == ray.NodeAlive {
 			var without int
 			n.Stats, without = row.stats()

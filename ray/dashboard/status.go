@@ -33,7 +33,8 @@ type pgShape struct {
 }
 
 // ClusterStatus asks for the autoscaler's view: what is used, and what is
-// waited for. The zero value: Ray has not written one yet.
+// waited for. The zero value: Ray has not written one yet. With autoscaler v2
+// it never writes one, and its report in text is asked for: see reportedStatus.
 //
 // Names that placement groups reserve under (CPU_group_<id>, bundle_group_<id>)
 // are no resources of the cluster: what they stand for is in the usage of CPU
@@ -52,8 +53,11 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 			return err
 		}))
 	})
-	if err != nil || status == nil {
+	if err != nil {
 		return ray.ClusterStatus{}, err
+	}
+	if status == nil {
+		return c.reportedStatus(ctx)
 	}
 	load := status.Load
 	names := c.knownNames()
@@ -74,7 +78,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 			}
 		}
 	}
-	out := ray.ClusterStatus{At: status.Time.seconds(), ByNode: map[string]map[string]ray.Usage{}}
+	out := ray.ClusterStatus{Autoscaler: ray.AutoscalerV1, At: status.Time.seconds(), ByNode: map[string]map[string]ray.Usage{}}
 	unmapped := map[string]bool{}
 	out.Usage = usage(load.Usage, names, unmapped)
 	for id, used := range load.ByNode {

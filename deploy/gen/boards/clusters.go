@@ -24,8 +24,8 @@ func clusters() *dashboard.DashboardBuilder {
 		WithPanel(number("Jobs failed", "Failures within the dashboard's time range, as raytap counted them.", unitShort,
 			`round(sum(max by (ray_cluster) (increase(raytap_jobs_finished_total{ray_cluster=~"$ray_cluster", status="FAILED"}[$__range]))))`,
 			steps(green, 1.0, red))).
-		WithPanel(number("Resources waited for", "How many resources of how many clusters something waits for.", unitShort,
-			`count(max by (ray_cluster, resource) (raytap_pending_demand{ray_cluster=~"$ray_cluster"}) > 0) or vector(0)`,
+		WithPanel(number("Resources waited for", "How many resources of how many clusters something waits for. Empty where no cluster tells.", unitShort,
+			`sum(max by (ray_cluster, resource) (raytap_pending_demand{ray_cluster=~"$ray_cluster"}) > bool 0)`,
 			steps(green, 1.0, yellow))).
 		WithPanel(clusterTable()).
 		WithPanel(states("Clusters", "Whether each cluster answered.", upDown,

@@ -1,0 +1,221 @@
+package dashboard
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"raytap/ray"
+)
+
+// This file: the autoscaler's report as text, what `ray status` prints. It is all
+// that a head with autoscaler v2 offers over HTTP: there /api/cluster_status
+// stays null, and with format=1 the dashboard asks the GCS and formats its
+// answer (2.30.0 to 2.60.0; the lines are those of Ray's format_info_string and
+// ClusterStatusFormatter). Resources have their real names in it.
+
+// textStatus is what a report holds.
+type textStatus struct {
+	usage   map[string]textUsage // by real name
+	pending []ray.Demand         // of tasks and actors
+	pgs     []ray.Demand         // of bundles of pending placement groups
+	// pgsMerged: groups of one strategy and state are printed as one shape with
+	// their number, whatever the others' bundles are (2.60.0), so that pgs is
+	// true only where each line is of one group.
+	pgsMerged bool
+	skipped   int // lines that could not be read
+}
+
+// textUsage is a resource's line. Memory is rounded to two places of its unit.
+type textUsage struct {
+	ray.Usage
+	totalText string
+	allUsed   bool // used and total are spelled alike
+}
+
+const (
+	reportHeader = "Autoscaler status:"
+	heldInGroups = " reserved in placement groups)"
+)
+
+// usageLine is "used/total name", with what placement groups hold of it: they
+// take their bundles from the resource, of which the report counts as used only
+// what is in use within the group.
+var (
+	usageLine  = regexp.MustCompile(`^ ([^ /]+)/([^ /]+) (.+)$`)
+	groupsPart = regexp.MustCompile(`^(.+) \(([^ ]+) used of ([^ ]+) reserved in placement groups\)$`)
+	demandTail = regexp.MustCompile(`^: (\d+)\+ pending tasks/actors`)
+	bundleTail = regexp.MustCompile(`^ \* (\d+)`)
+	groupsTail = regexp.MustCompile(`^ \([^()]*\): (\d+)\+ pending placement groups$`)
+)
+
+// parseReport reads a report, and returns false for any other text: before the
+// first report of autoscaler v1 there is a sentence in its place.
+func parseReport(text string) (textStatus, bool) {
+	header, rest, _ := strings.Cut(text, "\n")
+	if !strings.HasPrefix(header, "=") || !strings.Contains(header, reportHeader) {
+		return textStatus{}, false
+	}
+	s := textStatus{usage: map[string]textUsage{}}
+	sections := 0
+	var read func(line string) bool
+	for line := range strings.SplitSeq(rest, "\n") {
+		if !strings.HasPrefix(line, " ") {
+			read = nil
+			switch line {
+			case "Total Usage:", "Usage:": // the second before Ray 2.53
+				read = s.readUsage
+				sections++
+			case "Pending Demands:", "Demands:":
+				read = s.readDemand
+				sections++
+			}
+			continue
+		}
+		if read != nil && !strings.HasPrefix(line, " (no ") && !read(line) {
+			s.skipped++
+		}
+	}
+	return s, sections == 2
+}
+
+func (s *textStatus) readUsage(line string) bool {
+	m := usageLine.FindStringSubmatch(line)
+	if m == nil {
+		return false
+	}
+	name, held, inUse := m[3], 0.0, 0.0
+	if strings.HasSuffix(name, heldInGroups) {
+		g := groupsPart.FindStringSubmatch(name)
+		if g == nil {
+			return false
+		}
+		var ok1, ok2 bool
+		name = g[1]
+		inUse, ok1 = amountOf(name, g[2])
+		held, ok2 = amountOf(name, g[3])
+		if !ok1 || !ok2 {
+			return false
+		}
+	}
+	used, ok1 := amountOf(name, m[1])
+	total, ok2 := amountOf(name, m[2])
+	if !ok1 || !ok2 {
+		return false
+	}
+	s.usage[name] = textUsage{
+		Usage:     ray.Usage{Used: min(max(0, used+held-inUse), total), Total: total},
+		totalText: m[2], allUsed: m[1] == m[2] && held == inUse,
+	}
+	return true
+}
+
+func (s *textStatus) readDemand(line string) bool {
+	shape, rest, ok := pythonDict(strings.TrimPrefix(line, " "))
+	if !ok {
+		return false
+	}
+	if m := demandTail.FindStringSubmatch(rest); m != nil {
+		n, err := strconv.Atoi(m[1])
+		if err == nil {
+			s.pending = append(s.pending, ray.Demand{Resources: shape, Count: n})
+		}
+		return err == nil
+	}
+	var bundles []ray.Demand
+	for {
+		m := bundleTail.FindStringSubmatch(rest)
+		if m == nil {
+			return false
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil {
+			return false
+		}
+		bundles = append(bundles, ray.Demand{Resources: shape, Count: n})
+		rest = rest[len(m[0]):]
+		if end := groupsTail.FindStringSubmatch(rest); end != nil {
+			groups, err := strconv.Atoi(end[1])
+			if err != nil {
+				return false
+			}
+			s.pgsMerged = s.pgsMerged || groups > 1
+			s.pgs = append(s.pgs, bundles...)
+			return true
+		}
+		if shape, rest, ok = pythonDict(strings.TrimPrefix(rest, ", ")); !ok {
+			return false
+		}
+	}
+}
+
+// memoryUnits are the units of Ray's format_memory.
+var memoryUnits = []struct {
+	name string
+	size float64
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+
+// isMemory reports whether a report prints a resource as memory.
+func isMemory(name string) bool { return name == "memory" || name == "object_store_memory" }
+
+// amountOf reads an amount of a resource.
+func amountOf(name, text string) (float64, bool) {
+	unit := 1.0
+	if isMemory(name) {
+		for _, u := range memoryUnits {
+			if number, ok := strings.CutSuffix(text, u.name); ok {
+				text, unit = number, u.size
+				break
+			}
+		}
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	return v * unit, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+}
+
+// memoryText spells bytes as Ray's format_memory does.
+func memoryText(bytes float64) string {
+	for _, u := range memoryUnits {
+		if bytes >= u.size && u.size > 1 {
+			return fmt.Sprintf("%.2f%s", bytes/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", int64(bytes))
+}
+
+// usages returns the report's usage. What is printed rounded is replaced by the
+// exact total of the node list where the two agree.
+func usages(report map[string]textUsage, exact map[string]float64) map[string]ray.Usage {
+	out := make(map[string]ray.Usage, len(report))
+	for name, u := range report {
+		usage := u.Usage
+		if total, known := exact[name]; known && isMemory(name) && memoryText(total) == u.totalText {
+			usage.Total = total
+			if usage.Used = min(usage.Used, total); u.allUsed {
+				usage.Used = total
+			}
+		}
+		out[name] = usage
+	}
+	return out
+}
+
+// nodeUsage reads one node's part of a report, which Ray puts into the node
+// summary (nodeLogicalResources). It returns nil where there is none.
+func nodeUsage(text string, exact map[string]float64) map[string]ray.Usage {
+	s := textStatus{usage: map[string]textUsage{}}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line != "" {
+			s.readUsage(" " + line)
+		}
+	}
+	if len(s.usage) == 0 {
+		return nil
+	}
+	used := usages(s.usage, exact)
+	maps.DeleteFunc(used, func(name string, _ ray.Usage) bool { return isGroupResource(name) })
+	return used
+}

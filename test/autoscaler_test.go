@@ -1,0 +1,88 @@
+//go:build e2e && linux
+
+package test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/test/realray"
+)
+
+// demander waits for more than its cluster has: in a task, in an actor and in
+// two placement groups of one strategy, which Ray's report merges.
+const demander = `python3 -c '
+import ray, time
+ray.init(address="auto")
+@ray.remote(num_cpus=7)
+def task(): pass
+@ray.remote(num_gpus=3, num_cpus=0)
+class Actor:
+    def ready(self): pass
+tasks = [task.remote() for _ in range(2)]
+actor = Actor.remote()
+from ray.util.placement_group import placement_group
+groups = [placement_group([{"CPU": 5}]), placement_group([{"GPU": 2}, {"GPU": 2}])]
+time.sleep(1000)'`
+
+// Law: with autoscaler v2, whose cluster status stays null, resources and demand
+// have their series all the same; and the page is valid OpenMetrics.
+func TestDemandOfAClusterWithAutoscalerV2(t *testing.T) {
+	t.Parallel() // its head is its own
+	head, err := startHead(realray.Options{CPUs: 2, Env: []string{"RAY_enable_autoscaler_v2=1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			head.WriteLogs(t.Output())
+		}
+		if err := head.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx := within(t, 2*time.Minute)
+	if _, err := head.Submit(ctx, realray.Submission{Entrypoint: demander}); err != nil {
+		t.Fatal(err)
+	}
+	d := startDaemon(t, head, settings{})
+	eventually(t, 90*time.Second, "the page has what waits", func() error {
+		page, err := d.page(t)
+		if err != nil {
+			return err
+		}
+		return firstError(
+			page.want(1, "raytap_autoscaler_info", "version=v2"),
+			page.want(1, "raytap_cluster_status_available"),
+			page.want(2, "raytap_cluster_resources", "resource=CPU"),
+			page.want(1e8, "raytap_cluster_resources", "resource=object_store_memory"),
+			page.want(14, "raytap_pending_demand", "resource=CPU"),
+			page.want(3, "raytap_pending_demand", "resource=GPU"),
+			page.want(5, "raytap_pending_placement_group_demand", "resource=CPU"),
+			page.want(4, "raytap_pending_placement_group_demand", "resource=GPU"),
+			page.want(0, "raytap_node_resources_used", "resource=object_store_memory"),
+			collectorsSucceed(page),
+		)
+	})
+	if status, err := plainStatus(head.URL); err != nil || !strings.Contains(status, `"clusterStatus": null`) {
+		t.Errorf("Ray has a status after all: %s, %v", status, err)
+	}
+	checkOpenMetrics(t, d.url+"/metrics")
+}
+
+func plainStatus(url string) (string, error) {
+	r, err := http.Get(url + "/api/cluster_status")
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if r.StatusCode != http.StatusOK {
+		err = errors.Join(err, errors.New(r.Status))
+	}
+	return string(b), err
+}
