@@ -299,8 +299,8 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	job.Print("hello\n")
 	p := d.start()
 	p.until("the line is in the file", func() bool { return len(d.records(d.file)) == 4 })
-	positions := d.file + ".positions.json"
-	d.refused("positions.json is in use by another raytap (process ")
+	positions := d.file + ".positions.db"
+	d.refused("positions.db is in use by another raytap (process ")
 	p.Signal(syscall.SIGTERM)
 	if code := p.code(); code != 0 {
 		t.Fatalf("exit code %d; stderr:\n%s", code, p.stderr.String())
@@ -315,10 +315,10 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(good[:len(good)/2])
-	d.refused("it is corrupt (")
-	put([]byte(`{"version": 99}`))
-	d.refused("it is of version 99, and this raytap reads up to 1: use the newer raytap that wrote it, or move it away")
+	put(good[:len(good)/4])
+	d.refused("it is corrupt (it was cut: it has ")
+	put([]byte(`{"version": 1}`))
+	d.refused("it holds no positions of raytap (it is JSON), but something else: set shipper.positions.file to another file, or move it away")
 	if err := os.Remove(positions); err != nil {
 		t.Fatal(err)
 	}

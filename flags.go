@@ -59,7 +59,9 @@ func newFlags(args []string, console cli.Console, out io.Writer) *flags {
 		ConnectFlags: func(to cli.Flags) {
 			f.target.AddFlags(to, func() []string { return clusterNames(args) })
 		},
-		Connect: f.connect,
+		Connect:       f.connect,
+		PositionsFile: f.positionsFile,
+		Positions:     readPositions,
 	})
 	conf := app.Command("config", "Work on configurations.")
 	check := conf.Command("check", "Tell everything that is wrong with a configuration file, and warn of what has no effect.").

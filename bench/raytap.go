@@ -32,7 +32,7 @@ type setup struct {
 }
 
 func (b *bench) config(s setup, head, page string) (string, error) {
-	sink, positions := "stdout: {}", filepath.Join(s.dir, "positions.json")
+	sink, positions := "stdout: {}", filepath.Join(s.dir, "positions.db")
 	if s.to == toFile {
 		sink = "file: {path: " + filepath.Join(s.dir, "raytap.jsonl") + "}"
 	}

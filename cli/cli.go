@@ -41,6 +41,11 @@ type Options struct {
 	// Connect makes the client of the cluster that those flags name. Its error
 	// is a mistake on the command line or in the configuration.
 	Connect func() (Cluster, error)
+	// PositionsFile returns the positions file of the daemon's configuration. Its
+	// error is a mistake on the command line or in the configuration.
+	PositionsFile func() (string, error)
+	// Positions reads a positions file; cluster selects one, "" all.
+	Positions func(file, cluster string) (SavedPositions, error)
 }
 
 // action is one command at work.
@@ -50,7 +55,8 @@ type action func(ctx context.Context, c Cluster, p printer) error
 type Commands struct {
 	o       Options
 	leaves  []leaf
-	actions map[string]action // by the command's full name
+	actions map[string]action              // by the command's full name
+	here    map[string]func(printer) error // of commands that ask no cluster
 	form    string
 	color   string
 }
@@ -59,16 +65,18 @@ type Commands struct {
 type leaf struct {
 	cmd     *kingpin.CmdClause
 	answers bool
+	here    bool // it asks no cluster
 }
 
 // New adds the commands to an application.
 func New(app *kingpin.Application, o Options) *Commands {
-	c := &Commands{o: o, actions: map[string]action{}}
+	c := &Commands{o: o, actions: map[string]action{}, here: map[string]func(printer) error{}}
 	c.addJobs(group(app, "jobs", "job", "List jobs, read their logs, stop them."))
 	c.addNodes(group(app, "nodes", "node", "List nodes and their readings."))
 	c.addTasks(group(app, "tasks", "task", "List tasks."))
 	c.addServe(group(app, "serve", "", "List Serve's applications, delete one."))
 	c.addCluster(app)
+	c.addPositions(group(app, "positions", "", "Show what the daemon remembers to have shipped."))
 	// After each command's own flags. Each has these as its own: those of a
 	// group are not completed.
 	for _, l := range c.leaves {
@@ -76,13 +84,15 @@ func New(app *kingpin.Application, o Options) *Commands {
 			l.cmd.Flag("output", "The form of the answer: table, json or yaml.").Short('o').Default(formTable).EnumVar(&c.form, formTable, formJSON, formYAML)
 			l.cmd.Flag("color", "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
 		}
-		o.ConnectFlags(l.cmd)
+		if !l.here {
+			o.ConnectFlags(l.cmd)
+		}
 	}
 	return c
 }
 
 // Has tells whether a command is one of these.
-func (c *Commands) Has(name string) bool { return c.actions[name] != nil }
+func (c *Commands) Has(name string) bool { return c.actions[name] != nil || c.here[name] != nil }
 
 // Run runs a command whose flags have been parsed. ctx ends it.
 func (c *Commands) Run(ctx context.Context, name string) error {
@@ -92,6 +102,9 @@ func (c *Commands) Run(ctx context.Context, name string) error {
 		console.Colors = true
 	case "never":
 		console.Colors = false
+	}
+	if do := c.here[name]; do != nil {
+		return do(printer{console, c.form})
 	}
 	cluster, err := c.o.Connect()
 	if err != nil {
@@ -123,6 +136,14 @@ func (c *Commands) add(cmd *kingpin.CmdClause, example string, do action) *kingp
 func (c *Commands) answers(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
 	c.add(cmd, example, do)
 	c.leaves[len(c.leaves)-1].answers = true
+	return cmd
+}
+
+// answersHere makes a command give an answer without a cluster.
+func (c *Commands) answersHere(cmd *kingpin.CmdClause, example string, do func(printer) error) *kingpin.CmdClause {
+	cmd.HelpLong(example)
+	c.here[cmd.FullCommand()] = do
+	c.leaves = append(c.leaves, leaf{cmd: cmd, answers: true, here: true})
 	return cmd
 }
 

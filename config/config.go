@@ -217,8 +217,9 @@ type Limits struct {
 
 // Positions is where the shipper remembers what it has shipped.
 type Positions struct {
-	// Empty: beside the sink's file, as PATH.positions.json, else
+	// Empty: beside the sink's file, as PATH.positions.db, else
 	// $XDG_STATE_HOME/raytap or ~/.local/state/raytap. One raytap per file.
+	// raytap positions show prints it.
 	File Path `yaml:"file"`
 	// Between two saves while lines come.
 	Interval Duration `yaml:"interval"`
@@ -334,9 +335,9 @@ func (c Config) PositionsFile() (file string, chosen bool) {
 	case c.Shipper.Positions.File != "":
 		return string(c.Shipper.Positions.File), true
 	case c.Sink.File != nil:
-		return string(c.Sink.File.Path) + ".positions.json", true
+		return string(c.Sink.File.Path) + ".positions.db", true
 	case c.state != "":
-		return filepath.Join(c.state, "positions.json"), false
+		return filepath.Join(c.state, "positions.db"), false
 	}
 	return "", false
 }

@@ -222,9 +222,9 @@ func TestWherePositionsLie(t *testing.T) {
 		chosen bool
 	}{
 		"where it is said":                   {"shipper: {positions: {file: /p}}\n" + file, environment("HOME", "/h"), "/p", true},
-		"beside the sink's file":             {file, environment("HOME", "/h"), "/data/x.jsonl.positions.json", true},
-		"else in the folder for state":       {"", environment("HOME", "/h", "XDG_STATE_HOME", "/s"), "/s/raytap/positions.json", false},
-		"or the usual one":                   {"", environment("HOME", "/h", "XDG_STATE_HOME", "relative"), "/h/.local/state/raytap/positions.json", false},
+		"beside the sink's file":             {file, environment("HOME", "/h"), "/data/x.jsonl.positions.db", true},
+		"else in the folder for state":       {"", environment("HOME", "/h", "XDG_STATE_HOME", "/s"), "/s/raytap/positions.db", false},
+		"or the usual one":                   {"", environment("HOME", "/h", "XDG_STATE_HOME", "relative"), "/h/.local/state/raytap/positions.db", false},
 		"or nowhere, where there is no home": {"", environment(), "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestWherePositionsLie(t *testing.T) {
 		})
 	}
 	c, err := Local(environment("HOME", "/h"))
-	if file, chosen := c.PositionsFile(); err != nil || file != "/h/.local/state/raytap/positions.json" || chosen {
+	if file, chosen := c.PositionsFile(); err != nil || file != "/h/.local/state/raytap/positions.db" || chosen {
 		t.Errorf("without a configuration: %q, %v, %v", file, chosen, err)
 	}
 }

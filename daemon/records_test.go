@@ -33,11 +33,11 @@ func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
 	}
 	good := t.TempDir()
 	locked := t.TempDir()
-	lock, err := sink.Lock(filepath.Join(locked, "positions.json"))
+	lock, err := shipper.OpenPositions(filepath.Join(locked, "positions.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
+	defer lock.Close() //nolint:errcheck // a test's end
 	for name, tt := range map[string]struct {
 		state, file string
 		durable     bool

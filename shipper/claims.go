@@ -29,7 +29,7 @@ func (p *Positions) configure(names []string, now time.Time) {
 	for k, e := range p.logs {
 		if !p.claims.configured[k.cluster] && e.gone.IsZero() {
 			e.gone = now
-			p.dirty = true
+			p.touch(e)
 		}
 	}
 }
@@ -73,12 +73,14 @@ func sameRay(name, owner string) error {
 func (p *Positions) rename(old, name string) {
 	p.clusters[name] = p.clusters[old]
 	delete(p.clusters, old)
+	p.pending.clusters[old], p.pending.clusters[name] = true, true
 	for k, e := range p.logs {
 		if k.cluster == old {
-			delete(p.logs, k)
-			k.cluster = name
+			p.forget(k)
+			e.key.cluster = name
 			e.gone = time.Time{}
-			p.logs[k] = e
+			p.logs[e.key] = e
+			p.touch(e)
 		}
 	}
 	p.dirty = true

@@ -57,7 +57,7 @@ func TestOneRayIsShippedUnderOneNameOnly(t *testing.T) {
 }
 
 func TestAJobThatTheBackfillLeftOutIsForgottenWhenDiscoveryForgetsIt(t *testing.T) {
-	p, err := OpenPositions(filepath.Join(t.TempDir(), "positions.json"))
+	p, err := OpenPositions(filepath.Join(t.TempDir(), "positions.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

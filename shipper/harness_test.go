@@ -101,7 +101,7 @@ type rig struct {
 	log     *bytes.Buffer
 	logging *lockedWriter
 	file    string // the sink file, where there is one
-	release func() error
+	release func(error)
 	stop    func()
 }
 
@@ -200,7 +200,12 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 			t.Fatal(err)
 		}
 		r.out = NewOutput(f, oo)
-		r.release = p.Close
+		r.release = func(err error) {
+			if err == nil && !p.changed() { // whatever a test does: changes alone are written, and none is missed
+				holds(t, p.File(), p)
+			}
+			p.Close() //nolint:errcheck // a test's end
+		}
 	}
 	r.shipper = shipper(r.out, o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,9 +219,9 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 			cancel()
 			<-ended
 			cancelOut()
-			<-outEnded
+			err := <-outEnded
 			if r.release != nil {
-				r.release() //nolint:errcheck // a test's end
+				r.release(err)
 			}
 		})
 	}

@@ -31,6 +31,7 @@ type Metrics struct {
 	saveSeconds  prometheus.Histogram
 	saveErrors   prometheus.Counter
 	forgotten    prometheus.Counter
+	recreated    prometheus.Counter
 	saved        *prometheus.Desc
 	lag          *prometheus.Desc
 	slots        *prometheus.Desc
@@ -88,7 +89,9 @@ func NewMetrics() *Metrics {
 			Name: "positions_save_duration_seconds", Help: "Time of one save of the positions, its fsyncs included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7)}),
 		saveErrors: plain("positions_save_errors_total", "Saves of the positions that failed, and were tried again."),
-		forgotten:  plain("positions_forgotten_total", "Positions of finished jobs let go: older than seven days, or beyond 10,000."),
+		recreated: plain("positions_recreated_total",
+			"Times that the positions file was removed, replaced or damaged while raytap ran, and was written again from memory."),
+		forgotten: plain("positions_forgotten_total", "Positions of finished jobs let go: older than seven days, or beyond 10,000."),
 		saved: desc("positions_last_saved_timestamp_seconds",
 			"Unix time of the last save of the positions; absent without a positions file, and until the first."),
 		lag: desc("read_age_seconds",
@@ -104,7 +107,7 @@ func NewMetrics() *Metrics {
 
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.endChecks, m.limits, m.cut,
-		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten}
+		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten, m.recreated}
 }
 
 // Describe implements prometheus.Collector.

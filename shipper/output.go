@@ -120,6 +120,7 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 		slots:     map[string]*slots{},
 		saving:    ratelog.Condition{Log: o.Log},
 	}
+	out.watchPositions()
 	out.buffers.New = func() any { return &batch{buf: make([]byte, 0, batchSize+batchSize/4)} }
 	o.Metrics.watch(out)
 	return out
@@ -286,15 +287,16 @@ func (o *Output) commit(ctx context.Context) error {
 	return nil
 }
 
-// saveNow saves at an interval. A failure is no harm yet: it is tried again. An
-// error says that the sink's file was removed.
+// saveNow saves at an interval, where something has changed, or the file is not
+// there any more. A failure is no harm yet: it is tried again. An error says that
+// the sink's file was removed, or is final.
 func (o *Output) saveNow(ctx context.Context) error {
-	if !o.positions.changed() {
+	if !o.positions.changed() && !o.positions.lost() {
 		return nil
 	}
 	started := time.Now()
 	err := o.save(ctx)
-	if errors.Is(err, sink.ErrRemoved) {
+	if errors.Is(err, sink.ErrRemoved) || errors.Is(err, sink.ErrFailed) {
 		return err
 	}
 	if err != nil {

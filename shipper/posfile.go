@@ -1,11 +1,8 @@
 package shipper
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,24 +18,26 @@ import (
 // refused.
 const positionsVersion = 1
 
-// The positions file, as it stands on disk. Times are RFC 3339, hashes
-// hexadecimal: they do not fit a JSON number.
+// SavedPositions is what a positions file says, and what raytap positions show
+// prints. Times are RFC 3339, hashes hexadecimal: they do not fit a JSON number.
+type SavedPositions struct {
+	Version  int                       `json:"version"`
+	Sink     *sink.Watermark           `json:"sink,omitempty"`
+	Clusters map[string]*clusterJSON   `json:"clusters"`
+	Slots    map[string]map[string]int `json:"websocket_slots,omitempty"`
+}
+
 type (
-	positionsJSON struct {
-		Version  int                       `json:"version"`
-		Sink     *sink.Watermark           `json:"sink,omitempty"`
-		Clusters map[string]*clusterJSON   `json:"clusters"`
-		Slots    map[string]map[string]int `json:"websocket_slots,omitempty"`
-	}
 	clusterJSON struct {
 		Session string               `json:"session"`
 		Seen    bool                 `json:"seen"`
 		Left    map[string]time.Time `json:"left_out,omitempty"`
 		Logs    []logJSON            `json:"logs,omitempty"`
 	}
+	// logJSON is a log. Its value in the file has neither session, id nor run.
 	logJSON struct {
-		Session  string        `json:"session"`
-		ID       string        `json:"submission_id"`
+		Session  string        `json:"session,omitempty"`
+		ID       string        `json:"submission_id,omitempty"`
 		Epoch    uint64        `json:"epoch"`
 		Position positionJSON  `json:"position"`
 		Verified *positionJSON `json:"verified,omitempty"`
@@ -56,7 +55,7 @@ type (
 		Skipped    uint64       `json:"skipped,omitempty"` // lines before the position that no record has told of
 		Owed       []owedJSON   `json:"owed,omitempty"`
 		SinkHas    *sinkHasJSON `json:"sink_has,omitempty"`
-		Run        runJSON      `json:"run"`
+		Run        runJSON      `json:"run,omitzero"`
 		// Forms are those of the messages: way -> text or lines.
 		Forms map[string]string `json:"message_forms,omitempty"`
 	}
@@ -144,10 +143,10 @@ func (j positionJSON) position() (position, error) {
 	return p, nil
 }
 
-// toJSON gives what is to be saved. It is called under the lock, and shares with
+// toJSON returns all that is known. It is called under the lock, and shares with
 // p only what is never changed.
-func (p *Positions) toJSON() (*positionsJSON, error) {
-	out := &positionsJSON{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
+func (p *Positions) toJSON() (*SavedPositions, error) {
+	out := &SavedPositions{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
 	if p.mark.Path != "" {
 		mark := p.mark
 		out.Sink = &mark
@@ -170,56 +169,14 @@ func (p *Positions) toJSON() (*positionsJSON, error) {
 			return nil, err
 		}
 		c := cluster(k.cluster)
-		if c.Logs == nil {
-			c.Logs = make([]logJSON, 0, len(p.logs))
-		}
 		c.Logs = append(c.Logs, l)
 	}
+	for _, c := range out.Clusters {
+		slices.SortFunc(c.Logs, func(a, b logJSON) int {
+			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID))
+		})
+	}
 	return out, nil
-}
-
-// write writes the file. It goes log by log: as one value it would take several
-// times the memory of what it tells.
-func (f *positionsJSON) write(to io.Writer) error {
-	w := bufio.NewWriter(to)
-	enc := json.NewEncoder(w) // ends each value with a newline, which is white space here
-	var err error
-	put := func(text string, v any) {
-		w.WriteString(text) //nolint:errcheck // Flush gives its error
-		if err == nil && v != nil {
-			err = enc.Encode(v)
-		}
-	}
-	put(`{"version":`, f.Version)
-	if f.Sink != nil {
-		put(`,"sink":`, f.Sink)
-	}
-	if len(f.Slots) > 0 {
-		put(`,"websocket_slots":`, f.Slots)
-	}
-	put(`,"clusters":{`, nil)
-	for i, name := range slices.Sorted(maps.Keys(f.Clusters)) {
-		if i > 0 {
-			put(",", nil)
-		}
-		c := f.Clusters[name]
-		put("", name)
-		put(`:{"session":`, c.Session)
-		put(`,"seen":`, c.Seen)
-		if len(c.Left) > 0 {
-			put(`,"left_out":`, c.Left)
-		}
-		put(`,"logs":[`, nil)
-		for i := range c.Logs {
-			if i > 0 {
-				put(",", nil)
-			}
-			put("", &c.Logs[i])
-		}
-		put("]}", nil)
-	}
-	put("}}\n", nil)
-	return cmp.Or(err, w.Flush())
 }
 
 func (e *logEntry) toJSON(k logKey) (logJSON, error) {
@@ -262,46 +219,6 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 		}
 	}
 	return l, nil
-}
-
-const startAnew = "move it away to start anew (jobs that still run are then shipped again from their first line)"
-
-func (p *Positions) decode(b []byte) error {
-	var in struct {
-		Version *int `json:"version"`
-	}
-	if err := json.Unmarshal(b, &in); err != nil || in.Version == nil {
-		return fmt.Errorf("it is corrupt (%v): restore it from a copy, or %s", err, startAnew)
-	}
-	if *in.Version > positionsVersion {
-		return fmt.Errorf("it is of version %d, and this raytap reads up to %d: use the newer raytap that wrote it, or %s", *in.Version, positionsVersion, startAnew)
-	}
-	var file positionsJSON
-	if err := json.Unmarshal(b, &file); err != nil {
-		return fmt.Errorf("it is corrupt (%w): restore it from a copy, or %s", err, startAnew)
-	}
-	if file.Sink != nil {
-		p.mark = *file.Sink
-	}
-	if file.Slots != nil {
-		p.slots = file.Slots
-	}
-	for name, c := range file.Clusters {
-		if c == nil {
-			continue
-		}
-		if c.Session != "" || c.Seen {
-			p.clusters[name] = &clusterState{session: c.Session, seen: c.Seen, left: c.Left}
-		}
-		for _, l := range c.Logs {
-			e, err := l.entry()
-			if err != nil {
-				return fmt.Errorf("it is corrupt (cluster %s, job %s: %w): restore it from a copy, or %s", name, l.ID, err, startAnew)
-			}
-			p.logs[logKey{name, l.Session, l.ID}] = e
-		}
-	}
-	return nil
 }
 
 func (l logJSON) entry() (*logEntry, error) {

@@ -3,12 +3,8 @@ package shipper
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,14 +15,15 @@ import (
 
 // Positions remembers how far each log was shipped, and what else must outlive
 // the process: what the backfill left out, events that were decided and not
-// written, and the WebSocket slots that Ray may still hold. With a file it is
-// on disk, written anew in one step each time; without one it is memory.
+// written, and the WebSocket slots that Ray may still hold. It is in memory; with
+// a file, each save writes there what has changed since the one before.
 //
 // The writer of the Output changes and saves it, so that what it says never
 // runs ahead of the sink. Safe for concurrent use.
 type Positions struct {
-	file string
-	lock io.Closer
+	saving sync.Mutex // held for a save
+	store  *store     // nil: in memory
+	file   string     // of store; "": in memory
 
 	mu       sync.Mutex
 	clusters map[string]*clusterState
@@ -35,8 +32,21 @@ type Positions struct {
 	mark     sink.Watermark
 	dirty    bool
 	unsaved  map[*logEntry]accepted // what is saved of the logs that have moved on since
+	pending  changes                // since the last save; more than what makes one due
 	savedAt  time.Time
 	claims   claims
+	// leftSaved is what the file says that backfills left out, by cluster.
+	leftSaved map[string]map[string]time.Time
+	recreated func(file string, why error) // is told of a file that was written again
+}
+
+// changes are what a save has to write.
+type changes struct {
+	logs     map[logKey]bool
+	clusters map[string]bool
+	slots    map[string]bool // by session
+	mark     bool
+	whole    bool // to a new file
 }
 
 // logKey names a log's owner: one submission id in one session.
@@ -44,6 +54,7 @@ type logKey struct{ cluster, session, submission string }
 
 // logEntry is the state of a log as the sink has accepted it.
 type logEntry struct {
+	key logKey // under which Positions has it
 	snapshot
 	gone time.Time // since when Ray does not list the job; zero while it does
 	// sinkHas is what recovery found of the log behind the position, until the
@@ -62,45 +73,60 @@ type clusterState struct {
 // memory. A file that is corrupt, or of a newer raytap, is an error: to go on
 // without it would ship lines again, or lose them.
 func OpenPositions(file string) (*Positions, error) {
-	p := &Positions{
-		clusters: map[string]*clusterState{},
-		logs:     map[logKey]*logEntry{},
-		slots:    map[string]map[string]int{},
-	}
+	p := newPositions()
 	if file == "" {
 		return p, nil
 	}
-	file, err := filepath.Abs(file)
+	var l loading
+	store, err := openStore(file, l.visit)
 	if err != nil {
-		return nil, fmt.Errorf("open positions: %w", err)
+		return nil, fmt.Errorf("open positions %s: %w%s", file, explained(err), remedy(err))
 	}
-	p.file = file
-	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-		return nil, fmt.Errorf("open positions: %w", err)
-	}
-	if p.lock, err = sink.Lock(file); err != nil {
-		return nil, fmt.Errorf("open positions: %w", err)
-	}
-	b, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return p, nil
-	}
-	if err == nil {
-		err = p.decode(b)
+	p.store, p.file = store, store.path
+	if err = p.load(&l); err == nil {
+		// What cannot be written is known at the start, and whose the file is.
+		var e encoding
+		e.process()
+		err = cmp.Or(e.err, store.commit(e.out))
 	}
 	if err != nil {
-		p.lock.Close() //nolint:errcheck // it is the lesser error
-		return nil, fmt.Errorf("open positions %s: %w", file, err)
+		_ = store.close()
+		return nil, fmt.Errorf("open positions %s: %w%s", file, explained(err), remedy(err))
 	}
 	return p, nil
 }
 
-// Close lets the file go. It does not save.
+func newPositions() *Positions {
+	return &Positions{
+		clusters:  map[string]*clusterState{},
+		logs:      map[logKey]*logEntry{},
+		slots:     map[string]map[string]int{},
+		pending:   newChanges(),
+		leftSaved: map[string]map[string]time.Time{},
+		recreated: func(string, error) {},
+	}
+}
+
+func newChanges() changes {
+	return changes{logs: map[logKey]bool{}, clusters: map[string]bool{}, slots: map[string]bool{}}
+}
+
+// add adds changes that were not written.
+func (c *changes) add(d changes) {
+	maps.Copy(c.logs, d.logs)
+	maps.Copy(c.clusters, d.clusters)
+	maps.Copy(c.slots, d.slots)
+	c.mark = c.mark || d.mark
+}
+
+// Close releases the file and its lock. It does not save.
 func (p *Positions) Close() error {
-	if p.lock == nil {
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	if p.store == nil {
 		return nil
 	}
-	return p.lock.Close()
+	return p.store.close()
 }
 
 // Durable reports whether there is a file.
@@ -122,56 +148,70 @@ func (p *Positions) Empty() bool {
 
 // Save writes the positions of what the sink has accepted so far, together with
 // a watermark of the sink file (zero: as it was). It returns once they are on
-// disk. It has the form of a sink file's Checkpoint.
+// disk. It has the form of a sink file's Checkpoint. An error that wraps
+// sink.ErrFailed is final: another process has the positions now. After any other
+// one the file says what it said before, and the next save writes what this one
+// did not.
 func (p *Positions) Save(_ context.Context, mark sink.Watermark) error {
+	p.saving.Lock()
+	defer p.saving.Unlock()
 	p.mu.Lock()
-	if mark.Path != "" {
-		p.mark = mark
+	if mark.Path != "" && mark != p.mark {
+		p.mark, p.pending.mark = mark, true
 	}
-	if p.file == "" {
+	if p.store == nil {
 		p.unsaved = nil
 		p.mu.Unlock()
 		return nil
 	}
-	state, err := p.toJSON()
-	p.dirty = false
+	now := p.pending
+	why := p.store.lost()
+	what := &now
+	if why != nil {
+		what = nil
+	}
+	content, err := p.encode(what)
+	left := make(map[string]map[string]time.Time, len(now.clusters))
+	for name := range now.clusters {
+		if c := p.clusters[name]; c != nil {
+			left[name] = c.left
+		}
+	}
+	p.dirty, p.pending = false, newChanges()
 	p.mu.Unlock()
-	if err == nil {
-		err = replaceFile(p.file, state.write)
+	switch {
+	case err != nil:
+	case why != nil:
+		err = p.store.replace(content)
+	case len(content) > 0:
+		err = p.store.commit(content)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
 		p.dirty = true
-		return fmt.Errorf("save positions: %w", err)
+		p.pending.add(now)
+		return fmt.Errorf("save positions: %w%s", err, remedy(err))
+	}
+	for name := range now.clusters {
+		p.leftSaved[name] = left[name]
+	}
+	if why != nil {
+		p.recreated(p.store.path, why)
 	}
 	p.unsaved = nil
 	p.savedAt = time.Now()
 	return nil
 }
 
-// replaceFile puts what write writes in a file's place: after a crash it holds
-// all of the old content, or all of the new.
-func replaceFile(path string, write func(io.Writer) error) (err error) {
-	tmp, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
+// lost reports whether the file is not what was last written any more: removed,
+// replaced or cut by others.
+func (p *Positions) lost() bool {
+	if !p.saving.TryLock() { // a save looks itself
+		return false
 	}
-	err = write(tmp)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	defer p.saving.Unlock()
+	return p.store != nil && p.store.lost() != nil
 }
 
 // changed reports whether there is something to save.
@@ -190,6 +230,19 @@ func (p *Positions) accept(e *logEntry, s snapshot) {
 	if e.sinkHas != nil && e.sinkHas.passed(s) {
 		e.sinkHas = nil
 	}
+	p.touch(e)
+}
+
+// note has the next save write a log's entry. It is called under the lock.
+func (p *Positions) note(k logKey) {
+	if p.store != nil {
+		p.pending.logs[k] = true
+	}
+}
+
+// touch notes that a log's entry has changed. It is called under the lock.
+func (p *Positions) touch(e *logEntry) {
+	p.note(e.key)
 	p.dirty = true
 }
 
@@ -200,15 +253,19 @@ func (p *Positions) entry(k logKey, run ray.Job) *logState {
 	defer p.mu.Unlock()
 	e := p.logs[k]
 	if e == nil {
-		e = &logEntry{snapshot: snapshot{pos: newPosition(), run: run}}
+		e = &logEntry{key: k, snapshot: snapshot{pos: newPosition(), run: run}}
 		p.logs[k] = e
+		p.note(k) // that alone is no reason to save
 	}
-	e.gone = time.Time{}
+	if !e.gone.IsZero() {
+		e.gone = time.Time{}
+		p.note(k)
+	}
 	l := &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}
 	if e.sinkHas != nil {
 		e.sinkHas.apply(l)
 		e.snapshot = l.snapshot
-		p.dirty = true
+		p.touch(e)
 	}
 	return l
 }
@@ -239,6 +296,7 @@ func (p *Positions) setCluster(name string, c clusterState) {
 	}
 	c.left = maps.Clone(c.left) // discovery goes on changing its own
 	p.clusters[name] = &c
+	p.pending.clusters[name] = true
 	p.dirty = true
 }
 
@@ -275,7 +333,7 @@ func (p *Positions) leave(k logKey, now time.Time) {
 	defer p.mu.Unlock()
 	if e := p.logs[k]; e != nil && e.gone.IsZero() {
 		e.gone = now
-		p.dirty = true
+		p.touch(e)
 	}
 }
 
@@ -296,7 +354,7 @@ func (p *Positions) expire(now time.Time) int {
 		switch {
 		case e.gone.IsZero() || !e.done && p.current(k.cluster):
 		case now.Sub(e.gone) > keptFor:
-			delete(p.logs, k)
+			p.forget(k)
 			forgot++
 		default:
 			old = append(old, k)
@@ -305,12 +363,18 @@ func (p *Positions) expire(now time.Time) int {
 	if over := len(p.logs) - keptLogs; over > 0 {
 		slices.SortFunc(old, func(a, b logKey) int { return p.logs[a].gone.Compare(p.logs[b].gone) })
 		for _, k := range old[:min(over, len(old))] {
-			delete(p.logs, k)
+			p.forget(k)
 			forgot++
 		}
 	}
-	p.dirty = p.dirty || forgot > 0
 	return forgot
+}
+
+// forget drops a log's entry. It is called under the lock.
+func (p *Positions) forget(k logKey) {
+	delete(p.logs, k)
+	p.note(k)
+	p.dirty = true
 }
 
 // setSlots remembers the WebSocket slots held in a session.
@@ -322,6 +386,7 @@ func (p *Positions) setSlots(session string, held map[string]int) {
 	} else {
 		p.slots[session] = held
 	}
+	p.pending.slots[session] = true
 	p.dirty = true
 }
 

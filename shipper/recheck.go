@@ -347,7 +347,7 @@ func (p *Positions) checked(k logKey, n int) {
 	defer p.mu.Unlock()
 	if e := p.logs[k]; e != nil && e.checks < n {
 		e.checks = n
-		p.dirty = true
+		p.touch(e)
 	}
 }
 

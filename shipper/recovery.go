@@ -50,7 +50,7 @@ func (p *Positions) Recovered(record []byte) error {
 	k := logKey{r.Cluster, r.Session, r.SubmissionID}
 	e := p.logs[k]
 	if e == nil { // the process died before it saved anything of this log
-		e = &logEntry{snapshot: snapshot{pos: newPosition()}}
+		e = &logEntry{key: k, snapshot: snapshot{pos: newPosition()}}
 		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.Node}
 		e.run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
 		p.logs[k] = e
@@ -58,7 +58,7 @@ func (p *Positions) Recovered(record []byte) error {
 	if e.sinkHas == nil {
 		e.sinkHas = &recoveredLog{next: map[uint64]uint64{}}
 	}
-	p.dirty = true
+	p.touch(e)
 	l := e.sinkHas
 	l.lastTime = max(l.lastTime, r.Time.UnixNano())
 	if r.Event != "" {

@@ -104,7 +104,7 @@ func (r *rig) messages(id string) string {
 // What is known of a run before its first line is saved outlives the process:
 // where it runs is needed to read its log once Ray has forgotten the job.
 func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "positions.json")
+	file := filepath.Join(t.TempDir(), "positions.db")
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	k := logKey{"c", "s", "a"}
 	reopen := func(p *Positions) *Positions {

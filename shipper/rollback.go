@@ -108,10 +108,15 @@ func (r *runs) resume() {
 	r.over, r.left = nil, nil
 }
 
-// tend looks at the sink's file.
+// tend looks at the sink's file and at that of the positions.
 func (o *Output) tend(ctx context.Context) error {
 	if f, ok := o.sink.(removableSink); ok {
-		return f.Tend(ctx)
+		if err := f.Tend(ctx); err != nil {
+			return err
+		}
+	}
+	if o.positions.lost() {
+		return o.saveNow(ctx)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		positions, err := OpenPositions(filepath.Join(dir, "positions.json"))
+		positions, err := OpenPositions(filepath.Join(dir, "positions.db"))
 		if err != nil {
 			t.Fatal(err)
 		}

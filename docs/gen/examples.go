@@ -149,6 +149,7 @@ var examples = map[string]string{
 	"raytap_shipper_positions_save_duration_seconds":          "rate(raytap_shipper_positions_save_duration_seconds_sum[5m]) / rate(raytap_shipper_positions_save_duration_seconds_count[5m])",
 	"raytap_shipper_positions_save_errors_total":              "increase(raytap_shipper_positions_save_errors_total[10m]) > 0",
 	"raytap_shipper_positions_forgotten_total":                "increase(raytap_shipper_positions_forgotten_total[1d])",
+	"raytap_shipper_positions_recreated_total":                "increase(raytap_shipper_positions_recreated_total[1h]) > 0",
 	"raytap_shipper_positions_last_saved_timestamp_seconds":   "time() - raytap_shipper_positions_last_saved_timestamp_seconds",
 	"raytap_shipper_read_age_seconds":                         "max by (ray_cluster) (raytap_shipper_read_age_seconds) > 120",
 	"raytap_shipper_websocket_slots_held":                     "sum by (ray_cluster) (raytap_shipper_websocket_slots_held) > 60",

@@ -69,7 +69,8 @@ type FileOptions struct {
 	// Checkpoint saves the positions of everything accepted so far, together
 	// with w, and returns once they are on disk. It is called by the goroutine
 	// that is in Write or Reopen. An error makes the sink wait and try again.
-	// nil saves nothing: then a crash can double lines.
+	// One that wraps ErrFailed is final, and Write returns it. nil saves nothing:
+	// then a crash can double lines.
 	Checkpoint func(ctx context.Context, w Watermark) error
 	// Log may be nil.
 	Log logrus.FieldLogger
@@ -274,7 +275,7 @@ func remedy(kind int, err error) string {
 var remedies = map[int]string{
 	kindFull:       "free some space, or raise the quota or the file size limit",
 	kindDenied:     "make the file and its directory writable",
-	kindCheckpoint: "make the positions file writable and give it space",
+	kindCheckpoint: "see to the positions file, as the error says",
 	kindRotate:     "make the sink's directory writable",
 	kindLocked:     "stop the other process that writes it",
 	kindOther:      "see whether the sink's directory is there and whole",

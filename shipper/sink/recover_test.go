@@ -183,25 +183,6 @@ func FuzzRecover(f *testing.F) {
 	})
 }
 
-func TestLockIsForOneDaemon(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "out")
-	first, err := Lock(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Lock(path); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) {
-		t.Errorf("the second got %v", err)
-	}
-	if err := first.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Lock(path)
-	if err != nil {
-		t.Fatalf("after the first is gone: %v", err)
-	}
-	again.Close()
-}
-
 // recoverMem recovers a file in memory, and leaves it.
 func recoverMem(fs *memFS, path string, saved Watermark, record func([]byte) error) (Recovered, error) {
 	c, err := take(fs, path, DefaultFileMode)

@@ -182,7 +182,11 @@ func (f *File) checkpoint(ctx context.Context) error {
 	w := f.written
 	f.mu.Unlock()
 	if f.o.Checkpoint != nil {
-		if err := f.o.Checkpoint(ctx, w); err != nil {
+		err := f.o.Checkpoint(ctx, w)
+		if errors.Is(err, ErrFailed) {
+			return err
+		}
+		if err != nil {
 			return &problem{kindCheckpoint, fmt.Errorf("save positions: %w", err)}
 		}
 	}

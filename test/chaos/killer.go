@@ -90,12 +90,12 @@ func (k *killer) kill(ctx context.Context, m moment) error {
 // await freezes the subject at a moment; false: that did not come.
 func (k *killer) await(ctx context.Context, m moment) bool {
 	k.w.drain()
-	name, kind := positionsName, uint32(unix.IN_MOVED_TO)
+	name, kind := positionsName, uint32(unix.IN_MODIFY)
 	switch m {
 	case inRotation:
-		name = rotatedName
+		name, kind = rotatedName, unix.IN_MOVED_TO
 	case unsaved:
-		name, kind = currentName, unix.IN_MODIFY
+		name = currentName
 	}
 	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; {
 		if !k.w.next(name, kind, 100*time.Millisecond) || !k.r.subject.freeze() {

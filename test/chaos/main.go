@@ -187,7 +187,7 @@ func plan(f flags, seed uint64) []job {
 			return (&round{o: o, dir: dir, binary: binary}).run(ctx, sum)
 		}})
 	}
-	for i, extra := range []job{{name: "slots", run: slots}, {name: "storm", run: storm}, {name: "empty", run: empty}} {
+	for i, extra := range []job{{name: "slots", run: slots}, {name: "storm", run: storm}, {name: "empty", run: empty}, {name: "removed", run: removed}} {
 		extra.seed = seed + 50 + uint64(i)
 		all = append(all, extra)
 	}

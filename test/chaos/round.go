@@ -272,8 +272,14 @@ func (r *round) lose(all []*script) {
 // awaitSeen waits until the positions know the cluster.
 func (r *round) awaitSeen(ctx context.Context) bool {
 	for until := time.Now().Add(20 * time.Second); time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 10*time.Millisecond) {
-		if b, err := os.ReadFile(r.subject.s.positions); err == nil && bytes.Contains(b, []byte(`"seen":true`)) {
-			return true
+		v, err := r.subject.saved()
+		if err != nil {
+			continue
+		}
+		for _, c := range v.Clusters {
+			if c.Seen {
+				return true
+			}
 		}
 	}
 	return false

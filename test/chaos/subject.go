@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"raytap/shipper"
 	"raytap/shipper/sink"
 )
 
@@ -180,17 +180,14 @@ func (s *subject) thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // saved is what the harness reads of a positions file.
 type saved struct {
-	Sink     sink.Watermark
-	Clusters map[string]struct {
-		Logs []struct{ Owed []json.RawMessage }
-	}
+	*shipper.SavedPositions
+	Sink sink.Watermark
 }
 
-func (s *subject) saved() (saved, error) {
-	var v saved
-	b, err := os.ReadFile(s.s.positions)
-	if err == nil {
-		err = json.Unmarshal(b, &v)
+func (s *subject) saved() (v saved, err error) {
+	v.SavedPositions, err = shipper.ReadPositions(s.s.positions)
+	if err == nil && v.SavedPositions.Sink != nil {
+		v.Sink = *v.SavedPositions.Sink
 	}
 	return v, err
 }
@@ -280,9 +277,9 @@ func le32(b []byte) uint32 {
 var (
 	currentName   = regexp.MustCompile(`^raytap\.jsonl$`)
 	rotatedName   = regexp.MustCompile(`^raytap\.jsonl\.\d+$`)
-	positionsName = regexp.MustCompile(`^positions\.json$`)
+	positionsName = regexp.MustCompile(`^positions\.db$`)
 )
 
 func paths(dir string) (sinkFile, positions string) {
-	return filepath.Join(dir, "raytap.jsonl"), filepath.Join(dir, "positions.json")
+	return filepath.Join(dir, "raytap.jsonl"), filepath.Join(dir, "positions.db")
 }

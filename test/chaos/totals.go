@@ -18,6 +18,7 @@ type totals struct {
 	torn   int // half records that a kill left
 	full   int // times that the disk was full
 	lies   int // job lists without their jobs
+	harms  int // positions files removed, replaced or cut
 
 	rounds, failed       int
 	lines, lost, doubled int
@@ -35,6 +36,13 @@ func (t *totals) lied(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lies += n
+}
+
+// harm counts a positions file that was removed, replaced or cut.
+func (t *totals) harm() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.harms++
 }
 
 // take takes over what a session had of faults; d may be nil.
@@ -82,6 +90,7 @@ func (t *totals) lacking() []string {
 	}
 	for what, n := range map[string]int{
 		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full, "an answer that lacked jobs": t.lies,
+		"a positions file that was removed": t.harms,
 	} {
 		if n == 0 {
 			out = append(out, what)
@@ -97,8 +106,8 @@ func (t *totals) String() string {
 		fmt.Fprintf(&b, ", %d %s", n, momentNames[m])
 	}
 	fmt.Fprintf(&b, "; %d torn records\n", t.torn)
-	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times; %d answers lacked jobs\n",
-		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.lies)
+	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times; %d answers lacked jobs; %d positions files were removed or changed\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.lies, t.harms)
 	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d doubled\n", t.lines, t.lost, t.doubled)
 	return b.String()
 }

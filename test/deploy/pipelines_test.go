@@ -53,7 +53,7 @@ func TestEachPipelineFollowsRotatedFiles(t *testing.T) {
 	// The files as a pattern of a shell sees them.
 	names := map[string]bool{
 		"raytap.jsonl": true, "raytap.jsonl.000001": true, "raytap.jsonl.1000000": true,
-		"raytap.jsonl.000001.gz": false, "raytap.jsonl.lock": false, "raytap.jsonl.positions.json": false,
+		"raytap.jsonl.000001.gz": false, "raytap.jsonl.lock": false, "raytap.jsonl.positions.db": false,
 	}
 	pattern := regexp.MustCompile(`(?:/var/lib/raytap/|\$file|\b)(raytap\.jsonl|(?:\$file))([^\s",;}]*)`)
 	for _, name := range followers {

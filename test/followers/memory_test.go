@@ -60,7 +60,7 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 			for range 16 {
 				_, _ = job.Write(part) // it never fails
 			}
-			p, _ := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), agents, filepath.Join(dir, "positions.json"), toFile(dir)))
+			p, _ := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), agents, filepath.Join(dir, "positions.db"), toFile(dir)))
 			file := filepath.Join(dir, "raytap.jsonl")
 			written := func(event string) func() bool {
 				return func() bool {
@@ -96,7 +96,7 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 			talking = append(talking, job)
 		}
 	}
-	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.json"), toFile(dir)))
+	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.db"), toFile(dir)))
 	written := func(n int) func() bool {
 		return func() bool { return sample(program.Get(page), "raytap_shipper_records_written_total") >= float64(n) }
 	}
@@ -123,7 +123,7 @@ func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
 		job.Print(strings.Repeat("x", half))
 		all = append(all, job)
 	}
-	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.json"), toFile(dir)))
+	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.db"), toFile(dir)))
 	p.Until(time.Minute, "the budget is spent", func() bool { return sample(program.Get(page), "raytap_shipper_half_lines_dropped_total") > 0 })
 	for _, job := range all {
 		job.Print("y\n")
@@ -153,7 +153,7 @@ func TestMemoryWhileTheSinkStandsStill(t *testing.T) {
 			for i := range 20 {
 				head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}).Print(text)
 			}
-			p, page := raytap(t, w, fmt.Sprintf(memoryConfig, head.URL(), agents, filepath.Join(dir, "positions.json"), "stdout: {}"))
+			p, page := raytap(t, w, fmt.Sprintf(memoryConfig, head.URL(), agents, filepath.Join(dir, "positions.db"), "stdout: {}"))
 			// It has come to rest once several looks find nothing new read.
 			last, same := -1.0, 0
 			look := time.NewTicker(200 * time.Millisecond)

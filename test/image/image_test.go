@@ -189,7 +189,7 @@ func TestTheImage(t *testing.T) {
 	})
 	p.Until(time.Minute, "the line comes", func() bool { return strings.Contains(lines.String(), `"message":"a line"`) })
 	p.Until(time.Minute, "positions are saved", func() bool {
-		b, _ := os.ReadFile(filepath.Join(state, "raytap/positions.json"))
+		b, _ := os.ReadFile(filepath.Join(state, "raytap/positions.db"))
 		return bytes.Contains(b, []byte("raysubmit_1"))
 	})
 }

@@ -65,7 +65,7 @@ clusters: [{name: prod, url: %q}]
 collector: {enabled: false}
 shipper: {discovery: {interval: 100ms, backfill: all}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, record: {line_time: true, multiline: python, multiline_wait: 200ms}, positions: {file: %q, interval: 100ms}}
 sink: {%s}
-`, head.URL(), filepath.Join(s.dir, "positions.json"), sink))
+`, head.URL(), filepath.Join(s.dir, "positions.db"), sink))
 	s.startRaytap(out)
 	return s
 }

@@ -55,7 +55,7 @@ func TestThePackagesLife(t *testing.T) {
 	s.must("systemctl", "enable", "--now", "raytap")
 	s.arrives()
 	s.must("dpkg", "-r", "raytap")
-	const kept = "cksum /var/lib/raytap/raytap.jsonl /var/lib/raytap/raytap.jsonl.positions.json"
+	const kept = "cksum /var/lib/raytap/raytap.jsonl /var/lib/raytap/raytap.jsonl.positions.db"
 	state := s.sh(kept)
 
 	s.must("dpkg", "-P", "raytap")
@@ -63,7 +63,7 @@ func TestThePackagesLife(t *testing.T) {
 		t.Error("a purge takes lines or positions")
 	}
 	if left := s.sh(`find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /var/log \) -prune -o -name '*raytap*' -print | sort`); left != "/var/lib/raytap\n"+
-		"/var/lib/raytap/raytap.jsonl\n/var/lib/raytap/raytap.jsonl.positions.json\n/var/lib/raytap/raytap.jsonl.positions.json.lock\n" {
+		"/var/lib/raytap/raytap.jsonl\n/var/lib/raytap/raytap.jsonl.positions.db\n" {
 		t.Errorf("a purge leaves\n%s", left)
 	}
 	if left := s.must("systemctl", "list-units", "--all", "--plain", "--no-legend", "raytap*"); left != "" {

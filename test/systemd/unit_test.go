@@ -101,7 +101,7 @@ func TestLinesGoIntoTheJournalWhereStdoutIsTheSink(t *testing.T) {
 	was := s.show()
 	// Positions are kept at the user's home, which is the folder of the unit.
 	s.until("positions are saved", func() bool {
-		_, err := s.try("grep", "-q", "raysubmit_1", "/var/lib/raytap/.local/state/raytap/positions.json")
+		_, err := s.try("sh", "-c", "raytap positions show /var/lib/raytap/.local/state/raytap/positions.db -o json | grep -q raysubmit_1")
 		return err == nil
 	})
 	s.must("systemctl", "restart", "raytap")

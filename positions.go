@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"raytap/cli"
+	"raytap/config"
+	"raytap/shipper"
+)
+
+// positionsFile returns the file of a raytap that runs with these flags.
+func (f *flags) positionsFile() (string, error) {
+	c, err := config.Config{}, error(nil)
+	if f.configFile != "" {
+		c, err = config.Load(f.configFile, os.LookupEnv)
+	} else {
+		c, err = config.Local(os.LookupEnv)
+	}
+	if err != nil {
+		return "", err
+	}
+	file, _ := c.PositionsFile()
+	if file == "" {
+		return "", errors.New("positions would be kept in memory here: neither XDG_STATE_HOME nor HOME is set; name the file")
+	}
+	return file, nil
+}
+
+// readPositions reads a positions file for people and scripts; cluster selects
+// one, "" all.
+func readPositions(file, cluster string) (cli.SavedPositions, error) {
+	saved, err := shipper.ReadPositions(file)
+	if err != nil {
+		return cli.SavedPositions{}, err
+	}
+	out := cli.SavedPositions{File: file, Answer: saved}
+	if s := saved.Sink; s != nil {
+		out.Sink, out.SinkNumber, out.SinkOffset = s.Path, s.Number, s.Offset
+	}
+	for name, c := range saved.Clusters {
+		if cluster != "" && name != cluster {
+			delete(saved.Clusters, name)
+			continue
+		}
+		out.LeftOut += len(c.Left)
+		for _, l := range c.Logs {
+			log := cli.SavedLog{
+				Cluster: name, Session: l.Session, SubmissionID: l.ID, Status: l.Run.Status,
+				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, Owed: len(l.Owed),
+			}
+			if l.LastTime != 0 {
+				log.LastLine = time.Unix(0, l.LastTime)
+			}
+			if l.Gone != nil {
+				log.Gone = *l.Gone
+			}
+			out.Logs = append(out.Logs, log)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,147 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/shipper/sink"
+)
+
+// written returns what this process has written so far: all bytes that it gave
+// to write calls, and those that went towards a disk.
+func written(b *testing.B) (calls, disk int64) {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		b.Skip("the kernel does not report what a process writes: ", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		for name, to := range map[string]*int64{"wchar: %d": &calls, "write_bytes: %d": &disk} {
+			_, _ = fmt.Sscanf(line, name, to)
+		}
+	}
+	return calls, disk
+}
+
+// finishedJobs makes positions that know so many finished jobs, as a shipper of
+// a Ray 2.60 would.
+func finishedJobs(b *testing.B, p *Positions, jobs int) (running logKey) {
+	b.Helper()
+	c := newCutter(256<<10, 0)
+	if err := c.feed(benchLog(), func(cutLine) error { return nil }); err != nil {
+		b.Fatal(err)
+	}
+	const session = "session_2026-11-24_12-00-00_123456_1234"
+	p.setCluster("prod", clusterState{session: session, seen: true})
+	for i := range jobs {
+		running = logKey{"prod", session, fmt.Sprintf("raysubmit_%016d", i)}
+		l := p.entry(running, ray.Job{
+			Type: ray.JobSubmission, SubmissionID: running.submission, Start: time.UnixMilli(1764000000123 + int64(i)).UTC(),
+			Status: ray.JobSucceeded, JobID: fmt.Sprintf("%08x", i), DriverNodeID: strings.Repeat("0af1", 14), DriverAgentURL: "http://10.1.2.3:52365",
+			Metadata: map[string]string{"job_name": fmt.Sprintf("train-%d", i)},
+		})
+		next := l.snapshot
+		next.pos, next.node, next.begun, next.done, next.lastTime = c.position(), next.run.DriverNodeID, true, true, 1764000000123456789
+		p.accept(l.entry, next)
+	}
+	return running
+}
+
+// What one line a second makes raytap write for its positions, by the number of
+// jobs that it knows. One iteration is one second: run it with -benchtime=20x.
+func BenchmarkPositionsPerSecond(b *testing.B) {
+	for _, jobs := range []int{10, 1000, 9000} {
+		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
+			dir := b.TempDir()
+			p, err := OpenPositions(filepath.Join(dir, "positions"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close() //nolint:errcheck // a benchmark's end
+			k := finishedJobs(b, p, jobs)
+			if err := p.Save(b.Context(), sink.Watermark{}); err != nil {
+				b.Fatal(err)
+			}
+			f, err := sink.NewFile(sink.FileOptions{Path: filepath.Join(dir, "raytap.jsonl"), Checkpoint: p.Save})
+			if err != nil {
+				b.Fatal(err)
+			}
+			m := NewMetrics()
+			o := NewOutput(f, OutputOptions{Positions: p, Metrics: m})
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- o.Run(ctx) }()
+			l := p.entry(k, ray.Job{})
+			l.done = false
+			record := append(bytes.Repeat([]byte("x"), 190), '\n')
+			calls, disk := written(b)
+			began := time.Now()
+			b.ResetTimer()
+			for range b.N {
+				l.pos.lines++
+				l.pos.content += 100
+				batch, err := o.batch(ctx, false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				batch.buf, batch.records, batch.entry, batch.next = append(batch.buf[:0], record...), 1, l.entry, l.snapshot
+				if err := o.put(ctx, batch); err != nil {
+					b.Fatal(err)
+				}
+				time.Sleep(time.Second)
+			}
+			b.StopTimer()
+			took := time.Since(began).Seconds()
+			callsNow, diskNow := written(b)
+			cancel()
+			if err := <-ended; err != nil {
+				b.Error(err)
+			}
+			b.ReportMetric(float64(callsNow-calls)/took-float64(len(record)), "B/s")
+			b.ReportMetric(float64(diskNow-disk)/took, "disk-B/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// One save behind one line: what it costs, by the number of jobs known.
+func BenchmarkPositionsSave(b *testing.B) {
+	for _, jobs := range []int{10, 1000, 9000} {
+		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
+			p, err := OpenPositions(filepath.Join(b.TempDir(), "positions"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close() //nolint:errcheck // a benchmark's end
+			k := finishedJobs(b, p, jobs)
+			mark := sink.Watermark{Path: "/var/lib/raytap/raytap.jsonl", Number: 1}
+			if err := p.Save(b.Context(), mark); err != nil {
+				b.Fatal(err)
+			}
+			l := p.entry(k, ray.Job{})
+			calls, disk := written(b)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				l.pos.lines++
+				l.pos.content += 100
+				mark.Offset += 191
+				p.accept(l.entry, l.snapshot)
+				if err := p.Save(b.Context(), mark); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.StopTimer()
+			callsNow, diskNow := written(b)
+			b.ReportMetric(float64(callsNow-calls)/float64(b.N), "B/save")
+			b.ReportMetric(float64(diskNow-disk)/float64(b.N), "disk-B/save")
+		})
+	}
+}

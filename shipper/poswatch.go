@@ -1,0 +1,14 @@
+package shipper
+
+// watchPositions has the output report a positions file that others removed,
+// replaced or damaged, and that was written again from memory.
+func (o *Output) watchPositions() {
+	p := o.positions
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recreated = func(file string, why error) {
+		o.opts.Metrics.recreated.Inc()
+		o.opts.Log.WithField("file", file).Errorf("The positions file was not as raytap had left it (%v), and was written again from memory; nothing is lost. "+
+			"Find out what removes or changes it: where that comes before a restart, lines are shipped twice or not at all", why)
+	}
+}
