@@ -2,6 +2,7 @@ package ray
 
 import (
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -9,6 +10,10 @@ import (
 // not be used, by configuration or because its address is not to be trusted:
 // nothing was sent there. Another way may serve.
 var ErrWayRefused = errors.New("this way to the log must not be used")
+
+// ErrTokenKept is an ErrWayRefused: the cluster's token would have to be shown at an
+// address that is not configured for it.
+var ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrWayRefused)
 
 // LogRef names one driver log: where it lies and whose it is.
 type LogRef struct {

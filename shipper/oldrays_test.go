@@ -291,3 +291,41 @@ type oldRay struct{ filesAlone }
 func (*oldRay) LogWays() ray.LogWays {
 	return ray.LogWays{Ray: "2.30.0", NoFile: true, TailsBlock: true}
 }
+
+// With a token, agents outside node_agents.allow are not asked. That costs much on
+// big clusters, and nothing else tells: it is warned of, once.
+func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	head := raytest.New(t, raytest.Token(token))
+	node, err := head.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second, Scheme: "Bearer ", Token: transport.StaticToken(token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dashboard.New(tr, dashboard.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(ProtocolAuto), OutputOptions{}, "")
+	r.head = head
+	for _, id := range []string{"job-1", "job-2"} {
+		job := head.Submit(id, raytest.JobOptions{Node: node})
+		job.Print("a line\n")
+		job.End("SUCCEEDED", 0)
+		if end := r.ended(id); !*end.Complete {
+			t.Errorf("end event %+v", end)
+		}
+	}
+	r.stop()
+	text := r.log.String()
+	if n := strings.Count(text, "level=warning msg=\"Logs are not read from node agents"); n != 1 || !strings.Contains(text, "node_agents.allow") {
+		t.Errorf("%d warnings of it", n)
+	}
+	if strings.Contains(text, token) {
+		t.Error("the log shows the token")
+	}
+}

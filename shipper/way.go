@@ -176,6 +176,10 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 	switch code := ray.Code(err); {
 	case errors.Is(err, errAgentDown):
 		return leave(0)
+	case w == wayAgent && errors.Is(err, ray.ErrTokenKept):
+		s.sh.warnOnce("token", "Logs are not read from node agents, but through the head: "+shownError(err))
+		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+		return leave(0)
 	case w == wayAgent && (shutsOut(err) || well && !grew && unreachable(code)):
 		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
 		return leave(0)

@@ -121,7 +121,8 @@ func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err er
 		if trusted {
 			return true, nil
 		}
-		return false, refused(fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
+		return false, &ray.Error{Op: opAgent, Code: http.StatusForbidden, Err: ray.ErrTokenKept,
+			Detail: fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip)}
 	}
 	return trusted, c.mustLive(ctx, ip)
 }

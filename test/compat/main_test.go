@@ -48,10 +48,12 @@ func startHead(t *testing.T) *realray.Head {
 	if minor(t) >= 53 {
 		o.Token = strings.Repeat("0123456789abcdef", 4)
 	}
+	// The dashboard's modules may take their time on a busy machine.
+	o.Env = []string{"RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT=120"}
 	if minor(t) >= 60 {
 		// Task events on the dashboard head, where later releases have them.
-		o.Env = []string{"RAY_enable_task_events_to_dashboard_head=1", "RAY_enable_ray_event=1",
-			"RAY_enable_core_worker_ray_event_to_aggregator=1"}
+		o.Env = append(o.Env, "RAY_enable_task_events_to_dashboard_head=1", "RAY_enable_ray_event=1",
+			"RAY_enable_core_worker_ray_event_to_aggregator=1")
 	}
 	o.Ray = program.Tool(t, "ray-"+*release+"/bin/ray")
 	began := time.Now()
