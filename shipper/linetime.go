@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"bytes"
+	"strings"
 	"time"
 )
 
@@ -106,34 +107,82 @@ func clock(s []byte) (sec, nanos, n int, ok bool) {
 	return sec, nanos, n, true
 }
 
-// zone reads a zone (Z, +01:00, +0100, +01, also behind a blank) as seconds east
-// of UTC.
+// maxZone is the largest offset from UTC that a place on Earth has (seconds).
+const maxZone = 14 * 3600
+
+// zone reads a zone right behind the digits of a time (Z, +01:00, +0100, +01), or
+// ±HH:MM or ±HHMM behind a blank, as seconds east of UTC. What would be one is none
+// where more of a number or a word follows, where its minutes are no quarter of an
+// hour (all zones are a multiple of that from UTC), where no place is that far from
+// UTC, and behind a blank where it is a number of something ("-1000 bytes").
 func zone(s []byte) (offset int, ok bool) {
-	if len(s) > 1 && s[0] == ' ' && (s[1] == '+' || s[1] == '-') {
+	apart := len(s) > 0 && s[0] == ' '
+	if apart {
 		s = s[1:]
 	}
 	switch {
 	case len(s) == 0:
 		return 0, false
-	case s[0] == 'Z':
-		return 0, true
+	case s[0] == 'Z' && !apart:
+		return 0, len(s) == 1 || !wordByte(s[1])
 	case s[0] != '+' && s[0] != '-' || len(s) < 3 || number(s[1:3]) < 0:
 		return 0, false
 	}
-	offset = 3600 * number(s[1:3])
-	rest := s[3:]
-	if len(rest) > 0 && rest[0] == ':' {
-		rest = rest[1:]
+	minutes, rest, colon := 0, s[3:], false
+	if len(rest) > 2 && rest[0] == ':' && number(rest[1:3]) >= 0 {
+		minutes, rest, colon = number(rest[1:3]), rest[3:], true
+	} else if len(rest) > 1 && number(rest[:2]) >= 0 {
+		minutes, rest = number(rest[:2]), rest[2:]
+	} else if apart {
+		return 0, false // "-10 dB"
 	}
-	if len(rest) >= 2 && number(rest[:2]) >= 0 {
-		offset += 60 * number(rest[:2])
-	} else if len(rest) > 0 && digit(rest[0]) {
+	if offset = 3600*number(s[1:3]) + 60*minutes; minutes%15 != 0 || minutes > 59 || offset > maxZone || continues(rest, apart && !colon) {
 		return 0, false
 	}
 	if s[0] == '-' {
 		offset = -offset
 	}
-	return offset, offset > -24*3600 && offset < 24*3600
+	return offset, true
+}
+
+// continues reports whether what stands behind digits makes them a part of more:
+// a longer number, a word, or, for a bare number, the name of what is counted.
+func continues(rest []byte, bare bool) bool {
+	if len(rest) == 0 {
+		return false
+	}
+	switch c := rest[0]; {
+	case wordByte(c), c == '%':
+		return true
+	case c == '.' || c == ',' || c == ':':
+		return len(rest) > 1 && digit(rest[1])
+	case c == ' ' && bare:
+		word := rest[1:]
+		n := 0
+		for n < len(word) && wordByte(word[n]) {
+			n++
+		}
+		return counted[string(word[:n])]
+	}
+	return false
+}
+
+// counted are words that follow a number, which is no zone then.
+var counted = func() map[string]bool {
+	words := map[string]bool{}
+	for w := range strings.FieldsSeq("b B kb kB KB KiB mb MB MiB gb GB GiB tb TB TiB byte bytes bit bits dB db ns us ms s sec secs second seconds " +
+		"min mins minute minutes h hour hours day days row rows record records line lines item items sample samples step steps token tokens " +
+		"file files point points page pages job jobs task tasks node nodes worker workers object objects batch batches epoch epochs " +
+		"request requests message messages event events entry entries example examples image images key keys block blocks chunk chunks " +
+		"percent degrees C F K Hz kHz MHz GHz W kW V mV A mA USD EUR units times of more less") {
+		words[w] = true
+	}
+	return words
+}()
+
+// wordByte reports whether c is a part of a word or a number.
+func wordByte(c byte) bool {
+	return digit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 }
 
 // glogTime reads "I1124 12:00:00.000000" and "I20261124 12:00:00.000000".

@@ -37,6 +37,16 @@ func (s *stream) readable() {
 	}
 }
 
+// forgive ends the count of a stream that is over while its log could not be read:
+// nobody tries any more, which does not mean that it can be read again.
+func (s *stream) forgive() {
+	if s.failing {
+		s.failing = false
+		s.failed.Store(nil)
+		s.sh.unread.Add(-1)
+	}
+}
+
 // ends are the reasons of ends that have an error of their own, codes those of a
 // call that failed. Labels: what is not in either is an "error".
 var (

@@ -3,7 +3,6 @@ package shipper
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"math/bits"
 	"sort"
 	"strconv"
@@ -81,10 +80,13 @@ func newEncoder(o *Options, session string, j ray.Job) *encoder {
 			meta[k] = v
 		}
 	}
+	for i, k := range sortedKeys(meta) {
+		e.tail = append(e.tail, []string{`,"metadata":{"`, `,"`}[min(i, 1)]...)
+		e.tail = append(append(appendText(e.tail, []byte(k)), `":"`...), appendText(nil, []byte(meta[k]))...)
+		e.tail = append(e.tail, '"')
+	}
 	if len(meta) > 0 {
-		if b, err := json.Marshal(meta); err == nil {
-			e.tail = append(append(e.tail, `,"metadata":`...), b...)
-		}
+		e.tail = append(e.tail, '}')
 	}
 	e.tail = append(e.tail, '}', '\n')
 	e.setEpoch(0)
@@ -271,8 +273,16 @@ func wholeRunes(b []byte) []byte {
 
 const hexDigits = "0123456789abcdef"
 
+// JSON allows both raw, and some readers of lines end a line at them (Python's
+// str.splitlines, JavaScript): they would cut a record.
+const (
+	lineSeparator      = '\u2028'
+	paragraphSeparator = '\u2029'
+)
+
 // appendText appends s as the inside of a JSON string: what is not UTF-8
-// becomes U+FFFD, one for each byte; control characters are escaped.
+// becomes U+FFFD, one for each byte; control characters and what else ends a line
+// for some readers are escaped.
 func appendText(b, s []byte) []byte {
 	start := 0
 	for i := 0; i < len(s); {
@@ -297,6 +307,11 @@ func appendText(b, s []byte) []byte {
 		case r < 0xa0: // C1 control characters
 			b = append(b, s[start:i]...)
 			b = appendEscaped(b, byte(r))
+			start = i + n
+		case r == lineSeparator || r == paragraphSeparator:
+			b = append(b, s[start:i]...)
+			b = append(b, `\u202`...)
+			b = append(b, hexDigits[r&15])
 			start = i + n
 		}
 		i += n

@@ -112,3 +112,32 @@ func BenchmarkCutter(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/line")
 }
+
+// The law: a record is one line for all readers of lines, Python's str.splitlines
+// and JavaScript's among them, whatever stands in a line, a label or metadata.
+func TestNoReaderOfLinesCutsARecord(t *testing.T) {
+	const ends = "a\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029z"
+	o := &Options{Cluster: ends, Labels: map[string]string{"label": ends}, Metadata: []string{"key", "\u2028"}}
+	e := newEncoder(o, ends, ray.Job{SubmissionID: ends, Metadata: map[string]string{"job_name": ends, "key": ends, "\u2028": "<&>"}})
+	b := e.line(nil, 1e18, cutLine{text: []byte(ends), size: int64(len(ends))}, 0)
+	b = e.event(b, 1e18, 0, EventGap, ends, 0, field{"node_id", ends})
+	if n := strings.Count(string(b), "\n"); n != 2 {
+		t.Errorf("%d newlines", n)
+	}
+	if i := strings.IndexAny(strings.ReplaceAll(string(b), "\n", ""), "\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"); i >= 0 {
+		t.Errorf("a raw line end in %q", b[i:])
+	}
+	for line := range strings.Lines(string(b)) {
+		var r struct {
+			Message, Label string
+			Cluster        string `json:"ray_cluster"`
+			Metadata       map[string]string
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Message != ends || r.Cluster != ends || r.Label != ends || r.Metadata["key"] != ends || r.Metadata["\u2028"] != "<&>" {
+			t.Errorf("read back: %+q", r)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"raytap/ray/raytest"
 	"raytap/shipper/sink"
 )
 
@@ -61,5 +62,22 @@ func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A stop, and a log that is lost, end no outage: nothing was read again.
+func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
+	r.until("it was read", func() bool { return len(r.events("job-1", "")) == headLines+1 })
+	head.Down()
+	r.until("a read failed", func() bool { return strings.Contains(r.log.String(), "A job's log cannot be read") })
+	r.stop()
+	if strings.Contains(r.log.String(), "can be read again") {
+		t.Error("the log says that logs can be read again")
+	}
+	if n := r.shipper.unread.Load(); n != 0 {
+		t.Errorf("%d streams count as unread", n)
 	}
 }

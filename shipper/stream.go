@@ -175,7 +175,7 @@ func (s *stream) run(ctx, reading context.Context) {
 	defer s.leave()
 	err := s.follow(reading)
 	s.release(ctx)
-	s.readable()
+	s.forgive()
 	if cause := context.Cause(reading); cause != nil {
 		err = cause
 	}
