@@ -115,11 +115,11 @@ func TestTargetsOfAFile(t *testing.T) {
 		"a label with a slip":         {`[{"targets": ["a:1"], "labels": {"__raytap_apy": "x"}}]`, "group 1: the label __raytap_apy is unknown; known are __raytap_api and __raytap_path_prefix"},
 		"a scheme that is none":       {`[{"targets": ["a:1"], "labels": {"__scheme__": "ftp"}}]`, "group 1: __scheme__ must be http or https"},
 		"a prefix without its slash":  {`[{"targets": ["a:1"], "labels": {"__raytap_path_prefix": "p"}}]`, "group 1: __raytap_path_prefix must begin with a slash"},
-		"another key":                 {`[{"targets": ["a:1"], "auth": {"token": "t"}}]`, "it is not a list of {targets, labels}: line 1: field auth not found"},
+		"another key":                 {`[{"targets": ["a:1"], "auth": {"token": "t"}}]`, `line 1: unknown key "auth"; known are targets and labels`},
 		"two documents":               {"[]\n---\n[]\n", "more than one document"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list, err := Targets([]byte(tt.text))
+			list, err := Targets("a.yml", []byte(tt.text))
 			var parts []string
 			for _, x := range list {
 				parts = append(parts, strings.Join(strings.Fields(strings.Join([]string{x.Address, x.Name, x.API, x.Scheme, x.Prefix}, " ")), " "))

@@ -1,14 +1,9 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
 // MaxTargetFile bounds a file of targets, in bytes.
@@ -23,23 +18,13 @@ const (
 	labelScheme = "__scheme__"
 )
 
-// Targets reads Prometheus' file_sd form, YAML or JSON: a list of {targets, labels}.
-// It gives all or none; the error tells the first thing that is wrong.
-func Targets(data []byte) ([]Target, error) {
-	var groups []struct {
-		Targets []string          `yaml:"targets"`
-		Labels  map[string]string `yaml:"labels"`
-	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	dec.KnownFields(true)
-	switch err := dec.Decode(&groups); {
-	case errors.Is(err, io.EOF):
-		return nil, errors.New("it is empty: write [] where there are to be no clusters")
-	case err != nil:
-		return nil, fmt.Errorf("it is not a list of {targets, labels}: %s", firstLine(err))
-	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one document")
+// Targets reads Prometheus' file_sd form, a list of {targets, labels}: JSON where
+// the file's name ends in .json, else YAML. It returns all or none; the error
+// tells the first thing that is wrong, and where.
+func Targets(file string, data []byte) ([]Target, error) {
+	groups, err := groups(file, data)
+	if err != nil {
+		return nil, err
 	}
 	var out []Target
 	for i, g := range groups {

@@ -203,7 +203,7 @@ func (f *discovery) read(t *targetFile, now time.Time) bool {
 
 // take makes data what t stands for, if it is right.
 func (f *discovery) take(t *targetFile, data []byte, sum [sha256.Size]byte) error {
-	targets, err := config.Targets(data)
+	targets, err := config.Targets(t.path, data)
 	if err != nil {
 		return err
 	}

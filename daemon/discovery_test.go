@@ -99,7 +99,7 @@ func TestWhatFilesOfClustersStandFor(t *testing.T) {
 			want:  "a:1 b:2", changed: true,
 		},
 		"the same content written again": {after: func(f *folder) { f.write("x.json", oneTarget) }, want: "a:1"},
-		"another writing of the same":    {after: func(f *folder) { f.write("x.json", "- targets: [a:1]\n") }, want: "a:1"},
+		"another writing of the same":    {after: func(f *folder) { f.write("x.json", `[ {"labels": {}, "targets": ["a:1"]} ]`) }, want: "a:1"},
 		"no clusters":                    {after: func(f *folder) { f.write("x.json", "[]") }, want: "", changed: true},
 		"a content that is wrong":        {after: func(f *folder) { f.write("x.json", `[{"targets": ["a:1", "b`) }, want: "a:1", wrong: "it is not a list"},
 		"an empty file":                  {after: func(f *folder) { f.write("x.json", "") }, want: "a:1", wrong: "it is empty"},
