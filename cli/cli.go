@@ -148,5 +148,5 @@ func (c *Commands) answersHere(cmd *kingpin.CmdClause, example string, do func(p
 }
 
 func limitFlag(cmd *kingpin.CmdClause, limit *int) {
-	cmd.Flag("limit", "Show at most so many; 0 is all.").PlaceHolder("N").Default("0").IntVar(limit)
+	counted(cmd.Flag("limit", "Show at most so many; 0 is all.").PlaceHolder("N").Default("0"), "limit", limit)
 }

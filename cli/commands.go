@@ -19,9 +19,9 @@ func (c *Commands) addJobs(jobs *kingpin.CmdClause) {
   raytap jobs list --name 'train-*' --limit 10
   raytap jobs list --type SUBMISSION -o json | jq -r '.[].submission_id'`,
 		func(ctx context.Context, cluster Cluster, p printer) error { return listJobs(ctx, cluster, f, p) })
-	list.Flag("status", "Only jobs of this status; may be repeated.").PlaceHolder("STATUS").HintOptions(jobStatuses()...).StringsVar(&f.statuses)
-	list.Flag("type", "Only SUBMISSION (by the Jobs API) or DRIVER (a script that connected); may be repeated.").
-		PlaceHolder("TYPE").HintOptions(string(ray.JobSubmission), string(ray.JobDriver)).StringsVar(&f.types)
+	choiceFlag(list, "status", "Only jobs of this status", "STATUS", &f.statuses, jobStatuses(), "CANCELLED")
+	choiceFlag(list, "type", "Only SUBMISSION (by the Jobs API) or DRIVER (a script that connected)", "TYPE", &f.types,
+		[]string{string(ray.JobSubmission), string(ray.JobDriver)})
 	list.Flag("name", "Only jobs whose job_name in the metadata matches this pattern (* is any text, ? one character, [a-z] one of a set); may be repeated.").
 		PlaceHolder("PATTERN").StringsVar(&f.names)
 	limitFlag(list, &f.limit)
@@ -117,8 +117,8 @@ Examples:
 		})
 	jobArg(tail, &f.id)
 	tail.Flag("follow", "Go on until the job has ended.").Short('f').BoolVar(&f.follow)
-	tail.Flag("lines", "Of the lines that are there already, print the last N: 10 without --follow, all with it.").
-		Short('n').PlaceHolder("N").IsSetByUser(&f.hasLines).IntVar(&f.lines)
+	counted(tail.Flag("lines", "Of the lines that are there already, print the last N: 10 without --follow, all with it.").
+		Short('n').PlaceHolder("N").IsSetByUser(&f.hasLines), "lines", &f.lines)
 	f.addFollowing(tail)
 }
 
@@ -133,9 +133,9 @@ func (f *tailFlags) addFollowing(tail *kingpin.CmdClause) {
 		EnumVar(&f.o.Protocol, ray.TailAuto, ray.TailWebSocket, ray.TailHTTP)
 	following("timeout", "How long a connection may take to open, and then give no sign of life (not the job: that may be silent); at most 5m.").
 		Default(standard.Timeout.String()).DurationVar(&f.o.Timeout)
-	following("max-messages", "End with an error after so many messages of the connection; 0 is no limit.").
-		PlaceHolder("N").Default("0").Int64Var(&f.o.Limits.MaxMessages)
-	following("max-lines", "End with an error after so many lines; 0 is no limit.").PlaceHolder("N").Default("0").Int64Var(&f.o.Limits.MaxLines)
+	counted(following("max-messages", "End with an error after so many messages of the connection; 0 is no limit.").
+		PlaceHolder("N").Default("0"), "max-messages", &f.o.Limits.MaxMessages)
+	counted(following("max-lines", "End with an error after so many lines; 0 is no limit.").PlaceHolder("N").Default("0"), "max-lines", &f.o.Limits.MaxLines)
 	following("max-bytes", "End with an error after so many bytes, such as 50MiB; 0 is no limit.").
 		PlaceHolder("SIZE").Default("0").SetValue(&size{&f.o.Limits.MaxBytes})
 	var longest int64
@@ -177,8 +177,7 @@ func (c *Commands) addNodes(nodes *kingpin.CmdClause) {
   raytap nodes list --state ALIVE
   raytap nodes list -o json | jq '.[] | select(.stats.cpu_ratio > 0.9) | .host'`,
 		func(ctx context.Context, cluster Cluster, p printer) error { return listNodes(ctx, cluster, f, p) })
-	list.Flag("state", "Only nodes of this state; may be repeated.").PlaceHolder("STATE").
-		HintOptions(string(ray.NodeAlive), string(ray.NodeDead)).StringsVar(&f.states)
+	choiceFlag(list, "state", "Only nodes of this state", "STATE", &f.states, []string{string(ray.NodeAlive), string(ray.NodeDead)})
 	limitFlag(list, &f.limit)
 
 	var id string
@@ -199,9 +198,9 @@ Examples:
   raytap tasks list --state FAILED
   raytap tasks list --job 02000000 --name 'train*' -o yaml`,
 		func(ctx context.Context, cluster Cluster, p printer) error { return listTasks(ctx, cluster, f, p) })
-	list.Flag("state", "Only tasks of this state; may be repeated.").PlaceHolder("STATE").HintOptions(ray.TaskStates...).StringsVar(&f.states)
-	list.Flag("type", "Only tasks of this type, such as ACTOR_TASK; may be repeated.").PlaceHolder("TYPE").
-		HintOptions("NORMAL_TASK", "ACTOR_CREATION_TASK", "ACTOR_TASK", "DRIVER_TASK").StringsVar(&f.types)
+	choiceFlag(list, "state", "Only tasks of this state", "STATE", &f.states, ray.TaskStates)
+	choiceFlag(list, "type", "Only tasks of this type, such as ACTOR_TASK", "TYPE", &f.types,
+		[]string{"NORMAL_TASK", "ACTOR_CREATION_TASK", "ACTOR_TASK", "DRIVER_TASK"})
 	list.Flag("name", "Only tasks whose name matches this pattern; may be repeated.").PlaceHolder("PATTERN").StringsVar(&f.names)
 	list.Flag("job", "Only tasks of the job (02000000) whose id begins so; may be repeated.").PlaceHolder("ID").StringsVar(&f.jobs)
 	list.Flag("node", "Only tasks on the node whose id begins so; may be repeated.").PlaceHolder("ID").StringsVar(&f.nodes)
@@ -223,8 +222,7 @@ func (c *Commands) addServe(serve *kingpin.CmdClause) {
 		func(ctx context.Context, cluster Cluster, p printer) error {
 			return listApplications(ctx, cluster, f, p)
 		})
-	list.Flag("status", "Only applications of this status; may be repeated.").PlaceHolder("STATUS").
-		HintOptions(ray.ServeApplicationStatuses...).StringsVar(&f.statuses)
+	choiceFlag(list, "status", "Only applications of this status", "STATUS", &f.statuses, ray.ServeApplicationStatuses)
 	list.Flag("name", "Only applications whose name matches this pattern; may be repeated.").PlaceHolder("PATTERN").StringsVar(&f.names)
 	limitFlag(list, &f.limit)
 

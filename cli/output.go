@@ -118,7 +118,7 @@ func node(dec *json.Decoder) (*yaml.Node, error) {
 func textNode(s string) *yaml.Node {
 	n := &yaml.Node{}
 	err := n.Encode(s)
-	if err != nil || n.Tag != "!!str" || strings.Contains(s, "\n") && strings.TrimSpace(s) != s {
+	if err != nil || n.Tag != "!!str" || ambiguous(s) || strings.Contains(s, "\n") && strings.TrimSpace(s) != s {
 		n = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle}
 	}
 	n.Value = s
