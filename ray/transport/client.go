@@ -131,7 +131,7 @@ func (c *Client) At(base string, trusted bool) (*Client, error) {
 		return nil, err
 	}
 	other := *c
-	other.base, other.wire = u, c.direct
+	other.base, other.wire, other.service = u, c.direct, nodeAgent
 	other.http = &http.Client{Transport: c.direct, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}

@@ -149,7 +149,7 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 		said = ""
 	}
 	where := "auth.token_file"
-	if c.service == defaultService {
+	if c.service == defaultService || c.service == nodeAgent {
 		where += ", RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
 	}
 	switch {

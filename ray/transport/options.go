@@ -22,6 +22,7 @@ const (
 	DefaultMaxBody       = 64 << 20 // bytes
 	defaultUserAgent     = "raytap"
 	defaultService       = "Ray dashboard"
+	nodeAgent            = "Ray node agent" // of the clients that At makes
 )
 
 // Options say where a server is and how it is spoken to. Printing them shows
