@@ -68,7 +68,8 @@ type Cluster struct {
 	Timeout Duration `yaml:"timeout"`
 	// Calls in progress at a time, log streams apart.
 	MaxConcurrent int `yaml:"max_concurrent"`
-	// The longest answer that is read.
+	// The longest answer that is read. The list of jobs may have 1GiB: it is read
+	// row by row.
 	MaxBody Size `yaml:"max_body"`
 	// Which node agents logs may be read from. For api: ray.
 	NodeAgents NodeAgents `yaml:"node_agents"`

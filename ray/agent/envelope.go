@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"raytap/ray/internal/pyjson"
 )
 
 // This file: what one frame or one SSE event says. An agent sends
@@ -164,7 +166,7 @@ func (d *decoder) other(b []byte, name string, deep bool) event {
 	}
 	bare := event{kindMessage, b}
 	var object map[string]json.RawMessage
-	if trimmed := bytes.TrimLeft(b, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(b, &object) != nil {
+	if trimmed := bytes.TrimLeft(b, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || !readObject(b, &object) {
 		return named(bare, name)
 	}
 	kindName, isText := name, true
@@ -195,6 +197,17 @@ func (d *decoder) other(b []byte, name string, deep bool) event {
 		return event{}
 	}
 	return bare
+}
+
+// readObject reads an object as Python writes it, which may have NaN in it.
+func readObject(b []byte, object *map[string]json.RawMessage) bool {
+	if json.Unmarshal(b, object) == nil {
+		return true
+	}
+	d := pyjson.NewDecoder(bytes.NewReader(b))
+	plain, err := d.Raw()
+	*object = nil
+	return err == nil && d.Lost.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
 }
 
 // named applies an SSE event's name to a payload that is bare text.

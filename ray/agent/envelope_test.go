@@ -44,6 +44,8 @@ func TestWhatAPayloadSays(t *testing.T) {
 		{"a number", "42", "", `message "42"`},
 		{"a string", `"x"`, "", `message "\"x\""`},
 		{"null", "null", "", `message "null"`},
+		{"a value that JSON does not have", `{"type":"log","message":"a\n","lag":NaN,"more":[-Infinity]}`, "", `message "a\n"`},
+		{"a job's own words", `{"loss":NaN`, "", `message "{\"loss\":NaN"`},
 		{"broken JSON", `{"type":"log","message":"x"`, "", `message "{\"type\":\"log\",\"message\":\"x\""`},
 		{"a control character within", "{\"type\":\"log\",\"message\":\"a\tb\"}", "", `message "{\"type\":\"log\",\"message\":\"a\tb\"}"`},
 		{"an event's name for a type", `{"message":"x"}`, "error", `error "x"`},
