@@ -62,6 +62,7 @@ func newFlags(args []string, console cli.Console, out io.Writer) *flags {
 		Connect:       f.connect,
 		PositionsFile: f.positionsFile,
 		Positions:     readPositions,
+		Dash:          slices.Contains(args, "-"),
 	})
 	conf := app.Command("config", "Work on configurations.")
 	check := conf.Command("check", "Tell everything that is wrong with a configuration file, and warn of what has no effect.").

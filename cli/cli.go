@@ -46,6 +46,8 @@ type Options struct {
 	PositionsFile func() (string, error)
 	// Positions reads a positions file; cluster selects one, "" all.
 	Positions func(file, cluster string) (SavedPositions, error)
+	// Dash: one of the arguments is "-". The parser hands it over as "".
+	Dash bool
 }
 
 // action is one command at work.
@@ -74,7 +76,7 @@ func New(app *kingpin.Application, o Options) *Commands {
 	c.addJobs(group(app, "jobs", "job", "List jobs, read their logs, stop them."))
 	c.addNodes(group(app, "nodes", "node", "List nodes and their readings."))
 	c.addTasks(group(app, "tasks", "task", "List tasks."))
-	c.addServe(group(app, "serve", "", "List Serve's applications, delete one."))
+	c.addServe(group(app, "serve", "", "List Serve's applications, deploy them, delete one."))
 	c.addCluster(app)
 	c.addPositions(group(app, "positions", "", "Show what the daemon remembers to have shipped."))
 	// After each command's own flags. Each has these as its own: those of a

@@ -264,6 +264,12 @@ Examples:
   raytap serve deploy serve.yaml --dry-run
   serve build greeter:app | raytap serve deploy - --yes --wait --timeout 5m`,
 		func(ctx context.Context, cluster Cluster, p printer) error {
+			switch {
+			case o.file == "" && c.o.Dash:
+				o.file = "-"
+			case o.file == "":
+				return usagef("the name of the configuration is empty")
+			}
 			return deployApplications(ctx, cluster, o, p)
 		})
 	deploy.Arg("file", "The configuration; - is standard input.").Required().StringVar(&o.file)

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/alecthomas/kingpin/v2"
+
 	"raytap/ray"
 )
 
@@ -142,5 +144,22 @@ func TestWaitingForADeployment(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The law: only a - that was typed is standard input; an empty name is not.
+func TestADashIsStandardInput(t *testing.T) {
+	for _, arg := range []string{"-", ""} {
+		s, f := newScreen("applications: []"), cluster()
+		app := kingpin.New("raytap", "")
+		c := New(app, Options{Console: s.Console, ConnectFlags: func(Flags) {}, Connect: func() (Cluster, error) { return f, nil }, Dash: arg == "-"})
+		command, err := app.Parse([]string{"serve", "deploy", arg, "--dry-run"})
+		if err == nil {
+			err = c.Run(t.Context(), command)
+		}
+		var usage *UsageError
+		if errors.As(err, &usage) != (arg == "") || (f.config == `{"applications":[]}`) != (arg == "-") {
+			t.Errorf("%q: %v; a plan was made of %q", arg, err, f.config)
+		}
 	}
 }
