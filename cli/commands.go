@@ -285,9 +285,9 @@ func (c *Commands) addCluster(app *kingpin.Application) {
 		name, help, example string
 		do                  action
 	}{
-		{"gpus", "List the accelerators of all nodes.", `Example:
+		{"accelerators", "List the accelerators of all nodes: GPUs and TPUs.", `Example:
 
-  raytap gpus -o json | jq '.gpus[] | select(.utilization < 0.1)'`,
+  raytap accelerators -o json | jq '.gpus[] | select(.utilization < 0.1)'`,
 			func(ctx context.Context, cluster Cluster, p printer) error { return showGPUs(ctx, cluster, p) }},
 		{"resources", "Show the hardware of the cluster and what of it is in use. Only the API of agents tells it.", `Example:
 
@@ -298,6 +298,10 @@ func (c *Commands) addCluster(app *kingpin.Application) {
   raytap health --cluster prod || page-somebody`,
 			func(ctx context.Context, cluster Cluster, p printer) error { return showHealth(ctx, cluster, p) }},
 	} {
-		c.answers(app.Command(cmd.name, cmd.help), cmd.example, cmd.do)
+		clause := app.Command(cmd.name, cmd.help)
+		if cmd.name == "accelerators" {
+			clause.Alias("gpus") // its name before it listed TPUs
+		}
+		c.answers(clause, cmd.example, cmd.do)
 	}
 }

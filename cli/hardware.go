@@ -108,6 +108,7 @@ func gpuTotals(g *ray.GPUTotals) string {
 // gpusView is what gpus gives.
 type gpusView struct {
 	GPUs   []nodeGPUView   `json:"gpus"`
+	TPUs   []nodeTPUView   `json:"tpus,omitempty"`
 	Status json.RawMessage `json:"status,omitempty"`
 }
 
@@ -116,6 +117,31 @@ type nodeGPUView struct {
 	NodeID string `json:"node_id"`
 	Host   string `json:"host,omitempty"`
 	gpuView
+}
+
+// nodeTPUView is one TPU and where it is.
+type nodeTPUView struct {
+	NodeID string `json:"node_id"`
+	Host   string `json:"host,omitempty"`
+	tpuView
+}
+
+// allTPUs lists the TPUs of the nodes' readings; agents tell none.
+func allTPUs(ctx context.Context, from nodeLister) ([]nodeTPUView, error) {
+	nodes, err := from.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []nodeTPUView
+	for _, n := range nodes {
+		if n.Stats == nil {
+			continue
+		}
+		for _, t := range n.Stats.TPUs {
+			out = append(out, nodeTPUView{n.ID, cmp.Or(n.Host, n.IP), tpuView(t)})
+		}
+	}
+	return out, nil
 }
 
 // showGPUs shows the accelerators of all nodes, and what an agent says of them
@@ -130,7 +156,7 @@ func showGPUs(ctx context.Context, from gpuReader, p printer) error {
 		return err
 	}
 	t := &table{columns: []column{
-		{title: "NODE", least: 12, id: true}, {title: "HOST", least: 12}, {title: "GPU", right: true}, {title: "NAME", least: 8}, {title: "BUSY", right: true},
+		{title: "NODE", least: 12, id: true}, {title: "HOST", least: 12}, {title: "UNIT"}, {title: "NAME", least: 8}, {title: "BUSY", right: true},
 		{title: "MEMORY", right: true}, {title: "UUID", least: 8, spare: 1},
 	}}
 	for _, g := range list {
@@ -138,15 +164,26 @@ func showGPUs(ctx context.Context, from gpuReader, p printer) error {
 		if g.Utilization != nil {
 			busy = percent(*g.Utilization)
 		}
-		t.add(text(g.NodeID), text(g.Host), text(strconv.Itoa(g.Index)), text(g.Name), text(busy),
+		t.add(text(g.NodeID), text(g.Host), text("GPU "+strconv.Itoa(g.Index)), text(g.Name), text(busy),
 			text(gpuMemory(g.MemUsed, g.MemTotal)), text(g.UUID))
+	}
+	tpus, err := allTPUs(ctx, from)
+	if err != nil {
+		return err
+	}
+	for _, u := range tpus {
+		busy := ""
+		if share := cmp.Or(u.DutyCycle, u.TensorCore); share != nil {
+			busy = percent(*share)
+		}
+		t.add(text(u.NodeID), text(u.Host), text("TPU "+strconv.Itoa(u.Index)), text(u.Type+" "+u.Topology), text(busy), text(gpuMemory(u.MemUsed, u.MemTotal)), text(u.Name))
 	}
 	said := statusFacts(status)
 	if p.form == formTable && len(t.rows) == 0 && len(said) == 0 {
 		p.notef("no accelerators are known of this cluster")
 		return nil
 	}
-	return p.print(gpusView{GPUs: list, Status: status}, func() string {
+	return p.print(gpusView{GPUs: list, TPUs: tpus, Status: status}, func() string {
 		if len(t.rows) == 0 {
 			return facts(said, p.Colors)
 		}

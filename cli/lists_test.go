@@ -80,8 +80,8 @@ greeter  RUNNING        /                1       2/3  2h ago
 			}, "\n", "raytap: Serve does not run on this cluster\n"},
 		"accelerators of Ray's own readings": {
 			func(f *fake, p printer) error { return showGPUs(ctx, f, p) }, `
-NODE                                                      HOST      GPU  NAME  BUSY         MEMORY  UUID
-11111111111111111111111111111111111111111111111111111111  ray-head    0  A100   50%  1GiB of 40GiB  GPU-1
+NODE                                                      HOST      UNIT   NAME  BUSY         MEMORY  UUID
+11111111111111111111111111111111111111111111111111111111  ray-head  GPU 0  A100   50%  1GiB of 40GiB  GPU-1
 `, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

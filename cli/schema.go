@@ -64,6 +64,7 @@ type statsView struct {
 	Workers        *int             `json:"workers,omitempty"`
 	LoadAvg        []float64        `json:"load_avg,omitempty"`
 	GPUs           []gpuView        `json:"gpus,omitempty"`
+	TPUs           []tpuView        `json:"tpus,omitempty"`
 	NetworkSent    *float64         `json:"network_sent,omitempty"`
 	NetworkRecv    *float64         `json:"network_recv,omitempty"`
 	DashboardAgent int              `json:"dashboard_agent,omitempty"`
@@ -111,6 +112,9 @@ func viewNode(n ray.Node) nodeView {
 	if !s.WorkersUnknown {
 		v.Stats.Workers = &s.Workers
 	}
+	for _, t := range s.TPUs {
+		v.Stats.TPUs = append(v.Stats.TPUs, tpuView(t))
+	}
 	for _, d := range s.Disks {
 		v.Stats.Disks = append(v.Stats.Disks, diskView(d))
 	}
@@ -124,6 +128,19 @@ func viewNode(n ray.Node) nodeView {
 		v.Stats.NetworkSent, v.Stats.NetworkRecv = &s.NetworkSent, &s.NetworkRecv
 	}
 	return v
+}
+
+// tpuView is one TPU.
+type tpuView struct {
+	Index      int      `json:"index"`
+	Name       string   `json:"name,omitempty"`
+	Type       string   `json:"type,omitempty"`
+	Topology   string   `json:"topology,omitempty"`
+	TensorCore *float64 `json:"tensor_core,omitempty"`
+	Bandwidth  *float64 `json:"bandwidth,omitempty"`
+	DutyCycle  *float64 `json:"duty_cycle,omitempty"`
+	MemUsed    float64  `json:"mem_used"`
+	MemTotal   float64  `json:"mem_total"`
 }
 
 func viewGPUs(list []ray.GPU) []gpuView {

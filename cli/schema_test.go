@@ -15,7 +15,7 @@ import (
 // documented is what each section of docs/commands.md is about.
 var documented = map[string]any{
 	"Job": jobView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
-	"GPUs": gpusView{}, "Node's GPU": nodeGPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
+	"Accelerators": gpusView{}, "Node's GPU": nodeGPUView{}, "TPU": tpuView{}, "Node's TPU": nodeTPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
 	"Resources": resourcesView{}, "Amount": amountView{}, "GPU totals": gpuTotalsView{}, "Node counts": nodeCountsView{},
 	"Node's hardware": hardwareView{}, "Health": healthView{}, "Plan": planView{}, "Planned application": plannedView{},
 }

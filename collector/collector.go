@@ -137,7 +137,7 @@ var selfTable = table[result]{
 			value: func(r result) (float64, bool) { return float64(r.out.duplicates), true },
 		},
 		{
-			name: "collector_overflow_series", help: "Series that the collector left out because one node had more than 64 mounts or GPUs.",
+			name: "collector_overflow_series", help: "Series that the collector left out because one node had more than 64 mounts, GPUs or TPUs.",
 			value: func(r result) (float64, bool) { return float64(r.out.over), true },
 		},
 	},

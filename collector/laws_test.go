@@ -37,7 +37,7 @@ func full(now time.Time) *cluster {
 		nodes: []ray.Node{
 			{ID: "n1", State: ray.NodeAlive, Start: now, Resources: map[string]float64{"CPU": 2}, Stats: &ray.NodeStats{
 				At: now, CPUs: 1, MemTotal: 1, Disks: []ray.Disk{{Mount: "/"}}, ObjectStore: &ray.ObjectStore{},
-				HasLoad: true, HasNetwork: true, GPUs: []ray.GPU{{MemTotal: 1, Utilization: ptr(1.0)}},
+				HasLoad: true, HasNetwork: true, TPUs: []ray.TPU{{MemTotal: 1, TensorCore: ptr(1.0), Bandwidth: ptr(1.0), DutyCycle: ptr(1.0)}}, GPUs: []ray.GPU{{MemTotal: 1, Utilization: ptr(1.0)}},
 			}},
 			{ID: "n2", State: ray.NodeDead, End: now},
 		},

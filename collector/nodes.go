@@ -220,7 +220,7 @@ var statsTable = table[*ray.NodeStats]{
 		diskRow("node_disk_bytes", "Size of the mounted file system.", func(d ray.Disk) float64 { return d.Total }),
 		diskRow("node_disk_used_bytes", "Bytes in use on the mounted file system.", func(d ray.Disk) float64 { return d.Used }),
 		diskRow("node_disk_free_bytes", "Bytes free on the mounted file system.", func(d ray.Disk) float64 { return d.Free }),
-	}, gpuRows),
+	}, gpuRows, tpuRows),
 }
 
 var gpuRows = []row[*ray.NodeStats]{

@@ -9,6 +9,20 @@ package ray
 
 import "time"
 
+// TPU is one TPU chip's readings. Shares are ratios, nil where they are not told;
+// memory is in bytes, MemTotal 0 where it is not told.
+type TPU struct {
+	Index      int
+	Name       string // the id of the accelerator in its slice
+	Type       string // "tpu-v6e-slice"
+	Topology   string // "2x4"
+	TensorCore *float64
+	Bandwidth  *float64 // of the memory
+	DutyCycle  *float64
+	MemUsed    float64
+	MemTotal   float64
+}
+
 // Version is what a cluster says of itself.
 type Version struct {
 	Ray    string // "2.60.0"
@@ -144,6 +158,7 @@ type NodeStats struct {
 	LoadAvg        [3]float64 // 1, 5, 15 minutes
 	HasLoad        bool
 	GPUs           []GPU
+	TPUs           []TPU
 	NetworkSent    float64 // bytes since boot
 	NetworkRecv    float64
 	HasNetwork     bool

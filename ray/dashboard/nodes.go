@@ -44,6 +44,7 @@ type summaryRow struct {
 	Load    []loadRow          `json:"loadAvg"` // [1, 5, 15 min], the same per CPU
 	Network []number           `json:"network"` // sent, received
 	GPUs    []gpuRow           `json:"gpus"`
+	TPUs    []tpuRow           `json:"tpus"` // since Ray 2.53
 	Raylet  struct {
 		ID          string  `json:"nodeId"`
 		State       string  `json:"state"`
@@ -282,6 +283,9 @@ func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 	}
 	for i, g := range r.GPUs {
 		s.GPUs = append(s.GPUs, g.gpu(i))
+	}
+	for i, t := range r.TPUs {
+		s.TPUs = append(s.TPUs, t.tpu(i))
 	}
 	return s, unnamed
 }

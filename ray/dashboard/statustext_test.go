@@ -105,7 +105,7 @@ func TestPlacementGroupsThatAReportMergesAreListed(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, stateAnswer(2, 2, 2, 2,
 			`{"placement_group_id":"a","state":"PENDING","bundles":[{"unit_resources":{"CPU":8},"node_id":""},{"unit_resources":{"CPU":8},"node_id":null}]},`+
-			`{"placement_group_id":"b","state":"RESCHEDULING","bundles":[{"unit_resources":{"GPU":1},"node_id":""},{"unit_resources":{"CPU":2},"node_id":"n"}]}`))
+				`{"placement_group_id":"b","state":"RESCHEDULING","bundles":[{"unit_resources":{"GPU":1},"node_id":""},{"unit_resources":{"CPU":2},"node_id":"n"}]}`))
 	})
 	want := []ray.Demand{{Resources: map[string]float64{"CPU": 8}, Count: 2}, {Resources: map[string]float64{"GPU": 1}, Count: 1}}
 	for range 2 {
