@@ -220,10 +220,22 @@ func unsettled(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time
 			open = append(open, name+" is not deployed again yet")
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "RUNNING":
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "DEPLOY_FAILED":
-			return nil, fmt.Errorf("the application %s: DEPLOY_FAILED: %s", name, printable(strings.TrimSpace(now.Applications[i].Message), false))
+			return nil, fmt.Errorf("the application %s: DEPLOY_FAILED: %s", name, printable(failure(now.Applications[i]), false))
 		default:
 			open = append(open, name+" is "+now.Applications[i].Status)
 		}
 	}
 	return open, nil
+}
+
+// failure is what Ray says of an application that it could not deploy. The
+// application's message names deployments, theirs say what is wrong (2.60.0).
+func failure(a ray.ServeApplication) string {
+	said := []string{strings.TrimSpace(a.Message)}
+	for _, d := range a.Deployments {
+		if d.Status != "HEALTHY" && d.Message != "" {
+			said = append(said, d.Name+": "+strings.TrimSpace(d.Message))
+		}
+	}
+	return strings.Join(said, "\n")
 }

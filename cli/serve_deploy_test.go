@@ -116,6 +116,8 @@ func TestWaitingForADeployment(t *testing.T) {
 		return ray.ServeApplication{Name: name, Status: status, Message: message, LastDeployed: begin.Add(time.Duration(deployed) * time.Second)}
 	}
 	list := func(apps ...ray.ServeApplication) []ray.ServeApplication { return apps }
+	failed := app("search", "DEPLOY_FAILED", "Failed to update B.\n", 1)
+	failed.Deployments = []ray.ServeDeployment{{Name: "A", Status: "HEALTHY", Message: "well"}, {Name: "B", Status: "DEPLOY_FAILED", Message: "Traceback:\nboom\n"}}
 	before := list(app("old", "RUNNING", "", 0), app("greeter", "DEPLOY_FAILED", "of before", 0))
 	for name, row := range map[string]struct {
 		looks [][]ray.ServeApplication
@@ -126,8 +128,8 @@ func TestWaitingForADeployment(t *testing.T) {
 			list(app("greeter", "RUNNING", "", 1), app("search", "RUNNING", "", 1), app("code", "UNHEALTHY", "", 0)),
 		}},
 		"one fails": {looks: [][]ray.ServeApplication{before,
-			list(app("old", "DELETING", "", 0), app("greeter", "DEPLOYING", "", 1), app("search", "DEPLOY_FAILED", "Traceback:\nboom\n", 1)),
-		}, err: "the application search: DEPLOY_FAILED: Traceback:\nboom"},
+			list(app("old", "DELETING", "", 0), app("greeter", "DEPLOYING", "", 1), failed),
+		}, err: "the application search: DEPLOY_FAILED: Failed to update B.\nB: Traceback:\nboom"},
 		"one does not get there": {looks: [][]ray.ServeApplication{before, list(app("greeter", "UNHEALTHY", "", 1))},
 			err: "the configuration was accepted, and within 1m0s (--timeout) it was not done: greeter is UNHEALTHY, search is not there yet"},
 	} {
