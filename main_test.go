@@ -145,17 +145,18 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 	}
 }
 
-// flood answers everything with 200 MB of JSON.
+// flood answers everything with 200 MB of JSON. It is an object, so that it is no
+// list of jobs either, which may be that long.
 func flood(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `[{"submission_id":"`)
+	_, _ = io.WriteString(w, `{"ray_version":"`)
 	chunk := bytes.Repeat([]byte("x"), 1<<20)
 	for range 200 {
 		if _, err := w.Write(chunk); err != nil {
 			return
 		}
 	}
-	_, _ = io.WriteString(w, `"}]`)
+	_, _ = io.WriteString(w, `"}`)
 }
 
 func TestAClusterThatIsWrongIsOneLineAndTheRestGoesOn(t *testing.T) {
