@@ -64,7 +64,7 @@ type Cluster struct {
 	// Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide.
 	ProxyURL URL `yaml:"proxy_url"`
 	// Of one call, from its start to the end of its answer. Log streams have their
-	// own, shipper.timeout.
+	// own, shipper.timeout; Ray's job list gets more where it takes longer, up to 2m.
 	Timeout Duration `yaml:"timeout"`
 	// Calls in progress at a time, log streams apart.
 	MaxConcurrent int `yaml:"max_concurrent"`

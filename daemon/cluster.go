@@ -90,6 +90,7 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	fresh := time.Duration(s.collector.Freshness)
 	u.sharing = ray.Share(u.client, ray.SharingOptions{
 		Timeout: 3 * time.Duration(c.Timeout),
+		Request: time.Duration(c.Timeout),
 		Fresh:   fresh,
 		Tasks:   max(fresh, time.Duration(s.collector.Tasks.Cache)),
 		// A little less than discovery's pause: else each look could meet the

@@ -40,6 +40,10 @@ type SharingOptions struct {
 	// several requests, each under the client's own timeout: give a few times
 	// that.
 	Timeout time.Duration
+	// Request is what one request of the source may take, 10 s by default. A
+	// PatientSource gets more for its job list, up to 2 minutes, once a try has
+	// timed out, and this again once the list comes within half of it.
+	Request time.Duration
 	// Fresh is for all but the following, 14 s by default. For the version it is
 	// the most, too: whether the cluster answers at all is decided by it, and it
 	// is the cheapest call that Ray has.
@@ -87,8 +91,14 @@ func Share(source Source, o SharingOptions) *Sharing {
 		s.ahead = c.ClockAhead
 	}
 	s.version = NewShared(noting(s, source.Version), version)
+	list := source.Jobs
+	if patient, ok := source.(PatientSource); ok {
+		p := newPatience(positive(o.Request, defaultRequest))
+		list = patiently(patient, p)
+		jobs.Timeout = max(o.Timeout, p.most+p.base) // the request ends first
+	}
 	s.jobs = NewShared(noting(s, func(ctx context.Context) ([]Job, error) {
-		jobs, err := source.Jobs(ctx)
+		jobs, err := list(ctx)
 		if f := s.onJobs.Load(); f != nil && err == nil {
 			(*f)(jobs)
 		}

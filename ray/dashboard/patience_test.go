@@ -1,0 +1,51 @@
+package dashboard
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// Law: a job list that takes longer than the timeout of a request is had all the
+// same, and a request for anything else keeps that timeout.
+func TestAJobListThatTakesLongerThanTheTimeoutIsHad(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(3 * timeout):
+			_, _ = io.WriteString(w, `[{"submission_id":"a","status":"RUNNING"}]`)
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	tr, err := transport.New(transport.Options{URL: server.URL, Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(tr, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s := ray.Share(c, ray.SharingOptions{Request: timeout, Timeout: 3 * timeout, Fresh: time.Millisecond, Discovery: time.Millisecond})
+	defer s.Close()
+	var jobs []ray.Job
+	// A failure is shared for a second; six tries would have 32 times the timeout.
+	deadline := time.Now().Add(20 * time.Second)
+	for range time.Tick(100 * time.Millisecond) {
+		if jobs, err = s.JobsSince(t.Context(), time.Now()); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil || len(jobs) != 1 {
+		t.Errorf("got %v, %v", jobs, err)
+	}
+	if _, err := c.Job(t.Context(), "a"); ray.Code(err) != http.StatusRequestTimeout {
+		t.Errorf("one job: %v; want a timeout", err)
+	}
+}
