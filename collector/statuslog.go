@@ -17,7 +17,7 @@ import (
 // logged: autoscaler v1 writes its first one some seconds after the start.
 const statusGrace = time.Minute
 
-var errNoStatus = errors.New("Ray has no cluster status: it has written none, and there is no report of autoscaler v2 either")
+var errNoStatus = errors.New("no cluster status: Ray has written none, and there is no report of autoscaler v2 either")
 
 // statusLog logs the version of the autoscaler once, and that there has been no
 // status for a while. Safe for concurrent use.
