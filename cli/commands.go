@@ -37,7 +37,11 @@ func (c *Commands) addJobs(jobs *kingpin.CmdClause) {
 
   raytap jobs logs raysubmit_abc123 > train.log`,
 		func(ctx context.Context, cluster Cluster, p printer) error {
-			return printLog(ctx, cluster, id, p.Out)
+			if err := printLog(ctx, cluster, id, p.Out); err != nil {
+				return err
+			}
+			noteHeadLog(ctx, cluster, id, p.Console)
+			return nil
 		})
 	jobArg(logs, &id)
 	c.addTail(jobs)
@@ -105,15 +109,20 @@ Examples:
 			if err := f.check(); err != nil {
 				return err
 			}
+			lines := f.lines
 			switch {
 			case f.follow && f.hasLines:
-				return follow(ctx, cluster, f.id, f.o, f.lines, p.Console)
+				return follow(ctx, cluster, f.id, f.o, lines, p.Console)
 			case f.follow:
 				return follow(ctx, cluster, f.id, f.o, -1, p.Console)
-			case f.hasLines:
-				return printEnd(ctx, cluster, f.id, f.lines, p.Out)
+			case !f.hasLines:
+				lines = defaultLines
 			}
-			return printEnd(ctx, cluster, f.id, defaultLines, p.Out)
+			if err := printEnd(ctx, cluster, f.id, lines, p.Out); err != nil {
+				return err
+			}
+			noteHeadLog(ctx, cluster, f.id, p.Console)
+			return nil
 		})
 	jobArg(tail, &f.id)
 	tail.Flag("follow", "Go on until the job has ended.").Short('f').BoolVar(&f.follow)

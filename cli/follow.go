@@ -38,6 +38,7 @@ func follow(ctx context.Context, c tailer, id string, o ray.TailOptions, last in
 	if err != nil {
 		return err
 	}
+	noteHeadLog(ctx, c, id, console)
 	return verdict(ctx, c, id, console)
 }
 
