@@ -50,7 +50,7 @@ func submitTasks(t *testing.T, head *realray.Head) (id string) {
 // the tasks' job is where its script says, and ends it.
 func agreeOnMetrics(t *testing.T, head *realray.Head, w *way, tasks string) {
 	t.Helper()
-	eventually(t, 2*time.Minute, "the page agrees with Ray", func() error {
+	eventually(t, 5*time.Minute, "the page agrees with Ray", func() error { // a list that took 5 s is used for 250 s
 		info, err := head.Job(t.Context(), tasks)
 		if err != nil || info.JobID == "" {
 			return fmt.Errorf("job %s has the job_id %q (%v)", tasks, info.JobID, err)

@@ -165,6 +165,7 @@ func awaitRecords(t *testing.T, ways []*way, jobs []*job) {
 	t.Helper()
 	over, tick := time.Now(), time.NewTicker(500*time.Millisecond)
 	defer tick.Stop()
+	limits := map[*way]time.Duration{}
 	for left := slices.Clone(ways); len(left) > 0; <-tick.C {
 		late := time.Since(over)
 		left = slices.DeleteFunc(left, func(w *way) bool {
@@ -173,9 +174,11 @@ func awaitRecords(t *testing.T, ways []*way, jobs []*job) {
 			case missing == "":
 				t.Logf("%-20s: all ends are there %.1f s after the last job's", w.name, late.Seconds())
 				return true
-			case late > 6*time.Minute: // a job list that took 5 s is asked for again after 250 s
-				t.Errorf("%s: no end within 6 minutes after the jobs': %s", w.name, missing)
-				return true
+			case late > max(base, limits[w]):
+				if limits[w] = w.patience("/api/jobs/"); late > limits[w] {
+					t.Errorf("%s: no end within %s after the jobs': %s", w.name, limits[w], missing)
+					return true
+				}
 			}
 			return false
 		})
