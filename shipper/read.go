@@ -222,6 +222,7 @@ func (s *stream) write(ctx context.Context, l cutLine, now int64) error {
 	if len(s.b.buf)+len(l.text)+recordRoom > cap(s.b.buf) {
 		s.sh.out.widen(s.b, len(l.text)+recordRoom)
 	}
+	s.b.buf = s.stepBack(s.b.buf, now, l.seq)
 	s.b.buf = s.enc.line(s.b.buf, now, l, s.skipped)
 	s.b.records++
 	s.skipped = 0
@@ -299,7 +300,9 @@ func (s *stream) nextLine() uint64 {
 // record makes an event record. Its seq is that of the next line.
 func (s *stream) record(event, message string, fields ...field) owed {
 	seq := s.nextLine()
-	r := s.enc.event(nil, time.Now().UnixNano(), seq, event, message, s.skipped, fields...)
+	now := time.Now().UnixNano()
+	r := s.stepBack(nil, now, seq)
+	r = s.enc.event(r, now, seq, event, message, s.skipped, fields...)
 	s.skipped, s.log.skipped = 0, 0
 	s.sh.metrics.events.WithLabelValues(s.sh.opts.Cluster, event).Inc()
 	return owed{event: event, epoch: s.enc.epoch, seq: seq, record: r}

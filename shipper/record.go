@@ -18,6 +18,7 @@ const (
 	EventGap   = "gap"   // bytes were lost for good
 	EventEpoch = "epoch" // the log was replaced: it is read from its start again
 	EventLimit = "limit" // a stream limit was hit
+	EventClock = "clock" // our clock was ahead: times go back once
 	EventEnd   = "end"   // a run's log was read to its end, or given up
 	// EventReopened: the log has grown after the end event of its run, and is read
 	// on. Another end event follows.

@@ -60,7 +60,7 @@ func (p *Positions) Recovered(record []byte) error {
 	}
 	p.touch(e)
 	l := e.sinkHas
-	l.lastTime = max(l.lastTime, r.Time.UnixNano())
+	l.lastTime = r.Time.UnixNano() // in order: after a clock event an earlier one is the last
 	if r.Event != "" {
 		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.Node})
 		if r.Seq > l.next[r.Epoch] {
@@ -111,7 +111,9 @@ func (r *recoveredLog) passed(s snapshot) bool {
 
 // apply tells a log's state what the sink holds already.
 func (r *recoveredLog) apply(l *logState) {
-	l.lastTime = max(l.lastTime, r.lastTime)
+	if r.lastTime != 0 { // later than what was saved, until the state has it
+		l.lastTime, r.lastTime = r.lastTime, 0
+	}
 	if r.tells(l.epoch, l.pos.lines) {
 		l.skipped = 0
 	}

@@ -1,0 +1,63 @@
+package shipper
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// The law: times increase strictly, at most a second ahead of our clock; beyond that
+// they go back once, with an event, and no restart brings the time ahead back.
+func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
+	head := raytest.New(t)
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: time.Hour}
+	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("first\n")
+	r.until("it is there", func() bool { return len(r.events("job-1", "")) == headLines+1 })
+	r.stop()
+	p, err := OpenPositions(file + ".positions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := time.Now().Add(time.Hour)
+	for _, e := range p.logs {
+		s := e.snapshot
+		s.lastTime = ahead.UnixNano()
+		p.accept(e, s)
+	}
+	if err := p.Save(t.Context(), p.Mark()); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+	for _, line := range []string{"second", "third"} {
+		r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+		job.Print(line + "\n")
+		r.until(line+" is there", func() bool {
+			recs := r.records("job-1")
+			return recs[len(recs)-1].Message == line
+		})
+		r.kill() // what the sink holds is all that the next one knows
+	}
+	recs := r.records("job-1")
+	if n := len(r.events("job-1", EventClock)); n != 1 {
+		t.Errorf("%d clock events", n)
+	}
+	last := ""
+	for i, rec := range recs {
+		if rec.Time <= last {
+			t.Errorf("record %d: time %s after %s", i, rec.Time, last)
+		}
+		if at, err := time.Parse(time.RFC3339Nano, rec.Time); err != nil || time.Until(at) > maxAhead {
+			t.Errorf("record %d has the time %s, %v", i, rec.Time, err)
+		}
+		last = rec.Time
+		if rec.Event == EventClock && (rec.Seq != headLines+1 || !strings.Contains(rec.Message, "ahead by")) {
+			t.Errorf("clock event %+v", rec)
+		}
+	}
+}
