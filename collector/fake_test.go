@@ -52,6 +52,10 @@ func (c *cluster) Version(ctx context.Context) (ray.Version, error) {
 	return c.version, c.ask(ctx, "version")
 }
 
+func (c *cluster) VersionSince(ctx context.Context, _ time.Time) (ray.Version, error) {
+	return c.Version(ctx)
+}
+
 func (c *cluster) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	return c.status, c.ask(ctx, "status")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"raytap/ray"
 )
@@ -14,6 +15,8 @@ import (
 
 type tasksSource interface {
 	Tasks(context.Context) (ray.TaskList, error)
+	// VersionSince gives a version that was asked for at t or later.
+	VersionSince(ctx context.Context, t time.Time) (ray.Version, error)
 }
 
 // taskStates are the states that are shown.
@@ -35,6 +38,8 @@ type tasksView struct {
 	jobs, names   []taskCount
 	jobsOverflow  int
 	namesOverflow int
+	resets        int
+	resetsKnown   bool
 }
 
 var tasksTable = table[tasksView]{
@@ -73,6 +78,10 @@ var tasksTable = table[tasksView]{
 		{
 			name: "tasks_forgotten", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
 			value: func(v tasksView) (float64, bool) { return float64(v.Dropped), v.Dropped > 0 },
+		},
+		{
+			name: "tasks_reset_total", help: "Times that Ray's list of tasks started over without a new session, since raytap began to watch the cluster: the attempts that failed or that Ray no longer keeps, which only get more while a list lives, fell to under half, from 10 or more. What had run before is in no count any more. A list that starts over with fewer of them, or has caught up by the next look, is missed. Absent where the session is not known.", counter: true,
+			value: func(v tasksView) (float64, bool) { return float64(v.resets), v.resetsKnown },
 		},
 		{
 			name: "tasks_overflow", help: "Series of a family that are not shown because it has more than tasks.max_series. What runs and what failed is kept first.", labels: []string{"family"},
@@ -119,6 +128,7 @@ type tasksCollector struct {
 	source tasksSource
 	opts   TasksOptions
 	table  bound[tasksView]
+	resets taskResets
 }
 
 func newTasks(source tasksSource, s settings, o TasksOptions) *tasksCollector {
@@ -132,6 +142,7 @@ func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
 		return err
 	}
 	v := tasksView{TaskList: list, byName: c.opts.ByName}
+	v.resets, v.resetsKnown = c.resets.look(ctx, c.source, list)
 	// Of the rest, the newest jobs are kept under the cap: job ids count up.
 	v.jobs, v.jobsOverflow = c.count(list.Tasks, func(t ray.Task) string { return t.JobID }, -1)
 	if c.opts.ByName {
@@ -167,7 +178,7 @@ func (c *tasksCollector) count(tasks []ray.Task, who func(ray.Task) string, orde
 
 // taskRank is 0 for the states that are kept first under a cap.
 func taskRank(state string) int {
-	if state == "FAILED" || strings.HasPrefix(state, "RUNNING") {
+	if state == stateFailed || strings.HasPrefix(state, "RUNNING") {
 		return 0
 	}
 	return 1

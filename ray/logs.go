@@ -11,9 +11,20 @@ import (
 // nothing was sent there. Another way may serve.
 var ErrWayRefused = errors.New("this way to the log must not be used")
 
-// ErrTokenKept is an ErrWayRefused: the cluster's token would have to be shown at an
-// address that is not configured for it.
-var ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrWayRefused)
+// Why a node's agent must not be asked. Each is an ErrWayRefused.
+var (
+	// ErrTokenKept: the cluster's token would have to be shown at an address that is
+	// not configured for it.
+	ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrWayRefused)
+	// ErrAgentsOff: the configuration says that no node agent is asked.
+	ErrAgentsOff = fmt.Errorf("node agents are switched off: %w", ErrWayRefused)
+	// ErrAgentNotAllowed: the address is outside the networks that are configured.
+	ErrAgentNotAllowed = fmt.Errorf("the address is not allowed: %w", ErrWayRefused)
+	// ErrAgentNotLive: no live node of the cluster has the address.
+	ErrAgentNotLive = fmt.Errorf("no live node has the address: %w", ErrWayRefused)
+	// ErrAgentAddress: Ray gives no address that can be used, or none yet.
+	ErrAgentAddress = fmt.Errorf("the address cannot be used: %w", ErrWayRefused)
+)
 
 // LogRef names one driver log: where it lies and whose it is.
 type LogRef struct {

@@ -70,9 +70,10 @@ type Sharing struct {
 	serve    *Shared[ServeStatus]
 	hardware *Shared[ClusterResources]
 	fresh    time.Duration
-	answered moment               // when the cluster last answered
-	silent   moment               // when it last did not
-	ahead    func() time.Duration // nil where the source does not know
+	answered moment                 // when the cluster last answered
+	silent   moment                 // when it last did not
+	ahead    func() time.Duration   // nil where the source does not know
+	session  atomic.Pointer[string] // of the last version that was told; nil before
 	onJobs   atomic.Pointer[func([]Job)]
 }
 
@@ -90,7 +91,13 @@ func Share(source Source, o SharingOptions) *Sharing {
 	if c, ok := source.(interface{ ClockAhead() time.Duration }); ok {
 		s.ahead = c.ClockAhead
 	}
-	s.version = NewShared(noting(s, source.Version), version)
+	s.version = NewShared(noting(s, func(ctx context.Context) (Version, error) {
+		v, err := source.Version(ctx)
+		if err == nil {
+			s.session.Store(&v.Session)
+		}
+		return v, err
+	}), version)
 	list := source.Jobs
 	if patient, ok := source.(PatientSource); ok {
 		p := newPatience(positive(o.Request, defaultRequest))
@@ -106,7 +113,14 @@ func Share(source Source, o SharingOptions) *Sharing {
 	}), jobs)
 	s.nodes = NewShared(noting(s, source.Nodes), opts("list nodes", fresh))
 	s.status = NewShared(noting(s, source.ClusterStatus), opts("get cluster status", fresh))
-	s.tasks = NewShared(noting(s, source.Tasks), opts("list tasks", tasks))
+	s.tasks = NewShared(noting(s, func(ctx context.Context) (TaskList, error) {
+		asked, session := time.Now(), s.session.Load()
+		list, err := source.Tasks(ctx)
+		if list.Asked = asked; session != nil {
+			list.Session = *session
+		}
+		return list, err
+	}), opts("list tasks", tasks))
 	s.actors = NewShared(noting(s, source.Actors), opts("count actors", tasks))
 	s.groups = NewShared(noting(s, source.PlacementGroups), opts("count placement groups", tasks))
 	s.serve = NewShared(noting(s, source.Serve), opts("get serve applications", fresh))
@@ -201,6 +215,15 @@ func (s *Sharing) Close() {
 // has gone without an answer since.
 func (s *Sharing) Version(ctx context.Context) (Version, error) {
 	return value(s.version.Since(ctx, s.silent.get()))
+}
+
+// VersionSince is Version, asked not before t: for those who have to know whether
+// the head is still the one of t.
+func (s *Sharing) VersionSince(ctx context.Context, t time.Time) (Version, error) {
+	if silent := s.silent.get(); silent.After(t) {
+		t = silent
+	}
+	return value(s.version.Since(ctx, t))
 }
 
 // Jobs lists the jobs.

@@ -264,6 +264,10 @@ type TaskList struct {
 	// ByState holds exact totals per state, and is set only where the list was
 	// truncated: it costs Ray one request per state.
 	ByState map[string]int
+	// Session is the head's as it was last told before the list was asked for, ""
+	// where it was not; Asked is when the list was. A Sharing sets both.
+	Session string
+	Asked   time.Time
 }
 
 // ActorStates and PlacementGroupStates list the states that Ray knows.

@@ -236,7 +236,7 @@ func (s *stream) agentAnswers(ctx context.Context) bool {
 		s.sh.hosts.markUp(ref.AgentURL)
 	case ctx.Err() != nil:
 	case shutsOut(err), unreachable(ray.Code(err)):
-		s.sh.hosts.markDown(ref.AgentURL, now)
+		s.sh.hosts.markDown(ref.AgentURL, err, now)
 	default: // it is about this log
 		s.ways[wayAgent].until = now.Add(stepDown)
 	}

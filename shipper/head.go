@@ -149,7 +149,7 @@ func (s *stream) peek(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 			s.sh.hosts.markUp(ref.AgentURL)
 			return text, err
 		case shutsOut(err), unreachable(ray.Code(err)):
-			s.sh.hosts.markDown(ref.AgentURL, now)
+			s.sh.hosts.markDown(ref.AgentURL, err, now)
 		}
 	}
 	if err := s.turn(ctx); err != nil {

@@ -35,6 +35,7 @@ type Metrics struct {
 	saved        *prometheus.Desc
 	lag          *prometheus.Desc
 	slots        *prometheus.Desc
+	refused      *prometheus.Desc // cluster, reason
 	queue        *prometheus.Desc
 	memory       *prometheus.Desc
 	memoryMax    *prometheus.Desc
@@ -98,6 +99,9 @@ func NewMetrics() *Metrics {
 			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
 		slots: desc("websocket_slots_held",
 			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, by whatever name. Of an agent: WebSockets and SSE streams.", cluster),
+		refused: prometheus.NewDesc(prometheus.BuildFQName(ns, "", "node_agents_refused"),
+			"Node agents that jobs' logs are not read from, by reason: token (with a token, and outside node_agents.allow: the agent must not see it), not_allowed (outside node_agents.allow, with mode on), not_live (no live node has the address), address (Ray gives none that can be used), off (node_agents.mode), denied (the agent answers 401 or 403). Logs come through the dashboard then. Each is tried again every 5 minutes, and is gone 10 minutes after the last job that asked for it; absent where there is none.",
+			[]string{cluster, "reason"}, nil),
 		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:    desc("memory_bytes", "Bytes that the buffers of all streams hold."),
 		memoryMax: desc("memory_limit_bytes", "Bytes that they may hold."),
@@ -117,6 +121,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 	ch <- m.lag
 	ch <- m.slots
+	ch <- m.refused
 	ch <- m.saved
 	ch <- m.queue
 	ch <- m.memory
@@ -132,9 +137,14 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	out := m.output
 	ages := map[string]time.Duration{}
 	held := map[string]int{}
+	refused := map[[2]string]int{} // by cluster and reason
+	now := time.Now()
 	for s := range m.shippers {
 		held[s.opts.Cluster] = s.slotsHeld()
-		if age, ok := s.readAge(time.Now()); ok {
+		for reason, n := range s.hosts.refused(now) {
+			refused[[2]string{s.opts.Cluster, reason}] += n
+		}
+		if age, ok := s.readAge(now); ok {
 			ages[s.opts.Cluster] = max(age, ages[s.opts.Cluster])
 		}
 	}
@@ -144,6 +154,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for cluster, n := range held {
 		gauge(m.slots, float64(n), cluster)
+	}
+	for of, n := range refused {
+		gauge(m.refused, float64(n), of[0], of[1])
 	}
 	for cluster, age := range ages {
 		gauge(m.lag, age.Seconds(), cluster)

@@ -234,7 +234,7 @@ func (s *stream) grewAfterEnd(ctx context.Context) (bool, error) {
 			s.sh.hosts.markUp(s.current().DriverAgentURL)
 			return grown, nil
 		case shutsOut(err) || unreachable(ray.Code(err)):
-			s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+			s.sh.hosts.markDown(s.current().DriverAgentURL, err, now)
 		}
 	}
 	if err := s.turn(ctx); err != nil {

@@ -89,7 +89,7 @@ func newShipper(lists Lists, cluster Cluster, out *Output, o Options) *Shipper {
 		cluster:   cluster,
 		out:       out,
 		metrics:   out.opts.Metrics,
-		hosts:     hosts{until: map[string]time.Time{}},
+		hosts:     hosts{down: map[string]downAgent{}},
 		reads:     semaphore.NewWeighted(readers),
 		whole:     semaphore.NewWeighted(1),
 		replays:   semaphore.NewWeighted(replayers),

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
-	"sync"
 	"time"
 
 	"raytap/ray"
@@ -178,10 +176,10 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		return leave(0)
 	case w == wayAgent && errors.Is(err, ray.ErrTokenKept):
 		s.sh.warnOnce("token", "Logs are not read from node agents, but through the head: "+shownError(err))
-		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+		s.sh.hosts.markDown(s.current().DriverAgentURL, err, now)
 		return leave(0)
 	case w == wayAgent && (shutsOut(err) || well && !grew && unreachable(code)):
-		s.sh.hosts.markDown(s.current().DriverAgentURL, now)
+		s.sh.hosts.markDown(s.current().DriverAgentURL, err, now)
 		return leave(0)
 	case code == http.StatusNotImplemented:
 		return leave(stepDown)
@@ -224,61 +222,3 @@ func (s *Shipper) upgradesRefused(now time.Time) bool {
 // errAgentDown is errors of a stream that waited to read from an agent while
 // another one found out that it cannot be read from.
 var errAgentDown = fmt.Errorf("the node's agent could not be used a moment ago: %w", ray.ErrWayRefused)
-
-// hosts remembers the node agents that cannot be used, so that not each of their
-// jobs finds it out. It is safe for concurrent use.
-type hosts struct {
-	mu    sync.Mutex
-	until map[string]time.Time
-}
-
-// mayTry reports whether an agent may be tried. Of all who ask for one that could
-// not be used, one may every five minutes, until it has answered: for whoever is
-// told so the time starts anew.
-func (h *hosts) mayTry(agent string, now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	host := agentHost(agent)
-	t, known := h.until[host]
-	if t.After(now) {
-		return false
-	}
-	if known {
-		h.until[host] = now.Add(stepDown)
-	}
-	return true
-}
-
-// mark gives until when an agent is left alone, which changes with each mark.
-func (h *hosts) mark(agent string) time.Time {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.until[agentHost(agent)]
-}
-
-func (h *hosts) markDown(agent string, now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for host, t := range h.until {
-		if now.Sub(t) > stepDown {
-			delete(h.until, host) // nobody asks for it any more
-		}
-	}
-	if host := agentHost(agent); !h.until[host].After(now) {
-		h.until[host] = now.Add(stepDown)
-	}
-}
-
-// markUp tells that an agent has answered.
-func (h *hosts) markUp(agent string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.until, agentHost(agent))
-}
-
-func agentHost(agent string) string {
-	if u, err := url.Parse(agent); err == nil {
-		return u.Host
-	}
-	return agent
-}

@@ -23,7 +23,7 @@ var groups = []group{
 	{"Hardware", "Of clusters that are watched by an agent. What an agent counts as used is not what Ray's own bookkeeping does.", []string{"hardware_"}},
 	{"Tasks, actors, placement groups", "By state. Finished tasks have no series: Ray forgets them as it likes.", []string{"task", "actor", "placement_group"}},
 	{"Serve", "", []string{"serve_"}},
-	{"The log half", "How the logs of jobs are followed. Those without `ray_cluster` are of the one writer behind all clusters.", []string{"shipper_"}},
+	{"The log half", "How the logs of jobs are followed. Those without `ray_cluster` are of the one writer behind all clusters.", []string{"shipper_", "node_agents_"}},
 	{"The sink", "Where lines go. Those about files, fsyncs and rotations are there only for a file.", []string{"sink_"}},
 	{"raytap itself", "How each part of a scrape went, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "cluster_file", "build_info"}},
 }

@@ -23,7 +23,7 @@ const (
 // file's end gives an empty body and the file's size.
 //
 // The agent must be one that NodeAgents allows, else the error's code is 403
-// and ray.ErrWayRefused is in its chain. It is asked directly, without a proxy,
+// and one of the reasons that are a ray.ErrWayRefused is in its chain. It is asked directly, without a proxy,
 // and gets the token and the configured headers only where NodeAgents says so.
 // A long body is bounded by its progress alone: no bytes for the client's
 // timeout end it. Code 404: the agent has no such file.
@@ -84,11 +84,11 @@ func contentRange(s string) (first, size int64, ok bool) {
 // agent gives the transport to a node's agent, or says why it must not be asked.
 func (c *Client) agent(ctx context.Context, raw string) (*transport.Client, error) {
 	if c.nodeAgents.Mode == NodeAgentsOff {
-		return nil, refused("node agents are switched off (node_agents.mode)")
+		return nil, refused(ray.ErrAgentsOff, "node agents are switched off (node_agents.mode)")
 	}
 	addr, err := agentAddress(raw)
 	if err != nil {
-		return nil, refused(err.Error())
+		return nil, refused(ray.ErrAgentAddress, err.Error())
 	}
 	trusted, err := c.admit(ctx, addr.Addr())
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err er
 	allowed := c.allows(ip)
 	if c.nodeAgents.Mode == NodeAgentsOn {
 		if len(c.nodeAgents.Allow) > 0 && !allowed {
-			return false, refused(fmt.Sprintf("the node agent's address %s is not in node_agents.allow", ip))
+			return false, refused(ray.ErrAgentNotAllowed, fmt.Sprintf("the node agent's address %s is not in node_agents.allow", ip))
 		}
 		return true, c.mustLive(ctx, ip)
 	}
@@ -121,8 +121,7 @@ func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err er
 		if trusted {
 			return true, nil
 		}
-		return false, &ray.Error{Op: opAgent, Code: http.StatusForbidden, Err: ray.ErrTokenKept,
-			Detail: fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip)}
+		return false, refused(ray.ErrTokenKept, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
 	}
 	return trusted, c.mustLive(ctx, ip)
 }
@@ -143,7 +142,7 @@ func (c *Client) mustLive(ctx context.Context, ip netip.Addr) error {
 	case err != nil:
 		return err
 	case !live:
-		return refused(fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
+		return refused(ray.ErrAgentNotLive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
 	}
 	return nil
 }
@@ -163,8 +162,10 @@ func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error)
 	return live, err
 }
 
-func refused(detail string) error {
-	return &ray.Error{Op: opAgent, Code: http.StatusForbidden, Detail: detail, Err: ray.ErrWayRefused}
+// refused gives the error of an agent that is not asked; reason is one of ray's
+// ErrWayRefused.
+func refused(reason error, detail string) error {
+	return &ray.Error{Op: opAgent, Code: http.StatusForbidden, Detail: detail, Err: reason}
 }
 
 // agentAddress reads a job's driver_agent_http_address, which anybody may have

@@ -1,0 +1,138 @@
+package shipper
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+)
+
+// refusedAgents are the values of raytap_node_agents_refused by reason.
+func refusedAgents(t *testing.T, m *Metrics) map[string]float64 {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	if err := reg.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "raytap_node_agents_refused" {
+			continue
+		}
+		for _, s := range f.GetMetric() {
+			for _, l := range s.GetLabel() {
+				if l.GetName() == "reason" {
+					got[l.GetValue()] = s.GetGauge().GetValue()
+				}
+			}
+		}
+	}
+	return got
+}
+
+// Agents that logs are not read from are counted, each once however many jobs it has,
+// by the reason; those that may be asked are not there at all. The head's agent is asked,
+// too, for what Ray wrote there on a job that ran elsewhere.
+func TestRefusedAgentsAreCountedByReason(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	there, elsewhere := netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("10.0.0.0/8")
+	for name, row := range map[string]struct {
+		token  string
+		agents dashboard.NodeAgents
+		want   map[string]float64
+	}{
+		"a token, nothing allowed": {token, dashboard.NodeAgents{}, map[string]float64{"token": 1}},
+		"a token, allowed":         {token, dashboard.NodeAgents{Allow: []netip.Prefix{there}}, map[string]float64{}},
+		"another network, on":      {"", dashboard.NodeAgents{Mode: dashboard.NodeAgentsOn, Allow: []netip.Prefix{elsewhere}}, map[string]float64{"not_allowed": 2}},
+		"off":                      {"", dashboard.NodeAgents{Mode: dashboard.NodeAgentsOff}, map[string]float64{"off": 2}},
+		"no token":                 {"", dashboard.NodeAgents{}, map[string]float64{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			head := raytest.New(t, raytest.Token(row.token))
+			node, err := head.AddNode("127.0.0.2")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := transport.Options{URL: head.URL(), Timeout: time.Second}
+			if row.token != "" {
+				o.Scheme, o.Token = "Bearer ", transport.StaticToken(row.token)
+			}
+			tr, err := transport.New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := dashboard.New(tr, dashboard.Options{NodeAgents: row.agents})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(c.Close)
+			r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(ProtocolAuto), OutputOptions{}, "")
+			r.head = head
+			for _, id := range []string{"job-1", "job-2"} {
+				job := head.Submit(id, raytest.JobOptions{Node: node})
+				job.Print("a line\n")
+				job.End("SUCCEEDED", 0)
+				r.ended(id)
+			}
+			if got := refusedAgents(t, r.metrics); !maps.Equal(got, row.want) {
+				t.Errorf("refused: %v, want %v", got, row.want)
+			}
+			r.stop()
+			if got := refusedAgents(t, r.metrics); len(got) > 0 {
+				t.Errorf("after the end: %v", got)
+			}
+		})
+	}
+}
+
+// Why an agent is left aside, and for how long that is told.
+func TestRefusalsGoWithTheirCause(t *testing.T) {
+	now := time.Now()
+	for reason, err := range map[string]error{
+		"token": ray.ErrTokenKept, "off": ray.ErrAgentsOff, "not_allowed": ray.ErrAgentNotAllowed,
+		"not_live": ray.ErrAgentNotLive, "address": ray.ErrAgentAddress,
+		"denied": &ray.Error{Code: 401}, "": &ray.Error{Code: 503},
+	} {
+		if !errors.Is(err, ray.ErrWayRefused) && reason != "denied" && reason != "" {
+			t.Errorf("%s: is no ErrWayRefused", reason)
+		}
+		h := hosts{down: map[string]downAgent{}}
+		h.markDown("http://10.0.0.1:52365", &ray.Error{Code: 503}, now)
+		if len(h.refused(now)) > 0 {
+			t.Error("an agent that is out of reach counts as refused")
+		}
+		h.markDown("http://10.0.0.1:52365", err, now)
+		h.markDown("http://10.0.0.1:52365/", err, now)
+		want := map[string]int{reason: 1}
+		if reason == "" {
+			want = map[string]int{}
+		}
+		if got := h.refused(now); !maps.Equal(got, want) {
+			t.Errorf("%q: %v", reason, got)
+		}
+		if got := h.refused(now.Add(2*stepDown + time.Second)); len(got) > 0 || len(h.down) > 0 {
+			t.Errorf("%q: nobody asks for it any more, but %v", reason, got)
+		}
+		h.markDown("http://10.0.0.1:52365", err, now)
+		h.markUp("http://10.0.0.1:52365")
+		if got := h.refused(now); len(got) > 0 {
+			t.Errorf("%q: it has answered, but %v", reason, got)
+		}
+	}
+	if strings.Contains(refusalOf(errAgentDown), "token") {
+		t.Error("what another stream found out has no reason of its own")
+	}
+}
