@@ -127,7 +127,7 @@ func (s *Shipper) differs(jobs []ray.Job) bool {
 			continue
 		}
 		listed[j.SubmissionID] = true
-		if k := s.known.logs[j.SubmissionID]; k == nil || !k.started.Equal(j.Start) {
+		if k := s.known.logs[j.SubmissionID]; k == nil || !k.is(j) {
 			return true
 		}
 	}
@@ -145,7 +145,9 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	if k != nil {
 		k.absent, k.gone = absence{}, time.Time{}
 	}
-	if k != nil && k.started.Equal(j.Start) {
+	if k != nil && k.is(j) {
+		j = k.dated(j)
+		k.started = j.Start
 		if st := s.stream(j.SubmissionID); st != nil {
 			st.update(j)
 		} else if !k.skip && !k.run && !k.over {

@@ -100,7 +100,7 @@ func (s *stream) replaced(ctx context.Context) error {
 	case session != s.session:
 		return errSessionOver
 	}
-	if j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID); err == nil && !j.Start.Equal(s.started) {
+	if j, err := s.sh.cluster.Job(ctx, s.current().SubmissionID); err == nil && !sameRun(j.Start, s.started) {
 		return errRunReplaced
 	}
 	if s.log.guessed {
@@ -152,7 +152,7 @@ func (s *stream) finish(ctx context.Context, err error) error {
 	case errors.Is(err, errUnproven):
 		return s.tell(ctx, true, s.endRecord(err.Error(), true, false))
 	case errors.Is(err, errRunReplaced):
-		return s.tell(ctx, true, s.endRecord("the id was submitted again before this run's end was read", false, false))
+		return s.tell(ctx, true, s.endRecord(otherStart, false, false))
 	case errors.Is(err, errSessionOver):
 		return s.tell(ctx, true, s.gapRecord(err.Error()), s.endRecord(err.Error(), true, false))
 	case errors.Is(err, errLost):

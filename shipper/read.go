@@ -351,7 +351,7 @@ func (s *stream) pay(ctx context.Context, done bool) error {
 // settle writes what a process before this one has left owed. over: the run's
 // end was among it, or is written already.
 func (s *stream) settle(ctx context.Context) (over bool, err error) {
-	same := s.log.run.Start.Equal(s.started)
+	same := sameRun(s.log.run.Start, s.started)
 	if len(s.log.owed) > 0 {
 		done := slices.ContainsFunc(s.log.owed, func(o owed) bool { return o.event == EventEnd || o.event == EventLimit })
 		if err := s.pay(ctx, done); err != nil {

@@ -335,7 +335,7 @@ func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.logs[k]
-	if e == nil || !e.done || !e.atEnd || !e.run.Start.Equal(started) {
+	if e == nil || !e.done || !e.atEnd || !sameRun(e.run.Start, started) {
 		return nil, false
 	}
 	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}, true

@@ -19,7 +19,7 @@ func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
 			k = &knownLog{started: started, over: true, gone: time.Now()}
 			s.known.logs[id] = k
 		}
-		if k.skip || !k.started.Equal(started) || s.stream(id) != nil {
+		if k.skip || !sameRun(k.started, started) || s.stream(id) != nil {
 			continue
 		}
 		if k.log == nil {

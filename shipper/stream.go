@@ -33,7 +33,7 @@ var (
 // Why a stream is told to stop although its job is not read to its end.
 var (
 	errSessionOver = errors.New("the head was restarted: this session's logs are out of reach")
-	errRunReplaced = errors.New("the id was submitted again")
+	errRunReplaced = errors.New("Ray reports another start time for this id")
 )
 
 // stream follows the log of one run until it was read to its end, or lost.
@@ -134,6 +134,9 @@ func (s *stream) update(j ray.Job) {
 	if before := s.job.Load(); before != nil && before.Status.Terminal() && !j.Status.Terminal() {
 		return // an answer from before the end: a run never comes back
 	}
+	if j.Start.IsZero() {
+		j.Start = s.started
+	}
 	s.job.Store(s.atHome(&j))
 	s.absence.over()
 	s.missed.Store(0)
@@ -223,7 +226,7 @@ func (s *stream) ask(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		switch {
-		case j.Start.Equal(s.started):
+		case sameRun(j.Start, s.started):
 			s.update(j)
 		case s.sh.messages == nil && elsewhere(*s.current(), j):
 			s.supersede()
@@ -314,14 +317,14 @@ func (s *stream) awaitStart(ctx context.Context) error {
 // leftOpen reports whether the log's last run was another than the stream's,
 // and has no end event yet.
 func (s *stream) leftOpen() bool {
-	return s.log.begun && !s.log.done && !s.log.run.Start.Equal(s.started)
+	return s.log.begun && !s.log.done && !sameRun(s.log.run.Start, s.started)
 }
 
 func (s *stream) startEvent(ctx context.Context) error {
 	j := *s.current()
 	if s.leftOpen() {
 		// Another run came while raytap was down.
-		if err := s.tell(ctx, true, s.endRecord("the id was submitted again before this run's end was read", false, false)); err != nil {
+		if err := s.tell(ctx, true, s.endRecord(otherStart, false, false)); err != nil {
 			return err
 		}
 	}
@@ -334,7 +337,7 @@ func (s *stream) startEvent(ctx context.Context) error {
 	start := j.Start.UTC().Format(time.RFC3339Nano)
 	found := slices.IndexFunc(s.log.found, func(e foundEvent) bool { return e.event == EventStart && e.start == start })
 	s.log.found = s.log.found[found+1:] // those before it are of another run
-	if s.log.begun && s.log.run.Start.Equal(j.Start) || found >= 0 {
+	if s.log.begun && sameRun(s.log.run.Start, j.Start) || found >= 0 {
 		s.log.run, s.log.begun, s.log.done, s.log.atEnd = j, true, false, false
 		return nil
 	}

@@ -37,6 +37,7 @@ type Job struct {
 	end     time.Time
 	exit    *int
 	deleted bool
+	undated bool
 }
 
 // Submit adds a submission. An id that is known is deleted first, for only
@@ -250,6 +251,13 @@ func (j *Job) Status() string {
 	return j.status
 }
 
+// HideStart makes answers lack the job's start_time while hidden is true.
+func (j *Job) HideStart(hidden bool) {
+	j.head.mu.Lock()
+	defer j.head.mu.Unlock()
+	j.undated = hidden
+}
+
 // StartTime is what Ray calls start_time: when the job was submitted.
 func (j *Job) StartTime() time.Time { return j.start }
 
@@ -294,6 +302,9 @@ func (j *Job) object() jobObject {
 	o := jobObject{Type: "SUBMISSION", SubmissionID: &j.ID, JobID: orNull(j.o.JobID), Status: j.status,
 		Entrypoint: j.o.Entrypoint, Message: &message, ErrorType: orNull(j.errType),
 		StartTime: j.start.UnixMilli(), Metadata: j.o.Metadata, ExitCode: j.exit}
+	if j.undated {
+		o.StartTime = 0
+	}
 	if !j.end.IsZero() {
 		ms := j.end.UnixMilli()
 		o.EndTime = &ms

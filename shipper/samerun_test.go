@@ -1,0 +1,61 @@
+package shipper
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray/raytest"
+)
+
+// Law: a start time that one answer lacks, the first one or a later one, is not
+// another run.
+func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
+	for _, atFirst := range []bool{false, true} {
+		head := raytest.New(t)
+		file := filepath.Join(t.TempDir(), "lines.jsonl")
+		job := head.Submit("job-1", raytest.JobOptions{})
+		job.HideStart(atFirst)
+		oo := OutputOptions{Interval: 3 * time.Millisecond}
+		r := newRigOn(t, head, "on", quick(ProtocolHTTP), oo, file)
+		job.Print("one\n")
+		r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
+		for _, start := range []bool{atFirst, !atFirst, true} {
+			job.HideStart(!start)
+			before := head.Requests(raytest.EndpointJobs)
+			r.until("more lists came", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
+		}
+		r.stop()
+		r = newRigOn(t, head, "on", quick(ProtocolHTTP), oo, file)
+		job.Print("two\n")
+		r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "two") })
+		job.End("SUCCEEDED", 0)
+		r.ended("job-1")
+		if got := r.eventsOf("job-1"); got != "start end" {
+			t.Errorf("lacking at first %v: events %q", atFirst, got)
+		}
+		r.exact("job-1", job.Log())
+
+		// A new submission is seen all the same.
+		again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Hour)})
+		again.End("SUCCEEDED", 0)
+		r.until("the second run has ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+		r.stop()
+	}
+}
+
+// Law: the end of a run whose id has another start time says what is known, and not
+// that it was submitted again.
+func TestTheEndOfARunSaysWhatIsKnownOfTheNext(t *testing.T) {
+	head := raytest.New(t)
+	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("one\n")
+	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
+	head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
+	r.until("its end is told", func() bool { return len(r.events("job-1", EventEnd)) == 1 })
+	if m := r.events("job-1", EventEnd)[0].Message; !strings.HasPrefix(m, "Ray now reports another start time for this id (") {
+		t.Errorf("the end says %q", m)
+	}
+}
