@@ -73,8 +73,8 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 	}, o)
 }
 
-// endedFor is how long ago a job has to have ended so that all is in its log: its
-// children may print after it, and Ray's clock may not be this machine's.
+// endedFor is how long ago, by the cluster's clock, a job has to have ended so that
+// all is in its log: its children may print after it.
 const endedFor = 10 * time.Second
 
 // longEnded gives the whole log of a job that has ended a while ago, nil for any
@@ -82,7 +82,7 @@ const endedFor = 10 * time.Second
 // tail in five seconds: it waits for a second at each step (2.60.0).
 func (c *Client) longEnded(ctx context.Context, id string) io.ReadCloser {
 	job, err := c.Job(ctx, id)
-	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End) < endedFor {
+	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End)+c.ClockAhead() < endedFor {
 		return nil
 	}
 	log, err := c.JobLogs(ctx, id)
