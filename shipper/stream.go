@@ -33,7 +33,7 @@ var (
 // Why a stream is told to stop although its job is not read to its end.
 var (
 	errSessionOver = errors.New("the head was restarted: this session's logs are out of reach")
-	errRunReplaced = errors.New("Ray reports another start time for this id")
+	errRunReplaced = errors.New("another start time is reported for this id")
 )
 
 // stream follows the log of one run until it was read to its end, or lost.
