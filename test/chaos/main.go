@@ -191,6 +191,15 @@ func plan(f flags, seed uint64) []job {
 		extra.seed = seed + 50 + uint64(i)
 		all = append(all, extra)
 	}
+	for i, exact := range []struct {
+		name string
+		run  func(ctx context.Context, binary, dir string, seed uint64, sum *totals) (verdict, error)
+	}{{"gone", gone}, {"second", second}, {"clock", clock}} {
+		seed := seed + 60 + uint64(i)
+		all = append(all, job{exact.name, seed, func(ctx context.Context, binary, dir string, sum *totals) (verdict, error) {
+			return exact.run(ctx, binary, dir, seed, sum)
+		}})
+	}
 	if f.rounds == "" {
 		return all
 	}

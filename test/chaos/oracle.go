@@ -42,6 +42,8 @@ type facts struct {
 	// lost: the rest may be out of reach, and then raytap has to say so: of a
 	// session that is over, or of a job that is deleted under the websocket way.
 	lost bool
+	// ahead is how often its last records were made to say a time to come.
+	ahead int
 	// deleted: Ray may have told nobody how the job ended.
 	deleted bool
 }
@@ -128,16 +130,7 @@ func (j *judge) stream(recs []record) {
 		}
 		return
 	}
-	var last time.Time
-	for i, r := range recs {
-		if r.part || r.skipped {
-			continue // it shares the time of its record
-		}
-		if !r.Time.After(last) {
-			j.add("the time of record %d is not after the one before: %s", i, r.Time)
-		}
-		last = r.Time
-	}
+	j.times(recs)
 	j.runs(recs)
 	// Epoch by epoch: each is the beginning of one text, and the last one all of it.
 	at := -1
@@ -192,6 +185,7 @@ func (j *judge) runs(recs []record) {
 				j.add("a reopened event without a reason, at epoch %d seq %d", r.Epoch, r.Seq)
 			}
 			open, t.reopened = true, true
+		case "clock": // times looks at it
 		case "gap", "epoch":
 			t.gap = t.gap || r.Event == "gap" && t.lines() > 0
 			if !j.f.replaced && !j.f.lost {

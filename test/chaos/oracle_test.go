@@ -52,7 +52,10 @@ func TestTheOracleSeesEveryFault(t *testing.T) {
 		"the end is incomplete":      func(r []record) []record { no := false; r[4].Complete = &no; return r },
 		"a gap without a reason":     func(r []record) []record { r[2].Event = "gap"; return r },
 		"time stands still":          func(r []record) []record { r[2].Time = r[1].Time; return r },
-		"a job that never was":       func(r []record) []record { r[2].SubmissionID = "b"; return r },
+		"time goes back for nothing": func(r []record) []record {
+			return slices.Insert(r, 2, record{Event: "clock", Seq: 1, Time: r[0].Time, Session: "s", SubmissionID: "a"})
+		},
+		"a job that never was": func(r []record) []record { r[2].SubmissionID = "b"; return r },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, recs := good()

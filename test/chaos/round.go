@@ -45,8 +45,12 @@ type round struct {
 	subject *subject
 	down    chan func() // what is to be done while the subject is down
 
+	long    []key // jobs that print for as long as harm is done (see exact)
+	stamped int   // records that were made to say a time to come
+
 	mu   sync.Mutex
 	seen map[key]map[string]int // events in the sink
+	gone []removedFile          // in the order of their removal
 }
 
 // whileDown does f while the subject is down, unless ctx ends before.
@@ -90,7 +94,7 @@ func (r *round) await(ctx context.Context, k key, event string, n int) bool {
 
 // look counts the events in the sink.
 func (r *round) look() {
-	b, err := readSink(r.subject.s.sink)
+	b, err := r.content()
 	if err != nil {
 		return // a file is being rotated or compressed; the next look sees it
 	}
@@ -314,7 +318,7 @@ func (r *round) awaitEnds(ctx context.Context) []string {
 
 // judge lets the oracle speak, and then sees that another life adds nothing.
 func (r *round) judge(ctx context.Context, v *verdict) {
-	b, err := readSink(r.subject.s.sink)
+	b, err := r.content()
 	if err != nil {
 		v.add("%v", err)
 		return
@@ -350,7 +354,7 @@ func (r *round) judge(ctx context.Context, v *verdict) {
 	if err := r.subject.stop(); err != nil {
 		v.add("%v", err)
 	}
-	again, err := readSink(r.subject.s.sink)
+	again, err := r.content()
 	if err != nil || !bytes.Equal(again, b) {
 		v.add("a restart after all was read shipped %d bytes more: %v %.300q", len(again)-len(b), err, again[min(len(b), len(again)):])
 	}

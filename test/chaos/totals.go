@@ -19,6 +19,9 @@ type totals struct {
 	full   int // times that the disk was full
 	lies   int // job lists without their jobs
 	harms  int // positions files removed, replaced or cut
+	gone   int // sink files removed
+	more   int // second raytaps started on the same files
+	ahead  int // logs left by a raytap whose clock was ahead
 
 	rounds, failed       int
 	lines, lost, doubled int
@@ -43,6 +46,27 @@ func (t *totals) harm() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.harms++
+}
+
+// removal counts a sink's file that was removed with lines that no position counted.
+func (t *totals) removal() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.gone++
+}
+
+// second counts a raytap started on the files of another one.
+func (t *totals) second() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.more++
+}
+
+// aheads counts logs whose last records said a time to come.
+func (t *totals) aheads(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ahead += n
 }
 
 // take takes over what a session had of faults; d may be nil.
@@ -90,7 +114,8 @@ func (t *totals) lacking() []string {
 	}
 	for what, n := range map[string]int{
 		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full, "an answer that lacked jobs": t.lies,
-		"a positions file that was removed": t.harms,
+		"a positions file that was removed": t.harms, "a sink file that was removed": t.gone, "a second raytap on the same files": t.more,
+		"a clock that was ahead": t.ahead,
 	} {
 		if n == 0 {
 			out = append(out, what)
@@ -106,8 +131,8 @@ func (t *totals) String() string {
 		fmt.Fprintf(&b, ", %d %s", n, momentNames[m])
 	}
 	fmt.Fprintf(&b, "; %d torn records\n", t.torn)
-	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times; %d answers lacked jobs; %d positions files were removed or changed\n",
-		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.lies, t.harms)
+	fmt.Fprintf(&b, "chaos: %d cuts, %d of them within a character, %d within \\r\\n; %d refusals; the disk full %d times; %d answers lacked jobs; %d positions files were removed or changed; %d sink files were removed; %d second raytaps; %d logs of a clock that was ahead\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.lies, t.harms, t.gone, t.more, t.ahead)
 	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d doubled\n", t.lines, t.lost, t.doubled)
 	return b.String()
 }
