@@ -237,7 +237,7 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 			if n := head.PeakTails(); n > test.tails {
 				t.Errorf("%d tails were open at once", n)
 			}
-			warned := strings.Count(r.log.String(), "stops a node's job agent")
+			warned := strings.Count(r.text(), "stops a node's job agent")
 			if want := min(test.tails, 1); warned != want {
 				t.Errorf("%d warnings of it, want %d", warned, want)
 			}
@@ -321,7 +321,7 @@ func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
 		}
 	}
 	r.stop()
-	text := r.log.String()
+	text := r.text()
 	if n := strings.Count(text, "level=warning msg=\"Logs are not read from node agents"); n != 1 || !strings.Contains(text, "node_agents.allow") {
 		t.Errorf("%d warnings of it", n)
 	}

@@ -384,6 +384,7 @@ func TestPositionsCanBeReadWhileTheyAreWritten(t *testing.T) {
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		for n := uint64(2); ; n++ {
+			began := time.Now()
 			line(p, keys[0], n)
 			line(p, keys[299], n)
 			if err := p.Save(context.Background(), sink.Watermark{}); err != nil {
@@ -394,7 +395,7 @@ func TestPositionsCanBeReadWhileTheyAreWritten(t *testing.T) {
 			case <-stop:
 				ended <- nil
 				return
-			case <-time.After(2 * time.Millisecond): // a raytap rests 50 times as long as a save takes
+			case <-time.After(saveShare * time.Since(began) / 5): // the writer of an Output rests five times as long
 			}
 		}
 	}()

@@ -126,7 +126,7 @@ func testRemoval(t *testing.T, r *rig, file string, remove func(string) error, k
 	if n := first + len(lines); n != printed {
 		t.Errorf("it ends with line %d of %d", n, printed)
 	}
-	if !strings.Contains(r.log.String(), "The sink file was removed by others") {
+	if !strings.Contains(r.text(), "The sink file was removed by others") {
 		t.Error("the log does not say that the file was removed")
 	}
 }

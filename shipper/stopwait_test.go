@@ -72,9 +72,9 @@ func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
 	r.until("it was read", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	head.Down()
-	r.until("a read failed", func() bool { return strings.Contains(r.log.String(), "A job's log cannot be read") })
+	r.until("a read failed", func() bool { return strings.Contains(r.text(), "A job's log cannot be read") })
 	r.stop()
-	if strings.Contains(r.log.String(), "can be read again") {
+	if strings.Contains(r.text(), "can be read again") {
 		t.Error("the log says that logs can be read again")
 	}
 	if n := r.shipper.unread.Load(); n != 0 {
