@@ -77,10 +77,8 @@ test: check
 beside:
 	@nice -n 5 $(MAKE) --no-print-directory systemd kubernetes mutants harness rules darwin deploy pipelines followers agent sdk page
 
-# With one seed, so that a change is judged by its own faults; make chaos takes
-# another one each time.
 harness:
-	@$(STAGE) chaos go run ./test/chaos -seed 1
+	@$(STAGE) chaos go run ./test/chaos
 
 mutants:
 	@$(STAGE) mutants test/mutants/run

@@ -16,7 +16,7 @@ const drainFor = time.Minute
 // over, and where the new one runs on another node, or on one that is not known yet,
 // the old log does not change any more. On the same node both are one file.
 func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
-	if s.messages != nil || k.skip || k.over {
+	if !s.canDrain() || k.skip || k.over {
 		return false
 	}
 	st := s.stream(j.SubmissionID)
@@ -44,6 +44,11 @@ func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
 	}
 	k.drain = time.Time{}
 	return false
+}
+
+// canDrain reports whether a log can be read by its node once its id is another run's.
+func (s *Shipper) canDrain() bool {
+	return s.messages == nil && s.opts.Protocol != ProtocolWebSocket
 }
 
 // elsewhere reports whether a run has a log of its own that another one does not

@@ -228,7 +228,7 @@ func (s *stream) ask(ctx context.Context) bool {
 		switch {
 		case sameRun(j.Start, s.started):
 			s.update(j)
-		case s.sh.messages == nil && elsewhere(*s.current(), j):
+		case s.sh.canDrain() && elsewhere(*s.current(), j):
 			s.supersede()
 		}
 		return true
