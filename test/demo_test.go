@@ -20,7 +20,7 @@ func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
 	if err := program.Build(demo, "raytap/deploy/demo"); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(demo, "-seconds", "45", "-raytap", program.Binary(t),
+	cmd := exec.Command(demo, "-seconds", "75", "-raytap", program.Binary(t),
 		"-ray", program.Tool(t, "ray/bin/ray"), "-scripts", "../deploy/demo")
 	// A Ray that the user works with must not be found, let alone touched.
 	cmd.Env = append(realray.CleanEnv(), "RAY_ADDRESS=http://127.0.0.1:1", "RAY_AUTH_TOKEN=of-another-cluster")
