@@ -92,7 +92,7 @@ func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
 	}
 	r.path = path
 	saved := r.positions.Mark()
-	if saved.Path != "" { // a raytap before this one may have saved the link's path
+	if saved.Path != "" { // an earlier process may have saved the link's path
 		if to, err := sink.Resolve(saved.Path); err == nil {
 			saved.Path = to
 		}

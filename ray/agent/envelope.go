@@ -125,37 +125,17 @@ func unescape(b, out []byte) ([]byte, bool) {
 // hexRune reads \uXXXX, or two of them that make one character; the size is 0
 // where it is not well spelled.
 func hexRune(b []byte) (rune, int) {
-	r := hex4(b)
+	r := pyjson.Hex4(b)
 	if r < 0 {
 		return 0, 0
 	}
 	if !utf16.IsSurrogate(r) {
 		return r, 6
 	}
-	if pair := utf16.DecodeRune(r, hex4(b[6:])); pair != utf8.RuneError {
+	if pair := utf16.DecodeRune(r, pyjson.Hex4(b[6:])); pair != utf8.RuneError {
 		return pair, 12
 	}
 	return utf8.RuneError, 6
-}
-
-// hex4 reads \uXXXX, or gives -1.
-func hex4(b []byte) rune {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return -1
-	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return -1
-		}
-		r = r<<4 | rune(c)
-	}
-	return r
 }
 
 // other reads a payload that is no plain log message; deep: it may hold another

@@ -280,12 +280,12 @@ func (d *Decoder) escape(b []byte, skip bool) (char []byte, size int) {
 	case escapes[b[1]] != 0:
 		return append(d.char[:0], escapes[b[1]]), 2
 	}
-	r := hex4(b)
+	r := Hex4(b)
 	if r < 0 {
 		return nil, 0
 	}
 	if size = 6; utf16.IsSurrogate(r) {
-		if r = utf16.DecodeRune(r, hex4(b[6:])); r != utf8.RuneError {
+		if r = utf16.DecodeRune(r, Hex4(b[6:])); r != utf8.RuneError {
 			size = longest
 		} else {
 			d.Lost.Inexact++
@@ -294,8 +294,8 @@ func (d *Decoder) escape(b []byte, skip bool) (char []byte, size int) {
 	return utf8.AppendRune(d.char[:0], r), size
 }
 
-// hex4 reads \uXXXX, or returns -1.
-func hex4(b []byte) rune {
+// Hex4 reads the escape \uXXXX at the start of b, and returns -1 where there is none.
+func Hex4(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1
 	}
