@@ -101,3 +101,33 @@ func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
 		t.Errorf("events %s", r.eventsOf("job-1"))
 	}
 }
+
+// A tail knows an id alone: once another run has taken it elsewhere, a replay is of
+// the new run's log and proves nothing of the old one, which must not be called lost.
+func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
+	head := raytest.New(t)
+	node, err := head.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := quick(ProtocolWebSocket)
+	o.EndTimeout = time.Second
+	file := filepath.Join(t.TempDir(), "lines.jsonl")
+	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	r := newRigOn(t, head, "off", o, oo, file)
+	job := head.Submit("job-1", raytest.JobOptions{})
+	for range 200 { // longer than the log of the new run
+		job.Print("of the first run\n")
+	}
+	r.until("it was read", func() bool { return len(r.records("job-1")) >= 203 })
+	r.stop() // so that only a replay can prove where it stands
+	job.End("SUCCEEDED", 0)
+	again := head.Submit("job-1", raytest.JobOptions{Node: node, Start: job.StartTime().Add(time.Second)})
+	again.Print("of the second run\n")
+	again.End("SUCCEEDED", 0)
+	r = newRigOn(t, head, "off", o, oo, file)
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+	if gaps := r.events("job-1", EventGap); len(gaps) != 0 {
+		t.Errorf("a log that was only replaced by its id counts as lost: %+v", gaps)
+	}
+}
