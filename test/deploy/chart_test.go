@@ -2,9 +2,13 @@ package deploy
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +73,7 @@ type container struct {
 	Name            string
 	Image           string
 	Env             []struct{ Name, Value string }
+	VolumeMounts    []struct{ MountPath string }
 	SecurityContext struct {
 		AllowPrivilegeEscalation, ReadOnlyRootFilesystem *bool
 		Capabilities                                     struct{ Drop []string }
@@ -140,9 +145,41 @@ func TestTheConfigurationInTheChartIsRight(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkConfig(t, nil, of(t, objects(t, text), "ConfigMap").Data["raytap.yaml"])
+			all := objects(t, text)
+			config := of(t, all, "ConfigMap").Data["raytap.yaml"]
+			checkConfig(t, nil, withMounts(t, of(t, all, "StatefulSet").Spec.Template.Spec.Containers[0], config))
 		})
 	}
+}
+
+// withMounts returns config as raytap would read it in the container: files below
+// its mounts exist, here in directories of the test. What is not mounted stays
+// missing.
+func withMounts(t *testing.T, c container, config string) string {
+	t.Helper()
+	for _, m := range c.VolumeMounts {
+		dir := t.TempDir()
+		config = regexp.MustCompile(regexp.QuoteMeta(m.MountPath)+`/([\w.-]+)`).ReplaceAllStringFunc(config, func(path string) string {
+			file := filepath.Join(dir, filepath.Base(path))
+			text := []byte("a secret")
+			if filepath.Ext(path) == ".pem" {
+				text = certificate(t)
+			}
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return file
+		})
+	}
+	return config
+}
+
+// certificate returns one in PEM.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
 func TestThePodMayDoNothingThatItNeedNot(t *testing.T) {
