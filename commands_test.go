@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"raytap/ray/agenttest"
 	"raytap/ray/raytest"
+	"raytap/ray/synapsetest"
 )
 
 // Tests of the operator's commands, as the binary has them.
@@ -135,8 +135,8 @@ func TestAnswersForScripts(t *testing.T) {
 		}
 		head.Answer(endpoint, recorded)
 	}
-	agent := agenttest.New(t, agenttest.Token("right"), agenttest.Prefix("/agents/a1"))
-	other := agent.Submit("train-7", agenttest.JobOptions{Metadata: map[string]string{"job_name": "train"}, JobID: "01000000", Start: start})
+	agent := synapsetest.New(t, synapsetest.Token("right"), synapsetest.Prefix("/agents/a1"))
+	other := agent.Submit("train-7", synapsetest.JobOptions{Metadata: map[string]string{"job_name": "train"}, JobID: "01000000", Start: start})
 	other.Print("row 5 has no label\n")
 	other.End("FAILED", 3)
 	token := write(t, "right\n")
@@ -201,8 +201,8 @@ func compare(t *testing.T, golden, got string) {
 }
 
 func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
-	head, agent := raytest.New(t), agenttest.New(t)
-	rayJob, agentJob := head.Submit("j", raytest.JobOptions{Bare: true}), agent.Submit("j", agenttest.JobOptions{})
+	head, agent := raytest.New(t), synapsetest.New(t)
+	rayJob, agentJob := head.Submit("j", raytest.JobOptions{Bare: true}), agent.Submit("j", synapsetest.JobOptions{})
 	for dialect, d := range map[string]struct {
 		flags []string
 		print func(string)
@@ -214,7 +214,7 @@ func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
 	}{
 		"ray": {[]string{"--url", head.URL()}, rayJob.Print, func() { head.CutTails(raytest.CutReset, "j") },
 			func() bool { return head.OpenTails() > 0 }, head.Up, head.Down, rayJob.End},
-		"agent": {[]string{"--api", "agent", "--url", agent.URL()}, agentJob.Print, func() { agent.CutTails(agenttest.CutReset, "j") },
+		"agent": {[]string{"--api", "agent", "--url", agent.URL()}, agentJob.Print, func() { agent.CutTails(synapsetest.CutReset, "j") },
 			func() bool { return agent.OpenTails() > 0 }, agent.Up, agent.Down, agentJob.End},
 	} {
 		t.Run(dialect, func(t *testing.T) {

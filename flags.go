@@ -87,7 +87,7 @@ func (f *flags) connect() (cli.Cluster, error) {
 	}
 	o := connect.Options{Version: version.Version}
 	if cluster.API == "agent" {
-		return connect.Agent(cluster, o)
+		return connect.Synapse(cluster, o)
 	}
 	return connect.Dashboard(cluster, o)
 }

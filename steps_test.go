@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"raytap/ray/agenttest"
 	"raytap/ray/raytest"
+	"raytap/ray/synapsetest"
 	"raytap/test/program"
 )
 
@@ -34,7 +34,7 @@ func TestTheFirstStepsWork(t *testing.T) {
 			return head.URL(), func() {}
 		},
 		"A Synapse agent": func(t *testing.T, home string) (string, func()) {
-			agent := agenttest.New(t, agenttest.Token(token), agenttest.Prefix("/agents/lab"))
+			agent := synapsetest.New(t, synapsetest.Token(token), synapsetest.Prefix("/agents/lab"))
 			save(t, filepath.Join(home, "trial", "agent-token"), token)
 			return agent.URL(), func() {}
 		},

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"raytap/ray"
-	"raytap/ray/agent"
-	"raytap/ray/agenttest"
+	"raytap/ray/synapse"
+	"raytap/ray/synapsetest"
 	"raytap/ray/transport"
 )
 
@@ -40,12 +40,12 @@ func runAgent(args []string) error {
 	if err != nil {
 		return err
 	}
-	a, err := agenttest.Start()
+	a, err := synapsetest.Start()
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	job := a.Submit(jobID(0), agenttest.JobOptions{})
+	job := a.Submit(jobID(0), synapsetest.JobOptions{})
 	if _, err := job.Write(log[:*lines*lineSize]); err != nil {
 		return err
 	}
@@ -63,11 +63,11 @@ func runAgentTail(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	t, err := agent.NewTransport(transport.Options{URL: *url}, agent.Credentials{})
+	t, err := synapse.NewTransport(transport.Options{URL: *url}, synapse.Credentials{})
 	if err != nil {
 		return err
 	}
-	c, err := agent.New(t, agent.Options{})
+	c, err := synapse.New(t, synapse.Options{})
 	if err != nil {
 		return err
 	}

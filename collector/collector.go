@@ -17,7 +17,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/ray"
 )
 
@@ -29,7 +29,7 @@ const (
 	defaultMaxServe  = 1000
 )
 
-// Cluster is what a Collector needs of a cluster; a ray.Sharing is one. Each
+// Cluster is what a Collector needs of a cluster; a cache.Source is one. Each
 // method returns when its context ends, at the latest.
 type Cluster interface {
 	versionSource
@@ -171,7 +171,7 @@ const (
 type part struct {
 	name    string
 	collect func(context.Context, *sink) error
-	health  *ratelog.Condition
+	health  *logthrottle.Condition
 }
 
 // result is what became of a part in one scrape.
@@ -197,7 +197,7 @@ type Collector struct {
 }
 
 // New collects from a cluster. Ends of jobs are counted from now; give
-// ObserveJobs every job list that is fetched (ray.Sharing's OnJobs does), so
+// ObserveJobs every job list that is fetched (cache.Source's OnJobs does), so
 // that they are counted however seldom somebody scrapes.
 func New(cluster Cluster, o Options) *Collector {
 	s := settings{cluster: o.Cluster, drop: o.drops}
@@ -213,7 +213,7 @@ func New(cluster Cluster, o Options) *Collector {
 	c.log = c.log.WithField(clusterLabel, o.Cluster)
 	add := func(name string, disabled bool, collect func(context.Context, *sink) error) {
 		if !disabled {
-			health := &ratelog.Condition{Log: c.log.WithField("collector", name)}
+			health := &logthrottle.Condition{Log: c.log.WithField("collector", name)}
 			c.parts = append(c.parts, part{name: name, collect: collect, health: health})
 		}
 	}
@@ -339,7 +339,7 @@ func report(parts []part, results []result, up bool) {
 		health := parts[i].health
 		switch {
 		case r.err == nil:
-			health.Well("the collector works again")
+			health.Recovered("the collector works again")
 		case cancelled(r.err) || told[r.err.Error()]:
 			// The scraper left; or one list failed that several collectors read.
 		default:

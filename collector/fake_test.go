@@ -15,6 +15,7 @@ import (
 
 	"raytap/collector"
 	"raytap/ray"
+	"raytap/ray/cache"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,7 +89,7 @@ func (c *cluster) Answers(_ context.Context, t time.Time) bool {
 }
 
 var (
-	_ collector.Cluster = (*ray.Sharing)(nil)
+	_ collector.Cluster = (*cache.Source)(nil)
 	_ ray.Source        = (*cluster)(nil)
 )
 

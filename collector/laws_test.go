@@ -16,6 +16,7 @@ import (
 
 	"raytap/collector"
 	"raytap/ray"
+	"raytap/ray/cache"
 )
 
 var errDown = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
@@ -149,7 +150,7 @@ func TestAClusterIsUpWhileAnythingAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
 		h.errs = map[string]error{"version": errDown, "jobs": errDown}
-		s := ray.Share(h, ray.SharingOptions{})
+		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		c := newCollector(s, collector.Options{})
 		got := page(t, t.Context(), []string{"up", "nodes{", "jobs{"}, c)
@@ -169,7 +170,7 @@ func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
 		h.stuck = map[string]bool{"tasks": true}
-		s := ray.Share(h, ray.SharingOptions{Timeout: time.Minute})
+		s := cache.New(h, cache.Options{Timeout: time.Minute})
 		defer s.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 		defer cancel()
@@ -199,7 +200,7 @@ func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
 func TestScrapesAtTheSameTimeShareTheRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
-		s := ray.Share(h, ray.SharingOptions{})
+		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		c := newCollector(s, collector.Options{})
 		pages := make([]string, 20)

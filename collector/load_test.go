@@ -14,6 +14,7 @@ import (
 
 	"raytap/collector"
 	"raytap/ray"
+	"raytap/ray/cache"
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
@@ -101,7 +102,7 @@ func scrape(t *testing.T, take time.Duration, phases ...time.Duration) map[strin
 func scrapeOf(t *testing.T, asked *asks, phases ...time.Duration) map[string][]time.Time {
 	t.Helper()
 	asked.when = map[string][]time.Time{}
-	s := ray.Share(asked, ray.SharingOptions{})
+	s := cache.New(asked, cache.Options{})
 	defer s.Close()
 	c := newCollector(s, collector.Options{})
 	var wg sync.WaitGroup
@@ -224,7 +225,7 @@ func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		s := ray.Share(client, ray.SharingOptions{})
+		s := cache.New(client, cache.Options{})
 		defer s.Close()
 		c := newCollector(s, collector.Options{})
 		var wg sync.WaitGroup

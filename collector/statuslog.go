@@ -7,7 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/ray"
 )
 
@@ -22,7 +22,7 @@ var errNoStatus = errors.New("no cluster status: Ray has written none, and there
 // statusLog logs the version of the autoscaler once, and that there has been no
 // status for a while. Safe for concurrent use.
 type statusLog struct {
-	missing *ratelog.Condition
+	missing *logthrottle.Condition
 	state   *statusState
 }
 
@@ -33,7 +33,7 @@ type statusState struct {
 }
 
 func newStatusLog(log logrus.FieldLogger) statusLog {
-	return statusLog{missing: &ratelog.Condition{Log: log}, state: &statusState{}}
+	return statusLog{missing: &logthrottle.Condition{Log: log}, state: &statusState{}}
 }
 
 // note takes a look at a status.
@@ -50,7 +50,7 @@ func (l statusLog) note(status ray.ClusterStatus, now time.Time) {
 		return
 	}
 	l.state.since = time.Time{}
-	l.missing.Well("The resources of the cluster are known again")
+	l.missing.Recovered("The resources of the cluster are known again")
 	if status.Autoscaler == ray.AutoscalerV2 && l.state.version != status.Autoscaler {
 		l.missing.Log.Info("The cluster has autoscaler v2: its resources and demand are read from its report in text, memory in use rounded to 0.01 of its unit")
 	}

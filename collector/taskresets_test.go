@@ -7,6 +7,7 @@ import (
 
 	"raytap/collector"
 	"raytap/ray"
+	"raytap/ray/cache"
 )
 
 // taskLife is what Ray has of tasks at one time.
@@ -49,7 +50,7 @@ func TestTaskListsThatStartOverAreCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &cluster{}
-				s := ray.Share(h, ray.SharingOptions{})
+				s := cache.New(h, cache.Options{})
 				defer s.Close()
 				row.lives[0].show(h)
 				if _, err := s.Version(t.Context()); err != nil { // who ships, or an earlier scrape, has asked
@@ -80,7 +81,7 @@ func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &cluster{}
-				s := ray.Share(h, ray.SharingOptions{Fresh: row.versions, Tasks: row.tasks})
+				s := cache.New(h, cache.Options{Fresh: row.versions, Tasks: row.tasks})
 				defer s.Close()
 				c := newCollector(s, collector.Options{})
 				got := ""
@@ -103,7 +104,7 @@ func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
 func TestAResetIsCountedOnceTheSessionIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &cluster{}
-		s := ray.Share(h, ray.SharingOptions{})
+		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		taskLife{"s", 5, 50, 0}.show(h)
 		c := newCollector(s, collector.Options{})

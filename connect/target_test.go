@@ -124,7 +124,7 @@ func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
 	if c, err = (Target{URL: "http://u:1/agents/a1", API: "agent"}).Find(none); err != nil {
 		t.Fatal(err)
 	}
-	a, err := Agent(c, Options{Version: "1"})
+	a, err := Synapse(c, Options{Version: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}

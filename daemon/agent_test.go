@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"raytap/config"
-	"raytap/ray/agenttest"
+	"raytap/ray/synapsetest"
 )
 
 // Each answer of an agent that is data is on the page.
 func TestWhatAnAgentTellsIsOnThePage(t *testing.T) {
-	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token("a token of the lab"), agenttest.BadRows())
-	a.Submit("job-1", agenttest.JobOptions{})
+	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("a token of the lab"), synapsetest.BadRows())
+	a.Submit("job-1", synapsetest.JobOptions{})
 	c := configure(t, nil)
 	c.Clusters = append(c.Clusters, config.Cluster{
 		Name: "lab", API: "agent", URL: config.URL(a.URL()), Auth: config.Auth{Token: "a token of the lab"},

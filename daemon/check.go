@@ -105,7 +105,7 @@ func (k *check) cluster(at string, c config.Cluster) {
 	var client interface{ Close() }
 	var err error
 	if c.API == "agent" {
-		client, err = connect.Agent(c, connect.Options{})
+		client, err = connect.Synapse(c, connect.Options{})
 	} else {
 		client, err = connect.Dashboard(c, connect.Options{})
 	}

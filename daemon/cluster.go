@@ -12,8 +12,9 @@ import (
 	"raytap/collector"
 	"raytap/config"
 	"raytap/connect"
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/ray"
+	"raytap/ray/cache"
 	"raytap/shipper"
 )
 
@@ -59,7 +60,7 @@ type unit struct {
 	spec      spec
 	log       logrus.FieldLogger
 	client    client
-	sharing   *ray.Sharing
+	sharing   *cache.Source
 	collector *collector.Collector // nil where the half is off
 	shipper   *shipper.Shipper     // nil where the half is off
 
@@ -88,7 +89,7 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 		return nil, err
 	}
 	fresh := time.Duration(s.collector.Freshness)
-	u.sharing = ray.Share(u.client, ray.SharingOptions{
+	u.sharing = cache.New(u.client, cache.Options{
 		Timeout: 3 * time.Duration(c.Timeout),
 		Request: time.Duration(c.Timeout),
 		Fresh:   fresh,
@@ -207,7 +208,7 @@ func (u *unit) close() {
 // tells of one that is not, once, even where nobody scrapes. Where the shipper
 // is on it tells so itself: it cannot list the jobs then.
 func (u *unit) look(ctx context.Context) {
-	reach := &ratelog.Condition{Log: u.log.WithField("url", u.spec.cluster.URL.String())}
+	reach := &logthrottle.Condition{Log: u.log.WithField("url", u.spec.cluster.URL.String())}
 	var last ray.Version
 	for {
 		v, err := u.sharing.Version(ctx)
@@ -224,7 +225,7 @@ func (u *unit) look(ctx context.Context) {
 				reach.Failed("the cluster does not answer", err)
 			}
 		default:
-			reach.Well("the cluster answers again")
+			reach.Recovered("the cluster answers again")
 			if v != last {
 				u.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("the cluster answers")
 				last = v

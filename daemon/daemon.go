@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"raytap/config"
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/shipper"
 	"raytap/web"
 )
@@ -76,7 +76,7 @@ type Daemon struct {
 	files    *discovery
 	watcher  *part // of files
 	refused  bool  // some clusters in files are not watched
-	refusing ratelog.Condition
+	refusing logthrottle.Condition
 }
 
 // New builds all parts, opens and locks the sink's file and the positions, binds
@@ -90,7 +90,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	d := &Daemon{
 		o: o, cfg: cfg, metrics: newMetrics(), answers: semaphore.NewWeighted(int64(cfg.MaxAnswers)),
 		reloads: make(chan chan error), looks: make(chan chan struct{}), changed: make(chan struct{}), certs: certificates{},
-		refusing: ratelog.Condition{Log: o.Log},
+		refusing: logthrottle.Condition{Log: o.Log},
 	}
 	d.state.started = time.Now()
 	d.probes = newProbes(d.build)

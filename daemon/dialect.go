@@ -21,7 +21,7 @@ type ships func(shipper.Lists, *shipper.Output, shipper.Options) *shipper.Shippe
 // API gives them as bytes, an agent as messages.
 func (u *unit) connect(o connect.Options) (ships, error) {
 	if u.spec.cluster.API == "agent" {
-		c, err := connect.Agent(u.spec.cluster, o)
+		c, err := connect.Synapse(u.spec.cluster, o)
 		if err != nil {
 			return nil, err
 		}

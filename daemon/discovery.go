@@ -18,7 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/config"
-	"raytap/ratelog"
+	"raytap/logthrottle"
 )
 
 const (
@@ -47,7 +47,7 @@ type discovery struct {
 	modules map[string]config.Module
 	log     logrus.FieldLogger
 	pause   time.Duration
-	crowd   ratelog.Condition
+	crowd   logthrottle.Condition
 
 	mu    sync.Mutex
 	files []*targetFile // in the order of the configuration, then by name
@@ -63,13 +63,13 @@ type targetFile struct {
 	targets  []config.Target
 	clusters []config.Cluster
 	err      error // why what it holds now is not in use
-	health   *ratelog.Condition
+	health   *logthrottle.Condition
 }
 
 // newDiscovery finds what cfg says; before, which may be nil, is what it goes on
 // from. It reads nothing yet.
 func newDiscovery(cfg config.Config, before *discovery, log logrus.FieldLogger) *discovery {
-	f := &discovery{sets: cfg.ClusterFiles, modules: cfg.Modules, log: log, pause: lookAtFiles, crowd: ratelog.Condition{Log: log}}
+	f := &discovery{sets: cfg.ClusterFiles, modules: cfg.Modules, log: log, pause: lookAtFiles, crowd: logthrottle.Condition{Log: log}}
 	if before == nil {
 		return f
 	}
@@ -133,7 +133,7 @@ func (f *discovery) look(now time.Time) bool {
 			if i >= 0 {
 				*t = *old[i]
 			} else {
-				t.health = &ratelog.Condition{Log: f.log.WithField("file", path)}
+				t.health = &logthrottle.Condition{Log: f.log.WithField("file", path)}
 			}
 			changed = f.read(t, now) || changed
 			files = append(files, t)
@@ -226,7 +226,7 @@ func (t *targetFile) settled(err error) {
 		t.health.Failed("a file of clusters is not in use as it is now: what it held before stays", err)
 		return
 	}
-	t.health.Well("the file of clusters is in use again")
+	t.health.Recovered("the file of clusters is in use again")
 }
 
 // resolve makes clusters of targets: all or none.

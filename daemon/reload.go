@@ -103,7 +103,7 @@ func (d *Daemon) apply(ctx context.Context, p plan) {
 	if d.refused {
 		d.refusing.Failed("clusters that files list are not watched", errors.New(strings.Join(p.refused, "; ")))
 	} else {
-		d.refusing.Well("all clusters that files list are watched")
+		d.refusing.Recovered("all clusters that files list are watched")
 	}
 }
 

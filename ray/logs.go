@@ -6,24 +6,24 @@ import (
 	"io"
 )
 
-// ErrWayRefused is in the chain of an error that says that a way to a log must
+// ErrTransportNotAllowed is in the chain of an error that says that a way to a log must
 // not be used, by configuration or because its address is not to be trusted:
 // nothing was sent there. Another way may serve.
-var ErrWayRefused = errors.New("this way to the log must not be used")
+var ErrTransportNotAllowed = errors.New("this way to the log must not be used")
 
-// Why a node's agent must not be asked. Each is an ErrWayRefused.
+// Why a node's agent must not be asked. Each is an ErrTransportNotAllowed.
 var (
 	// ErrTokenKept: the cluster's token would have to be shown at an address that is
 	// not configured for it.
-	ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrWayRefused)
+	ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrTransportNotAllowed)
 	// ErrAgentsOff: the configuration says that no node agent is asked.
-	ErrAgentsOff = fmt.Errorf("node agents are switched off: %w", ErrWayRefused)
+	ErrAgentsOff = fmt.Errorf("node agents are switched off: %w", ErrTransportNotAllowed)
 	// ErrAgentNotAllowed: the address is outside the networks that are configured.
-	ErrAgentNotAllowed = fmt.Errorf("the address is not allowed: %w", ErrWayRefused)
+	ErrAgentNotAllowed = fmt.Errorf("the address is not allowed: %w", ErrTransportNotAllowed)
 	// ErrAgentNotLive: no live node of the cluster has the address.
-	ErrAgentNotLive = fmt.Errorf("no live node has the address: %w", ErrWayRefused)
+	ErrAgentNotLive = fmt.Errorf("no live node has the address: %w", ErrTransportNotAllowed)
 	// ErrAgentAddress: Ray gives no address that can be used, or none yet.
-	ErrAgentAddress = fmt.Errorf("the address cannot be used: %w", ErrWayRefused)
+	ErrAgentAddress = fmt.Errorf("the address cannot be used: %w", ErrTransportNotAllowed)
 )
 
 // LogRef names one driver log: where it lies and whose it is.
@@ -52,8 +52,8 @@ type LogStream interface {
 	Messages() uint64
 }
 
-// LogPart is a stretch of a log's raw bytes. The caller closes Body.
-type LogPart struct {
+// LogRange is a stretch of a log's raw bytes. The caller closes Body.
+type LogRange struct {
 	// Body holds the bytes from Offset on; it ends with io.EOF where the file
 	// ended, with another error where the answer was cut short.
 	Body io.ReadCloser

@@ -148,7 +148,7 @@ func (at foot) check(body io.Reader) error {
 
 // openAgent asks for the log from an offset on. A log of less than so many bytes
 // is not the one that was read before.
-func (s *stream) openAgent(ctx context.Context, from, least int64) (ray.LogPart, error) {
+func (s *stream) openAgent(ctx context.Context, from, least int64) (ray.LogRange, error) {
 	part, err := s.sh.client.AgentLog(ctx, s.current().LogRef(), from)
 	if err != nil {
 		return part, err

@@ -55,7 +55,7 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 		over := limiter{Limits: Limits{MaxMessages: 1}}
 		m.limits.WithLabelValues("prod", over.admitMessages(2, now))
-		for _, err := range []error{errComplete, errLimited, errReplaced, errEnded, errSilent, errShort, errOver, errUnstarted, errUnproven, errLost, errBelied, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errors.New("anything")} {
+		for _, err := range []error{errComplete, errLimited, errReplaced, errEnded, errSilent, errShort, errOver, errUnstarted, errUnproven, errLost, errBelied, errNoSlot, errBetter, errGiveUp, ray.ErrTransportNotAllowed, errors.New("anything")} {
 			m.ends.WithLabelValues("prod", endReason(err))
 		}
 		for code := 400; code < 600; code++ {

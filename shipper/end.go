@@ -43,7 +43,7 @@ type lostWatch struct {
 
 // check takes the failure of a read. errLost: no more reads.
 func (l *lostWatch) check(ctx context.Context, s *stream, err error, now time.Time) error {
-	if errors.Is(err, errNoSlot) || errors.Is(err, ray.ErrWayRefused) {
+	if errors.Is(err, errNoSlot) || errors.Is(err, ray.ErrTransportNotAllowed) {
 		return nil // nothing was asked for
 	}
 	if read := s.lastRead.get(); !read.Equal(l.read) {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"raytap/ray"
+	"raytap/ray/cache"
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
@@ -395,10 +396,10 @@ func (u unshared) JobsSince(ctx context.Context, _ time.Time) ([]ray.Job, error)
 // allWays is what a fake of a Ray that has all ways embeds.
 type allWays struct{}
 
-func (allWays) LogWays() ray.LogWays { return ray.LogWays{} }
+func (allWays) LogTransports() ray.LogTransports { return ray.LogTransports{} }
 func (allWays) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
 	return nil, &ray.Error{Op: "read log as text", Code: 500}
 }
 
 var _ Client = (*dashboard.Client)(nil)
-var _ Lists = (*ray.Sharing)(nil)
+var _ Lists = (*cache.Source)(nil)

@@ -10,8 +10,8 @@ import (
 
 // logWays is what is known of the ways to read logs of this Ray as bytes: by its
 // version, and by an answer that told that it gives no files.
-func (s *Shipper) logWays(now time.Time) ray.LogWays {
-	w := s.client.LogWays()
+func (s *Shipper) logWays(now time.Time) ray.LogTransports {
+	w := s.client.LogTransports()
 	w.NoFile = w.NoFile || s.noFile.isSet() && now.Sub(s.noFile.get()) < stepDown
 	return w
 }
@@ -27,7 +27,7 @@ func (s *Shipper) foundNoFile(err error, now time.Time) {
 // A way that this Ray does not have is no rung. Where it gives no files, the whole
 // log as text is the last way, and the first one once the run is over: a tail's end
 // proves nothing. textless: the log cannot be had as text, now that the run is over.
-func byteLadder(protocol string, w ray.LogWays, over, textless bool) []way {
+func byteLadder(protocol string, w ray.LogTransports, over, textless bool) []way {
 	last := wayFile
 	if w.NoFile {
 		last = wayWhole

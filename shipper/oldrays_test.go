@@ -288,8 +288,8 @@ func TestAFileThatCannotBeHadIsNoRung(t *testing.T) {
 // oldRay is a cluster that gives no files.
 type oldRay struct{ filesAlone }
 
-func (*oldRay) LogWays() ray.LogWays {
-	return ray.LogWays{Ray: "2.30.0", NoFile: true, TailsBlock: true}
+func (*oldRay) LogTransports() ray.LogTransports {
+	return ray.LogTransports{Ray: "2.30.0", NoFile: true, TailsBlock: true}
 }
 
 // With a token, agents outside node_agents.allow are not asked. That costs much on

@@ -48,15 +48,15 @@ type Client interface {
 	// TailLog opens a WebSocket that replays the log from its first byte.
 	TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, error)
 	// AgentLog reads the log's raw bytes from an offset on, from the node's
-	// agent. ray.ErrWayRefused: this agent must not be asked.
-	AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogPart, error)
+	// agent. ray.ErrTransportNotAllowed: this agent must not be asked.
+	AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogRange, error)
 	// LogLines reads the last n lines, each ended by \n; all of them if n <= 0.
 	LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error)
 	// LogText gives the whole log as text. ray.ErrNotText, ray.ErrTooLarge: it can
 	// never be given so.
 	LogText(ctx context.Context, ref ray.LogRef) (io.ReadCloser, error)
-	// LogWays tells which of these calls this Ray has.
-	LogWays() ray.LogWays
+	// LogTransports tells which of these calls this Ray has.
+	LogTransports() ray.LogTransports
 }
 
 // MessageClient is what a stream needs of a cluster that gives logs as messages.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/shipper/sink"
 )
 
@@ -44,7 +44,7 @@ type Output struct {
 	buffers   sync.Pool     // of *batch
 	records   atomic.Uint64 // that the sink accepted
 	stalled   atomic.Int64  // since when a checkpoint waits to be saved, Unix nanoseconds; 0: none does
-	saving    ratelog.Condition
+	saving    logthrottle.Condition
 	runs      runs
 
 	// What follows belongs to Run.
@@ -118,7 +118,7 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 		reopens:   make(chan chan<- error),
 		done:      make(chan struct{}),
 		slots:     map[string]*slots{},
-		saving:    ratelog.Condition{Log: o.Log},
+		saving:    logthrottle.Condition{Log: o.Log},
 	}
 	out.watchPositions()
 	out.buffers.New = func() any { return &batch{buf: make([]byte, 0, batchSize+batchSize/4)} }
@@ -331,7 +331,7 @@ func (o *Output) save(ctx context.Context) error {
 		return err
 	}
 	o.opts.Metrics.saveSeconds.Observe(time.Since(started).Seconds())
-	o.saving.Well("Positions can be saved again")
+	o.saving.Recovered("Positions can be saved again")
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 // complain logs a read that failed, at a bounded rate for all streams together.
 func (s *stream) complain(w way, err error) {
-	for _, usual := range []error{errComplete, errUnstarted, errUnproven, errLost, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrWayRefused, errOutputClosed} {
+	for _, usual := range []error{errComplete, errUnstarted, errUnproven, errLost, errLimited, errReplaced, errBelied, errEnded, errOver, errNoSlot, errBetter, errGiveUp, ray.ErrTransportNotAllowed, errOutputClosed} {
 		if errors.Is(err, usual) {
 			return
 		}
@@ -32,7 +32,7 @@ func (s *stream) readable() {
 		s.failing = false
 		s.failed.Store(nil)
 		if s.sh.unread.Add(-1) == 0 {
-			s.sh.reading.Well("All logs can be read again")
+			s.sh.reading.Recovered("All logs can be read again")
 		}
 	}
 }
@@ -57,7 +57,7 @@ var (
 		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errEnded}, {"silent", errSilent},
 		{"short_replay", errShort}, {"run_over", errOver}, {"unstarted", errUnstarted}, {"other_form", errBelied},
 		{"unproven", errUnproven}, {"lost", errLost},
-		{"no_slot", errNoSlot}, {"better_way", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrWayRefused},
+		{"no_slot", errNoSlot}, {"better_way", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrTransportNotAllowed},
 	}
 	codes = map[int]string{
 		http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "unauthorized", http.StatusNotFound: "not_found",

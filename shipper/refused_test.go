@@ -106,8 +106,8 @@ func TestRefusalsGoWithTheirCause(t *testing.T) {
 		"not_live": ray.ErrAgentNotLive, "address": ray.ErrAgentAddress,
 		"denied": &ray.Error{Code: 401}, "": &ray.Error{Code: 503},
 	} {
-		if !errors.Is(err, ray.ErrWayRefused) && reason != "denied" && reason != "" {
-			t.Errorf("%s: is no ErrWayRefused", reason)
+		if !errors.Is(err, ray.ErrTransportNotAllowed) && reason != "denied" && reason != "" {
+			t.Errorf("%s: is no ErrTransportNotAllowed", reason)
 		}
 		h := hosts{down: map[string]downAgent{}}
 		h.markDown("http://10.0.0.1:52365", &ray.Error{Code: 503}, now)

@@ -108,16 +108,16 @@ func (h *busyHead) Version(context.Context) (ray.Version, error) {
 	h.count("version")
 	return ray.Version{Session: "s"}, nil
 }
-func (h *busyHead) AgentLog(_ context.Context, ref ray.LogRef, from int64) (ray.LogPart, error) {
+func (h *busyHead) AgentLog(_ context.Context, ref ray.LogRef, from int64) (ray.LogRange, error) {
 	h.count("agent")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.agent != nil {
-		return ray.LogPart{}, h.agent
+		return ray.LogRange{}, h.agent
 	}
 	text := h.log(ref.SubmissionID, 0)
 	size := int64(len(text))
-	return ray.LogPart{Body: io.NopCloser(strings.NewReader(text[min(from, size):])), Offset: from, Size: size}, nil
+	return ray.LogRange{Body: io.NopCloser(strings.NewReader(text[min(from, size):])), Offset: from, Size: size}, nil
 }
 func (h *busyHead) LogLines(_ context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
 	h.count("file")
@@ -165,7 +165,7 @@ func (t *busyTail) Close() error     { return nil }
 // What raytap asks of Ray's dashboard is bounded by what the configuration allows
 // it, however many jobs there are.
 func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
-	refused := &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused}
+	refused := &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 	unreachable := &ray.Error{Op: "read log from node agent", Code: 503}
 	for _, c := range []struct {
 		name, protocol string
@@ -243,7 +243,7 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 func TestASlotThatComesFreeIsUsed(t *testing.T) {
 	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused})
+			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed})
 			jobs := h.jobs
 			h.jobs = nil
 			shipTo(t, h, h, protocol, func(s *Shipper) {

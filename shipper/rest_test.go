@@ -58,13 +58,13 @@ func (a *agentAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error)
 func (a *agentAlone) LogLines(context.Context, ray.LogRef, int) (io.ReadCloser, error) {
 	return nil, &ray.Error{Op: "read log file", Code: 501}
 }
-func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogPart, error) {
+func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogRange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.from = append(a.from, from)
 	size := int64(len(a.log))
 	text := bytes.Clone(a.log[min(from, size):])
-	return ray.LogPart{Body: io.NopCloser(bytes.NewReader(text)), Offset: from, Size: size}, nil
+	return ray.LogRange{Body: io.NopCloser(bytes.NewReader(text)), Offset: from, Size: size}, nil
 }
 
 // shipAlone ships the agent's log into memory while f runs.

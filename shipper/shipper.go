@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
-	"raytap/ratelog"
+	"raytap/logthrottle"
 	"raytap/ray"
 )
 
@@ -61,9 +61,9 @@ type Shipper struct {
 	rechecks rechecks // of logs whose runs are over
 
 	known   discovery
-	listing ratelog.Condition // the job list
-	reading ratelog.Condition // the logs
-	unread  atomic.Int64      // streams whose last read failed
+	listing logthrottle.Condition // the job list
+	reading logthrottle.Condition // the logs
+	unread  atomic.Int64          // streams whose last read failed
 }
 
 // New makes a shipper for one cluster. lists may be shared with others, client
@@ -96,8 +96,8 @@ func newShipper(lists Lists, cluster Cluster, out *Output, o Options) *Shipper {
 		filePolls: rate.NewLimiter(rate.Limit(o.FileRate), 5),
 		reread:    rate.NewLimiter(rereadRate, rereadBurst),
 		streams:   map[string]*stream{},
-		listing:   ratelog.Condition{Log: o.Log},
-		reading:   ratelog.Condition{Log: o.Log, Gap: time.Minute},
+		listing:   logthrottle.Condition{Log: o.Log},
+		reading:   logthrottle.Condition{Log: o.Log, Gap: time.Minute},
 	}
 }
 
@@ -128,7 +128,7 @@ func (s *Shipper) work(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			s.listing.Failed("No jobs can be discovered", err)
 		} else if err == nil {
-			s.listing.Well("Jobs are discovered again")
+			s.listing.Recovered("Jobs are discovered again")
 			s.metrics.discovered.WithLabelValues(s.opts.Cluster).SetToCurrentTime()
 		}
 		t := time.NewTimer(max(s.opts.Interval, retryAfter(err)))

@@ -13,7 +13,7 @@ import (
 // errUnproven: all that can be read was read, and nothing tells that it is all.
 var errUnproven = errors.New("the end of the log cannot be proven")
 
-func refusedWay(err error) bool { return errors.Is(err, ray.ErrWayRefused) }
+func refusedWay(err error) bool { return errors.Is(err, ray.ErrTransportNotAllowed) }
 
 // followText reads the log as one text, from its first byte each time: where a Ray
 // gives no files, to read what is left once the run is over, and where there is no

@@ -44,8 +44,8 @@ func (f *filesAlone) Version(context.Context) (ray.Version, error) {
 func (f *filesAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	return nil, &ray.Error{Op: "tail log", Code: 501}
 }
-func (f *filesAlone) AgentLog(context.Context, ray.LogRef, int64) (ray.LogPart, error) {
-	return ray.LogPart{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrWayRefused}
+func (f *filesAlone) AgentLog(context.Context, ray.LogRef, int64) (ray.LogRange, error) {
+	return ray.LogRange{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 }
 func (f *filesAlone) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("the line of " + ref.SubmissionID + "\n")), nil

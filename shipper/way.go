@@ -133,7 +133,7 @@ func (s *stream) better(ctx context.Context, w way) bool {
 // unasked reports whether an attempt ended without a word from the cluster, so
 // that its end is no question and no failure.
 func unasked(err error) bool {
-	return errors.Is(err, errNoSlot) || errors.Is(err, errBetter) || errors.Is(err, ray.ErrWayRefused)
+	return errors.Is(err, errNoSlot) || errors.Is(err, errBetter) || errors.Is(err, ray.ErrTransportNotAllowed)
 }
 
 // judge notes how an attempt by way w ended, and reports whether the stream
@@ -203,7 +203,7 @@ func unreachable(code int) bool {
 // must not be asked, or does not want to be.
 func shutsOut(err error) bool {
 	code := ray.Code(err)
-	return errors.Is(err, ray.ErrWayRefused) || code == http.StatusUnauthorized || code == http.StatusForbidden
+	return errors.Is(err, ray.ErrTransportNotAllowed) || code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
 // refusesUpgrades reports whether a failed dial says that no WebSocket can be had
@@ -221,4 +221,4 @@ func (s *Shipper) upgradesRefused(now time.Time) bool {
 
 // errAgentDown is errors of a stream that waited to read from an agent while
 // another one found out that it cannot be read from.
-var errAgentDown = fmt.Errorf("the node's agent could not be used a moment ago: %w", ray.ErrWayRefused)
+var errAgentDown = fmt.Errorf("the node's agent could not be used a moment ago: %w", ray.ErrTransportNotAllowed)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"raytap/ray/agenttest"
+	"raytap/ray/synapsetest"
 	"raytap/test/realray"
 )
 
@@ -58,8 +58,8 @@ func startScene(t *testing.T, o sceneOptions) *scene {
 		s.raytap.NodeAgents = "off"
 	}
 	if o.agent {
-		agent := agenttest.New(t)
-		agent.Answer(agenttest.EndpointServe, []byte("[]")) // none that are unwell
+		agent := synapsetest.New(t)
+		agent.Answer(synapsetest.EndpointServe, []byte("[]")) // none that are unwell
 		s.raytap.Clusters = fmt.Sprintf("  - {name: agent, api: agent, url: %q}\n", agent.URL())
 	}
 	s.startRaytap(t)

@@ -18,7 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 	slogrus "github.com/sirupsen/logrus/hooks/slog"
 
-	"raytap/ratelog"
+	"raytap/logthrottle"
 )
 
 // shutdownGrace is how long a request in progress may take once Run is to end.
@@ -61,7 +61,7 @@ type Server struct {
 	handler slog.Handler
 	mux     *http.ServeMux
 	slots   chan struct{} // one element a scrape in progress
-	scrape  *ratelog.Condition
+	scrape  *logthrottle.Condition
 }
 
 // New checks the web configuration and builds the page. It starts nothing.
@@ -77,7 +77,7 @@ func New(o Options) (*Server, error) {
 		handler: slogrus.NewHandler(o.Log, nil),
 		mux:     http.NewServeMux(),
 		slots:   make(chan struct{}, o.MaxScrapes),
-		scrape:  &ratelog.Condition{Log: o.Log},
+		scrape:  &logthrottle.Condition{Log: o.Log},
 	}
 	s.mux.HandleFunc("GET /{$}", s.statusPage)
 	s.mux.HandleFunc("GET /api/v1/status", s.statusJSON)

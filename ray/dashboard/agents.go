@@ -23,14 +23,14 @@ const (
 // file's end gives an empty body and the file's size.
 //
 // The agent must be one that NodeAgents allows, else the error's code is 403
-// and one of the reasons that are a ray.ErrWayRefused is in its chain. It is asked directly, without a proxy,
+// and one of the reasons that are a ray.ErrTransportNotAllowed is in its chain. It is asked directly, without a proxy,
 // and gets the token and the configured headers only where NodeAgents says so.
 // A long body is bounded by its progress alone: no bytes for the client's
 // timeout end it. Code 404: the agent has no such file.
-func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogPart, error) {
+func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogRange, error) {
 	agent, err := c.agent(ctx, ref.AgentURL)
 	if err != nil {
-		return ray.LogPart{}, err
+		return ray.LogRange{}, err
 	}
 	res, err := agent.Do(ctx, transport.Request{
 		Op: opAgent, Endpoint: endpointAgent, Stream: true,
@@ -39,23 +39,23 @@ func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.
 		Pass:   []int{http.StatusRequestedRangeNotSatisfiable},
 	})
 	if err != nil {
-		return ray.LogPart{}, err
+		return ray.LogRange{}, err
 	}
 	if err := refuseHTML(res, opAgent); err != nil {
-		return ray.LogPart{}, err
+		return ray.LogRange{}, err
 	}
 	part, ok := partOf(res, from)
 	if !ok {
 		_ = res.Body.Close()
-		return ray.LogPart{}, &ray.Error{Op: opAgent, Code: http.StatusInternalServerError, Status: res.StatusCode,
+		return ray.LogRange{}, &ray.Error{Op: opAgent, Code: http.StatusInternalServerError, Status: res.StatusCode,
 			Detail: "the agent does not tell which bytes of the file it sends, nor how many there are: is it a Ray node agent?"}
 	}
 	return part, nil
 }
 
 // partOf reads what an answer to a Range request holds.
-func partOf(res *http.Response, from int64) (ray.LogPart, bool) {
-	part := ray.LogPart{Body: res.Body}
+func partOf(res *http.Response, from int64) (ray.LogRange, bool) {
+	part := ray.LogRange{Body: res.Body}
 	said := res.Header.Get("Content-Range")
 	switch res.StatusCode {
 	case http.StatusPartialContent:
@@ -163,7 +163,7 @@ func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error)
 }
 
 // refused gives the error of an agent that is not asked; reason is one of ray's
-// ErrWayRefused.
+// ErrTransportNotAllowed.
 func refused(reason error, detail string) error {
 	return &ray.Error{Op: opAgent, Code: http.StatusForbidden, Detail: detail, Err: reason}
 }

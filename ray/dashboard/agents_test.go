@@ -217,8 +217,8 @@ func TestWhichAgentsAreAsked(t *testing.T) {
 				}
 				if err != nil {
 					wantCode(t, err, 403)
-					if !errors.Is(err, ray.ErrWayRefused) {
-						t.Errorf("%s: %v is no ErrWayRefused", ip, err)
+					if !errors.Is(err, ray.ErrTransportNotAllowed) {
+						t.Errorf("%s: %v is no ErrTransportNotAllowed", ip, err)
 					}
 					continue
 				}

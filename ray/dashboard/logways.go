@@ -10,18 +10,18 @@ import (
 	"raytap/ray"
 )
 
-// LogWays tells which ways to read logs this Ray has, by the version of the last
+// LogTransports tells which ways to read logs this Ray has, by the version of the last
 // answer of Version; all of them while there was none.
 //
 // A tail sleeps in the job agent's event loop from Ray 2.11.0 to 2.37.0 (read in
 // the published packages of these, of 2.10.0 and of 2.38.0).
-func (c *Client) LogWays() ray.LogWays {
+func (c *Client) LogTransports() ray.LogTransports {
 	v := c.known()
 	if v.Ray == "" {
-		return ray.LogWays{}
+		return ray.LogTransports{}
 	}
 	r := parseRelease(v.Ray)
-	return ray.LogWays{Ray: v.Ray, NoFile: r.before(firstLogFile.major, firstLogFile.minor), TailsBlock: !r.before(2, 11) && r.before(2, 38)}
+	return ray.LogTransports{Ray: v.Ray, NoFile: r.before(firstLogFile.major, firstLogFile.minor), TailsBlock: !r.before(2, 11) && r.before(2, 38)}
 }
 
 // firstLogFile is the first Ray that gives log files unchanged.

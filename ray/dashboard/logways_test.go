@@ -14,7 +14,7 @@ import (
 
 // What a Ray lacks is known by its version, as the published packages have it.
 func TestTheWaysToReadLogsAreKnownByTheVersion(t *testing.T) {
-	for version, want := range map[string]ray.LogWays{
+	for version, want := range map[string]ray.LogTransports{
 		"2.9.3":   {NoFile: true},
 		"2.10.0":  {NoFile: true},
 		"2.11.0":  {NoFile: true, TailsBlock: true},
@@ -28,14 +28,14 @@ func TestTheWaysToReadLogsAreKnownByTheVersion(t *testing.T) {
 	} {
 		head := raytest.New(t, raytest.RayVersion(version))
 		c := clientOf(t, head, 0)
-		if got := c.LogWays(); got != (ray.LogWays{}) {
+		if got := c.LogTransports(); got != (ray.LogTransports{}) {
 			t.Errorf("%s: before any answer: %+v", version, got)
 		}
 		if _, err := c.Version(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		want.Ray = version
-		if got := c.LogWays(); got != want {
+		if got := c.LogTransports(); got != want {
 			t.Errorf("%s: %+v, want %+v", version, got, want)
 		}
 	}

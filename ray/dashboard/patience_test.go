@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/ray/cache"
 	"raytap/ray/transport"
 )
 
@@ -32,7 +33,7 @@ func TestAJobListThatTakesLongerThanTheTimeoutIsHad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	s := ray.Share(c, ray.SharingOptions{Request: timeout, Timeout: 3 * timeout, Fresh: time.Millisecond, Discovery: time.Millisecond})
+	s := cache.New(c, cache.Options{Request: timeout, Timeout: 3 * timeout, Fresh: time.Millisecond, Discovery: time.Millisecond})
 	defer s.Close()
 	var jobs []ray.Job
 	// A failure is shared for a second; six tries would have 32 times the timeout.

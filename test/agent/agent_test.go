@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"raytap/ray/agenttest"
+	"raytap/ray/synapsetest"
 	"raytap/test/program"
 )
 
@@ -44,13 +44,13 @@ func (r *raytap) start() {
 // shapes are how the jobs' logs become messages: as an agent that passes Ray's
 // batches on, one that sends a line at a time, one that cuts anywhere, and one
 // that sends lines without their newlines.
-var shapes = []agenttest.Shape{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
+var shapes = []synapsetest.Shape{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
 
 func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string { return program.File(t, filepath.Join(dir, name), text) }
-	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token("the agent's"), agenttest.UserTenant("the user's", "a tenant"),
-		agenttest.Heartbeat(time.Second), agenttest.Connected(), agenttest.BadRows())
+	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("the agent's"), synapsetest.UserTenant("the user's", "a tenant"),
+		synapsetest.Heartbeat(time.Second), synapsetest.Connected(), synapsetest.BadRows())
 	sink := filepath.Join(dir, "lines.jsonl")
 	r := &raytap{t: t, config: file("raytap.yaml", fmt.Sprintf(`
 clusters:
@@ -76,7 +76,7 @@ sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
 	waitForEnds(t, r, sink)
 	t.Logf("all shipped after %s", time.Since(began).Round(time.Second))
 	check(t, sink)
-	for _, endpoint := range []string{agenttest.EndpointWebSocket, agenttest.EndpointSSE, agenttest.EndpointLogs} {
+	for _, endpoint := range []string{synapsetest.EndpointWebSocket, synapsetest.EndpointSSE, synapsetest.EndpointLogs} {
 		if a.Requests(endpoint) == 0 {
 			t.Errorf("%s was never asked for", endpoint)
 		}
@@ -95,11 +95,11 @@ func line(job, n int) string {
 
 // printAll has all jobs print all their lines and end, drops their streams and
 // kills raytap meanwhile. It gives the number of drops.
-func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
+func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (drops int) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	list := make([]*agenttest.Job, jobs)
+	list := make([]*synapsetest.Job, jobs)
 	for i := range list {
-		list[i] = a.Submit(id(i), agenttest.JobOptions{Shape: shapes[i%len(shapes)]})
+		list[i] = a.Submit(id(i), synapsetest.JobOptions{Shape: shapes[i%len(shapes)]})
 	}
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
@@ -111,7 +111,7 @@ func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
 			}
 			j.Print(text.String())
 			if (n+i*atOnce)%between == 0 {
-				how := []agenttest.Action{agenttest.CutClose, agenttest.CutReset, agenttest.CloseFrame, agenttest.ErrorEvent}
+				how := []synapsetest.Action{synapsetest.CutClose, synapsetest.CutReset, synapsetest.CloseFrame, synapsetest.ErrorEvent}
 				drops += a.CutTails(how[rnd.IntN(len(how))], j.ID)
 			}
 		}
@@ -126,8 +126,8 @@ func printAll(t *testing.T, a *agenttest.Agent, r *raytap) (drops int) {
 				t.Fatal(err)
 			}
 		case lines * 5 / 8:
-			a.Inject(agenttest.Fault{Endpoint: agenttest.EndpointWebSocket, Do: agenttest.Refuse, Status: 403})
-			drops += a.CutTails(agenttest.CutReset, "")
+			a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Do: synapsetest.Refuse, Status: 403})
+			drops += a.CutTails(synapsetest.CutReset, "")
 		}
 		<-tick.C
 	}

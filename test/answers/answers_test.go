@@ -24,9 +24,10 @@ import (
 
 	"raytap/collector"
 	"raytap/ray"
-	"raytap/ray/agent"
-	"raytap/ray/agenttest"
+	"raytap/ray/cache"
 	"raytap/ray/dashboard"
+	"raytap/ray/synapse"
+	"raytap/ray/synapsetest"
 	"raytap/ray/transport"
 )
 
@@ -228,11 +229,11 @@ func dial(t *testing.T, url string, isAgent bool) client {
 	t.Helper()
 	o := transport.Options{URL: url, Timeout: time.Minute}
 	if isAgent {
-		tr, err := agent.NewTransport(o, agent.Credentials{})
+		tr, err := synapse.NewTransport(o, synapse.Credentials{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := agent.New(tr, agent.Options{})
+		c, err := synapse.New(tr, synapse.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,9 +264,9 @@ func TestEveryAnswerOfRayHoldsTheLawsWhateverIsInIt(t *testing.T) {
 }
 
 func TestEveryAnswerOfAnAgentHoldsTheLawsWhateverIsInIt(t *testing.T) {
-	fake := agenttest.New(t)
-	fake.Submit("train-7", agenttest.JobOptions{JobID: "02000000", Metadata: map[string]string{"job_name": "train"}}).End("FAILED", 7)
-	fake.Submit("waiting", agenttest.JobOptions{Pending: true})
+	fake := synapsetest.New(t)
+	fake.Submit("train-7", synapsetest.JobOptions{JobID: "02000000", Metadata: map[string]string{"job_name": "train"}}).End("FAILED", 7)
+	fake.Submit("waiting", synapsetest.JobOptions{Pending: true})
 	all := []answer{
 		{"health", "/health/", nil, readVersion, nil},
 		{"jobs", "/jobs/", nil, readJobs, []string{"jobs"}},
@@ -316,7 +317,7 @@ func TestAServerThatIsNoRayIsNotUp(t *testing.T) {
 		}))
 		for _, isAgent := range []bool{false, true} {
 			c := dial(t, s.URL, isAgent)
-			shared := ray.Share(c, ray.SharingOptions{})
+			shared := cache.New(c, cache.Options{})
 			shown := 0
 			for _, f := range collector.Gather(collector.New(shared, collector.Options{Cluster: "c"}).Page(t.Context())) {
 				for _, m := range f.GetMetric() {
@@ -448,7 +449,7 @@ func law(want, got rows, err error, at place, ch change, counted bool) error {
 
 // page makes the page and reads it as Prometheus does.
 func page(t *testing.T, c client, parts []string) error {
-	shared := ray.Share(c, ray.SharingOptions{})
+	shared := cache.New(c, cache.Options{})
 	defer shared.Close()
 	families := collector.Gather(collector.New(shared, collector.Options{Cluster: "c", SkippedRows: c.SkippedRows}).Page(t.Context(), append(parts, "version")...))
 	var b strings.Builder

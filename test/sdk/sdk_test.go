@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"raytap/ray"
-	"raytap/ray/agent"
-	"raytap/ray/agenttest"
+	"raytap/ray/synapse"
+	"raytap/ray/synapsetest"
 	"raytap/ray/transport"
 	"raytap/test/program"
 )
@@ -63,7 +63,7 @@ func (a answer) lines(t *testing.T) []string {
 type tokens struct{ agent, user, tenant string }
 
 // run has the published client do the steps.
-func run(t *testing.T, a *agenttest.Agent, tok tokens, steps ...step) []answer {
+func run(t *testing.T, a *synapsetest.Agent, tok tokens, steps ...step) []answer {
 	t.Helper()
 	task, err := json.Marshal(map[string]any{"url": a.URL(), "token": tok.agent, "user": orNil(tok.user), "tenant": orNil(tok.tenant), "steps": steps})
 	if err != nil {
@@ -101,14 +101,14 @@ func orNil(s string) any {
 }
 
 // own is raytap's client of the same agent.
-func own(t *testing.T, a *agenttest.Agent, tok tokens) *agent.Client {
+func own(t *testing.T, a *synapsetest.Agent, tok tokens) *synapse.Client {
 	t.Helper()
-	tr, err := agent.NewTransport(transport.Options{URL: a.URL(), Token: transport.StaticToken(tok.agent)},
-		agent.Credentials{User: transport.StaticToken(tok.user), Tenant: transport.StaticToken(tok.tenant)})
+	tr, err := synapse.NewTransport(transport.Options{URL: a.URL(), Token: transport.StaticToken(tok.agent)},
+		synapse.Credentials{User: transport.StaticToken(tok.user), Tenant: transport.StaticToken(tok.tenant)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := agent.New(tr, agent.Options{})
+	c, err := synapse.New(tr, synapse.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +142,11 @@ func idsOf[T any](rows []T, id func(T) string) []string {
 
 func TestThePublishedClientReadsAndChangesTheFake(t *testing.T) {
 	tok := tokens{"agent-token", "user-token", "tenant-1"}
-	a := agenttest.New(t, agenttest.Prefix("/agents/a1"), agenttest.Token(tok.agent), agenttest.UserTenant(tok.user, tok.tenant))
-	done := a.Submit("done", agenttest.JobOptions{JobID: "02000000"})
+	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token(tok.agent), synapsetest.UserTenant(tok.user, tok.tenant))
+	done := a.Submit("done", synapsetest.JobOptions{JobID: "02000000"})
 	done.Print("one\nzwei \"ü\" 😀\n")
 	done.End("FAILED", 3)
-	a.Submit("running", agenttest.JobOptions{})
+	a.Submit("running", synapsetest.JobOptions{})
 	c, ctx := own(t, a, tok), t.Context()
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
@@ -230,9 +230,9 @@ func TestThePublishedClientTailsTheFake(t *testing.T) {
 	for i := range 200 {
 		lines = append(lines, fmt.Sprintf("line %d: \"ü\" \\ 😀\n", i))
 	}
-	a := agenttest.New(t, agenttest.Connected())
-	for id, shape := range map[string]agenttest.Shape{"lines": {}, "batches": {Lines: 10}, "compact": {Compact: true}} {
-		job := a.Submit(id, agenttest.JobOptions{Shape: shape})
+	a := synapsetest.New(t, synapsetest.Connected())
+	for id, shape := range map[string]synapsetest.Shape{"lines": {}, "batches": {Lines: 10}, "compact": {Compact: true}} {
+		job := a.Submit(id, synapsetest.JobOptions{Shape: shape})
 		job.Print(strings.Join(lines, ""))
 		job.End("SUCCEEDED", 0)
 	}
@@ -265,11 +265,11 @@ func TestThePublishedClientTailsTheFake(t *testing.T) {
 }
 
 func TestThePublishedClientMeetsTheFaultsOfTheFake(t *testing.T) {
-	const ws, sse = agenttest.EndpointWebSocket, agenttest.EndpointSSE
+	const ws, sse = synapsetest.EndpointWebSocket, synapsetest.EndpointSSE
 	for _, row := range []struct {
 		name  string
-		o     []agenttest.Option
-		fault *agenttest.Fault
+		o     []synapsetest.Option
+		fault *synapsetest.Fault
 		step  step
 		code  int
 		lines int
@@ -283,18 +283,18 @@ func TestThePublishedClientMeetsTheFaultsOfTheFake(t *testing.T) {
 		{"an id that is too long", nil, nil, step{Args: []string{strings.Repeat("a", 101)}}, 400, 0},
 		{"a timeout that is too long", nil, nil, step{Timeout: 300.5}, 400, 0},
 		{"another protocol", nil, nil, step{Protocol: "stream"}, 400, 0},
-		{"no WebSocket, auto", []agenttest.Option{agenttest.NoWebSocket(403)}, nil, step{Protocol: "auto"}, 0, 20},
-		{"no WebSocket, alone", []agenttest.Option{agenttest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
+		{"no WebSocket, auto", []synapsetest.Option{synapsetest.NoWebSocket(403)}, nil, step{Protocol: "auto"}, 0, 20},
+		{"no WebSocket, alone", []synapsetest.Option{synapsetest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
 		{"an unknown job over HTTP", nil, nil, step{Args: []string{"nobody"}, Protocol: "http"}, 503, 0},
-		{"an error event", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "websocket"}, 500, 5},
-		{"an error event over HTTP", nil, &agenttest.Fault{Endpoint: sse, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "http"}, 500, 5},
-		{"an error event, auto: lines come twice", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "auto"}, 0, 25},
-		{"a close is an end", nil, &agenttest.Fault{Endpoint: ws, Do: agenttest.CloseFrame, Code: 1011, Messages: 5}, step{Protocol: "websocket"}, 0, 5},
-		{"a cut body is none", nil, &agenttest.Fault{Endpoint: sse, Do: agenttest.CutClose, Messages: 5}, step{Protocol: "http"}, 503, -1},
+		{"an error event", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "websocket"}, 500, 5},
+		{"an error event over HTTP", nil, &synapsetest.Fault{Endpoint: sse, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "http"}, 500, 5},
+		{"an error event, auto: lines come twice", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "auto"}, 0, 25},
+		{"a close is an end", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.CloseFrame, Code: 1011, Messages: 5}, step{Protocol: "websocket"}, 0, 5},
+		{"a cut body is none", nil, &synapsetest.Fault{Endpoint: sse, Do: synapsetest.CutClose, Messages: 5}, step{Protocol: "http"}, 503, -1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			a := agenttest.New(t, row.o...)
-			job := a.Submit("j", agenttest.JobOptions{})
+			a := synapsetest.New(t, row.o...)
+			job := a.Submit("j", synapsetest.JobOptions{})
 			for i := range 20 {
 				job.Printf("%c\n", 'a'+i)
 			}

@@ -197,7 +197,7 @@ func (f *follower) way() func(context.Context) (Conn, error) {
 
 // otherWay tells whether a way that could not be opened says nothing of another.
 func otherWay(err error) bool {
-	if errors.Is(err, ray.ErrNoWebSocket) || errors.Is(err, ray.ErrWayRefused) {
+	if errors.Is(err, ray.ErrNoWebSocket) || errors.Is(err, ray.ErrTransportNotAllowed) {
 		return true
 	}
 	switch ray.Code(err) {

@@ -1,0 +1,298 @@
+package synapse
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"raytap/ray/internal/pyjson"
+)
+
+// text is a JSON string; numbers and booleans are taken as they are spelled,
+// null is "".
+type text string
+
+// ReadJSON reads it.
+func (t *text) ReadJSON(d *pyjson.Decoder) error {
+	*t = ""
+	k, err := d.Kind()
+	if err != nil {
+		return err
+	}
+	switch k {
+	case pyjson.Null, pyjson.String:
+		s, _, err := d.Text()
+		*t = text(s)
+		return err
+	case pyjson.Number, pyjson.Bool:
+		b, err := d.Raw()
+		*t = text(b)
+		return err
+	}
+	return d.Wrong("a text")
+}
+
+// number is a JSON number, or a string that holds one; ok is false for
+// anything else and where it was absent.
+type number struct {
+	value float64
+	ok    bool
+}
+
+// ReadJSON reads it.
+func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
+	n.value, n.ok, err = d.Number()
+	return err
+}
+
+// maxCount is more than anything that is counted.
+const maxCount = 1 << 53
+
+// count gives a whole number, or nil where none was told.
+func (n number) count() *int {
+	if !n.ok || n.value < -maxCount || n.value > maxCount {
+		return nil
+	}
+	i := int(n.value)
+	return &i
+}
+
+// float gives the value times unit, or nil where none was told.
+func (n number) float(unit float64) *float64 {
+	if !n.ok {
+		return nil
+	}
+	v := n.value * unit
+	return &v
+}
+
+// when is a time: a number or a string of one, in milliseconds from 1e11 on
+// and else in seconds since 1970, or ISO 8601 (UTC where it names no zone). 0,
+// null, "" and what cannot be read are no time.
+type when struct{ time.Time }
+
+// maxMillis is the year 9999: Ray sends 2^64-1 for a time that it does not know.
+const (
+	minMillis = 1e11
+	maxMillis = 253402300799999
+)
+
+// ReadJSON reads it.
+func (w *when) ReadJSON(d *pyjson.Decoder) error {
+	*w = when{}
+	k, err := d.Kind()
+	if err != nil {
+		return err
+	}
+	if k != pyjson.String {
+		n, _, err := d.Number()
+		w.Time = moment(n)
+		return err
+	}
+	s, _, err := d.Text()
+	if err != nil {
+		return err
+	}
+	s = strings.TrimSpace(s)
+	if n, err := strconv.ParseFloat(s, 64); err == nil || s == "" {
+		w.Time = moment(n)
+		return nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00",
+		"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			w.Time = t.UTC()
+			return nil
+		}
+	}
+	return &pyjson.ShapeError{Want: "a time", Got: "a string"}
+}
+
+// moment returns the time that a number stands for.
+func moment(n float64) time.Time {
+	switch {
+	case n >= minMillis && n <= maxMillis:
+		return time.UnixMilli(int64(n)).UTC()
+	case n > 0 && n < minMillis:
+		return time.UnixMicro(int64(n * 1e6)).UTC()
+	}
+	return time.Time{}
+}
+
+// amounts is a map of numbers; what is no number in it is omitted.
+type amounts map[string]float64
+
+// ReadJSON reads it.
+func (a *amounts) ReadJSON(d *pyjson.Decoder) error {
+	var all map[string]number
+	err := d.Decode(&all)
+	for name, n := range all {
+		if n.ok {
+			if *a == nil {
+				*a = amounts{}
+			}
+			(*a)[name] = n.value
+		}
+	}
+	return err
+}
+
+// some returns a map, or nil where nothing is in it.
+func some(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}
+
+// wrappers are the keys that a list, or one thing, may lie under.
+var wrappers = []string{"results", "data", "result"}
+
+// list reads the rows of an answer, wherever they lie in it: a bare array, or one
+// under results, data, result or the resource's own name, at most four deep. Under
+// its own name a map by name is taken too, and that name comes before the others.
+type list[R, T any] struct {
+	resource []string
+	take     func(name string, row R) (T, bool)
+
+	all   []T
+	rows  int // also those that take refused
+	total int // as told beside the rows, 0 where it was not
+}
+
+// find reads the next value and reports whether there are rows in it. named: it
+// is under the resource's own name.
+func (l *list[R, T]) find(d *pyjson.Decoder, named bool, depth int) (bool, error) {
+	k, err := d.Kind()
+	switch {
+	case err != nil:
+		return false, err
+	case k == pyjson.Array:
+		return true, d.Array(func() error { return l.row(d, "") })
+	case k == pyjson.Object && depth > 0:
+		return l.within(d, named, depth)
+	}
+	return false, d.Skip()
+}
+
+func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, error) {
+	keys := append(l.resource[:len(l.resource):len(l.resource)], wrappers...)
+	best := len(keys) // the place of the key under which rows were found
+	var total number
+	err := d.Object(func(key []byte) error {
+		name := string(key)
+		place := slices.Index(keys, name)
+		switch {
+		case name == "total":
+			err := total.ReadJSON(d)
+			if pyjson.IsShape(err) {
+				return nil
+			}
+			return err
+		case place >= 0 && place < best:
+			inner, from := list[R, T]{resource: l.resource, take: l.take}, d
+			var raw json.RawMessage
+			if named { // it may be a row that is called so
+				var err error
+				if raw, err = d.Raw(); err != nil {
+					return err
+				}
+				from = pyjson.NewDecoder(bytes.NewReader(raw))
+			}
+			found, err := inner.find(from, place < len(l.resource), depth-1)
+			switch {
+			case err != nil:
+				return err
+			case found:
+				best, *l = place, inner
+			case named && best == len(keys):
+				return l.row(pyjson.NewDecoder(bytes.NewReader(raw)), name)
+			}
+			return nil
+		case named && best == len(keys):
+			return l.row(d, name)
+		}
+		return d.Skip()
+	})
+	if n := total.count(); l.total == 0 && n != nil {
+		l.total = *n
+	}
+	return named || best < len(keys), err
+}
+
+// row reads one; d.Lost counts it where it is not what it should be.
+func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
+	l.rows++
+	var row R
+	err := d.Row(&row)
+	if err == nil {
+		if one, ok := l.take(name, row); ok {
+			l.all = append(l.all, one)
+			return nil
+		}
+	}
+	if err == nil || pyjson.IsShape(err) {
+		d.Lost.Rows++
+		return nil
+	}
+	return err
+}
+
+// findOne decodes one thing: the object itself, or one under the resource's
+// name or a wrapper, whichever is the first that use accepts. lost is what it
+// lacked.
+func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (lost pyjson.Lost, ok bool) {
+	for range 4 {
+		var row T
+		d := pyjson.NewDecoder(bytes.NewReader(raw))
+		if d.Decode(&row) == nil && use(row) {
+			return d.Lost, true
+		}
+		var object map[string]json.RawMessage
+		if first(raw) != '{' || json.Unmarshal(raw, &object) != nil {
+			return lost, false
+		}
+		raw = nil
+		for _, key := range append(resource[:len(resource):len(resource)], wrappers...) {
+			if inner, ok := object[key]; ok {
+				raw = inner
+				break
+			}
+		}
+	}
+	return lost, false
+}
+
+// first gives the first byte of a value.
+func first(raw json.RawMessage) byte {
+	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) > 0 {
+		return raw[0]
+	}
+	return 0
+}
+
+func upper[T ~string](s T) string { return strings.ToUpper(strings.TrimSpace(string(s))) }
+
+// either gives the first text that is not empty.
+func either(all ...text) string {
+	for _, t := range all {
+		if t != "" {
+			return string(t)
+		}
+	}
+	return ""
+}
+
+// head gives the first n bytes of a text, or less to end at a rune.
+func head(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

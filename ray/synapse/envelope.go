@@ -1,0 +1,249 @@
+package synapse
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"math/bits"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"raytap/ray/internal/pyjson"
+)
+
+// This file: what one frame or one SSE event says. An agent sends
+// {"type":"log","message":"…"}, and error and complete; others send the bare
+// text of the log, which may itself be JSON.
+
+type kind int
+
+const (
+	kindNone     kind = iota // a sign of life
+	kindMessage              // bytes of the log
+	kindComplete             // the log is complete
+	kindError                // the server failed; text says how
+)
+
+type event struct {
+	kind kind
+	text []byte // good until the next call of decode
+}
+
+// decoder decodes payloads. What it gives lies in buffers that it uses again.
+type decoder struct {
+	out   []byte
+	queue []event // what the last payload held beside the event that was given
+}
+
+// next gives an event that the last payload held still.
+func (d *decoder) next() (event, bool) {
+	if len(d.queue) == 0 {
+		return event{}, false
+	}
+	e := d.queue[0]
+	d.queue = d.queue[1:]
+	return e, true
+}
+
+// decode reads one payload; name is the event's name where the transport has one.
+func (d *decoder) decode(b []byte, name string) event {
+	if text, ok := plainLog(b, d.out[:0]); ok {
+		if d.out = text; len(text) == 0 {
+			return event{}
+		}
+		return event{kindMessage, text}
+	}
+	return d.other(b, name, true)
+}
+
+// The ways in which a log message is spelled almost always.
+var logPrefixes = []string{`{"type":"log","message":"`, `{"type": "log", "message": "`}
+
+// plainLog reads a log message that is spelled as almost all are, into out;
+// false: it is another thing, or needs a closer look. It gives what
+// encoding/json gives.
+func plainLog(b, out []byte) ([]byte, bool) {
+	for _, prefix := range logPrefixes {
+		if len(b) > len(prefix) && string(b[:len(prefix)]) == prefix {
+			return unescape(b[len(prefix):], out)
+		}
+	}
+	return nil, false
+}
+
+// plainLen is how many bytes of a JSON string come before the next that is a
+// quote, a backslash or a control character: eight at a time, for most of a
+// replay's cost is here.
+func plainLen(b []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for ; len(b)-n >= 8; n += 8 {
+		w := binary.LittleEndian.Uint64(b[n:])
+		quote, slash := w^ones*'"', w^ones*'\\'
+		if found := ((w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs; found != 0 {
+			return n + bits.TrailingZeros64(found)/8
+		}
+	}
+	for n < len(b) && b[n] >= 0x20 && b[n] != '"' && b[n] != '\\' {
+		n++
+	}
+	return n
+}
+
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// unescape reads the rest of a JSON string, the end of its object and nothing
+// after it; false for anything else, and for what is not UTF-8.
+func unescape(b, out []byte) ([]byte, bool) {
+	for {
+		n := plainLen(b)
+		out = append(out, b[:n]...)
+		if b = b[n:]; len(b) < 2 {
+			return nil, false
+		}
+		switch {
+		case b[0] == '"':
+			rest := b[1:]
+			return out, rest[0] == '}' && len(bytes.TrimLeft(rest[1:], " \t\r\n")) == 0 && utf8.Valid(out)
+		case b[0] != '\\':
+			return nil, false
+		case b[1] == 'u':
+			r, size := hexRune(b)
+			if size == 0 {
+				return nil, false
+			}
+			out, b = utf8.AppendRune(out, r), b[size:]
+		case escapes[b[1]] != 0:
+			out, b = append(out, escapes[b[1]]), b[2:]
+		default:
+			return nil, false
+		}
+	}
+}
+
+// hexRune reads \uXXXX, or two of them that make one character; the size is 0
+// where it is not well spelled.
+func hexRune(b []byte) (rune, int) {
+	r := pyjson.Hex4(b)
+	if r < 0 {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	if pair := utf16.DecodeRune(r, pyjson.Hex4(b[6:])); pair != utf8.RuneError {
+		return pair, 12
+	}
+	return utf8.RuneError, 6
+}
+
+// other reads a payload that is no plain log message; deep: it may hold another
+// server's event.
+func (d *decoder) other(b []byte, name string, deep bool) event {
+	if len(b) == 0 {
+		return named(event{}, name)
+	}
+	bare := event{kindMessage, b}
+	var object map[string]json.RawMessage
+	if trimmed := bytes.TrimLeft(b, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || !readObject(b, &object) {
+		return named(bare, name)
+	}
+	kindName, isText := name, true
+	if raw, ok := object["type"]; ok {
+		kindName, isText = jsonText(raw)
+	}
+	if !isText {
+		return bare
+	}
+	switch kindName {
+	case "complete":
+		return event{kind: kindComplete}
+	case "error":
+		return event{kindError, failure(object)}
+	}
+	message, told := object["message"]
+	if text, ok := jsonText(message); ok {
+		return textEvent(text)
+	}
+	if told = told && string(message) != "null"; told {
+		return bare
+	}
+	if data, ok := jsonText(object["data"]); ok {
+		return d.wrapped(data, deep)
+	}
+	switch kindName {
+	case "connected", "heartbeat", "ping", "keepalive", "keep-alive":
+		return event{}
+	}
+	return bare
+}
+
+// readObject reads an object as Python writes it, which may have NaN in it.
+func readObject(b []byte, object *map[string]json.RawMessage) bool {
+	if json.Unmarshal(b, object) == nil {
+		return true
+	}
+	d := pyjson.NewDecoder(bytes.NewReader(b))
+	plain, err := d.Raw()
+	*object = nil
+	return err == nil && d.Lost.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
+}
+
+// named applies an SSE event's name to a payload that is bare text.
+func named(e event, name string) event {
+	switch name {
+	case "complete":
+		return event{kind: kindComplete}
+	case "error":
+		e.kind = kindError
+	}
+	return e
+}
+
+func textEvent(s string) event {
+	if s == "" {
+		return event{}
+	}
+	return event{kindMessage, []byte(s)}
+}
+
+// wrapped reads the data of an event: text, or the lines of another server's
+// event stream that was passed on as they came.
+func (d *decoder) wrapped(data string, deep bool) event {
+	if !deep || !strings.HasPrefix(data, "data:") {
+		return textEvent(data)
+	}
+	var all []event
+	for line := range strings.Lines(data) {
+		if payload, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "data:"); ok {
+			if e := d.other([]byte(strings.TrimPrefix(payload, " ")), "", false); e.kind != kindNone {
+				all = append(all, e)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return event{}
+	}
+	d.queue = all[1:]
+	return all[0]
+}
+
+// failure finds the text of an error event.
+func failure(object map[string]json.RawMessage) []byte {
+	for _, key := range []string{"message", "error", "detail", "data"} {
+		if s, ok := jsonText(object[key]); ok && s != "" {
+			return []byte(s)
+		}
+	}
+	return nil
+}
+
+// jsonText decodes a JSON string; false for another value, or none.
+func jsonText(raw json.RawMessage) (string, bool) {
+	var s string
+	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", false
+	}
+	return s, true
+}

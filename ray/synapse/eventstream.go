@@ -1,0 +1,213 @@
+package synapse
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// This file: an event stream, as browsers parse it, and bodies that are none.
+
+// plainText is the name of a payload that is text of the log, and no event.
+const plainText = "\x00text"
+
+// textPayloads gives the lines of a body that is no event stream.
+type textPayloads struct{ lines lineReader }
+
+func (p *textPayloads) next() ([]byte, string, error) {
+	line, _, err := p.lines.next(true)
+	return line, plainText, err
+}
+
+// ssePayloads parses an event stream as browsers do. A body whose first line is
+// none of an event stream is taken for plain text.
+type ssePayloads struct {
+	lines lineReader
+	begun bool
+	plain bool
+	parts []byte // data of the event so far, each line with \n behind it
+	count int    // data lines in it
+	name  string
+	queue [][]byte // payloads of an event that were one each
+}
+
+func (p *ssePayloads) next() ([]byte, string, error) {
+	if len(p.queue) > 0 {
+		payload := p.queue[0]
+		p.queue = p.queue[1:]
+		return payload, p.name, nil
+	}
+	p.parts, p.count = p.parts[:0], 0
+	if cap(p.parts) > keptBuffer {
+		p.parts = nil
+	}
+	p.name = ""
+	for {
+		line, whole, err := p.lines.next(p.plain)
+		if err == io.EOF && p.count > 0 {
+			return p.dispatch() // the body ended well: what is there is meant
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		if !p.begun && len(line) > 0 {
+			p.begun = true
+			if p.plain = !isField(line); p.plain {
+				if whole {
+					line = append(line[:len(line):len(line)], '\n')
+				}
+				return line, plainText, nil
+			}
+		}
+		switch {
+		case p.plain:
+			return line, plainText, nil
+		case len(line) > 0:
+			p.field(line)
+		case p.count > 0:
+			return p.dispatch()
+		default:
+			if p.name != "" { // an event of a name alone, such as complete
+				return nil, p.name, nil
+			}
+			return nil, "", nil // a sign of life
+		}
+	}
+}
+
+// field takes one line of an event.
+func (p *ssePayloads) field(line []byte) {
+	name, value, _ := bytes.Cut(line, []byte{':'})
+	value = bytes.TrimPrefix(value, []byte{' '})
+	switch string(name) {
+	case "data":
+		p.parts, p.count = append(append(p.parts, value...), '\n'), p.count+1
+	case "event":
+		p.name = string(value)
+	}
+}
+
+// dispatch gives the data of the event. Several lines of data are one payload,
+// unless each of them is an object of its own and together they are none.
+func (p *ssePayloads) dispatch() ([]byte, string, error) {
+	data := p.parts[:len(p.parts)-1]
+	if p.count > 1 {
+		lines := bytes.Split(data, []byte{'\n'})
+		objects := true
+		for _, line := range lines {
+			objects = objects && len(line) > 1 && line[0] == '{' && line[len(line)-1] == '}'
+		}
+		if objects {
+			p.queue = lines[1:]
+			data = lines[0]
+		}
+	}
+	return data, p.name, nil
+}
+
+// isField tells whether a line is one of an event stream.
+func isField(line []byte) bool {
+	name, _, colon := bytes.Cut(line, []byte{':'})
+	if colon && len(name) == 0 {
+		return true
+	}
+	switch string(name) {
+	case "data", "event", "id", "retry":
+		return true
+	}
+	return false
+}
+
+var errLongLine = errors.New("a line is too long")
+
+// lineReader cuts a body at \n, \r\n and \r, and skips a byte order mark.
+type lineReader struct {
+	r          io.Reader
+	buf        []byte
+	start, end int
+	begun      bool
+	skipLF     bool // the last line ended in \r
+	err        error
+}
+
+// next gives a line without its end, or with \n in its place; whole: it had an
+// end. It is good until the next call.
+func (l *lineReader) next(newline bool) (line []byte, whole bool, err error) {
+	seen := 0 // of the line so far
+	for {
+		if l.skipLF && l.start < l.end {
+			if l.skipLF = false; l.buf[l.start] == '\n' {
+				l.start++
+			}
+		}
+		held := l.buf[l.start:l.end]
+		if i := lineEnd(held[min(seen, len(held)):]); i >= 0 {
+			i += seen
+			l.start += i + 1
+			l.skipLF = held[i] == '\r'
+			if newline {
+				held[i] = '\n'
+				return held[:i+1], true, nil
+			}
+			return held[:i], true, nil
+		}
+		seen = len(held)
+		if l.err != nil {
+			if l.err == io.EOF && len(held) > 0 {
+				l.start = l.end
+				return held, false, nil
+			}
+			return nil, false, l.err
+		}
+		if err := l.fill(); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+func lineEnd(b []byte) int {
+	n := bytes.IndexByte(b, '\n')
+	if n >= 0 {
+		b = b[:n]
+	}
+	if r := bytes.IndexByte(b, '\r'); r >= 0 {
+		return r
+	}
+	return n
+}
+
+// fill reads more behind what is held.
+func (l *lineReader) fill() error {
+	if l.start > 0 {
+		l.end = copy(l.buf, l.buf[l.start:l.end])
+		l.start = 0
+	}
+	if l.end == 0 && cap(l.buf) > keptBuffer {
+		l.buf = nil
+	}
+	if l.end == len(l.buf) {
+		if l.end > maxMessageBytes {
+			return errLongLine
+		}
+		grown := make([]byte, max(32<<10, 2*len(l.buf)))
+		copy(grown, l.buf[:l.end])
+		l.buf = grown
+	}
+	if l.begun {
+		n, err := l.r.Read(l.buf[l.end:])
+		l.end, l.err = l.end+n, err
+		return nil
+	}
+	l.begun = true
+	n, err := io.ReadAtLeast(l.r, l.buf, len(byteOrderMark))
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF // a short body
+	}
+	l.end, l.err = n, err
+	if bytes.HasPrefix(l.buf[:n], []byte(byteOrderMark)) {
+		l.start = len(byteOrderMark)
+	}
+	return nil
+}
+
+const byteOrderMark = "\xef\xbb\xbf"

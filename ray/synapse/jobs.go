@@ -1,0 +1,102 @@
+package synapse
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+)
+
+// jobRow is a job as an agent passes it on from Ray. Its runtime_env, which may
+// hold secrets, has no field here and must not get one.
+type jobRow struct {
+	Type         text              `json:"type"`
+	SubmissionID text              `json:"submission_id"`
+	ID           text              `json:"id"` // older agents
+	JobID        text              `json:"job_id"`
+	Status       text              `json:"status"`
+	Entrypoint   text              `json:"entrypoint"`
+	Message      text              `json:"message"`
+	ErrorType    text              `json:"error_type"`
+	Start        when              `json:"start_time"`
+	End          when              `json:"end_time"`
+	Metadata     map[string]string `json:"metadata"`
+	AgentURL     text              `json:"driver_agent_http_address"`
+	NodeID       text              `json:"driver_node_id"`
+	ExitCode     number            `json:"driver_exit_code"`
+}
+
+// job gives the domain type; false for a row that names no job.
+func (r jobRow) job() (ray.Job, bool) {
+	j := ray.Job{
+		Type:           ray.JobType(upper(r.Type)),
+		SubmissionID:   string(r.SubmissionID),
+		JobID:          string(r.JobID),
+		Status:         ray.JobStatus(upper(r.Status)),
+		Entrypoint:     string(r.Entrypoint),
+		Message:        string(r.Message),
+		ErrorType:      string(r.ErrorType),
+		Start:          r.Start.Time,
+		End:            r.End.Time,
+		Metadata:       some(r.Metadata),
+		DriverNodeID:   string(r.NodeID),
+		DriverAgentURL: strings.TrimRight(string(r.AgentURL), "/"),
+		DriverExitCode: r.ExitCode.count(),
+	}
+	if j.SubmissionID == "" && j.Type != ray.JobDriver {
+		j.SubmissionID = string(r.ID)
+	}
+	if j.Type == "" {
+		j.Type = ray.JobSubmission
+		if j.SubmissionID == "" {
+			j.Type = ray.JobDriver
+		}
+	}
+	return j, j.Key() != "" && j.Status != ""
+}
+
+// maxListed bounds the message of a job in the list, in bytes, which Ray makes up to
+// 20,000 characters long.
+const maxListed = 4 << 10
+
+// Jobs lists all jobs that the agent tells of, in its order. A long Message has its
+// middle cut out; Job returns it in full.
+func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
+	jobs, _, err := listOf(ctx, c, "list jobs", "jobs", ray.Job.Key, func(_ string, row jobRow) (ray.Job, bool) {
+		row.Message = text(pyjson.Shorten(string(row.Message), maxListed))
+		return row.job()
+	})
+	return jobs, err
+}
+
+// Job asks for one job by its submission id. An unknown id is an error of code 404.
+func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
+	const op = "get job"
+	path, err := itemPath(op, "jobs", id, "")
+	if err != nil {
+		return ray.Job{}, err
+	}
+	raw, err := c.get(ctx, op, "jobs/{id}/", path, nil)
+	if err != nil {
+		return ray.Job{}, err
+	}
+	var job ray.Job
+	if _, ok := findOne(raw, func(row jobRow) (ok bool) { job, ok = row.job(); return ok }, "job"); !ok {
+		return ray.Job{}, badAnswer(op, "the answer names no job")
+	}
+	return job, nil
+}
+
+// StopJob asks the agent to stop a job; it does not wait for the end, and the
+// request is sent once, whatever becomes of it. A job that has ended is an error
+// of code 400, an unknown id one of code 404.
+func (c *Client) StopJob(ctx context.Context, id string) error {
+	const op = "stop job"
+	path, err := itemPath(op, "jobs", id, "stop/")
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, op, http.MethodPost, "jobs/{id}/stop/", path)
+}

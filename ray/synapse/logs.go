@@ -1,0 +1,254 @@
+package synapse
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+const opLogs = "get job logs"
+
+// logsTimeout is how long an agent may take to begin its answer: it may have to
+// collect the whole log first.
+const logsTimeout = time.Minute
+
+// JobLogs gives the whole log of a job as it is when it is asked for, however
+// the agent wraps it: a text, a list of texts (of lines, where the first has no
+// line end), either of them under "logs", or bare text. The caller closes it; it
+// ends with io.EOF only where the log ended, and holds little of it at a time.
+//
+// An unknown id is an error of code 404.
+func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
+	path, err := itemPath(opLogs, "jobs", id, "logs/")
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.t.Do(ctx, transport.Request{Op: opLogs, Endpoint: "jobs/{id}/logs/", Path: path, Stream: true, Timeout: max(logsTimeout, c.t.Timeout())})
+	if err != nil {
+		return nil, err
+	}
+	contentType := strings.ToLower(res.Header.Get("Content-Type"))
+	if strings.HasPrefix(contentType, "text/html") {
+		_ = res.Body.Close()
+		return nil, badAnswer(opLogs, "the answer is an HTML page, not a log: does a proxy in between want a login?")
+	}
+	isJSON := strings.Contains(contentType, "json")
+	return struct {
+		io.Reader
+		io.Closer
+	}{newLogText(res.Body, isJSON, opLogs, c.t.Detail), res.Body}, nil
+}
+
+// logText gives the bytes of a log that came as JSON, as they come.
+type logText struct {
+	r      *bufio.Reader
+	op     string
+	detail func(string) string
+	step   func(*logText, []byte) (int, error) // what gives the next bytes
+	inList bool
+	asked  bool // whether the list's texts want line ends is known
+	lines  bool // they do
+	last   byte // of the text so far
+	held   []byte
+}
+
+// newLogText reads a log from an answer; detail bounds a server's text.
+func newLogText(r io.Reader, isJSON bool, op string, detail func(string) string) io.Reader {
+	l := &logText{r: bufio.NewReaderSize(r, 32<<10), op: op, detail: detail, step: (*logText).bare}
+	if isJSON {
+		l.step = (*logText).value
+	}
+	return l
+}
+
+func (l *logText) Read(p []byte) (int, error) {
+	for len(p) > 0 {
+		if len(l.held) > 0 {
+			n := copy(p, l.held)
+			l.held = l.held[n:]
+			return n, nil
+		}
+		if n, err := l.step(l, p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, nil
+}
+
+func (l *logText) bare(p []byte) (int, error) { return l.r.Read(p) }
+
+func (l *logText) done([]byte) (int, error) { return 0, io.EOF }
+
+// value begins a text, a list or an object.
+func (l *logText) value([]byte) (int, error) {
+	c, err := l.token()
+	switch {
+	case err == io.EOF:
+		l.step = (*logText).done // 204: no log
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	switch c {
+	case '"':
+		l.step = (*logText).text
+	case '[':
+		l.inList, l.step = true, (*logText).element
+	case '{':
+		return 0, l.object()
+	case 'n': // null
+		l.step = (*logText).done
+	default:
+		return 0, l.wrong("the answer is neither a text nor a list of texts")
+	}
+	return 0, nil
+}
+
+// object looks for the log within an object, which may be an error.
+func (l *logText) object() error {
+	d := json.NewDecoder(io.MultiReader(strings.NewReader("{"), l.r))
+	_, _ = d.Token()
+	small := map[string]json.RawMessage{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return l.broken(err)
+		}
+		switch name, _ := key.(string); name {
+		case "logs", "data", "result", "results":
+			l.r = bufio.NewReaderSize(io.MultiReader(d.Buffered(), l.r), 32<<10)
+			if c, err := l.token(); err != nil || c != ':' {
+				return l.broken(err)
+			}
+			l.step = (*logText).value
+			return nil
+		default:
+			var value json.RawMessage
+			if err := d.Decode(&value); err != nil {
+				return l.broken(err)
+			}
+			if len(value) < 4<<10 && len(small) < 16 {
+				small[name] = value
+			}
+		}
+	}
+	said, _ := json.Marshal(small)
+	if text := l.detail(string(said)); text != "" && text != string(said) {
+		return l.wrong("the answer is no log: " + text)
+	}
+	return l.wrong("the answer holds no log")
+}
+
+// element begins the next text of a list, or ends it.
+func (l *logText) element([]byte) (int, error) {
+	c, err := l.token()
+	if err == nil && c == ',' {
+		c, err = l.token()
+	}
+	switch {
+	case err != nil:
+		return 0, l.broken(err)
+	case c == ']':
+		l.step = (*logText).done
+	case c == '"':
+		l.last, l.step = 0, (*logText).text
+	default:
+		return 0, l.wrong("the list holds something that is no text")
+	}
+	return 0, nil
+}
+
+// text gives the next stretch of a JSON string.
+func (l *logText) text(p []byte) (int, error) {
+	if _, err := l.r.Peek(1); err != nil {
+		return 0, l.broken(err)
+	}
+	b, _ := l.r.Peek(min(len(p), l.r.Buffered()))
+	n := 0
+	for n < len(b) && b[n] != '"' && b[n] != '\\' {
+		n++
+	}
+	if n > 0 {
+		copy(p, b[:n])
+		l.last = b[n-1]
+		_, _ = l.r.Discard(n)
+		return n, nil
+	}
+	if b[0] == '"' {
+		_, _ = l.r.Discard(1)
+		l.endText()
+		return 0, nil
+	}
+	return 0, l.escape()
+}
+
+// endText ends one text: a line of a list gets its line end.
+func (l *logText) endText() {
+	if !l.inList {
+		l.step = (*logText).done
+		return
+	}
+	if !l.asked {
+		l.asked, l.lines = true, l.last != '\n'
+	}
+	if l.lines {
+		l.held = []byte{'\n'}
+	}
+	l.step = (*logText).element
+}
+
+// escape takes one escaped character.
+func (l *logText) escape() error {
+	b, err := l.r.Peek(2)
+	if err != nil {
+		return l.broken(err)
+	}
+	size, r := 2, rune(escapes[b[1]])
+	if b[1] == 'u' {
+		if b, err = l.r.Peek(12); len(b) < 6 {
+			return l.broken(err)
+		}
+		r, size = hexRune(b)
+	}
+	if size == 0 || r == 0 && size == 2 {
+		return l.wrong("the answer is not JSON")
+	}
+	l.held = utf8.AppendRune(nil, r)
+	l.last = l.held[len(l.held)-1]
+	_, _ = l.r.Discard(size)
+	return nil
+}
+
+// token gives the next byte that is no white space.
+func (l *logText) token() (byte, error) {
+	for {
+		c, err := l.r.ReadByte()
+		if err != nil || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return c, err
+		}
+	}
+}
+
+func (l *logText) wrong(detail string) error {
+	return &ray.Error{Op: l.op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: detail}
+}
+
+// broken makes an error of an end in the middle; those of the body are whole.
+func (l *logText) broken(err error) error {
+	if e, ok := err.(*ray.Error); ok {
+		return e
+	}
+	if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
+		return &ray.Error{Op: l.op, Code: http.StatusServiceUnavailable, Status: http.StatusOK, Detail: "the answer ends in the middle of the log", Err: io.ErrUnexpectedEOF}
+	}
+	return l.wrong(fmt.Sprintf("the answer is not JSON: %v", err))
+}

@@ -1,0 +1,141 @@
+package synapse
+
+import (
+	"context"
+	"net/http"
+	"sort"
+
+	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+)
+
+// maxMessage bounds a message of an application or a deployment, in bytes:
+// it may be a whole traceback.
+const maxMessage = 4 << 10
+
+type serveAppRow struct {
+	Name         text           `json:"name"`
+	Status       text           `json:"status"`
+	RoutePrefix  text           `json:"route_prefix"`
+	DocsPath     text           `json:"docs_path"`
+	Message      text           `json:"message"`
+	Source       text           `json:"source"`
+	LastDeployed when           `json:"last_deployed_time_s"`
+	Deployments  deploymentRows `json:"deployments"`
+}
+
+type deploymentRow struct {
+	Name       text   `json:"name"`
+	Status     text   `json:"status"`
+	Message    text   `json:"message"`
+	Count      number `json:"replica_count"`
+	Target     number `json:"target_replica_count"`
+	RayTarget  number `json:"target_num_replicas"` // as Ray calls it
+	ByReplicas []struct {
+		State text `json:"state"`
+	} `json:"replicas"`
+}
+
+// deploymentRows is a list, or a map by name.
+type deploymentRows []deploymentRow
+
+// ReadJSON reads either.
+func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
+	if k, err := d.Kind(); err != nil {
+		return err
+	} else if k == pyjson.Array || k == pyjson.Null {
+		return d.Decode((*[]deploymentRow)(r))
+	}
+	var byName map[string]deploymentRow
+	if err := d.Decode(&byName); err != nil {
+		return err
+	}
+	for name, row := range byName {
+		if row.Name == "" {
+			row.Name = text(name)
+		}
+		*r = append(*r, row)
+	}
+	return nil
+}
+
+// application returns the domain type, and adds to skipped the deployments and
+// replicas that it lacks because nothing names them, or their state.
+func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplication, bool) {
+	app := ray.ServeApplication{
+		Name: either(r.Name, text(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
+		Message: head(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
+	}
+	seen := map[text]bool{}
+	for _, row := range r.Deployments {
+		if row.Name == "" || seen[row.Name] {
+			*skipped++
+			continue
+		}
+		seen[row.Name] = true
+		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: head(string(row.Message), maxMessage),
+			TargetReplicas: row.Target.count(), ReplicaCount: row.Count.count(), Replicas: map[string]int{}}
+		if d.TargetReplicas == nil {
+			d.TargetReplicas = row.RayTarget.count()
+		}
+		for _, replica := range row.ByReplicas {
+			if state := upper(replica.State); state != "" {
+				d.Replicas[state]++
+			} else {
+				*skipped++
+			}
+		}
+		if d.ReplicaCount == nil && row.ByReplicas != nil {
+			n := len(row.ByReplicas)
+			d.ReplicaCount = &n
+		}
+		app.Deployments = append(app.Deployments, d)
+	}
+	sort.Slice(app.Deployments, func(i, j int) bool { return app.Deployments[i].Name < app.Deployments[j].Name })
+	return app, app.Name != "" && app.Status != ""
+}
+
+// Serve lists the applications. An agent tells nothing of proxies, nor whether
+// Serve runs without an application.
+func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
+	skipped := 0
+	apps, _, err := listOf(ctx, c, "get serve applications", "serve_applications", func(a ray.ServeApplication) string { return a.Name },
+		func(name string, row serveAppRow) (ray.ServeApplication, bool) {
+			return row.application(name, &skipped)
+		}, "applications")
+	if err != nil {
+		return ray.ServeStatus{}, err
+	}
+	c.left.Rows("serve applications", skipped)
+	sort.Slice(apps, func(i, j int) bool { return apps[i].Name < apps[j].Name })
+	return ray.ServeStatus{Applications: apps, Running: len(apps) > 0}, nil
+}
+
+// ServeApplication gives one application; an unknown name is an error of code 404.
+func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeApplication, error) {
+	const op = "get serve application"
+	path, err := itemPath(op, "serve_applications", name, "")
+	if err != nil {
+		return ray.ServeApplication{}, err
+	}
+	raw, err := c.get(ctx, op, "serve_applications/{name}/", path, nil)
+	if err != nil {
+		return ray.ServeApplication{}, err
+	}
+	var app ray.ServeApplication
+	if _, ok := findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application("", new(int)); return ok }, "serve_application", "application"); !ok {
+		return ray.ServeApplication{}, badAnswer(op, "the answer names no application")
+	}
+	return app, nil
+}
+
+// DeleteServeApplication deletes one application; an unknown name is an error of
+// code 404.
+func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
+	const op = "delete serve application"
+	path, err := itemPath(op, "serve_applications", name, "")
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, op, http.MethodDelete, "serve_applications/{name}/", path)
+}

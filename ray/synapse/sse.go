@@ -1,0 +1,200 @@
+package synapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// maxSilence ends an SSE stream that gives no byte at all: a half-open
+// connection and a silent job look alike there.
+const maxSilence = 5 * time.Minute
+
+// sseStream is a MessageStream over an HTTP answer.
+type sseStream struct {
+	ctx    context.Context // only to tell its end from the network's
+	t      *transport.Client
+	body   io.ReadCloser
+	read   payloads
+	dec    decoder
+	failed error
+	closed atomic.Bool
+	reads  atomic.Uint64
+	onWait func() // may be nil
+
+	// The watch over its life: a timer's function, which holds mu while it runs.
+	mu     sync.Mutex
+	watch  *time.Timer
+	cancel context.CancelFunc
+	ended  atomic.Pointer[string] // why the watch closed it, nil if it did not
+}
+
+// payloads gives what the body holds, one payload after the other, with the name
+// of the event where it has one; io.EOF where the body ended well.
+type payloads interface {
+	next() (payload []byte, name string, err error)
+}
+
+func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Duration) (*sseStream, error) {
+	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, Open: true, Timeout: timeout,
+		Idle: maxSilence, Header: http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-store"}}})
+	if err != nil {
+		return nil, err
+	}
+	contentType := strings.ToLower(res.Header.Get("Content-Type"))
+	if strings.HasPrefix(contentType, "text/html") {
+		_ = res.Body.Close()
+		return nil, &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Status: res.StatusCode,
+			Detail: "the answer is an HTML page, not a log: does a proxy in between want a login?"}
+	}
+	s := &sseStream{ctx: ctx, t: c.t, body: res.Body}
+	counted := readerFunc(func(p []byte) (int, error) {
+		if s.onWait != nil {
+			s.onWait()
+		}
+		n, err := s.body.Read(p)
+		if n > 0 {
+			s.reads.Add(1)
+		}
+		return n, err
+	})
+	if strings.HasPrefix(contentType, "application/json") {
+		s.read = &textPayloads{lines: lineReader{r: newLogText(counted, true, opTail, c.t.Detail)}}
+	} else {
+		s.read = &ssePayloads{lines: lineReader{r: counted}}
+	}
+	s.startWatch(ctx, c, id, life(timeout))
+	return s, nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// startWatch asks for the job each time the stream gave nothing for so long.
+func (s *sseStream) startWatch(ctx context.Context, c *Client, id string, life time.Duration) {
+	ctx, s.cancel = context.WithCancel(ctx)
+	var seen uint64
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = time.AfterFunc(life, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.closed.Load() {
+			return
+		}
+		if n := s.reads.Load(); n != seen {
+			seen = n
+			s.watch.Reset(life)
+			return
+		}
+		job, err := c.Job(ctx, id)
+		why := ""
+		switch {
+		case s.reads.Load() != seen:
+		case err != nil && ray.Code(err) != http.StatusNotFound:
+			why = fmt.Sprintf("the stream gave no sign of life for %s, and the agent does not answer: %v", life, err)
+		case err != nil:
+			why = "the agent does not know the job any more, and its stream is silent"
+		case job.Status.Terminal():
+			why = "the job has ended, and its stream is silent"
+		}
+		if why == "" {
+			s.watch.Reset(life)
+			return
+		}
+		s.ended.Store(&why)
+		_ = s.body.Close()
+	})
+}
+
+// OnWait sets a function that Next calls before it waits for the network. It is
+// set before the first Next.
+func (s *sseStream) OnWait(f func()) { s.onWait = f }
+
+// Next gives the next message.
+func (s *sseStream) Next() ([]byte, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
+	for {
+		e, ok := s.dec.next()
+		if !ok {
+			if cap(s.dec.out) > keptBuffer {
+				s.dec.out = nil
+			}
+			payload, name, err := s.read.next()
+			if err != nil {
+				return nil, s.fail(s.reason(err))
+			}
+			if name == plainText {
+				return payload, nil
+			}
+			e = s.dec.decode(payload, name)
+		}
+		switch e.kind {
+		case kindMessage:
+			return e.text, nil
+		case kindComplete:
+			return nil, s.fail(io.EOF)
+		case kindError:
+			return nil, s.fail(serverError(s.t, e.text))
+		}
+	}
+}
+
+// Close ends the stream and waits for its watch.
+func (s *sseStream) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.cancel()
+	s.watch.Stop()
+	err := s.body.Close()
+	s.mu.Lock() // the watch does not run any more
+	defer s.mu.Unlock()
+	return err
+}
+
+func (s *sseStream) fail(err error) error {
+	s.failed = err
+	_ = s.Close()
+	return err
+}
+
+// reason says how the body ended.
+func (s *sseStream) reason(err error) error {
+	ended := func(detail string) error {
+		e := &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
+		if err == io.EOF {
+			e.Err = nil // which would say that the log is complete
+		}
+		return e
+	}
+	why := s.ended.Load()
+	var e *ray.Error
+	switch {
+	case s.ctx.Err() != nil:
+		return s.t.StreamError(s.ctx, opTail, s.ctx.Err())
+	case why != nil:
+		return ended(*why)
+	case s.closed.Load():
+		return ended("closed")
+	case err == io.EOF:
+		return ended("the stream ended, and did not say that the log is complete")
+	case errors.Is(err, errLongLine):
+		return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "a line of the stream is longer than 32 MiB", Err: err}
+	case errors.As(err, &e) && e.Code == http.StatusRequestTimeout:
+		return ended(fmt.Sprintf("the stream gave no byte for %s", maxSilence))
+	}
+	return err
+}

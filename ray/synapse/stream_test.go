@@ -1,0 +1,333 @@
+package synapse
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/ray"
+	"raytap/ray/synapsetest"
+	"raytap/ray/transport"
+)
+
+// client connects to an agent.
+func client(t testing.TB, url string) *Client {
+	t.Helper()
+	tr, err := NewTransport(transport.Options{URL: url}, Credentials{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := New(tr, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// both opens the tails of an agent, one after the other.
+var both = []struct {
+	name string
+	open func(*Client, context.Context, string, time.Duration) (ray.MessageStream, error)
+}{
+	{"WebSocket", (*Client).tailWebSocket},
+	{"SSE", (*Client).tailSSE},
+}
+
+// readAll gives the text of a stream and how it ended.
+func readAll(s ray.MessageStream) (string, error) {
+	defer s.Close()
+	var b strings.Builder
+	for {
+		m, err := s.Next()
+		if err != nil {
+			return b.String(), err
+		}
+		b.Write(m)
+	}
+}
+
+func TestTailsGiveTheLogAndSayWhenItIsComplete(t *testing.T) {
+	const text = "one\ntwo \"quoted\" \\ \t\u2028 ü 😀\n{\"type\":\"error\",\"message\":\"a line\"}\nlast"
+	for _, way := range both {
+		for name, shape := range map[string]synapsetest.Shape{
+			"a message a line": {}, "three lines a message": {Lines: 3}, "pieces": {Bytes: 3},
+			"compact": {Compact: true}, "wrapped": {Wrapped: true},
+		} {
+			t.Run(way.name+", "+name, func(t *testing.T) {
+				a := synapsetest.New(t, synapsetest.Connected(), synapsetest.Prefix("/x/y"))
+				job := a.Submit("j", synapsetest.JobOptions{Shape: shape})
+				job.Print(text)
+				job.End("SUCCEEDED", 0)
+				s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := readAll(s); got != text || err != io.EOF {
+					t.Errorf("got %q, %v", got, err)
+				}
+			})
+		}
+	}
+}
+
+func TestBareTextComesThroughWhateverItLooksLike(t *testing.T) {
+	for _, way := range both {
+		t.Run(way.name, func(t *testing.T) {
+			a := synapsetest.New(t)
+			job := a.Submit("j", synapsetest.JobOptions{Shape: synapsetest.Shape{Bare: true, NoNewline: true}})
+			want := []string{"plain", `{"level":"info","msg":"x"}`, "42", `"x"`, "[1]", "null", `{"type":7,"message":"x"}`, `{"message":["x"]}`, "{broken"}
+			job.Print(strings.Join(want, "\n") + "\n")
+			job.End("FAILED", 1)
+			s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for _, line := range want {
+				if m, err := s.Next(); string(m) != line || err != nil {
+					t.Errorf("got %q, %v, want %q", m, err, line)
+				}
+			}
+			if _, err := s.Next(); err != io.EOF {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestEveryEndButCompleteIsAnError(t *testing.T) {
+	for _, way := range both {
+		for _, row := range []struct {
+			name string
+			f    synapsetest.Fault
+			code int
+			says string
+		}{
+			{"FIN", synapsetest.Fault{Do: synapsetest.CutClose, Messages: 2}, 503, ""},
+			{"reset", synapsetest.Fault{Do: synapsetest.CutReset, Messages: 2}, 503, ""},
+			{"half a message", synapsetest.Fault{Do: synapsetest.HalfFrame, Messages: 2}, 503, ""},
+			{"a close", synapsetest.Fault{Do: synapsetest.CloseFrame, Code: 1011, Messages: 2}, 503, ""},
+			{"an error event", synapsetest.Fault{Do: synapsetest.ErrorEvent, Body: "disk gone", Messages: 2}, 500, "disk gone"},
+		} {
+			t.Run(way.name+", "+row.name, func(t *testing.T) {
+				a := synapsetest.New(t)
+				in := a.Inject(row.f)
+				job := a.Submit("j", synapsetest.JobOptions{})
+				job.Print("1\n2\n3\n")
+				s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := readAll(s)
+				if ray.Code(err) != row.code || !strings.Contains(err.Error(), row.says) || err == io.EOF {
+					t.Errorf("ended with %v", err)
+				}
+				if row.f.Do != synapsetest.CutReset && got != "1\n2\n" { // a reset may take with it what was not read
+					t.Errorf("got %q", got)
+				}
+				if _, again := s.Next(); !errors.Is(again, err) {
+					t.Errorf("then %v", again)
+				}
+				if in.Hits() != 1 {
+					t.Errorf("the fault hit %d times", in.Hits())
+				}
+			})
+		}
+	}
+}
+
+func TestASilentJobIsNoEnd(t *testing.T) {
+	for _, way := range both {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			a := synapsetest.New(t)
+			job := a.Submit("j", synapsetest.JobOptions{})
+			job.Print("1\n")
+			s, err := way.open(client(t, a.URL()), t.Context(), "j", time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := s.Next(); err != nil {
+				t.Fatal(err)
+			}
+			later := time.AfterFunc(2500*time.Millisecond, func() { job.Print("2\n") })
+			defer later.Stop()
+			if m, err := s.Next(); string(m) != "2\n" {
+				t.Errorf("got %q, %v", m, err)
+			}
+		})
+	}
+}
+
+func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
+	a := synapsetest.New(t)
+	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
+	a.Inject(synapsetest.Fault{Do: synapsetest.Silence, Messages: 1})
+	for _, way := range both {
+		t.Run(way.name, func(t *testing.T) {
+			s, err := way.open(client(t, a.URL()), t.Context(), "j", 150*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// SSE has no ping: it is the job's end that shows.
+			if way.name == "SSE" {
+				defer time.AfterFunc(300*time.Millisecond, func() { a.Job("j").End("SUCCEEDED", 0) }).Stop()
+			}
+			if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
+	a := synapsetest.New(t, synapsetest.Deaf())
+	a.Submit("j", synapsetest.JobOptions{}).Print("1\n")
+	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 150*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "no sign of life") {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestAReaderThatRestsIsNoDeadPeer(t *testing.T) {
+	a := synapsetest.New(t, synapsetest.Deaf())
+	job := a.Submit("j", synapsetest.JobOptions{})
+	job.Print("1\n")
+	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 60*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Next(); err != nil {
+		t.Fatal(err)
+	}
+	// Long after a silent connection would have been given up.
+	rested := make(chan struct{})
+	defer time.AfterFunc(300*time.Millisecond, func() { job.Print("2\n"); close(rested) }).Stop()
+	<-rested
+	if m, err := s.Next(); string(m) != "2\n" || err != nil {
+		t.Errorf("got %q, %v", m, err)
+	}
+}
+
+func TestCloseEndsABlockedNext(t *testing.T) {
+	for _, way := range both {
+		t.Run(way.name, func(t *testing.T) {
+			a := synapsetest.New(t)
+			a.Submit("j", synapsetest.JobOptions{})
+			s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer time.AfterFunc(20*time.Millisecond, func() { _ = s.Close() }).Stop()
+			if _, err := s.Next(); ray.Code(err) != http.StatusServiceUnavailable {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
+
+func TestRefusedTails(t *testing.T) {
+	for _, row := range []struct {
+		name       string
+		o          []synapsetest.Option
+		id         string
+		ws, sse    int
+		noUpgrade  bool
+		triedPaths int
+	}{
+		{"an unknown job", nil, "nobody", 503, 404, true, 0},
+		{"no WebSocket, 404", []synapsetest.Option{synapsetest.NoWebSocket(404)}, "j", 404, 0, true, 0},
+		{"no WebSocket, 403", []synapsetest.Option{synapsetest.NoWebSocket(403)}, "j", 503, 0, true, 0},
+		{"no WebSocket, 426", []synapsetest.Option{synapsetest.NoWebSocket(426)}, "j", 503, 0, true, 0},
+		{"a wrong token", []synapsetest.Option{synapsetest.Token("right")}, "j", 401, 401, false, 0},
+		{"a wrong user", []synapsetest.Option{synapsetest.UserTenant("u", "t")}, "j", 503, 403, true, 0},
+		{"an id that no job can have", nil, "a/b", 400, 400, false, 0},
+		{"an id that is too long", nil, strings.Repeat("a", 101), 400, 400, false, 0},
+		{"a newline behind the id", nil, "j\n", 400, 400, false, 0},
+		{"no id", nil, "", 400, 400, false, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := synapsetest.New(t, row.o...)
+			a.Submit("j", synapsetest.JobOptions{}).End("SUCCEEDED", 0)
+			c := client(t, a.URL())
+			s, err := c.TailWebSocket(t.Context(), row.id)
+			if ray.Code(err) != row.ws || errors.Is(err, ray.ErrNoWebSocket) != row.noUpgrade {
+				t.Errorf("WebSocket: %v", err)
+			}
+			if s != nil {
+				t.Error("a stream beside an error")
+			}
+			sse, err := c.TailSSE(t.Context(), row.id)
+			if ray.Code(err) != row.sse {
+				t.Errorf("SSE: %v", err)
+			}
+			if sse != nil {
+				_ = sse.Close()
+			}
+		})
+	}
+}
+
+func TestTailsOfOlderAgentsAreFound(t *testing.T) {
+	for _, way := range both {
+		t.Run(way.name, func(t *testing.T) {
+			a := synapsetest.New(t, synapsetest.Legacy())
+			job := a.Submit("j", synapsetest.JobOptions{})
+			job.Print("1\n")
+			job.End("SUCCEEDED", 0)
+			c := client(t, a.URL())
+			for range 2 {
+				s, err := way.open(c, t.Context(), "j", 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := readAll(s); got != "1\n" || err != io.EOF {
+					t.Errorf("got %q, %v", got, err)
+				}
+			}
+			if n := a.Requests(synapsetest.EndpointOther); n != 1 && n != 2 {
+				t.Errorf("%d requests went astray: what was found is not remembered", n)
+			}
+		})
+	}
+}
+
+func TestBodiesThatAreNoEventStream(t *testing.T) {
+	for _, row := range []struct {
+		name, contentType, body, text string
+		code                          int
+	}{
+		{"plain lines", "text/plain", "one\ntwo\r\nthree", "one\ntwo\nthree", 503},
+		{"plain lines that claim to be events", "text/event-stream", "one\n\ndata: two\n", "one\n\ndata: two\n", 503},
+		{"a whole log", "application/json", `{"logs":["one","two"]}`, "one\ntwo\n", 503},
+		{"an error with status 200", "application/json", `{"detail":"no such job"}`, "", 500},
+		{"a page", "text/html", "<html>", "", 500},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", row.contentType)
+				_, _ = io.WriteString(w, row.body)
+			}))
+			defer srv.Close()
+			s, err := client(t, srv.URL).TailSSE(t.Context(), "j")
+			got := ""
+			if err == nil {
+				got, err = readAll(s)
+			}
+			if got != row.text || ray.Code(err) != row.code {
+				t.Errorf("got %q, %v", got, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package synapse
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strconv"
+
+	"raytap/ray"
+	"raytap/ray/internal/pyjson"
+)
+
+// rayMaxRows is where Ray itself cuts its lists, without a word in the rows.
+const rayMaxRows = 10_000
+
+type taskRow struct {
+	TaskID  text   `json:"task_id"`
+	ID      text   `json:"id"`
+	Attempt number `json:"attempt_number"`
+	Name    text   `json:"name"`
+	Func    text   `json:"func_or_class_name"`
+	State   text   `json:"state"`
+	Type    text   `json:"type"`
+	JobID   text   `json:"job_id"`
+	NodeID  text   `json:"node_id"`
+	ActorID text   `json:"actor_id"`
+	Error   text   `json:"error_type"`
+}
+
+func (r taskRow) task() (ray.Task, bool) {
+	attempt := 0
+	if n := r.Attempt.count(); n != nil {
+		attempt = *n
+	}
+	t := ray.Task{
+		ID: either(r.TaskID, r.ID), Attempt: attempt, Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
+		Type: string(r.Type), JobID: string(r.JobID), NodeID: string(r.NodeID), ActorID: string(r.ActorID), Error: string(r.Error),
+	}
+	return t, t.ID != "" && t.State != ""
+}
+
+// taskKey names one attempt of a task.
+func taskKey(t ray.Task) string { return t.ID + " " + strconv.Itoa(t.Attempt) }
+
+const taskFinished = "FINISHED"
+
+// Tasks lists the tasks that have not finished well, as the dashboard's client
+// does. An agent gives all tasks, as far as Ray lists them: with 10,000 rows or
+// more the list is reported as truncated, for Ray cuts there and an agent may
+// not say so.
+func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
+	tasks, found, err := listOf(ctx, c, "list tasks", "tasks", taskKey, func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
+	if err != nil {
+		return ray.TaskList{}, err
+	}
+	tasks = slices.DeleteFunc(tasks, func(t ray.Task) bool { return t.State == taskFinished })
+	out := ray.TaskList{Tasks: tasks}
+	out.Total = len(tasks)
+	out.Truncated = found.rows >= rayMaxRows || found.total > found.rows
+	return out, nil
+}
+
+// Task gives one task, whatever its state; an unknown id is an error of code 404.
+func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
+	const op = "get task"
+	path, err := itemPath(op, "tasks", id, "")
+	if err != nil {
+		return ray.Task{}, err
+	}
+	raw, err := c.get(ctx, op, "tasks/{id}/", path, nil)
+	if err != nil {
+		return ray.Task{}, err
+	}
+	var task ray.Task
+	if _, ok := findOne(raw, func(row taskRow) (ok bool) { task, ok = row.task(); return ok }, "task"); ok {
+		return task, nil
+	}
+	// Ray's own answer for one task is the list of its attempts.
+	attempts := list[taskRow, ray.Task]{resource: []string{"task", "tasks"}, take: func(_ string, row taskRow) (ray.Task, bool) { return row.task() }}
+	_, _ = attempts.find(pyjson.NewDecoder(bytes.NewReader(raw)), false, 4)
+	task = ray.Task{}
+	for _, t := range attempts.all {
+		if task.ID == "" || t.Attempt >= task.Attempt {
+			task = t
+		}
+	}
+	if task.ID == "" {
+		return ray.Task{}, badAnswer(op, "the answer names no task")
+	}
+	return task, nil
+}

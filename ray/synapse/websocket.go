@@ -1,0 +1,200 @@
+package synapse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"raytap/ray"
+	"raytap/ray/transport"
+)
+
+// Sizes in bytes: the largest message that is read, and the largest buffer that
+// is kept from one message to the next.
+const (
+	maxMessageBytes = 32 << 20
+	keptBuffer      = 256 << 10
+)
+
+// pingsToDie is how many pings in a row may stay without any answer.
+const pingsToDie = 3
+
+// farewell bounds the writing of a Close frame.
+const farewell = 250 * time.Millisecond
+
+// wsStream is a MessageStream over a WebSocket.
+type wsStream struct {
+	ctx     context.Context // only to tell its end from the network's
+	t       *transport.Client
+	conn    *transport.WebSocket
+	dec     decoder
+	frame   []byte
+	between bool // no frame is begun
+	failed  error
+	closed  atomic.Bool
+	dead    atomic.Bool // no sign of life
+	life    time.Duration
+	pinger  *time.Timer
+}
+
+func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSocket, life time.Duration) *wsStream {
+	conn.SetReadLimit(maxMessageBytes)
+	s := &wsStream{ctx: ctx, t: t, conn: conn, between: true, life: life}
+	var (
+		seen   = conn.Received()
+		silent int
+	)
+	armed := make(chan struct{})
+	s.pinger = time.AfterFunc(life/pingsToDie, func() {
+		<-armed
+		switch n := conn.Received(); {
+		case s.closed.Load():
+			return
+		case n != seen || !conn.Waiting(): // it lives, or nobody listens
+			seen, silent = n, 0
+		default:
+			silent++
+		}
+		if silent >= pingsToDie {
+			s.dead.Store(true)
+			_ = conn.Conn.Close()
+			return
+		}
+		if conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(life/pingsToDie)) == nil {
+			s.pinger.Reset(life / pingsToDie)
+		}
+	})
+	close(armed)
+	return s
+}
+
+// OnWait sets a function that Next calls before it waits for the network. It is
+// set before the first Next.
+func (s *wsStream) OnWait(f func()) { s.conn.OnWait(f) }
+
+// Next gives the next message.
+func (s *wsStream) Next() ([]byte, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
+	for {
+		e, ok := s.dec.next()
+		if !ok {
+			frame, err := s.read()
+			if err != nil {
+				return nil, s.fail(s.reason(err))
+			}
+			e = s.dec.decode(frame, "")
+		}
+		switch e.kind {
+		case kindMessage:
+			return e.text, nil
+		case kindComplete:
+			return nil, s.fail(io.EOF)
+		case kindError:
+			return nil, s.fail(serverError(s.t, e.text))
+		}
+	}
+}
+
+func serverError(t *transport.Client, text []byte) error {
+	said := t.Detail(string(text))
+	if said == "" {
+		said = "the agent gives no reason"
+	}
+	return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "the agent failed to read the log: " + said}
+}
+
+// read gives one whole frame, in a buffer that it uses again.
+func (s *wsStream) read() ([]byte, error) {
+	if cap(s.frame) > keptBuffer {
+		s.frame = nil
+	}
+	if cap(s.dec.out) > keptBuffer {
+		s.dec.out = nil
+	}
+	s.between = true
+	_, r, err := s.conn.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	s.between = false
+	b := s.frame[:0]
+	for {
+		if len(b) == cap(b) {
+			b = append(b, make([]byte, max(512, len(b)))...)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case err == io.EOF:
+			s.frame = b
+			return b, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// Close says farewell and closes the connection.
+func (s *wsStream) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.pinger.Stop()
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = s.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(farewell))
+	return s.conn.Conn.Close()
+}
+
+// fail says why no more comes, once and for all.
+func (s *wsStream) fail(err error) error {
+	s.failed = err
+	_ = s.Close()
+	return err
+}
+
+// reason says how the connection ended.
+func (s *wsStream) reason(err error) error {
+	ended := func(detail string) error {
+		return &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
+	}
+	var frame *websocket.CloseError
+	switch {
+	case s.ctx.Err() != nil:
+		return s.t.StreamError(s.ctx, opTail, s.ctx.Err())
+	case s.dead.Load():
+		return ended(fmt.Sprintf("the connection gave no sign of life for %s", s.life))
+	case s.closed.Load():
+		return ended("closed")
+	case errors.Is(err, websocket.ErrReadLimit):
+		return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "a message of the tail is larger than 32 MiB", Err: err}
+	case errors.As(err, &frame) && frame.Code != websocket.CloseAbnormalClosure:
+		said := s.t.Detail(frame.Text)
+		if said != "" {
+			said = ": " + said
+		}
+		return ended(fmt.Sprintf("the agent closed the tail with code %d%s", frame.Code, said))
+	case errors.As(err, &frame) && s.between:
+		return ended("the connection ended without a farewell")
+	case errors.As(err, &frame):
+		return ended("the connection ended in the middle of a message")
+	}
+	return asClosed(s.t.StreamError(s.ctx, opTail, err))
+}
+
+// asClosed makes a failure of a connection that was open a 503, whatever the
+// kernel calls it.
+func asClosed(err error) error {
+	var e *ray.Error
+	if errors.As(err, &e) && e.Status == 0 && e.Code != http.StatusServiceUnavailable {
+		e.Code = http.StatusServiceUnavailable
+	}
+	return err
+}

@@ -1,0 +1,149 @@
+package synapsetest
+
+import (
+	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"raytap/ray/internal/fake"
+)
+
+// Shape says how a log becomes messages. The zero value is a message a line,
+// with its newline, in an envelope spelled as Python spells it.
+type Shape struct {
+	Lines     int  // lines a message; 0 = 1
+	NoNewline bool // without the newline of a message's last line
+	Bytes     int  // cuts the text every so many bytes instead; 0 = at lines
+	Bare      bool // without envelopes
+	Compact   bool // envelopes without blanks
+	Wrapped   bool // another server's event as the data of an event
+}
+
+// encoded is the log as it goes over one transport; it grows with the log.
+type encoded struct {
+	data []byte
+	ends []int // of the messages in data
+	from int   // how much of the log is in it
+}
+
+// The transports, as indices.
+const (
+	overWebSocket = iota
+	overSSE
+)
+
+// grow encodes what the log holds beyond what is encoded. A line that has no
+// end yet waits for it, or for the job's end. j.mu is held.
+func (j *Job) grow(over int) *encoded {
+	e := &j.encoded[over]
+	for {
+		message := j.shape.cut(j.log[e.from:], terminal(j.status))
+		if message == nil {
+			return e
+		}
+		e.from += len(message)
+		if j.shape.NoNewline {
+			message = bytes.TrimSuffix(message, []byte{'\n'})
+		}
+		if len(message) > 0 {
+			e.data = j.shape.append(e.data, message, over)
+			e.ends = append(e.ends, len(e.data))
+		}
+	}
+}
+
+// cut gives the next message of a text, nil where there is none yet.
+func (s Shape) cut(text []byte, last bool) []byte {
+	if s.Bytes > 0 {
+		if len(text) == 0 {
+			return nil
+		}
+		n := min(s.Bytes, len(text))
+		for n < len(text) && !utf8.RuneStart(text[n]) {
+			n++
+		}
+		return text[:n]
+	}
+	n := 0
+	for range max(1, s.Lines) {
+		i := bytes.IndexByte(text[n:], '\n')
+		if i < 0 {
+			break
+		}
+		n += i + 1
+	}
+	if n == 0 && last {
+		n = len(text)
+	}
+	if n == 0 {
+		return nil
+	}
+	return text[:n]
+}
+
+// append encodes one message for a transport.
+func (s Shape) append(b, message []byte, over int) []byte {
+	payload := message
+	switch {
+	case s.Bare:
+	case s.Wrapped:
+		inner := append(envelope([]byte("data: "), message, false), '\n')
+		payload = append(appendString([]byte(`{"type": "log", "data": `), inner), '}')
+	default:
+		payload = envelope(make([]byte, 0, len(message)+64), message, s.Compact)
+	}
+	if over == overWebSocket {
+		return fake.AppendText(b, payload)
+	}
+	return appendEvent(b, payload)
+}
+
+func envelope(b, message []byte, compact bool) []byte {
+	if compact {
+		b = append(b, `{"type":"log","message":`...)
+	} else {
+		b = append(b, `{"type": "log", "message": `...)
+	}
+	return append(appendString(b, message), '}')
+}
+
+// appendEvent writes an SSE event; a payload of several lines has as many fields.
+func appendEvent(b, payload []byte) []byte {
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(payload, []byte{'\n'}), []byte{'\n'}) {
+		b = append(append(append(b, "data: "...), line...), '\n')
+	}
+	return append(b, '\n')
+}
+
+// appendString writes a JSON string in ASCII, as Python's json does.
+func appendString(b, s []byte) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c == '\n':
+			b = append(b, `\n`...)
+		case c >= 0x20 && c < 0x7f:
+			b = append(b, c)
+		default:
+			r, size := utf8.DecodeRune(s[i:])
+			if r >= 0x10000 {
+				hi, lo := utf16.EncodeRune(r)
+				b = appendHex(appendHex(b, hi), lo)
+			} else {
+				b = appendHex(b, r)
+			}
+			i += size
+			continue
+		}
+		i++
+	}
+	return append(b, '"')
+}
+
+func appendHex(b []byte, r rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
+}

@@ -1,0 +1,288 @@
+package synapsetest
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"raytap/ray/internal/fake"
+)
+
+// maxBatch bounds what is written at once, in bytes.
+const maxBatch = 256 << 10
+
+// tail is one open tail, over either transport.
+type tail struct {
+	agent *Agent
+	job   *Job
+	over  int
+	cut   *cut        // nil, or the fault that will end it
+	order chan Action // by CutTails
+	ctx   context.Context
+	mute  atomic.Bool // Silence
+
+	write func([]byte) bool // false: the client left
+	conn  func() net.Conn   // takes the connection over
+	close func(code int)    // a Close frame, or a body that ends well
+}
+
+var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }, WriteBufferSize: 512}
+
+func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string, c *cut) {
+	j := a.Job(id)
+	if j == nil {
+		fail(w, http.StatusForbidden, "") // as a FastAPI server that does not accept
+		return
+	}
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	conn := ws.NetConn()
+	defer conn.Close()
+	ctx, leave := context.WithCancel(r.Context())
+	defer leave()
+	t := &tail{agent: a, job: j, over: overWebSocket, cut: c, order: make(chan Action, 1), ctx: ctx}
+	t.write = func(b []byte) bool { _, err := conn.Write(b); return err == nil }
+	t.conn = func() net.Conn { return conn }
+	t.close = func(code int) { _, _ = conn.Write(fake.CloseFrame(code)) }
+	stop := context.AfterFunc(r.Context(), func() { _ = conn.Close() })
+	defer stop()
+	pong := ws.PingHandler()
+	ws.SetPingHandler(func(data string) error {
+		if t.mute.Load() || a.o.deaf {
+			return nil
+		}
+		return pong(data)
+	})
+	listened := make(chan struct{})
+	go func() { // what the client sends: pings, and its farewell
+		defer close(listened)
+		defer leave()
+		for {
+			if _, _, err := ws.NextReader(); err != nil {
+				return
+			}
+		}
+	}()
+	t.run()
+	_ = conn.Close()
+	<-listened
+}
+
+func (a *Agent) serveSSE(w http.ResponseWriter, r *http.Request, id string, c *cut) {
+	j := a.Job(id)
+	if j == nil {
+		fail(w, http.StatusNotFound, "Job "+id+" not found")
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	_ = rc.Flush()
+	t := &tail{agent: a, job: j, over: overSSE, cut: c, order: make(chan Action, 1), ctx: r.Context()}
+	t.write = func(b []byte) bool {
+		_, err := w.Write(b)
+		return err == nil && rc.Flush() == nil
+	}
+	t.conn = func() net.Conn {
+		conn, _, err := rc.Hijack()
+		if err != nil {
+			return nil
+		}
+		return conn
+	}
+	t.close = func(int) {}
+	t.run()
+}
+
+func errorEvent(message string) []byte {
+	return append(appendString([]byte(`{"type": "error", "message": `), []byte(message)), '}')
+}
+
+// event writes an event that is no message.
+func (t *tail) event(payload []byte) bool {
+	if t.over == overWebSocket {
+		return t.write(fake.AppendText(nil, payload))
+	}
+	return t.write(appendEvent(nil, payload))
+}
+
+// run sends the log from its first message on until the tail ends.
+func (t *tail) run() {
+	a := t.agent
+	a.mu.Lock()
+	a.tails[t] = struct{}{}
+	a.peak = max(a.peak, len(a.tails))
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		delete(a.tails, t)
+		a.mu.Unlock()
+	}()
+	if a.o.connected && !t.event([]byte(`{"type": "connected", "job_id": "`+t.job.ID+`"}`)) {
+		return
+	}
+	t.job.mu.Lock()
+	life := t.job.life
+	t.job.mu.Unlock()
+	sent, beat := 0, time.Now()
+	for {
+		data, ends, ended, same := t.job.ready(t.over, sent, life)
+		switch {
+		case !same:
+			t.end(CutClose, 0, "")
+			return
+		case len(ends) > 0:
+			n, ok := t.send(data, ends, sent)
+			if sent += n; !ok {
+				return
+			}
+		case ended && !t.job.o.StayOpen:
+			if !t.job.o.NoComplete {
+				t.event([]byte(`{"type": "complete"}`))
+			}
+			t.close(1000)
+			return
+		default:
+			if !t.rest(&beat) {
+				return
+			}
+		}
+	}
+}
+
+// ready gives what is encoded beyond the first sent messages, and whether the
+// job has ended; same: the log's life is still that one.
+func (j *Job) ready(over, sent, life int) (data []byte, ends []int, ended, same bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if life != j.life {
+		return nil, nil, terminal(j.status), false
+	}
+	e := j.grow(over)
+	from := 0
+	if sent > 0 {
+		from = e.ends[sent-1]
+	}
+	n := sent
+	for n < len(e.ends) && (n == sent || e.ends[n]-from <= maxBatch) {
+		n++
+	}
+	ended = terminal(j.status)
+	if n == sent {
+		return nil, nil, ended, true
+	}
+	return e.data[from:e.ends[n-1]], e.ends[sent:n], ended, true
+}
+
+// send writes messages, or what a fault lets through of them.
+func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
+	select {
+	case how := <-t.order:
+		return 0, t.end(how, 1000, "")
+	default:
+	}
+	c := t.cut
+	if c == nil {
+		return len(ends), t.write(data)
+	}
+	base := ends[len(ends)-1] - len(data) // bytes before data
+	var through int
+	switch {
+	case c.f.After > 0 && c.after < base+len(data):
+		through = max(0, c.after-base)
+	case c.f.After > 0:
+		return len(ends), t.write(data)
+	case c.messages >= sent+len(ends):
+		return len(ends), t.write(data)
+	case c.messages <= sent:
+		through = 0
+	default:
+		through = ends[c.messages-sent-1] - base
+	}
+	if c.f.Do == Slow {
+		if through > 0 {
+			return c.messages - sent, t.write(data[:through])
+		}
+		return t.slowly(data, base, ends)
+	}
+	if c.f.Do == HalfFrame {
+		through = min(len(data), through+3)
+	}
+	if through > 0 && !t.write(data[:through]) {
+		return 0, false
+	}
+	t.cut = nil
+	c.hit()
+	return 0, t.end(c.f.Do, c.f.Code, c.f.Body)
+}
+
+// slowly writes one message after a while.
+func (t *tail) slowly(data []byte, base int, ends []int) (int, bool) {
+	t.cut.hit()
+	timer := time.NewTimer(t.cut.f.Delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.ctx.Done():
+		return 0, false
+	}
+	return 1, t.write(data[:ends[0]-base])
+}
+
+// end ends the tail in some way; true: it goes on.
+func (t *tail) end(how Action, code int, body string) bool {
+	switch how {
+	case CloseFrame:
+		if code == 0 {
+			code = 1000
+		}
+		t.close(code)
+	case ErrorEvent:
+		t.event(errorEvent(body))
+		t.close(1000)
+	case Silence:
+		t.mute.Store(true)
+		<-t.ctx.Done()
+	default:
+		if conn := t.conn(); conn != nil {
+			fake.Sever(conn, how == CutReset)
+		}
+	}
+	return false
+}
+
+// rest waits for more; false: the tail is over.
+func (t *tail) rest(beat *time.Time) bool {
+	timer := time.NewTimer(t.agent.o.poll)
+	defer timer.Stop()
+	select {
+	case <-t.ctx.Done():
+		return false
+	case how := <-t.order:
+		return t.end(how, 1000, "")
+	case <-timer.C:
+	}
+	if d := t.agent.o.heartbeat; d > 0 && time.Since(*beat) >= d {
+		*beat = time.Now()
+		if t.over == overSSE {
+			return t.write([]byte(": heartbeat\n\n"))
+		}
+		return t.event([]byte(`{"type": "heartbeat"}`))
+	}
+	return true
+}
+
+func isUpgrade(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+var _ io.Writer = (*Job)(nil)
