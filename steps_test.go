@@ -15,10 +15,10 @@ import (
 	"raytap/test/program"
 )
 
-// The commands of docs/start.md are run as they stand, on fakes: addresses are
+// The commands of docs/getting-started.md are run as they stand, on fakes: addresses are
 // those of the fakes, and a job is submitted by the test.
 func TestTheFirstStepsWork(t *testing.T) {
-	text, err := os.ReadFile("docs/start.md")
+	text, err := os.ReadFile("docs/getting-started.md")
 	if err != nil {
 		t.Fatal(err)
 	}

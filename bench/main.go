@@ -46,7 +46,7 @@ func run(args []string) error {
 	flag.IntVar(&b.lines, "lines", 1_000_000, "of the log on which costs are judged")
 	flag.IntVar(&b.longLines, "long-lines", 5_368_710, "of the long log, which is read for its peak of memory: the default makes 1 GiB")
 	flag.IntVar(&b.runs, "runs", 3, "of each measurement of CPU on the shorter log; the least counts")
-	only := flag.String("only", "cost,long,follow,memory,resume,agent", "which parts; sizing, the table of docs/big-clusters.md, is one more")
+	only := flag.String("only", "cost,long,follow,memory,resume,agent", "which parts; sizing, the table of docs/sizing.md, is one more")
 	dir := flag.String("dir", os.TempDir(), "for the log and what is written (some GB)")
 	profile := flag.String("profile", "", "instead: write a CPU profile of a replay, a Range read and a follow here, for default.pgo")
 	flag.Parse()

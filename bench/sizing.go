@@ -220,7 +220,7 @@ func (p *process) openFiles() int {
 	return len(list)
 }
 
-// sizing prints the table of docs/big-clusters.md.
+// sizing prints the table of docs/sizing.md.
 func (b *bench) sizing() error {
 	for _, agents := range []string{"auto", "off"} {
 		fmt.Printf("\n## Sizes, %s\n\n| jobs | | CPU, cores | memory | requests/s, dashboard | requests/s, node agents | caught up | lines kept up with | scrape | page | file descriptors |\n|---|---|---|---|---|---|---|---|---|---|---|\n",

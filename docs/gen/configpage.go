@@ -18,8 +18,8 @@ the reasons. ` + "`raytap config check FILE`" + ` tells all that is wrong with a
 without secrets.
 
 - Every key may be left out, but for those that are *required*, and ` + "`clusters`" + ` unless
-  clusters come from elsewhere ([clusters.md](clusters.md)). Without a file raytap watches
-  a Ray on this machine ([start.md](start.md)).
+  clusters come from elsewhere ([multi-cluster.md](multi-cluster.md)). Without a file raytap watches
+  a Ray on this machine ([getting-started.md](getting-started.md)).
 - Any value may hold ` + "`${VAR}`" + `, filled in from the environment. A variable that is not set
   is an error; ` + "`$${`" + ` stands for a plain ` + "`${`" + `.
 - A duration carries a unit: ` + "`500ms`, `10s`, `1h30m`, `7d`" + `. A size may: ` + "`8MiB`, `100MB`, `4096`" + `.
