@@ -1,6 +1,10 @@
 package shipper
 
-import "bytes"
+import (
+	"bytes"
+
+	"raytap/shipper/parse"
+)
 
 // How lines are joined.
 const (
@@ -95,33 +99,14 @@ func (j *joint) next(l cutLine, before []byte) bool {
 // split gives what Ray puts before a worker's line, and what the line begins
 // with, without colours.
 func (j *joint) split(line []byte) (prefix, s []byte) {
-	n := workerPrefix(line)
+	n := parse.WorkerPrefixLen(line)
 	prefix, s = line[:n], line[n:]
 	s = s[:min(len(s), joinWindow)]
 	if bytes.IndexByte(s, '\x1b') >= 0 {
-		j.scratch = appendWithoutANSI(j.scratch[:0], s)
+		j.scratch = parse.AppendWithoutANSI(j.scratch[:0], s)
 		s = j.scratch
 	}
 	return prefix, s
-}
-
-// workerPrefix gives the length of "(name pid=7) ", which may be coloured, or 0.
-func workerPrefix(line []byte) int {
-	s := line
-	s = s[colour(s):]
-	if len(s) == 0 || s[0] != '(' {
-		return 0
-	}
-	i := bytes.IndexByte(s[:min(len(s), joinWindow)], ')')
-	if i < 0 || !bytes.Contains(s[:i], []byte("pid=")) {
-		return 0
-	}
-	s = s[i+1:]
-	s = s[colour(s):]
-	if len(s) == 0 || s[0] != ' ' {
-		return 0
-	}
-	return len(line) - len(s) + 1
 }
 
 // header reports whether a traceback begins with s.
@@ -138,7 +123,7 @@ func header(s []byte) (jointState, bool) {
 
 // severe reports whether the first line of some states that it is an error.
 func severe(text []byte) bool {
-	switch level(firstLine(text)) {
+	switch parse.Level(firstLine(text)) {
 	case "ERROR", "CRITICAL":
 		return true
 	}
@@ -191,5 +176,5 @@ func inName(c byte, first bool) bool {
 	case c-'A' <= 'Z'-'A', c-'a' <= 'z'-'a', c == '_', c >= 0x80:
 		return true
 	}
-	return !first && (digit(c) || c == '.' || c == '<' || c == '>')
+	return !first && (c-'0' <= 9 || c == '.' || c == '<' || c == '>')
 }

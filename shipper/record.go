@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"raytap/ray"
+	"raytap/shipper/parse"
 )
 
 // Events that records carry.
@@ -180,7 +181,7 @@ func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 		b = appendCount(b, "lines", uint64(l.lines))
 		first = firstLine(text)
 	}
-	if v := level(first); v != "" {
+	if v := parse.Level(first); v != "" {
 		b = append(b, `,"level":"`...)
 		b = append(b, v...)
 		b = append(b, '"')
@@ -194,7 +195,7 @@ func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 		text = wholeRunes(text)
 	}
 	if e.shape.StripANSI && bytes.IndexByte(text, '\x1b') >= 0 {
-		e.scratch = appendWithoutANSI(e.scratch[:0], text)
+		e.scratch = parse.AppendWithoutANSI(e.scratch[:0], text)
 		text = e.scratch
 	}
 	b = appendText(b, text)
@@ -257,6 +258,18 @@ func (e *encoder) event(b []byte, now int64, seq uint64, event, message string, 
 		}
 	}
 	return append(b, e.tail...)
+}
+
+// lineTime appends the time that a line states, if it states one. now is when
+// it came, Unix nanoseconds.
+func (e *encoder) lineTime(b, line []byte, now int64) []byte {
+	t, ok := parse.Timestamp(line, now, e.shape.Location)
+	if !ok {
+		return b
+	}
+	b = append(b, `,"line_time":"`...)
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
 }
 
 // wholeRunes cuts a character off that a cut at the size limit has halved.

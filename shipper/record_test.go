@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -86,6 +87,28 @@ func collapse(s string) string {
 		s = strings.ReplaceAll(s, "\uFFFD\uFFFD", "\uFFFD")
 	}
 	return s
+}
+
+func TestReadingTimesTakesNoMemory(t *testing.T) {
+	for _, line := range []string{"2026-11-24 12:00:00,123 INFO x", `{"ts":1795521600.25,"msg":"x"}`, "I1124 12:00:00.000001    77 a.cc:1] x", "hello"} {
+		e := testEncoder()
+		e.shape.LineTime, e.shape.StripANSI = true, true
+		buf := make([]byte, 0, 1024)
+		l := cutLine{text: []byte("\x1b[31m" + line), size: int64(len(line))}
+		e.line(buf, 1e18, l, 0)
+		if n := testing.AllocsPerRun(100, func() { e.line(buf[:0], 1e18, l, 0) }); n != 0 {
+			t.Errorf("%q: %v allocations", line, n)
+		}
+	}
+}
+
+func TestStrippingIsOfTheMessageAlone(t *testing.T) {
+	e := testEncoder()
+	e.shape.StripANSI = true
+	got := string(e.line(nil, 1e18, cutLine{text: []byte("\x1b[31mINFO\x1b[0m x"), size: 99, seq: 5}, 0))
+	if want := `"seq":5,"level":"INFO","message":"INFO x","truncated":true,"bytes":99,`; !bytes.Contains([]byte(got), []byte(want)) {
+		t.Errorf("got %s", got)
+	}
 }
 
 func BenchmarkRecord(b *testing.B) {

@@ -1,4 +1,4 @@
-package shipper
+package parse
 
 import "bytes"
 
@@ -9,7 +9,7 @@ const (
 	levelJSONWindow = 512
 )
 
-// level gives the level that a line states, as Python's logging spells it
+// Level returns the level that a line states, as Python's logging spells it
 // (DEBUG, INFO, WARNING, ERROR or CRITICAL), or "" where it states none. It
 // never guesses from what the line says, and does not allocate.
 //
@@ -27,7 +27,7 @@ const (
 //
 // Before all that it skips what Ray puts before a worker's line
 // ("(train pid=77, ip=10.0.0.10) "), "[rank0]: " and colours.
-func level(line []byte) string {
+func Level(line []byte) string {
 	s := skipLevelPrefix(line)
 	if len(s) < 4 {
 		return ""
@@ -49,55 +49,6 @@ func level(line []byte) string {
 		}
 	}
 	return levelWord(s)
-}
-
-// skipLevelPrefix skips blanks, colours, and the prefixes of Ray and torchrun,
-// as far as they are of a sane length.
-func skipLevelPrefix(s []byte) []byte {
-	for end := len(s) - 4*levelWindow; len(s) > max(0, end); {
-		switch s[0] {
-		case ' ', '\t':
-			s = s[1:]
-			continue
-		case '\x1b':
-			if n := colour(s); n > 0 {
-				s = s[n:]
-				continue
-			}
-		case '(':
-			i := bytes.IndexByte(s[:min(len(s), 2*levelWindow)], ')')
-			if i > 0 && (bytes.IndexByte(s[:i], ' ') < 0 || bytes.Contains(s[:i], []byte("pid=")) ||
-				bytes.Contains(s[:i], []byte("ip="))) {
-				s = s[i+1:]
-				continue
-			}
-		case '[':
-			if bytes.HasPrefix(s, []byte("[rank")) {
-				if i := bytes.Index(s[:min(len(s), 16)], []byte("]:")); i > 0 {
-					s = s[i+2:]
-					continue
-				}
-			}
-		}
-		break
-	}
-	return s
-}
-
-// colour gives the length of the ANSI colour sequence that s begins with, or 0.
-func colour(s []byte) int {
-	if len(s) < 3 || s[0] != '\x1b' || s[1] != '[' {
-		return 0
-	}
-	for i := 2; i < min(len(s), 20); i++ {
-		switch c := s[i]; {
-		case c == 'm':
-			return i + 1
-		case !digit(c) && c != ';':
-			return 0
-		}
-	}
-	return 0
 }
 
 // levelLetter reads the one-letter levels, which stand at fixed places.

@@ -1,11 +1,11 @@
-package shipper
+package parse
 
 import "bytes"
 
-// appendWithoutANSI appends s without its escape sequences: colours and other
+// AppendWithoutANSI appends s without its escape sequences: colours and other
 // control sequences (CSI), strings to the terminal (OSC and its like, with titles
 // and links) and those of two or three bytes. One that does not end in s stays.
-func appendWithoutANSI(b, s []byte) []byte {
+func AppendWithoutANSI(b, s []byte) []byte {
 	for {
 		i := bytes.IndexByte(s, '\x1b')
 		if i < 0 {

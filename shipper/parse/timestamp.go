@@ -1,4 +1,4 @@
-package shipper
+package parse
 
 import (
 	"bytes"
@@ -6,19 +6,7 @@ import (
 	"time"
 )
 
-// lineTime appends the time that a line states, if it states one. now is when
-// it came, Unix nanoseconds.
-func (e *encoder) lineTime(b, line []byte, now int64) []byte {
-	t, ok := statedTime(line, now, e.shape.Location)
-	if !ok {
-		return b
-	}
-	b = append(b, `,"line_time":"`...)
-	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
-	return append(b, '"')
-}
-
-// statedTime gives the time that a line states. It looks where loggers write it
+// Timestamp gives the time that a line states. It looks where loggers write it
 // and nowhere else, behind the same prefixes as level does, and does not allocate:
 //
 //   - at the start, with a date as in ISO 8601, with a T or a blank, seconds and
@@ -33,7 +21,7 @@ func (e *encoder) lineTime(b, line []byte, now int64) []byte {
 //     or nanoseconds.
 //
 // A time without a zone is one of loc.
-func statedTime(line []byte, now int64, loc *time.Location) (time.Time, bool) {
+func Timestamp(line []byte, now int64, loc *time.Location) (time.Time, bool) {
 	s := skipLevelPrefix(line)
 	if len(s) < 4 {
 		return time.Time{}, false

@@ -1,11 +1,11 @@
-package shipper
+package parse
 
 import (
 	"bytes"
 	"testing"
 )
 
-func TestEscapeSequencesAreStripped(t *testing.T) {
+func TestAppendWithoutANSI(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                                    "plain",
 		"\x1b[31mred\x1b[0m":                       "red",
@@ -23,20 +23,20 @@ func TestEscapeSequencesAreStripped(t *testing.T) {
 		"\u2603\x1b[0m\u2603":                      "\u2603\u2603",
 		"\x1b]0;\x1b[31mno string holds a sequence\a.": "\x1b]0;no string holds a sequence\a.",
 	} {
-		if got := string(appendWithoutANSI(nil, []byte(in))); got != want {
+		if got := string(AppendWithoutANSI(nil, []byte(in))); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
 }
 
-// FuzzStripping: what is left are the bytes of the line in their order, and a
+// FuzzAppendWithoutANSI: what is left are the bytes of the line in their order, and a
 // line without an escape character is left as it is.
-func FuzzStripping(f *testing.F) {
+func FuzzAppendWithoutANSI(f *testing.F) {
 	for _, s := range []string{"a\x1b[31mb", "\x1b]0;t\ax", "\x1b", "\x1b[", "\x1b(", "x\x1b]8;;u\x1b\\y"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		got := appendWithoutANSI(nil, line)
+		got := AppendWithoutANSI(nil, line)
 		if bytes.IndexByte(line, '\x1b') < 0 && !bytes.Equal(got, line) {
 			t.Fatalf("%q became %q", line, got)
 		}
@@ -49,13 +49,4 @@ func FuzzStripping(f *testing.F) {
 			rest = rest[i+1:]
 		}
 	})
-}
-
-func TestStrippingIsOfTheMessageAlone(t *testing.T) {
-	e := testEncoder()
-	e.shape.StripANSI = true
-	got := string(e.line(nil, 1e18, cutLine{text: []byte("\x1b[31mINFO\x1b[0m x"), size: 99, seq: 5}, 0))
-	if want := `"seq":5,"level":"INFO","message":"INFO x","truncated":true,"bytes":99,`; !bytes.Contains([]byte(got), []byte(want)) {
-		t.Errorf("got %s", got)
-	}
 }

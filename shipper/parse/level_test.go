@@ -1,4 +1,4 @@
-package shipper
+package parse
 
 import (
 	"bytes"
@@ -109,17 +109,17 @@ func TestLevel(t *testing.T) {
 		{strings.Repeat("()", 4*levelWindow) + "ERROR: x", ""},
 		{strings.Repeat("x ", levelWindow/2) + "[ERROR] too late", ""},
 	} {
-		if got := level([]byte(c.line)); got != c.want {
-			t.Errorf("level(%q) = %q, want %q", c.line, got, c.want)
+		if got := Level([]byte(c.line)); got != c.want {
+			t.Errorf("Level(%q) = %q, want %q", c.line, got, c.want)
 		}
 	}
 }
 
-func TestLevelDoesNotAllocate(t *testing.T) {
+func TestLevel_Allocations(t *testing.T) {
 	lines := levelBenchmarks()
 	if n := testing.AllocsPerRun(100, func() {
 		for _, line := range lines {
-			level(line)
+			Level(line)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -138,16 +138,16 @@ func FuzzLevel(f *testing.F) {
 	f.Add([]byte("[2026-11-24 12:00:00,123 I 7"))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
-		got := level(line)
+		got := Level(line)
 		if !slices.Contains([]string{"", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}, got) {
-			t.Errorf("level(%q) = %q", line, got)
+			t.Errorf("Level(%q) = %q", line, got)
 		}
 		if !bytes.Equal(line, before) {
 			t.Errorf("level changed %q to %q", before, line)
 		}
 		if long := append(bytes.Clone(line), strings.Repeat("z", 2*levelJSONWindow)...); len(line) > levelJSONWindow+levelWindow {
-			if again := level(long); len(skipLevelPrefix(line)) > levelJSONWindow && again != got {
-				t.Errorf("level(%q) = %q, and %q with more behind it", line, got, again)
+			if again := Level(long); len(skipLevelPrefix(line)) > levelJSONWindow && again != got {
+				t.Errorf("Level(%q) = %q, and %q with more behind it", line, got, again)
 			}
 		}
 	})
@@ -168,7 +168,7 @@ func BenchmarkLevel(b *testing.B) {
 	for name, line := range levelBenchmarks() {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				level(line)
+				Level(line)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package shipper
+package parse
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestATimeIsReadWhereLoggersWriteIt(t *testing.T) {
+func TestTimestamp(t *testing.T) {
 	zone := time.FixedZone("", 2*3600)
 	now := time.Date(2026, 11, 24, 12, 0, 5, 0, time.UTC)
 	for line, want := range map[string]string{
@@ -81,7 +81,7 @@ func TestATimeIsReadWhereLoggersWriteIt(t *testing.T) {
 		"INFO " + strings.Repeat("x", 100): "",
 	} {
 		got := ""
-		if at, ok := statedTime([]byte(line), now.UnixNano(), zone); ok {
+		if at, ok := Timestamp([]byte(line), now.UnixNano(), zone); ok {
 			got = at.UTC().Format(time.RFC3339Nano)
 		}
 		if got != want {
@@ -90,58 +90,45 @@ func TestATimeIsReadWhereLoggersWriteIt(t *testing.T) {
 	}
 }
 
-func TestATimeWithoutAYearIsTheClosestOne(t *testing.T) {
+func TestTimestamp_WithoutYear(t *testing.T) {
 	for now, want := range map[string]int{"2027-01-01T00:00:05Z": 2026, "2026-12-31T23:59:59Z": 2026, "2026-07-01T00:00:00Z": 2025} {
 		at, err := time.Parse(time.RFC3339, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := statedTime([]byte("I1231 23:59:58.000000    77 a.cc:1] x"), at.UnixNano(), time.UTC); !ok || got.Year() != want {
+		if got, ok := Timestamp([]byte("I1231 23:59:58.000000    77 a.cc:1] x"), at.UnixNano(), time.UTC); !ok || got.Year() != want {
 			t.Errorf("at %s: %v", now, got)
 		}
 	}
 }
 
-// FuzzStatedTime sees that no line is too odd to be looked at, and that a time
+// FuzzTimestamp sees that no line is too odd to be looked at, and that a time
 // that can be read can be read again.
-func FuzzStatedTime(f *testing.F) {
+func FuzzTimestamp(f *testing.F) {
 	for _, s := range []string{"2026-11-24 12:00:00,123 x", "I1124 12:00:00.5 1 a] x", `{"ts":1795521600.25}`, "[I 2026-11-24 12:00:00", "2026-11-24T12:00:00+23:59"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		at, ok := statedTime(line, 1e18, time.UTC)
+		at, ok := Timestamp(line, 1e18, time.UTC)
 		if !ok {
 			return
 		}
 		text := at.UTC().Format(time.RFC3339Nano)
-		again, ok := statedTime([]byte(text), 1e18, time.UTC)
+		again, ok := Timestamp([]byte(text), 1e18, time.UTC)
 		if at.Year() >= 1970 && at.Year() <= 9999 && (!ok || !again.Equal(at)) {
 			t.Errorf("%q gives %s, which gives %v", line, text, again)
 		}
 	})
 }
 
-func TestReadingTimesTakesNoMemory(t *testing.T) {
-	for _, line := range []string{"2026-11-24 12:00:00,123 INFO x", `{"ts":1795521600.25,"msg":"x"}`, "I1124 12:00:00.000001    77 a.cc:1] x", "hello"} {
-		e := testEncoder()
-		e.shape.LineTime, e.shape.StripANSI = true, true
-		buf := make([]byte, 0, 1024)
-		l := cutLine{text: []byte("\x1b[31m" + line), size: int64(len(line))}
-		e.line(buf, 1e18, l, 0)
-		if n := testing.AllocsPerRun(100, func() { e.line(buf[:0], 1e18, l, 0) }); n != 0 {
-			t.Errorf("%q: %v allocations", line, n)
-		}
-	}
-}
-
-func BenchmarkLineTime(b *testing.B) {
+func BenchmarkTimestamp(b *testing.B) {
 	for name, line := range map[string]string{
 		"python": "2026-11-24 12:00:00,123 INFO trainer.py:128 -- epoch 3", "json": `{"level":"info","time":"2026-11-24T12:00:00Z","msg":"epoch 3"}`, "none": "epoch 3 step 128: loss=0.1 and so on",
 	} {
 		b.Run(name, func(b *testing.B) {
 			text := []byte(line)
 			for b.Loop() {
-				statedTime(text, 1e18, time.UTC)
+				Timestamp(text, 1e18, time.UTC)
 			}
 		})
 	}
