@@ -2,9 +2,10 @@ package parse
 
 import "bytes"
 
-// AppendWithoutANSI appends s without its escape sequences: colours and other
-// control sequences (CSI), strings to the terminal (OSC and its like, with titles
-// and links) and those of two or three bytes. One that does not end in s stays.
+// AppendWithoutANSI appends s without its escape sequences to b and returns the
+// extended slice. It removes control sequences such as colours (CSI), terminal
+// strings such as titles and links (OSC, DCS, SOS, PM, APC), and sequences of two
+// or three bytes. A sequence that does not end within s is kept.
 func AppendWithoutANSI(b, s []byte) []byte {
 	for {
 		i := bytes.IndexByte(s, '\x1b')
@@ -12,7 +13,7 @@ func AppendWithoutANSI(b, s []byte) []byte {
 			return append(b, s...)
 		}
 		b = append(b, s[:i]...)
-		n := escape(s[i:])
+		n := escapeLen(s[i:])
 		if n == 0 {
 			b = append(b, '\x1b')
 			n = 1
@@ -21,8 +22,9 @@ func AppendWithoutANSI(b, s []byte) []byte {
 	}
 }
 
-// escape gives the length of the escape sequence that s begins with, or 0 (ECMA-48).
-func escape(s []byte) int {
+// escapeLen returns the length of the escape sequence (ECMA-48) that s begins with,
+// or 0 if there is none.
+func escapeLen(s []byte) int {
 	if len(s) < 2 {
 		return 0
 	}
@@ -32,7 +34,7 @@ func escape(s []byte) int {
 		for i < len(s) && s[i] >= 0x30 && s[i] <= 0x3f {
 			i++
 		}
-		return final(s, i, 0x40)
+		return finalLen(s, i, 0x40)
 	case c == ']', c == 'P', c == 'X', c == '^', c == '_':
 		for i := 2; i < len(s); i++ {
 			switch {
@@ -46,16 +48,16 @@ func escape(s []byte) int {
 			}
 		}
 	case c >= 0x20 && c <= 0x2f:
-		return final(s, 2, 0x30)
+		return finalLen(s, 2, 0x30)
 	case c >= 0x30 && c <= 0x7e:
 		return 2
 	}
 	return 0
 }
 
-// final gives the length of a sequence that at i has intermediate bytes, if it
-// has any, and then a final one, which is at least low.
-func final(s []byte, i int, low byte) int {
+// finalLen returns the length of a sequence that continues at s[i] with optional
+// intermediate bytes and a final byte, which is low or higher; 0 if it does not end.
+func finalLen(s []byte, i int, low byte) int {
 	for i < len(s) && s[i] >= 0x20 && s[i] <= 0x2f {
 		i++
 	}

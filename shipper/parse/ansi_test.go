@@ -24,13 +24,13 @@ func TestAppendWithoutANSI(t *testing.T) {
 		"\x1b]0;\x1b[31mno string holds a sequence\a.": "\x1b]0;no string holds a sequence\a.",
 	} {
 		if got := string(AppendWithoutANSI(nil, []byte(in))); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
+			t.Errorf("AppendWithoutANSI(nil, %q) = %q, want %q", in, got, want)
 		}
 	}
 }
 
-// FuzzAppendWithoutANSI: what is left are the bytes of the line in their order, and a
-// line without an escape character is left as it is.
+// The output is a subsequence of the line, and a line without escape characters does
+// not change.
 func FuzzAppendWithoutANSI(f *testing.F) {
 	for _, s := range []string{"a\x1b[31mb", "\x1b]0;t\ax", "\x1b", "\x1b[", "\x1b(", "x\x1b]8;;u\x1b\\y"} {
 		f.Add([]byte(s))
@@ -38,13 +38,13 @@ func FuzzAppendWithoutANSI(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		got := AppendWithoutANSI(nil, line)
 		if bytes.IndexByte(line, '\x1b') < 0 && !bytes.Equal(got, line) {
-			t.Fatalf("%q became %q", line, got)
+			t.Fatalf("AppendWithoutANSI(nil, %q) = %q", line, got)
 		}
 		rest := line
 		for _, c := range got {
 			i := bytes.IndexByte(rest, c)
 			if i < 0 {
-				t.Fatalf("%q became %q", line, got)
+				t.Fatalf("AppendWithoutANSI(nil, %q) = %q", line, got)
 			}
 			rest = rest[i+1:]
 		}

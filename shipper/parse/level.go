@@ -2,41 +2,41 @@ package parse
 
 import "bytes"
 
-// The bytes of a line in which its level is looked for: text after its prefix,
-// and JSON, whose loggers may write the level after other keys.
+// How many bytes after the prefix are searched. JSON loggers may write the level or
+// the timestamp after other keys.
 const (
-	levelWindow     = 96
-	levelJSONWindow = 512
+	textWindow = 96
+	jsonWindow = 512
 )
 
-// Level returns the level that a line states, as Python's logging spells it
-// (DEBUG, INFO, WARNING, ERROR or CRITICAL), or "" where it states none. It
-// never guesses from what the line says, and does not allocate.
+// Level returns the level that a line states, in the spelling of Python's logging
+// (DEBUG, INFO, WARNING, ERROR or CRITICAL), or "" if the line states none. It
+// never infers a level from the message.
 //
-// A level is stated
+// It recognises
 //
-//   - by a JSON object's "level", "levelname", "log.level", "lvl" or "severity"
-//     (a string: what a number means depends on the logger);
-//   - in logfmt, if the line begins with a key=value, by level=, lvl= or severity=;
-//   - by the letter of glog ("I1124 12:00:00.1", "[W1124 12:00:00.1"), of Ray's
+//   - "level", "levelname", "log.level", "lvl" or "severity" of a JSON object, if
+//     the value is a string (the meaning of numbers depends on the logger);
+//   - level=, lvl= or severity= of logfmt, if the line begins with a key=value pair;
+//   - the letter of glog ("I1124 12:00:00.1", "[W1124 12:00:00.1"), of Ray's
 //     C++ log ("[2026-11-24 12:00:00,123 I 77 77] file.cc:1:") and of Tornado
 //     ("[I 2026-11-24 12:00:00,123]");
-//   - by an upper-case word: at the start of the line, after nothing but times
-//     and numbers, in brackets, or between separators (" - INFO - ",
-//     "| INFO |", ": INFO:"). Words elsewhere are prose ("the ERROR budget").
+//   - an upper-case word at the start of the line, after only timestamps and
+//     numbers, in brackets, or between separators (" - INFO - ", "| INFO |",
+//     ": INFO:"). Words elsewhere are part of the message ("the ERROR budget").
 //
-// Before all that it skips what Ray puts before a worker's line
+// It first skips the prefix that Ray prints before a worker's line
 // ("(train pid=77, ip=10.0.0.10) "), "[rank0]: " and colours.
 func Level(line []byte) string {
-	s := skipLevelPrefix(line)
+	s := skipPrefix(line)
 	if len(s) < 4 {
 		return ""
 	}
 	if s[0] == '{' {
-		return levelJSON(s[:min(len(s), levelJSONWindow)])
+		return jsonLevel(s[:min(len(s), jsonWindow)])
 	}
-	s = s[:min(len(s), levelWindow)]
-	if l := levelLetter(s); l != "" {
+	s = s[:min(len(s), textWindow)]
+	if l := letterLevel(s); l != "" {
 		return l
 	}
 	first := s
@@ -44,15 +44,15 @@ func Level(line []byte) string {
 		first = s[:i]
 	}
 	if i := bytes.IndexByte(first, '='); i > 0 {
-		if l := levelLogfmt(s, i); l != "" {
+		if l := logfmtLevel(s, i); l != "" {
 			return l
 		}
 	}
-	return levelWord(s)
+	return wordLevel(s)
 }
 
-// levelLetter reads the one-letter levels, which stand at fixed places.
-func levelLetter(s []byte) string {
+// letterLevel returns a one-letter level, which loggers write at fixed offsets.
+func letterLevel(s []byte) string {
 	bracket := s[0] == '['
 	if bracket {
 		s = s[1:]
@@ -60,20 +60,20 @@ func levelLetter(s []byte) string {
 	if len(s) < 12 {
 		return ""
 	}
-	if !digit(s[0]) { // "I1124 12:", "I20261124 12:", "I 2026-11-24 12:", "I 241124 12:"
+	if !isDigit(s[0]) { // "I1124 12:", "I20261124 12:", "I 2026-11-24 12:", "I 241124 12:"
 		switch {
-		case !digit(s[1]) && s[1] != ' ':
+		case !isDigit(s[1]) && s[1] != ' ':
 			return ""
-		case s[5] == ' ' && digits(s[1:5]) && digits(s[6:8]) && s[8] == ':',
-			s[9] == ' ' && digits(s[1:9]) && digits(s[10:12]),
-			bracket && s[1] == ' ' && digits(s[2:6]) && (s[6] == '-' || digits(s[6:8]) && s[8] == ' '):
+		case s[5] == ' ' && allDigits(s[1:5]) && allDigits(s[6:8]) && s[8] == ':',
+			s[9] == ' ' && allDigits(s[1:9]) && allDigits(s[10:12]),
+			bracket && s[1] == ' ' && allDigits(s[2:6]) && (s[6] == '-' || allDigits(s[6:8]) && s[8] == ' '):
 			return levelOfLetter(s[0])
 		}
 		return ""
 	}
 	// "2026-11-24 12:00:00,123 I 77 77] "
 	if bracket && len(s) > 27 && s[4] == '-' && s[10] == ' ' && s[13] == ':' &&
-		s[23] == ' ' && s[25] == ' ' && digit(s[26]) {
+		s[23] == ' ' && s[25] == ' ' && isDigit(s[26]) {
 		return levelOfLetter(s[24])
 	}
 	return ""
@@ -95,9 +95,9 @@ func levelOfLetter(c byte) string {
 	return ""
 }
 
-// levelWord finds an upper-case word that states a level. It looks at every
-// fourth byte only: no such word is shorter.
-func levelWord(s []byte) string {
+// wordLevel returns the level of the first upper-case word that states one. It
+// probes every fourth byte, because no such word is shorter.
+func wordLevel(s []byte) string {
 	for i := 3; i < len(s); i += 4 {
 		if s[i]-'A' > 'Z'-'A' {
 			continue
@@ -109,10 +109,10 @@ func levelWord(s []byte) string {
 		for to < len(s) && s[to]-'A' <= 'Z'-'A' {
 			to++
 		}
-		if l := levelOfWord(s[from:to]); l != "" && levelStands(s, from, to) {
+		if l := levelOfWord(s[from:to]); l != "" && isLevelPosition(s, from, to) {
 			return l
 		}
-		i = to - to%4 - 1 // the next probe is the first one at or behind to
+		i = to - to%4 - 1 // the next probe is the first one at or after to
 	}
 	return ""
 }
@@ -133,10 +133,10 @@ func levelOfWord(w []byte) string {
 	return ""
 }
 
-// levelStands reports whether the word s[from:to] stands where levels stand.
-func levelStands(s []byte, from, to int) bool {
-	before, left := lastOf(s[:from])
-	right, gap := firstOf(s[to:])
+// isLevelPosition reports whether s[from:to] is a place where loggers write levels.
+func isLevelPosition(s []byte, from, to int) bool {
+	before, left := lastNonSpace(s[:from])
+	right, gap := firstNonSpace(s[to:])
 	if !gap && right != 0 && bytes.IndexByte([]byte(":|]/,"), right) < 0 {
 		return false // part of a longer word, or "DEBUG=1"
 	}
@@ -155,16 +155,16 @@ func levelStands(s []byte, from, to int) bool {
 			return before || left == ':'
 		}
 	case ']':
-		if s[0] == '[' || digit(s[0]) {
+		if s[0] == '[' || isDigit(s[0]) {
 			return before
 		}
 	}
-	return before && numbers(s[:from])
+	return before && isTimestampPrefix(s[:from])
 }
 
-// lastOf gives the last byte of s that is neither blank nor part of a colour, 0
-// if there is none, and whether a blank or a colour stood behind it.
-func lastOf(s []byte) (gap bool, c byte) {
+// lastNonSpace returns the last byte of s that is neither blank nor part of a colour
+// sequence, or 0 if there is none. gap reports whether blanks or colours follow it.
+func lastNonSpace(s []byte) (gap bool, c byte) {
 	for len(s) > 0 {
 		c = s[len(s)-1]
 		if c == ' ' || c == '\t' {
@@ -174,7 +174,7 @@ func lastOf(s []byte) (gap bool, c byte) {
 		if c == 'm' {
 			if i := bytes.LastIndexByte(s[max(0, len(s)-12):], '\x1b'); i >= 0 {
 				i += max(0, len(s)-12)
-				if colour(s[i:]) == len(s)-i {
+				if colourLen(s[i:]) == len(s)-i {
 					s, gap = s[:i], true
 					continue
 				}
@@ -185,10 +185,11 @@ func lastOf(s []byte) (gap bool, c byte) {
 	return gap, 0
 }
 
-// firstOf is lastOf the other way round.
-func firstOf(s []byte) (c byte, gap bool) {
+// firstNonSpace returns the first byte of s that is neither blank nor part of a
+// colour sequence, or 0 if there is none. gap reports whether any precede it.
+func firstNonSpace(s []byte) (c byte, gap bool) {
 	for len(s) > 0 {
-		if n := colour(s); n > 0 {
+		if n := colourLen(s); n > 0 {
 			s, gap = s[n:], true
 			continue
 		}
@@ -200,20 +201,20 @@ func firstOf(s []byte) (c byte, gap bool) {
 	return 0, true
 }
 
-// numbers reports whether s holds a time and nothing but times and numbers.
-func numbers(s []byte) bool {
+// isTimestampPrefix reports whether s consists of a time and other numbers only.
+func isTimestampPrefix(s []byte) bool {
 	n, seen := 0, uint8(0)
 	for _, c := range s {
-		kind := inNumbers[c]
+		kind := byteClass[c]
 		seen |= kind
-		n += int(kind & numberDigit)
+		n += int(kind & classDigit)
 	}
-	if seen&numberNot != 0 || n < 6 { // hh:mm:ss
+	if seen&classOther != 0 || n < 6 { // hh:mm:ss
 		return false
 	}
-	if seen&numberZone != 0 {
+	if seen&classZone != 0 {
 		for i, c := range s {
-			if inNumbers[c] == numberZone && (i == 0 || !digit(s[i-1])) {
+			if byteClass[c] == classZone && (i == 0 || !isDigit(s[i-1])) {
 				return false
 			}
 		}
@@ -221,31 +222,31 @@ func numbers(s []byte) bool {
 	return true
 }
 
-// What a byte may be in a time or a number: one bit each.
+// The class of a byte in a timestamp or number, one bit each.
 const (
-	numberDigit uint8 = 1 << iota
-	numberMark
-	numberZone // T and Z, behind a digit
-	numberNot
+	classDigit uint8 = 1 << iota
+	classSeparator
+	classZone // T and Z, after a digit
+	classOther
 )
 
-var inNumbers = func() (kinds [256]uint8) {
+var byteClass = func() (kinds [256]uint8) {
 	for i := range kinds {
-		kinds[i] = numberNot
+		kinds[i] = classOther
 	}
 	for _, c := range []byte("0123456789") {
-		kinds[c] = numberDigit
+		kinds[c] = classDigit
 	}
 	for _, c := range []byte(" \t[]:.,-/+|") {
-		kinds[c] = numberMark
+		kinds[c] = classSeparator
 	}
-	kinds['T'], kinds['Z'] = numberZone, numberZone
+	kinds['T'], kinds['Z'] = classZone, classZone
 	return kinds
 }()
 
-// levelLogfmt reads level=info in a line of key=value pairs; the first '='
-// stands at eq.
-func levelLogfmt(s []byte, eq int) string {
+// logfmtLevel returns the level of a line of key=value pairs, whose first '=' is
+// at s[eq].
+func logfmtLevel(s []byte, eq int) string {
 	for {
 		key := s[:eq]
 		if i := bytes.LastIndexByte(key, ' '); i >= 0 {
@@ -263,8 +264,8 @@ func levelLogfmt(s []byte, eq int) string {
 	}
 }
 
-// levelJSON reads the level of a JSON object, or of its beginning.
-func levelJSON(s []byte) string {
+// jsonLevel returns the level of a JSON object, which may be truncated.
+func jsonLevel(s []byte) string {
 	for _, key := range [...]string{`level`, `severity`, `"lvl`} {
 		rest := s
 		for {
@@ -291,7 +292,7 @@ func levelJSON(s []byte) string {
 	return ""
 }
 
-// levelOfValue reads the level that v begins with, in either case.
+// levelOfValue returns the level that v begins with, ignoring case.
 func levelOfValue(v []byte) string {
 	var word [9]byte
 	n := 0
@@ -314,11 +315,11 @@ func levelOfValue(v []byte) string {
 	return levelOfWord(word[:n])
 }
 
-func digit(c byte) bool { return c-'0' <= 9 }
+func isDigit(c byte) bool { return c-'0' <= 9 }
 
-func digits(s []byte) bool {
+func allDigits(s []byte) bool {
 	for _, c := range s {
-		if !digit(c) {
+		if !isDigit(c) {
 			return false
 		}
 	}

@@ -105,9 +105,9 @@ func TestLevel(t *testing.T) {
 		{"[I think] so", ""},
 		{"I 2026-11-24 was there", ""},
 		{"  5%|#         | 5/100 [00:01<00:19,  4.9it/s]", ""},
-		{strings.Repeat(" ", 5*levelWindow) + "ERROR: x", ""},
-		{strings.Repeat("()", 4*levelWindow) + "ERROR: x", ""},
-		{strings.Repeat("x ", levelWindow/2) + "[ERROR] too late", ""},
+		{strings.Repeat(" ", 5*textWindow) + "ERROR: x", ""},
+		{strings.Repeat("()", 4*textWindow) + "ERROR: x", ""},
+		{strings.Repeat("x ", textWindow/2) + "[ERROR] too late", ""},
 	} {
 		if got := Level([]byte(c.line)); got != c.want {
 			t.Errorf("Level(%q) = %q, want %q", c.line, got, c.want)
@@ -122,12 +122,12 @@ func TestLevel_Allocations(t *testing.T) {
 			Level(line)
 		}
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("Level allocates %v times, want 0", n)
 	}
 }
 
-// The law: a level is one of five or none, and what stands behind the window
-// does not change it.
+// Level returns one of five levels or none, and bytes after its window do not change
+// the result.
 func FuzzLevel(f *testing.F) {
 	for _, line := range levelBenchmarks() {
 		f.Add(line)
@@ -143,11 +143,11 @@ func FuzzLevel(f *testing.F) {
 			t.Errorf("Level(%q) = %q", line, got)
 		}
 		if !bytes.Equal(line, before) {
-			t.Errorf("level changed %q to %q", before, line)
+			t.Errorf("Level changed its argument %q to %q", before, line)
 		}
-		if long := append(bytes.Clone(line), strings.Repeat("z", 2*levelJSONWindow)...); len(line) > levelJSONWindow+levelWindow {
-			if again := Level(long); len(skipLevelPrefix(line)) > levelJSONWindow && again != got {
-				t.Errorf("Level(%q) = %q, and %q with more behind it", line, got, again)
+		if long := append(bytes.Clone(line), strings.Repeat("z", 2*jsonWindow)...); len(line) > jsonWindow+textWindow {
+			if again := Level(long); len(skipPrefix(line)) > jsonWindow && again != got {
+				t.Errorf("Level(%q) = %q, but %q after bytes were appended", line, got, again)
 			}
 		}
 	})

@@ -5,10 +5,12 @@ import "bytes"
 // workerPrefixWindow is the maximum length of a worker prefix (bytes).
 const workerPrefixWindow = 256
 
-// WorkerPrefixLen gives the length of "(name pid=7) ", which may be coloured, or 0.
+// WorkerPrefixLen returns the length of the prefix that Ray prints before a
+// worker's line ("(train pid=77, ip=10.0.0.10) "), including colours, or 0 if there
+// is none.
 func WorkerPrefixLen(line []byte) int {
 	s := line
-	s = s[colour(s):]
+	s = s[colourLen(s):]
 	if len(s) == 0 || s[0] != '(' {
 		return 0
 	}
@@ -17,28 +19,28 @@ func WorkerPrefixLen(line []byte) int {
 		return 0
 	}
 	s = s[i+1:]
-	s = s[colour(s):]
+	s = s[colourLen(s):]
 	if len(s) == 0 || s[0] != ' ' {
 		return 0
 	}
 	return len(line) - len(s) + 1
 }
 
-// skipLevelPrefix skips blanks, colours, and the prefixes of Ray and torchrun,
-// as far as they are of a sane length.
-func skipLevelPrefix(s []byte) []byte {
-	for end := len(s) - 4*levelWindow; len(s) > max(0, end); {
+// skipPrefix returns s without leading blanks, colours, and the prefixes of Ray and
+// torchrun. It skips at most 4*textWindow bytes.
+func skipPrefix(s []byte) []byte {
+	for end := len(s) - 4*textWindow; len(s) > max(0, end); {
 		switch s[0] {
 		case ' ', '\t':
 			s = s[1:]
 			continue
 		case '\x1b':
-			if n := colour(s); n > 0 {
+			if n := colourLen(s); n > 0 {
 				s = s[n:]
 				continue
 			}
 		case '(':
-			i := bytes.IndexByte(s[:min(len(s), 2*levelWindow)], ')')
+			i := bytes.IndexByte(s[:min(len(s), 2*textWindow)], ')')
 			if i > 0 && (bytes.IndexByte(s[:i], ' ') < 0 || bytes.Contains(s[:i], []byte("pid=")) ||
 				bytes.Contains(s[:i], []byte("ip="))) {
 				s = s[i+1:]
@@ -57,8 +59,9 @@ func skipLevelPrefix(s []byte) []byte {
 	return s
 }
 
-// colour gives the length of the ANSI colour sequence that s begins with, or 0.
-func colour(s []byte) int {
+// colourLen returns the length of the ANSI colour sequence (SGR) that s begins with,
+// or 0 if there is none.
+func colourLen(s []byte) int {
 	if len(s) < 3 || s[0] != '\x1b' || s[1] != '[' {
 		return 0
 	}
@@ -66,7 +69,7 @@ func colour(s []byte) int {
 		switch c := s[i]; {
 		case c == 'm':
 			return i + 1
-		case !digit(c) && c != ';':
+		case !isDigit(c) && c != ';':
 			return 0
 		}
 	}

@@ -6,35 +6,35 @@ import (
 	"time"
 )
 
-// Timestamp gives the time that a line states. It looks where loggers write it
-// and nowhere else, behind the same prefixes as level does, and does not allocate:
+// Timestamp returns the time that a line states, and false if the line states none.
+// It skips the same prefixes as Level, and recognises
 //
-//   - at the start, with a date as in ISO 8601, with a T or a blank, seconds and
-//     their fraction behind a point or a comma, and a zone or none; with slashes
-//     in the date as Go's log has them; also in brackets, as Ray's C++ log has it;
-//   - behind one upper-case word ("INFO 2026-11-24 12:00:00 ") or letter
+//   - an ISO 8601 date and time at the start of the line: with T or a blank between
+//     them, an optional fraction after a point or a comma, and an optional zone;
+//     also with slashes in the date (Go's log) or in brackets (Ray's C++ log);
+//   - the same after one upper-case word ("INFO 2026-11-24 12:00:00 ") or letter
 //     ("[I 2026-11-24 12:00:00,123");
-//   - as glog writes it: I1124 12:00:00.000000, without a year, which is then the
-//     one that puts it closest to now (Unix nanoseconds);
-//   - in a JSON object's "time", "timestamp", "@timestamp", "ts" or "asctime": such a
-//     text, or a number since 1970: of seconds, or by its size of milli-, micro-
-//     or nanoseconds.
+//   - glog's form: I1124 12:00:00.000000. The missing year is the one that puts the
+//     time closest to now (Unix nanoseconds);
+//   - "time", "timestamp", "@timestamp", "ts" or "asctime" of a JSON object: an ISO
+//     8601 text, or a Unix time in seconds, milli-, micro- or nanoseconds (decided
+//     by its size).
 //
-// A time without a zone is one of loc.
+// A time without a zone is in loc.
 func Timestamp(line []byte, now int64, loc *time.Location) (time.Time, bool) {
-	s := skipLevelPrefix(line)
+	s := skipPrefix(line)
 	if len(s) < 4 {
 		return time.Time{}, false
 	}
 	if s[0] == '{' {
-		return jsonTime(s[:min(len(s), levelJSONWindow)], loc)
+		return jsonTimestamp(s[:min(len(s), jsonWindow)], loc)
 	}
-	s = s[:min(len(s), levelWindow)]
+	s = s[:min(len(s), textWindow)]
 	if s[0] == '[' {
 		s = s[1:]
 	}
-	if len(s) > 20 && s[0]-'A' <= 'Z'-'A' && digit(s[1]) {
-		return glogTime(s, now, loc)
+	if len(s) > 20 && s[0]-'A' <= 'Z'-'A' && isDigit(s[1]) {
+		return glogTimestamp(s, now, loc)
 	}
 	n := 0
 	for n < len(s) && s[n]-'A' <= 'Z'-'A' {
@@ -46,23 +46,23 @@ func Timestamp(line []byte, now int64, loc *time.Location) (time.Time, bool) {
 		}
 		s = s[n:]
 	}
-	return isoTime(s, loc)
+	return isoTimestamp(s, loc)
 }
 
-// isoTime reads a date and a time from the start of s.
-func isoTime(s []byte, loc *time.Location) (time.Time, bool) {
+// isoTimestamp returns the date and time that s begins with.
+func isoTimestamp(s []byte, loc *time.Location) (time.Time, bool) {
 	if len(s) < 19 || s[4] != s[7] || s[4] != '-' && s[4] != '/' || s[10] != ' ' && s[10] != 'T' {
 		return time.Time{}, false
 	}
-	year, month, day := number(s[:4]), number(s[5:7]), number(s[8:10])
+	year, month, day := parseNumber(s[:4]), parseNumber(s[5:7]), parseNumber(s[8:10])
 	if year < 1970 || month < 1 || month > 12 || day < 1 || day > 31 {
 		return time.Time{}, false
 	}
-	sec, nanos, n, ok := clock(s[11:])
+	sec, nanos, n, ok := parseClock(s[11:])
 	if !ok {
 		return time.Time{}, false
 	}
-	offset, zoned := zone(s[11+n:])
+	offset, zoned := parseZone(s[11+n:])
 	if zoned {
 		loc = time.UTC
 	}
@@ -73,21 +73,21 @@ func isoTime(s []byte, loc *time.Location) (time.Time, bool) {
 	return t, time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Day() == day // no 31st of June
 }
 
-// clock reads hh:mm:ss and a fraction: seconds since midnight, nanoseconds, and
-// how many bytes that was.
-func clock(s []byte) (sec, nanos, n int, ok bool) {
+// parseClock parses hh:mm:ss and an optional fraction. It returns seconds since
+// midnight, nanoseconds, and the number of bytes parsed.
+func parseClock(s []byte) (sec, nanos, n int, ok bool) {
 	if len(s) < 8 || s[2] != ':' || s[5] != ':' {
 		return 0, 0, 0, false
 	}
-	h, m, sec := number(s[:2]), number(s[3:5]), number(s[6:8])
+	h, m, sec := parseNumber(s[:2]), parseNumber(s[3:5]), parseNumber(s[6:8])
 	if h < 0 || h > 23 || m < 0 || m > 59 || sec < 0 || sec > 60 {
 		return 0, 0, 0, false
 	}
 	sec += 3600*h + 60*m
 	n = 8
-	if n+1 < len(s) && (s[n] == '.' || s[n] == ',') && digit(s[n+1]) {
+	if n+1 < len(s) && (s[n] == '.' || s[n] == ',') && isDigit(s[n+1]) {
 		unit := 100_000_000
-		for n++; n < len(s) && digit(s[n]); n++ {
+		for n++; n < len(s) && isDigit(s[n]); n++ {
 			nanos += unit * int(s[n]-'0')
 			unit /= 10
 		}
@@ -95,15 +95,15 @@ func clock(s []byte) (sec, nanos, n int, ok bool) {
 	return sec, nanos, n, true
 }
 
-// maxZone is the largest offset from UTC that a place on Earth has (seconds).
-const maxZone = 14 * 3600
+// maxZoneOffset is the largest offset from UTC of any time zone (seconds).
+const maxZoneOffset = 14 * 3600
 
-// zone reads a zone right behind the digits of a time (Z, +01:00, +0100, +01), or
-// ±HH:MM or ±HHMM behind a blank, as seconds east of UTC. What would be one is none
-// where more of a number or a word follows, where its minutes are no quarter of an
-// hour (all zones are a multiple of that from UTC), where no place is that far from
-// UTC, and behind a blank where it is a number of something ("-1000 bytes").
-func zone(s []byte) (offset int, ok bool) {
+// parseZone parses a zone directly after the digits of a time (Z, +01:00, +0100,
+// +01), or ±HH:MM or ±HHMM after a blank, and returns seconds east of UTC. It
+// rejects a zone that is followed by more of a number or word, that is not a
+// multiple of 15 minutes (all zones are), that is larger than any real one, and,
+// after a blank, one that counts something ("-1000 bytes").
+func parseZone(s []byte) (offset int, ok bool) {
 	apart := len(s) > 0 && s[0] == ' '
 	if apart {
 		s = s[1:]
@@ -112,19 +112,19 @@ func zone(s []byte) (offset int, ok bool) {
 	case len(s) == 0:
 		return 0, false
 	case s[0] == 'Z' && !apart:
-		return 0, len(s) == 1 || !wordByte(s[1])
-	case s[0] != '+' && s[0] != '-' || len(s) < 3 || number(s[1:3]) < 0:
+		return 0, len(s) == 1 || !isWordByte(s[1])
+	case s[0] != '+' && s[0] != '-' || len(s) < 3 || parseNumber(s[1:3]) < 0:
 		return 0, false
 	}
 	minutes, rest, colon := 0, s[3:], false
-	if len(rest) > 2 && rest[0] == ':' && number(rest[1:3]) >= 0 {
-		minutes, rest, colon = number(rest[1:3]), rest[3:], true
-	} else if len(rest) > 1 && number(rest[:2]) >= 0 {
-		minutes, rest = number(rest[:2]), rest[2:]
+	if len(rest) > 2 && rest[0] == ':' && parseNumber(rest[1:3]) >= 0 {
+		minutes, rest, colon = parseNumber(rest[1:3]), rest[3:], true
+	} else if len(rest) > 1 && parseNumber(rest[:2]) >= 0 {
+		minutes, rest = parseNumber(rest[:2]), rest[2:]
 	} else if apart {
 		return 0, false // "-10 dB"
 	}
-	if offset = 3600*number(s[1:3]) + 60*minutes; minutes%15 != 0 || minutes > 59 || offset > maxZone || continues(rest, apart && !colon) {
+	if offset = 3600*parseNumber(s[1:3]) + 60*minutes; minutes%15 != 0 || minutes > 59 || offset > maxZoneOffset || isQuantity(rest, apart && !colon) {
 		return 0, false
 	}
 	if s[0] == '-' {
@@ -133,30 +133,30 @@ func zone(s []byte) (offset int, ok bool) {
 	return offset, true
 }
 
-// continues reports whether what stands behind digits makes them a part of more:
-// a longer number, a word, or, for a bare number, the name of what is counted.
-func continues(rest []byte, bare bool) bool {
+// isQuantity reports whether digits followed by rest are part of something else: of
+// a longer number, of a word, or, if bare, of a quantity such as "1000 bytes".
+func isQuantity(rest []byte, bare bool) bool {
 	if len(rest) == 0 {
 		return false
 	}
 	switch c := rest[0]; {
-	case wordByte(c), c == '%':
+	case isWordByte(c), c == '%':
 		return true
 	case c == '.' || c == ',' || c == ':':
-		return len(rest) > 1 && digit(rest[1])
+		return len(rest) > 1 && isDigit(rest[1])
 	case c == ' ' && bare:
 		word := rest[1:]
 		n := 0
-		for n < len(word) && wordByte(word[n]) {
+		for n < len(word) && isWordByte(word[n]) {
 			n++
 		}
-		return counted[string(word[:n])]
+		return quantities[string(word[:n])]
 	}
 	return false
 }
 
-// counted are words that follow a number, which is no zone then.
-var counted = func() map[string]bool {
+// quantities are words that show that the number before them is not a zone.
+var quantities = func() map[string]bool {
 	words := map[string]bool{}
 	for w := range strings.FieldsSeq("b B kb kB KB KiB mb MB MiB gb GB GiB tb TB TiB byte bytes bit bits dB db ns us ms s sec secs second seconds " +
 		"min mins minute minutes h hour hours day days row rows record records line lines item items sample samples step steps token tokens " +
@@ -168,23 +168,23 @@ var counted = func() map[string]bool {
 	return words
 }()
 
-// wordByte reports whether c is a part of a word or a number.
-func wordByte(c byte) bool {
-	return digit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+// isWordByte reports whether c can be part of a word or a number.
+func isWordByte(c byte) bool {
+	return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
 }
 
-// glogTime reads "I1124 12:00:00.000000" and "I20261124 12:00:00.000000".
-func glogTime(s []byte, now int64, loc *time.Location) (time.Time, bool) {
+// glogTimestamp parses "I1124 12:00:00.000000" and "I20261124 12:00:00.000000".
+func glogTimestamp(s []byte, now int64, loc *time.Location) (time.Time, bool) {
 	if levelOfLetter(s[0]) == "" {
 		return time.Time{}, false
 	}
 	s = s[1:]
 	year := 0
 	if s[8] == ' ' {
-		year, s = number(s[:4]), s[4:]
+		year, s = parseNumber(s[:4]), s[4:]
 	}
-	month, day := number(s[:2]), number(s[2:4])
-	sec, nanos, _, ok := clock(s[min(5, len(s)):])
+	month, day := parseNumber(s[:2]), parseNumber(s[2:4])
+	sec, nanos, _, ok := parseClock(s[min(5, len(s)):])
 	if !ok || s[4] != ' ' || year < 0 || month < 1 || month > 12 || day < 1 || day > 31 {
 		return time.Time{}, false
 	}
@@ -206,8 +206,8 @@ func glogTime(s []byte, now int64, loc *time.Location) (time.Time, bool) {
 	return t, true
 }
 
-// jsonTime reads the time of a JSON object, or of its beginning.
-func jsonTime(s []byte, loc *time.Location) (time.Time, bool) {
+// jsonTimestamp returns the time of a JSON object, which may be truncated.
+func jsonTimestamp(s []byte, loc *time.Location) (time.Time, bool) {
 	for _, key := range [...]string{`"time"`, `"timestamp"`, `"@timestamp"`, `"ts"`, `"asctime"`} {
 		i := bytes.Index(s, []byte(key))
 		if i < 0 {
@@ -222,25 +222,25 @@ func jsonTime(s []byte, loc *time.Location) (time.Time, bool) {
 			if end := bytes.IndexByte(v, '"'); end >= 0 {
 				v = v[:end]
 			}
-			if t, ok := isoTime(v, loc); ok {
+			if t, ok := isoTimestamp(v, loc); ok {
 				return t, true
 			}
 		}
-		if t, ok := unixTime(v); ok {
+		if t, ok := unixTimestamp(v); ok {
 			return t, true
 		}
 	}
 	return time.Time{}, false
 }
 
-// unixTime reads a number that says when something was, as seconds since 1970 or
-// in a smaller unit. Both bounds are those of the years 2001 to 2286.
-func unixTime(s []byte) (time.Time, bool) {
+// unixTimestamp parses a Unix time in seconds, milli-, micro- or nanoseconds. By the
+// number of its digits it is one of the years 2001 to 2286.
+func unixTimestamp(s []byte) (time.Time, bool) {
 	n := 0
-	for n < len(s) && digit(s[n]) {
+	for n < len(s) && isDigit(s[n]) {
 		n++
 	}
-	unit := int64(1) // so many of them are a second
+	unit := int64(1) // units per second
 	switch n {
 	case 10:
 	case 13:
@@ -257,13 +257,13 @@ func unixTime(s []byte) (time.Time, bool) {
 	for _, c := range s[:n] {
 		whole = 10*whole + int64(c-'0')
 	}
-	if whole < 0 { // it does not fit
+	if whole < 0 { // overflow
 		return time.Time{}, false
 	}
 	if n < len(s) && s[n] == '.' && n == 10 {
 		place := int64(100_000_000)
 		for _, c := range s[n+1:] {
-			if !digit(c) {
+			if !isDigit(c) {
 				break
 			}
 			nanos += place * int64(c-'0')
@@ -273,11 +273,11 @@ func unixTime(s []byte) (time.Time, bool) {
 	return time.Unix(whole/unit, whole%unit*(1e9/unit)+nanos), true
 }
 
-// number reads a decimal number without sign; -1: s is none.
-func number(s []byte) int {
+// parseNumber parses an unsigned decimal number. It returns -1 if s is not one.
+func parseNumber(s []byte) int {
 	n := 0
 	for _, c := range s {
-		if !digit(c) {
+		if !isDigit(c) {
 			return -1
 		}
 		n = 10*n + int(c-'0')

@@ -38,7 +38,7 @@ func TestTimestamp(t *testing.T) {
 		`{"time":1795521600000000001,"msg":"x"}`:                    "2026-11-24T12:00:00.000000001Z",
 		`{"asctime":"2026-11-24 12:00:00,123","message":"x"}`:       "2026-11-24T10:00:00.123Z",
 		`{"@timestamp":"2026-11-24T12:00:00Z"}`:                     "2026-11-24T12:00:00Z",
-		// A number that follows a time is no zone of it.
+		// Numbers after a time that are not its zone.
 		"2026-11-24 12:00:00,123 -10 dB":             "2026-11-24T10:00:00.123Z",
 		"2026-11-24 12:00:00 -1024 bytes":            "2026-11-24T10:00:00Z",
 		"2026-11-24 12:00:00 -1000 bytes":            "2026-11-24T10:00:00Z",
@@ -85,7 +85,7 @@ func TestTimestamp(t *testing.T) {
 			got = at.UTC().Format(time.RFC3339Nano)
 		}
 		if got != want {
-			t.Errorf("%q: %q, want %q", line, got, want)
+			t.Errorf("Timestamp(%q) = %q, want %q", line, got, want)
 		}
 	}
 }
@@ -97,13 +97,12 @@ func TestTimestamp_WithoutYear(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, ok := Timestamp([]byte("I1231 23:59:58.000000    77 a.cc:1] x"), at.UnixNano(), time.UTC); !ok || got.Year() != want {
-			t.Errorf("at %s: %v", now, got)
+			t.Errorf("at %s: got %v, want year %d", now, got, want)
 		}
 	}
 }
 
-// FuzzTimestamp sees that no line is too odd to be looked at, and that a time
-// that can be read can be read again.
+// Timestamp does not panic, and a time that it returns parses to the same time again.
 func FuzzTimestamp(f *testing.F) {
 	for _, s := range []string{"2026-11-24 12:00:00,123 x", "I1124 12:00:00.5 1 a] x", `{"ts":1795521600.25}`, "[I 2026-11-24 12:00:00", "2026-11-24T12:00:00+23:59"} {
 		f.Add([]byte(s))
@@ -116,9 +115,18 @@ func FuzzTimestamp(f *testing.F) {
 		text := at.UTC().Format(time.RFC3339Nano)
 		again, ok := Timestamp([]byte(text), 1e18, time.UTC)
 		if at.Year() >= 1970 && at.Year() <= 9999 && (!ok || !again.Equal(at)) {
-			t.Errorf("%q gives %s, which gives %v", line, text, again)
+			t.Errorf("Timestamp(%q) = %s, which parses to %v", line, text, again)
 		}
 	})
+}
+
+func TestTimestamp_Allocations(t *testing.T) {
+	for _, line := range []string{"2026-11-24 12:00:00,123 INFO x", `{"ts":1795521600.25,"msg":"x"}`, "I1124 12:00:00.000001    77 a.cc:1] x", "hello"} {
+		text := []byte(line)
+		if n := testing.AllocsPerRun(100, func() { Timestamp(text, 1e18, time.UTC) }); n != 0 {
+			t.Errorf("Timestamp(%q) allocates %v times, want 0", line, n)
+		}
+	}
 }
 
 func BenchmarkTimestamp(b *testing.B) {
