@@ -142,7 +142,7 @@ func TestAnswersForScripts(t *testing.T) {
 	token := write(t, "right\n")
 	for dialect, flags := range map[string][]string{
 		"ray":   {"--url", head.URL()},
-		"agent": {"--api", "agent", "--url", agent.URL(), "--token-file", token},
+		"agent": {"--api", "synapse", "--url", agent.URL(), "--token-file", token},
 	} {
 		for _, args := range []string{"jobs list", "jobs get train-7", "nodes list", "tasks list", "serve list", "gpus", "resources", "health"} {
 			if dialect == "ray" && args == "resources" {
@@ -214,7 +214,7 @@ func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
 	}{
 		"ray": {[]string{"--url", head.URL()}, rayJob.Print, func() { head.CutTails(raytest.CutReset, "j") },
 			func() bool { return head.OpenTails() > 0 }, head.Up, head.Down, rayJob.End},
-		"agent": {[]string{"--api", "agent", "--url", agent.URL()}, agentJob.Print, func() { agent.CutTails(synapsetest.CutReset, "j") },
+		"agent": {[]string{"--api", "synapse", "--url", agent.URL()}, agentJob.Print, func() { agent.CutTails(synapsetest.CutReset, "j") },
 			func() bool { return agent.OpenTails() > 0 }, agent.Up, agent.Down, agentJob.End},
 	} {
 		t.Run(dialect, func(t *testing.T) {

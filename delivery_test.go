@@ -39,7 +39,7 @@ func (d *delivery) prepare() *process {
 	p := command(d.t, nil, "--config.file", write(d.t, fmt.Sprintf(`
 clusters: [{url: %q, node_agents: {mode: %q}}]
 collector: {enabled: false}
-shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
+shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, grace_period: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {%s}}}
 `, d.head.URL(), d.agents, d.file, d.rotate)))
 	if d.as != nil {

@@ -86,7 +86,7 @@ func (f *flags) connect() (cli.Cluster, error) {
 		return nil, err
 	}
 	o := connect.Options{Version: version.Version}
-	if cluster.API == "agent" {
+	if cluster.API == config.APISynapse {
 		return connect.Synapse(cluster, o)
 	}
 	return connect.Dashboard(cluster, o)

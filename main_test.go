@@ -90,10 +90,10 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 	}
 	defer taken.Close()
 	good := write(t, "clusters: [{url: 'http://127.0.0.1:1'}]\n")
-	useless := write(t, "clusters: [{url: 'http://127.0.0.1:1'}]\ncollector: {drop: [raytap_node_.*, raytap_nod]}\n")
+	useless := write(t, "clusters: [{url: 'http://127.0.0.1:1'}]\ncollector: {exclude_metrics: [raytap_node_.*, raytap_nod]}\n")
 	wrong := write(t, "clusters: [{url: 'ray:8265', timeout: 5}]\nshiper: {}\n")
 	noCA := write(t, "clusters: [{url: 'https://127.0.0.1:1', tls: {ca_file: none.pem}}]\n")
-	mixed := write(t, "clusters: [{url: 'http://127.0.0.1:1', api: agent, auth: {environment: true}}]\n")
+	mixed := write(t, "clusters: [{url: 'http://127.0.0.1:1', api: synapse, auth: {environment: true}}]\n")
 	webFile := write(t, "tls_server_config: {cert_file: none.pem, key_file: none.key}\n")
 	for name, tt := range map[string]struct {
 		args []string
@@ -118,7 +118,7 @@ func TestWhatCannotStartSaysWhyAndExits(t *testing.T) {
 		"no sockets from systemd":    {[]string{"--web.systemd-socket"}, "", 1, []string{"take the sockets from systemd: it passed none"}},
 		"a mistake, as JSON":         {[]string{"--log.format", "json", "--log.level", "loud"}, "", 2, []string{`"level":"error","msg":"log.level: must be one of`}},
 		"a config check that passes": {[]string{"config", "check", good}, "", 0, nil},
-		"a config check that warns":  {[]string{"config", "check", useless}, "", 0, []string{`raytap: warning: collector.drop[1]: "raytap_nod" matches no family`}},
+		"a config check that warns":  {[]string{"config", "check", useless}, "", 0, []string{`raytap: warning: collector.exclude_metrics[1]: "raytap_nod" matches no family`}},
 		"help":                       {[]string{"--help"}, "", 0, nil},
 		"version":                    {[]string{"version"}, "", 0, nil},
 	} {

@@ -300,7 +300,7 @@ func (c *Commands) addCluster(app *kingpin.Application) {
 			func(ctx context.Context, cluster Cluster, p printer) error { return showGPUs(ctx, cluster, p) }},
 		{"resources", "Show the hardware of the cluster and what of it is in use. Only the API of agents tells it.", `Example:
 
-  raytap resources --url http://agent:8000 --api agent --token-file token`,
+  raytap resources --url http://agent:8000 --api synapse --token-file token`,
 			func(ctx context.Context, cluster Cluster, p printer) error { return showResources(ctx, cluster, p) }},
 		{"health", "Tell whether the cluster answers, and what it is.", `Example:
 

@@ -28,7 +28,7 @@ type statusSource interface {
 const maxShapes = 20
 
 var versionTable = table[ray.Version]{
-	source: "version call, cached for collector.freshness (14s).",
+	source: "version call, cached for collector.cache_ttl (14s).",
 	rows: []row[ray.Version]{
 		{
 			name:   "cluster_info",

@@ -115,7 +115,7 @@ type ServeOptions struct {
 var upTable = table[bool]{
 	rows: []row[bool]{
 		{
-			name: "up", help: "1 if the cluster answered an API call during the scrape, or up to collector.freshness (14s) before it and no request has gone without an answer since; 0 if not: then none of its values are shown.",
+			name: "up", help: "1 if the cluster answered an API call during the scrape, or up to collector.cache_ttl (14s) before it and no request has gone without an answer since; 0 if not: then none of its values are shown.",
 			value: func(up bool) (float64, bool) { return number(up), true },
 		},
 	},
@@ -236,8 +236,8 @@ func New(cluster Cluster, o Options) *Collector {
 
 // Where values come from, and how old they may be, as help texts tell it.
 const (
-	fresh       = ", cached for collector.freshness (14s) or 50 times what it took."
-	tasksFresh  = ", cached for collector.tasks.cache (29s) or 50 times what it took."
+	fresh       = ", cached for collector.cache_ttl (14s) or 50 times what it took."
+	tasksFresh  = ", cached for collector.tasks.cache_ttl (29s) or 50 times what it took."
 	statusFresh = "cluster status, which Ray rewrites every 5s (autoscaler v2 makes it for each request)" + fresh
 )
 

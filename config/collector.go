@@ -18,7 +18,7 @@ type Collector struct {
 	// How long an answer of the cluster serves all who scrape; 50 times what it took
 	// to get, if that is longer. Keep it a second below the scrape interval: then one
 	// Prometheus gets new answers each time, and ten cost Ray what one costs.
-	Freshness Duration `yaml:"freshness"`
+	CacheTTL Duration `yaml:"cache_ttl"`
 	// Resources, and what waits for them.
 	Cluster CollectorCluster `yaml:"cluster"`
 	// Jobs.
@@ -33,7 +33,7 @@ type Collector struct {
 	Serve CollectorServe `yaml:"serve"`
 	// Families that are on no page, raytap's own among them: those whose whole name a
 	// pattern matches. One that matches none is warned of. It spares the page, not Ray.
-	Drop []Pattern `yaml:"drop"`
+	ExcludeMetrics []Pattern `yaml:"exclude_metrics"`
 }
 
 // CollectorCluster is about the cluster's resources and what waits for them.
@@ -71,8 +71,8 @@ type CollectorTasks struct {
 	// Whether tasks are shown.
 	Enabled bool `yaml:"enabled"`
 	// How long an answer on tasks, actors or placement groups serves; 50 times what
-	// it took to get, or freshness, if one of them is longer.
-	Cache Duration `yaml:"cache"`
+	// it took to get, or collector.cache_ttl, if one of them is longer.
+	CacheTTL Duration `yaml:"cache_ttl"`
 	// A series for each task name as well.
 	ByName bool `yaml:"by_name"`
 	// The most series of each kind about tasks.
@@ -122,10 +122,10 @@ const maxLabelKeys = 16
 var notInLabel = regexp.MustCompile("[^a-zA-Z0-9]")
 
 func (k *checker) collector(c *Collector) {
-	k.lasts("collector.freshness", c.Freshness, time.Second)
+	k.lasts("collector.cache_ttl", c.CacheTTL, time.Second)
 	k.lasts("collector.jobs.retention", c.Jobs.Retention, time.Second)
 	k.atLeast("collector.jobs.max", int64(c.Jobs.Max), 1)
-	k.lasts("collector.tasks.cache", c.Tasks.Cache, time.Second)
+	k.lasts("collector.tasks.cache_ttl", c.Tasks.CacheTTL, time.Second)
 	k.atLeast("collector.tasks.max_series", int64(c.Tasks.MaxSeries), 1)
 	k.atLeast("collector.serve.max", int64(c.Serve.Max), 1)
 	k.atLeast("collector.nodes.max", int64(c.Nodes.Max), 1)

@@ -26,7 +26,7 @@ type Config struct {
 	// What answers over 1MiB of all clusters may take together while they are
 	// read. Each counts as the max_body of its cluster. What is kept of a list until
 	// the next one comes is apart: about as much as its text.
-	MaxAnswers Size `yaml:"max_answers"`
+	ResponseMemory Size `yaml:"response_memory"`
 	// Bounds of /probe.
 	Probes Probes `yaml:"probes"`
 
@@ -46,11 +46,17 @@ type Config struct {
 	state string // raytap's folder for what outlives it, "" where there is none
 }
 
+// The APIs of a cluster: the values of the key api.
+const (
+	APIRay     = "ray"     // Ray's dashboard
+	APISynapse = "synapse" // a Synapse agent in front of a cluster
+)
+
 // Cluster is one Ray cluster and the way to it.
 type Cluster struct {
 	// The label and key ray_cluster. It may be left out of a list with one cluster.
 	Name string `yaml:"name,omitempty"`
-	// ray, that of Ray's dashboard, or agent, that of a Synapse agent.
+	// ray, that of Ray's dashboard, or synapse, that of a Synapse agent.
 	API string `yaml:"api"`
 	// The address of the dashboard or agent, with a path prefix where there is one.
 	// Required.
@@ -144,9 +150,9 @@ type Shipper struct {
 	// The pause between two reads of a log that grows.
 	PollInterval Duration `yaml:"poll_interval"`
 	// How long the log of an ended job may be unreadable before it counts as lost.
-	EndTimeout Duration `yaml:"end_timeout"`
+	LostAfter Duration `yaml:"lost_after"`
 	// How long the children of a job may still print after its end.
-	Linger Duration `yaml:"linger"`
+	GracePeriod Duration `yaml:"grace_period"`
 	// What all jobs together may hold of lines not yet written. When it is full
 	// raytap stops reading.
 	Memory Size `yaml:"memory"`
@@ -208,11 +214,11 @@ type Limits struct {
 	MaxBytes Size `yaml:"max_bytes"`
 	// The longest line; a longer one is oversized. At most a quarter of memory.
 	MaxMessageSize Size `yaml:"max_message_size"`
-	// cut (the record says so) or skip (and count).
+	// truncate (the record says so) or drop (and count).
 	Oversized string `yaml:"oversized"`
 	// The counters start over after each; 0s: never.
-	Window Duration `yaml:"window"`
-	// stop: give the job up, with a record. pause: read on in the next window.
+	Interval Duration `yaml:"interval"`
+	// stop: give the job up, with a record. pause: read on in the next interval.
 	OnExceeded string `yaml:"on_exceeded"`
 }
 
@@ -286,18 +292,18 @@ type Log struct {
 // Default is the configuration of an empty file: complete but for its clusters.
 func Default() Config {
 	return Config{
-		MaxClusters: 500,
-		MaxAnswers:  256 << 20,
-		Probes:      Probes{Max: 100, Keep: Duration(10 * time.Minute)},
+		MaxClusters:    500,
+		ResponseMemory: 256 << 20,
+		Probes:         Probes{Max: 100, Keep: Duration(10 * time.Minute)},
 		Collector: Collector{
-			Enabled:   true,
-			Freshness: Duration(14 * time.Second),
-			Cluster:   CollectorCluster{Enabled: true},
-			Jobs:      CollectorJobs{Enabled: true, Retention: Duration(time.Hour), Max: 2000},
-			Nodes:     CollectorNodes{Enabled: true, Max: 2000},
-			Tasks:     CollectorTasks{Enabled: true, Cache: Duration(29 * time.Second), MaxSeries: 1000},
-			Actors:    CollectorActors{Enabled: true},
-			Serve:     CollectorServe{Enabled: true, Max: 1000},
+			Enabled:  true,
+			CacheTTL: Duration(14 * time.Second),
+			Cluster:  CollectorCluster{Enabled: true},
+			Jobs:     CollectorJobs{Enabled: true, Retention: Duration(time.Hour), Max: 2000},
+			Nodes:    CollectorNodes{Enabled: true, Max: 2000},
+			Tasks:    CollectorTasks{Enabled: true, CacheTTL: Duration(29 * time.Second), MaxSeries: 1000},
+			Actors:   CollectorActors{Enabled: true},
+			Serve:    CollectorServe{Enabled: true, Max: 1000},
 		},
 		Shipper: Shipper{
 			Enabled:      true,
@@ -306,11 +312,11 @@ func Default() Config {
 			Timeout:      Duration(30 * time.Second),
 			WebSocket:    WebSocket{MaxReplay: 8 << 20},
 			Backoff:      Backoff{Initial: Duration(500 * time.Millisecond), Max: Duration(30 * time.Second)},
-			Limits:       Limits{MaxMessageSize: 256 << 10, Oversized: "cut", OnExceeded: "stop"},
+			Limits:       Limits{MaxMessageSize: 256 << 10, Oversized: "truncate", OnExceeded: "stop"},
 			Record:       defaultRecord(),
 			PollInterval: Duration(time.Second),
-			EndTimeout:   Duration(10 * time.Minute),
-			Linger:       Duration(5 * time.Second),
+			LostAfter:    Duration(10 * time.Minute),
+			GracePeriod:  Duration(5 * time.Second),
 			Memory:       64 << 20,
 			Positions:    Positions{Interval: Duration(time.Second)},
 		},
@@ -360,7 +366,7 @@ func stateFolder(env Env) string {
 func (c *Cluster) setDefaults() {
 	*c = Cluster{
 		Name:          "default",
-		API:           "ray",
+		API:           APIRay,
 		Timeout:       Duration(10 * time.Second),
 		MaxConcurrent: 8,
 		MaxBody:       64 << 20,

@@ -54,7 +54,7 @@ clusters:
   - {<<: *base, name: c}
 collector:
 shipper:
-  limits: {max_bytes: 100MB, window: 1h30m, on_exceeded: pause}
+  limits: {max_bytes: 100MB, interval: 1h30m, on_exceeded: pause}
   discovery: {interval: 7s}
   metadata: [a, "1"]
 `, environment("URL", "https://ray:8265", "EMPTY", ""))
@@ -78,7 +78,7 @@ shipper:
 	cc = b
 	cc.Name = "c"
 	want.Clusters = []Cluster{p, b, cc}
-	want.Shipper.Limits.MaxBytes, want.Shipper.Limits.Window = 100e6, Duration(90*time.Minute)
+	want.Shipper.Limits.MaxBytes, want.Shipper.Limits.Interval = 100e6, Duration(90*time.Minute)
 	want.Shipper.Limits.OnExceeded, want.Shipper.Discovery.Interval = "pause", Duration(7*time.Second)
 	want.Shipper.Metadata = []string{"a", "1"}
 	want.hash, want.state = c.hash, c.state

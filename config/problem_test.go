@@ -13,13 +13,13 @@ func TestWrongConfigurationsAreToldInFull(t *testing.T) {
 	}{
 		"of how records are made": {`
 clusters: [{url: "http://ray:8265"}]
-shipper: {record: {timezone: Mars/North, multiline: java, multiline_lines: 1, multiline_wait: 1ms, progress: -1s}}
+shipper: {record: {timezone: Mars/North, multiline: {enabled: java, max_lines: 1, max_wait_time: 1ms}, progress_interval: -1s}}
 `, []string{
 			`shipper.record.timezone: "Mars/North": line 3: "Mars/North" is no time zone: write UTC, or one like Europe/Berlin`,
-			`shipper.record.multiline: "java": line 3: must be one of none, python`,
-			`shipper.record.multiline_lines: "1": line 3: must be 2 to 10000`,
-			`shipper.record.multiline_wait: "1ms": line 3: must be at least 100ms`,
-			`shipper.record.progress: "-1s": line 3: must be at least 0s`,
+			`shipper.record.multiline.enabled: "java": line 3: must be true or false`,
+			`shipper.record.multiline.max_wait_time: "1ms": line 3: must be at least 100ms`,
+			`shipper.record.multiline.max_lines: "1": line 3: must be 2 to 10000`,
+			`shipper.record.progress_interval: "-1s": line 3: must be at least 0s`,
 		}},
 		"several at once, in the order of the file": {`
 clusters:
@@ -63,20 +63,20 @@ clusters:
   - {name: a, url: 'http://a:1', auth: {user_token: u, tenant_file: f}}
   - name: b
     url: http://b:1
-    api: agent
+    api: synapse
     auth: {environment: true, user_token: u, user_token_file: f, tenant: "a\nb"}
     headers: {synapse-tenant: x}
     node_agents: {mode: "off"}
-  - {name: c, url: 'http://c:1', api: synapse}
+  - {name: c, url: 'http://c:1', api: agent}
 `, []string{
-			`clusters[0].auth: line 3: user_token is for api: agent; Ray's own API knows no such thing`,
-			`clusters[0].auth: line 3: tenant is for api: agent; Ray's own API knows no such thing`,
+			`clusters[0].auth: line 3: user_token is for api: synapse; Ray's own API knows no such thing`,
+			`clusters[0].auth: line 3: tenant is for api: synapse; Ray's own API knows no such thing`,
 			`clusters[1].auth: line 7: user_token and user_token_file are given together; keep one`,
 			`clusters[1].auth.tenant: line 7: holds spaces at an end, line breaks or other characters that a header cannot carry`,
 			`clusters[1].auth.environment: "true": line 7: is for api: ray: a token for Ray must not go to an agent; give the agent's own by token_file`,
 			`clusters[1].headers.synapse-tenant: line 8: is given beside auth.tenant; keep one`,
 			`clusters[1].node_agents: line 9: is for api: ray: a Synapse agent is asked for logs itself`,
-			`clusters[2].api: "synapse": line 10: must be one of ray, agent`,
+			`clusters[2].api: "agent": line 10: must be one of ray, synapse`,
 		}},
 		"the sink's bounds": {oneCluster + `
 sink:
@@ -144,17 +144,17 @@ shipper:
 			`shipper.backoff.max: line 6: must be at least shipper.backoff.initial (1m)`,
 			`shipper.limits.max_lines: "-1": line 7: must be at least 0`,
 			`shipper.limits.max_message_size: line 7: must be at most 64MiB and a quarter of shipper.memory (1000)`,
-			`shipper.limits.window: line 7: must be longer than 0s where on_exceeded is pause: it is how long the pause lasts`,
+			`shipper.limits.interval: line 7: must be longer than 0s where on_exceeded is pause: it is how long the pause lasts`,
 			`shipper.labels.message: "x": line 8: is a key that records have already`,
 			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
 		}},
 		"the collector's bounds": {oneCluster + `
 collector:
-  drop: ["raytap_node_.*", "raytap_(up"]
+  exclude_metrics: ["raytap_node_.*", "raytap_(up"]
   jobs: {max: 0, metadata: [team, cost-centre, cost_centre, ""]}
   nodes: {max: -1, labels: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]}
 `, []string{
-			`collector.drop[1]: "raytap_(up": line 4: is not a regular expression: missing closing )`,
+			`collector.exclude_metrics[1]: "raytap_(up": line 4: is not a regular expression: missing closing )`,
 			`collector.jobs.max: "0": line 5: must be at least 1`,
 			`collector.jobs.metadata[2]: "cost_centre": line 5: would be the same label as "cost-centre"`,
 			`collector.jobs.metadata[3]: line 5: must be 1 to 128 bytes of UTF-8`,
@@ -170,7 +170,7 @@ cluster_files: [{files: ["[a"], module: d}, {module: a}]
 max_clusters: 0
 probes: {max: 0, keep: 1s}
 `, []string{
-			`max_answers: line 2: must be at least the largest max_body of a cluster or module (1GiB)`,
+			`response_memory: line 2: must be at least the largest max_body of a cluster or module (1GiB)`,
 			`modules.a.cluster: line 3: must not hold name or url: they come from a file or from a request to /probe`,
 			`modules.b.targets: line 4: is required: the addresses that this module, and its token, is for, such as ["*.ray.svc:8265", "10.0.0.0/8"]`,
 			`modules.b.cluster.auth: line 4: token and token_file are given together; keep one`,

@@ -15,15 +15,21 @@ type Record struct {
 	Timezone Zone `yaml:"timezone"`
 	// Whether colours and other escape sequences are taken out of messages.
 	StripANSI bool `yaml:"strip_ansi"`
-	// What is joined into one record: none, or python: tracebacks, and indented
-	// lines with the line before them. max_message_size bounds it too.
-	Multiline string `yaml:"multiline"`
-	// The most lines of a joined record.
-	MultilineLines int `yaml:"multiline_lines"`
-	// How long a line waits for those that may go on it.
-	MultilineWait Duration `yaml:"multiline_wait"`
+	// Tracebacks, and indented lines with the line before them, as one record.
+	Multiline Multiline `yaml:"multiline"`
 	// How often a progress bar makes a record, its last state. 0s: with each state.
-	Progress Duration `yaml:"progress"`
+	ProgressInterval Duration `yaml:"progress_interval"`
+}
+
+// Multiline joins lines into one record.
+type Multiline struct {
+	// Whether lines are joined: Python tracebacks, and indented lines with the line
+	// before them.
+	Enabled bool `yaml:"enabled"`
+	// How long a line waits for those that may continue it.
+	MaxWaitTime Duration `yaml:"max_wait_time"`
+	// The most lines of a joined record. max_message_size bounds its bytes.
+	MaxLines int `yaml:"max_lines"`
 }
 
 // Zone is a time zone by its name in the IANA database.
@@ -48,7 +54,7 @@ func (z Zone) Location() *time.Location {
 }
 
 func defaultRecord() Record {
-	return Record{Timezone: "UTC", Multiline: "none", MultilineLines: 500, MultilineWait: Duration(1500 * time.Millisecond)}
+	return Record{Timezone: "UTC", Multiline: Multiline{MaxWaitTime: Duration(1500 * time.Millisecond), MaxLines: 500}}
 }
 
 // maxMultilineLines bounds what is remembered of the lines of one record.
@@ -56,10 +62,9 @@ const maxMultilineLines = 10_000
 
 func (k *checker) record(r *Record) {
 	const at = "shipper.record."
-	k.oneOf(at+"multiline", r.Multiline, "none", "python")
-	if r.MultilineLines < 2 || r.MultilineLines > maxMultilineLines {
-		k.fail(at+"multiline_lines", "must be 2 to %d", maxMultilineLines)
+	k.lasts(at+"multiline.max_wait_time", r.Multiline.MaxWaitTime, 100*time.Millisecond)
+	if n := r.Multiline.MaxLines; n < 2 || n > maxMultilineLines {
+		k.fail(at+"multiline.max_lines", "must be 2 to %d", maxMultilineLines)
 	}
-	k.lasts(at+"multiline_wait", r.MultilineWait, 100*time.Millisecond)
-	k.lasts(at+"progress", r.Progress, 0)
+	k.lasts(at+"progress_interval", r.ProgressInterval, 0)
 }

@@ -107,7 +107,7 @@ func (k *checker) cluster(at string, c *Cluster) {
 	case len(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl):
 		k.fail(at+".name", "must be at most %d bytes of UTF-8 without control characters", maxName)
 	}
-	k.oneOf(at+".api", c.API, "ray", "agent")
+	k.oneOf(at+".api", c.API, APIRay, APISynapse)
 	k.auth(at, c)
 	k.dialect(at, c)
 	k.url(at+".url", c.URL)
@@ -156,8 +156,8 @@ func (k *checker) elsewhere(c *Config) {
 		}
 		k.cluster(at+".cluster", &way)
 	}
-	if c.MaxAnswers < largest {
-		k.fail("max_answers", "must be at least the largest max_body of a cluster or module (%s)", largest)
+	if c.ResponseMemory < largest {
+		k.fail("response_memory", "must be at least the largest max_body of a cluster or module (%s)", largest)
 	}
 	for i, f := range c.ClusterFiles {
 		at := "cluster_files[" + strconv.Itoa(i) + "]"
@@ -191,8 +191,8 @@ func (k *checker) dialect(at string, c *Cluster) {
 			continue
 		}
 		switch {
-		case c.API == "ray":
-			k.fail(at+".auth", "%s is for api: agent; Ray's own API knows no such thing", o.name)
+		case c.API == APIRay:
+			k.fail(at+".auth", "%s is for api: synapse; Ray's own API knows no such thing", o.name)
 		case o.value != "" && o.file != "":
 			k.fail(at+".auth", "%s and %s_file are given together; keep one", o.name, o.name)
 		case !plainToken(o.value):
@@ -204,7 +204,7 @@ func (k *checker) dialect(at string, c *Cluster) {
 			}
 		}
 	}
-	if c.API != "agent" {
+	if c.API != APISynapse {
 		return
 	}
 	if a.Environment {
@@ -290,8 +290,8 @@ func (k *checker) shipper(s *Shipper) {
 		k.fail("shipper.backoff.max", "must be at least shipper.backoff.initial (%s)", s.Backoff.Initial)
 	}
 	k.lasts("shipper.poll_interval", s.PollInterval, 100*time.Millisecond)
-	k.lasts("shipper.end_timeout", s.EndTimeout, time.Second)
-	k.lasts("shipper.linger", s.Linger, 100*time.Millisecond)
+	k.lasts("shipper.lost_after", s.LostAfter, time.Second)
+	k.lasts("shipper.grace_period", s.GracePeriod, 100*time.Millisecond)
 	if s.Memory < 1<<20 {
 		k.fail("shipper.memory", "must be at least 1MiB")
 	}
@@ -324,11 +324,11 @@ func (k *checker) limits(l *Limits, memory Size) {
 	case l.MaxMessageSize > 64<<20 || l.MaxMessageSize > memory/4:
 		k.fail(at+"max_message_size", "must be at most 64MiB and a quarter of shipper.memory (%s)", memory)
 	}
-	k.oneOf(at+"oversized", l.Oversized, "cut", "skip")
-	k.lasts(at+"window", l.Window, 0)
+	k.oneOf(at+"oversized", l.Oversized, "truncate", "drop")
+	k.lasts(at+"interval", l.Interval, 0)
 	k.oneOf(at+"on_exceeded", l.OnExceeded, "stop", "pause")
-	if l.OnExceeded == "pause" && l.Window <= 0 {
-		k.fail(at+"window", "must be longer than 0s where on_exceeded is pause: it is how long the pause lasts")
+	if l.OnExceeded == "pause" && l.Interval <= 0 {
+		k.fail(at+"interval", "must be longer than 0s where on_exceeded is pause: it is how long the pause lasts")
 	}
 }
 

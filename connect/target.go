@@ -40,7 +40,7 @@ func (t *Target) AddFlags(to flagAdder, names func() []string) {
 	to.Flag("cluster", "The cluster of the configuration (--config.file); not needed where it has only one.").
 		PlaceHolder("NAME").HintAction(names).StringVar(&t.Cluster)
 	to.Flag("url", "The address of a cluster, without a configuration, such as http://ray-head:8265.").PlaceHolder("URL").StringVar(&t.URL)
-	to.Flag("api", "What answers there: ray (Ray's dashboard; the default) or agent.").PlaceHolder("ray").EnumVar(&t.API, "ray", "agent")
+	to.Flag("api", "What answers there: ray (Ray's dashboard; the default) or synapse (a Synapse agent).").PlaceHolder("ray").EnumVar(&t.API, config.APIRay, config.APISynapse)
 	to.Flag("token-file", "The file that holds the token for it.").PlaceHolder("FILE").StringVar(&t.TokenFile)
 }
 
@@ -69,7 +69,7 @@ func (t Target) Find(env config.Env) (config.Cluster, error) {
 		t.Note(note)
 	}
 	cluster := c.Clusters[0]
-	if t.API == "agent" {
+	if t.API == config.APISynapse {
 		// The token and the headers that Ray's tools find are Ray's, not an agent's.
 		cluster.API, cluster.Auth, cluster.Headers = t.API, config.Auth{}, nil
 	}

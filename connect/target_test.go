@@ -22,7 +22,7 @@ func TestWhichClusterIsMeant(t *testing.T) {
 	}
 	token := file("token", "secret")
 	one := file("one.yaml", "clusters: [{name: only, url: 'http://one:8265', auth: {token_file: token}}]\n")
-	two := file("two.yaml", "clusters: [{name: a, url: 'http://a:8265'}, {name: b, url: 'http://b:8000', api: agent}]\n")
+	two := file("two.yaml", "clusters: [{name: a, url: 'http://a:8265'}, {name: b, url: 'http://b:8000', api: synapse}]\n")
 	var many strings.Builder
 	many.WriteString("clusters:\n")
 	for i := range 12 {
@@ -42,10 +42,10 @@ func TestWhichClusterIsMeant(t *testing.T) {
 		"an address":                    {target: Target{URL: "http://u:1/p/"}, env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://u:1/p", api: "ray", auth: config.Auth{Environment: true}},
 		"an address and a token":        {target: Target{URL: "http://u:1", TokenFile: token}, url: "http://u:1", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
 		"a token for the usual place":   {target: Target{TokenFile: token}, url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
-		"an agent gets no token of Ray": {target: Target{URL: "http://u:1", API: "agent"}, env: map[string]string{"RAY_AUTH_TOKEN": "ray's"}, url: "http://u:1", api: "agent"},
-		"an agent and its token":        {target: Target{URL: "http://u:1", API: "agent", TokenFile: token}, url: "http://u:1", api: "agent", auth: config.Auth{TokenFile: config.Path(token)}},
+		"an agent gets no token of Ray": {target: Target{URL: "http://u:1", API: config.APISynapse}, env: map[string]string{"RAY_AUTH_TOKEN": "ray's"}, url: "http://u:1", api: config.APISynapse},
+		"an agent and its token":        {target: Target{URL: "http://u:1", API: config.APISynapse, TokenFile: token}, url: "http://u:1", api: config.APISynapse, auth: config.Auth{TokenFile: config.Path(token)}},
 		"the only one of a file":        {target: Target{ConfigFile: one}, url: "http://one:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
-		"one by its name":               {target: Target{ConfigFile: two, Cluster: "b"}, url: "http://b:8000", api: "agent"},
+		"one by its name":               {target: Target{ConfigFile: two, Cluster: "b"}, url: "http://b:8000", api: config.APISynapse},
 		"the only one by another name":  {target: Target{ConfigFile: one, Cluster: "b"}, err: `has no cluster "b"; it has only`},
 		"one of two":                    {target: Target{ConfigFile: two}, err: "has 2 clusters: give --cluster with one of a, b"},
 		"one of many":                   {target: Target{ConfigFile: dozen}, err: "cj, …"},
@@ -91,7 +91,7 @@ func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
 	}{
 		"of Ray":       {Target{URL: "http://u:1"}, []string{"Authorization", "X-Tenant"}},
 		"with a token": {Target{URL: "http://u:1", TokenFile: token}, []string{"X-Tenant"}},
-		"of an agent":  {Target{URL: "http://u:1", API: "agent"}, nil},
+		"of an agent":  {Target{URL: "http://u:1", API: config.APISynapse}, nil},
 	} {
 		c, err := tt.target.Find(env)
 		if got := slices.Sorted(maps.Keys(c.Headers)); err != nil || !slices.Equal(got, tt.headers) {
@@ -121,7 +121,7 @@ func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	if c, err = (Target{URL: "http://u:1/agents/a1", API: "agent"}).Find(none); err != nil {
+	if c, err = (Target{URL: "http://u:1/agents/a1", API: config.APISynapse}).Find(none); err != nil {
 		t.Fatal(err)
 	}
 	a, err := Synapse(c, Options{Version: "1"})

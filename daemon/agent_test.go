@@ -15,7 +15,7 @@ func TestWhatAnAgentTellsIsOnThePage(t *testing.T) {
 	a.Submit("job-1", synapsetest.JobOptions{})
 	c := configure(t, nil)
 	c.Clusters = append(c.Clusters, config.Cluster{
-		Name: "lab", API: "agent", URL: config.URL(a.URL()), Auth: config.Auth{Token: "a token of the lab"},
+		Name: "lab", API: config.APISynapse, URL: config.URL(a.URL()), Auth: config.Auth{Token: "a token of the lab"},
 		Timeout: config.Duration(2 * time.Second), MaxConcurrent: 8, MaxBody: 1 << 20,
 	})
 	c.Shipper.Enabled = false

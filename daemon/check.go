@@ -104,7 +104,7 @@ func listenable(address string) error {
 func (k *check) cluster(at string, c config.Cluster) {
 	var client interface{ Close() }
 	var err error
-	if c.API == "agent" {
+	if c.API == config.APISynapse {
 		client, err = connect.Synapse(c, connect.Options{})
 	} else {
 		client, err = connect.Dashboard(c, connect.Options{})

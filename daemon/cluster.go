@@ -88,12 +88,12 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := time.Duration(s.collector.Freshness)
+	fresh := time.Duration(s.collector.CacheTTL)
 	u.sharing = cache.New(u.client, cache.Options{
 		Timeout: 3 * time.Duration(c.Timeout),
 		Request: time.Duration(c.Timeout),
 		Fresh:   fresh,
-		Tasks:   max(fresh, time.Duration(s.collector.Tasks.Cache)),
+		Tasks:   max(fresh, time.Duration(s.collector.Tasks.CacheTTL)),
 		// A little less than discovery's pause: else each look could meet the
 		// answer of the one before, and see a job after two pauses only.
 		Discovery: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
@@ -112,8 +112,8 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 
 func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 	c := s.collector
-	drop := make([]*regexp.Regexp, len(c.Drop))
-	for i, p := range c.Drop {
+	drop := make([]*regexp.Regexp, len(c.ExcludeMetrics))
+	for i, p := range c.ExcludeMetrics {
 		drop[i] = p.Regexp
 	}
 	return collector.Options{
@@ -143,16 +143,16 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 		BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
 		Limits: shipper.Limits{
 			MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),
-			MaxMessageSize: int(c.Limits.MaxMessageSize), SkipOversized: c.Limits.Oversized == "skip",
-			Window: time.Duration(c.Limits.Window), Pause: c.Limits.OnExceeded == "pause",
+			MaxMessageSize: int(c.Limits.MaxMessageSize), SkipOversized: c.Limits.Oversized == "drop",
+			Window: time.Duration(c.Limits.Interval), Pause: c.Limits.OnExceeded == "pause",
 		},
 		Shaping: shipper.Shaping{
 			LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
-			Multiline: c.Record.Multiline == "python", MaxLines: c.Record.MultilineLines, Wait: time.Duration(c.Record.MultilineWait),
-			Progress: time.Duration(c.Record.Progress),
+			Multiline: c.Record.Multiline.Enabled, MaxLines: c.Record.Multiline.MaxLines, Wait: time.Duration(c.Record.Multiline.MaxWaitTime),
+			Progress: time.Duration(c.Record.ProgressInterval),
 		},
 		Labels: c.Labels, Metadata: c.Metadata,
-		EndTimeout: time.Duration(c.EndTimeout), Linger: time.Duration(c.Linger), PollInterval: time.Duration(c.PollInterval),
+		EndTimeout: time.Duration(c.LostAfter), Linger: time.Duration(c.GracePeriod), PollInterval: time.Duration(c.PollInterval),
 		Log: log,
 	}
 }

@@ -88,7 +88,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		o.StopTimeout = DefaultStopTimeout
 	}
 	d := &Daemon{
-		o: o, cfg: cfg, metrics: newMetrics(), answers: semaphore.NewWeighted(int64(cfg.MaxAnswers)),
+		o: o, cfg: cfg, metrics: newMetrics(), answers: semaphore.NewWeighted(int64(cfg.ResponseMemory)),
 		reloads: make(chan chan error), looks: make(chan chan struct{}), changed: make(chan struct{}), certs: certificates{},
 		refusing: logthrottle.Condition{Log: o.Log},
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"raytap/config"
 	"raytap/connect"
 	"raytap/ray"
 	"raytap/shipper"
@@ -20,7 +21,7 @@ type ships func(shipper.Lists, *shipper.Output, shipper.Options) *shipper.Shippe
 // connect makes the unit's client, and tells how its logs are shipped: Ray's own
 // API gives them as bytes, an agent as messages.
 func (u *unit) connect(o connect.Options) (ships, error) {
-	if u.spec.cluster.API == "agent" {
+	if u.spec.cluster.API == config.APISynapse {
 		c, err := connect.Synapse(u.spec.cluster, o)
 		if err != nil {
 			return nil, err
@@ -54,9 +55,9 @@ const (
 // maxTails gives that number.
 func maxTails(api string, durable bool) int {
 	switch {
-	case api == "agent" && durable:
+	case api == config.APISynapse && durable:
 		return maxAgentStreams
-	case api == "agent":
+	case api == config.APISynapse:
 		return maxAgentStreamsInMem
 	case durable:
 		return maxTailsSaved

@@ -15,17 +15,17 @@ import (
 var familyName = regexp.MustCompile(`^Desc\{fqName: "([^"]*)"`)
 
 // Warnings returns what of a configuration is valid and still cannot be meant:
-// patterns of collector.drop that match no family, and modules whose TLS files
+// patterns of collector.exclude_metrics that match no family, and modules whose TLS files
 // cannot be used.
 func Warnings(c config.Config) []string {
 	all := checkModules(c)
-	if len(c.Collector.Drop) == 0 {
+	if len(c.Collector.ExcludeMetrics) == 0 {
 		return all
 	}
 	names := familyNames()
-	for i, p := range c.Collector.Drop {
+	for i, p := range c.Collector.ExcludeMetrics {
 		if !drops([]config.Pattern{p}, names...) {
-			all = append(all, fmt.Sprintf("collector.drop[%d]: %q matches no family: "+
+			all = append(all, fmt.Sprintf("collector.exclude_metrics[%d]: %q matches no family: "+
 				"it must match a whole name, such as raytap_node_.*, without the _bucket, _sum or _count of a histogram", i, p))
 		}
 	}

@@ -51,7 +51,7 @@ func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
 		}
 	}
 	c := h.d.cfg
-	c.Collector.Drop = patterns(t, ".*_total", "raytap_(api_.*|up)", "go_.*")
+	c.Collector.ExcludeMetrics = patterns(t, ".*_total", "raytap_(api_.*|up)", "go_.*")
 	if code, text := h.reload(c, nil); code != http.StatusOK {
 		t.Fatalf("reload: %d %s", code, text)
 	}
@@ -61,7 +61,7 @@ func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
 	})
 	left := families(page)
 	for _, name := range left {
-		if drops(c.Collector.Drop, name) {
+		if drops(c.Collector.ExcludeMetrics, name) {
 			t.Errorf("%s is dropped and shown", name)
 		}
 	}
@@ -73,20 +73,20 @@ func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
 func TestAProbeDropsFamiliesToo(t *testing.T) {
 	hs := heads(t, "prod")
 	c := probing(t, "127.0.0.1:*")
-	c.Collector.Drop = patterns(t, "raytap_(api_.*|up)")
+	c.Collector.ExcludeMetrics = patterns(t, "raytap_(api_.*|up)")
 	h := open(t, c, nil)
 	code, page := h.get("/probe?target=" + hostOf(hs["prod"]))
-	if code != http.StatusOK || !strings.Contains(page, "raytap_nodes{") || drops(c.Collector.Drop, families(page)...) {
+	if code != http.StatusOK || !strings.Contains(page, "raytap_nodes{") || drops(c.Collector.ExcludeMetrics, families(page)...) {
 		t.Errorf("got %d:\n%s", code, page)
 	}
 }
 
 func TestAPatternThatMatchesNoFamilyIsWarnedOf(t *testing.T) {
 	c := configure(t, heads(t, "prod"), "prod")
-	c.Collector.Drop = patterns(t, "raytap_node_load.*", "raytap_nod", "raytap_api_request_duration_seconds", "raytap_api_request_duration_seconds_bucket", "go_.*")
+	c.Collector.ExcludeMetrics = patterns(t, "raytap_node_load.*", "raytap_nod", "raytap_api_request_duration_seconds", "raytap_api_request_duration_seconds_bucket", "go_.*")
 	warned := Warnings(c)
-	if len(warned) != 2 || !strings.HasPrefix(warned[0], `collector.drop[1]: "raytap_nod" matches no family`) ||
-		!strings.HasPrefix(warned[1], `collector.drop[3]: "raytap_api_request_duration_seconds_bucket" `) {
+	if len(warned) != 2 || !strings.HasPrefix(warned[0], `collector.exclude_metrics[1]: "raytap_nod" matches no family`) ||
+		!strings.HasPrefix(warned[1], `collector.exclude_metrics[3]: "raytap_api_request_duration_seconds_bucket" `) {
 		t.Errorf("got %q", warned)
 	}
 	h := open(t, c, nil)

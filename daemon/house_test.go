@@ -42,11 +42,11 @@ func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) co
 			MaxConcurrent: 8, MaxBody: 1 << 20, NodeAgents: config.NodeAgents{Mode: "off"},
 		})
 	}
-	c.Collector.Freshness = config.Duration(100 * time.Millisecond)
+	c.Collector.CacheTTL = config.Duration(100 * time.Millisecond)
 	c.Shipper.Protocol = "websocket"
 	c.Shipper.Discovery.Interval = config.Duration(100 * time.Millisecond)
 	c.Shipper.PollInterval = config.Duration(100 * time.Millisecond)
-	c.Shipper.Linger = config.Duration(100 * time.Millisecond)
+	c.Shipper.GracePeriod = config.Duration(100 * time.Millisecond)
 	c.Web.ListenAddresses = []string{program.FreeAddress(t)}
 	return c
 }

@@ -144,7 +144,7 @@ func NeedsRestart(started, now config.Config) []string {
 		old, new any
 	}{
 		{"sink", started.Sink, now.Sink},
-		{"max_answers", started.MaxAnswers, now.MaxAnswers},
+		{"response_memory", started.ResponseMemory, now.ResponseMemory},
 		{"web", started.Web, now.Web},
 		{"log.format", started.Log.Format, now.Log.Format},
 		{"shipper.memory", started.Shipper.Memory, now.Shipper.Memory},

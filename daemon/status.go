@@ -28,7 +28,7 @@ func (s *state) load(now time.Time, cfg config.Config) {
 	defer s.mu.Unlock()
 	s.config = web.ConfigStatus{Hash: cfg.Hash(), Loaded: now}
 	s.collectors = names
-	s.drop = cfg.Collector.Drop
+	s.drop = cfg.Collector.ExcludeMetrics
 }
 
 // drops reports whether the configuration leaves a family out of all pages.

@@ -57,7 +57,7 @@ func TestAMomentKeepsTheMonotonicClock(t *testing.T) {
 }
 
 // The law: a log is lost only after several tries over time awake. A process that was
-// stopped for longer than end_timeout has tried nothing meanwhile.
+// stopped for longer than lost_after has tried nothing meanwhile.
 func TestTimeStoppedIsNotTimeTried(t *testing.T) {
 	s := New(&agentAlone{}, &agentAlone{}, NewOutput(&memory{}, OutputOptions{}), Options{Cluster: "test"})
 	st := s.newStream("s", ray.Job{SubmissionID: "job", Status: ray.JobFailed, DriverNodeID: "n"}, &logState{snapshot: snapshot{pos: newPosition()}})
@@ -73,7 +73,7 @@ func TestTimeStoppedIsNotTimeTried(t *testing.T) {
 	if err := fail(time.Second); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // stopped for longer than end_timeout, again and again
+	for range 3 { // stopped for longer than lost_after, again and again
 		if err := fail(20 * time.Minute); err != nil {
 			t.Fatalf("the first failed try after waking gave the log up: %v", err)
 		}

@@ -23,7 +23,7 @@ func keyList(t *testing.T) []key {
 func TestKeysAreAsTheCodeHasThem(t *testing.T) {
 	all := keyList(t)
 	for name, want := range map[string]key{
-		"of the file":                     {path: "max_answers", kind: "size", value: "256MiB", restart: true},
+		"of the file":                     {path: "response_memory", kind: "size", value: "256MiB", restart: true},
 		"of a list":                       {path: "clusters[].timeout", kind: "duration", value: "10s"},
 		"within a list, some levels down": {path: "clusters[].node_agents.allow", kind: "list: network"},
 		"of what may be left out":         {path: "sink.file.fsync", kind: "`always`, `never` or duration", value: "1s", restart: true},

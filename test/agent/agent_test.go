@@ -55,14 +55,14 @@ func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
 	r := &raytap{t: t, config: file("raytap.yaml", fmt.Sprintf(`
 clusters:
   - name: agent
-    api: agent
+    api: synapse
     url: %s
     auth: {token_file: %s, user_token_file: %s, tenant: a tenant}
 collector: {enabled: false}
 shipper:
   discovery: {interval: 500ms}
   backoff: {initial: 50ms, max: 1s}
-  linger: 1s
+  grace_period: 1s
   positions: {interval: 200ms}
 sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
 `, a.URL(), file("token", "the agent's\n"), file("user", "the user's\n"), sink))}

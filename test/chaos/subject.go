@@ -40,7 +40,7 @@ type settings struct {
 func (s settings) write(path string) error {
 	record := "{}"
 	if s.shaped {
-		record = "{multiline: python, multiline_lines: 20, multiline_wait: 100ms, progress: 200ms, line_time: true}"
+		record = "{multiline: {enabled: true, max_lines: 20, max_wait_time: 100ms}, progress_interval: 200ms, line_time: true}"
 	}
 	return os.WriteFile(path, fmt.Appendf(nil, `
 clusters: [{name: chaos, url: %q, timeout: 1s, node_agents: {mode: %q, allow: [127.0.0.0/8]}}]
@@ -50,8 +50,8 @@ shipper:
   protocol: %s
   timeout: 1s
   poll_interval: 100ms
-  linger: 100ms
-  end_timeout: %s
+  grace_period: 100ms
+  lost_after: %s
   backoff: {initial: 20ms, max: %s}
   websocket: {max_tails: %d}
   limits: {max_message_size: %d}

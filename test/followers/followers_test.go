@@ -200,7 +200,7 @@ func newScene(t *testing.T, head *raytest.Head) *scene {
 	s.config = fmt.Sprintf(`
 clusters: [{url: %q}]
 collector: {enabled: false}
-shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
+shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, grace_period: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 20}}}
 `, head.URL(), s.file)
 	s.Process, s.page = raytap(t, nil, s.config)

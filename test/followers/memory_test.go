@@ -26,7 +26,7 @@ const halvesBound = 180 // MiB
 const memoryConfig = `
 clusters: [{name: memory, url: %q, node_agents: {mode: %q}}]
 collector: {enabled: false}
-shipper: {discovery: {interval: 500ms}, linger: 100ms, positions: {file: %q}}
+shipper: {discovery: {interval: 500ms}, grace_period: 100ms, positions: {file: %q}}
 sink: {%s}
 `
 

@@ -148,7 +148,7 @@ clusters:
 shipper:
   discovery: {interval: 500ms}
   backoff: {initial: 50ms, max: 1s}
-  linger: 100ms
+  grace_period: 100ms
   positions: {interval: 200ms}
 sink: {file: {path: %s, fsync: never}}
 `, head.URL(), nobody, filepath.Join(dir, "lines.jsonl")))

@@ -63,7 +63,7 @@ func newScene(t *testing.T, out *os.File) *scene {
 	program.File(t, filepath.Join(s.dir, "raytap.yaml"), fmt.Sprintf(`
 clusters: [{name: prod, url: %q}]
 collector: {enabled: false}
-shipper: {discovery: {interval: 100ms, backfill: all}, poll_interval: 100ms, linger: 100ms, backoff: {initial: 20ms, max: 200ms}, record: {line_time: true, multiline: python, multiline_wait: 200ms}, positions: {file: %q, interval: 100ms}}
+shipper: {discovery: {interval: 100ms, backfill: all}, poll_interval: 100ms, grace_period: 100ms, backoff: {initial: 20ms, max: 200ms}, record: {line_time: true, multiline: {enabled: true, max_wait_time: 200ms}}, positions: {file: %q, interval: 100ms}}
 sink: {%s}
 `, head.URL(), filepath.Join(s.dir, "positions.db"), sink))
 	s.startRaytap(out)
