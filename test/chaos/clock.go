@@ -12,71 +12,67 @@ import (
 	"raytap/shipper"
 )
 
-// aheadBy is how far the clock is taken to have been ahead.
+// aheadBy is how far the clock was ahead.
 const aheadBy = 10 * time.Minute
 
-// clock lets raytap start on what one has left whose clock was ahead: on records in
-// the sink's file that the positions do not count yet, behind a kill, and on
-// positions that say such a time, behind a stop. From there on the times of each log
-// go back once, with an event, also where raytap is killed again, and no line is lost
-// or doubled.
-func clock(ctx context.Context, binary, dir string, seed uint64, sum *totals) (verdict, error) {
-	r := &round{dir: dir, binary: binary, o: options{seed: seed, maxSize: "64MiB", interval: time.Second}}
-	v, err := r.exact(ctx, func(ctx context.Context, v *verdict) error {
-		for _, leave := range []func(context.Context) ([]key, error){
-			func(ctx context.Context) ([]key, error) { return r.aheadInFile(ctx, sum) },
-			r.aheadInPositions,
-		} {
-			moved, err := leave(ctx)
+// clock starts raytap on the files of one whose clock was ahead: on records in the
+// sink file that the positions do not count yet, after a kill, and on positions with
+// such a time, after a stop. The times of each log then go back once, with an event,
+// also if raytap is killed again, and no line is lost or duplicated.
+func clock(ctx context.Context, env environment) (result, error) {
+	r := newRound(env, options{seed: env.seed, maxSize: "64MiB", interval: time.Second})
+	res, err := r.exact(ctx, func(ctx context.Context, res *result) error {
+		for _, moveAhead := range []func(context.Context) ([]key, error){r.aheadInFile, r.aheadInPositions} {
+			moved, err := moveAhead(ctx)
 			if err != nil {
 				return err
 			}
 			if err := r.subject.start(); err != nil {
 				return err
 			}
-			sum.aheads(len(moved))
+			env.sum.count(&env.sum.clocksAhead, len(moved))
 			for _, k := range moved {
 				f := r.oracle.of(k)
 				f.mu.Lock()
 				n := f.ahead
 				f.mu.Unlock()
-				if !r.awaitSome(ctx, k, "clock", n) {
-					v.add("%s: its times do not go back, or no event says so (%d)", k, n)
+				if !r.awaitEventFor(ctx, k, "clock", n) {
+					res.add("%s: no clock event %d", k, n)
 					return nil
 				}
 			}
-			if err := r.again(sum); err != nil {
+			if err := r.restart(); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil {
-		r.judgeClock(&v)
+		r.checkClock(&res)
 	}
-	return v, err
+	return res, err
 }
 
-// aheadInFile kills the subject, and has the records that its positions do not
-// count yet say a time to come. It gives the logs that print on and have such ones.
-func (r *round) aheadInFile(ctx context.Context, sum *totals) ([]key, error) {
-	was, _, err := r.stillBehind(ctx)
+// aheadInFile kills raytap and moves the times of the records that its positions do
+// not count yet into the future. It returns the logs of running jobs with such records.
+func (r *round) aheadInFile(ctx context.Context) ([]key, error) {
+	was, _, err := r.freezeUnsaved(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.subject.kill(); err != nil {
 		return nil, err
 	}
-	sum.killedAnywhere()
+	r.env.sum.killedAnyTime()
 	moved, _, err := r.stampAhead(func(at int, _ key, _ bool) bool { return int64(at) >= was.Sink.Offset })
 	return moved, err
 }
 
-// aheadInPositions stops the subject, and has its positions, and the last record of
-// each log in the file, say a time to come.
+// aheadInPositions stops raytap and moves the times in its positions, and of the last
+// record of each log in the sink file, into the future.
 func (r *round) aheadInPositions(ctx context.Context) ([]key, error) {
 	if err := r.subject.stop(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errEnded, err)
+		return nil, fmt.Errorf("%w: %w", errExited, err)
 	}
 	moved, records, err := r.stampAhead(func(_ int, k key, last bool) bool { return last && slices.Contains(r.long, k) })
 	if err != nil {
@@ -95,15 +91,15 @@ func (r *round) aheadInPositions(ctx context.Context) ([]key, error) {
 	return moved, p.Save(ctx, p.Mark())
 }
 
-// stampAhead writes a time to come into those records of the sink's file, in place,
-// for which which is true: of their offset, their log, and whether they are its last.
-// It gives the logs that print on and have such ones, and the records.
-func (r *round) stampAhead(which func(at int, k key, last bool) bool) (moved []key, records [][]byte, err error) {
+// stampAhead moves the times of records in the sink file into the future, in place.
+// selected chooses the records by offset, log, and whether it is the log's last one.
+// stampAhead returns the logs of running jobs with such records, and all such records.
+func (r *round) stampAhead(selected func(at int, k key, last bool) bool) (moved []key, records [][]byte, err error) {
 	f, err := os.OpenFile(r.subject.s.sink, os.O_RDWR, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close() //nolint:errcheck // its writes told
+	defer f.Close() //nolint:errcheck // errors are reported by its writes
 	b, err := os.ReadFile(r.subject.s.sink)
 	if err != nil {
 		return nil, nil, err
@@ -117,13 +113,13 @@ func (r *round) stampAhead(which func(at int, k key, last bool) bool) (moved []k
 			at += len(line)
 			var rec record
 			if json.Unmarshal(line, &rec) != nil {
-				continue // torn
+				continue // partial
 			}
 			k := key{rec.Session, rec.SubmissionID}
 			if !stamping {
 				last[k] = here
 			}
-			if !stamping || !which(here, k, last[k] == here) {
+			if !stamping || !selected(here, k, last[k] == here) {
 				continue
 			}
 			line = bytes.Clone(line)
@@ -146,17 +142,16 @@ func (r *round) stampAhead(which func(at int, k key, last bool) bool) (moved []k
 	}
 	r.stamped += len(records)
 	if len(moved) == 0 {
-		return nil, nil, fmt.Errorf("%w: no log that prints on has a record in the file", errStalled)
+		return nil, nil, fmt.Errorf("%w: no running job has a record in the file", errStalled)
 	}
 	return moved, records, nil
 }
 
-// judgeClock sees that no records but those that the harness has stamped so are
-// ahead.
-func (r *round) judgeClock(v *verdict) {
+// checkClock checks that no records are ahead except those that the harness changed.
+func (r *round) checkClock(res *result) {
 	b, err := readSink(r.subject.s.sink)
 	if err != nil {
-		v.add("%v", err)
+		res.add("%v", err)
 		return
 	}
 	ahead := 0
@@ -167,30 +162,29 @@ func (r *round) judgeClock(v *verdict) {
 		}
 	}
 	if ahead != r.stamped {
-		v.add("%d records are ahead of the clock, %d were when raytap was started", ahead, r.stamped)
+		res.add("%d records are ahead of the clock, want %d", ahead, r.stamped)
 	}
 }
 
-// times checks that the times increase, but where a clock event says that ours was
-// ahead.
-func (j *judge) times(recs []record) {
+// times checks that the times increase, except at a clock event.
+func (c *checker) times(recs []record) {
 	var last time.Time
 	back := 0
 	for i, r := range recs {
 		if r.part || r.skipped {
-			continue // it shares the time of its record
+			continue // it has the time of its record
 		}
 		if r.Event == "clock" {
 			back++
 			if !r.Time.Before(last) {
-				j.add("a clock event at record %d, and the time before it was not ahead: %s", i, last)
+				c.add("clock event at record %d, but the time before it was not ahead: %s", i, last)
 			}
 		} else if !r.Time.After(last) {
-			j.add("the time of record %d is not after the one before: %s", i, r.Time)
+			c.add("the time of record %d is not after the previous one: %s", i, r.Time)
 		}
 		last = r.Time
 	}
-	if back > j.f.ahead {
-		j.add("%d clock events, and the clock was ahead %d times", back, j.f.ahead)
+	if back > c.f.ahead {
+		c.add("%d clock events, but the clock was ahead %d times", back, c.f.ahead)
 	}
 }

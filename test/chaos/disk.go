@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disk is the one that the sink and the positions lie on. As root it is a small
-// tmpfs of its own, which a ballast fills; else the subject gets a file size
-// limit, which makes its writes fail in the same way.
+// disk holds the sink and the positions. For root it is a small tmpfs, which a
+// ballast file fills. Otherwise raytap gets a file size limit, which makes its writes
+// fail in the same way.
 type disk struct {
 	s       *subject
 	dir     string
-	ballast string // empty: by limit
-	filled  int    // times that it was full and the subject met it
+	ballast string // empty: a file size limit is used
+	filled  int    // how often raytap met a full disk
 }
 
 func newDisk(s *subject, dir string) (*disk, error) {
@@ -33,7 +33,7 @@ func newDisk(s *subject, dir string) (*disk, error) {
 	return d, nil
 }
 
-// close takes the disk away. What is on it is put in its place, to be looked at.
+// close unmounts the disk. Its content is copied to DIR.kept for inspection.
 func (d *disk) close() {
 	if d.ballast == "" {
 		return
@@ -43,9 +43,9 @@ func (d *disk) close() {
 	_ = unix.Unmount(d.dir, unix.MNT_DETACH)
 }
 
-// fillNowAndThen fills the disk for a while, again and again, until ctx ends.
-// Then there is room.
-func (d *disk) fillNowAndThen(ctx context.Context, seed uint64) {
+// fillRepeatedly fills the disk for a while, again and again, until ctx ends. Then
+// the disk has room.
+func (d *disk) fillRepeatedly(ctx context.Context, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 5))
 	for ctx.Err() == nil {
 		wait(ctx, time.Duration(300+rng.IntN(700))*time.Millisecond)
@@ -59,7 +59,7 @@ func (d *disk) fillNowAndThen(ctx context.Context, seed uint64) {
 	}
 }
 
-// fill leaves room for so many bytes.
+// fill fills the disk except for room bytes.
 func (d *disk) fill(room int64) {
 	if d.ballast == "" {
 		d.limit(uint64(max(d.s.size(), 0) + room))
@@ -93,7 +93,7 @@ func (d *disk) free() {
 	_ = os.Remove(d.ballast)
 }
 
-// limit sets the subject's file size limit; one that is dead has none.
+// limit sets raytap's file size limit, if it is running.
 func (d *disk) limit(n uint64) {
 	l := unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}
 	_ = unix.Prlimit(int(d.s.pid.Load()), unix.RLIMIT_FSIZE, &l, nil)

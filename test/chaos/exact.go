@@ -15,37 +15,32 @@ import (
 )
 
 const (
-	exactJobs  = 6 // print for as long as the round does harm
-	exactBrief = 3 // come and go meanwhile
-	// longest is what a round waits for at most, for each thing.
+	exactJobs  = 6 // print until the damage is done
+	exactBrief = 3 // start and end meanwhile
+	// longest is the longest wait for each step of a round.
 	longest = 20 * time.Second
 )
 
-// exact runs jobs while harm is done to the files, without faults of the network,
-// and then holds what is in them against all that was printed. harm adds to the
-// verdict what raytap did wrong; its error is the harness's own.
-func (r *round) exact(ctx context.Context, harm func(ctx context.Context, v *verdict) error) (v verdict, err error) {
-	r.oracle, r.seen, r.down = newOracle(), map[key]map[string]int{}, make(chan func(), 64)
+// exact runs jobs, without network faults, while damage changes raytap's files, and
+// then compares the sink with everything that was printed. damage adds to the result
+// what raytap did wrong; its error is the harness's own.
+func (r *round) exact(ctx context.Context, damage func(ctx context.Context, res *result) error) (res result, err error) {
 	r.o.protocol, r.o.agents, r.o.fsync, r.o.duration = "auto", "on", "100ms", 3*time.Second
 	stop, err := r.start()
 	if err != nil {
-		return v, err
+		return res, err
 	}
 	defer stop()
-	r.subject.s.sink, _ = paths(filepath.Join(r.dir, "sink"))
+	r.subject.s.sink, _ = paths(filepath.Join(r.env.dir, "sink"))
 	if err := os.Mkdir(filepath.Dir(r.subject.s.sink), 0o755); err != nil {
-		return v, err
+		return res, err
 	}
-	if err := r.subject.start(); err != nil {
-		return v, err
+	if ok, err := r.startSubject(ctx, &res); !ok {
+		return res, err
 	}
-	if !r.awaitSeen(ctx) {
-		v.add("the cluster was never seen")
-		return v, ctx.Err()
-	}
-	looking, stopLooking := context.WithCancel(ctx)
-	defer stopLooking()
-	go r.watchEvents(looking)
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	go r.watchEvents(watching)
 
 	rng := rand.New(rand.NewPCG(r.o.seed, 0))
 	over := make(chan struct{})
@@ -61,31 +56,22 @@ func (r *round) exact(ctx context.Context, harm func(ctx context.Context, v *ver
 		}
 	}
 	for _, k := range r.long {
-		if !r.awaitSome(ctx, k, "start", 1) {
-			v.add("%s: no start event", k)
+		if !r.awaitEventFor(ctx, k, "start", 1) {
+			res.add("%s: no start event", k)
 		}
 	}
-	err = harm(ctx, &v)
+	err = damage(ctx, &res)
 	close(over)
 	jobs.Wait()
 	if err != nil {
-		if errors.Is(err, errEnded) || errors.Is(err, errStalled) {
-			v.add("%v", err)
-			err = nil
-		}
-		return v, err
+		err = res.absorb(err)
+		return res, err
 	}
-	if missing := r.awaitEnds(ctx); len(missing) > 0 {
-		v.add("no end event within a minute of quiet: %s", strings.Join(missing, ", "))
-	}
-	if err := r.subject.stop(); err != nil {
-		v.add("%v", err)
-	}
-	r.judge(ctx, &v)
-	return v, ctx.Err()
+	r.finish(ctx, &res)
+	return res, ctx.Err()
 }
 
-// liveUntil prints until over is closed, and ends then.
+// liveUntil prints until over is closed, and then ends the job.
 func (s *script) liveUntil(ctx context.Context, over <-chan struct{}) {
 	s.submit(nil)
 	for open := true; open && ctx.Err() == nil; {
@@ -100,38 +86,38 @@ func (s *script) liveUntil(ctx context.Context, over <-chan struct{}) {
 	s.publish(ctx.Err() != nil)
 }
 
-// awaitSome is await, for the longest time at most.
-func (r *round) awaitSome(ctx context.Context, k key, event string, n int) bool {
+// awaitEventFor is awaitEvent with a timeout.
+func (r *round) awaitEventFor(ctx context.Context, k key, event string, n int) bool {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	return r.await(ctx, k, event, n)
+	return r.awaitEvent(ctx, k, event, n)
 }
 
-var errStalled = errors.New("the subject does not ship")
+var errStalled = errors.New("raytap does not ship")
 
-// stillBehind freezes the subject, with all its threads, when records of jobs that
-// print on are in its file that the saved positions do not count yet, and gives these positions and
-// what is in the file. It stays frozen.
-func (r *round) stillBehind(ctx context.Context) (v saved, b []byte, err error) {
+// freezeUnsaved freezes raytap when its file has records of running jobs that the
+// saved positions do not count yet. It returns these positions and the content of the
+// file. raytap stays frozen.
+func (r *round) freezeUnsaved(ctx context.Context) (v saved, b []byte, err error) {
 	for until := time.Now().Add(longest); time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 20*time.Millisecond) {
 		if !r.subject.freeze() {
-			return v, nil, fmt.Errorf("the subject is no more: %w", errEnded)
+			return v, nil, fmt.Errorf("raytap exited: %w", errExited)
 		}
-		r.subject.allStopped()
+		r.subject.awaitThreadsStopped()
 		v, err = r.subject.saved()
 		if err == nil && rotations(r.subject.s.sink) < v.Sink.Number {
 			b, err = os.ReadFile(r.subject.s.sink)
-			if err == nil && int64(len(b)) > v.Sink.Offset && b[len(b)-1] == '\n' && r.hasLong(b[v.Sink.Offset:]) {
+			if err == nil && int64(len(b)) > v.Sink.Offset && b[len(b)-1] == '\n' && r.hasRunning(b[v.Sink.Offset:]) {
 				return v, b, nil
 			}
 		}
 		r.subject.thaw()
 	}
-	return v, nil, errors.Join(fmt.Errorf("%w: its file never holds more than the positions count", errStalled), err, ctx.Err())
+	return v, nil, errors.Join(fmt.Errorf("%w: its file never has more than the positions count", errStalled), err, ctx.Err())
 }
 
-// hasLong reports whether a record of a job that prints on is in b.
-func (r *round) hasLong(b []byte) bool {
+// hasRunning reports whether b contains a record of a running job.
+func (r *round) hasRunning(b []byte) bool {
 	for line := range bytes.Lines(b) {
 		if id := idOf(line); slices.Contains(r.long, key{id.Session, id.SubmissionID}) {
 			return true
@@ -140,8 +126,8 @@ func (r *round) hasLong(b []byte) bool {
 	return false
 }
 
-// allStopped waits until no thread of a frozen subject is within a call any more.
-func (s *subject) allStopped() {
+// awaitThreadsStopped waits until no thread of a frozen process is in a system call.
+func (s *subject) awaitThreadsStopped() {
 	for {
 		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
 		running := 0
@@ -155,19 +141,4 @@ func (s *subject) allStopped() {
 			return
 		}
 	}
-}
-
-// again kills the subject and starts it, and waits until it runs.
-func (r *round) again(sum *totals) error {
-	if err := r.subject.kill(); err != nil {
-		return err
-	}
-	sum.killedAnywhere()
-	if err := r.subject.start(); err != nil {
-		return err
-	}
-	if err := r.subject.running(); err != nil {
-		return fmt.Errorf("%w: %w", errEnded, err)
-	}
-	return nil
 }

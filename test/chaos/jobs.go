@@ -14,18 +14,18 @@ import (
 type kind int
 
 const (
-	once      kind = iota // printed, ended
-	again                 // its id is submitted again, onto the same file
-	moved                 // its id is submitted again, on another node
-	replaced              // its log is replaced by a longer one
-	truncated             // its log is emptied in place: only where every read verifies
-	brief                 // it is over before raytap looks
-	unseen                // it comes and goes while raytap is down
-	deleted               // it ends and is deleted while raytap is down
-	late                  // its children print after its end was written
+	once        kind = iota // it prints and ends
+	resubmitted             // its ID is submitted again and appends to the same file
+	moved                   // its ID is submitted again on another node
+	replaced                // its log is replaced by a longer one
+	truncated               // its log is truncated in place: only where every read verifies
+	brief                   // it may end before raytap discovers it
+	unseen                  // it starts and ends while raytap is down
+	deleted                 // it ends and is deleted while raytap is down
+	late                    // its children print after its end event is written
 )
 
-// script is the life of one job; a session's end cuts it short.
+// script runs one job. The end of a session ends it early.
 type script struct {
 	r    *round
 	rng  *rand.Rand
@@ -34,7 +34,7 @@ type script struct {
 	kind kind
 	text *text
 	job  *raytest.Job
-	// texts and runs are what is known so far, given to the facts at the end.
+	// texts and runs are copied to the facts at the end.
 	texts [][]byte
 	runs  []jobRun
 }
@@ -45,7 +45,7 @@ func (r *round) script(id string, k kind, s style, seed uint64) *script {
 	return &script{r: r, rng: rng, k: key, f: r.oracle.of(key), kind: k, text: &text{rng: rng, style: s, name: id}}
 }
 
-// live runs the script until it is over, or the session is.
+// live runs the script until it or the session ends.
 func (s *script) live(ctx context.Context) {
 	switch s.kind {
 	case brief:
@@ -64,22 +64,22 @@ func (s *script) live(ctx context.Context) {
 	default:
 		s.submit(nil)
 		s.printFor(ctx, s.r.o.duration/2)
-		s.turn(ctx)
+		s.change(ctx)
 	}
 	s.publish(ctx.Err() != nil)
 }
 
-// turn is what happens to the job in the middle of its life.
-func (s *script) turn(ctx context.Context) {
+// change does what the kind of the job requires in the middle of its run.
+func (s *script) change(ctx context.Context) {
 	switch s.kind {
 	case once, late:
 		s.printFor(ctx, s.r.o.duration/3)
-	case again, moved:
-		patient := s.rng.IntN(2) == 0
-		s.end(!patient || s.rng.IntN(2) == 0)
-		s.r.await(ctx, s.k, "start", 1)
-		if patient {
-			s.runs[0].seen = s.r.await(ctx, s.k, "end", 1)
+	case resubmitted, moved:
+		awaitEnd := s.rng.IntN(2) == 0
+		s.end(!awaitEnd || s.rng.IntN(2) == 0)
+		s.r.awaitEvent(ctx, s.k, "start", 1)
+		if awaitEnd {
+			s.runs[0].seen = s.r.awaitEvent(ctx, s.k, "end", 1)
 		}
 		if ctx.Err() != nil {
 			return
@@ -92,7 +92,7 @@ func (s *script) turn(ctx context.Context) {
 		s.submit(node)
 		s.printFor(ctx, s.r.o.duration/3)
 	case replaced, truncated:
-		s.r.await(ctx, s.k, "start", 1)
+		s.r.awaitEvent(ctx, s.k, "start", 1)
 		if s.kind == replaced && s.rng.IntN(4) > 0 {
 			s.r.whileDown(ctx, s.replace)
 		} else if ctx.Err() == nil {
@@ -100,7 +100,7 @@ func (s *script) turn(ctx context.Context) {
 		}
 		s.printFor(ctx, s.r.o.duration/3)
 	case deleted:
-		s.r.await(ctx, s.k, "start", 1)
+		s.r.awaitEvent(ctx, s.k, "start", 1)
 		s.r.whileDown(ctx, func() {
 			s.end(true)
 			s.job.Delete()
@@ -110,19 +110,19 @@ func (s *script) turn(ctx context.Context) {
 	if ctx.Err() == nil {
 		s.end(s.rng.IntN(2) == 0)
 	}
-	if s.kind == late && s.r.await(ctx, s.k, "end", 1) {
+	if s.kind == late && s.r.awaitEvent(ctx, s.k, "end", 1) {
 		s.job.Print("\n" + s.text.rest(true) + s.text.rest(s.rng.IntN(2) == 0))
 		s.runs[0].late = contentLen(s.job.Log())
 	}
 }
 
-// submit begins a run.
+// submit starts a run.
 func (s *script) submit(node *raytest.Node) {
 	s.job = s.r.head.Submit(s.k.id, raytest.JobOptions{Node: node})
 	s.runs = append(s.runs, jobRun{start: s.job.StartTime(), text: len(s.texts)})
 }
 
-// printFor prints for a while, at a rhythm that has bursts and silences.
+// printFor prints for d, with bursts and pauses.
 func (s *script) printFor(ctx context.Context, d time.Duration) {
 	for until := time.Now().Add(d); time.Now().Before(until) && ctx.Err() == nil; {
 		s.job.Print(s.text.piece(1 + s.rng.IntN(12)))
@@ -134,8 +134,8 @@ func (s *script) printFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// replace makes the log another one, longer than it was: so its length alone
-// proves nothing.
+// replace replaces the content of the log by a longer one, so that its size does not
+// reveal the change. A truncated log gets empty.
 func (s *script) replace() {
 	old := s.job.Log()
 	s.texts = append(s.texts, old)
@@ -143,7 +143,7 @@ func (s *script) replace() {
 	s.f.replaced = true
 	s.f.mu.Unlock()
 	if s.kind == truncated {
-		s.text.half = nil
+		s.text.unprinted = nil
 		s.job.Truncate()
 		return
 	}
@@ -151,11 +151,11 @@ func (s *script) replace() {
 	for contentLen([]byte(b.String())) <= contentLen(old)+100 {
 		b.WriteString(s.text.line())
 	}
-	s.text.half = nil
+	s.text.unprinted = nil
 	s.job.Replace(b.String())
 }
 
-// end ends the run. newline: its last line is ended.
+// end ends the run. newline: its last line is terminated.
 func (s *script) end(newline bool) {
 	s.job.Print(s.text.rest(newline))
 	r := &s.runs[len(s.runs)-1]
@@ -175,7 +175,8 @@ func (s *script) end(newline bool) {
 	s.job.End(r.status, exit)
 }
 
-// publish tells the oracle all that was printed. cut: the session ended first.
+// publish copies everything that was printed to the oracle. cut: the session ended
+// first.
 func (s *script) publish(cut bool) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
@@ -187,7 +188,7 @@ func (s *script) publish(cut bool) {
 	s.f.lost = s.f.lost || cut || s.kind == deleted && s.r.o.protocol == "websocket"
 }
 
-// wait sleeps, and not beyond the end of ctx.
+// wait sleeps until d has passed or ctx ends.
 func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(max(d, 0))
 	defer t.Stop()
@@ -197,9 +198,9 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// scripts makes the jobs of one session: each kind and each style is there.
+// scripts returns the jobs of one session, with each kind and each style.
 func (r *round) scripts(rng *rand.Rand) []*script {
-	kinds := []kind{once, once, again, moved, replaced, brief, brief, unseen, unseen, deleted}
+	kinds := []kind{once, once, resubmitted, moved, replaced, brief, brief, unseen, unseen, deleted}
 	if r.o.verifying {
 		kinds = append(kinds, truncated)
 	}
@@ -209,8 +210,8 @@ func (r *round) scripts(rng *rand.Rand) []*script {
 	var all []*script
 	for i, k := range kinds {
 		s := style((i + int(r.o.seed)) % int(styles))
-		if s == bad && r.o.protocol == "websocket" {
-			s = runes // no tail passes them
+		if s == invalid && r.o.protocol == "websocket" {
+			s = runes // no WebSocket carries them
 		}
 		all = append(all, r.script(fmt.Sprintf("job-%d", i), k, s, rng.Uint64()))
 	}

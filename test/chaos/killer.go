@@ -9,35 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// moment is when a subject is killed.
-type moment int
+// killPoint is when raytap is killed.
+type killPoint int
 
 const (
-	anywhere   moment = iota
-	young             // while it starts
-	inRotation        // behind the rename of the sink's file, before the next one holds a byte
-	unsaved           // behind a write, before the positions are saved
-	owing             // behind the save of what is owed, before that is written
-	afterSave         // right behind a save
-	moments
+	anyTime      killPoint = iota
+	startup                // while it starts
+	inRotation             // after the rename of the sink's file, before the next one holds a byte
+	unsaved                // after a write, before the positions are saved
+	eventPending           // after the save of a pending event, before the event is written
+	afterSave              // right after a save
+	killPoints             // their number
 )
 
-var momentNames = [...]string{"anywhere", "young", "inside a rotation", "between write and save", "owing an event", "right after a save"}
+var killPointNames = [...]string{"at any time", "during startup", "inside a rotation", "between write and save", "with a pending event", "right after a save"}
 
-// killer kills the subject again and again, at chosen moments, and starts it anew.
+// killer kills raytap repeatedly, at chosen points, and starts it again.
 type killer struct {
 	r    *round
 	rng  *rand.Rand
 	w    *watch
-	want []moment // drawn from
-	// done counts the kills by moment; a moment counts only where the files
-	// that the dead left prove it.
-	done [moments]int
-	torn int // half records found behind a kill
+	want []killPoint // to choose from at random
+	// done counts the kills by point. A kill counts for its point only if the files
+	// that the dead process left prove it.
+	done [killPoints]int
+	torn int // partial records found after a kill
 }
 
-// run kills until ctx ends and every job had its downtime. The subject is alive
-// when it returns.
+// run kills raytap until ctx ends and every waiting job had its downtime. raytap is
+// running when run returns.
 func (k *killer) run(ctx context.Context) error {
 	for ctx.Err() == nil || len(k.r.down) > 0 {
 		if err := k.kill(ctx, k.want[k.rng.IntN(len(k.want))]); err != nil {
@@ -51,7 +51,7 @@ func (k *killer) run(ctx context.Context) error {
 	return nil
 }
 
-// downtime lets those act who waited for it.
+// downtime calls the functions that wait for raytap to be down.
 func (k *killer) downtime(ctx context.Context) {
 	if b, err := os.ReadFile(k.r.subject.s.sink); err == nil && len(b) > 0 && b[len(b)-1] != '\n' {
 		k.torn++
@@ -64,44 +64,44 @@ func (k *killer) downtime(ctx context.Context) {
 	}
 }
 
-// patience is how long a moment is waited for.
-const patience = 3 * time.Second
+// killPointTimeout is how long the killer waits for a point.
+const killPointTimeout = 3 * time.Second
 
-func (k *killer) kill(ctx context.Context, m moment) error {
+func (k *killer) kill(ctx context.Context, p killPoint) error {
 	s := k.r.subject
-	if m == young {
+	if p == startup {
 		wait(ctx, time.Duration(k.rng.IntN(60))*time.Millisecond)
 	} else {
 		wait(ctx, time.Duration(150+k.rng.IntN(700))*time.Millisecond)
 	}
-	if m != anywhere && m != young && !k.await(ctx, m) {
-		m = anywhere
+	if p != anyTime && p != startup && !k.await(ctx, p) {
+		p = anyTime
 	}
 	if err := s.kill(); err != nil {
 		return err
 	}
-	if m != anywhere && m != young && !k.at(m) {
-		m = anywhere // it did one thing more
+	if p != anyTime && p != startup && !k.at(p) {
+		p = anyTime // raytap made one more step
 	}
-	k.done[m]++
+	k.done[p]++
 	return nil
 }
 
-// await freezes the subject at a moment; false: that did not come.
-func (k *killer) await(ctx context.Context, m moment) bool {
+// await freezes raytap at a point; false: raytap did not reach it in time.
+func (k *killer) await(ctx context.Context, p killPoint) bool {
 	k.w.drain()
 	name, kind := positionsName, uint32(unix.IN_MODIFY)
-	switch m {
+	switch p {
 	case inRotation:
 		name, kind = rotatedName, unix.IN_MOVED_TO
 	case unsaved:
 		name = currentName
 	}
-	for until := time.Now().Add(patience); time.Now().Before(until) && ctx.Err() == nil; {
+	for until := time.Now().Add(killPointTimeout); time.Now().Before(until) && ctx.Err() == nil; {
 		if !k.w.next(name, kind, 100*time.Millisecond) || !k.r.subject.freeze() {
 			continue
 		}
-		if k.at(m) {
+		if k.at(p) {
 			return true
 		}
 		k.r.subject.thaw()
@@ -110,22 +110,21 @@ func (k *killer) await(ctx context.Context, m moment) bool {
 	return false
 }
 
-// at reports whether the files that a frozen or dead subject has left are those
-// of the moment.
-func (k *killer) at(m moment) bool {
+// at reports whether the files show that the frozen or dead process is at a point.
+func (k *killer) at(p killPoint) bool {
 	v, err := k.r.subject.saved()
 	if err != nil {
 		return false
 	}
 	rotated := rotations(k.r.subject.s.sink)
 	size := k.r.subject.size()
-	switch m {
+	switch p {
 	case inRotation:
 		return rotated == v.Sink.Number && size <= 0
 	case unsaved:
 		return rotated < v.Sink.Number && size > v.Sink.Offset
-	case owing:
-		return v.owes() && rotated < v.Sink.Number && size == v.Sink.Offset
+	case eventPending:
+		return v.hasPendingEvents() && rotated < v.Sink.Number && size == v.Sink.Offset
 	case afterSave:
 		return rotated < v.Sink.Number && size == v.Sink.Offset
 	}

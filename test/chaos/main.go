@@ -1,14 +1,14 @@
-// Chaos is a harness that tries to make raytap lose or double a line. It plays
-// a Ray head whose connections break, whose jobs print nasty things and whose
-// logs are replaced; it fills the disk, and kills raytap at the worst moments
-// that it can find. Then it holds what came out against all that was printed.
+// Chaos tries to make raytap lose or duplicate a line. It runs a fake Ray head
+// whose connections break, whose jobs print difficult output and whose logs are
+// replaced. It fills the disk, damages files, and kills raytap at the worst moments
+// that it can detect. Then it compares the sink with everything that was printed.
 //
-//	go run ./test/chaos            the short form, about a minute
+//	go run ./test/chaos            short form, about a minute
 //	go run ./test/chaos -kills 200 -cuts 2000
-//	go run ./test/chaos -seed 7    the same again, as far as timing allows
+//	go run ./test/chaos -seed 7    repeats a run, as far as timing allows
 //
-// It exits with 1 where a law was broken, or where its own faults did not
-// happen, and with 2 where it could not do its work.
+// Exit codes: 0 passed; 1 raytap broke a guarantee, or a planned fault did not
+// happen; 2 the harness itself failed.
 package main
 
 import (
@@ -32,7 +32,6 @@ import (
 
 func main() { os.Exit(run()) }
 
-// flags of the harness.
 type flags struct {
 	seed     uint64
 	kills    int
@@ -47,18 +46,18 @@ type flags struct {
 
 func run() int {
 	f := flags{seed: rand.Uint64N(1_000_000)}
-	flag.Uint64Var(&f.seed, "seed", f.seed, "what chance is made of")
-	flag.IntVar(&f.kills, "kills", 12, "go on until raytap was killed so often")
-	flag.IntVar(&f.cuts, "cuts", 100, "and so many connections were cut")
-	flag.IntVar(&f.parallel, "parallel", 3, "rounds at a time")
+	flag.Uint64Var(&f.seed, "seed", f.seed, "seed of the random numbers")
+	flag.IntVar(&f.kills, "kills", 12, "run until raytap was killed this many times")
+	flag.IntVar(&f.cuts, "cuts", 100, "and this many connections were cut")
+	flag.IntVar(&f.parallel, "parallel", 3, "number of rounds to run in parallel")
 	flag.DurationVar(&f.duration, "duration", 6*time.Second, "how long the jobs of a round print")
-	flag.StringVar(&f.rounds, "rounds", "", "only these rounds, by name, with commas")
-	flag.BoolVar(&f.first, "first", false, "end with the first round that fails")
-	flag.BoolVar(&f.keep, "keep", false, "keep the folders of rounds that failed")
-	flag.StringVar(&f.binary, "raytap", "", "the raytap to test; built from this tree where it is empty")
+	flag.StringVar(&f.rounds, "rounds", "", "run only these rounds (comma-separated names)")
+	flag.BoolVar(&f.first, "first", false, "stop at the first round that fails")
+	flag.BoolVar(&f.keep, "keep", false, "keep the directories of failed rounds")
+	flag.StringVar(&f.binary, "raytap", "", "raytap binary to test (default: build it from this tree)")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintln(os.Stderr, "chaos: no arguments are taken:", flag.Args())
+		fmt.Fprintln(os.Stderr, "chaos: unexpected arguments:", flag.Args())
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,89 +81,99 @@ func run() int {
 }
 
 const (
-	// patientLaps is how many laps the rarer faults may take to happen.
-	patientLaps = 3
-	maxLaps     = 200
+	// extraPasses is how many more passes the rare faults get to happen.
+	extraPasses = 3
+	maxPasses   = 200
 )
 
-// harness runs rounds until there were enough faults.
+// harness runs passes over the rounds until there were enough faults. It returns
+// the exit code.
 func harness(ctx context.Context, f flags) int {
 	started := time.Now()
 	fmt.Printf("chaos: seed %d\n", f.seed)
 	sum := &totals{}
-	for lap := 0; ; lap++ {
-		todo := plan(f, f.seed+uint64(lap)*100)
+	for pass := 0; ; pass++ {
+		todo := plan(f, f.seed+uint64(pass)*100)
 		if len(todo) == 0 {
-			fmt.Fprintln(os.Stderr, "chaos: no such rounds:", f.rounds)
+			fmt.Fprintln(os.Stderr, "chaos: unknown rounds:", f.rounds)
 			return 2
 		}
-		if err := runLap(ctx, f, todo, sum); err != nil {
+		if err := runPass(ctx, f, todo, sum); err != nil {
 			fmt.Fprintln(os.Stderr, "chaos:", err)
 			return 2
 		}
 		enough := sum.killed() >= f.kills && sum.cuts >= f.cuts
-		if sum.failed > 0 || enough && (len(sum.lacking()) == 0 || lap >= patientLaps) || lap >= maxLaps {
+		if sum.failed > 0 || enough && (len(sum.missing()) == 0 || pass >= extraPasses) || pass >= maxPasses {
 			break
 		}
 		if f.rounds != "" && f.kills == 0 {
-			break // only some rounds are looked at
+			break
 		}
 	}
 	fmt.Print(sum)
 	fmt.Printf("chaos: %.0f s\n", time.Since(started).Seconds())
-	switch lacking := sum.lacking(); {
+	switch missing := sum.missing(); {
 	case sum.failed > 0:
-		fmt.Printf("chaos: FAILED in %d rounds; -seed %d tries the same again\n", sum.failed, f.seed)
+		fmt.Printf("chaos: FAILED: %d rounds; repeat with -seed %d\n", sum.failed, f.seed)
 		return 1
-	case f.rounds == "" && len(lacking) > 0:
-		fmt.Printf("chaos: FAILED: these faults did not happen: %s\n", strings.Join(lacking, ", "))
+	case f.rounds == "" && len(missing) > 0:
+		fmt.Printf("chaos: FAILED: these faults did not happen: %s\n", strings.Join(missing, ", "))
 		return 1
 	}
-	fmt.Println("chaos: every line once")
+	fmt.Println("chaos: passed: every line exactly once")
 	return 0
 }
 
-// job is one round of any form.
-type job struct {
-	name string
-	seed uint64
-	run  func(ctx context.Context, binary, dir string, sum *totals) (verdict, error)
+// environment is what a round gets from the harness.
+type environment struct {
+	binary string // path of raytap
+	dir    string // of the round's own
+	seed   uint64
+	sum    *totals
 }
 
-// runLap runs the rounds, some at a time.
-func runLap(ctx context.Context, f flags, todo []job, sum *totals) error {
+// plannedRound is one round of a pass. The error of run is the harness's own; what
+// raytap did wrong is in the result.
+type plannedRound struct {
+	name string
+	seed uint64
+	run  func(context.Context, environment) (result, error)
+}
+
+// runPass runs the rounds, some in parallel.
+func runPass(ctx context.Context, f flags, todo []plannedRound, sum *totals) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(f.parallel)
 	var printing sync.Mutex
-	for _, j := range todo {
+	for _, p := range todo {
 		group.Go(func() error {
 			dir, err := os.MkdirTemp("", "raytap-chaos-")
 			if err != nil {
 				return err
 			}
 			started := time.Now()
-			v, err := j.run(ctx, f.binary, dir, sum)
+			res, err := p.run(ctx, environment{binary: f.binary, dir: dir, seed: p.seed, sum: sum})
 			if err != nil {
 				_ = os.RemoveAll(dir)
 				if errors.Is(err, context.Canceled) {
 					return err
 				}
-				return fmt.Errorf("round %s: %w", j.name, err)
+				return fmt.Errorf("round %s: %w", p.name, err)
 			}
 			printing.Lock()
 			defer printing.Unlock()
-			fmt.Printf("%-10s seed %-8d %4.0f s  %6d lines, %d lost, %d doubled\n",
-				j.name, j.seed, time.Since(started).Seconds(), v.lines, v.lost, v.doubled)
-			sum.add(v)
-			for _, p := range v.problems {
-				fmt.Printf("    %s\n", p)
+			fmt.Printf("%-17s seed %-8d %4.0f s  %6d lines, %d lost, %d duplicated\n",
+				p.name, p.seed, time.Since(started).Seconds(), res.lines, res.lost, res.duplicated)
+			sum.add(res)
+			for _, problem := range res.problems {
+				fmt.Printf("    %s\n", problem)
 			}
-			if len(v.problems) > 0 && f.keep {
+			if len(res.problems) > 0 && f.keep {
 				fmt.Printf("    see %s\n", dir)
 			} else if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
-			if len(v.problems) > 0 && f.first {
+			if len(res.problems) > 0 && f.first {
 				return errFirst
 			}
 			return nil
@@ -178,30 +187,26 @@ func runLap(ctx context.Context, f flags, todo []job, sum *totals) error {
 
 var errFirst = errors.New("a round failed")
 
-// plan gives the rounds of a lap.
-func plan(f flags, seed uint64) []job {
-	var all []job
-	for i, o := range shapes() {
+// plan returns the rounds of a pass.
+func plan(f flags, seed uint64) []plannedRound {
+	var all []plannedRound
+	for i, o := range networkRounds() {
 		o.seed, o.duration = seed+uint64(i), f.duration
-		all = append(all, job{o.name, o.seed, func(ctx context.Context, binary, dir string, sum *totals) (verdict, error) {
-			return (&round{o: o, dir: dir, binary: binary}).run(ctx, sum)
+		all = append(all, plannedRound{o.name, o.seed, func(ctx context.Context, env environment) (result, error) {
+			return newRound(env, o).run(ctx)
 		}})
 	}
-	for i, extra := range []job{{name: "slots", run: slots}, {name: "storm", run: storm}, {name: "empty", run: empty}, {name: "removed", run: removed}} {
-		extra.seed = seed + 50 + uint64(i)
-		all = append(all, extra)
-	}
-	for i, exact := range []struct {
-		name string
-		run  func(ctx context.Context, binary, dir string, seed uint64, sum *totals) (verdict, error)
-	}{{"gone", gone}, {"second", second}, {"clock", clock}} {
-		seed := seed + 60 + uint64(i)
-		all = append(all, job{exact.name, seed, func(ctx context.Context, binary, dir string, sum *totals) (verdict, error) {
-			return exact.run(ctx, binary, dir, seed, sum)
-		}})
-	}
+	all = append(all,
+		plannedRound{"slots", seed + 50, slots},
+		plannedRound{"storm", seed + 51, storm},
+		plannedRound{"empty", seed + 52, empty},
+		plannedRound{"positions_removed", seed + 53, positionsRemoved},
+		plannedRound{"sink_removed", seed + 60, sinkRemoved},
+		plannedRound{"second", seed + 61, second},
+		plannedRound{"clock", seed + 62, clock},
+	)
 	if f.rounds == "" {
 		return all
 	}
-	return slices.DeleteFunc(all, func(j job) bool { return !slices.Contains(strings.Split(f.rounds, ","), j.name) })
+	return slices.DeleteFunc(all, func(p plannedRound) bool { return !slices.Contains(strings.Split(f.rounds, ","), p.name) })
 }

@@ -9,46 +9,45 @@ import (
 	"time"
 )
 
-// maxMessage is the subject's max_message_size (bytes).
+// maxMessage is raytap's max_message_size in bytes.
 const maxMessage = 16 << 10
 
-// key names a log's owner.
+// key identifies a log.
 type key struct{ session, id string }
 
 func (k key) String() string { return k.session + "/" + k.id }
 
-// jobRun is one run of a submission, as the head knows it.
+// jobRun is one run of a submission on the head.
 type jobRun struct {
 	start   time.Time
-	text    int // the text that it ends in
-	content int // content bytes of that text at its end
-	late    int // and with what its children printed after that; 0: they did not
+	text    int // index of the text that it ends in
+	content int // content bytes of that text at the run's end
+	late    int // the same, with what its children printed after that; 0: they did not
 	status  string
 	exit    *int
 	ended   bool
-	seen    bool // the next run was submitted only once this one's end was written
+	seen    bool // the next run was submitted after this one's end event
 }
 
-// facts are what is known of one log: everything that was ever printed to it.
+// facts contains everything that was printed to one log.
 type facts struct {
 	mu sync.Mutex
-	// texts are the contents one after the other: more than one where the log
-	// was replaced, truncated or went on on another node. Only the last one is
-	// still there to be read.
+	// texts are the contents in order: more than one if the log was replaced or
+	// truncated, or continued on another node. Only the last one is still readable.
 	texts [][]byte
 	runs  []jobRun
-	// replaced: from one text to the next is a loss that raytap has to announce.
+	// replaced: a change of text loses lines, and raytap must report it.
 	replaced bool
-	// lost: the rest may be out of reach, and then raytap has to say so: of a
-	// session that is over, or of a job that is deleted under the websocket way.
+	// lost: the rest may be out of reach, and then raytap must report it: the session
+	// ended, or the job was deleted and is read over WebSockets only.
 	lost bool
-	// ahead is how often its last records were made to say a time to come.
+	// ahead is how often the harness gave its last records a time in the future.
 	ahead int
-	// deleted: Ray may have told nobody how the job ended.
+	// deleted: raytap may not have been able to read the job's final status.
 	deleted bool
 }
 
-// oracle knows every line that was ever printed.
+// oracle contains every line that was printed.
 type oracle struct {
 	mu   sync.Mutex
 	logs map[key]*facts
@@ -78,61 +77,61 @@ func (o *oracle) keys() []key {
 	return keys
 }
 
-// verdict is what the oracle finds.
-type verdict struct {
-	lines, lost, doubled int
-	problems             []string
+// result is what a round or the oracle found.
+type result struct {
+	lines, lost, duplicated int
+	problems                []string
 }
 
-func (v *verdict) add(format string, args ...any) {
-	if len(v.problems) < 40 {
-		v.problems = append(v.problems, fmt.Sprintf(format, args...))
+func (res *result) add(format string, args ...any) {
+	if len(res.problems) < 40 {
+		res.problems = append(res.problems, fmt.Sprintf(format, args...))
 	}
 }
 
-// judge holds all records against all that was printed.
-func (o *oracle) judge(records []record) verdict {
-	var v verdict
-	streams := map[key][]record{}
+// judge compares all records with everything that was printed.
+func (o *oracle) judge(records []record) result {
+	var res result
+	byLog := map[key][]record{}
 	for _, r := range records {
 		k := key{r.Session, r.SubmissionID}
-		streams[k] = append(streams[k], r)
+		byLog[k] = append(byLog[k], r)
 	}
 	for _, k := range o.keys() {
-		j := judge{v: &v, k: k, f: o.of(k)}
-		j.stream(streams[k])
-		delete(streams, k)
+		c := checker{res: &res, k: k, f: o.of(k)}
+		c.log(byLog[k])
+		delete(byLog, k)
 	}
-	for k := range streams {
-		v.add("%s: records of a job that never was", k)
+	for k := range byLog {
+		res.add("%s: records of a job that does not exist", k)
 	}
-	return v
+	return res
 }
 
-// judge is the judgement on one log.
-type judge struct {
-	v     *verdict
-	k     key
-	f     *facts
-	ends  map[int][]int // by epoch: content offsets at which a run's end was read
-	whole bool          // the last run's end was complete
+// checker compares one log.
+type checker struct {
+	res      *result
+	k        key
+	f        *facts
+	ends     map[int][]int // by epoch: content offsets at which the end of a run was read
+	complete bool          // of the last end event
 }
 
-func (j *judge) add(format string, args ...any) {
-	j.v.add("%s: %s", j.k, fmt.Sprintf(format, args...))
+func (c *checker) add(format string, args ...any) {
+	c.res.add("%s: %s", c.k, fmt.Sprintf(format, args...))
 }
 
-func (j *judge) stream(recs []record) {
+func (c *checker) log(recs []record) {
 	if len(recs) == 0 {
-		if !j.f.lost {
-			j.add("nothing of it was shipped")
-			j.v.lost += len(lines(j.f.texts[len(j.f.texts)-1], nil))
+		if !c.f.lost {
+			c.add("no record was shipped")
+			c.res.lost += len(lines(c.f.texts[len(c.f.texts)-1], nil))
 		}
 		return
 	}
-	j.times(recs)
-	j.runs(recs)
-	// Epoch by epoch: each is the beginning of one text, and the last one all of it.
+	c.times(recs)
+	c.runs(recs)
+	// Each epoch is the beginning of one text; the last epoch is the whole last text.
 	at := -1
 	for start := 0; start < len(recs); {
 		end := start
@@ -140,74 +139,74 @@ func (j *judge) stream(recs []record) {
 			end++
 		}
 		if end < len(recs) && recs[end].Epoch != recs[start].Epoch+1 {
-			j.add("epoch %d follows epoch %d", recs[end].Epoch, recs[start].Epoch)
+			c.add("epoch %d follows epoch %d", recs[end].Epoch, recs[start].Epoch)
 		}
-		at = j.epoch(recs[start:end], at, end == len(recs))
+		at = c.epoch(recs[start:end], at, end == len(recs))
 		start = end
 	}
 }
 
-// runs checks the events: one start and one end for each run, with right
-// numbers, and a gap or an epoch only where there is a reason for it.
-func (j *judge) runs(recs []record) {
+// runs checks the events: one start and one end for each run, with the right
+// numbers, and a gap or an epoch only for a reason.
+func (c *checker) runs(recs []record) {
 	n, open := -1, false
-	j.ends = map[int][]int{}
+	c.ends = map[int][]int{}
 	var t tally
 	for _, r := range recs {
-		t.take(r)
+		t.add(r)
 		switch r.Event {
 		case "":
 			if !open {
-				j.add("line %d of epoch %d stands outside of any run", r.Seq, r.Epoch)
+				c.add("line %d of epoch %d is outside of any run", r.Seq, r.Epoch)
 				return
 			}
 		case "start":
 			n++
-			if open || n >= len(j.f.runs) {
-				j.add("a start event too many, at epoch %d seq %d", r.Epoch, r.Seq)
+			if open || n >= len(c.f.runs) {
+				c.add("unexpected start event at epoch %d seq %d", r.Epoch, r.Seq)
 				return
 			}
 			open = true
 			t = tally{epoch: r.Epoch, base: r.Seq, next: r.Seq}
-			if at, err := time.Parse(time.RFC3339Nano, r.StartTime); err != nil || !at.Equal(j.f.runs[n].start.Truncate(time.Millisecond)) {
-				j.add("run %d started at %s, the start event says %q", n, j.f.runs[n].start, r.StartTime)
+			if at, err := time.Parse(time.RFC3339Nano, r.StartTime); err != nil || !at.Equal(c.f.runs[n].start.Truncate(time.Millisecond)) {
+				c.add("run %d started at %s, the start event has %q", n, c.f.runs[n].start, r.StartTime)
 			}
 		case "end":
 			if !open {
-				j.add("an end event too many, at epoch %d seq %d: %s", r.Epoch, r.Seq, r.Message)
+				c.add("unexpected end event at epoch %d seq %d: %s", r.Epoch, r.Seq, r.Message)
 				return
 			}
 			open = false
-			j.end(r, n, t)
-			j.whole = r.Complete != nil && *r.Complete
+			c.end(r, n, t)
+			c.complete = r.Complete != nil && *r.Complete
 		case "reopened":
-			if open || n < 0 || j.f.runs[n].late == 0 {
-				j.add("a reopened event without a reason, at epoch %d seq %d", r.Epoch, r.Seq)
+			if open || n < 0 || c.f.runs[n].late == 0 {
+				c.add("reopened event without a reason at epoch %d seq %d", r.Epoch, r.Seq)
 			}
 			open, t.reopened = true, true
-		case "clock": // times looks at it
+		case "clock": // checked by times
 		case "gap", "epoch":
 			t.gap = t.gap || r.Event == "gap" && t.lines() > 0
-			if !j.f.replaced && !j.f.lost {
-				j.add("a %s event without a reason, at epoch %d seq %d: %s", r.Event, r.Epoch, r.Seq, r.Message)
+			if !c.f.replaced && !c.f.lost {
+				c.add("%s event without a reason at epoch %d seq %d: %s", r.Event, r.Epoch, r.Seq, r.Message)
 			}
 		default:
-			j.add("an event %q at epoch %d seq %d", r.Event, r.Epoch, r.Seq)
+			c.add("unknown event %q at epoch %d seq %d", r.Event, r.Epoch, r.Seq)
 		}
 	}
-	if open || n+1 != len(j.f.runs) && !j.f.lost {
-		j.add("of %d runs, %d have a start event; the last end is there: %v", len(j.f.runs), n+1, !open)
+	if open || n+1 != len(c.f.runs) && !c.f.lost {
+		c.add("%d of %d runs have a start event; the last one has an end event: %v", n+1, len(c.f.runs), !open)
 	}
 }
 
-// tally counts the lines of a run over its epochs.
+// tally counts the lines of a run across its epochs.
 type tally struct {
-	epoch, base, next int // the current epoch, and its part of the run: lines base to next-1
+	epoch, base, next int // the current epoch and its lines of the run: base to next-1
 	before            int // lines of the run in earlier epochs
 	gap, reopened     bool
 }
 
-func (t *tally) take(r record) {
+func (t *tally) add(r record) {
 	if r.Epoch != t.epoch {
 		t.before += t.next - t.base
 		t.epoch, t.base = r.Epoch, r.Seq
@@ -220,46 +219,46 @@ func (t *tally) take(r record) {
 
 func (t *tally) lines() int { return t.before + t.next - t.base }
 
-func (j *judge) end(r record, n int, t tally) {
-	known := j.f.runs[n]
+func (c *checker) end(r record, n int, t tally) {
+	known := c.f.runs[n]
 	if r.Complete == nil || r.Lines == nil || r.ContentBytes == nil {
-		j.add("the end event of run %d lacks a key", n)
+		c.add("the end event of run %d lacks a key: complete, lines or content_bytes", n)
 		return
 	}
 	if *r.Lines != t.lines() {
-		j.add("the end event of run %d says %d lines, and %d were shipped", n, *r.Lines, t.lines())
+		c.add("the end event of run %d has lines %d, but %d were shipped", n, *r.Lines, t.lines())
 	}
 	if *r.Complete && t.gap {
-		j.add("the end event of run %d says complete, and there was a gap", n)
+		c.add("the end event of run %d is complete despite a gap", n)
 	}
 	if !*r.Complete && t.gap {
-		j.ends[r.Epoch] = append(j.ends[r.Epoch], known.content)
+		c.ends[r.Epoch] = append(c.ends[r.Epoch], known.content)
 		return
 	}
 	if !*r.Complete {
-		replaced := n+1 < len(j.f.runs) && !known.seen
-		if !j.f.lost && !replaced {
-			j.add("run %d is given up: %s", n, r.Message)
+		replaced := n+1 < len(c.f.runs) && !known.seen
+		if !c.f.lost && !replaced {
+			c.add("the end event of run %d is incomplete without a reason: %s", n, r.Message)
 		}
 		return
 	}
 	exit := known.exit
-	unknown := r.Status == "" && n+1 < len(j.f.runs) && !known.seen // another run had taken its id
-	if !j.f.deleted && !unknown && (r.Status != known.status || (exit == nil) != (r.ExitCode == nil) || (exit != nil && *exit != *r.ExitCode)) {
-		j.add("the end event of run %d says status %q, exit code %v; it was %q, %v", n, r.Status, deref(r.ExitCode), known.status, deref(exit))
+	unknown := r.Status == "" && n+1 < len(c.f.runs) && !known.seen // its ID had been submitted again
+	if !c.f.deleted && !unknown && (r.Status != known.status || (exit == nil) != (r.ExitCode == nil) || (exit != nil && *exit != *r.ExitCode)) {
+		c.add("the end event of run %d has status %q, exit code %v; want %q, %v", n, r.Status, deref(r.ExitCode), known.status, deref(exit))
 	}
 	want := known.content
 	if t.reopened {
 		want = known.late
 	}
-	j.ends[r.Epoch] = append(j.ends[r.Epoch], want)
-	sure := !j.f.replaced
-	if n > 0 && j.f.runs[n-1].text == known.text { // it goes on in the log of the run before
-		sure = sure && j.whole
-		want -= j.f.runs[n-1].content
+	c.ends[r.Epoch] = append(c.ends[r.Epoch], want)
+	exact := !c.f.replaced
+	if n > 0 && c.f.runs[n-1].text == known.text { // it appends to the log of the previous run
+		exact = exact && c.complete
+		want -= c.f.runs[n-1].content
 	}
-	if sure && *r.ContentBytes != want {
-		j.add("the end event of run %d says %d content bytes, it printed %d", n, *r.ContentBytes, want)
+	if exact && *r.ContentBytes != want {
+		c.add("the end event of run %d has content_bytes %d, but the run printed %d", n, *r.ContentBytes, want)
 	}
 }
 
@@ -270,25 +269,25 @@ func deref(p *int) any {
 	return *p
 }
 
-// epoch checks the records of one epoch against the first text behind at that
-// they fit, and gives that text's number.
-func (j *judge) epoch(recs []record, at int, last bool) int {
-	ends := j.ends[recs[0].Epoch] // content offsets at which a run's end was read: a line ends there
+// epoch compares the records of one epoch with the text after index at that fits
+// best. It returns the index of that text.
+func (c *checker) epoch(recs []record, at int, last bool) int {
+	ends := c.ends[recs[0].Epoch] // a line ends at each of these content offsets
 	var got []record
-	whole := 0 // so many lines a complete end promised
+	required := 0 // number of lines according to the last complete end event
 	for _, r := range recs {
 		switch {
 		case r.Event == "":
 			got = append(got, r)
 		case r.Event == "end" && r.Complete != nil && *r.Complete && r.ContentBytes != nil:
-			whole = r.Seq
+			required = r.Seq
 		}
 	}
 	t := max(at, 0)
 	best := -1
 	var want []string
-	for i := max(at+1, 0); i < len(j.f.texts) && len(got) > 0; i++ {
-		w := lines(j.f.texts[i], ends)
+	for i := max(at+1, 0); i < len(c.f.texts) && len(got) > 0; i++ {
+		w := lines(c.f.texts[i], ends)
 		n := 0
 		for _, r := range got {
 			if r.Seq < len(w) && same(w[r.Seq], r) {
@@ -300,30 +299,30 @@ func (j *judge) epoch(recs []record, at int, last bool) int {
 		}
 	}
 	if want == nil {
-		want = lines(j.f.texts[t], ends)
+		want = lines(c.f.texts[t], ends)
 	}
 	if last {
-		if len(got) > 0 && t != len(j.f.texts)-1 && !j.f.lost {
-			j.add("the last epoch %d is that of an earlier content of the log", recs[0].Epoch)
+		if len(got) > 0 && t != len(c.f.texts)-1 && !c.f.lost {
+			c.add("the last epoch, %d, has an earlier content of the log", recs[0].Epoch)
 		}
-		if !j.f.lost {
-			whole = len(want)
+		if !c.f.lost {
+			required = len(want)
 		}
 	}
-	j.bitmap(recs[0].Epoch, got, want, min(whole, len(want)))
+	c.bitmap(recs[0].Epoch, got, want, min(required, len(want)))
 	if len(got) == 0 && !last {
 		return at
 	}
 	return t
 }
 
-// bitmap marks each line of an epoch, so that a doubled one cannot stand for one
-// that is lost. The first whole ones have to be there.
-func (j *judge) bitmap(epoch int, got []record, want []string, whole int) {
+// bitmap marks each line of an epoch, so that a duplicate cannot hide a lost line.
+// The first required lines must be there.
+func (c *checker) bitmap(epoch int, got []record, want []string, required int) {
 	seen := make([]bool, len(want))
-	next, told := 0, 0
+	next, reported := 0, 0
 	for _, r := range got {
-		j.v.lines++
+		c.res.lines++
 		problem := ""
 		switch {
 		case r.Seq >= len(want):
@@ -331,34 +330,34 @@ func (j *judge) bitmap(epoch int, got []record, want []string, whole int) {
 		case !same(want[r.Seq], r):
 			problem = fmt.Sprintf("is not %.80q", want[r.Seq])
 		case seen[r.Seq]:
-			j.v.doubled++
-			problem = "was shipped before"
+			c.res.duplicated++
+			problem = "is a duplicate"
 		case r.Seq != next:
-			problem = fmt.Sprintf("comes where %d was due", next)
+			problem = fmt.Sprintf("is out of order, expected line %d", next)
 		}
 		if r.Seq < len(want) {
 			seen[r.Seq] = true
 		}
 		next = r.Seq + 1
-		if problem != "" && told < 5 {
-			told++
-			j.add("line %d of epoch %d %s: %.80q", r.Seq, epoch, problem, r.Message)
+		if problem != "" && reported < 5 {
+			reported++
+			c.add("line %d of epoch %d %s: %.80q", r.Seq, epoch, problem, r.Message)
 		}
 	}
 	lost := 0
-	for _, ok := range seen[:whole] {
+	for _, ok := range seen[:required] {
 		if !ok {
 			lost++
 		}
 	}
 	if lost > 0 {
-		j.v.lost += lost
-		j.add("epoch %d: %d of %d lines are lost, the first is %d", epoch, lost, whole, slices.Index(seen, false))
+		c.res.lost += lost
+		c.add("epoch %d: %d of %d lines are lost, the first is line %d", epoch, lost, required, slices.Index(seen, false))
 	}
 }
 
-// lines cuts a log into lines, also where a run was read to its end: at content
-// offsets.
+// lines splits a log into lines. A line also ends at each of the content offsets in
+// ends, at which raytap read the end of a run.
 func lines(log []byte, ends []int) []string {
 	var out []string
 	var line []byte
@@ -394,7 +393,7 @@ func contentLen(log []byte) int {
 	return n
 }
 
-// same reports whether a record is that of a line.
+// same reports whether a record contains a line.
 func same(line string, r record) bool {
 	if r.skipped {
 		return true
@@ -403,7 +402,7 @@ func same(line string, r record) bool {
 	if len(line) > maxMessage {
 		return r.Truncated && r.Bytes == len(line) && len(r.Message) > maxMessage-4 && strings.HasPrefix(want, r.Message)
 	}
-	// How many U+FFFD stand for a run of bad bytes is the encoder's business.
+	// The number of U+FFFD for a sequence of invalid bytes depends on the encoder.
 	return !r.Truncated && squeeze(want) == squeeze(r.Message)
 }
 

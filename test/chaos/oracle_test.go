@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// good is a log with two runs, and the records that it should become.
+// good returns a log with one run, and the correct records of it.
 func good() (*oracle, []record) {
 	o := newOracle()
 	f := o.of(key{"s", "a"})
@@ -29,71 +29,72 @@ func good() (*oracle, []record) {
 }
 
 // The oracle must be able to fail.
-func TestTheOracleSeesEveryFault(t *testing.T) {
+func TestOracle_DetectsFaults(t *testing.T) {
 	if o, recs := good(); len(o.judge(recs).problems) > 0 {
-		t.Fatalf("good records: %v", o.judge(recs).problems)
+		t.Fatalf("problems in correct records: %v", o.judge(recs).problems)
 	}
 	for name, fault := range map[string]func([]record) []record{
-		"nothing is there":           func(r []record) []record { return nil },
-		"a line is lost":             func(r []record) []record { return slices.Delete(r, 2, 3) },
-		"a line is doubled":          func(r []record) []record { return slices.Insert(r, 2, r[2]) },
-		"doubled for another":        func(r []record) []record { t := r[2].Time; r[2] = r[1]; r[2].Time = t; return r },
-		"two lines changed places":   func(r []record) []record { r[1].Message, r[2].Message = r[2].Message, r[1].Message; return r },
-		"the last line is lost":      func(r []record) []record { return slices.Delete(r, 3, 4) },
-		"a line is cut":              func(r []record) []record { r[3].Message = "thr"; return r },
-		"a number is left out":       func(r []record) []record { r[3].Seq = 4; return r },
-		"another epoch":              func(r []record) []record { r[3].Epoch = 1; return r },
-		"the end is missing":         func(r []record) []record { return r[:4] },
-		"the end is doubled":         func(r []record) []record { return append(r, r[4]) },
-		"the start is missing":       func(r []record) []record { return r[1:] },
-		"the end counts wrong":       func(r []record) []record { n := 4; r[4].Lines = &n; return r },
-		"the end has other bytes":    func(r []record) []record { n := 4; r[4].ContentBytes = &n; return r },
-		"the end has another status": func(r []record) []record { r[4].Status = "FAILED"; return r },
-		"the end is incomplete":      func(r []record) []record { no := false; r[4].Complete = &no; return r },
-		"a gap without a reason":     func(r []record) []record { r[2].Event = "gap"; return r },
-		"time stands still":          func(r []record) []record { r[2].Time = r[1].Time; return r },
-		"time goes back for nothing": func(r []record) []record {
+		"no records":                     func(r []record) []record { return nil },
+		"a line is lost":                 func(r []record) []record { return slices.Delete(r, 2, 3) },
+		"a line is duplicated":           func(r []record) []record { return slices.Insert(r, 2, r[2]) },
+		"a duplicate replaces a line":    func(r []record) []record { t := r[2].Time; r[2] = r[1]; r[2].Time = t; return r },
+		"two lines are swapped":          func(r []record) []record { r[1].Message, r[2].Message = r[2].Message, r[1].Message; return r },
+		"the last line is lost":          func(r []record) []record { return slices.Delete(r, 3, 4) },
+		"a line is truncated":            func(r []record) []record { r[3].Message = "thr"; return r },
+		"a sequence number is skipped":   func(r []record) []record { r[3].Seq = 4; return r },
+		"another epoch":                  func(r []record) []record { r[3].Epoch = 1; return r },
+		"the end is missing":             func(r []record) []record { return r[:4] },
+		"the end is duplicated":          func(r []record) []record { return append(r, r[4]) },
+		"the start is missing":           func(r []record) []record { return r[1:] },
+		"the end has another line count": func(r []record) []record { n := 4; r[4].Lines = &n; return r },
+		"the end has other bytes":        func(r []record) []record { n := 4; r[4].ContentBytes = &n; return r },
+		"the end has another status":     func(r []record) []record { r[4].Status = "FAILED"; return r },
+		"the end is incomplete":          func(r []record) []record { no := false; r[4].Complete = &no; return r },
+		"a gap without a reason":         func(r []record) []record { r[2].Event = "gap"; return r },
+		"time stands still":              func(r []record) []record { r[2].Time = r[1].Time; return r },
+		"time goes back without a reason": func(r []record) []record {
 			return slices.Insert(r, 2, record{Event: "clock", Seq: 1, Time: r[0].Time, Session: "s", SubmissionID: "a"})
 		},
-		"a job that never was": func(r []record) []record { r[2].SubmissionID = "b"; return r },
+		"a job that does not exist": func(r []record) []record { r[2].SubmissionID = "b"; return r },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, recs := good()
 			if v := o.judge(fault(recs)); len(v.problems) == 0 {
-				t.Error("not seen")
+				t.Error("the fault is not detected")
 			}
 		})
 	}
 }
 
-// Lines that were joined, or skipped, are each judged.
-func TestTheOracleKnowsJoinedAndSkippedLines(t *testing.T) {
+// Each line of a multiline record, and each skipped line, is checked.
+func TestOracle_JoinedAndSkippedLines(t *testing.T) {
 	o, recs := good()
 	two := 2
 	recs[2].Message, recs[2].Lines = "two\n\nthree", &two
 	recs = slices.Delete(recs, 3, 4)
-	if v := o.judge(unshape(recs)); len(v.problems) > 0 {
+	if v := o.judge(splitAggregated(recs)); len(v.problems) > 0 {
 		t.Errorf("joined: %v", v.problems)
 	}
 	recs[2].Message = "two"
-	if v := o.judge(unshape(recs)); len(v.problems) == 0 {
-		t.Error("a line that is missing in a joined record is not seen")
+	if v := o.judge(splitAggregated(recs)); len(v.problems) == 0 {
+		t.Error("a line missing from a multiline record is not detected")
 	}
 	recs = slices.Delete(recs, 2, 3)
 	recs[2].Skipped = 2
-	if v := o.judge(unshape(recs)); len(v.problems) > 0 {
+	if v := o.judge(splitAggregated(recs)); len(v.problems) > 0 {
 		t.Errorf("skipped: %v", v.problems)
 	}
 	for _, n := range []int{1, 3} {
 		recs[2].Skipped = n
-		if v := o.judge(unshape(recs)); len(v.problems) == 0 {
-			t.Errorf("%d lines counted as skipped of 2, not seen", n)
+		if v := o.judge(splitAggregated(recs)); len(v.problems) == 0 {
+			t.Errorf("skipped is %d instead of 2, and this is not detected", n)
 		}
 	}
 }
 
-// A loss that was announced is none, and a content that was replaced is over.
-func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
+// A reported loss is not a fault, and an epoch needs to have only the start of a
+// content that was replaced.
+func TestOracle_ReplacedLog(t *testing.T) {
 	o, recs := good()
 	f := o.of(key{"s", "a"})
 	f.texts, f.replaced = [][]byte{[]byte("old\nolder\n"), f.texts[0]}, true
@@ -105,7 +106,7 @@ func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
 	recs = slices.Insert(recs, 1, old)
 	end := &recs[len(recs)-1]
 	if v := o.judge(recs); len(v.problems) == 0 {
-		t.Error("an end that speaks of its epoch alone is not seen")
+		t.Error("an end event that counts the lines of its epoch only is not detected")
 	}
 	four := 4
 	end.Lines = &four
@@ -113,6 +114,6 @@ func TestAReplacedLogIsJudgedByItsEpochs(t *testing.T) {
 		t.Errorf("%v", v.problems)
 	}
 	if v := o.judge(slices.Delete(recs, 3, 4)); v.lost != 1 {
-		t.Errorf("a line of the new content is lost, and %d were found", v.lost)
+		t.Errorf("%d lines lost, want 1: a line of the new content", v.lost)
 	}
 }

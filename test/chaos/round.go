@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,45 +16,48 @@ import (
 	"raytap/ray/raytest"
 )
 
-// options are what a round is made of.
+// options configure a round.
 type options struct {
-	name      string
-	seed      uint64
-	duration  time.Duration // of one session's jobs
-	protocol  string
-	agents    string // on | off
-	fsync     string
-	interval  time.Duration // of the positions
-	maxSize   string
-	gzip      bool
-	sessions  int  // 2: the head is restarted in the middle
-	full      bool // the disk fills up now and then
-	shaped    bool // lines are joined and thinned
-	verifying bool // each read verifies: a log may be truncated in place
-	late      bool // children print after the end: it is checked 15 s later
-	moments   []moment
+	name       string
+	seed       uint64
+	duration   time.Duration // of the jobs of one session
+	protocol   string
+	agents     string // node_agents.mode
+	fsync      string
+	interval   time.Duration // between saves of the positions
+	maxSize    string
+	gzip       bool
+	sessions   int  // 2: the head restarts in the middle
+	full       bool // the disk fills up repeatedly
+	aggregated bool // raytap joins multiline records and thins progress bars
+	verifying  bool // each read verifies the position: a log may be truncated in place
+	late       bool // children print after the end of their run: raytap checks 15 s later
+	kills      []killPoint
 }
 
-// round is one run of a subject among faults, from an empty disk to the last
-// end event.
+// round is one run of raytap under faults, from an empty disk to the last end
+// event.
 type round struct {
 	o       options
-	dir     string
-	binary  string
+	env     environment
 	head    *raytest.Head
 	oracle  *oracle
 	subject *subject
-	down    chan func() // what is to be done while the subject is down
+	down    chan func() // to call while raytap is down
 
-	long    []key // jobs that print for as long as harm is done (see exact)
-	stamped int   // records that were made to say a time to come
+	long    []key // jobs that print for as long as the faults last (see exact)
+	stamped int   // records that the harness gave a time in the future
 
-	mu   sync.Mutex
-	seen map[key]map[string]int // events in the sink
-	gone []removedFile          // in the order of their removal
+	mu      sync.Mutex
+	events  map[key]map[string]int // number of events in the sink, by name
+	removed []removedFile          // in the order of their removal
 }
 
-// whileDown does f while the subject is down, unless ctx ends before.
+func newRound(env environment, o options) *round {
+	return &round{o: o, env: env, oracle: newOracle(), events: map[key]map[string]int{}, down: make(chan func(), 64)}
+}
+
+// whileDown calls f while raytap is down, unless ctx ends first.
 func (r *round) whileDown(ctx context.Context, f func()) {
 	done := make(chan struct{})
 	var once sync.Once
@@ -78,11 +82,11 @@ func (r *round) whileDown(ctx context.Context, f func()) {
 	}
 }
 
-// await waits for the nth event of a log in the sink; false: ctx ended first.
-func (r *round) await(ctx context.Context, k key, event string, n int) bool {
+// awaitEvent waits for the nth event of a log in the sink; false: ctx ended first.
+func (r *round) awaitEvent(ctx context.Context, k key, event string, n int) bool {
 	for ctx.Err() == nil {
 		r.mu.Lock()
-		got := r.seen[k][event]
+		got := r.events[k][event]
 		r.mu.Unlock()
 		if got >= n {
 			return true
@@ -92,33 +96,32 @@ func (r *round) await(ctx context.Context, k key, event string, n int) bool {
 	return false
 }
 
-// look counts the events in the sink.
-func (r *round) look() {
+func (r *round) countEvents() {
 	b, err := r.content()
 	if err != nil {
-		return // a file is being rotated or compressed; the next look sees it
+		return // a file is being rotated or compressed; the next call reads it
 	}
-	seen := map[key]map[string]int{}
-	for _, e := range events(b) {
+	counts := map[key]map[string]int{}
+	for _, e := range eventsIn(b) {
 		k := key{e.Session, e.SubmissionID}
-		if seen[k] == nil {
-			seen[k] = map[string]int{}
+		if counts[k] == nil {
+			counts[k] = map[string]int{}
 		}
-		seen[k][e.Event]++
+		counts[k][e.Event]++
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen = seen
+	r.events = counts
 }
 
 func (r *round) watchEvents(ctx context.Context) {
 	for ctx.Err() == nil {
-		r.look()
+		r.countEvents()
 		wait(ctx, 100*time.Millisecond)
 	}
 }
 
-// start makes the head and the subject.
+// start starts the head and prepares raytap, which it does not start.
 func (r *round) start() (stop func(), err error) {
 	if r.head, err = raytest.Start(raytest.Poll(50 * time.Millisecond)); err != nil {
 		return nil, err
@@ -127,24 +130,24 @@ func (r *round) start() (stop func(), err error) {
 		r.head.Close()
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(r.dir, "subject.log"))
+	log, err := os.Create(filepath.Join(r.env.dir, "subject.log"))
 	if err != nil {
 		r.head.Close()
 		return nil, err
 	}
 	s := settings{
 		url: r.head.URL(), protocol: r.o.protocol, agents: r.o.agents, tails: 32, backoff: 500 * time.Millisecond,
-		interval: r.o.interval, fsync: r.o.fsync, maxSize: r.o.maxSize, gzip: r.o.gzip, endTimeout: time.Minute, shaped: r.o.shaped,
+		interval: r.o.interval, fsync: r.o.fsync, maxSize: r.o.maxSize, gzip: r.o.gzip, lostAfter: time.Minute, aggregated: r.o.aggregated,
 	}
 	if r.o.protocol == "websocket" {
-		s.endTimeout = 5 * time.Second // a deleted job has no tail: it is lost
+		s.lostAfter = 5 * time.Second // the WebSocket of a deleted job is gone: its log is lost
 	}
-	data := filepath.Join(r.dir, "data")
+	data := filepath.Join(r.env.dir, "data")
 	if err := os.Mkdir(data, 0o755); err != nil {
 		return nil, err
 	}
 	s.sink, s.positions = paths(data)
-	r.subject = &subject{binary: r.binary, config: filepath.Join(r.dir, "raytap.yaml"), s: s, log: log}
+	r.subject = &subject{binary: r.env.binary, config: filepath.Join(r.env.dir, "raytap.yaml"), s: s, log: log}
 	return func() {
 		if r.subject.cmd != nil {
 			_ = r.subject.cmd.Process.Kill()
@@ -154,57 +157,88 @@ func (r *round) start() (stop func(), err error) {
 	}, nil
 }
 
-// run runs the round and adds what happened to the totals. The error is the
-// harness's own; what raytap did wrong is in the verdict.
-func (r *round) run(ctx context.Context, sum *totals) (verdict, error) {
-	r.oracle, r.seen, r.down = newOracle(), map[key]map[string]int{}, make(chan func(), 64)
+// startSubject starts raytap and waits until its positions contain the cluster. If
+// they do not, it returns false and adds a problem.
+func (r *round) startSubject(ctx context.Context, res *result) (bool, error) {
+	if err := r.subject.start(); err != nil {
+		return false, err
+	}
+	if eventually(ctx, 20*time.Second, 10*time.Millisecond, r.clusterSeen) {
+		return true, nil
+	}
+	res.add("raytap did not discover the cluster")
+	return false, ctx.Err()
+}
+
+func (r *round) clusterSeen() bool {
+	v, err := r.subject.saved()
+	if err != nil {
+		return false
+	}
+	for _, c := range v.Clusters {
+		if c.Seen {
+			return true
+		}
+	}
+	return false
+}
+
+// restart kills raytap and starts it again, and waits until it is running.
+func (r *round) restart() error {
+	if err := r.subject.kill(); err != nil {
+		return err
+	}
+	r.env.sum.killedAnyTime()
+	if err := r.subject.start(); err != nil {
+		return err
+	}
+	if err := r.subject.running(); err != nil {
+		return fmt.Errorf("%w: %w", errExited, err)
+	}
+	return nil
+}
+
+// run runs the round and adds its faults to the totals. The error is the harness's
+// own; what raytap did wrong is in the result.
+func (r *round) run(ctx context.Context) (result, error) {
 	stop, err := r.start()
 	if err != nil {
-		return verdict{}, err
+		return result{}, err
 	}
 	defer stop()
 	var d *disk
 	if r.o.full {
 		if d, err = newDisk(r.subject, filepath.Dir(r.subject.s.sink)); err != nil {
-			return verdict{}, err
+			return result{}, err
 		}
 		defer d.close()
 	}
-	if err := r.subject.start(); err != nil {
-		return verdict{}, err
-	}
-	if !r.awaitSeen(ctx) {
-		return verdict{problems: []string{"the cluster was never seen"}}, nil
+	res := result{}
+	if ok, err := r.startSubject(ctx, &res); !ok {
+		return res, err
 	}
 	rng := rand.New(rand.NewPCG(r.o.seed, 0))
-	looking, stopLooking := context.WithCancel(ctx)
-	defer stopLooking()
-	go r.watchEvents(looking)
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	go r.watchEvents(watching)
 	for session := range max(1, r.o.sessions) {
-		if err := r.session(ctx, rng, d, session+1 < r.o.sessions, sum); err != nil {
-			return verdict{problems: []string{err.Error()}}, nil
+		if err := r.session(ctx, rng, d, session+1 < r.o.sessions); err != nil {
+			res.add("%v", err)
+			return res, nil
 		}
 	}
-	v := verdict{}
-	if missing := r.awaitEnds(ctx); len(missing) > 0 {
-		v.add("no end event within a minute of quiet: %s", strings.Join(missing, ", "))
-	}
-	if err := r.subject.stop(); err != nil {
-		v.add("%v", err)
-	}
-	r.judge(ctx, &v)
-	return v, ctx.Err()
+	r.finish(ctx, &res)
+	return res, ctx.Err()
 }
 
-// session is one life of the head with its jobs. cut: it ends in the middle of
-// them.
-func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, sum *totals) error {
+// session runs the jobs of one Ray session. cut: the head restarts while they run.
+func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool) error {
 	w, err := newWatch(filepath.Dir(r.subject.s.sink))
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	killer := &killer{r: r, rng: rand.New(rand.NewPCG(rng.Uint64(), 4)), w: w, want: r.o.moments}
+	killer := &killer{r: r, rng: rand.New(rand.NewPCG(rng.Uint64(), 4)), w: w, want: r.o.kills}
 	living, endSession := context.WithCancel(ctx)
 	defer endSession()
 	faulty, endFaults := context.WithCancel(ctx)
@@ -226,7 +260,7 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 	killed := make(chan error, 1)
 	go func() { killed <- killer.run(killing) }()
 	if d != nil {
-		others.Go(func() { d.fillNowAndThen(faulty, rng.Uint64()) })
+		others.Go(func() { d.fillRepeatedly(faulty, rng.Uint64()) })
 	}
 	if cut {
 		time.AfterFunc(r.o.duration/2, endSession)
@@ -235,7 +269,7 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 	endKills()
 	err = <-killed
 	if cut {
-		r.lose(all)
+		r.markLost(all)
 		if rerr := r.head.Restart(raytest.RestartOptions{}); err == nil {
 			err = rerr
 		}
@@ -246,14 +280,14 @@ func (r *round) session(ctx context.Context, rng *rand.Rand, d *disk, cut bool, 
 	if uperr := r.head.Up(); err == nil {
 		err = uperr
 	}
-	sum.take(net, killer, d)
+	r.env.sum.addSession(net, killer, d)
 	if err == nil {
 		err = <-failed
 	}
 	return err
 }
 
-// idsOf gives the jobs that print in a style.
+// idsOf returns the jobs that print in a style.
 func idsOf(all []*script, s style) []string {
 	var ids []string
 	for _, j := range all {
@@ -264,8 +298,8 @@ func idsOf(all []*script, s style) []string {
 	return ids
 }
 
-// lose notes that what is not read of these logs yet is out of reach.
-func (r *round) lose(all []*script) {
+// markLost records that the unread rest of these logs is out of reach.
+func (r *round) markLost(all []*script) {
 	for _, s := range all {
 		s.f.mu.Lock()
 		s.f.lost = true
@@ -273,89 +307,100 @@ func (r *round) lose(all []*script) {
 	}
 }
 
-// awaitSeen waits until the positions know the cluster.
-func (r *round) awaitSeen(ctx context.Context) bool {
-	for until := time.Now().Add(20 * time.Second); time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 10*time.Millisecond) {
-		v, err := r.subject.saved()
-		if err != nil {
-			continue
-		}
-		for _, c := range v.Clusters {
-			if c.Seen {
-				return true
+// unfinished returns the logs whose runs do not all have their end event yet.
+func (r *round) unfinished() []string {
+	var unfinished []string
+	for _, k := range r.oracle.keys() {
+		f := r.oracle.of(k)
+		r.mu.Lock()
+		starts, ends := r.events[k]["start"], r.events[k]["end"]
+		r.mu.Unlock()
+		want := len(f.runs)
+		for _, run := range f.runs {
+			if run.late > 0 {
+				want++
 			}
+		}
+		if ends < want && !f.lost || ends < starts {
+			unfinished = append(unfinished, fmt.Sprintf("%s (%d of %d)", k, ends, want))
 		}
 	}
-	return false
+	return unfinished
 }
 
-// awaitEnds waits until each run has its end event, and names those that have not.
-func (r *round) awaitEnds(ctx context.Context) []string {
-	var missing []string
-	for until := time.Now().Add(time.Minute); time.Now().Before(until) && ctx.Err() == nil; wait(ctx, 50*time.Millisecond) {
-		missing = nil
-		for _, k := range r.oracle.keys() {
-			f := r.oracle.of(k)
-			r.mu.Lock()
-			starts, ends := r.seen[k]["start"], r.seen[k]["end"]
-			r.mu.Unlock()
-			want := len(f.runs)
-			for _, run := range f.runs {
-				if run.late > 0 {
-					want++
-				}
-			}
-			if ends < want && !f.lost || ends < starts {
-				missing = append(missing, fmt.Sprintf("%s (%d of %d)", k, ends, want))
-			}
-		}
-		if len(missing) == 0 {
-			return nil
-		}
+// finish waits until each run has its end event, stops raytap, compares the sink
+// with everything that was printed, and checks that a restart adds nothing.
+func (r *round) finish(ctx context.Context, res *result) {
+	if !eventually(ctx, time.Minute, 50*time.Millisecond, func() bool { return len(r.unfinished()) == 0 }) {
+		res.add("no end event within a minute after the last fault: %s", strings.Join(r.unfinished(), ", "))
 	}
-	return missing
-}
-
-// judge lets the oracle speak, and then sees that another life adds nothing.
-func (r *round) judge(ctx context.Context, v *verdict) {
+	if err := r.subject.stop(); err != nil {
+		res.add("%v", err)
+	}
 	b, err := r.content()
 	if err != nil {
-		v.add("%v", err)
+		res.add("%v", err)
 		return
 	}
-	records, err := parse(b)
-	if err != nil {
-		v.add("%v", err)
-	}
-	lines := unshape(records)
-	// Whether bars are thinned depends on the way they happen to be read by.
-	if joined := slices.ContainsFunc(lines, func(l record) bool { return l.part }); joined != r.o.shaped {
-		v.add("lines are joined: %v", joined)
-	}
-	if !r.o.shaped && slices.ContainsFunc(lines, func(l record) bool { return l.skipped }) {
-		v.add("lines are skipped")
-	}
-	found := r.oracle.judge(lines)
-	v.problems = append(v.problems, found.problems...)
-	v.lines, v.lost, v.doubled = found.lines, found.lost, found.doubled
+	r.check(b, res)
 	if err := r.subject.start(); err != nil {
-		v.add("%v", err)
+		res.add("%v", err)
 		return
 	}
-	for asked := r.head.Requests(raytest.EndpointJobs); r.head.Requests(raytest.EndpointJobs) < asked+4 && ctx.Err() == nil; {
+	for listed := r.head.Requests(raytest.EndpointJobs); r.head.Requests(raytest.EndpointJobs) < listed+4 && ctx.Err() == nil; {
 		wait(ctx, 10*time.Millisecond)
 		select {
 		case err := <-r.subject.end:
-			v.add("the subject does not start again: %v", err)
+			res.add("raytap does not start again: %v", err)
 			return
 		default:
 		}
 	}
 	if err := r.subject.stop(); err != nil {
-		v.add("%v", err)
+		res.add("%v", err)
 	}
 	again, err := r.content()
 	if err != nil || !bytes.Equal(again, b) {
-		v.add("a restart after all was read shipped %d bytes more: %v %.300q", len(again)-len(b), err, again[min(len(b), len(again)):])
+		res.add("a restart after everything was read shipped %d more bytes: %v %.300q", len(again)-len(b), err, again[min(len(b), len(again)):])
 	}
+}
+
+// check compares the content of the sink with everything that was printed.
+func (r *round) check(b []byte, res *result) {
+	records, err := parse(b)
+	if err != nil {
+		res.add("%v", err)
+	}
+	lines := splitAggregated(records)
+	// Whether progress bars are thinned depends on the transport that happens to read them.
+	if joined := slices.ContainsFunc(lines, func(l record) bool { return l.part }); joined != r.o.aggregated {
+		res.add("multiline records in the sink: %v, want %v", joined, r.o.aggregated)
+	}
+	if !r.o.aggregated && slices.ContainsFunc(lines, func(l record) bool { return l.skipped }) {
+		res.add("lines are skipped")
+	}
+	found := r.oracle.judge(lines)
+	res.problems = append(res.problems, found.problems...)
+	res.lines, res.lost, res.duplicated = found.lines, found.lost, found.duplicated
+}
+
+// absorb adds an error to the result if raytap caused it. It returns the harness's
+// own errors.
+func (res *result) absorb(err error) error {
+	if errors.Is(err, errExited) || errors.Is(err, errStalled) {
+		res.add("%v", err)
+		return nil
+	}
+	return err
+}
+
+// eventually polls until the condition holds; false: it did not within d, or ctx
+// ended.
+func eventually(ctx context.Context, d, interval time.Duration, condition func() bool) bool {
+	for deadline := time.Now().Add(d); !condition(); wait(ctx, interval) {
+		if ctx.Err() != nil || !time.Now().Before(deadline) {
+			return false
+		}
+	}
+	return true
 }

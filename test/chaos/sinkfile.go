@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// record is what the oracle reads of one.
+// record is a record in the sink.
 type record struct {
 	Time         time.Time
 	Session      string
@@ -31,12 +31,12 @@ type record struct {
 	Truncated    bool
 	Bytes        int
 	Skipped      int
-	part         bool // of a record of more lines, and not its first
-	skipped      bool // it stands for a line that made no record
+	part         bool // a line of a multiline record, but not its first
+	skipped      bool // a line without a record of its own
 }
 
-// unshape gives a record for each line that was joined into one, or skipped.
-func unshape(records []record) []record {
+// splitAggregated returns one record for each line that was joined or skipped.
+func splitAggregated(records []record) []record {
 	var out []record
 	for _, r := range records {
 		for i := range r.Skipped {
@@ -45,7 +45,7 @@ func unshape(records []record) []record {
 		}
 		lines := strings.FieldsFunc(r.Message, func(c rune) bool { return c == '\n' })
 		if r.Event != "" || r.Lines == nil || len(lines) != *r.Lines {
-			out = append(out, r) // as it is: one that says other than it has is no line
+			out = append(out, r)
 			continue
 		}
 		first := r.Seq
@@ -57,8 +57,8 @@ func unshape(records []record) []record {
 	return out
 }
 
-// sinkFiles lists the files of a sink: the rotated ones in order, then the
-// current one. A file that is there both plain and compressed is listed once.
+// sinkFiles returns the files of a sink: the rotated ones in order, then the current
+// one. A file that exists both plain and compressed is returned once.
 func sinkFiles(path string) ([]string, error) {
 	rotated, err := filepath.Glob(path + ".[0-9]*")
 	if err != nil {
@@ -75,7 +75,7 @@ func sinkFiles(path string) ([]string, error) {
 	return append(files, path), nil
 }
 
-// readSink gives what a sink holds, oldest first.
+// readSink returns the content of a sink, oldest first.
 func readSink(path string) ([]byte, error) {
 	files, err := sinkFiles(path)
 	if err != nil {
@@ -106,7 +106,7 @@ func gunzip(b []byte) ([]byte, error) {
 	return io.ReadAll(z)
 }
 
-// parse reads all records; each line has to be one.
+// parse returns all records. Each line must be one.
 func parse(b []byte) ([]record, error) {
 	var out []record
 	for line := range bytes.Lines(b) {
@@ -115,16 +115,16 @@ func parse(b []byte) ([]record, error) {
 			return out, fmt.Errorf("the sink ends within a record: %.100q", line)
 		}
 		if err := json.Unmarshal(line, &r); err != nil {
-			return out, fmt.Errorf("a line that is no record (%w): %.100q", err, line)
+			return out, fmt.Errorf("a line is not a record (%w): %.100q", err, line)
 		}
 		out = append(out, r)
 	}
 	return out, nil
 }
 
-// events gives the events of a sink that is being written: what is no record,
-// such as a torn one, is passed over.
-func events(b []byte) []record {
+// eventsIn returns the events of a sink that is being written. It skips what is not a
+// record, such as a partial one.
+func eventsIn(b []byte) []record {
 	var out []record
 	for line := range bytes.Lines(b) {
 		var r record
@@ -135,7 +135,7 @@ func events(b []byte) []record {
 	return out
 }
 
-// rotations is the number of the last rotated file, 0 where there is none.
+// rotations returns the number of the last rotated file, 0 if there is none.
 func rotations(path string) uint64 {
 	files, err := sinkFiles(path)
 	if err != nil || len(files) < 2 {

@@ -21,7 +21,7 @@ import (
 	"raytap/shipper/sink"
 )
 
-// settings are what a subject runs with.
+// settings are the parts of raytap's configuration that differ between rounds.
 type settings struct {
 	url, protocol, agents string
 	sink, positions       string // paths
@@ -30,16 +30,16 @@ type settings struct {
 	maxSize               string
 	gzip                  bool
 	tails                 int
-	backoff               time.Duration // the longest
-	endTimeout            time.Duration
-	shaped                bool // lines are joined and thinned
+	backoff               time.Duration // maximum
+	lostAfter             time.Duration
+	aggregated            bool // raytap joins multiline records and thins progress bars
 }
 
-// write writes the configuration. All that is about time is as short as the
-// configuration allows, so that much happens in little of it.
+// write writes the configuration file. All intervals are as short as the
+// configuration allows, so that much happens in little time.
 func (s settings) write(path string) error {
 	record := "{}"
-	if s.shaped {
+	if s.aggregated {
 		record = "{multiline: {enabled: true, max_lines: 20, max_wait_time: 100ms}, progress_interval: 200ms, line_time: true}"
 	}
 	return os.WriteFile(path, fmt.Appendf(nil, `
@@ -61,17 +61,17 @@ sink:
   file: {path: %q, fsync: %s, rotate: {max_size: %s, max_age: 0s, max_files: 0, gzip: %t}}
 web: {listen_addresses: ["127.0.0.1:0"]}
 log: {level: debug}
-`, s.url, s.agents, s.protocol, s.endTimeout, s.backoff, s.tails, maxMessage, record, s.positions, s.interval, s.sink, s.fsync, s.maxSize, s.gzip), 0o600)
+`, s.url, s.agents, s.protocol, s.lostAfter, s.backoff, s.tails, maxMessage, record, s.positions, s.interval, s.sink, s.fsync, s.maxSize, s.gzip), 0o600)
 }
 
-// subject is the raytap under test, one life after the other.
+// subject is the raytap under test: one process after another.
 type subject struct {
 	binary string
 	config string // path of its configuration
 	s      settings
-	log    *os.File // of all its lives
+	log    *os.File // stderr of all its processes
 	cmd    *exec.Cmd
-	end    chan error // of the life at hand
+	end    chan error // exit of the current process
 	pid    atomic.Int64
 }
 
@@ -81,9 +81,8 @@ func (s *subject) start() error {
 	}
 	s.cmd = exec.Command(s.binary, "--config.file", s.config)
 	s.cmd.Stderr = s.log
-	// It must not outlive the harness.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	fmt.Fprintln(s.log, newLife)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive the harness
+	fmt.Fprintln(s.log, logSeparator)
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
@@ -95,11 +94,11 @@ func (s *subject) start() error {
 	return nil
 }
 
-// kill ends it by SIGKILL. An error: it had ended by itself before.
+// kill ends raytap by SIGKILL. It returns an error if raytap had exited before.
 func (s *subject) kill() error {
 	select {
 	case err := <-s.end:
-		return fmt.Errorf("the subject ended by itself: %w", errors.Join(err, errEnded))
+		return fmt.Errorf("raytap exited: %w", errors.Join(err, errExited))
 	default:
 	}
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -109,37 +108,37 @@ func (s *subject) kill() error {
 	return nil
 }
 
-var errEnded = errors.New("it was not told to")
+var errExited = errors.New("unexpected exit")
 
-const newLife = "--- a new life"
+const logSeparator = "--- new process"
 
-// running waits until the life at hand says that it runs: before that, SIGTERM
-// is not awaited yet.
+// running waits until the current process logs that it is running: before that, it
+// does not handle SIGTERM.
 func (s *subject) running() error {
 	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); wait(context.Background(), 10*time.Millisecond) {
 		b, err := os.ReadFile(s.log.Name())
 		if err != nil {
 			return err
 		}
-		if strings.Contains(string(b[strings.LastIndex(string(b), newLife)+1:]), "raytap is running") {
+		if strings.Contains(string(b[strings.LastIndex(string(b), logSeparator)+1:]), "raytap is running") {
 			return nil
 		}
 		select {
 		case err := <-s.end:
-			return fmt.Errorf("the subject ended by itself: %w", errors.Join(err, errEnded))
+			return fmt.Errorf("raytap exited: %w", errors.Join(err, errExited))
 		default:
 		}
 	}
-	return errors.New("the subject does not get to run")
+	return errors.New("raytap does not finish its start within 10 s")
 }
 
-// stop ends it by SIGTERM, which it has to answer with exit code 0.
+// stop ends raytap by SIGTERM and requires exit code 0.
 func (s *subject) stop() error {
 	if err := s.running(); err != nil {
 		return err
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return fmt.Errorf("the subject ended by itself: %w", err)
+		return fmt.Errorf("raytap exited: %w", err)
 	}
 	select {
 	case err := <-s.end:
@@ -150,12 +149,11 @@ func (s *subject) stop() error {
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
 		<-s.end
-		return errors.New("SIGTERM: still there after 20 s")
+		return errors.New("SIGTERM: still running after 20 s")
 	}
 }
 
-// freeze stops it in its steps, so that its files can be looked at; false: it
-// is no more.
+// freeze suspends raytap, so that its files do not change; false: it has exited.
 func (s *subject) freeze() bool {
 	if s.cmd.Process.Signal(syscall.SIGSTOP) != nil {
 		return false
@@ -178,7 +176,7 @@ func (s *subject) freeze() bool {
 
 func (s *subject) thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
-// saved is what the harness reads of a positions file.
+// saved is the content of a positions file.
 type saved struct {
 	*shipper.SavedPositions
 	Sink sink.Watermark
@@ -192,7 +190,8 @@ func (s *subject) saved() (v saved, err error) {
 	return v, err
 }
 
-func (v saved) owes() bool {
+// hasPendingEvents reports whether an event is saved that is not written yet.
+func (v saved) hasPendingEvents() bool {
 	for _, c := range v.Clusters {
 		for _, l := range c.Logs {
 			if len(l.Owed) > 0 {
@@ -203,7 +202,7 @@ func (v saved) owes() bool {
 	return false
 }
 
-// size is that of the sink's current file, -1 where there is none.
+// size returns the size of the sink's current file in bytes, -1 if there is none.
 func (s *subject) size() int64 {
 	info, err := os.Stat(s.s.sink)
 	if err != nil {
@@ -212,7 +211,7 @@ func (s *subject) size() int64 {
 	return info.Size()
 }
 
-// watch tells of what happens to the files in a folder.
+// watch reports changes to the files in a directory (inotify).
 type watch struct {
 	fd  int
 	buf []byte
@@ -232,8 +231,8 @@ func newWatch(dir string) (*watch, error) {
 
 func (w *watch) close() { _ = unix.Close(w.fd) }
 
-// next waits for a change to a file whose name matches, of the given kind;
-// false: none came in time.
+// next waits for a change of the given kind to a file whose name matches; false:
+// none happened within d.
 func (w *watch) next(name *regexp.Regexp, kind uint32, d time.Duration) bool {
 	for deadline := time.Now().Add(d); ; {
 		left := time.Until(deadline)
@@ -260,7 +259,7 @@ func (w *watch) next(name *regexp.Regexp, kind uint32, d time.Duration) bool {
 	}
 }
 
-// drain forgets what was not asked for.
+// drain discards all changes so far.
 func (w *watch) drain() {
 	for {
 		if n, err := unix.Read(w.fd, w.buf); n <= 0 || err != nil && !errors.Is(err, io.EOF) {
@@ -273,7 +272,7 @@ func le32(b []byte) uint32 {
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
 
-// names of the files that are watched, in the sink's folder.
+// Names of the watched files in the sink's directory.
 var (
 	currentName   = regexp.MustCompile(`^raytap\.jsonl$`)
 	rotatedName   = regexp.MustCompile(`^raytap\.jsonl\.\d+$`)

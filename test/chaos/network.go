@@ -12,20 +12,21 @@ import (
 	"raytap/ray/raytest"
 )
 
-// network injects what can go wrong between raytap and a head.
+// network injects faults between raytap and a head.
 type network struct {
 	head   *raytest.Head
-	rng    *rand.Rand // of the disturbances
+	rng    *rand.Rand // for disturb
 	faults []*raytest.Injected
-	cuts   []*raytest.Injected // those of faults that cut
-	agents bool                // node agents are asked
+	cuts   []*raytest.Injected // the faults that cut a response
+	agents bool                // raytap reads from node agents
 
 	mu    sync.Mutex
 	ended int // tails ended by CutTails
 }
 
-// newNetwork makes a bad one. crlfs are the jobs with lines that end with \r\n:
-// raw answers on them are cut more often, so that some are cut within.
+// newNetwork injects faults into the responses of a head. crlfs are the jobs whose
+// lines end with \r\n: raw responses with their logs are cut more often, so that some
+// cuts fall between \r and \n.
 func newNetwork(head *raytest.Head, seed uint64, agents bool, crlfs []string) *network {
 	n := &network{head: head, rng: rand.New(rand.NewPCG(seed, 2)), agents: agents}
 	faults := rand.New(rand.NewPCG(seed, 3)) // used under the head's lock only
@@ -66,15 +67,15 @@ func (n *network) refuse(endpoint string, status int, chance float64, rng *rand.
 	n.faults = append(n.faults, n.head.Inject(raytest.Fault{Endpoint: endpoint, Status: status, Chance: chance, Rand: rng}))
 }
 
-// heal ends all faults.
+// heal removes all faults.
 func (n *network) heal() {
 	for _, f := range n.faults {
 		f.Remove()
 	}
 }
 
-// disturb breaks things that are at work, now and then, until ctx ends. Then
-// all is up again.
+// disturb breaks open connections, the head and node agents at random times, until
+// ctx ends. Then everything is up again.
 func (n *network) disturb(ctx context.Context) error {
 	actions := []raytest.Action{raytest.CutClose, raytest.CutReset, raytest.CloseFrame, raytest.CloseFrame, raytest.Silence}
 	for {
@@ -108,8 +109,8 @@ func (n *network) disturb(ctx context.Context) error {
 	}
 }
 
-// tally counts what happened.
-func (n *network) tally(into *totals) {
+// addTo adds the faults that happened to the totals.
+func (n *network) addTo(into *totals) {
 	n.mu.Lock()
 	into.cuts += n.ended
 	n.mu.Unlock()
@@ -125,8 +126,8 @@ func (n *network) tally(into *totals) {
 	}
 }
 
-// consume opens a tail as another client of the head would that is stuck (it
-// never reads) or slow, until ctx ends.
+// consume opens a tail as another client of the head that is stuck (it never reads)
+// or slow, until ctx ends.
 func consume(ctx context.Context, head *raytest.Head, id string, slow bool) {
 	u, err := url.Parse(head.URL())
 	if err != nil {
@@ -134,7 +135,7 @@ func consume(ctx context.Context, head *raytest.Head, id string, slow bool) {
 	}
 	c, err := net.Dial("tcp", u.Host)
 	if err != nil {
-		return // the head is down: there is no consumer then
+		return // the head is down
 	}
 	defer c.Close()
 	_, _ = fmt.Fprintf(c, "GET /api/jobs/%s/logs/tail HTTP/1.1\r\nHost: %s\r\nUser-Agent: other\r\nConnection: Upgrade\r\n"+

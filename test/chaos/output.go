@@ -10,28 +10,28 @@ import (
 type style int
 
 const (
-	plain  style = iota
-	runes        // mostly characters of several bytes
-	crlf         // short lines that end with \r\n
-	bars         // progress bars: many \r, few \n
-	blanks       // empty lines between the others
-	bad          // bytes that are not UTF-8: only where every way can pass them
-	long         // lines over the message limit
-	traces       // tracebacks
-	styles       // their number
+	plain   style = iota
+	runes         // mostly characters of several bytes
+	crlf          // short lines that end with \r\n
+	bars          // progress bars: many \r, few \n
+	blanks        // empty lines between the others
+	invalid       // bytes that are not UTF-8: only where every transport can carry them
+	long          // lines over max_message_size
+	traces        // tracebacks
+	styles        // their number
 )
 
-// text makes numbered lines: no two lines of a job are alike, so that a line
-// which is read twice, or in another's place, is known as such.
+// text generates numbered lines. No two lines of a job are equal, so that the oracle
+// detects a line that is duplicated or out of place.
 type text struct {
-	rng   *rand.Rand
-	style style
-	name  string
-	n     int
-	half  []byte // made, and not printed yet
+	rng       *rand.Rand
+	style     style
+	name      string
+	n         int
+	unprinted []byte
 }
 
-// line makes the next line with its line ends.
+// line returns the next line with its line ends.
 func (t *text) line() string {
 	t.n++
 	head := fmt.Sprintf("%s %d ", t.name, t.n)
@@ -47,7 +47,7 @@ func (t *text) line() string {
 		return fmt.Sprintf("%s[%-20s]\r", head, strings.Repeat("#", t.n%20))
 	case blanks:
 		return head + "x" + []string{"\n", "\n\n", "\r\r\n", "\n \n", "\r\n\r\n"}[t.rng.IntN(5)]
-	case bad:
+	case invalid:
 		return head + []string{"\xff\xfe", "\xc3", "\xe2\x82", "ok"}[t.rng.IntN(4)] + " end\n"
 	case traces:
 		return [...]string{
@@ -70,26 +70,26 @@ func pick(rng *rand.Rand, n int, from []rune) string {
 	return b.String()
 }
 
-// piece is what the job prints at once: it may end anywhere, also within a
+// piece returns what the job prints in one write. It may end anywhere, also within a
 // line, a character or a \r\n.
 func (t *text) piece(lines int) string {
 	for range lines {
-		t.half = append(t.half, t.line()...)
+		t.unprinted = append(t.unprinted, t.line()...)
 	}
-	n := len(t.half)
+	n := len(t.unprinted)
 	if t.rng.IntN(3) > 0 {
 		n = t.rng.IntN(n + 1)
 	}
-	out := string(t.half[:n])
-	t.half = append(t.half[:0], t.half[n:]...)
+	out := string(t.unprinted[:n])
+	t.unprinted = append(t.unprinted[:0], t.unprinted[n:]...)
 	return out
 }
 
-// rest is what the job prints last. It may lack its last line end.
-func (t *text) rest(ended bool) string {
-	out := string(t.half) + t.line()
-	t.half = t.half[:0]
-	if !ended {
+// rest returns the last output of the job. terminated: with a line end.
+func (t *text) rest(terminated bool) string {
+	out := string(t.unprinted) + t.line()
+	t.unprinted = t.unprinted[:0]
+	if !terminated {
 		out = strings.TrimRight(out, "\r\n")
 	}
 	return out
