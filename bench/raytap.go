@@ -106,7 +106,7 @@ func (p *pilot) written(records, bytes int64) error {
 		return err
 	}
 	return await("raytap has written it all", func() bool {
-		return sample(fetch(p.page), "raytap_shipper_records_written_total") >= float64(records)
+		return sample(fetch(p.page), "raytap_sink_records_total") >= float64(records)
 	})
 }
 

@@ -163,7 +163,7 @@ func TestTheStatusTellsHowClustersFare(t *testing.T) {
 		for _, want := range []string{
 			`"state": "up"`, `"ray_version": "2.`, `"session": "` + hs["prod"].Session() + `"`,
 			`"state": "down"`, "connection refused",
-			`"submission_id": "job-1"`, `"way": "websocket"`, `"state": "reading"`, `"lines": 3`,
+			`"submission_id": "job-1"`, `"transport": "websocket"`, `"state": "reading"`, `"lines": 3`,
 			`"name": "jobs"`, `"sink": "standard output"`,
 		} {
 			if !strings.Contains(page, want) {

@@ -108,7 +108,7 @@ func (u *unit) status() web.ClusterStatus {
 		return s
 	}
 	for _, st := range u.shipper.Streams() {
-		s.Streams = append(s.Streams, web.StreamStatus(st))
+		s.Tails = append(s.Tails, web.TailStatus(st))
 	}
 	return s
 }

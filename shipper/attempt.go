@@ -162,7 +162,7 @@ func (s *stream) attempted(ctx context.Context, w way, err error) error {
 		s.drop()
 		s.sh.metrics.ends.WithLabelValues(s.sh.opts.Cluster, endReason(err)).Inc()
 		if !errors.Is(err, errComplete) {
-			s.logger().WithFields(logrus.Fields{"way": w.String(), "content": s.log.pos.content}).WithError(err).Debug("A read of this log ended")
+			s.logger().WithFields(logrus.Fields{"transport": w.String(), "content": s.log.pos.content}).WithError(err).Debug("A read of this log ended")
 		}
 		s.complain(w, err)
 	}

@@ -60,7 +60,7 @@ func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
 	a.print("job-1", "a\nb\n")
 	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
 	a.change(func() { fail = true })
-	r.until("it hangs up", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 0 })
+	r.until("it hangs up", func() bool { return r.metric("read_ends_total", "reason", "connection") > 0 })
 	a.print("job-1", "c\nd\n")
 	r.until("lines come while the job runs", func() bool {
 		recs := r.records("job-1")

@@ -37,7 +37,7 @@ func TestAJobWithoutANodeHasItsLogOnTheHead(t *testing.T) {
 		head := raytest.New(t)
 		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-		r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
 		end := r.ended("job-1")
 		lines := 0
@@ -73,7 +73,7 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 		}
 		r := newRig(t, head, "off", o, OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-		r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
 		r.until("the head was asked", func() bool { return fault.Hits() > 2 })
 		if answers {
@@ -98,7 +98,7 @@ func TestAJobForgottenBeforeItsNodeWasKnownIsLookedFor(t *testing.T) {
 	}
 	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true, Node: node})
-	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	down := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs})
 	once := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJob})
 	job.Run()
@@ -166,7 +166,7 @@ func TestALogOnTheHeadOutlivesTheProcess(t *testing.T) {
 	o.Linger = 300 * time.Millisecond
 	r := newRigOn(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.FailSetup(setupFailed)
 	r.until("its first line is there", func() bool { return len(r.records("job-1")) > 1 })
 	r.kill()

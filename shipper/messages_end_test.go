@@ -26,7 +26,7 @@ func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
 			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", EventEnd)) > 0
 		})
 		a.chatter("job-1", 40, 20, briefly)
-		if n := r.metric("way_steps_total"); n != 0 {
+		if n := r.metric("transport_fallbacks_total"); n != 0 {
 			t.Errorf("a way was left %v times for it", n)
 		}
 		a.end("job-1", ray.JobSucceeded)

@@ -207,7 +207,7 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 	r := newAgentRig(t, a, o, OutputOptions{}, "")
 	a.submit("job-1")
 	a.chatter("job-1", 0, 30, briefly)
-	r.until("the stream is given up", func() bool { return r.metric("stream_ends_total", "reason", "silent") > 0 })
+	r.until("the stream is given up", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
 	a.change(func() { dead = false })
 	want := len(wantLines(a.text("job-1")))
 	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
@@ -226,7 +226,7 @@ func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	r := newAgentRig(t, a, quick(ProtocolHTTP), OutputOptions{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a line\n")
-	r.until("it asked", func() bool { return r.metric("stream_ends_total", "reason", "too_many_requests") > 0 })
+	r.until("it asked", func() bool { return r.metric("read_ends_total", "reason", "too_many_requests") > 0 })
 	<-time.After(100 * time.Millisecond) // many times the longest pause
 	if n := a.count(func() int { return a.dials[false] }); n != 1 {
 		t.Errorf("%d streams were asked for within the hour", n)
@@ -256,7 +256,7 @@ func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
 			a.change(func() { fail = true })
 		}
 		<-time.After(time.Minute)
-		if n := r.metric("way_steps_total"); n != 0 {
+		if n := r.metric("transport_fallbacks_total"); n != 0 {
 			t.Errorf("its way was left %v times", n)
 		}
 		if n := a.count(func() int { return a.dials[true] }); n != 6 {
@@ -352,7 +352,7 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 				last := recs[len(recs)-1]
 				return last.Epoch == tt.epoch && last.Event == "" && last.Seq == tt.seq-1
 			})
-			if n := r.metric("way_steps_total"); n != 0 {
+			if n := r.metric("transport_fallbacks_total"); n != 0 {
 				t.Errorf("it was found out by %v other ways", n)
 			}
 			a.end("job-1", ray.JobSucceeded)

@@ -10,10 +10,10 @@ import (
 // Metrics are the shipper's own metrics, for all clusters and the output. It
 // is a prometheus.Collector; register it once.
 type Metrics struct {
-	streams      *prometheus.GaugeVec   // cluster, way, state
+	streams      *prometheus.GaugeVec   // cluster, transport, state
 	lines        *prometheus.CounterVec // cluster
-	bytes        *prometheus.CounterVec // cluster, way
-	replayed     *prometheus.CounterVec // cluster, way
+	bytes        *prometheus.CounterVec // cluster, transport
+	replayed     *prometheus.CounterVec // cluster, transport
 	events       *prometheus.CounterVec // cluster, event
 	ends         *prometheus.CounterVec // cluster, reason
 	gaps         *prometheus.CounterVec // cluster
@@ -22,11 +22,8 @@ type Metrics struct {
 	cut          *prometheus.CounterVec // cluster
 	skipped      *prometheus.CounterVec // cluster
 	givenUp      *prometheus.CounterVec // cluster
-	steps        *prometheus.CounterVec // cluster, way
+	steps        *prometheus.CounterVec // cluster, transport
 	discovered   *prometheus.GaugeVec   // cluster
-	written      prometheus.Counter
-	writtenBytes prometheus.Counter
-	sinkErrors   prometheus.Counter
 	writeSeconds prometheus.Histogram
 	saveSeconds  prometheus.Histogram
 	saveErrors   prometheus.Counter
@@ -63,55 +60,51 @@ func NewMetrics() *Metrics {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
 	return &Metrics{
-		streams: gauge("streams", "Jobs whose log is being shipped, by the way it is read (agent, websocket, file; of messages: websocket, sse, whole; none before the first) and state (reading, waiting).", "way", "state"),
-		lines:   counter("lines_total", "Lines that were made into records."),
-		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by way.", "way"),
+		streams: gauge("tails", "Jobs whose log is tailed, by transport (node_agent, websocket, file, snapshot; from a Synapse agent websocket, sse, snapshot; none before the first read) and state (reading, waiting).", "transport", "state"),
+		lines:   counter("lines_total", "Log lines turned into records."),
+		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by transport.", "transport"),
 		replayed: counter("replayed_bytes_total",
-			"Bytes of logs read again to prove a position and skipped, by way.", "way"),
-		events: counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened).", "event"),
-		ends:   counter("stream_ends_total", "Ends of connections and failed reads of a job's log, by reason.", "reason"),
-		gaps:   counter("gaps_total", "Losses: times that bytes of a log could not be had any more."),
+			"Bytes of logs read again to verify a position and not shipped again, by transport.", "transport"),
+		events: counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened, clock).", "event"),
+		ends:   counter("read_ends_total", "Connections that ended and reads of a job's log that failed, by reason.", "reason"),
+		gaps:   counter("gaps_total", "Times that bytes of a log were no longer available and are missing from the records."),
 		endChecks: counter("end_checks_total",
-			"Checks of logs after the end of their runs, by result: same, grown (the log is read on, and an event reopened says so), failed.", "result"),
-		limits:     counter("limits_total", "Stream limits hit, by limit.", "limit"),
-		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, cut or left out."),
-		skipped:    counter("skipped_lines_total", "Lines left out because a limit says so, or because progress bars are thinned. The next record counts them."),
-		givenUp:    counter("half_lines_dropped_total", "Half lines let go to free memory, and read again."),
-		steps:      counter("way_steps_total", "Times that a stream left a way for another one, by the way left.", "way"),
-		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last look at the job list that succeeded."),
-		written:    plain("records_written_total", "Records that the sink accepted, events among them."),
-		writtenBytes: plain("written_bytes_total",
-			"Bytes of records that the sink accepted."),
-		sinkErrors: plain("sink_errors_total", "Writes that the sink refused."),
+			"Checks of a log after the end of its run, by result: same, grown (reading resumes, and an event reopened reports it), failed.", "result"),
+		limits:     counter("limits_total", "Stream limits reached, by limit.", "limit"),
+		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, truncated or dropped."),
+		skipped:    counter("skipped_lines_total", "Lines dropped because of a limit, or to thin out progress bars. The next record counts them."),
+		givenUp:    counter("partial_lines_dropped_total", "Partial lines dropped from buffers to free memory. They are read again later."),
+		steps:      counter("transport_fallbacks_total", "Times that a tail fell back from a transport to another one, by the transport that failed.", "transport"),
+		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last successful request for the job list."),
 		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
-			Name: "write_duration_seconds", Help: "Time of one write to the sink, the wait for its reader included.",
+			Name: "write_duration_seconds", Help: "Duration of one write to the sink, including the wait for a slow reader.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
 		saveSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
-			Name: "positions_save_duration_seconds", Help: "Time of one save of the positions, its fsyncs included.",
+			Name: "positions_save_duration_seconds", Help: "Duration of one save of the positions, fsyncs included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7)}),
-		saveErrors: plain("positions_save_errors_total", "Saves of the positions that failed, and were tried again."),
+		saveErrors: plain("positions_save_errors_total", "Failed saves of the positions. Each is retried."),
 		recreated: plain("positions_recreated_total",
 			"Times that the positions file was removed, replaced or damaged while raytap ran, and was written again from memory."),
-		forgotten: plain("positions_forgotten_total", "Positions of finished jobs let go: older than seven days, or beyond 10,000."),
+		forgotten: plain("positions_expired_total", "Positions of finished jobs removed because they were older than seven days, or more than 10,000."),
 		saved: desc("positions_last_saved_timestamp_seconds",
-			"Unix time of the last save of the positions; absent without a positions file, and until the first."),
+			"Unix time of the last save of the positions. Absent without a positions file, and before the first save."),
 		lag: desc("read_age_seconds",
-			"Time since the last successful read, of the stream where it is longest. It stays low while jobs are silent and logs are readable.", cluster),
-		slots: desc("websocket_slots_held",
-			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, by whatever name. Of an agent: WebSockets and SSE streams.", cluster),
+			"Time since the last successful read, for the log that was read longest ago. It stays low while jobs print nothing and their logs can be read.", cluster),
+		slots: desc("stream_slots_in_use",
+			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, under all names that it has in the configuration. With a Synapse agent: WebSocket and SSE connections.", cluster),
 		refused: prometheus.NewDesc(prometheus.BuildFQName(ns, "", "node_agents_refused"),
-			"Node agents that jobs' logs are not read from, by reason: token (with a token, and outside node_agents.allow: the agent must not see it), not_allowed (outside node_agents.allow, with mode on), not_live (no live node has the address), address (Ray gives none that can be used), off (node_agents.mode), denied (the agent answers 401 or 403). Logs come through the dashboard then. Each is tried again every 5 minutes, and is gone 10 minutes after the last job that asked for it; absent where there is none.",
+			"Node agents that raytap does not read job logs from, by reason: token (requests carry a token, and node_agents.allow does not list the agent), not_allowed (not listed in node_agents.allow, with mode on), not_live (no live node has the address), address (Ray returns no usable address), off (node_agents.mode), denied (the agent answers 401 or 403). Their logs are read through the dashboard instead. An agent is tried again every 5 minutes, and is no longer counted 10 minutes after the last job that needed it. Absent where none is refused.",
 			[]string{cluster, "reason"}, nil),
 		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
-		memory:    desc("memory_bytes", "Bytes that the buffers of all streams hold."),
-		memoryMax: desc("memory_limit_bytes", "Bytes that they may hold."),
+		memory:    desc("memory_bytes", "Bytes held by the buffers of all tails."),
+		memoryMax: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
 		shippers:  map[*Shipper]bool{},
 	}
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.endChecks, m.limits, m.cut,
-		m.skipped, m.givenUp, m.steps, m.discovered, m.written, m.writtenBytes, m.sinkErrors, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten, m.recreated}
+		m.skipped, m.givenUp, m.steps, m.discovered, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten, m.recreated}
 }
 
 // Describe implements prometheus.Collector.

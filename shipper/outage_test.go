@@ -56,8 +56,8 @@ func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
 	job.Print("a line\n")
 	r.until("a tail is open", func() bool { return head.OpenTails() == 1 })
 	head.Down()
-	r.until("some dials were refused", func() bool { return r.metric("stream_ends_total", "reason", "connection") > 3 })
-	if held := r.metric("websocket_slots_held"); held != 1 {
+	r.until("some dials were refused", func() bool { return r.metric("read_ends_total", "reason", "connection") > 3 })
+	if held := r.metric("stream_slots_in_use"); held != 1 {
 		t.Errorf("%v slots are held, want the 1 of the tail that was cut", held)
 	}
 	if err := head.Up(); err != nil {

@@ -238,12 +238,9 @@ func (o *Output) write(ctx context.Context, b *batch) error {
 	err := o.sink.Write(ctx, b.buf)
 	o.opts.Metrics.writeSeconds.Observe(time.Since(started).Seconds())
 	if err != nil {
-		o.opts.Metrics.sinkErrors.Inc()
 		return fmt.Errorf("write records: %w", err)
 	}
 	o.records.Add(uint64(b.records))
-	o.opts.Metrics.written.Add(float64(b.records))
-	o.opts.Metrics.writtenBytes.Add(float64(len(b.buf)))
 	return nil
 }
 
@@ -320,7 +317,6 @@ func (o *Output) save(ctx context.Context) error {
 	var mark sink.Watermark
 	if f, ok := o.sink.(durableSink); ok {
 		if err := f.Sync(ctx); err != nil {
-			o.opts.Metrics.sinkErrors.Inc()
 			return err
 		}
 		mark = f.Durable()

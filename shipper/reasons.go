@@ -55,9 +55,9 @@ var (
 		err    error
 	}{
 		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errEnded}, {"silent", errSilent},
-		{"short_replay", errShort}, {"run_over", errOver}, {"unstarted", errUnstarted}, {"other_form", errBelied},
+		{"short_replay", errShort}, {"run_ended", errOver}, {"not_started", errUnstarted}, {"framing_changed", errBelied},
 		{"unproven", errUnproven}, {"lost", errLost},
-		{"no_slot", errNoSlot}, {"better_way", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrTransportNotAllowed},
+		{"no_slot", errNoSlot}, {"better_transport", errBetter}, {"memory", errGiveUp}, {"refused", ray.ErrTransportNotAllowed},
 	}
 	codes = map[int]string{
 		http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "unauthorized", http.StatusNotFound: "not_found",

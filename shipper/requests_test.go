@@ -230,9 +230,9 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 			time.Sleep(stepDown + 2*fileIdle)
 			by := map[string]int{}
 			for _, st := range s.Streams() {
-				by[st.Way]++
+				by[st.Transport]++
 			}
-			if by["agent"] != jobs {
+			if by["node_agent"] != jobs {
 				t.Errorf("of %d jobs so many are read by each way: %v", jobs, by)
 			}
 		})

@@ -151,7 +151,7 @@ func TestAJobForgottenBeforeItsNodeWasKnownIsNotComplete(t *testing.T) {
 	head := raytest.New(t)
 	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-	r.until("it is seen", func() bool { return r.metric("streams") == 1 })
+	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.Delete()
 	if end := r.ended("job-1"); *end.Complete || len(r.events("job-1", EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))

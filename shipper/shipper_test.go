@@ -94,7 +94,7 @@ func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 		r.ended(j.ID)
 		r.exact(j.ID, j.Log())
 	}
-	r.until("all slots are given back", func() bool { return r.metric("websocket_slots_held") == 0 })
+	r.until("all slots are given back", func() bool { return r.metric("stream_slots_in_use") == 0 })
 }
 
 func TestAReplacedLogIsANewEpoch(t *testing.T) {
@@ -255,7 +255,7 @@ func TestAJobThatNeverHadALogEndsWithoutLines(t *testing.T) {
 	head := raytest.New(t)
 	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
 	job := head.Submit("never", raytest.JobOptions{Pending: true})
-	r.until("the job was seen", func() bool { return r.metric("streams", "state", "waiting") == 1 })
+	r.until("the job was seen", func() bool { return r.metric("tails", "state", "waiting") == 1 })
 	if n := head.PeakTails(); n != 0 {
 		t.Errorf("%d tails on a pending job", n)
 	}

@@ -11,7 +11,7 @@ import (
 type StreamStatus struct {
 	SubmissionID string
 	Status       string // of the job, as last listed
-	Way          string // by which its log is read; none before the first
+	Transport    string // by which its log is read; none before the first
 	State        string // reading, or waiting to try again
 	LastRead     time.Time
 	// Error is why the last read failed, maxShownError bytes of it at most; empty
@@ -54,14 +54,14 @@ func (s *Shipper) Streams() []StreamStatus {
 	for _, st := range streams {
 		job := st.current()
 		at := StreamStatus{
-			SubmissionID: job.SubmissionID, Status: string(job.Status), Way: wayNone.String(), State: streamState(false),
+			SubmissionID: job.SubmissionID, Status: string(job.Status), Transport: wayNone.String(), State: streamState(false),
 			LastRead: st.lastRead.get(),
 		}
 		if p := st.failed.Load(); p != nil {
 			at.Error = *p
 		}
 		if p := st.shown.Load(); p != nil {
-			at.Way, at.State = p.way.String(), streamState(p.reading)
+			at.Transport, at.State = p.way.String(), streamState(p.reading)
 		}
 		at.Lines, at.Bytes = s.out.positions.shipped(logKey{s.opts.Cluster, st.session, job.SubmissionID})
 		out = append(out, at)

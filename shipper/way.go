@@ -25,7 +25,7 @@ const (
 )
 
 func (w way) String() string {
-	return [...]string{"none", "agent", "websocket", "file", "sse", "whole"}[w]
+	return [...]string{"none", "node_agent", "websocket", "file", "sse", "snapshot"}[w]
 }
 
 // ladder lists the ways of the stream's protocol, the best one first.
@@ -151,7 +151,7 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 		}
 		st.until, st.fails = now.Add(d), 0
 		s.sh.metrics.steps.WithLabelValues(s.sh.opts.Cluster, w.String()).Inc()
-		s.logger().WithField("way", w.String()).WithError(err).Debug("Reading this log another way for a while")
+		s.logger().WithField("transport", w.String()).WithError(err).Debug("Reading this log another way for a while")
 		return true
 	}
 	if w == wayWebSocket && (errors.Is(err, errEnded) || errors.Is(err, errUnpassable)) {

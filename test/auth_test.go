@@ -37,7 +37,7 @@ func TestTokenAuthentication(t *testing.T) {
 	})
 	t.Run("with the token and leave to use agents lines come by the agent", func(t *testing.T) {
 		t.Parallel()
-		accepted(t, head, settings{Token: token, NodeAgents: "auto, allow: [127.0.0.0/8]"}, "agent")
+		accepted(t, head, settings{Token: token, NodeAgents: "auto, allow: [127.0.0.0/8]"}, "node_agent")
 	})
 }
 
@@ -79,7 +79,7 @@ func accepted(t *testing.T, head *realray.Head, s settings, way string) {
 	if err := p.want(1, "raytap_up", "ray_cluster=e2e"); err != nil {
 		t.Error(err)
 	}
-	if n, _ := p.sum("raytap_shipper_read_bytes_total", "way="+way); n == 0 {
+	if n, _ := p.sum("raytap_shipper_read_bytes_total", "transport="+way); n == 0 {
 		t.Errorf("nothing was read by way %s", way)
 	}
 	d.stop(t)

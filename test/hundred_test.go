@@ -43,13 +43,13 @@ func TestAHundredJobsAreFollowedWhileRayGoesOnAnswering(t *testing.T) {
 		return d.running()
 	})
 	t.Logf("lines of all %d jobs came out after %.0f s", count, time.Since(start).Seconds())
-	if err := d.mustPage(t).want(count, "raytap_shipper_streams"); err != nil {
+	if err := d.mustPage(t).want(count, "raytap_shipper_tails"); err != nil {
 		t.Error(err)
 	}
 	// Some time with all of them running.
 	<-time.After(20 * time.Second)
 	p := d.mustPage(t)
-	held, _ := p.sum("raytap_shipper_websocket_slots_held")
+	held, _ := p.sum("raytap_shipper_stream_slots_in_use")
 	open, most := sockets.counts()
 	t.Logf("WebSockets: %d open, %d at the most; raytap counts %g; budget %d", open, most, held, maxTails)
 	if most > maxTails || held > maxTails || most == 0 {

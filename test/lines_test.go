@@ -58,7 +58,7 @@ var ways = []struct {
 }{
 	// Ray ends a tail for good at a byte that is not UTF-8.
 	{"websocket", settings{Protocol: "websocket", Shipper: "exclude: [{job_name: bytes}]"}, "bytes"},
-	{"agent", settings{Protocol: "http", NodeAgents: "on"}, ""},
+	{"node_agent", settings{Protocol: "http", NodeAgents: "on"}, ""},
 	{"file", settings{Protocol: "http", NodeAgents: "off"}, ""},
 }
 
@@ -116,14 +116,14 @@ func checkWay(t *testing.T, d *daemon, way string, got streams) string {
 	if err := p.want(float64(lines), "raytap_shipper_lines_total"); err != nil {
 		t.Errorf("%s: %v", way, err)
 	}
-	for _, other := range []string{"agent", "websocket", "file"} {
-		n, _ := p.sum("raytap_shipper_read_bytes_total", "way="+other)
+	for _, other := range []string{"node_agent", "websocket", "file"} {
+		n, _ := p.sum("raytap_shipper_read_bytes_total", "transport="+other)
 		if (n > 0) != (other == way) {
 			t.Errorf("%s: %g bytes were read by way %s", way, n, other)
 		}
 	}
 	replayed, _ := p.sum("raytap_shipper_replayed_bytes_total")
-	ends, _ := p.sum("raytap_shipper_stream_ends_total")
+	ends, _ := p.sum("raytap_shipper_read_ends_total")
 	cpu, _ := p.sum("process_cpu_seconds_total")
 	rss, _ := p.sum("process_resident_memory_bytes")
 	return fmt.Sprintf("%d lines, %.1f MB replayed, %g connections or reads ended, %.1f CPU s, RSS %.0f MB",

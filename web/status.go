@@ -53,7 +53,7 @@ type ClusterStatus struct {
 	Session    string            `json:"session,omitempty"`
 	LastAnswer time.Time         `json:"last_answer,omitzero"`
 	Collectors []CollectorStatus `json:"collectors,omitempty"`
-	Streams    []StreamStatus    `json:"streams,omitempty"`
+	Tails      []TailStatus      `json:"tails,omitempty"`
 }
 
 // CollectorStatus is how one collector fared in the last scrape that asked for it.
@@ -62,12 +62,12 @@ type CollectorStatus struct {
 	Error string `json:"error,omitempty"` // "": it did well
 }
 
-// StreamStatus is one job whose log is followed.
-type StreamStatus struct {
+// TailStatus is one job whose log is followed.
+type TailStatus struct {
 	SubmissionID string    `json:"submission_id"`
 	Status       string    `json:"status"`
-	Way          string    `json:"way"`   // agent, websocket, file; none before the first
-	State        string    `json:"state"` // reading, waiting
+	Transport    string    `json:"transport"` // node_agent, websocket, file, sse, snapshot; none before the first
+	State        string    `json:"state"`     // reading, waiting
 	LastRead     time.Time `json:"last_read"`
 	Error        string    `json:"error,omitempty"` // why the last read failed; "": it did not
 	Lines        uint64    `json:"lines"`           // that the sink has taken, since the log's start
@@ -87,7 +87,7 @@ type ProbesStatus struct {
 	Max     int `json:"max"`
 }
 
-// ShipperStatus is about what all streams share.
+// ShipperStatus is about what all tails share.
 type ShipperStatus struct {
 	Sink         string    `json:"sink"` // stdout, or the file
 	Records      uint64    `json:"records"`
@@ -108,15 +108,15 @@ var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap
 type view struct {
 	Status
 	Up, Down, Waiting int
-	Streams           []streamGroup
-	Oldest            time.Time // the last read of the stream where it is longest ago
+	Tails             []tailGroup
+	Oldest            time.Time // the last read of the tail where it is longest ago
 }
 
-// streamGroup counts streams of one cluster that are alike.
-type streamGroup struct {
-	Cluster, Way, State string
-	Count               int
-	Failing             int // of them, streams whose last read failed
+// tailGroup counts tails of one cluster that are alike.
+type tailGroup struct {
+	Cluster, Transport, State string
+	Count                     int
+	Failing                   int // of them, tails whose last read failed
 }
 
 func newView(s Status) view {
@@ -130,19 +130,21 @@ func newView(s Status) view {
 		default:
 			v.Waiting++
 		}
-		for _, st := range c.Streams {
+		for _, st := range c.Tails {
 			if v.Oldest.IsZero() || st.LastRead.Before(v.Oldest) {
 				v.Oldest = st.LastRead
 			}
-			like := func(g streamGroup) bool { return g.Cluster == c.Name && g.Way == st.Way && g.State == st.State }
-			i := slices.IndexFunc(v.Streams, like)
-			if i < 0 {
-				i = len(v.Streams)
-				v.Streams = append(v.Streams, streamGroup{Cluster: c.Name, Way: st.Way, State: st.State})
+			like := func(g tailGroup) bool {
+				return g.Cluster == c.Name && g.Transport == st.Transport && g.State == st.State
 			}
-			v.Streams[i].Count++
+			i := slices.IndexFunc(v.Tails, like)
+			if i < 0 {
+				i = len(v.Tails)
+				v.Tails = append(v.Tails, tailGroup{Cluster: c.Name, Transport: st.Transport, State: st.State})
+			}
+			v.Tails[i].Count++
 			if st.Error != "" {
-				v.Streams[i].Failing++
+				v.Tails[i].Failing++
 			}
 		}
 	}
@@ -179,12 +181,12 @@ func (s *Server) statusJSON(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(append(b, '\n'))
 }
 
-// maxShown bounds the streams that the page lists of one cluster.
+// maxShown bounds the tails that the page lists of one cluster.
 const maxShown = 100
 
-// failing counts the streams whose last read failed.
-func failing(streams []StreamStatus) (n int) {
-	for _, st := range streams {
+// failing counts the tails whose last read failed.
+func failing(tails []TailStatus) (n int) {
+	for _, st := range tails {
 		if st.Error != "" {
 			n++
 		}
@@ -192,10 +194,10 @@ func failing(streams []StreamStatus) (n int) {
 	return n
 }
 
-// oldest gives the streams that were read longest ago, as many as the page lists.
-func oldest(streams []StreamStatus) []StreamStatus {
-	all := slices.Clone(streams)
-	slices.SortStableFunc(all, func(a, b StreamStatus) int { return a.LastRead.Compare(b.LastRead) })
+// oldest returns the tails that were read longest ago, as many as the page lists.
+func oldest(tails []TailStatus) []TailStatus {
+	all := slices.Clone(tails)
+	slices.SortStableFunc(all, func(a, b TailStatus) int { return a.LastRead.Compare(b.LastRead) })
 	return all[:min(len(all), maxShown)]
 }
 

@@ -13,7 +13,7 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 	well := Status{Now: now, Started: now.Add(-3 * time.Hour), Config: ConfigStatus{Loaded: now}, Clusters: []ClusterStatus{{
 		Name: "prod", URL: "http://ray:8265", State: ClusterUp, Version: "2.60.0", LastAnswer: now.Add(-90 * time.Second),
 		Collectors: []CollectorStatus{{Name: "jobs"}},
-		Streams:    []StreamStatus{{SubmissionID: "job-1", Way: "agent", State: "reading", LastRead: now, Lines: 1234567, Bytes: 3 << 20}},
+		Tails:      []TailStatus{{SubmissionID: "job-1", Transport: "node_agent", State: "reading", LastRead: now, Lines: 1234567, Bytes: 3 << 20}},
 	}}, Shipper: &ShipperStatus{Sink: "/x.jsonl", Positions: "/x.positions"}}
 	for name, tt := range map[string]struct {
 		change func(*Status)
@@ -21,8 +21,8 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 		not    string
 	}{
 		"all is well":               {func(*Status) {}, `Clusters 1 up prod up http://ray:8265 Ray 2\.60\.0 Last answer 1 min ago Named in the configuration jobs 1 job is followed`, "failed|down|not ready"},
-		"a stream":                  {func(*Status) {}, "job-1 agent reading 1 234 567 3\\.0 MiB just now", ""},
-		"a stream that fails":       {func(s *Status) { s.Clusters[0].Streams[0].Error = "read the log: 500 <b>" }, `1 job is followed, 1 cannot be read .*just now read the log: 500 &lt;b&gt;.* prod agent reading 1 1 `, ""},
+		"a tail":                    {func(*Status) {}, "job-1 node_agent reading 1 234 567 3\\.0 MiB just now", ""},
+		"a tail that fails":         {func(s *Status) { s.Clusters[0].Tails[0].Error = "read the log: 500 <b>" }, `1 job is followed, 1 cannot be read .*just now read the log: 500 &lt;b&gt;.* prod node_agent reading 1 1 `, ""},
 		"a cluster that is down":    {func(s *Status) { s.Clusters[0].State, s.Clusters[0].Error = ClusterDown, "no route" }, `0 up, 1 down prod down http://ray:8265 no route`, "jobs 1"},
 		"one that was not tried":    {func(s *Status) { s.Clusters[0].State = ClusterWaiting }, `1 not tried yet`, ""},
 		"a collector that failed":   {func(s *Status) { s.Clusters[0].Collectors[0].Error = "too slow" }, `jobs failed jobs: too slow`, ""},
@@ -39,7 +39,7 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 			s := well
 			s.Clusters = append([]ClusterStatus(nil), well.Clusters...)
 			for i := range s.Clusters {
-				s.Clusters[i].Streams = append([]StreamStatus(nil), s.Clusters[i].Streams...)
+				s.Clusters[i].Tails = append([]TailStatus(nil), s.Clusters[i].Tails...)
 				s.Clusters[i].Collectors = append([]CollectorStatus(nil), s.Clusters[i].Collectors...)
 			}
 			if s.Shipper != nil {
@@ -64,13 +64,13 @@ func TestTheStatusPageSaysWhatIsWrong(t *testing.T) {
 func TestTheStatusPageIsBoundedAndLoadsNothing(t *testing.T) {
 	s := Status{Now: time.Now(), Clusters: []ClusterStatus{{Name: "prod", State: ClusterUp}}}
 	for i := range 3 * maxShown {
-		s.Clusters[0].Streams = append(s.Clusters[0].Streams, StreamStatus{SubmissionID: fmt.Sprint("job-", i), LastRead: s.Now.Add(-time.Duration(i) * time.Second)})
+		s.Clusters[0].Tails = append(s.Clusters[0].Tails, TailStatus{SubmissionID: fmt.Sprint("job-", i), LastRead: s.Now.Add(-time.Duration(i) * time.Second)})
 	}
 	server, _ := newServer(t, func(o *Options) { o.Status = func() Status { return s } })
 	r := ask(server, "GET", "/")
 	page := body(t, r)
 	if n := strings.Count(page, "<code>job-"); n != maxShown || !strings.Contains(page, fmt.Sprint("job-", 3*maxShown-1)) || strings.Contains(page, "job-0<") {
-		t.Errorf("%d streams are listed, want the %d that were read longest ago", n, maxShown)
+		t.Errorf("%d tails are listed, want the %d that were read longest ago", n, maxShown)
 	}
 	if strings.Contains(page, "<script") || strings.Contains(page, "src=") || strings.Contains(page, "url(") {
 		t.Error("the page loads something")
@@ -79,6 +79,6 @@ func TestTheStatusPageIsBoundedAndLoadsNothing(t *testing.T) {
 		t.Errorf("policy %q", csp)
 	}
 	if script := body(t, ask(server, "GET", "/api/v1/status")); strings.Count(script, `"submission_id"`) != 3*maxShown {
-		t.Error("the status for scripts leaves streams out")
+		t.Error("the status for scripts omits tails")
 	}
 }

@@ -63,7 +63,7 @@ func (d *demo) showMetrics(ctx context.Context, serve string) {
 // shown are the beginnings of the lines of the page that the demo shows.
 var shown = []string{
 	"raytap_up", "raytap_jobs{", "raytap_nodes{", "raytap_tasks{", "raytap_serve_application_status{",
-	"raytap_pending_demand{", "raytap_jobs_finished_total{", "raytap_shipper_lines_total{", "raytap_shipper_streams{",
+	"raytap_pending_demand{", "raytap_jobs_finished_total{", "raytap_shipper_lines_total{", "raytap_shipper_tails{",
 }
 
 // extract gives the lines of the page that say something: zeros are left out.

@@ -98,7 +98,7 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 	}
 	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.db"), toFile(dir)))
 	written := func(n int) func() bool {
-		return func() bool { return sample(program.Get(page), "raytap_shipper_records_written_total") >= float64(n) }
+		return func() bool { return sample(program.Get(page), "raytap_sink_records_total") >= float64(n) }
 	}
 	p.Until(2*time.Minute, "a start event and a line of each job are written", written(2*jobs))
 	peak(t, p, "2,000 jobs")
@@ -124,13 +124,13 @@ func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
 		all = append(all, job)
 	}
 	p, page := raytap(t, nil, fmt.Sprintf(memoryConfig, head.URL(), "on", filepath.Join(dir, "positions.db"), toFile(dir)))
-	p.Until(time.Minute, "the budget is spent", func() bool { return sample(program.Get(page), "raytap_shipper_half_lines_dropped_total") > 0 })
+	p.Until(time.Minute, "the budget is spent", func() bool { return sample(program.Get(page), "raytap_shipper_partial_lines_dropped_total") > 0 })
 	for _, job := range all {
 		job.Print("y\n")
 		job.End("SUCCEEDED", 0)
 	}
 	p.Until(2*time.Minute, "each job's start, line and end are written", func() bool {
-		return sample(program.Get(page), "raytap_shipper_records_written_total") == 3*jobs
+		return sample(program.Get(page), "raytap_sink_records_total") == 3*jobs
 	})
 	if n := sample(program.Get(page), "raytap_shipper_gaps_total"); n > 0 {
 		t.Errorf("%.0f gaps", n)

@@ -157,12 +157,12 @@ sink: {file: {path: %s, fsync: never}}
 	p.Until(time.Minute, "the status tells of both clusters and of all streams", func() bool {
 		var status struct {
 			Clusters []struct {
-				State   string `json:"state"`
-				Streams []struct {
+				State string `json:"state"`
+				Tails []struct {
 					ID    string `json:"submission_id"`
 					Lines int    `json:"lines"`
 					Error string `json:"error"`
-				} `json:"streams"`
+				} `json:"tails"`
 			} `json:"clusters"`
 		}
 		if json.Unmarshal([]byte(program.Get(url+"/api/v1/status")), &status) != nil || len(status.Clusters) != 2 {
@@ -170,7 +170,7 @@ sink: {file: {path: %s, fsync: never}}
 		}
 		told := 0
 		for _, c := range status.Clusters {
-			for _, st := range c.Streams {
+			for _, st := range c.Tails {
 				if i := slices.Index(jobs, st.ID); i == 0 && st.Error != "" || i > 0 && st.Lines >= 1000*i && st.Error == "" {
 					told++
 				}

@@ -42,14 +42,14 @@ func reading(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
 		WithPanel(lines("Lag", "Time since the last successful read of a log, where it is longest. Low while jobs are silent and logs readable.", unitSeconds,
 			query{`max by (ray_cluster, instance) (raytap_shipper_read_age_seconds{` + there + `})`, "{{ray_cluster}} {{instance}}"})).
 		WithPanel(stack("Streams", "Jobs whose log is followed, by the way it is read.", unitShort,
-			query{`sum by (way, state) (raytap_shipper_streams{` + there + `})`, "{{way}} {{state}}"})).
+			query{`sum by (transport, state) (raytap_shipper_tails{` + there + `})`, "{{transport}} {{state}}"})).
 		WithPanel(lines("Bytes read", "By way; read again are those that prove a position and are skipped.", unitRate,
-			query{`sum by (way) (rate(raytap_shipper_read_bytes_total{` + there + `}[$__rate_interval]))`, "{{way}}"},
-			query{`sum by (way) (rate(raytap_shipper_replayed_bytes_total{` + there + `}[$__rate_interval])) > 0`, "{{way}} again"})).
+			query{`sum by (transport) (rate(raytap_shipper_read_bytes_total{` + there + `}[$__rate_interval]))`, "{{transport}}"},
+			query{`sum by (transport) (rate(raytap_shipper_replayed_bytes_total{` + there + `}[$__rate_interval])) > 0`, "{{transport}} again"})).
 		WithPanel(lines("WebSockets held", "Of 100 that a Ray can bear, everybody's counted.", unitShort,
-			query{`sum by (ray_cluster) (raytap_shipper_websocket_slots_held{` + there + `})`, "{{ray_cluster}}"})).
+			query{`sum by (ray_cluster) (raytap_shipper_stream_slots_in_use{` + there + `})`, "{{ray_cluster}}"})).
 		WithPanel(lines("Ends of connections", "And failed reads, by reason, per interval.", unitShort,
-			query{`sum by (ray_cluster, reason) (increase(raytap_shipper_stream_ends_total{` + there + `}[$__rate_interval])) > 0`, "{{ray_cluster}} {{reason}}"}).NoValue("No connection has ended"))
+			query{`sum by (ray_cluster, reason) (increase(raytap_shipper_read_ends_total{` + there + `}[$__rate_interval])) > 0`, "{{ray_cluster}} {{reason}}"}).NoValue("No connection has ended"))
 }
 
 func writing(b *dashboard.DashboardBuilder) *dashboard.DashboardBuilder {
