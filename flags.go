@@ -81,7 +81,7 @@ func (f *flags) connect() (cli.Cluster, error) {
 	target := f.target
 	target.ConfigFile = f.configFile
 	target.Note = f.note
-	cluster, err := target.Find(os.LookupEnv)
+	cluster, err := target.Resolve(os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func listNodes(ctx context.Context, from nodeLister, f nodeFilter, p printer) er
 	}}
 	failed := false
 	for _, n := range nodes {
-		failed = failed || n.ReadingsFailed
+		failed = failed || n.StatsUnavailable
 		r := readings(n)
 		t.add(text(n.ID), text(nodeName(n)), text(n.IP), text(role(n.Head)), state(string(n.State)), text(ago(p.now(), n.Start)),
 			text(r.cpu), text(r.memory), text(r.gpu), text(r.store), cell{n.DeathReason, red})

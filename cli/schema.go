@@ -37,19 +37,19 @@ func viewJob(j ray.Job) jobView {
 }
 
 type nodeView struct {
-	ID             string             `json:"id"`
-	IP             string             `json:"ip,omitempty"`
-	Name           string             `json:"name,omitempty"`
-	Host           string             `json:"host,omitempty"`
-	Head           bool               `json:"head"`
-	State          string             `json:"state"`
-	Labels         map[string]string  `json:"labels,omitempty"`
-	Start          time.Time          `json:"start,omitzero"`
-	End            time.Time          `json:"end,omitzero"`
-	DeathReason    string             `json:"death_reason,omitempty"`
-	Resources      map[string]float64 `json:"resources,omitempty"`
-	Stats          *statsView         `json:"stats,omitempty"`
-	ReadingsFailed bool               `json:"readings_failed,omitempty"`
+	ID               string             `json:"id"`
+	IP               string             `json:"ip,omitempty"`
+	Name             string             `json:"name,omitempty"`
+	Host             string             `json:"host,omitempty"`
+	Head             bool               `json:"head"`
+	State            string             `json:"state"`
+	Labels           map[string]string  `json:"labels,omitempty"`
+	Start            time.Time          `json:"start,omitzero"`
+	End              time.Time          `json:"end,omitzero"`
+	DeathReason      string             `json:"death_reason,omitempty"`
+	Resources        map[string]float64 `json:"resources,omitempty"`
+	Stats            *statsView         `json:"stats,omitempty"`
+	StatsUnavailable bool               `json:"readings_failed,omitempty"`
 }
 
 type statsView struct {
@@ -94,7 +94,7 @@ type gpuView struct {
 func viewNode(n ray.Node) nodeView {
 	v := nodeView{
 		ID: n.ID, IP: n.IP, Name: n.Name, Host: n.Host, Head: n.Head, State: string(n.State), Labels: n.Labels,
-		Start: n.Start, End: n.End, DeathReason: n.DeathReason, Resources: n.Resources, ReadingsFailed: n.ReadingsFailed,
+		Start: n.Start, End: n.End, DeathReason: n.DeathReason, Resources: n.Resources, StatsUnavailable: n.StatsUnavailable,
 	}
 	s := n.Stats
 	if s == nil {

@@ -43,7 +43,7 @@ type Cluster interface {
 	hardwareSource
 	// Answers reports whether the cluster answers: it has since t, or did not
 	// long before and no request has gone without an answer after that.
-	Answers(ctx context.Context, t time.Time) bool
+	Reachable(ctx context.Context, t time.Time) bool
 }
 
 // Options says what is collected. The zero value collects everything that
@@ -286,7 +286,7 @@ func (c *Collector) Page(ctx context.Context, only ...string) Page {
 		})
 	}
 	wg.Wait()
-	up := c.cluster.Answers(ctx, began)
+	up := c.cluster.Reachable(ctx, began)
 	report(parts, results, up)
 	c.health.note(parts, results, up)
 	own := &sink{}

@@ -53,7 +53,7 @@ func (c *cluster) Version(ctx context.Context) (ray.Version, error) {
 	return c.version, c.ask(ctx, "version")
 }
 
-func (c *cluster) VersionSince(ctx context.Context, _ time.Time) (ray.Version, error) {
+func (c *cluster) VersionNewerThan(ctx context.Context, _ time.Time) (ray.Version, error) {
 	return c.Version(ctx)
 }
 
@@ -84,7 +84,7 @@ func (c *cluster) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	return c.resources, c.ask(ctx, "resources")
 }
 
-func (c *cluster) Answers(_ context.Context, t time.Time) bool {
+func (c *cluster) Reachable(_ context.Context, t time.Time) bool {
 	return c.last.IsZero() || !c.last.Before(t)
 }
 

@@ -42,7 +42,7 @@ func full(now time.Time) *cluster {
 			}},
 			{ID: "n2", State: ray.NodeDead, End: now},
 		},
-		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1), Dropped: 7, Session: "s", Asked: time.Now()},
+		tasks: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1), Dropped: 7, Session: "s", RequestedAt: time.Now()},
 		resources: ray.ClusterResources{
 			At: now, CPU: &ray.Amount{}, Memory: &ray.Amount{}, ObjectStore: &ray.Amount{},
 			GPU:         &ray.GPUTotals{Total: ptr(1.0), Available: ptr(1.0), MemoryTotal: ptr(1.0), MemoryAvailable: ptr(1.0), MaxUtilization: ptr(1.0), AvgUtilization: ptr(1.0)},

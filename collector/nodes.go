@@ -50,7 +50,7 @@ type nodesView struct {
 // unread reports whether the readings of the nodes could not be asked for, and
 // with them the reasons of deaths.
 func (v nodesView) unread() bool {
-	return slices.ContainsFunc(v.nodes, func(n ray.Node) bool { return n.ReadingsFailed })
+	return slices.ContainsFunc(v.nodes, func(n ray.Node) bool { return n.StatsUnavailable })
 }
 
 var nodesTable = table[nodesView]{
@@ -137,7 +137,7 @@ var nodeRows = []row[nodeView]{
 	{
 		name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives, and while nodes_readings_failed is 1.", labels: []string{"reason"},
 		series: func(n nodeView, emit *emitter) {
-			if n.State == ray.NodeDead && !n.ReadingsFailed {
+			if n.State == ray.NodeDead && !n.StatsUnavailable {
 				emit.series(1, deathReason(n.Node))
 			}
 		},

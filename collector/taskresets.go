@@ -40,7 +40,7 @@ type lastingTasks struct {
 // totals either.
 func lastingOf(l ray.TaskList) (lastingTasks, bool) {
 	counts, ok := exactStates(l)
-	return lastingTasks{l.Session, l.Asked, counts[stateFailed] + l.Dropped}, ok
+	return lastingTasks{l.Session, l.RequestedAt, counts[stateFailed] + l.Dropped}, ok
 }
 
 // look takes a look at a list, and returns how many have started over so far; false
@@ -58,7 +58,7 @@ func (r *taskResets) look(ctx context.Context, source tasksSource, list ray.Task
 	defer r.mu.Unlock()
 	if before := r.last; ok && now.under(before) {
 		r.mu.Unlock() // others must not wait for the cluster's answer
-		version, err := source.VersionSince(ctx, time.Now())
+		version, err := source.VersionNewerThan(ctx, time.Now())
 		r.mu.Lock()
 		switch {
 		case err != nil:

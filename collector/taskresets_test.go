@@ -81,7 +81,7 @@ func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := &cluster{}
-				s := cache.New(h, cache.Options{Fresh: row.versions, Tasks: row.tasks})
+				s := cache.New(h, cache.Options{TTL: row.versions, TasksTTL: row.tasks})
 				defer s.Close()
 				c := newCollector(s, collector.Options{})
 				got := ""

@@ -15,8 +15,8 @@ import (
 
 type tasksSource interface {
 	Tasks(context.Context) (ray.TaskList, error)
-	// VersionSince gives a version that was asked for at t or later.
-	VersionSince(ctx context.Context, t time.Time) (ray.Version, error)
+	// VersionNewerThan gives a version that was asked for at t or later.
+	VersionNewerThan(ctx context.Context, t time.Time) (ray.Version, error)
 }
 
 // taskStates are the states that are shown.

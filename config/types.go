@@ -9,41 +9,12 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"raytap/secret"
 )
 
-// redacted is what is shown in place of a secret.
-const redacted = "<secret>"
-
-// Secret is text that does not print: every usual way to turn it into text
-// gives a placeholder, or nothing where it is empty. string(s) is the secret.
-type Secret string
-
-// String redacts.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return redacted
-}
-
-// GoString redacts under %#v.
-func (s Secret) GoString() string { return strconv.Quote(s.String()) }
-
-// MarshalText redacts in JSON, and wherever else text is asked for.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// MarshalYAML redacts in YAML.
-func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
-
-// Format redacts under every verb, %x and %d included.
-func (s Secret) Format(f fmt.State, verb rune) { format(f, verb, s.String()) }
-
-func format(f fmt.State, verb rune, s string) {
-	if verb == 'q' || (verb == 'v' && f.Flag('#')) {
-		s = strconv.Quote(s)
-	}
-	fmt.Fprint(f, s)
-}
+// Secret is a text that is never printed. string(s) is the secret.
+type Secret = secret.Text
 
 // URL is an address whose user and password, if it has any, do not print.
 // string(u) is the address as given.
@@ -54,19 +25,19 @@ func (u URL) String() string {
 	scheme, rest, ok := strings.Cut(string(u), "://")
 	if !strings.Contains(rest, "@") {
 		if !ok && strings.Contains(scheme, "@") {
-			return redacted
+			return secret.Placeholder
 		}
 		return string(u)
 	}
 	host := rest[strings.LastIndex(rest, "@")+1:]
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
-		return redacted // where the password ends is anybody's guess
+		return secret.Placeholder // where the password ends is anybody's guess
 	}
-	return scheme + "://" + redacted + "@" + host
+	return scheme + "://" + secret.Placeholder + "@" + host
 }
 
 // Format leaves them out under every verb.
-func (u URL) Format(f fmt.State, verb rune) { format(f, verb, u.String()) }
+func (u URL) Format(f fmt.State, verb rune) { secret.Format(f, verb, u.String()) }
 
 // GoString is String, quoted.
 func (u URL) GoString() string { return strconv.Quote(u.String()) }

@@ -21,9 +21,9 @@ type Options struct {
 	// Observe is told of each call that ended, as transport.Options has it; nil
 	// is nobody.
 	Observe func(endpoint string, code int, took time.Duration)
-	// Large is what big answers of all clients together may take, as
+	// ResponseMemory is what big answers of all clients together may take, as
 	// transport.Options has it; nil is no bound.
-	Large *semaphore.Weighted
+	ResponseMemory *semaphore.Weighted
 	// Log gets what an answer lacked; nil is nobody.
 	Log logrus.FieldLogger
 }
@@ -63,7 +63,7 @@ func wireOptions(c config.Cluster, o Options) (transport.Options, error) {
 	return transport.Options{
 		URL: string(c.URL), Token: token(c.Auth), Headers: headers(c.Headers), TLS: tls,
 		ProxyURL: string(c.ProxyURL), Timeout: time.Duration(c.Timeout), MaxConcurrent: c.MaxConcurrent,
-		MaxBody: int64(c.MaxBody), UserAgent: agent, Observe: o.Observe, Large: o.Large,
+		MaxBody: int64(c.MaxBody), UserAgent: agent, Observe: o.Observe, ResponseMemory: o.ResponseMemory,
 	}, nil
 }
 

@@ -44,9 +44,9 @@ func (t *Target) AddFlags(to flagAdder, names func() []string) {
 	to.Flag("token-file", "The file that holds the token for it.").PlaceHolder("FILE").StringVar(&t.TokenFile)
 }
 
-// Find gives the cluster. An error is a mistake on the command line, in the
+// Resolve returns the cluster. An error is a mistake on the command line, in the
 // environment or in the configuration.
-func (t Target) Find(env config.Env) (config.Cluster, error) {
+func (t Target) Resolve(env config.Env) (config.Cluster, error) {
 	switch {
 	case t.ConfigFile != "" && (t.URL != "" || t.API != "" || t.TokenFile != ""):
 		return config.Cluster{}, errors.New("--url, --api and --token-file are for a cluster without a configuration: give them or --config.file")

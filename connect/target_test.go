@@ -58,7 +58,7 @@ func TestWhichClusterIsMeant(t *testing.T) {
 		"no such file":                  {target: Target{ConfigFile: filepath.Join(dir, "none.yaml")}, err: "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := tt.target.Find(func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
+			c, err := tt.target.Resolve(func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("error %v, want %q in it", err, tt.err)
@@ -93,7 +93,7 @@ func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
 		"with a token": {Target{URL: "http://u:1", TokenFile: token}, []string{"X-Tenant"}},
 		"of an agent":  {Target{URL: "http://u:1", API: config.APISynapse}, nil},
 	} {
-		c, err := tt.target.Find(env)
+		c, err := tt.target.Resolve(env)
 		if got := slices.Sorted(maps.Keys(c.Headers)); err != nil || !slices.Equal(got, tt.headers) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, tt.headers)
 			continue
@@ -112,7 +112,7 @@ func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
 // Whatever a target gives, a client can be made of it.
 func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
 	none := func(string) (string, bool) { return "", false }
-	c, err := Target{URL: "http://u:1"}.Find(none)
+	c, err := Target{URL: "http://u:1"}.Resolve(none)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	if c, err = (Target{URL: "http://u:1/agents/a1", API: config.APISynapse}).Find(none); err != nil {
+	if c, err = (Target{URL: "http://u:1/agents/a1", API: config.APISynapse}).Resolve(none); err != nil {
 		t.Fatal(err)
 	}
 	a, err := Synapse(c, Options{Version: "1"})

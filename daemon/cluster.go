@@ -84,19 +84,19 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 	c := s.cluster
 	log := d.o.Log.WithField("ray_cluster", c.Name)
 	u := &unit{spec: s, log: log, requests: &requests{to: to, cluster: c.Name}}
-	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), Large: d.answers, Log: log})
+	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), ResponseMemory: d.answers, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	fresh := time.Duration(s.collector.CacheTTL)
+	ttl := time.Duration(s.collector.CacheTTL)
 	u.sharing = cache.New(u.client, cache.Options{
-		Timeout: 3 * time.Duration(c.Timeout),
-		Request: time.Duration(c.Timeout),
-		Fresh:   fresh,
-		Tasks:   max(fresh, time.Duration(s.collector.Tasks.CacheTTL)),
+		Timeout:        3 * time.Duration(c.Timeout),
+		RequestTimeout: time.Duration(c.Timeout),
+		TTL:            ttl,
+		TasksTTL:       max(ttl, time.Duration(s.collector.Tasks.CacheTTL)),
 		// A little less than discovery's pause: else each look could meet the
 		// answer of the one before, and see a job after two pauses only.
-		Discovery: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
+		DiscoveryTTL: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
 	})
 	if s.collector.Enabled {
 		options := collectorOptions(s, log)

@@ -86,7 +86,7 @@ func (u *unit) status() web.ClusterStatus {
 	c := u.spec.cluster
 	s := web.ClusterStatus{
 		Name: c.Name, URL: c.URL.String(), API: c.API, From: u.spec.file,
-		State: web.ClusterWaiting, LastAnswer: u.sharing.LastAnswer(),
+		State: web.ClusterWaiting, LastAnswer: u.sharing.LastSuccess(),
 	}
 	if seen := u.seen.Load(); seen != nil {
 		s.Version, s.Session = seen.version.Ray, seen.version.Session

@@ -13,15 +13,15 @@ var ErrTransportNotAllowed = errors.New("this way to the log must not be used")
 
 // Why a node's agent must not be asked. Each is an ErrTransportNotAllowed.
 var (
-	// ErrTokenKept: the cluster's token would have to be shown at an address that is
+	// ErrTokenWithheld: the cluster's token would have to be shown at an address that is
 	// not configured for it.
-	ErrTokenKept = fmt.Errorf("the token must not be shown there: %w", ErrTransportNotAllowed)
-	// ErrAgentsOff: the configuration says that no node agent is asked.
-	ErrAgentsOff = fmt.Errorf("node agents are switched off: %w", ErrTransportNotAllowed)
+	ErrTokenWithheld = fmt.Errorf("the token must not be shown there: %w", ErrTransportNotAllowed)
+	// ErrAgentsDisabled: the configuration says that no node agent is asked.
+	ErrAgentsDisabled = fmt.Errorf("node agents are switched off: %w", ErrTransportNotAllowed)
 	// ErrAgentNotAllowed: the address is outside the networks that are configured.
 	ErrAgentNotAllowed = fmt.Errorf("the address is not allowed: %w", ErrTransportNotAllowed)
-	// ErrAgentNotLive: no live node of the cluster has the address.
-	ErrAgentNotLive = fmt.Errorf("no live node has the address: %w", ErrTransportNotAllowed)
+	// ErrAgentNotAlive: no live node of the cluster has the address.
+	ErrAgentNotAlive = fmt.Errorf("no live node has the address: %w", ErrTransportNotAllowed)
 	// ErrAgentAddress: Ray gives no address that can be used, or none yet.
 	ErrAgentAddress = fmt.Errorf("the address cannot be used: %w", ErrTransportNotAllowed)
 )

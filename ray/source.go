@@ -20,9 +20,9 @@ type Source interface {
 	Resources(ctx context.Context) (ClusterResources, error)
 }
 
-// PatientSource is a Source that can give its job list more time than its other
+// TimeoutSource is a Source that can give its job list more time than its other
 // requests: the list grows for the life of a head, and with it the time it takes.
-type PatientSource interface {
-	// JobsWithin is Jobs, whose request may take d.
-	JobsWithin(ctx context.Context, d time.Duration) ([]Job, error)
+type TimeoutSource interface {
+	// JobsWithTimeout is Jobs, whose request may take d.
+	JobsWithTimeout(ctx context.Context, d time.Duration) ([]Job, error)
 }

@@ -137,9 +137,9 @@ type Node struct {
 	// Stats holds the last readings; nil for a node that is not ALIVE, or
 	// whose readings are old or missing.
 	Stats *NodeStats
-	// ReadingsFailed is true where the nodes could be listed but their readings
+	// StatsUnavailable is true where the nodes could be listed but their readings
 	// could not be asked for: Stats and DeathReason are then unknown, not absent.
-	ReadingsFailed bool
+	StatsUnavailable bool
 }
 
 // NodeStats are a live node's readings, in bytes and ratios (0 to 1).
@@ -264,10 +264,10 @@ type TaskList struct {
 	// ByState holds exact totals per state, and is set only where the list was
 	// truncated: it costs Ray one request per state.
 	ByState map[string]int
-	// Session is the head's as it was last told before the list was asked for, ""
-	// where it was not; Asked is when the list was. A Sharing sets both.
-	Session string
-	Asked   time.Time
+	// Session is the head's last known session when the list was requested, "" if
+	// unknown. Package cache sets it, and RequestedAt.
+	Session     string
+	RequestedAt time.Time
 }
 
 // ActorStates and PlacementGroupStates list the states that Ray knows.

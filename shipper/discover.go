@@ -54,7 +54,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 	if s.known.doubt.After(since) {
 		since = s.known.doubt
 	}
-	jobs, err := s.lists.JobsSince(ctx, since)
+	jobs, err := s.lists.JobsNewerThan(ctx, since)
 	if err != nil {
 		return err
 	}

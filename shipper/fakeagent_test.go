@@ -93,7 +93,7 @@ func (a *fakeAgent) Version(context.Context) (ray.Version, error) {
 	return ray.Version{Session: ray.UnknownSession}, nil
 }
 
-func (a *fakeAgent) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
+func (a *fakeAgent) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []ray.Job

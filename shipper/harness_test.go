@@ -391,7 +391,9 @@ func (r *rig) metric(name string, labels ...string) float64 {
 // unshared asks for each list.
 type unshared struct{ *dashboard.Client }
 
-func (u unshared) JobsSince(ctx context.Context, _ time.Time) ([]ray.Job, error) { return u.Jobs(ctx) }
+func (u unshared) JobsNewerThan(ctx context.Context, _ time.Time) ([]ray.Job, error) {
+	return u.Jobs(ctx)
+}
 
 // allWays is what a fake of a Ray that has all ways embeds.
 type allWays struct{}

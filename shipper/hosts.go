@@ -29,11 +29,11 @@ var refusals = []struct {
 	reason string
 	err    error
 }{
-	{"token", ray.ErrTokenKept},
+	{"token", ray.ErrTokenWithheld},
 	{"not_allowed", ray.ErrAgentNotAllowed},
-	{"not_live", ray.ErrAgentNotLive},
+	{"not_live", ray.ErrAgentNotAlive},
 	{"address", ray.ErrAgentAddress},
-	{"off", ray.ErrAgentsOff},
+	{"off", ray.ErrAgentsDisabled},
 }
 
 // refusalDenied is the reason of an agent that answers 401 or 403.

@@ -30,8 +30,8 @@ import (
 // Lists is what discovery needs of a cluster: answers that may be shared with
 // others who ask.
 type Lists interface {
-	// JobsSince lists the jobs as they were at t or later.
-	JobsSince(ctx context.Context, t time.Time) ([]ray.Job, error)
+	// JobsNewerThan lists the jobs as they were at t or later.
+	JobsNewerThan(ctx context.Context, t time.Time) ([]ray.Job, error)
 	Nodes(ctx context.Context) ([]ray.Node, error)
 }
 

@@ -102,8 +102,8 @@ func TestRefusedAgentsAreCountedByReason(t *testing.T) {
 func TestRefusalsGoWithTheirCause(t *testing.T) {
 	now := time.Now()
 	for reason, err := range map[string]error{
-		"token": ray.ErrTokenKept, "off": ray.ErrAgentsOff, "not_allowed": ray.ErrAgentNotAllowed,
-		"not_live": ray.ErrAgentNotLive, "address": ray.ErrAgentAddress,
+		"token": ray.ErrTokenWithheld, "off": ray.ErrAgentsDisabled, "not_allowed": ray.ErrAgentNotAllowed,
+		"not_live": ray.ErrAgentNotAlive, "address": ray.ErrAgentAddress,
 		"denied": &ray.Error{Code: 401}, "": &ray.Error{Code: 503},
 	} {
 		if !errors.Is(err, ray.ErrTransportNotAllowed) && reason != "denied" && reason != "" {

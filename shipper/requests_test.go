@@ -87,7 +87,7 @@ var busyText = sync.OnceValue(func() string {
 	return b.String()
 })
 
-func (h *busyHead) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
+func (h *busyHead) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
 	h.count("jobs")
 	h.mu.Lock()
 	defer h.mu.Unlock()

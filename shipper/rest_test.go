@@ -46,9 +46,11 @@ func (a *agentAlone) Jobs() []ray.Job {
 	return []ray.Job{a.job()}
 }
 
-func (a *agentAlone) JobsSince(context.Context, time.Time) ([]ray.Job, error) { return a.Jobs(), nil }
-func (a *agentAlone) Job(context.Context, string) (ray.Job, error)            { return a.Jobs()[0], nil }
-func (a *agentAlone) Nodes(context.Context) ([]ray.Node, error)               { return nil, nil }
+func (a *agentAlone) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
+	return a.Jobs(), nil
+}
+func (a *agentAlone) Job(context.Context, string) (ray.Job, error) { return a.Jobs()[0], nil }
+func (a *agentAlone) Nodes(context.Context) ([]ray.Node, error)    { return nil, nil }
 func (a *agentAlone) Version(context.Context) (ray.Version, error) {
 	return ray.Version{Session: "s"}, nil
 }

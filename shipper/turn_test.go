@@ -30,7 +30,7 @@ func newFilesAlone(n int) *filesAlone {
 }
 
 func (f *filesAlone) Jobs() []ray.Job { return f.jobs }
-func (f *filesAlone) JobsSince(context.Context, time.Time) ([]ray.Job, error) {
+func (f *filesAlone) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
 	return f.jobs, nil
 }
 func (f *filesAlone) Job(_ context.Context, id string) (ray.Job, error) {

@@ -174,7 +174,7 @@ func (s *stream) judge(w way, err error, grew, well bool, now time.Time) bool {
 	switch code := ray.Code(err); {
 	case errors.Is(err, errAgentDown):
 		return leave(0)
-	case w == wayAgent && errors.Is(err, ray.ErrTokenKept):
+	case w == wayAgent && errors.Is(err, ray.ErrTokenWithheld):
 		s.sh.warnOnce("token", "Logs are not read from node agents, but through the head: "+shownError(err))
 		s.sh.hosts.markDown(s.current().DriverAgentURL, err, now)
 		return leave(0)

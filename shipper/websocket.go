@@ -33,9 +33,9 @@ type wsChunk struct {
 
 // waits is a LogStream that tells when nothing more is at hand.
 type waits interface {
-	// OnWait sets a function that Read and Await call before they wait for the
+	// OnIdle sets a function that Read and Await call before they wait for the
 	// network.
-	OnWait(f func())
+	OnIdle(f func())
 	// Await waits until there is something to Read, be it an error.
 	Await()
 }
@@ -145,7 +145,7 @@ func pump(ctx context.Context, tail ray.LogStream, each bool, to chan<- wsChunk)
 	}
 	w, tells := tail.(waits)
 	if tells && !each {
-		w.OnWait(func() {
+		w.OnIdle(func() {
 			if !reading && buf != nil {
 				hand(true, nil) // a silent tail holds no buffer
 			} else if n > from {

@@ -124,7 +124,7 @@ func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
 		h := newHead()
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
-		if !s.LastAnswer().IsZero() {
+		if !s.LastSuccess().IsZero() {
 			t.Error("it answered before it was asked")
 		}
 		if err := askAll(t.Context(), s); err != nil {
@@ -136,8 +136,8 @@ func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
 		if askAll(t.Context(), s) == nil {
 			t.Error("a cluster that is down answered")
 		}
-		if !s.LastAnswer().Equal(answered) {
-			t.Errorf("last answer %s, want %s", s.LastAnswer(), answered)
+		if !s.LastSuccess().Equal(answered) {
+			t.Errorf("last answer %s, want %s", s.LastSuccess(), answered)
 		}
 	})
 }
@@ -167,13 +167,13 @@ func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
 				h := newHead()
 				s := cache.New(h, cache.Options{})
 				defer s.Close()
-				if !s.Answers(t.Context(), time.Now()) {
+				if !s.Reachable(t.Context(), time.Now()) {
 					t.Error("a cluster that answers does not")
 				}
 				time.Sleep(row.after)
 				h.fail(row.fail)
 				if row.fail != nil {
-					if _, err := s.JobsSince(t.Context(), time.Time{}); err == nil {
+					if _, err := s.JobsNewerThan(t.Context(), time.Time{}); err == nil {
 						t.Error("the list came")
 					}
 				}
@@ -182,7 +182,7 @@ func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
 				} else {
 					h.fail(nil)
 				}
-				if got := s.Answers(t.Context(), time.Now()); got != row.want {
+				if got := s.Reachable(t.Context(), time.Now()); got != row.want {
 					t.Errorf("answers: %t", got)
 				}
 				if n := h.asked["version"].Load(); n != row.asked {
@@ -225,7 +225,7 @@ func TestJobsSinceAsksAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		if _, err := s.JobsSince(t.Context(), time.Now()); err != nil {
+		if _, err := s.JobsNewerThan(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if n := h.asked["jobs"].Load(); n != 2 {

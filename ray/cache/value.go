@@ -10,64 +10,62 @@ import (
 )
 
 const (
-	// loadFactor bounds what one answer costs the cluster: an answer that took
-	// d is good for 50 d, so that asking for it takes at most 2 % of the time.
+	// loadFactor bounds what one answer costs the cluster: an answer whose fetch took
+	// d is cached for at least 50 d, so that fetching takes at most 2 % of the time.
 	loadFactor = 50
-	// retryAfter is how long a failure is shared at the least before the next
-	// caller asks again.
-	retryAfter = time.Second
-	// sinceFloor and sinceFactor bound how often Since may pass over an answer
-	// that is still good: not sooner than 1 s, or 10 times what it took, after
-	// the last fetch began.
-	sinceFloor  = time.Second
-	sinceFactor = 10
+	// minFailureTTL is how long a failure is cached at least.
+	minFailureTTL = time.Second
+	// minRefetch and refetchFactor bound how often NewerThan may bypass an answer
+	// that is still cached: the next fetch begins no sooner than 1 s, or 10 times
+	// what the last one took, after the last one began.
+	minRefetch    = time.Second
+	refetchFactor = 10
 )
 
-// Answer is a value that a cluster gave, shared by all who asked for it: what
-// it points to must not be changed.
+// Answer is a value that a cluster returned. All callers share it: what it points to
+// must not be changed.
 type Answer[T any] struct {
-	Value T
-	Asked time.Time     // when its fetch began; the value is no older than this
-	Took  time.Duration // how long the fetch took
+	Value       T
+	RequestedAt time.Time     // when its fetch began; the value is no older than this
+	Duration    time.Duration // of the fetch
 }
 
-// ValueOptions says how an answer is fetched and how long it is good for.
+// ValueOptions say how an answer is fetched and how long it is cached.
 type ValueOptions struct {
 	// Op names the call in errors, verb first: "list jobs".
 	Op string
 	// Timeout bounds one whole fetch; 0 means 30 s.
 	Timeout time.Duration
-	// Interval is how long an answer is good for, counted from Asked, and 50
-	// times what its fetch took if that is longer.
-	Interval time.Duration
-	// SinceInterval replaces Interval for callers of Since; 0 does not.
-	SinceInterval time.Duration
-	// MaxAge bounds that time from above; 0 is no bound.
-	MaxAge time.Duration
+	// TTL is how long an answer is cached, from RequestedAt on; 50 times the
+	// duration of its fetch if that is longer.
+	TTL time.Duration
+	// NewerThanTTL replaces TTL for callers of NewerThan; 0 means TTL.
+	NewerThanTTL time.Duration
+	// MaxTTL is the upper bound of that time; 0 means none.
+	MaxTTL time.Duration
 }
 
-// Value is one answer for all who ask.
+// Value caches one answer for all callers.
 //
-// A fetch runs under its own timeout, never under a caller's context: callers
-// that come while it runs wait for it, each until its own context ends, while
-// the fetch goes on to fill the answer. A fetch that fails empties the answer
-// at once. The failure is shared for one second, or for as long as an answer
-// that took as long would be, up to the interval: a server that is too slow to
-// answer is asked no more often than one that answers. Then the next caller asks
-// again. Nothing is fetched unless somebody asks. Safe for concurrent use.
+// A fetch runs under its own timeout, never under a caller's context. Callers that
+// come while it runs wait for it, each until its own context ends; the fetch goes on
+// and fills the cache. A fetch that fails removes the answer at once. The failure is
+// cached for one second, or for as long as an answer that took the same time, up to
+// the TTL: a server that is too slow to answer gets no more requests than one that
+// answers. Nothing is fetched without a caller. Safe for concurrent use.
 type Value[T any] struct {
 	fetch func(context.Context) (T, error)
 	opts  ValueOptions
 
 	mu      sync.Mutex
-	current *flight[T] // the fetch under way, nil if none
-	last    *flight[T] // the last one that ended, nil before
+	current *call[T] // the fetch in progress, nil if none
+	last    *call[T] // the last one that ended, nil before
 	closed  bool
 }
 
-// flight is one fetch. Its answer, err and ended are set before done is closed.
-type flight[T any] struct {
-	asked  time.Time
+// call is one fetch. Its answer, err and ended are set before done is closed.
+type call[T any] struct {
+	began  time.Time
 	ended  time.Time
 	answer Answer[T]
 	err    error
@@ -75,7 +73,8 @@ type flight[T any] struct {
 	cancel context.CancelFunc
 }
 
-// NewValue shares what fetch gives. fetch must return soon after its context ends.
+// NewValue returns a cache of fetch's results. fetch must return soon after its
+// context ends.
 func NewValue[T any](fetch func(context.Context) (T, error), opts ValueOptions) *Value[T] {
 	if opts.Timeout <= 0 {
 		opts.Timeout = defaultFetchTimeout
@@ -83,156 +82,155 @@ func NewValue[T any](fetch func(context.Context) (T, error), opts ValueOptions) 
 	return &Value[T]{fetch: fetch, opts: opts}
 }
 
-// Get gives the current answer, fetching one where none is good any more.
+// Get returns the cached answer, or fetches a new one if it has expired.
 //
-// Its errors are the fetch's own, an *Error of code 408 when ctx ended first
-// (errors.Is tells why), and one of code 503 after Close.
-func (s *Value[T]) Get(ctx context.Context) (Answer[T], error) {
-	return s.get(ctx, time.Time{}, s.opts.Interval)
+// Its errors are those of fetch, an *Error of code 408 if ctx ended first (errors.Is
+// shows why), and one of code 503 after Close.
+func (v *Value[T]) Get(ctx context.Context) (Answer[T], error) {
+	return v.get(ctx, time.Time{}, v.opts.TTL)
 }
 
-// Since is Get for a caller that needs an answer not older than t: the fetch
-// that gives it began at t or later. So that many such callers cannot ask in a
-// row, it may wait up to a second (10 times the last fetch's duration if that
-// is longer) before it fetches. Failures are shared here too, whenever they
-// began.
-func (s *Value[T]) Since(ctx context.Context, t time.Time) (Answer[T], error) {
-	interval := s.opts.Interval
-	if s.opts.SinceInterval > 0 {
-		interval = s.opts.SinceInterval
+// NewerThan is Get for a caller that needs an answer requested at t or later. So that
+// many such callers do not cause a fetch each, it may wait up to a second (10 times
+// the duration of the last fetch if that is longer) before it fetches. Cached
+// failures are returned whenever they began.
+func (v *Value[T]) NewerThan(ctx context.Context, t time.Time) (Answer[T], error) {
+	ttl := v.opts.TTL
+	if v.opts.NewerThanTTL > 0 {
+		ttl = v.opts.NewerThanTTL
 	}
-	return s.get(ctx, t, interval)
+	return v.get(ctx, t, ttl)
 }
 
-func (s *Value[T]) get(ctx context.Context, since time.Time, interval time.Duration) (Answer[T], error) {
+func (v *Value[T]) get(ctx context.Context, newerThan time.Time, ttl time.Duration) (Answer[T], error) {
 	for {
-		f, delay := s.next(ctx, since, interval)
+		c, delay := v.next(ctx, newerThan, ttl)
 		switch {
-		case f != nil:
+		case c != nil:
 			select {
-			case <-f.done:
+			case <-c.done:
 			default:
 				select {
-				case <-f.done:
+				case <-c.done:
 				case <-ctx.Done():
-					return Answer[T]{}, s.gaveUp(ctx)
+					return Answer[T]{}, v.callerTimeout(ctx)
 				}
 			}
-			if f.err == nil && f.asked.Before(since) {
-				continue // it was under way before t; ask once more
+			if c.err == nil && c.began.Before(newerThan) {
+				continue // it was in progress before newerThan; fetch once more
 			}
-			return f.answer, f.err
+			return c.answer, c.err
 		case delay > 0:
 			timer := time.NewTimer(delay)
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
 				timer.Stop()
-				return Answer[T]{}, s.gaveUp(ctx)
+				return Answer[T]{}, v.callerTimeout(ctx)
 			}
 		default:
-			return Answer[T]{}, s.gaveUp(ctx)
+			return Answer[T]{}, v.callerTimeout(ctx)
 		}
 	}
 }
 
-// next gives the fetch whose result the caller wants, ended or not; or, where
-// there is none yet, how long to wait before asking again. Neither means that
-// the caller's context has ended.
-func (s *Value[T]) next(ctx context.Context, since time.Time, interval time.Duration) (*flight[T], time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// next returns the fetch whose result the caller wants, ended or not; or, if there is
+// none yet, how long to wait before trying again. Neither means that the caller's
+// context has ended.
+func (v *Value[T]) next(ctx context.Context, newerThan time.Time, ttl time.Duration) (*call[T], time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	now := time.Now()
-	if s.closed {
-		return s.refuse(), 0
+	if v.closed {
+		return v.closedCall(), 0
 	}
-	if s.last != nil && s.good(s.last, now, since, interval) {
-		return s.last, 0
+	if v.last != nil && v.fresh(v.last, now, newerThan, ttl) {
+		return v.last, 0
 	}
-	if s.current != nil {
-		return s.current, 0
+	if v.current != nil {
+		return v.current, 0
 	}
 	if ctx.Err() != nil {
-		return nil, 0 // nobody is left to fetch for
+		return nil, 0 // no caller is left to fetch for
 	}
-	if s.last != nil && s.last.err == nil {
-		floor := max(sinceFloor, sinceFactor*s.last.answer.Took)
-		if delay := s.last.asked.Add(floor).Sub(now); delay > 0 && !since.IsZero() && s.last.asked.Before(since) {
+	if v.last != nil && v.last.err == nil {
+		pause := max(minRefetch, refetchFactor*v.last.answer.Duration)
+		if delay := v.last.began.Add(pause).Sub(now); delay > 0 && !newerThan.IsZero() && v.last.began.Before(newerThan) {
 			return nil, delay
 		}
 	}
-	return s.begin(now), 0
+	return v.begin(now), 0
 }
 
-// good reports whether f, which has ended, may still be given to a caller for
-// whom answers are good for interval.
-func (s *Value[T]) good(f *flight[T], now, since time.Time, interval time.Duration) bool {
-	age, load := now.Sub(f.asked), loadFactor*f.ended.Sub(f.asked)
-	if f.err != nil {
-		return now.Sub(f.ended) < retryAfter || age < min(interval, load)
+// fresh reports whether c, which has ended, may still be returned to a caller that
+// accepts answers up to ttl old.
+func (v *Value[T]) fresh(c *call[T], now, newerThan time.Time, ttl time.Duration) bool {
+	age, load := now.Sub(c.began), loadFactor*c.ended.Sub(c.began)
+	if c.err != nil {
+		return now.Sub(c.ended) < minFailureTTL || age < min(ttl, load)
 	}
-	keep := max(interval, load)
-	if s.opts.MaxAge > 0 {
-		keep = min(keep, s.opts.MaxAge)
+	keep := max(ttl, load)
+	if v.opts.MaxTTL > 0 {
+		keep = min(keep, v.opts.MaxTTL)
 	}
-	return age < keep && !f.asked.Before(since)
+	return age < keep && !c.began.Before(newerThan)
 }
 
-// begin starts a fetch. s.mu is held.
-func (s *Value[T]) begin(now time.Time) *flight[T] {
+// begin starts a fetch. v.mu is held.
+func (v *Value[T]) begin(now time.Time) *call[T] {
 	// Not the caller's context: another caller may wait for this fetch when
 	// the first has gone.
-	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Timeout)
-	f := &flight[T]{asked: now, done: make(chan struct{}), cancel: cancel}
-	s.current = f
-	go s.run(ctx, f)
-	return f
+	ctx, cancel := context.WithTimeout(context.Background(), v.opts.Timeout)
+	c := &call[T]{began: now, done: make(chan struct{}), cancel: cancel}
+	v.current = c
+	go v.run(ctx, c)
+	return c
 }
 
-func (s *Value[T]) run(ctx context.Context, f *flight[T]) {
-	defer f.cancel()
-	value, err := s.fetch(ctx)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.ended = time.Now()
+func (v *Value[T]) run(ctx context.Context, c *call[T]) {
+	defer c.cancel()
+	value, err := v.fetch(ctx)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c.ended = time.Now()
 	switch {
-	case err != nil && s.closed:
-		f.err = s.closedError() // not "context canceled": nobody who asked cancelled anything
+	case err != nil && v.closed:
+		c.err = v.errClosed() // not "context canceled": no caller cancelled anything
 	case err != nil:
-		f.err = err
+		c.err = err
 	default:
-		f.answer = Answer[T]{Value: value, Asked: f.asked, Took: f.ended.Sub(f.asked)}
+		c.answer = Answer[T]{Value: value, RequestedAt: c.began, Duration: c.ended.Sub(c.began)}
 	}
-	s.current, s.last = nil, f
-	close(f.done)
+	v.current, v.last = nil, c
+	close(c.done)
 }
 
-// Close ends the fetch under way, waits for it, and refuses every later call.
-func (s *Value[T]) Close() {
-	s.mu.Lock()
-	s.closed = true
-	f := s.current
-	s.mu.Unlock()
-	if f != nil {
-		f.cancel()
-		<-f.done
+// Close cancels the fetch in progress and waits for it. Later calls fail.
+func (v *Value[T]) Close() {
+	v.mu.Lock()
+	v.closed = true
+	c := v.current
+	v.mu.Unlock()
+	if c != nil {
+		c.cancel()
+		<-c.done
 	}
 }
 
-// refuse gives an ended flight that says so.
-func (s *Value[T]) refuse() *flight[T] {
-	f := &flight[T]{done: make(chan struct{}), err: s.closedError()}
-	close(f.done)
-	return f
+// closedCall returns an ended call with the error of a closed Value.
+func (v *Value[T]) closedCall() *call[T] {
+	c := &call[T]{done: make(chan struct{}), err: v.errClosed()}
+	close(c.done)
+	return c
 }
 
-func (s *Value[T]) closedError() error {
-	return &ray.Error{Op: s.opts.Op, Code: http.StatusServiceUnavailable, Detail: "raytap no longer watches this cluster"}
+func (v *Value[T]) errClosed() error {
+	return &ray.Error{Op: v.opts.Op, Code: http.StatusServiceUnavailable, Detail: "raytap no longer watches this cluster"}
 }
 
-func (s *Value[T]) gaveUp(ctx context.Context) error {
+func (v *Value[T]) callerTimeout(ctx context.Context) error {
 	return &ray.Error{
-		Op: s.opts.Op, Code: http.StatusRequestTimeout,
-		Detail: "no answer in the time that the caller had; the request goes on", Err: ctx.Err(),
+		Op: v.opts.Op, Code: http.StatusRequestTimeout,
+		Detail: "no answer before the caller's deadline; the request continues", Err: ctx.Err(),
 	}
 }

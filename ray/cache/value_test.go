@@ -40,7 +40,7 @@ func (s *source) fetch(ctx context.Context) (int, error) {
 
 func newShared(s *source, takes time.Duration) *cache.Value[int] {
 	s.takes.Store(int64(takes))
-	return cache.NewValue(s.fetch, cache.ValueOptions{Op: "list things", Timeout: 10 * time.Second, Interval: 5 * time.Second})
+	return cache.NewValue(s.fetch, cache.ValueOptions{Op: "list things", Timeout: 10 * time.Second, TTL: 5 * time.Second})
 }
 
 func wantValue(t *testing.T, s *cache.Value[int], want int) {
@@ -59,7 +59,7 @@ func TestCallersAtTheSameTimeShareOneFetch(t *testing.T) {
 		for range 50 {
 			wg.Go(func() {
 				a, err := shared.Get(t.Context())
-				if err != nil || a.Value != 1 || a.Took != time.Second || !a.Asked.Equal(began) {
+				if err != nil || a.Value != 1 || a.Duration != time.Second || !a.RequestedAt.Equal(began) {
 					t.Errorf("got %+v, %v", a, err)
 				}
 			})
@@ -73,17 +73,17 @@ func TestCallersAtTheSameTimeShareOneFetch(t *testing.T) {
 
 func TestAnAnswerIsGoodForTheIntervalOrFiftyTimesWhatItTook(t *testing.T) {
 	for name, row := range map[string]struct {
-		takes, maxAge, good time.Duration
+		takes, maxTTL, good time.Duration
 	}{
 		"a quick answer for the interval":        {takes: 10 * time.Millisecond, good: 5 * time.Second},
 		"a slow answer for fifty times its time": {takes: time.Second, good: 50 * time.Second},
-		"no longer than the ceiling":             {takes: time.Second, maxAge: 7 * time.Second, good: 7 * time.Second},
+		"no longer than the ceiling":             {takes: time.Second, maxTTL: 7 * time.Second, good: 7 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var src source
 				src.takes.Store(int64(row.takes))
-				shared := cache.NewValue(src.fetch, cache.ValueOptions{Interval: 5 * time.Second, MaxAge: row.maxAge})
+				shared := cache.NewValue(src.fetch, cache.ValueOptions{TTL: 5 * time.Second, MaxTTL: row.maxTTL})
 				began := time.Now()
 				wantValue(t, shared, 1)
 				time.Sleep(time.Until(began.Add(row.good - 1)))
@@ -202,11 +202,11 @@ func TestASlowFailureIsSharedAsLongAsAnAnswerUpToTheInterval(t *testing.T) {
 func TestCallersOfSinceCanHaveAnIntervalOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var src source
-		shared := cache.NewValue(src.fetch, cache.ValueOptions{Op: "list things", Interval: time.Minute, SinceInterval: 5 * time.Second})
+		shared := cache.NewValue(src.fetch, cache.ValueOptions{Op: "list things", TTL: time.Minute, NewerThanTTL: 5 * time.Second})
 		wantValue(t, shared, 1)
 		time.Sleep(5*time.Second - 1)
 		for _, want := range []int{1, 2} {
-			if a, err := shared.Since(t.Context(), time.Time{}); err != nil || a.Value != want {
+			if a, err := shared.NewerThan(t.Context(), time.Time{}); err != nil || a.Value != want {
 				t.Errorf("got %d, %v; want %d", a.Value, err, want)
 			}
 			time.Sleep(time.Nanosecond)
@@ -226,7 +226,7 @@ func TestAnAnswerStaysGoodWhileSomebodyAsksForANewerOne(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if a, err := shared.Since(t.Context(), time.Now()); err != nil || a.Value != 2 {
+			if a, err := shared.NewerThan(t.Context(), time.Now()); err != nil || a.Value != 2 {
 				t.Errorf("got %+v, %v", a, err)
 			}
 		})
@@ -245,12 +245,12 @@ func TestSinceGivesNothingThatWasAskedBefore(t *testing.T) {
 		wg.Go(func() { wantValue(t, shared, 1) })
 		time.Sleep(500 * time.Millisecond)
 		t0 := time.Now()
-		a, err := shared.Since(t.Context(), t0)
-		if err != nil || a.Value != 2 || a.Asked.Before(t0) {
+		a, err := shared.NewerThan(t.Context(), t0)
+		if err != nil || a.Value != 2 || a.RequestedAt.Before(t0) {
 			t.Errorf("got %+v, %v", a, err)
 		}
 		wg.Wait()
-		if again, err := shared.Since(t.Context(), t0); err != nil || again != a {
+		if again, err := shared.NewerThan(t.Context(), t0); err != nil || again != a {
 			t.Errorf("an answer that is new enough was asked again: %+v, %v", again, err)
 		}
 	})
@@ -262,7 +262,7 @@ func TestSinceDoesNotAskInARow(t *testing.T) {
 		shared := newShared(&src, 10*time.Millisecond)
 		began := time.Now()
 		for range 10 {
-			if _, err := shared.Since(t.Context(), time.Now()); err != nil {
+			if _, err := shared.NewerThan(t.Context(), time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Nanosecond) // so that the next one asks for something newer
@@ -281,7 +281,7 @@ func TestSinceWaitsNoLongerThanItsCaller(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := shared.Since(ctx, time.Now()); ray.Code(err) != http.StatusRequestTimeout {
+		if _, err := shared.NewerThan(ctx, time.Now()); ray.Code(err) != http.StatusRequestTimeout {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -34,9 +34,9 @@ func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.
 	}
 	res, err := agent.Do(ctx, transport.Request{
 		Op: opAgent, Endpoint: endpointAgent, Stream: true,
-		Path:   "/logs/" + url.PathEscape(logFile(ref.SubmissionID)),
-		Header: http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}},
-		Pass:   []int{http.StatusRequestedRangeNotSatisfiable},
+		Path:        "/logs/" + url.PathEscape(logFile(ref.SubmissionID)),
+		Header:      http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}},
+		AllowStatus: []int{http.StatusRequestedRangeNotSatisfiable},
 	})
 	if err != nil {
 		return ray.LogRange{}, err
@@ -84,7 +84,7 @@ func contentRange(s string) (first, size int64, ok bool) {
 // agent gives the transport to a node's agent, or says why it must not be asked.
 func (c *Client) agent(ctx context.Context, raw string) (*transport.Client, error) {
 	if c.nodeAgents.Mode == NodeAgentsOff {
-		return nil, refused(ray.ErrAgentsOff, "node agents are switched off (node_agents.mode)")
+		return nil, refused(ray.ErrAgentsDisabled, "node agents are switched off (node_agents.mode)")
 	}
 	addr, err := agentAddress(raw)
 	if err != nil {
@@ -121,7 +121,7 @@ func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err er
 		if trusted {
 			return true, nil
 		}
-		return false, refused(ray.ErrTokenKept, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
+		return false, refused(ray.ErrTokenWithheld, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
 	}
 	return trusted, c.mustLive(ctx, ip)
 }
@@ -142,7 +142,7 @@ func (c *Client) mustLive(ctx context.Context, ip netip.Addr) error {
 	case err != nil:
 		return err
 	case !live:
-		return refused(ray.ErrAgentNotLive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
+		return refused(ray.ErrAgentNotAlive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (b *agentBook) client(t *transport.Client, addr netip.AddrPort, trusted boo
 	if c := b.clients[key]; c != nil {
 		return c, nil
 	}
-	c, err := t.At("http://"+addr.String(), trusted)
+	c, err := t.WithBaseURL("http://"+addr.String(), trusted)
 	if err != nil {
 		return nil, &ray.Error{Op: opAgent, Code: http.StatusBadRequest, Detail: "the node agent's address cannot be used", Err: err}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/internal/follow"
-	"raytap/ray/internal/leftout"
+	"raytap/ray/internal/partial"
 	"raytap/ray/transport"
 )
 
@@ -23,11 +23,11 @@ import (
 type Client struct {
 	t          *transport.Client
 	nodeAgents NodeAgents
-	left       leftout.Log   // what answers lacked
-	state      chan struct{} // holds one element while a State API request runs
-	agents     agentBook     // which node agents may be asked
-	readings   readingBook   // which nodes still report
-	host       follow.Host   // whether WebSockets are opened there
+	partial    partial.Reporter // what answers lacked
+	state      chan struct{}    // holds one element while a State API request runs
+	agents     agentBook        // which node agents may be asked
+	readings   readingBook      // which nodes still report
+	host       follow.Host      // whether WebSockets are opened there
 
 	mu       sync.Mutex
 	version  ray.Version     // the last one told; zero before
@@ -46,7 +46,7 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Client{t: t, nodeAgents: o.NodeAgents, left: leftout.Log{To: o.Log}, state: make(chan struct{}, 1)}, nil
+	return &Client{t: t, nodeAgents: o.NodeAgents, partial: partial.Reporter{Logger: o.Log}, state: make(chan struct{}, 1)}, nil
 }
 
 // ClockAhead returns how far the cluster's clock is ahead of this machine's, by the
@@ -74,9 +74,9 @@ func (c *Client) unlockState() { <-c.state }
 
 // SkippedRows counts the rows of lists that were left out since the client was
 // made, because they could not be decoded.
-func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }
+func (c *Client) SkippedRows() uint64 { return c.partial.TotalRows() }
 
 // SkippedFields counts the fields of answers that were omitted since the client was
 // made, because they were of another type than expected, or cut because they were
 // too long for anything that is made of them.
-func (c *Client) SkippedFields() uint64 { return c.left.AllFields() }
+func (c *Client) SkippedFields() uint64 { return c.partial.TotalFields() }

@@ -60,8 +60,8 @@ func (c *Client) ask(ctx context.Context, list string, r transport.Request, read
 	return c.t.Call(ctx, r, func(d *pyjson.Decoder) error {
 		err := read(d)
 		if err == nil {
-			c.left.Rows(list, d.Lost.Rows)
-			c.left.Fields(list, d.Lost.Fields+d.Lost.Cut)
+			c.partial.AddRows(list, d.Lost.Rows)
+			c.partial.AddFields(list, d.Lost.Fields+d.Lost.Cut)
 		}
 		return err
 	})

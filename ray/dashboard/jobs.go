@@ -75,13 +75,13 @@ const (
 // Message has its middle cut out.
 //
 // The list may have a GiB, whatever the transport's MaxBody, and a million jobs.
-func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) { return c.JobsWithin(ctx, 0) }
+func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) { return c.JobsWithTimeout(ctx, 0) }
 
-var _ ray.PatientSource = (*Client)(nil)
+var _ ray.TimeoutSource = (*Client)(nil)
 
-// JobsWithin is Jobs whose request may take d in place of the transport's Timeout; 0
+// JobsWithTimeout is Jobs whose request may take d in place of the transport's Timeout; 0
 // is that. Ray needs some 0.11 s for 1,000 jobs (2.60.0).
-func (c *Client) JobsWithin(ctx context.Context, d time.Duration) ([]ray.Job, error) {
+func (c *Client) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Job, error) {
 	const op = "list jobs"
 	jobs := []ray.Job{}
 	seen, over := distinct{}, false

@@ -91,7 +91,7 @@ type gpuRow struct {
 // live ones.
 //
 // Two answers make the list. If only that of the readings fails, the nodes come
-// without readings and death reasons, ReadingsFailed is set on each, and the
+// without readings and death reasons, StatsUnavailable is set on each, and the
 // failure is logged.
 func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 	nodes, err := c.stateNodes(ctx)
@@ -103,13 +103,13 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		c.left.Warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
+		c.partial.Warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
 		for i := range nodes {
-			nodes[i].ReadingsFailed = true
+			nodes[i].StatsUnavailable = true
 		}
 		return nodes, nil
 	}
-	c.left.Rows("mounts of nodes", summary.fill(nodes, c.readings.look(summary.rows)))
+	c.partial.AddRows("mounts of nodes", summary.fill(nodes, c.readings.look(summary.rows)))
 	return nodes, nil
 }
 
@@ -135,7 +135,7 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 		return nil, err
 	}
 	if counts.cut() {
-		c.left.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
+		c.partial.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
 	}
 	c.mu.Lock()
 	c.names, c.totals, c.namesAt = names, totals, time.Now()

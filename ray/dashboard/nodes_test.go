@@ -60,8 +60,8 @@ func TestReadingsAreOnlyThoseOfNow(t *testing.T) {
 				t.Fatalf("%+v, %v", nodes, err)
 			}
 			n := nodes[0]
-			if (n.Stats != nil) != row.stats || n.DeathReason != row.reason || n.ReadingsFailed {
-				t.Errorf("stats %+v, reason %q, failed %t", n.Stats, n.DeathReason, n.ReadingsFailed)
+			if (n.Stats != nil) != row.stats || n.DeathReason != row.reason || n.StatsUnavailable {
+				t.Errorf("stats %+v, reason %q, failed %t", n.Stats, n.DeathReason, n.StatsUnavailable)
 			}
 			want := map[string]float64{"CPU": 4}
 			if row.state == "DEAD" {
@@ -79,7 +79,7 @@ func TestReadingsAreOnlyThoseOfNow(t *testing.T) {
 
 func TestNodesWithoutASummarySaySo(t *testing.T) {
 	nodes, err := nodesClient(t, stateAnswer(1, 1, 1, 1, nodeOf("ALIVE")), "").Nodes(t.Context())
-	if err != nil || len(nodes) != 1 || !nodes[0].ReadingsFailed || nodes[0].Stats != nil || nodes[0].Resources["CPU"] != 4 {
+	if err != nil || len(nodes) != 1 || !nodes[0].StatsUnavailable || nodes[0].Stats != nil || nodes[0].Resources["CPU"] != 4 {
 		t.Errorf("%+v, %v", nodes, err)
 	}
 }

@@ -33,13 +33,13 @@ func TestAJobListThatTakesLongerThanTheTimeoutIsHad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	s := cache.New(c, cache.Options{Request: timeout, Timeout: 3 * timeout, Fresh: time.Millisecond, Discovery: time.Millisecond})
+	s := cache.New(c, cache.Options{RequestTimeout: timeout, Timeout: 3 * timeout, TTL: time.Millisecond, DiscoveryTTL: time.Millisecond})
 	defer s.Close()
 	var jobs []ray.Job
 	// A failure is shared for a second; six tries would have 32 times the timeout.
 	deadline := time.Now().Add(20 * time.Second)
 	for range time.Tick(100 * time.Millisecond) {
-		if jobs, err = s.JobsSince(t.Context(), time.Now()); err == nil || time.Now().After(deadline) {
+		if jobs, err = s.JobsNewerThan(t.Context(), time.Now()); err == nil || time.Now().After(deadline) {
 			break
 		}
 	}

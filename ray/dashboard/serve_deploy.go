@@ -204,7 +204,7 @@ func (c *Client) DeployServe(ctx context.Context, config []byte) error {
 		return err
 	}
 	res, err := c.t.Do(ctx, transport.Request{Op: opDeploy, Endpoint: endpointServe, Method: http.MethodPut, Path: endpointServe,
-		Body: config, Timeout: deployTimeout, Pass: []int{http.StatusBadRequest}})
+		Body: config, Timeout: deployTimeout, AllowStatus: []int{http.StatusBadRequest}})
 	if err != nil {
 		return err
 	}

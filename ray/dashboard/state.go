@@ -101,7 +101,7 @@ func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values
 			Detail: c.t.Detail("no rows, and a warning: " + strings.Join(warnings, "; "))}
 	}
 	if partial != "" {
-		c.left.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(partial)})
+		c.partial.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(partial)})
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (c *Client) reportedStatus(ctx context.Context) (ray.ClusterStatus, error) 
 		return ray.ClusterStatus{}, nil
 	}
 	if report.skipped > 0 {
-		c.left.Rows("cluster status as text", report.skipped)
+		c.partial.AddRows("cluster status as text", report.skipped)
 	}
 	if c.namesAreOld() {
 		_, _ = c.stateNodes(ctx) // without it memory is rounded
@@ -51,7 +51,7 @@ func (c *Client) reportedStatus(ctx context.Context) (ray.ClusterStatus, error) 
 			if ctx.Err() != nil {
 				return ray.ClusterStatus{}, err
 			}
-			c.left.Warn("the bundles of pending placement groups could not be asked for", logrus.Fields{"error": err.Error()})
+			c.partial.Warn("the bundles of pending placement groups could not be asked for", logrus.Fields{"error": err.Error()})
 			out.PGs, out.PGsUnknown = nil, true
 		}
 	}

@@ -117,9 +117,9 @@ func (s *tail) Await() {
 	_ = s.next() // likewise
 }
 
-// OnWait sets a function that Read and Await call before they wait for the
+// OnIdle sets a function that Read and Await call before they wait for the
 // network. It is set before the first of them.
-func (s *tail) OnWait(f func()) { s.conn.OnWait(f) }
+func (s *tail) OnIdle(f func()) { s.conn.OnIdle(f) }
 
 // Messages counts the frames begun.
 func (s *tail) Messages() uint64 { return s.messages }

@@ -208,14 +208,14 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 	w.cut.split(p, w.cut.left)
 	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
-	c, err := fake.Take(w.ResponseWriter, w.r)
+	c, err := fake.Hijack(w.ResponseWriter, w.r)
 	if err != nil {
 		return 0, err
 	}
 	w.cut.hit()
 	if w.cut.f.Do != Silence {
-		fake.Sever(c, w.cut.f.Do == CutReset)
-		fake.Drop(w.r, c)
+		fake.Disconnect(c, w.cut.f.Do == CutReset)
+		fake.CloseConn(w.r, c)
 	}
 	return 0, net.ErrClosed
 }

@@ -65,11 +65,11 @@ func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
 	if cw, ok := w.(*cutWriter); ok {
 		c = cw.cut
 	}
-	conn, err := fake.Take(w, r)
+	conn, err := fake.Hijack(w, r)
 	if err != nil {
 		return
 	}
-	defer fake.Drop(r, conn)
+	defer fake.CloseConn(r, conn)
 	t := &tail{head: h, job: j, conn: conn, done: r.Context().Done(), left: make(chan struct{}), over: make(chan struct{}), cut: c}
 	deflate := strings.Contains(r.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
 	t.open(r.Header.Get("Sec-Websocket-Key"), deflate)
@@ -317,7 +317,7 @@ func (t *tail) write(b []byte) bool {
 		t.silent = true
 		return true
 	}
-	fake.Sever(t.conn, c.f.Do == CutReset)
+	fake.Disconnect(t.conn, c.f.Do == CutReset)
 	return false
 }
 
@@ -353,7 +353,7 @@ func (h *Head) CutTails(how Action, submissionID string) int {
 			t.silent = true
 			t.wmu.Unlock()
 		default:
-			fake.Sever(t.conn, how == CutReset)
+			fake.Disconnect(t.conn, how == CutReset)
 		}
 	}
 	return len(cut)

@@ -28,7 +28,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray"
-	"raytap/ray/internal/leftout"
+	"raytap/ray/internal/partial"
 	"raytap/ray/internal/pyjson"
 	"raytap/ray/transport"
 )
@@ -54,8 +54,8 @@ type Options struct {
 //
 // It sends each request once: whoever watches a cluster asks again by himself.
 type Client struct {
-	t    *transport.Client
-	left leftout.Log // what answers lacked
+	t       *transport.Client
+	partial partial.Reporter // what answers lacked
 	tails
 
 	mu     sync.Mutex
@@ -91,7 +91,7 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	if t == nil {
 		return nil, errors.New("an agent client needs a transport")
 	}
-	return &Client{t: t, left: leftout.Log{To: o.Log}, absent: map[string]time.Time{}}, nil
+	return &Client{t: t, partial: partial.Reporter{Logger: o.Log}, absent: map[string]time.Time{}}, nil
 }
 
 // ClockAhead returns how far the agent's clock is ahead of this machine's, by the Date
@@ -103,12 +103,12 @@ func (c *Client) Close() { c.t.Close() }
 
 // SkippedRows counts the rows of lists that were left out since the client was
 // made, because they could not be decoded.
-func (c *Client) SkippedRows() uint64 { return c.left.AllRows() }
+func (c *Client) SkippedRows() uint64 { return c.partial.TotalRows() }
 
 // SkippedFields counts the fields of answers that were omitted since the client was
 // made, because they were of another type than expected, or cut because they were
 // too long for anything that is made of them.
-func (c *Client) SkippedFields() uint64 { return c.left.AllFields() }
+func (c *Client) SkippedFields() uint64 { return c.partial.TotalFields() }
 
 // get asks for JSON that is an object or a list; one that is an error's, which has
 // nothing but its detail, is none.
@@ -209,8 +209,8 @@ const maxJobList = 1 << 30
 
 // count notes what an answer lacked.
 func (c *Client) count(what string, lost pyjson.Lost) {
-	c.left.Rows(what, lost.Rows)
-	c.left.Fields(what, lost.Fields+lost.Cut)
+	c.partial.AddRows(what, lost.Rows)
+	c.partial.AddFields(what, lost.Fields+lost.Cut)
 }
 
 // send does what changes something, once, and ignores the answer's body.

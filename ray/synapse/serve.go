@@ -106,7 +106,7 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	if err != nil {
 		return ray.ServeStatus{}, err
 	}
-	c.left.Rows("serve applications", skipped)
+	c.partial.AddRows("serve applications", skipped)
 	sort.Slice(apps, func(i, j int) bool { return apps[i].Name < apps[j].Name })
 	return ray.ServeStatus{Applications: apps, Running: len(apps) > 0}, nil
 }

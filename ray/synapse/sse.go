@@ -45,7 +45,7 @@ type payloads interface {
 }
 
 func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Duration) (*sseStream, error) {
-	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, Open: true, Timeout: timeout,
+	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, LongLived: true, Timeout: timeout,
 		Idle: maxSilence, Header: http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-store"}}})
 	if err != nil {
 		return nil, err
@@ -117,9 +117,9 @@ func (s *sseStream) startWatch(ctx context.Context, c *Client, id string, life t
 	})
 }
 
-// OnWait sets a function that Next calls before it waits for the network. It is
+// OnIdle sets a function that Next calls before it waits for the network. It is
 // set before the first Next.
-func (s *sseStream) OnWait(f func()) { s.onWait = f }
+func (s *sseStream) OnIdle(f func()) { s.onWait = f }
 
 // Next gives the next message.
 func (s *sseStream) Next() ([]byte, error) {

@@ -74,9 +74,9 @@ func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSo
 	return s
 }
 
-// OnWait sets a function that Next calls before it waits for the network. It is
+// OnIdle sets a function that Next calls before it waits for the network. It is
 // set before the first Next.
-func (s *wsStream) OnWait(f func()) { s.conn.OnWait(f) }
+func (s *wsStream) OnIdle(f func()) { s.conn.OnIdle(f) }
 
 // Next gives the next message.
 func (s *wsStream) Next() ([]byte, error) {

@@ -254,7 +254,7 @@ func (t *tail) end(how Action, code int, body string) bool {
 		<-t.ctx.Done()
 	default:
 		if conn := t.conn(); conn != nil {
-			fake.Sever(conn, how == CutReset)
+			fake.Disconnect(conn, how == CutReset)
 		}
 	}
 	return false

@@ -19,7 +19,7 @@ func TestARefusedConnectionNamesWhatWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	agent, err := c.At(address, true)
+	agent, err := c.WithBaseURL(address, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ type Client struct {
 	base    *url.URL
 	http    *http.Client
 	wire    *http.Transport
-	direct  *http.Transport // for addresses given to At
+	direct  *http.Transport // for addresses given to WithBaseURL
 	auth    *auth
 	timeout time.Duration
 	maxBody int64
@@ -76,7 +76,7 @@ func New(o Options) (*Client, error) {
 		auth:    &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
 		timeout: orDefault(o.Timeout, DefaultTimeout),
 		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
-		large:   o.Large,
+		large:   o.ResponseMemory,
 		service: orDefault(o.Service, defaultService),
 		observe: o.Observe,
 		clock:   &clock{},
@@ -120,12 +120,12 @@ func orDefault[T int | int64 | time.Duration | string](v, def T) T {
 	return v
 }
 
-// At gives a client of another address (a node's agent) with the same timeouts
+// WithBaseURL returns a client of another address (a node's agent) with the same timeouts
 // and bounds and with slots of its own. It connects directly, never through a
 // proxy, and follows no redirect. Only a trusted address gets the token and the
 // configured headers; another gets the User-Agent alone. Connections are shared
-// with all other clients made by At.
-func (c *Client) At(base string, trusted bool) (*Client, error) {
+// with all other clients made by WithBaseURL.
+func (c *Client) WithBaseURL(base string, trusted bool) (*Client, error) {
 	u, err := parseBase(base)
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (c *Client) Header() (http.Header, error) {
 	return h, nil
 }
 
-// Close closes the idle connections, also those of clients made by At. Calls in
+// Close closes the idle connections, also those of clients made by WithBaseURL. Calls in
 // progress go on.
 func (c *Client) Close() {
 	c.wire.CloseIdleConnections()

@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"raytap/ray"
+	"raytap/secret"
 )
 
 // Bounds of what is taken of an error's answer, in bytes.
@@ -290,9 +291,9 @@ func isStatusLine(line string) bool {
 // should a server or a proxy have sent it back.
 func (c *Client) clean(text string) string {
 	text = printable(text)
-	hide := func(secret string) {
-		if len(secret) >= 4 {
-			text = strings.ReplaceAll(text, secret, redacted)
+	hide := func(value string) {
+		if len(value) >= 4 {
+			text = strings.ReplaceAll(text, value, secret.Placeholder)
 		}
 	}
 	if c.auth.token != nil {

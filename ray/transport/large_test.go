@@ -22,8 +22,8 @@ func rows(n int) http.HandlerFunc {
 func TestBigAnswersTakeTurns(t *testing.T) {
 	const maxBody = 4 << 20
 	large := semaphore.NewWeighted(maxBody) // room for one
-	big, _ := testClient(t, Options{MaxBody: maxBody, Large: large}, rows(2<<20))
-	small, _ := testClient(t, Options{MaxBody: maxBody, Large: large}, rows(512<<10))
+	big, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(2<<20))
+	small, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(512<<10))
 	inside, release := make(chan struct{}), make(chan struct{})
 	done := make(chan error)
 	go func() {
@@ -40,7 +40,7 @@ func TestBigAnswersTakeTurns(t *testing.T) {
 	if err := small.GetJSON(t.Context(), op, "/x", "/x", nil, &list); err != nil {
 		t.Errorf("a small answer waits: %v", err)
 	}
-	impatient, _ := testClient(t, Options{MaxBody: maxBody, Large: large, Timeout: 50 * time.Millisecond}, rows(2<<20))
+	impatient, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large, Timeout: 50 * time.Millisecond}, rows(2<<20))
 	if err := impatient.GetJSON(t.Context(), op, "/x", "/x", nil, &list); ray.Code(err) != http.StatusRequestTimeout {
 		t.Errorf("a second big answer gives %v, want a timeout", err)
 	}
@@ -65,7 +65,7 @@ func TestBigAnswersTakeTurns(t *testing.T) {
 func TestABigAnswerThatIsClosedEarlyHoldsNothing(t *testing.T) {
 	const maxBody = 4 << 20
 	large := semaphore.NewWeighted(maxBody)
-	c, _ := testClient(t, Options{MaxBody: maxBody, Large: large}, rows(3<<20))
+	c, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(3<<20))
 	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x"})
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,7 @@ const (
 	DefaultMaxBody       = 64 << 20 // bytes
 	defaultUserAgent     = "raytap"
 	defaultService       = "Ray dashboard"
-	nodeAgent            = "Ray node agent" // of the clients that At makes
+	nodeAgent            = "Ray node agent" // of the clients of WithBaseURL
 )
 
 // Options say where a server is and how it is spoken to. Printing them shows
@@ -55,11 +55,11 @@ type Options struct {
 	MaxConcurrent int
 	// MaxBody bounds an answer in bytes, streams excepted. 0 is 64 MiB.
 	MaxBody int64
-	// Large is shared by the clients of a process: each of their answers takes
+	// ResponseMemory is shared by the clients of a process: each of their answers takes
 	// MaxBody of it from the time that it is over 1 MiB until it is closed, so that
 	// big answers are held in memory a few at a time. The wait is part of the
 	// call's Timeout. It must not be smaller than MaxBody; nil is no bound.
-	Large *semaphore.Weighted
+	ResponseMemory *semaphore.Weighted
 	// Service is what errors call the server; "" is "Ray dashboard".
 	Service string
 	// UserAgent is never empty on the wire: Ray 2.40 and 2.9 answer 500 to a

@@ -29,16 +29,16 @@ type Request struct {
 	// and to each single read of the body; the slot is one of the streams'.
 	// Waiting for that slot is bounded by the context alone.
 	Stream bool
-	// Open says of a stream that it stays open for as long as somebody listens. It
+	// LongLived says of a stream that it stays open for as long as somebody listens. It
 	// takes no slot, so that calls which end never wait for it: whoever opens such
 	// has a bound of its own on them, as on WebSockets.
-	Open bool
+	LongLived bool
 	// Timeout replaces the client's for this request; 0 is the client's.
 	Timeout time.Duration
 	// Idle bounds each read of a stream's body; 0 is the timeout.
 	Idle time.Duration
-	// Pass lists statuses outside 2xx that are answers, not errors (416).
-	Pass []int
+	// AllowStatus lists statuses outside 2xx that are answers, not errors (416).
+	AllowStatus []int
 	// MaxBody raises the client's bound on the answer, for one that is read row by
 	// row and never held in memory as a whole; a smaller one changes nothing.
 	MaxBody int64
@@ -90,7 +90,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	} else {
 		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(timeoutCause(b.timeout)) })
 	}
-	if r.Open {
+	if r.LongLived {
 		b.release = func() {}
 	} else {
 		select {
@@ -115,7 +115,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, err
 	}
 	b.rc, res.Body = res.Body, b
-	if res.StatusCode/100 != 2 && !slices.Contains(r.Pass, res.StatusCode) {
+	if res.StatusCode/100 != 2 && !slices.Contains(r.AllowStatus, res.StatusCode) {
 		err := c.statusError(r.Op, req.Header, res)
 		_ = b.Close()
 		return nil, err

@@ -44,7 +44,7 @@ func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
 		t.Errorf("a third stream: %v", err)
 	}
 	for range 3 {
-		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true, Open: true})
+		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true, LongLived: true})
 		if err != nil {
 			t.Fatalf("a stream that stays open waited for a slot: %v", err)
 		}
@@ -157,7 +157,7 @@ func TestPassedStatusIsAnAnswer(t *testing.T) {
 		w.Header().Set("Content-Range", "bytes */5")
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 	})
-	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Header: http.Header{"Range": {"bytes=9-"}}, Pass: []int{416}})
+	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Header: http.Header{"Range": {"bytes=9-"}}, AllowStatus: []int{416}})
 	if err != nil || res.Header.Get("Content-Range") != "bytes */5" {
 		t.Fatalf("got %v, %v", res, err)
 	}

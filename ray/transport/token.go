@@ -9,47 +9,49 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"raytap/secret"
 )
 
-// Environment variables and the file in which Ray itself looks for a token,
-// first one wins (Ray 2.60.0).
+// Where Ray itself looks for a token, in this order (2.60.0).
 const (
 	envToken     = "RAY_AUTH_TOKEN"
 	envTokenPath = "RAY_AUTH_TOKEN_PATH"
 	homeToken    = ".ray/auth_token"
 )
 
-// maxTokenFile bounds what is read of a token file, in bytes.
+// maxTokenFile is the largest token file, in bytes.
 const maxTokenFile = 64 << 10
 
-// TokenSource gives the token of the next request, "" for none. An error fails
-// the request: it is never sent without the token it should have had. It is
-// called for each request, from several goroutines at once.
+// TokenSource returns the token of the next request, "" for none. An error fails the
+// request: it is never sent without the token that it should carry. Implementations
+// are called for each request, by several goroutines at once.
 type TokenSource interface {
 	Token() (string, error)
 }
 
-type staticToken struct{ secret Secret }
+type staticToken struct{ token *secret.Text }
 
-// StaticToken gives the same token for ever; surrounding white space is cut.
+// StaticToken returns a source of one token; surrounding white space is trimmed.
 func StaticToken(token string) TokenSource {
-	return staticToken{NewSecret(strings.TrimSpace(token))}
+	text := secret.Text(strings.TrimSpace(token))
+	return staticToken{&text}
 }
 
-func (t staticToken) Token() (string, error) { return t.secret.Reveal(), nil }
+func (t staticToken) Token() (string, error) { return string(*t.token), nil }
 
-// FileToken reads the token from a file, again whenever the file's time, size
-// or identity changed (a mounted Kubernetes secret is replaced by a symlink).
-// Surrounding white space is cut. A missing, unreadable or empty file is an
-// error that names the path.
+// FileToken returns a source that reads the token from a file, again whenever the
+// file's time, size or identity changes (a mounted Kubernetes secret is replaced by a
+// symlink). Surrounding white space is trimmed. A missing, unreadable or empty file is
+// an error that names the path.
 func FileToken(path string) TokenSource { return &fileToken{path: path} }
 
 type fileToken struct {
 	path string
 
-	mu     sync.Mutex
-	seen   fs.FileInfo // of the file that secret was read from; nil before
-	secret Secret
+	mu    sync.Mutex
+	seen  fs.FileInfo  // of the file that token was read from; nil before
+	token *secret.Text // nil only while seen is
 }
 
 func (t *fileToken) Token() (string, error) {
@@ -61,14 +63,15 @@ func (t *fileToken) Token() (string, error) {
 		return "", tokenFileError(t.path, err)
 	}
 	if t.seen != nil && os.SameFile(t.seen, info) && t.seen.Size() == info.Size() && t.seen.ModTime().Equal(info.ModTime()) {
-		return t.secret.Reveal(), nil
+		return string(*t.token), nil
 	}
 	t.seen = nil
 	token, err := readTokenFile(t.path)
 	if err != nil {
 		return "", err
 	}
-	t.seen, t.secret = info, NewSecret(token)
+	text := secret.Text(token)
+	t.seen, t.token = info, &text
 	return token, nil
 }
 
@@ -106,43 +109,40 @@ func tokenFileError(path string, err error) error {
 	return fmt.Errorf("token file %s cannot be read: %w", path, err)
 }
 
-// EnvToken finds the token as Ray's own tools do (2.60.0): RAY_AUTH_TOKEN, else
-// the file that RAY_AUTH_TOKEN_PATH names, else ~/.ray/auth_token if that
-// exists, else none. The files are re-read when they change, and one that
-// appears later is found.
+// EnvToken returns a source that finds the token as Ray's own tools do (2.60.0): in
+// RAY_AUTH_TOKEN, else in the file that RAY_AUTH_TOKEN_PATH names, else in
+// ~/.ray/auth_token if that exists, else none. Files are read again when they change,
+// and one that is created later is found.
 func EnvToken() TokenSource {
-	t := &envTokenSource{static: NewSecret(strings.TrimSpace(os.Getenv(envToken)))}
-	if path := os.Getenv(envTokenPath); path != "" {
-		t.named = FileToken(path)
+	if token := strings.TrimSpace(os.Getenv(envToken)); token != "" {
+		return StaticToken(token)
 	}
+	if path := os.Getenv(envTokenPath); path != "" {
+		return FileToken(path)
+	}
+	t := &homeTokenSource{}
 	if home, err := os.UserHomeDir(); err == nil {
-		t.homePath = filepath.Join(home, filepath.FromSlash(homeToken))
-		t.home = FileToken(t.homePath)
+		t.path = filepath.Join(home, filepath.FromSlash(homeToken))
+		t.file = FileToken(t.path)
 	}
 	return t
 }
 
-type envTokenSource struct {
-	static   Secret
-	named    TokenSource // nil where no path is set
-	home     TokenSource // nil where there is no home
-	homePath string
+// homeTokenSource reads the token file of the user, if there is one.
+type homeTokenSource struct {
+	path string
+	file TokenSource // nil if the user has no home directory
 }
 
-func (t *envTokenSource) Token() (string, error) {
-	switch {
-	case !t.static.Empty():
-		return t.static.Reveal(), nil
-	case t.named != nil:
-		return t.named.Token()
-	case t.home == nil:
+func (t *homeTokenSource) Token() (string, error) {
+	if t.file == nil {
 		return "", nil
 	}
-	if _, err := os.Stat(t.homePath); err != nil {
+	if _, err := os.Stat(t.path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", nil
 		}
-		return "", tokenFileError(t.homePath, err)
+		return "", tokenFileError(t.path, err)
 	}
-	return t.home.Token()
+	return t.file.Token()
 }

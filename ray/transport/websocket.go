@@ -45,10 +45,10 @@ func (s *WebSocket) Received() uint64 { return s.wire.reads.Load() }
 // Waiting tells whether a read of the network is under way.
 func (s *WebSocket) Waiting() bool { return s.wire.waiting.Load() }
 
-// OnWait sets a function that is called by the goroutine that reads, each time
+// OnIdle sets a function that is called by the goroutine that reads, each time
 // before it waits for the network: nothing more is at hand then. It is set
 // before the first read.
-func (s *WebSocket) OnWait(f func()) { s.wire.onWait = f }
+func (s *WebSocket) OnIdle(f func()) { s.wire.onWait = f }
 
 // wsKeepAlive finds a half-open connection after about a minute: Ray answers no
 // ping, so TCP is the only one to ask (2.60.0).
@@ -57,7 +57,7 @@ var wsKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Inte
 var wsBuffers sync.Pool
 
 // WebSocket opens a WebSocket at the request's path, with the client's headers,
-// TLS and proxy; Method, Query, Body and Pass are not used. The request's or
+// TLS and proxy; Method, Query, Body and AllowStatus are not used. The request's or
 // else the client's timeout bounds the handshake. A refused upgrade is the error of its HTTP status. The
 // context governs the connection's whole life: its end closes it, and so does
 // Close. No extension is offered: Ray accepts permessage-deflate and then

@@ -72,7 +72,7 @@ func readJobs(ctx context.Context, c client) (rows, error) {
 
 func readNodes(ctx context.Context, c client) (rows, error) {
 	l, err := c.Nodes(ctx)
-	if len(l) > 0 && l[0].ReadingsFailed {
+	if len(l) > 0 && l[0].StatsUnavailable {
 		return nil, errors.New("no readings")
 	}
 	return keyed(l, err, func(n ray.Node) string { return n.ID })

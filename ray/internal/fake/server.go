@@ -80,8 +80,8 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Take hijacks the request's connection, which is closed with the server.
-func Take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
+// Hijack hijacks the request's connection, which is closed with the server.
+func Hijack(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
 	s := r.Context().Value(serverKey{}).(*Server)
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -97,8 +97,8 @@ func Take(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
 	return c, nil
 }
 
-// Drop closes a taken connection.
-func Drop(r *http.Request, c net.Conn) {
+// CloseConn closes a taken connection.
+func CloseConn(r *http.Request, c net.Conn) {
 	s := r.Context().Value(serverKey{}).(*Server)
 	s.mu.Lock()
 	delete(s.taken, c)
@@ -106,8 +106,8 @@ func Drop(r *http.Request, c net.Conn) {
 	_ = c.Close()
 }
 
-// Sever ends a connection, by RST or else by FIN, also one whose writer is stuck.
-func Sever(c net.Conn, reset bool) {
+// Disconnect ends a connection, by RST or else by FIN, also one whose writer is stuck.
+func Disconnect(c net.Conn, reset bool) {
 	if tcp, ok := c.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0)
 	}

@@ -19,7 +19,7 @@ type oldHead struct {
 	began []time.Time
 }
 
-func (h *oldHead) JobsWithin(ctx context.Context, d time.Duration) ([]ray.Job, error) {
+func (h *oldHead) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Job, error) {
 	h.got, h.began = append(h.got, d), append(h.began, time.Now())
 	timer := time.NewTimer(min(d, h.takes))
 	defer timer.Stop()
@@ -38,7 +38,7 @@ func (h *oldHead) JobsWithin(ctx context.Context, d time.Duration) ([]ray.Job, e
 func untilListed(t *testing.T, s *cache.Source, within time.Duration) {
 	t.Helper()
 	for began := time.Now(); ; time.Sleep(5 * time.Second) {
-		if _, err := s.JobsSince(t.Context(), time.Time{}); err == nil {
+		if _, err := s.JobsNewerThan(t.Context(), time.Time{}); err == nil {
 			return
 		} else if time.Since(began) > within {
 			t.Fatalf("no list in %s: %v", within, err)
@@ -51,7 +51,7 @@ func untilListed(t *testing.T, s *cache.Source, within time.Duration) {
 func TestAJobListOfAnyAgeIsGivenTheTimeThatItTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &oldHead{head: newHead(), takes: 70 * time.Second}
-		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, Request: 10 * time.Second})
+		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second})
 		defer s.Close()
 		untilListed(t, s, 5*time.Minute)
 		if len(h.got) != 4 || h.got[3] != 80*time.Second {
@@ -84,7 +84,7 @@ func TestAJobListOfAnyAgeIsGivenTheTimeThatItTakes(t *testing.T) {
 func TestACallerOfALongJobListLeavesAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &oldHead{head: newHead(), takes: 70 * time.Second}
-		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, Request: 10 * time.Second})
+		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second})
 		defer s.Close()
 		for range 30 { // scrapes
 			ctx, cancel := context.WithTimeout(t.Context(), 9500*time.Millisecond)
@@ -107,12 +107,12 @@ func TestACallerOfALongJobListLeavesAtItsDeadline(t *testing.T) {
 func TestAHeadThatNeverListsItsJobsIsNotGivenAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &oldHead{head: newHead(), takes: time.Hour}
-		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, Request: 10 * time.Second, Discovery: 4 * time.Second})
+		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second, DiscoveryTTL: 4 * time.Second})
 		defer s.Close()
 		const days = 4 * 24 * time.Hour
 		var long, longest time.Duration
 		for began := time.Now(); time.Since(began) < days; time.Sleep(5 * time.Second) {
-			if _, err := s.JobsSince(t.Context(), time.Time{}); ray.Code(err) != http.StatusRequestTimeout {
+			if _, err := s.JobsNewerThan(t.Context(), time.Time{}); ray.Code(err) != http.StatusRequestTimeout {
 				t.Fatal(err)
 			}
 		}
