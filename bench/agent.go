@@ -19,16 +19,16 @@ import (
 	"raytap/ray/transport"
 )
 
-// This file: the WebSocket tail of a Synapse agent, by raytap's library and by
-// the client that agents publish.
+// This file compares the WebSocket tail of a Synapse agent in raytap's library and in
+// the published Python client.
 
-// agentLines bounds the log: the published client takes its time.
+// agentLines is the maximum length of the log, because the published client is slow.
 const agentLines = 300_000
 
-// agentBar is what a line may cost at most of what it costs the published client.
-const agentBar = 0.1
+// agentTarget is the maximum cost of a line relative to the published client.
+const agentTarget = 0.1
 
-// runAgent serves a log as a fake agent until its stdin ends.
+// runAgent serves a log as a fake Synapse agent until its stdin ends.
 func runAgent(args []string) error {
 	fs := flag.NewFlagSet("agent", flag.ContinueOnError)
 	path := fs.String("log", "", "")
@@ -55,11 +55,11 @@ func runAgent(args []string) error {
 	return err
 }
 
-// runAgentTail reads a tail to its end by the library and prints the CPU-seconds
-// that this took and how many lines came.
+// runAgentTail reads a tail to its end with the library, and prints the CPU-seconds and
+// the number of lines.
 func runAgentTail(args []string) error {
 	fs := flag.NewFlagSet("agent-tail", flag.ContinueOnError)
-	url := fs.String("url", "", "the agent")
+	url := fs.String("url", "", "URL of the agent")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// publishedTail does the same with the published client, which prints the same.
+// publishedTail does the same with the published client.
 const publishedTail = `
 import sys, time
 from synapse_sdk.clients.agent import AgentClient
@@ -107,8 +107,8 @@ for line in client.tail_job_logs(sys.argv[2], protocol="websocket"):
 print(time.process_time() - before, n)
 `
 
-// agentTails measures both tails on the same agent, in turn, and prints the cost
-// of a line.
+// agentTails measures both tails on the same agent, in turn, and prints the cost per
+// million lines.
 func (b *bench) agentTails() error {
 	lines := min(b.lines, agentLines)
 	python, err := filepath.Abs(b.python)
@@ -120,7 +120,7 @@ func (b *bench) agentTails() error {
 		return err
 	}
 	defer server.stop()
-	least := map[string]float64{}
+	lowest := map[string]float64{}
 	for range b.runs {
 		for name, cmd := range map[string]*exec.Cmd{
 			"raytap":    exec.Command(b.self, "agent-tail", "-url", server.url),
@@ -130,20 +130,21 @@ func (b *bench) agentTails() error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			if was, ok := least[name]; !ok || cpu < was {
-				least[name] = cpu
+			if was, ok := lowest[name]; !ok || cpu < was {
+				lowest[name] = cpu
 			}
 			fmt.Fprintf(os.Stderr, "%s: %.3f\n", name, cpu)
 		}
 	}
 	million := 1e6 / float64(lines)
-	fmt.Printf("\n## The WebSocket tail of a Synapse agent, CPU for a million lines of 200 bytes, a message each\n\n| | CPU-s | of the published client |\n|---|---|---|\n")
-	fmt.Printf("| the published client | %.2f | 1.00 |\n", least["published"]*million)
-	fmt.Printf("| raytap's library, Tail | %.2f | %s |\n", least["raytap"]*million, ratio(least["raytap"], least["published"], agentBar))
+	fmt.Printf("\n## WebSocket tail of a Synapse agent, CPU per million lines of 200 bytes, one message per line\n\n| | CPU-s | ratio to the published client |\n|---|---|---|\n")
+	fmt.Printf("| published client | %.2f | 1.00 |\n", lowest["published"]*million)
+	fmt.Printf("| raytap's library, Tail | %.2f | %s |\n", lowest["raytap"]*million, ratio(lowest["raytap"], lowest["published"], agentTarget))
 	return nil
 }
 
-// tailCost runs one that prints its CPU-seconds and its lines.
+// tailCost runs a command that prints its CPU-seconds and its number of lines. It
+// returns the CPU-seconds.
 func tailCost(cmd *exec.Cmd, lines int) (float64, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -152,7 +153,7 @@ func tailCost(cmd *exec.Cmd, lines int) (float64, error) {
 	}
 	fields := strings.Fields(string(out))
 	if len(fields) != 2 || fields[1] != strconv.Itoa(lines) {
-		return 0, fmt.Errorf("it read %q of %d lines", fields, lines)
+		return 0, fmt.Errorf("printed %q, want CPU-seconds and %d lines", fields, lines)
 	}
 	return strconv.ParseFloat(fields[0], 64)
 }

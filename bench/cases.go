@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// bench is what one run of the benchmark knows.
+// bench is one run of the benchmark.
 type bench struct {
-	self, raytap, vlagent, rsyslogd string // binaries; "" where there is none
-	python                          string // of the published client of agents
+	self, raytap, vlagent, rsyslogd string // binaries; "" if not available
+	python                          string // with the published client of Synapse agents
 	dir, corpus                     string
 	lines                           int // of the corpus
-	longLines                       int // of the corpus of the long parts
+	longLines                       int // of the corpus of the parts long and resume
 	runs                            int
 }
 
-// on gives the benchmark on a log of so many lines.
+// on returns the benchmark on a log of the given length.
 func (b *bench) on(lines int) (*bench, error) {
 	other := *b
 	var err error
@@ -28,37 +28,37 @@ func (b *bench) on(lines int) (*bench, error) {
 	return &other, err
 }
 
-// long gives the benchmark on the long log, with one run of each measurement.
+// long returns the benchmark on the long log, with one run of each measurement.
 func (b *bench) long() (*bench, error) {
 	other, err := b.on(b.longLines)
 	other.runs = 1
 	return other, err
 }
 
-// cost is what a process has taken.
+// cost is what a process has used.
 type cost struct {
 	cpu  time.Duration
-	peak int64 // of resident memory, in bytes
+	peak int64 // resident memory in bytes
 }
 
-// How the ten jobs are followed: a second's lines come once a second.
+// The follow part: each job prints its lines of a second at once.
 const (
 	followJobs = 10
-	followRate = 1000 // lines a second of each
+	followRate = 1000 // lines per second and job
 	followFor  = 20 * time.Second
 )
 
 var followHead = strings.Fields(fmt.Sprintf("-mode follow -jobs %d -rate %d", followJobs, followRate))
 
-// followed gives what a process takes while it follows.
+// followed returns what a process uses while it follows.
 func (b *bench) followed(p *process) (cost, error) {
-	time.Sleep(5 * time.Second) // it has found its jobs
+	time.Sleep(5 * time.Second) // until it has discovered the jobs
 	before := p.cpu()
 	time.Sleep(followFor)
 	return cost{cpu: p.cpu() - before, peak: p.memory("VmHWM")}, nil
 }
 
-// plain measures the yardstick on the whole corpus.
+// plain measures the baseline on the whole corpus.
 func (b *bench) plain(to string) (cost, error) {
 	out := filepath.Join(b.dir, "plain.jsonl")
 	if to == toNull {
@@ -98,14 +98,14 @@ func (b *bench) plainFollow() (cost, error) {
 	return b.followed(p)
 }
 
-// row is one line of the table of costs.
+// row is one row of a cost table.
 type row struct {
 	name    string
 	measure func() (cost, error)
-	against string  // the row of the yardstick for it
-	plain   float64 // the bar: at most so many times the yardstick; 0: none
-	vlagent float64 // and so many times vlagent
-	least   cost
+	against string  // name of the baseline row
+	plain   float64 // target: maximum ratio to the baseline; 0: none
+	vlagent float64 // target: maximum ratio to vlagent; 0: none
+	lowest  cost
 }
 
 func (b *bench) costRows() []*row {
@@ -121,7 +121,7 @@ func (b *bench) costRows() []*row {
 			against: "plain reader to a file", plain: 1.6, vlagent: 0.75},
 	}
 	if b.vlagent != "" {
-		rows = append(rows, &row{name: "vlagent, file to HTTP, thrown away there", measure: b.measureVlagent})
+		rows = append(rows, &row{name: "vlagent, file to HTTP, discarded there", measure: b.measureVlagent})
 	}
 	if b.rsyslogd != "" {
 		rows = append(rows, &row{name: "rsyslog, file to a file of JSON", measure: b.measureRsyslog})
@@ -129,8 +129,8 @@ func (b *bench) costRows() []*row {
 	return rows
 }
 
-// unjudged takes the bars off: they are for another length of the log.
-func unjudged(rows []*row) []*row {
+// withoutTargets removes the targets, which apply to another length of the log.
+func withoutTargets(rows []*row) []*row {
 	for _, r := range rows {
 		r.plain, r.vlagent = 0, 0
 	}
@@ -153,22 +153,22 @@ func (b *bench) longCosts() error {
 	if err != nil {
 		return err
 	}
-	rows := unjudged(long.costRows())
-	title := fmt.Sprintf("CPU for a million lines, on a log of %d (%s)", long.lines, mib(int64(long.lines)*lineSize))
+	rows := withoutTargets(long.costRows())
+	title := fmt.Sprintf("CPU per million lines, on a log of %d lines (%s)", long.lines, mib(int64(long.lines)*lineSize))
 	if err := long.table(title, float64(long.lines)/1e6, rows); err != nil {
 		return err
 	}
 	var peak int64
 	for _, r := range rows {
 		if strings.HasPrefix(r.name, "raytap") {
-			peak = max(peak, r.least.peak)
+			peak = max(peak, r.lowest.peak)
 		}
 	}
-	fmt.Printf("\nPeak memory of raytap: %s (bar: 40.0 MiB)\n", mib(peak))
+	fmt.Printf("\nPeak memory of raytap: %s (target: 40.0 MiB)\n", mib(peak))
 	return nil
 }
 
-// resume measures what a restart on the long log moves.
+// resume measures how many bytes a restart on the long log reads.
 func (b *bench) resume() error {
 	long, err := b.long()
 	if err != nil {
@@ -178,22 +178,22 @@ func (b *bench) resume() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n## Resume\n\nA restart on a log of %s that was read moved %s (bar: 1.0 MiB).\n", mib(int64(long.lines)*lineSize), mib(n))
+	fmt.Printf("\n## Resume\n\nA restart on a log of %s that was already read transferred %s (target: 1.0 MiB).\n", mib(int64(long.lines)*lineSize), mib(n))
 	return nil
 }
 
-// all measures the parts that are named, and prints.
+// all measures the named parts and prints the results.
 func (b *bench) all(parts string) error {
 	b.describe()
 	for part := range strings.SplitSeq(parts, ",") {
 		var err error
 		switch part {
 		case "cost":
-			err = b.table(fmt.Sprintf("CPU for a million lines, on a log of %d", b.lines), float64(b.lines)/1e6, b.costRows())
+			err = b.table(fmt.Sprintf("CPU per million lines, on a log of %d lines", b.lines), float64(b.lines)/1e6, b.costRows())
 		case "long":
 			err = b.longCosts()
 		case "follow":
-			err = b.table(fmt.Sprintf("CPU while following %d jobs at %d lines a second each, for a million lines", followJobs, followRate),
+			err = b.table(fmt.Sprintf("CPU per million lines, following %d jobs at %d lines a second each", followJobs, followRate),
 				followJobs*followRate*followFor.Seconds()/1e6, b.followRows())
 		case "memory":
 			err = b.memories()
@@ -203,13 +203,13 @@ func (b *bench) all(parts string) error {
 			err = b.sizing()
 		case "agent":
 			if _, err = os.Stat(b.python); err != nil {
-				fmt.Fprintln(os.Stderr, "bench: agent is left out:", err)
+				fmt.Fprintln(os.Stderr, "bench: agent is skipped:", err)
 				err = nil
 				continue
 			}
 			err = b.agentTails()
 		default:
-			err = fmt.Errorf("there is no part %q", part)
+			err = fmt.Errorf("unknown part %q", part)
 		}
 		if err != nil {
 			return err

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lineSize is the length of each line of the corpus, its newline included (bytes).
+// lineSize is the length of each line of the corpus in bytes, including its newline.
 const lineSize = 200
 
-// frameLines is how many lines Ray's tail sends in one frame (2.9.3 to 2.60.0).
+// frameLines is how many lines Ray sends in one WebSocket frame (2.9.3 to 2.60.0).
 const frameLines = 10
 
-// makeCorpus writes a log of so many lines, unless one is there already. Each
-// line is what a training loop prints: a time, a level, numbers, a path, and
-// the quotes that JSON has to escape.
+// makeCorpus writes a log of the given number of lines, unless it exists. It returns
+// the path. Each line is like the output of a training loop: a time, a level, numbers, a
+// path, and quotes that JSON has to escape.
 func makeCorpus(dir string, lines int) (string, error) {
 	path := filepath.Join(dir, "corpus-"+strconv.Itoa(lines)+".log")
 	if info, err := os.Stat(path); err == nil && info.Size() == int64(lines)*lineSize {
@@ -52,7 +52,7 @@ func appendCorpusLine(b []byte, i int) []byte {
 	return append(b[:lineSize-1], '\n')
 }
 
-// mapFile maps a file into memory for reading, for as long as the process lives.
+// mapFile maps a file into memory for reading, until the process exits.
 func mapFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

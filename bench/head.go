@@ -16,33 +16,33 @@ import (
 	"time"
 )
 
-// What a job of the head does.
+// Modes of the head's jobs.
 const (
-	modeReplay = "replay" // its log is all there, and sent as fast as it is taken
-	modeFollow = "follow" // it prints rate lines a second, which come once a second
-	modeSilent = "silent" // it has printed a few lines and goes on in silence
+	modeReplay = "replay" // the whole log exists and is sent as fast as it is read
+	modeFollow = "follow" // it prints the lines of a second at once, every second
+	modeSilent = "silent" // it has printed a few lines and prints no more
 )
 
-// silentLines is what a silent job has printed.
+// silentLines is how many lines a silent job has printed.
 const silentLines = 20
 
-// head is a Ray head with a node agent, as far as a shipper sees them, that
-// spends as little as it can: it sends a log from memory, frame after frame.
-// What Ray does wrong is the business of ray/raytest, not of this one.
+// head is a fake Ray head with a node agent that uses as little CPU as possible: it
+// has only what the shipper reads, and sends the log from memory. Faults of Ray are in
+// ray/raytest.
 type head struct {
 	log   []byte
 	jobs  int
 	mode  string
-	rate  int // lines a second of each job that is followed
+	rate  int // lines per second and job in modeFollow
 	began time.Time
 	self  string // its base URL
 
-	tails atomic.Int64 // bytes of logs sent by WebSockets
-	agent atomic.Int64 // bytes sent by the agent, headers left out
-	polls atomic.Int64 // requests to the agent
+	tails atomic.Int64 // bytes of logs sent over WebSockets and full reads
+	agent atomic.Int64 // bytes sent by the node agent, without headers
+	polls atomic.Int64 // requests to the node agent
 }
 
-// runHead serves until its stdin ends. It prints its URL first.
+// runHead serves until its stdin ends. It first prints its URL.
 func runHead(args []string) error {
 	fs := flag.NewFlagSet("head", flag.ContinueOnError)
 	h := &head{}
@@ -69,7 +69,7 @@ func runHead(args []string) error {
 	return err
 }
 
-// size is how long a job's log is now: whole seconds' worth of lines.
+// size returns the current size of a job's log in bytes.
 func (h *head) size() int64 {
 	switch h.mode {
 	case modeFollow:
@@ -83,7 +83,7 @@ func (h *head) size() int64 {
 
 // ServeHTTP implements http.Handler.
 func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer := func(format string, args ...any) {
+	reply := func(format string, args ...any) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, format, args...)
 	}
@@ -92,21 +92,21 @@ func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/bench/sent":
 		fmt.Fprintf(w, "%d %d %d", h.tails.Load(), h.agent.Load(), h.polls.Load())
 	case path == "/api/version":
-		answer(`{"version":"4","ray_version":"2.60.0","ray_commit":"","session_name":"session_2026-11-24_12-00-00_000000_1"}`)
+		reply(`{"version":"4","ray_version":"2.60.0","ray_commit":"","session_name":"session_2026-11-24_12-00-00_000000_1"}`)
 	case path == "/api/jobs/":
 		list := make([]string, h.jobs)
 		for i := range list {
 			list[i] = h.job(jobID(i))
 		}
-		answer("[%s]", strings.Join(list, ","))
+		reply("[%s]", strings.Join(list, ","))
 	case strings.HasSuffix(path, "/logs/tail"):
 		h.tail(w, r)
 	case strings.HasPrefix(path, "/api/jobs/"):
-		answer("%s", h.job(strings.TrimPrefix(path, "/api/jobs/")))
+		reply("%s", h.job(strings.TrimPrefix(path, "/api/jobs/")))
 	case path == "/api/v0/nodes":
-		answer(`{"result":true,"msg":"","data":{"result":{"total":1,"num_after_truncation":1,"num_filtered":1,"result":[{"node_id":%q,"node_ip":"127.0.0.1","is_head_node":true,"state":"ALIVE","resources_total":{}}]}}}`, nodeID)
+		reply(`{"result":true,"msg":"","data":{"result":{"total":1,"num_after_truncation":1,"num_filtered":1,"result":[{"node_id":%q,"node_ip":"127.0.0.1","is_head_node":true,"state":"ALIVE","resources_total":{}}]}}}`, nodeID)
 	case path == "/nodes":
-		answer(`{"result":true,"msg":"","data":{"summary":[]}}`)
+		reply(`{"result":true,"msg":"","data":{"summary":[]}}`)
 	case path == "/api/v0/logs/file":
 		h.lines(w, r)
 	case strings.HasPrefix(path, "/logs/"):
@@ -127,7 +127,7 @@ func (h *head) job(id string) string {
 		id, h.began.UnixMilli(), h.self, nodeID)
 }
 
-// logs is the node agent.
+// logs serves the node agent's API.
 func (h *head) logs(w http.ResponseWriter, r *http.Request) {
 	h.polls.Add(1)
 	size := h.size()
@@ -144,7 +144,7 @@ func (h *head) logs(w http.ResponseWriter, r *http.Request) {
 	h.send(w, h.log[from:size], &h.agent)
 }
 
-// lines is the file way: the last so many lines.
+// lines serves the State API's log file: the last n lines.
 func (h *head) lines(w http.ResponseWriter, r *http.Request) {
 	text := h.log[:h.size()]
 	if n, _ := strconv.Atoi(r.URL.Query().Get("lines")); n > 0 {
@@ -153,7 +153,7 @@ func (h *head) lines(w http.ResponseWriter, r *http.Request) {
 	h.send(w, text, &h.tails)
 }
 
-// send sends text in pieces, so that what was sent can be counted.
+// send sends text in pieces and counts what was sent.
 func (h *head) send(w io.Writer, text []byte, count *atomic.Int64) {
 	for len(text) > 0 {
 		n, err := w.Write(text[:min(len(text), 256<<10)])
@@ -165,7 +165,7 @@ func (h *head) send(w io.Writer, text []byte, count *atomic.Int64) {
 	}
 }
 
-// tail is the WebSocket: the whole log, and then what comes.
+// tail serves the WebSocket: the whole log, and then what is appended.
 func (h *head) tail(w http.ResponseWriter, r *http.Request) {
 	key := r.Header.Get("Sec-Websocket-Key")
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -182,20 +182,21 @@ func (h *head) tail(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for sent := int64(0); ; <-tick.C {
 		size := h.size()
-		// A replay is written as a reader that is behind finds it in its socket,
-		// many frames at once; what comes live is a write for each frame.
-		at := 32
+		// A replay writes many frames at once, as a slow reader finds them in its
+		// socket. Live output is one write for each frame.
+		atOnce := 32
 		if h.mode == modeFollow {
-			at = 1
+			atOnce = 1
 		}
-		if !h.frames(conn, h.log[sent:size], at) {
+		if !h.frames(conn, h.log[sent:size], atOnce) {
 			return
 		}
 		sent = size
 	}
 }
 
-// frames sends text in frames of ten lines, some of them at once.
+// frames sends text in frames of ten lines, atOnce frames in one write. false: the
+// connection is closed.
 func (h *head) frames(conn net.Conn, text []byte, atOnce int) bool {
 	buf := make([]byte, 0, atOnce*(frameLines*lineSize+4))
 	for len(text) > 0 {
@@ -206,7 +207,7 @@ func (h *head) frames(conn net.Conn, text []byte, atOnce int) bool {
 			if len(payload) == 0 {
 				break
 			}
-			buf = append(buf, 0x81, 126) // text, final, with a length of 16 bits
+			buf = append(buf, 0x81, 126) // final text frame, length in 16 bits
 			buf = binary.BigEndian.AppendUint16(buf, uint16(len(payload)))
 			buf = append(buf, payload...)
 			n += len(payload)

@@ -1,10 +1,11 @@
-// Command bench measures what raytap costs, beside a plain reader of the same
-// stream, beside vlagent and rsyslog on the same lines, and beside the client that
-// Synapse agents publish, and prints tables.
+// Command bench measures the CPU and memory that raytap uses and prints tables. It
+// compares raytap with a plain reader of the same stream, with vlagent and rsyslog on
+// the same lines, and with the published Python client of Synapse agents.
 // See docs/performance.md.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) > 0 {
-		switch args[0] { // the processes of a measurement
+		switch args[0] { // subprocesses of a measurement
 		case "head":
 			return runHead(args[1:])
 		case "sizing-head":
@@ -39,16 +40,16 @@ func run(args []string) error {
 		}
 	}
 	b := &bench{}
-	flag.StringVar(&b.raytap, "raytap", "bin/raytap", "the binary to measure")
-	flag.StringVar(&b.vlagent, "vlagent", ".tools/bin/vlagent", "left out if it is not there")
-	flag.StringVar(&b.rsyslogd, "rsyslogd", ".tools/bin/rsyslogd", "left out if it is not there")
-	flag.StringVar(&b.python, "python", ".tools/synapse/bin/python", "that has the client which Synapse agents publish; agent is left out if it is not there")
-	flag.IntVar(&b.lines, "lines", 1_000_000, "of the log on which costs are judged")
-	flag.IntVar(&b.longLines, "long-lines", 5_368_710, "of the long log, which is read for its peak of memory: the default makes 1 GiB")
-	flag.IntVar(&b.runs, "runs", 3, "of each measurement of CPU on the shorter log; the least counts")
-	only := flag.String("only", "cost,long,follow,memory,resume,agent", "which parts; sizing, the table of docs/sizing.md, is one more")
-	dir := flag.String("dir", os.TempDir(), "for the log and what is written (some GB)")
-	profile := flag.String("profile", "", "instead: write a CPU profile of a replay, a Range read and a follow here, for default.pgo")
+	flag.StringVar(&b.raytap, "raytap", "bin/raytap", "raytap binary to measure")
+	flag.StringVar(&b.vlagent, "vlagent", ".tools/bin/vlagent", "vlagent binary; skipped if it does not exist")
+	flag.StringVar(&b.rsyslogd, "rsyslogd", ".tools/bin/rsyslogd", "rsyslogd binary; skipped if it does not exist")
+	flag.StringVar(&b.python, "python", ".tools/synapse/bin/python", "Python with the published client of Synapse agents; the agent part is skipped if it does not exist")
+	flag.IntVar(&b.lines, "lines", 1_000_000, "lines of the log of the cost part")
+	flag.IntVar(&b.longLines, "long-lines", 5_368_710, "lines of the long log, which shows the peak memory; the default is 1 GiB")
+	flag.IntVar(&b.runs, "runs", 3, "runs of each CPU measurement on the shorter log; the lowest result counts")
+	only := flag.String("only", "cost,long,follow,memory,resume,agent", "parts to run, comma-separated; also available: sizing, the table in docs/sizing.md")
+	dir := flag.String("dir", os.TempDir(), "directory for logs and output (some GB)")
+	profile := flag.String("profile", "", "write a CPU profile of a replay, a Range read and a follow to this file instead (for default.pgo)")
 	flag.Parse()
 	var err error
 	if b.self, err = os.Executable(); err != nil {
@@ -74,12 +75,12 @@ func run(args []string) error {
 			*p, err = filepath.Abs(*p)
 		}
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "bench: left out:", err)
+			fmt.Fprintln(os.Stderr, "bench: skipped:", err)
 			*p = ""
 		}
 	}
 	if b.raytap == "" {
-		return fmt.Errorf("there is no raytap to measure: build it first")
+		return errors.New("no raytap to measure: run `make build` first")
 	}
 	return b.all(*only)
 }

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// runNull takes whatever is sent to it by HTTP and throws it away, until its
-// stdin ends. It prints its URL first.
+// runNull reads and discards all HTTP requests until its stdin ends. It first prints
+// its URL.
 func runNull() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// measureVlagent has vlagent collect the corpus as a file and send it, in its
-// own format, to one that throws it away.
+// measureVlagent measures vlagent while it collects the corpus from a file and sends
+// it, in its native format, to a server that discards it.
 func (b *bench) measureVlagent() (cost, error) {
 	dir, err := os.MkdirTemp(b.dir, "vlagent-")
 	if err != nil {
@@ -20,25 +20,25 @@ func (b *bench) measureVlagent() (cost, error) {
 		return cost{}, err
 	}
 	defer null.stop()
-	page, err := freeAddress()
+	listen, err := freeAddress()
 	if err != nil {
 		return cost{}, err
 	}
 	p, err := launch(nil, b.vlagent, "-fileCollector.glob="+b.corpus, "-remoteWrite.url="+null.url+"/insert/native",
-		"-tmpDataPath="+dir, "-httpListenAddr="+page, "-loggerLevel=ERROR")
+		"-tmpDataPath="+dir, "-httpListenAddr="+listen, "-loggerLevel=ERROR")
 	if err != nil {
 		return cost{}, err
 	}
 	defer p.stop()
-	err = await("vlagent has read it all", func() bool {
-		time.Sleep(time.Second) // its page costs CPU, too
-		return sample(fetch("http://"+page+"/metrics"), "vl_rows_ingested_total") >= float64(b.lines)
+	err = await("vlagent has read everything", func() bool {
+		time.Sleep(time.Second) // a scrape costs CPU, too
+		return sample(fetch("http://"+listen+"/metrics"), "vl_rows_ingested_total") >= float64(b.lines)
 	})
 	if err != nil {
 		return cost{}, err
 	}
 	var taken string
-	err = await("vlagent has sent it all", func() bool {
+	err = await("vlagent has sent everything", func() bool {
 		before := taken
 		taken = fetch(null.url + "/bench/taken")
 		time.Sleep(3 * time.Second)
@@ -47,7 +47,7 @@ func (b *bench) measureVlagent() (cost, error) {
 	return cost{cpu: p.cpu(), peak: p.memory("VmHWM")}, err
 }
 
-// rsyslogConf reads the corpus and writes records with about the keys of raytap's.
+// rsyslogConf reads the corpus and writes records with roughly the same keys as raytap.
 const rsyslogConf = `
 global(workDirectory=%[1]q maxMessageSize="64k")
 module(load="imfile")
@@ -66,7 +66,8 @@ ruleset(name="ship") { action(type="omfile" file=%[2]q template="record") }
 input(type="imfile" file=%[3]q tag="ray" ruleset="ship")
 `
 
-// measureRsyslog has rsyslog read the corpus as a file and write records of it.
+// measureRsyslog measures rsyslog while it reads the corpus from a file and writes
+// records.
 func (b *bench) measureRsyslog() (cost, error) {
 	dir, err := os.MkdirTemp(b.dir, "rsyslog-")
 	if err != nil {
@@ -83,7 +84,7 @@ func (b *bench) measureRsyslog() (cost, error) {
 	}
 	defer p.stop()
 	last, still := int64(-1), 0
-	err = await("rsyslog has written it all", func() bool {
+	err = await("rsyslog has written everything", func() bool {
 		time.Sleep(500 * time.Millisecond)
 		info, err := os.Stat(out)
 		if err != nil || info.Size() != last {

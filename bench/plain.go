@@ -19,10 +19,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// runPlain is the yardstick: it reads the tails of some jobs and writes records
-// of the fields and size that raytap's have, by hand, and does nothing else: no
-// positions, limits, checks, metrics, memory bounds, reconnects, and no UTF-8
-// validation. It ends once it has read so many lines of each job, or on SIGTERM.
+// runPlain is the baseline: it reads the WebSockets of some jobs and writes records with
+// the fields and size of raytap's. It does nothing else: no positions, limits, checks,
+// metrics, memory limits, reconnects, and no UTF-8 validation. It ends after the given
+// number of lines of each job, or on SIGTERM.
 func runPlain(args []string) error {
 	fs := flag.NewFlagSet("plain", flag.ContinueOnError)
 	url := fs.String("url", "", "the head")
@@ -49,7 +49,7 @@ func runPlain(args []string) error {
 	return errors.Join(append(errs, out.flush(), f.Close())...)
 }
 
-// plainOut is what all jobs write to.
+// plainOut is the output of all jobs.
 type plainOut struct {
 	mu sync.Mutex
 	w  *bufio.Writer
@@ -68,7 +68,7 @@ func (o *plainOut) flush() error {
 	return o.w.Flush()
 }
 
-// flushes flushes every so often, so that no record stays for long.
+// flushes flushes every 100 ms until ctx ends.
 func (o *plainOut) flushes(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -77,7 +77,7 @@ func (o *plainOut) flushes(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			_ = o.flush() // an error stays, and comes back at the end
+			_ = o.flush() // bufio.Writer keeps the error until the last flush
 		}
 	}
 }
@@ -122,7 +122,7 @@ func plainJob(ctx context.Context, url, id string, lines int, out *plainOut) err
 			records = append(records, digits[:]...)
 			records = append(records, head...)
 			records = strconv.AppendInt(records, int64(seq), 10)
-			if len(line) > 28 && string(line[24:28]) == "INFO" { // where this corpus has it
+			if len(line) > 28 && string(line[24:28]) == "INFO" { // where the corpus has it
 				records = append(records, `,"level":"INFO"`...)
 			}
 			records = append(records, `,"message":"`...)
@@ -148,8 +148,7 @@ func readFrame(conn *websocket.Conn, into []byte) (int, error) {
 	return n, err
 }
 
-// plainText escapes what JSON needs escaped in ASCII text, eight bytes at once
-// where it can.
+// plainText appends ASCII text escaped for JSON, eight bytes at a time where possible.
 func plainText(b, s []byte) []byte {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	start := 0

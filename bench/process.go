@@ -16,17 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds every wait for a condition.
-const patience = 10 * time.Minute
+// waitTimeout limits each wait for a condition.
+const waitTimeout = 10 * time.Minute
 
-// process is one that is measured, or that serves a measurement.
+// process is a measured process or one that serves a measurement.
 type process struct {
 	cmd   *exec.Cmd
-	stdin io.Closer // its end ends those that serve
-	url   string    // of those that print one
+	stdin io.Closer // closing it ends a serving process
+	url   string    // of a serving process
 }
 
-// launch starts a process. out is its stdout; nil is /dev/null.
+// launch starts a process. out is its stdout; nil means /dev/null.
 func launch(out *os.File, name string, args ...string) (*process, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Stderr = os.Stderr
@@ -36,8 +36,8 @@ func launch(out *os.File, name string, args ...string) (*process, error) {
 	return &process{cmd: cmd}, cmd.Start()
 }
 
-// serve starts a part of this very program that prints its URL and serves until
-// its stdin ends.
+// serve starts this program as a subprocess that prints its URL and serves until its
+// stdin ends.
 func serve(self string, args ...string) (*process, error) {
 	cmd := exec.Command(self, args...)
 	cmd.Stderr = os.Stderr
@@ -66,17 +66,17 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// cpu is the user and system time that the process has taken so far.
+// cpu returns the user and system time of the process so far.
 func (p *process) cpu() time.Duration {
 	var t unix.Timespec
-	// The id of a process's CPU clock, as clock_getcpuclockid(3) makes it.
+	// The ID of the process's CPU clock, computed as in clock_getcpuclockid(3).
 	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid<<3|2), &t); err != nil {
 		return 0
 	}
 	return time.Duration(t.Nano())
 }
 
-// memory reads a figure of the process's status, in bytes: VmRSS or VmHWM.
+// memory returns a value of the process's status in bytes: VmRSS or VmHWM.
 func (p *process) memory(key string) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -91,17 +91,17 @@ func (p *process) memory(key string) int64 {
 	return 0
 }
 
-// await asks until it is so.
-func await(what string, so func() bool) error {
-	for began := time.Now(); !so(); time.Sleep(50 * time.Millisecond) {
-		if time.Since(began) > patience {
-			return fmt.Errorf("waited in vain until %s", what)
+// await polls until the condition holds.
+func await(what string, condition func() bool) error {
+	for began := time.Now(); !condition(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(began) > waitTimeout {
+			return fmt.Errorf("timeout after %s: waiting until %s", waitTimeout, what)
 		}
 	}
 	return nil
 }
 
-// fetch gives the body of a page, "" where there is none.
+// fetch returns the body of a response, "" on an error.
 func fetch(url string) string {
 	res, err := http.Get(url)
 	if err != nil {
@@ -112,10 +112,10 @@ func fetch(url string) string {
 	return string(b)
 }
 
-// sample sums the samples of one metric on a page.
-func sample(page, name string) float64 {
+// sample returns the sum of the samples of one metric.
+func sample(text, name string) float64 {
 	sum := 0.0
-	for line := range strings.Lines(page) {
+	for line := range strings.Lines(text) {
 		rest, ok := strings.CutPrefix(line, name)
 		if !ok || rest[0] != ' ' && rest[0] != '{' {
 			continue
@@ -127,7 +127,7 @@ func sample(page, name string) float64 {
 	return sum
 }
 
-// freeAddress gives an address of loopback that nobody listens on.
+// freeAddress returns a free loopback address.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 	"raytap/daemon"
 )
 
-// runProfiled is raytap with a CPU profile of it: the arguments are --config.file,
-// a configuration and, in the environment, where the profile goes.
+// runProfiled runs raytap with a CPU profile. The arguments are --config.file and a
+// configuration; BENCH_PROFILE is the path of the profile.
 func runProfiled(args []string) error {
 	if len(args) != 2 {
-		return errors.New("profile wants --config.file FILE")
+		return errors.New("usage: profile --config.file FILE")
 	}
 	f, err := os.Create(os.Getenv("BENCH_PROFILE"))
 	if err != nil {
@@ -44,9 +44,9 @@ func runProfiled(args []string) error {
 	return d.Run(ctx)
 }
 
-// profile writes a CPU profile of raytap at each kind of its work.
+// profile writes a CPU profile of raytap in each mode.
 func (b *bench) profile(to string) error {
-	// A profile names its binary: it is a copy, so that it does not name this folder.
+	// A profile contains the path of its binary: profile a copy outside this directory.
 	program, err := os.ReadFile(b.self)
 	if err != nil {
 		return err

@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-// pilot is a raytap at work on a head.
-type pilot struct {
+// raytapRun is a running raytap and the head that it reads.
+type raytapRun struct {
 	*process
-	head *process
-	page string
+	head    *process
+	metrics string // URL
 }
 
-// Where raytap's lines go.
+// Destinations of raytap's records.
 const (
 	toNull = "null" // stdout, which is /dev/null
 	toPipe = "pipe" // stdout, which is a pipe
 	toFile = "file" // the file sink, with positions: exactly once
 )
 
-// setup says what raytap is to do.
+// setup configures a raytapRun.
 type setup struct {
 	head     []string // arguments of the head
 	to       string
 	protocol string // of the shipper
 	agents   string // node_agents.mode
-	dir      string // for its files; it is kept where it is named
+	dir      string // for its files
 }
 
-func (b *bench) config(s setup, head, page string) (string, error) {
+func (b *bench) config(s setup, head, listen string) (string, error) {
 	sink, positions := "stdout: {}", filepath.Join(s.dir, "positions.db")
 	if s.to == toFile {
 		sink = "file: {path: " + filepath.Join(s.dir, "raytap.jsonl") + "}"
@@ -44,11 +44,11 @@ shipper: {protocol: %s, positions: {file: %s}}
 sink: {%s}
 web: {listen_addresses: [%q]}
 log: {level: error}
-`, head, s.agents, s.protocol, positions, sink, page)), 0o600)
+`, head, s.agents, s.protocol, positions, sink, listen)), 0o600)
 }
 
 // start starts a head and raytap on it.
-func (b *bench) start(s setup) (*pilot, error) {
+func (b *bench) start(s setup) (*raytapRun, error) {
 	head, err := serve(b.self, append([]string{"head", "-log", b.corpus}, s.head...)...)
 	if err != nil {
 		return nil, err
@@ -56,12 +56,12 @@ func (b *bench) start(s setup) (*pilot, error) {
 	return b.startOn(head, s)
 }
 
-func (b *bench) startOn(head *process, s setup) (*pilot, error) {
-	page, err := freeAddress()
+func (b *bench) startOn(head *process, s setup) (*raytapRun, error) {
+	listen, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	config, err := b.config(s, head.url, page)
+	config, err := b.config(s, head.url, listen)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (b *bench) startOn(head *process, s setup) (*pilot, error) {
 		go drainPipe(in)
 	}
 	p, err := launch(out, b.raytap, "--config.file", config)
-	return &pilot{process: p, head: head, page: "http://" + page + "/metrics"}, err
+	return &raytapRun{process: p, head: head, metrics: "http://" + listen + "/metrics"}, err
 }
 
 func drainPipe(in *os.File) {
@@ -88,34 +88,34 @@ func drainPipe(in *os.File) {
 	}
 }
 
-// sent tells how many bytes of logs the head has sent by WebSockets and whole
-// reads, and by its agent, and how often its agent was asked.
-func (p *pilot) sent() (tails, agent, polls int64) {
+// sent returns how many bytes of logs the head has sent over WebSockets and full
+// reads, and by its node agent, and the number of requests to the node agent.
+func (p *raytapRun) sent() (tails, agent, polls int64) {
 	fmt.Sscan(fetch(p.head.url+"/bench/sent"), &tails, &agent, &polls) //nolint:errcheck // zeroes are fine
 	return tails, agent, polls
 }
 
-// written waits until so many records are written. It looks at raytap's page as
-// seldom as it can: that costs CPU, too.
-func (p *pilot) written(records, bytes int64) error {
-	err := await("the head has sent it all", func() bool {
+// written waits until the head has sent all bytes and raytap has written all records.
+// It scrapes raytap as little as possible, because a scrape costs CPU, too.
+func (p *raytapRun) written(records, bytes int64) error {
+	err := await("the head has sent everything", func() bool {
 		tails, agent, _ := p.sent()
 		return tails+agent >= bytes
 	})
 	if err != nil {
 		return err
 	}
-	return await("raytap has written it all", func() bool {
-		return sample(fetch(p.page), "raytap_sink_records_total") >= float64(records)
+	return await("raytap has written everything", func() bool {
+		return sample(fetch(p.metrics), "raytap_sink_records_total") >= float64(records)
 	})
 }
 
-func (p *pilot) stop() {
+func (p *raytapRun) stop() {
 	p.process.stop()
 	p.head.stop()
 }
 
-// replay measures how raytap ships the whole corpus.
+// replay measures raytap while it ships the whole corpus.
 func (b *bench) replay(to, protocol string) (cost, error) {
 	dir, err := os.MkdirTemp(b.dir, "replay-")
 	if err != nil {
@@ -133,7 +133,7 @@ func (b *bench) replay(to, protocol string) (cost, error) {
 	return cost{cpu: p.cpu(), peak: p.memory("VmHWM")}, nil
 }
 
-// follow measures how raytap follows ten jobs, for the time of b.followed.
+// follow measures raytap while it follows ten jobs.
 func (b *bench) follow(protocol string) (cost, error) {
 	dir, err := os.MkdirTemp(b.dir, "follow-")
 	if err != nil {
@@ -148,7 +148,7 @@ func (b *bench) follow(protocol string) (cost, error) {
 	return b.followed(p.process)
 }
 
-// resumed gives the bytes that a restart on a log that was read moves.
+// resumed returns the bytes that a restart transfers on a log that was already read.
 func (b *bench) resumed() (bytes int64, err error) {
 	dir, err := os.MkdirTemp(b.dir, "resume-")
 	if err != nil {
@@ -178,8 +178,8 @@ func (b *bench) resumed() (bytes int64, err error) {
 	return tails2 + agent2 - tails - agent, err
 }
 
-// resident gives the memory of raytap on silent jobs, once it does not change
-// much any more: the largest figure of some seconds.
+// resident returns the resident memory of raytap on silent jobs after settle: the
+// maximum over some seconds.
 func (b *bench) resident(jobs int, agents string, settle time.Duration) (int64, error) {
 	dir, err := os.MkdirTemp(b.dir, "silent-")
 	if err != nil {

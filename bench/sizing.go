@@ -18,24 +18,23 @@ import (
 	"raytap/ray/raytest"
 )
 
-// How the table of sizes is measured: with raytap's defaults, and a scrape now
-// and then as a Prometheus would.
+// The sizing table is measured with raytap's defaults and a scrape every 15 s.
 const (
-	sizingSettle = 4 * time.Minute // the longest wait until all is shipped that was there
+	sizingSettle = 4 * time.Minute // longest wait until all existing lines are shipped
 	sizingScrape = 15 * time.Second
 	sizingFor    = 2 * sizingScrape
 )
 
-// sizes are the numbers of jobs that are measured.
+// sizes are the numbers of jobs to measure.
 var sizes = []int{10, 100, 1000, 5000}
 
-// runSizingHead serves a fake Ray with so many running jobs until its stdin ends.
-// Unlike the lean head it answers all that raytap asks, metrics included. It prints
-// its URL and that of its counters first.
+// runSizingHead serves a fake Ray with running jobs until its stdin ends. Unlike
+// [head], it has all APIs that raytap uses, also those for metrics. It first prints its
+// URL and that of its counters.
 func runSizingHead(args []string) error {
 	fs := flag.NewFlagSet("sizing-head", flag.ContinueOnError)
 	jobs := fs.Int("jobs", 10, "")
-	prints := fs.Bool("prints", false, "a line a second of each job")
+	prints := fs.Bool("prints", false, "each job prints a line a second")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -71,13 +70,13 @@ func runSizingHead(args []string) error {
 	return err
 }
 
-// sizingLine is the n-th line of a job, as long as those of the corpus.
+// sizingLine returns the nth line of a job, as long as those of the corpus.
 func sizingLine(n int) string {
 	return fmt.Sprintf("%-*s\n", lineSize-1, fmt.Sprintf("2026-11-24 12:00:00,123 INFO train: step %d loss 2.3844", n))
 }
 
-// printSizing has a twentieth of the jobs print each twentieth of a second, so that
-// they do not all print at once.
+// printSizing prints a line of each job every second. Every 50 ms it is the turn of
+// another twentieth of the jobs.
 func printSizing(ctx context.Context, jobs []*raytest.Job, lines *atomic.Int64) {
 	const parts = 20
 	tick := time.NewTicker(time.Second / parts)
@@ -96,19 +95,19 @@ func printSizing(ctx context.Context, jobs []*raytest.Job, lines *atomic.Int64) 
 	}
 }
 
-// sized is what raytap takes on a cluster of one size.
+// sized is what raytap uses on a cluster of one size.
 type sized struct {
-	caughtUp         time.Duration // until the lines that were there were written; 0: not in time
+	caughtUp         time.Duration // until all existing lines were written; 0: not in time
 	cores            float64
-	memory           int64 // the most, resident
-	dashboard, agent float64
-	written          float64 // of the lines printed meanwhile, as a ratio; 0: none were
+	memory           int64   // peak resident memory in bytes
+	dashboard, agent float64 // requests per second
+	written          float64 // ratio of lines written to lines printed; 0: none were printed
 	scrape           time.Duration
-	page, wire       int // bytes of a page, and compressed
+	size, compressed int // bytes of a /metrics response
 	files            int // open file descriptors
 }
 
-// size measures raytap, both halves, with its defaults.
+// size measures raytap with its default configuration.
 func (b *bench) size(jobs int, prints bool, agents string) (sized, error) {
 	dir, err := os.MkdirTemp(b.dir, "size-")
 	if err != nil {
@@ -121,7 +120,7 @@ func (b *bench) size(jobs int, prints bool, agents string) (sized, error) {
 	}
 	defer head.stop()
 	url, counters, _ := strings.Cut(head.url, " ")
-	page, err := freeAddress()
+	listen, err := freeAddress()
 	if err != nil {
 		return sized{}, err
 	}
@@ -131,7 +130,7 @@ clusters: [{name: bench, url: %q, node_agents: {mode: %q}}]
 sink: {file: {path: %q}}
 web: {listen_addresses: [%q]}
 log: {level: error}
-`, url, agents, filepath.Join(dir, "raytap.jsonl"), page), 0o600); err != nil {
+`, url, agents, filepath.Join(dir, "raytap.jsonl"), listen), 0o600); err != nil {
 		return sized{}, err
 	}
 	began := time.Now()
@@ -140,20 +139,21 @@ log: {level: error}
 		return sized{}, err
 	}
 	defer p.stop()
-	return watchSize(p, "http://"+page+"/metrics", counters, jobs, began)
+	return watchSize(p, "http://"+listen+"/metrics", counters, jobs, began)
 }
 
-// watchSize waits until raytap has written what was there, and measures from then on.
-func watchSize(p *process, page, counters string, jobs int, began time.Time) (sized, error) {
+// watchSize waits until raytap has written all existing lines, and measures from then
+// on.
+func watchSize(p *process, metrics, counters string, jobs int, began time.Time) (sized, error) {
 	var s sized
-	written := func() float64 { return sample(fetch(page), "raytap_shipper_lines_total") }
+	written := func() float64 { return sample(fetch(metrics), "raytap_shipper_lines_total") }
 	for time.Since(began) < sizingSettle && s.caughtUp == 0 {
 		time.Sleep(500 * time.Millisecond)
 		if written() >= float64(jobs*silentLines) {
 			s.caughtUp = time.Since(began)
 		}
 	}
-	time.Sleep(max(10*time.Second, 30*time.Second-time.Since(began))) // silent jobs are asked less often by now
+	time.Sleep(max(10*time.Second, 30*time.Second-time.Since(began))) // until silent jobs are polled less often
 	count := func() (dashboard, agent, lines float64) {
 		fmt.Sscan(fetch(counters), &dashboard, &agent, &lines) //nolint:errcheck // zeroes are fine
 		return dashboard, agent, lines
@@ -161,7 +161,7 @@ func watchSize(p *process, page, counters string, jobs int, began time.Time) (si
 	cpu, from, lines := p.cpu(), time.Now(), written()
 	dashboard, agent, printed := count()
 	for until := from.Add(sizingFor); time.Now().Before(until); {
-		if err := s.scraped(page); err != nil {
+		if err := s.scraped(metrics); err != nil {
 			return s, err
 		}
 		for next := time.Now().Add(sizingScrape); time.Now().Before(next); time.Sleep(500 * time.Millisecond) {
@@ -179,9 +179,9 @@ func watchSize(p *process, page, counters string, jobs int, began time.Time) (si
 	return s, nil
 }
 
-// scraped takes a page as Prometheus does, compressed. The slowest counts.
-func (s *sized) scraped(page string) error {
-	req, err := http.NewRequest(http.MethodGet, page, http.NoBody)
+// scraped scrapes /metrics, compressed as for Prometheus. The slowest scrape counts.
+func (s *sized) scraped(url string) error {
+	req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -198,11 +198,11 @@ func (s *sized) scraped(page string) error {
 		return fmt.Errorf("%s: %w", res.Status, err)
 	}
 	n, err := io.Copy(io.Discard, z)
-	s.scrape, s.page, s.wire = max(s.scrape, time.Since(began)), int(n), body.n
+	s.scrape, s.size, s.compressed = max(s.scrape, time.Since(began)), int(n), body.n
 	return err
 }
 
-// counted counts what is read.
+// counted counts the bytes read.
 type counted struct {
 	from io.Reader
 	n    int
@@ -214,17 +214,17 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// openFiles is how many file descriptors the process has.
+// openFiles returns the number of open file descriptors.
 func (p *process) openFiles() int {
 	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
 	return len(list)
 }
 
-// sizing prints the table of docs/sizing.md.
+// sizing prints the tables of docs/sizing.md.
 func (b *bench) sizing() error {
 	for _, agents := range []string{"auto", "off"} {
-		fmt.Printf("\n## Sizes, %s\n\n| jobs | | CPU, cores | memory | requests/s, dashboard | requests/s, node agents | caught up | lines kept up with | scrape | page | file descriptors |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
-			map[string]string{"auto": "by node agents", "off": "without node agents"}[agents])
+		fmt.Printf("\n## Sizes, %s\n\n| jobs | | CPU, cores | memory | requests/s, dashboard | requests/s, node agents | caught up | lines kept up with | scrape | scrape size | file descriptors |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+			map[string]string{"auto": "with node agents", "off": "without node agents"}[agents])
 		for _, prints := range []bool{false, true} {
 			for _, jobs := range sizes {
 				s, err := b.size(jobs, prints, agents)
@@ -247,5 +247,5 @@ func (s sized) print(jobs int, prints bool) {
 		what, kept = "printing", fmt.Sprintf("%.0f %%", 100*s.written)
 	}
 	fmt.Printf("| %d | %s | %.3f | %s | %.1f | %.1f | %s | %s | %.0f ms | %.2f MB (%.0f kB) | %d |\n", jobs, what, s.cores, mib(s.memory),
-		s.dashboard, s.agent, caught, kept, float64(s.scrape.Microseconds())/1e3, float64(s.page)/1e6, float64(s.wire)/1e3, s.files)
+		s.dashboard, s.agent, caught, kept, float64(s.scrape.Microseconds())/1e3, float64(s.size)/1e6, float64(s.compressed)/1e3, s.files)
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// describe prints what was measured, and on what.
+// describe prints the machine and the versions of the measured programs.
 func (b *bench) describe() {
 	model := "unknown"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -26,7 +26,7 @@ func (b *bench) describe() {
 		if v.binary != "" {
 			out, _ := exec.Command(v.binary, v.flag).CombinedOutput()
 			first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-			if v.name == "vlagent" { // its version is the module's
+			if v.name == "vlagent" { // it reports no version; use that of its module
 				out, _ = exec.Command("go", "version", "-m", v.binary).CombinedOutput()
 				if m := regexp.MustCompile(`mod\s+\S+\s+(v\S+)`).FindSubmatch(out); m != nil {
 					first = string(m[1])
@@ -35,11 +35,11 @@ func (b *bench) describe() {
 			fmt.Printf("%s: %s\n", v.name, first)
 		}
 	}
-	fmt.Printf("lines of %d bytes; %d runs of each, in turn, of which the least counts; one on the long log\n", lineSize, b.runs)
+	fmt.Printf("lines of %d bytes; %d runs of each measurement in turn, the lowest counts; one run on the long log\n", lineSize, b.runs)
 }
 
-// table measures the rows in turn, several times, and prints the least of each
-// as CPU-seconds for each unit.
+// table measures the rows in turn, several times, and prints the lowest result of each
+// in CPU-seconds per unit.
 func (b *bench) table(title string, units float64, rows []*row) error {
 	for i := range b.runs {
 		for _, r := range rows {
@@ -47,28 +47,28 @@ func (b *bench) table(title string, units float64, rows []*row) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
-			if i == 0 || c.cpu < r.least.cpu {
-				r.least.cpu = c.cpu
+			if i == 0 || c.cpu < r.lowest.cpu {
+				r.lowest.cpu = c.cpu
 			}
-			r.least.peak = max(r.least.peak, c.peak)
+			r.lowest.peak = max(r.lowest.peak, c.peak)
 			fmt.Fprintf(os.Stderr, "%s: %.3f\n", r.name, c.cpu.Seconds()/units)
 		}
 	}
 	of := func(name string) float64 {
 		for _, r := range rows {
 			if strings.HasPrefix(r.name, name) {
-				return r.least.cpu.Seconds() / units
+				return r.lowest.cpu.Seconds() / units
 			}
 		}
 		return 0
 	}
-	fmt.Printf("\n## %s\n\n| | CPU-s | of the plain reader | of vlagent | peak memory |\n|---|---|---|---|---|\n", title)
+	fmt.Printf("\n## %s\n\n| | CPU-s | ratio to the plain reader | ratio to vlagent | peak memory |\n|---|---|---|---|---|\n", title)
 	for _, r := range rows {
 		peak := ""
-		if r.least.peak > 0 {
-			peak = mib(r.least.peak)
+		if r.lowest.peak > 0 {
+			peak = mib(r.lowest.peak)
 		}
-		cpu := r.least.cpu.Seconds() / units
+		cpu := r.lowest.cpu.Seconds() / units
 		plain := 0.0
 		if r.against != "" {
 			plain = of(r.against)
@@ -78,37 +78,37 @@ func (b *bench) table(title string, units float64, rows []*row) error {
 	return nil
 }
 
-// ratio gives cpu in terms of another, with its bar if there is one.
-func ratio(cpu, other, bar float64) string {
+// ratio returns cpu divided by other, with the target if there is one.
+func ratio(cpu, other, target float64) string {
 	switch {
 	case other == 0:
 		return ""
-	case bar == 0:
+	case target == 0:
 		return fmt.Sprintf("%.2f", cpu/other)
-	case cpu/other > bar:
-		return fmt.Sprintf("**%.2f** (bar: %.2f)", cpu/other, bar)
+	case cpu/other > target:
+		return fmt.Sprintf("**%.2f** (target: %.2f)", cpu/other, target)
 	}
-	return fmt.Sprintf("%.2f (bar: %.2f)", cpu/other, bar)
+	return fmt.Sprintf("%.2f (target: %.2f)", cpu/other, target)
 }
 
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
-// memories measures raytap on jobs that are silent.
+// memories measures the memory of raytap on silent jobs.
 func (b *bench) memories() error {
 	const many, few = 2000, 10
 	fmt.Printf("\n## Memory\n\n")
-	least, err := b.resident(few, "auto", 20*time.Second)
+	base, err := b.resident(few, "auto", 20*time.Second)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("- %d jobs at rest: %s (bar: 25.0 MiB)\n", few, mib(least))
+	fmt.Printf("- %d silent jobs: %s (target: 25.0 MiB)\n", few, mib(base))
 	for _, agents := range []string{"auto", "off"} {
 		most, err := b.resident(many, agents, time.Minute)
 		if err != nil {
 			return err
 		}
-		way := map[string]string{"auto": "by their node's agent", "off": "without node agents"}[agents]
-		fmt.Printf("- %d silent jobs, %s: %s, %.1f KiB each (bar: 25.0 KiB)\n", many, way, mib(most), float64(most-least)/(many-few)/1024)
+		transport := map[string]string{"auto": "with node agents", "off": "without node agents"}[agents]
+		fmt.Printf("- %d silent jobs, %s: %s, %.1f KiB each (target: 25.0 KiB)\n", many, transport, mib(most), float64(most-base)/(many-few)/1024)
 	}
 	return nil
 }
