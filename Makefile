@@ -59,8 +59,8 @@ check:
 	@$(STAGE) vet go vet ./...
 	@$(STAGE) vet-e2e go vet -tags e2e ./test/...
 	@$(STAGE) staticcheck $(TOOLS)/bin/staticcheck -tags e2e ./...
-	@$(STAGE) answers go test ./test/answers
-	@$(STAGE) unit-tests bash -c 'go test -race -timeout 15m $$(go list ./... | grep -v /test/answers$$)'
+	@$(STAGE) responses go test ./test/responses
+	@$(STAGE) unit-tests bash -c 'go test -race -timeout 15m $$(go list ./... | grep -v /test/responses$$)'
 	@$(STAGE) observability scripts/check-observability
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
@@ -130,7 +130,7 @@ followers:
 	@$(STAGE) followers go test -tags e2e -count=1 -v -timeout 10m ./test/followers
 
 agent:
-	@$(STAGE) agent go test -tags e2e -count=1 -v -timeout 10m ./test/agent
+	@$(STAGE) agent go test -tags e2e -count=1 -v -timeout 10m ./test/synapse
 
 sdk:
 	@$(STAGE) sdk-tools scripts/tools synapse

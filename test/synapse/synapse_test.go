@@ -1,8 +1,8 @@
 //go:build e2e && linux
 
-// Package agent runs the real raytap on a fake Synapse agent, so that every line
+// Package synapse runs the real raytap on a fake Synapse agent, so that every line
 // that there ever was is known.
-package agent
+package synapse
 
 import (
 	"bufio"

@@ -1,6 +1,6 @@
-// Package answers has the laws of every answer of a cluster, whatever is in it:
+// Package responses has the laws of every answer of a cluster, whatever is in it:
 // recorded ones, in which one value after the other is something else.
-package answers
+package responses
 
 import (
 	"context"
