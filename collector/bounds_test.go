@@ -201,8 +201,8 @@ func TestAScrapeOfSomeCollectorsAsksForThemAndTheVersion(t *testing.T) {
 
 func TestReasonsOfDeathAreUnknownWithoutReadings(t *testing.T) {
 	c := &cluster{nodes: []ray.Node{{ID: "n", State: ray.NodeDead, End: time.Now(), StatsUnavailable: true}}}
-	shows(t, page(t, t.Context(), []string{"nodes_dead", "node_death", "nodes_readings"}, newCollector(c, collector.Options{})), `
-		raytap_nodes_readings_failed{ray_cluster="prod"} 1`)
+	shows(t, page(t, t.Context(), []string{"nodes_dead", "node_death", "node_stats"}, newCollector(c, collector.Options{})), `
+		raytap_node_stats_unavailable{ray_cluster="prod"} 1`)
 }
 
 func TestAListOfNodesThatRayCutsIsToldSo(t *testing.T) {

@@ -67,7 +67,7 @@ var nodesTable = table[nodesView]{
 			},
 		},
 		{
-			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told. Absent while nodes_readings_failed is 1.", labels: []string{"reason"},
+			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told. Absent while node_stats_unavailable is 1.", labels: []string{"reason"},
 			series: func(v nodesView, emit *emitter) {
 				if v.unread() {
 					return
@@ -94,7 +94,7 @@ var nodesTable = table[nodesView]{
 			value: func(v nodesView) (float64, bool) { return number(len(v.nodes) >= maxRows), true },
 		},
 		{
-			name: "nodes_readings_failed", help: "1 if the nodes could be listed but what their agents read could not be asked for, 0 if it could.",
+			name: "node_stats_unavailable", help: "1 if the nodes could be listed but what their agents read could not be asked for, 0 if it could.",
 			value: func(v nodesView) (float64, bool) { return number(v.unread()), true },
 		},
 	},
@@ -135,7 +135,7 @@ var nodeRows = []row[nodeView]{
 		value: func(n nodeView) (float64, bool) { return unix(n.End) },
 	},
 	{
-		name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives, and while nodes_readings_failed is 1.", labels: []string{"reason"},
+		name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives, and while node_stats_unavailable is 1.", labels: []string{"reason"},
 		series: func(n nodeView, emit *emitter) {
 			if n.State == ray.NodeDead && !n.StatsUnavailable {
 				emit.series(1, deathReason(n.Node))
@@ -163,7 +163,7 @@ var statsTable = table[*ray.NodeStats]{
 	labels: []string{"node_id"},
 	rows: slices.Concat([]row[*ray.NodeStats]{
 		{
-			name: "node_readings_timestamp_seconds", help: "Unix time of the node's readings, by its own clock. Absent, as all readings are, once it has not changed for a minute by raytap's clock.",
+			name: "node_stats_timestamp_seconds", help: "Unix time of the node's readings, by its own clock. Absent, as all readings are, once it has not changed for a minute by raytap's clock.",
 			value: func(s *ray.NodeStats) (float64, bool) { return unix(s.At) },
 		},
 		{

@@ -195,7 +195,6 @@ func TestNodesPage(t *testing.T) {
 			raytap_node_network_transmit_bytes_total{node_id="n1"} 11
 			raytap_node_object_store_available_bytes{node_id="n1"} 9
 			raytap_node_object_store_used_bytes{node_id="n1"} 1
-			raytap_node_readings_timestamp_seconds{node_id="n1"} 9.46684799e+08
 			raytap_node_resources{node_id="n1",resource="CPU"} 4
 			raytap_node_resources{node_id="n1",resource="my_custom_res"} 3
 			raytap_node_resources{node_id="n2",resource="CPU"} 2
@@ -208,6 +207,8 @@ func TestNodesPage(t *testing.T) {
 			raytap_node_state{node_id="n2",state="DEAD"} 0
 			raytap_node_state{node_id="n3",state="ALIVE"} 0
 			raytap_node_state{node_id="n3",state="DEAD"} 1
+			raytap_node_stats_timestamp_seconds{node_id="n1"} 9.46684799e+08
+			raytap_node_stats_unavailable{ray_cluster="prod"} 0
 			raytap_node_workers{node_id="n1"} 3
 			raytap_nodes{state="ALIVE"} 2
 			raytap_nodes{state="DEAD"} 2
@@ -217,7 +218,6 @@ func TestNodesPage(t *testing.T) {
 			raytap_nodes_dead{reason="UNEXPECTED_TERMINATION"} 1
 			raytap_nodes_dead{reason="UNSPECIFIED"} 1
 			raytap_nodes_overflow{ray_cluster="prod"} 0
-			raytap_nodes_readings_failed{ray_cluster="prod"} 0
 			raytap_nodes_truncated{ray_cluster="prod"} 0`)
 	})
 }
@@ -255,7 +255,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_by_state{state="RUNNING_IN_RAY_WAIT"} 0
 				raytap_tasks_by_state{state="SUBMITTED_TO_WORKER"} 0
 				raytap_tasks_overflow{family="tasks"} 0
-				raytap_tasks_slow{ray_cluster="prod"} 0
+				raytap_tasks_queried_by_state{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 0`,
 		},
 		"a cut list without totals has no states": {
@@ -263,7 +263,7 @@ func TestTasksPage(t *testing.T) {
 			want: `
 				raytap_tasks{job_id="01",state="RUNNING"} 1
 				raytap_tasks_overflow{family="tasks"} 0
-				raytap_tasks_slow{ray_cluster="prod"} 0
+				raytap_tasks_queried_by_state{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 1`,
 		},
 		"under the cap the newest jobs and the first names stay": {
@@ -279,7 +279,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_by_name{name="b",state="RUNNING"} 1
 				raytap_tasks_overflow{family="tasks"} 1
 				raytap_tasks_overflow{family="tasks_by_name"} 1
-				raytap_tasks_slow{ray_cluster="prod"} 0
+				raytap_tasks_queried_by_state{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 1`,
 		},
 	} {
@@ -295,9 +295,9 @@ func TestCutTaskListShowsExactStates(t *testing.T) {
 		Truncation: ray.Truncation{Total: 20019, Truncated: true},
 		ByState:    map[string]int{"PENDING_NODE_ASSIGNMENT": 19000, "FINISHED": 4, "STRANGE": 2},
 	}}
-	got := page(t, t.Context(), []string{"tasks_by_state", "tasks_slow"}, newCollector(c, collector.Options{}))
+	got := page(t, t.Context(), []string{"tasks_by_state", "tasks_queried_by_state"}, newCollector(c, collector.Options{}))
 	for _, want := range []string{
-		`raytap_tasks_slow{ray_cluster="prod"} 1`,
+		`raytap_tasks_queried_by_state{ray_cluster="prod"} 1`,
 		`raytap_tasks_by_state{state="PENDING_NODE_ASSIGNMENT"} 19000`, `raytap_tasks_by_state{state="STRANGE"} 2`,
 		`raytap_tasks_by_state{state="FAILED"} 0`,
 	} {

@@ -72,11 +72,11 @@ var tasksTable = table[tasksView]{
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated), true },
 		},
 		{
-			name: "tasks_slow", help: "1 if the list was cut and Ray was asked for the total of each state one by one: that takes it seconds, so that all values of tasks are asked for more rarely, 50 times what it took; else 0.",
+			name: "tasks_queried_by_state", help: "1 if the list was cut and Ray was asked for the total of each state one by one: that takes it seconds, so that all values of tasks are asked for more rarely, 50 times what it took; else 0.",
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated && v.ByState != nil), true },
 		},
 		{
-			name: "tasks_forgotten", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
+			name: "tasks_evicted", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
 			value: func(v tasksView) (float64, bool) { return float64(v.Dropped), v.Dropped > 0 },
 		},
 		{

@@ -52,7 +52,7 @@ func TestManyTasksAreCountedAtLittleCost(t *testing.T) {
 		page.want(1, "raytap_tasks", "job_id="+first, "state=PENDING_NODE_ASSIGNMENT"),
 		page.want(2, "raytap_tasks_by_state", "state=FAILED"),
 		page.want(0, "raytap_tasks_truncated"),
-		page.want(0, "raytap_tasks_slow"),
+		page.want(0, "raytap_tasks_queried_by_state"),
 		collectorsSucceed(page),
 	); err != nil {
 		t.Error(err)
@@ -66,7 +66,7 @@ func TestManyTasksAreCountedAtLittleCost(t *testing.T) {
 			page.want(1, "raytap_tasks_by_state", "state=PENDING_NODE_ASSIGNMENT"),
 			page.want(0, "raytap_tasks_by_state", "state=RUNNING"),
 			page.want(1, "raytap_tasks_truncated"),
-			page.want(1, "raytap_tasks_slow"),
+			page.want(1, "raytap_tasks_queried_by_state"),
 			collectorsSucceed(page),
 		)
 	})

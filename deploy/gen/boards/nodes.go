@@ -20,7 +20,7 @@ func nodes() *dashboard.DashboardBuilder {
 		WithPanel(number("Died unexpectedly", "Nodes that Ray lists as dead for a reason that nobody asked for.", unitShort,
 			`sum(max by (ray_cluster, reason) (raytap_nodes_dead{ray_cluster=~"$ray_cluster", reason=~"UNEXPECTED_TERMINATION|UNSPECIFIED"}))`, steps(green, 1.0, red))).
 		WithPanel(number("Without readings", "Live nodes whose agent has told nothing for a minute.", unitShort,
-			`count((max by (ray_cluster, node_id) (raytap_node_state{`+picked+`, state="ALIVE"}) == 1) unless max by (ray_cluster, node_id) (raytap_node_readings_timestamp_seconds{`+picked+`})) or vector(0)`, steps(green, 1.0, yellow))).
+			`count((max by (ray_cluster, node_id) (raytap_node_state{`+picked+`, state="ALIVE"}) == 1) unless max by (ray_cluster, node_id) (raytap_node_stats_timestamp_seconds{`+picked+`})) or vector(0)`, steps(green, 1.0, yellow))).
 		WithPanel(number("Busiest CPU", "", unitRatio, `max(raytap_node_cpu_usage_ratio{`+picked+`})`, steps(green, 0.9, yellow))).
 		WithPanel(number("Fullest memory", "Ray kills workers from 95 % on, by default.", unitRatio,
 			`max(`+ratio("raytap_node_memory_used_bytes", "raytap_node_memory_bytes", "")+`)`, steps(green, 0.8, yellow, 0.95, red))).
