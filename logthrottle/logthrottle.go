@@ -4,6 +4,7 @@
 package logthrottle
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ type Condition struct {
 	// cause, or that follows a recovery; 0 is 10 s. So a condition that comes
 	// and goes makes at most two lines in it.
 	Gap time.Duration
+	// Level is that of lines on a failure; 0 is logrus.WarnLevel.
+	Level logrus.Level
 
 	mu     sync.Mutex
 	since  time.Time // of the first failure; zero while all is well
@@ -51,12 +54,12 @@ func (c *Condition) Failed(message string, cause error) {
 	if !c.lineAt.IsZero() && now.Sub(c.lineAt) < wait {
 		return
 	}
-	log := c.Log
+	fields := logrus.Fields{}
 	if c.count > 1 {
-		log = log.WithFields(logrus.Fields{"failures": c.count, "for": round(now.Sub(c.since)).String()})
+		fields["failures"], fields["for"] = c.count, round(now.Sub(c.since)).String()
 	}
 	c.told, c.cause, c.lineAt = true, text, now
-	log.Warn(message + ": " + text)
+	c.Log.WithFields(fields).Log(cmp.Or(c.Level, logrus.WarnLevel), message+": "+text)
 }
 
 // Recovered notes that all is well, and logs message if a failure was logged before.
