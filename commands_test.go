@@ -133,7 +133,7 @@ func TestAnswersForScripts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		head.Answer(endpoint, recorded)
+		head.SetResponse(endpoint, recorded)
 	}
 	agent := synapsetest.New(t, synapsetest.Token("right"), synapsetest.Prefix("/agents/a1"))
 	other := agent.Submit("train-7", synapsetest.JobOptions{Metadata: map[string]string{"job_name": "train"}, JobID: "01000000", Start: start})
@@ -202,7 +202,7 @@ func compare(t *testing.T, golden, got string) {
 
 func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
 	head, agent := raytest.New(t), synapsetest.New(t)
-	rayJob, agentJob := head.Submit("j", raytest.JobOptions{Bare: true}), agent.Submit("j", synapsetest.JobOptions{})
+	rayJob, agentJob := head.Submit("j", raytest.JobOptions{EmptyLog: true}), agent.Submit("j", synapsetest.JobOptions{})
 	for dialect, d := range map[string]struct {
 		flags []string
 		print func(string)
@@ -257,7 +257,7 @@ func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
 
 func TestAFollowOfAJobThatSucceedsEndsWell(t *testing.T) {
 	head := raytest.New(t)
-	job := head.Submit("j", raytest.JobOptions{Bare: true})
+	job := head.Submit("j", raytest.JobOptions{EmptyLog: true})
 	job.Print("one\ntwo\nthree\n")
 	job.End("SUCCEEDED", 0)
 	for args, want := range map[string]string{"": "one\ntwo\nthree\n", "--lines 1": "three\n", "--protocol http": "one\ntwo\nthree\n", "--max-lines 3": "one\ntwo\nthree\n"} {
@@ -274,9 +274,9 @@ func TestAFollowOfAJobThatSucceedsEndsWell(t *testing.T) {
 
 func TestAnInterruptedCommandEndsAtOnce(t *testing.T) {
 	head := raytest.New(t)
-	head.Submit("j", raytest.JobOptions{Bare: true}).Print("one\n")
+	head.Submit("j", raytest.JobOptions{EmptyLog: true}).Print("one\n")
 	hangs := raytest.New(t)
-	hangs.Inject(raytest.Fault{Do: raytest.Hang})
+	hangs.Inject(raytest.Fault{Action: raytest.Hang})
 	for name, tt := range map[string]struct {
 		args  string
 		ready func(*process) bool

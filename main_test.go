@@ -162,8 +162,8 @@ func flood(w http.ResponseWriter, _ *http.Request) {
 func TestAClusterThatIsWrongIsOneLineAndTheRestGoesOn(t *testing.T) {
 	guarded := raytest.New(t, raytest.Token("right"))
 	hangs, page, well := raytest.New(t), raytest.New(t), raytest.New(t)
-	hangs.Inject(raytest.Fault{Do: raytest.Hang})
-	page.Inject(raytest.Fault{Do: raytest.HTML})
+	hangs.Inject(raytest.Fault{Action: raytest.Hang})
+	page.Inject(raytest.Fault{Action: raytest.HTML})
 	big := httptest.NewServer(http.HandlerFunc(flood))
 	defer big.Close()
 	well.Submit("job-1", raytest.JobOptions{}).Print("hello\n")

@@ -38,7 +38,7 @@ func runSizingHead(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	h, err := raytest.Start(raytest.Poll(time.Second)) // as Ray's own tail
+	h, err := raytest.Start(raytest.PollInterval(time.Second)) // as Ray's own tail
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func runSizingHead(args []string) error {
 	all := make([]*raytest.Job, *jobs)
 	for i := range all {
 		all[i] = h.Submit(jobID(i), raytest.JobOptions{
-			JobID: fmt.Sprintf("%08x", i+1), Bare: true, Metadata: map[string]string{"job_name": fmt.Sprintf("train-%d", i)},
+			JobID: fmt.Sprintf("%08x", i+1), EmptyLog: true, Metadata: map[string]string{"job_name": fmt.Sprintf("train-%d", i)},
 		})
 		all[i].Print(strings.Repeat(sizingLine(0), silentLines))
 	}
@@ -57,7 +57,7 @@ func runSizingHead(args []string) error {
 	var lines atomic.Int64
 	lines.Store(int64(*jobs) * silentLines)
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck // it ends with the process
-		agent := h.Requests(raytest.EndpointAgent)
+		agent := h.Requests(raytest.EndpointNodeAgent)
 		fmt.Fprintln(w, h.Requests("")-agent, agent, lines.Load())
 	}))
 	ctx, stop := context.WithCancel(context.Background())

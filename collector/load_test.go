@@ -197,14 +197,14 @@ func TestScrapersThatComeAtAnyTimeAskOncePerFreshness(t *testing.T) {
 
 func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
 	paths := []string{
-		raytest.EndpointVersion, raytest.EndpointJobs, raytest.EndpointNodes, raytest.EndpointSummary, raytest.EndpointClusterStatus,
+		raytest.EndpointVersion, raytest.EndpointJobs, raytest.EndpointNodes, raytest.EndpointNodesSummary, raytest.EndpointClusterStatus,
 		raytest.EndpointTasks, raytest.EndpointActors, raytest.EndpointActorsSummary, raytest.EndpointPlacementGroups, raytest.EndpointServe,
 	}
 	run := func(scrapers int) map[string]int {
 		head := raytest.New(t)
 		var now, most atomic.Int64
 		for _, path := range []string{raytest.EndpointNodes, raytest.EndpointTasks, raytest.EndpointActorsSummary, raytest.EndpointPlacementGroups} {
-			head.AnswerFunc(path, func(r *http.Request) (int, []byte) {
+			head.SetResponseFunc(path, func(r *http.Request) (int, []byte) {
 				if n := now.Add(1); n > most.Load() {
 					most.Store(n)
 				}

@@ -28,7 +28,7 @@ import (
 func TestADeadClusterCostsItsOwnSamplesOnly(t *testing.T) {
 	hs := heads(t, "good", "hangs", "refuses")
 	hs["good"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
-	hang := hs["hangs"].Inject(raytest.Fault{Do: raytest.Hang})
+	hang := hs["hangs"].Inject(raytest.Fault{Action: raytest.Hang})
 	hs["refuses"].Down()
 	c := configure(t, hs, "hangs", "refuses", "good")
 	for i := range c.Clusters {

@@ -182,7 +182,7 @@ func TestWhatTakesARestartIsSaid(t *testing.T) {
 
 func TestNotReadyBeforeEachClusterWasTried(t *testing.T) {
 	hs := heads(t, "answers", "hangs")
-	hang := hs["hangs"].Inject(raytest.Fault{Do: raytest.Hang})
+	hang := hs["hangs"].Inject(raytest.Fault{Action: raytest.Hang})
 	c := configure(t, hs, "answers", "hangs")
 	c.Clusters[1].Timeout = config.Duration(300 * time.Millisecond)
 	h := open(t, c, nil)

@@ -87,8 +87,8 @@ func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
 	list, heal := emptyHead(head)
 	r.looks(head, absentAnswers+2)
-	read := head.Requests(raytest.EndpointAgent)
-	r.until("its log was read again", func() bool { return head.Requests(raytest.EndpointAgent) >= read+3 })
+	read := head.Requests(raytest.EndpointNodeAgent)
+	r.until("its log was read again", func() bool { return head.Requests(raytest.EndpointNodeAgent) >= read+3 })
 	heal()
 	if list.Hits() < absentAnswers {
 		t.Fatalf("%d empty lists were answered: nothing is shown", list.Hits())
@@ -104,7 +104,7 @@ func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
 
 // The law: Ray holds the slot of a closed tail whatever a list says, so it counts.
 func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
-	head := raytest.New(t, raytest.Linger(time.Hour))
+	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	o := quick(ProtocolAuto)
 	o.AbsentFor, o.MaxTails = time.Hour, 1
 	r := newRig(t, head, "off", o, OutputOptions{})
@@ -201,7 +201,7 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion(version))
 			young := func() *raytest.Injected {
-				return head.Inject(raytest.Fault{Endpoint: raytest.EndpointSummary, Status: http.StatusOK,
+				return head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodesSummary, Status: http.StatusOK,
 					Body: `{"result": true, "msg": "Node summary fetched.", "data": {"summary": [], "nodeLogicalResources": {}}}`})
 			}
 			file := filepath.Join(t.TempDir(), "lines.jsonl")

@@ -298,7 +298,7 @@ func (r *rig) until(what string, cond func() bool) {
 // one for a moment; an abandoned tail of a silent job does not let it go.
 func (r *rig) heldWithin(head *raytest.Head, budget int) {
 	r.t.Helper()
-	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.HeldSlots() <= budget })
+	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })
 }
 
 func (r *rig) ended(id string) record {

@@ -125,7 +125,7 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 		r := newRig(t, head, agents, quick(ProtocolAuto), OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("of the driver\n")
-		job.SayOnHead("Job supervisor actor died: the node was preempted")
+		job.AppendHeadLog("Job supervisor actor died: the node was preempted")
 		job.End("FAILED", 1)
 		r.ended("job-1")
 		r.exact("job-1", job.Log())

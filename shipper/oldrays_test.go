@@ -52,7 +52,7 @@ func TestATailThatEndsShortIsNotTheLogsEnd(t *testing.T) {
 	for _, protocol := range []string{ProtocolWebSocket, ProtocolAuto} {
 		t.Run(protocol, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion("2.9.3"))
-			head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: raytest.CloseFrame}) // with nothing, each time
+			head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.CloseFrame}) // with nothing, each time
 			r := newRig(t, head, "off", quick(protocol), OutputOptions{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a\nb\nc")
@@ -87,7 +87,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 				if test.answer != 0 {
 					head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobLogs, Status: test.answer})
 				}
-				job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+				job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 				job.Print(test.log)
 				job.End("SUCCEEDED", 0)
 				tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second, MaxBody: test.maxBody})
@@ -130,7 +130,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 // The lines before a byte that is not UTF-8 are shipped, also of a job that was over.
 func TestLinesBeforeABadByteAreShippedByATail(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
-	job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+	job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line of a log\n", 10_000) + "\xff\n")
 	job.End("SUCCEEDED", 0)
 	o := quick(ProtocolAuto)
@@ -255,7 +255,7 @@ func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")
 	r.until("it is shipped", func() bool { return len(r.records("job-1")) > 3 })
-	job.Remove()
+	job.RemoveLog()
 	job.End("SUCCEEDED", 0)
 	if end := r.ended("job-1"); *end.Complete || end.Epoch != 0 {
 		t.Errorf("end event %+v", end)

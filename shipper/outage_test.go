@@ -134,7 +134,7 @@ func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
 	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
 		head := raytest.New(t)
 		r := newRig(t, head, "off", quick(ProtocolWebSocket), OutputOptions{})
-		in := head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: do, After: 1200, Times: 3})
+		in := head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: do, AfterBytes: 1200, Times: 3})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 200 {
 			job.Printf("line %d\n", i)
@@ -166,7 +166,7 @@ func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		var faults []*raytest.Injected
-		for _, endpoint := range []string{raytest.EndpointAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
+		for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
 			faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Job: "job-1", Body: "the disk is gone"}))
 		}
 		r := newRig(t, head, agents, quick(protocol), OutputOptions{})

@@ -65,7 +65,7 @@ func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
 		for _, interval := range []time.Duration{time.Millisecond, time.Hour} {
 			t.Run(fmt.Sprintf("%s, saved each %s", c.what, interval), func(t *testing.T) {
 				eachWay(t, func(t *testing.T, protocol, agents string) {
-					head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+					head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 					file := filepath.Join(t.TempDir(), "sub", "lines.jsonl")
 					if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 						t.Fatal(err)

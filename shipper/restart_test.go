@@ -34,7 +34,7 @@ func (r *rig) kill() {
 
 func TestNoRestartLosesOrDoublesALine(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
-		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		oo := OutputOptions{Interval: 3 * time.Millisecond}
 		r := newRigOn(t, head, agents, quick(protocol), oo, file)
@@ -175,7 +175,7 @@ func TestTheBackfillIsDecidedOnceForACluster(t *testing.T) {
 }
 
 func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
-	head := raytest.New(t, raytest.Linger(time.Hour))
+	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	o := quick(ProtocolAuto)
 	o.MaxTails = 5
@@ -300,7 +300,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	r.kill() // no position of job-1 was ever saved
 
 	var faults []*raytest.Injected
-	for _, e := range []string{raytest.EndpointAgent, raytest.EndpointLogFile} {
+	for _, e := range []string{raytest.EndpointNodeAgent, raytest.EndpointLogFile} {
 		faults = append(faults, head.Inject(raytest.Fault{Endpoint: e, Job: "job-1"}))
 	}
 	other := head.Submit("job-2", raytest.JobOptions{})

@@ -16,13 +16,13 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 		head := raytest.New(t)
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		job := head.Submit("job-1", raytest.JobOptions{})
-		job.HideStart(atFirst)
+		job.OmitStartTime(atFirst)
 		oo := OutputOptions{Interval: 3 * time.Millisecond}
 		r := newRigOn(t, head, "on", quick(ProtocolHTTP), oo, file)
 		job.Print("one\n")
 		r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 		for _, start := range []bool{atFirst, !atFirst, true} {
-			job.HideStart(!start)
+			job.OmitStartTime(!start)
 			before := head.Requests(raytest.EndpointJobs)
 			r.until("more lists came", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
 		}

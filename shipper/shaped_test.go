@@ -31,7 +31,7 @@ func (r *rig) shaped(id string) (joined, skipped int) {
 
 func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
-		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		o, oo := shaping(quick(protocol)), OutputOptions{Interval: 3 * time.Millisecond}
 		r := newRigOn(t, head, agents, o, oo, file)
@@ -144,7 +144,7 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	o := quick(ProtocolHTTP)
 	o.Limits.MaxMessageSize, o.Limits.SkipOversized = 100, true
 	for after := int64(40_000); after < 60_000; after += 2500 {
-		head.Inject(raytest.Fault{Endpoint: raytest.EndpointAgent, Job: "job-1", Do: raytest.CutClose, After: after, Times: 1})
+		head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: "job-1", Action: raytest.CutClose, AfterBytes: after, Times: 1})
 	}
 	job := head.Submit("job-1", raytest.JobOptions{})
 	for range 200 {

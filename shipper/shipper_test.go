@@ -63,7 +63,7 @@ func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
 }
 
 func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
-	head := raytest.New(t, raytest.Linger(time.Hour))
+	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	o := quick(ProtocolAuto)
 	o.MaxTails = 5
 	r := newRig(t, head, "off", o, OutputOptions{})
@@ -106,7 +106,7 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 			job.Printf("line %d of the first log\n", i)
 		}
 		r.until("the first log is shipped", func() bool { return len(r.records("job-1")) == 53 })
-		job.Replace(strings.Repeat("another log\n", 3) + "end of it\n")
+		job.ReplaceLog(strings.Repeat("another log\n", 3) + "end of it\n")
 		head.CutTails(raytest.CutReset, "")
 		r.until("the epoch is announced", func() bool { return len(r.events("job-1", EventEpoch)) > 0 })
 		job.Print("and more\n")
@@ -169,7 +169,7 @@ func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
 		o := quick(protocol)
 		o.Limits.MaxLines = 10
 		r := newRig(t, head, agents, o, OutputOptions{})
-		job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 30 {
 			job.Printf("line %d\n", i)
 		}
@@ -189,7 +189,7 @@ func TestALimitThatPausesLosesNothing(t *testing.T) {
 		o := quick(protocol)
 		o.Limits = Limits{MaxLines: 7, Window: 30 * time.Millisecond, Pause: true}
 		r := newRig(t, head, agents, o, OutputOptions{})
-		job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 40 {
 			job.Printf("line %d\n", i)
 		}

@@ -84,18 +84,18 @@ func TestEveryLineOnceByEachWay(t *testing.T) {
 
 func TestNoCutLosesOrDoublesALine(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
-		head := raytest.New(t, raytest.Linger(20*time.Millisecond))
+		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		o := quick(protocol)
 		r := newRig(t, head, agents, o, OutputOptions{})
 		rnd := rand.New(rand.NewPCG(3, 4))
 		var faults []*raytest.Injected
 		for _, f := range []raytest.Fault{
-			{Endpoint: raytest.EndpointTail, Do: raytest.CutClose, Chance: 0.4, Spread: 4000, Rand: rnd},
-			{Endpoint: raytest.EndpointTail, Do: raytest.CutReset, Chance: 0.3, Spread: 4000, Rand: rnd},
-			{Endpoint: raytest.EndpointTail, Do: raytest.CloseFrame, Chance: 0.3, Spread: 4000, Rand: rnd},
-			{Endpoint: raytest.EndpointAgent, Do: raytest.CutReset, Chance: 0.3, Spread: 300, Rand: rnd},
-			{Endpoint: raytest.EndpointAgent, Chance: 0.1, Rand: rnd},
-			{Endpoint: raytest.EndpointLogFile, Do: raytest.CutReset, Chance: 0.3, Spread: 3000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Action: raytest.CutClose, Chance: 0.4, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Action: raytest.CutReset, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointTail, Action: raytest.CloseFrame, Chance: 0.3, Spread: 4000, Rand: rnd},
+			{Endpoint: raytest.EndpointNodeAgent, Action: raytest.CutReset, Chance: 0.3, Spread: 300, Rand: rnd},
+			{Endpoint: raytest.EndpointNodeAgent, Chance: 0.1, Rand: rnd},
+			{Endpoint: raytest.EndpointLogFile, Action: raytest.CutReset, Chance: 0.3, Spread: 3000, Rand: rnd},
 			{Endpoint: raytest.EndpointLogFile, Chance: 0.1, Rand: rnd},
 		} {
 			faults = append(faults, head.Inject(f))

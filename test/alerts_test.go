@@ -59,7 +59,7 @@ func startScene(t *testing.T, o sceneOptions) *scene {
 	}
 	if o.agent {
 		agent := synapsetest.New(t)
-		agent.Answer(synapsetest.EndpointServe, []byte("[]")) // none that are unwell
+		agent.SetResponse(synapsetest.EndpointServe, []byte("[]")) // none that are unwell
 		s.raytap.Clusters = fmt.Sprintf("  - {name: agent, api: synapse, url: %q}\n", agent.URL())
 	}
 	s.startRaytap(t)

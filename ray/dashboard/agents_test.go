@@ -33,7 +33,7 @@ func TestAgentLogReadsFromAnOffset(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{}, Options{})
 	for _, id := range oddIDs {
-		h.Submit(id, raytest.JobOptions{Bare: true}).Print("0123\xff56\r\n9")
+		h.Submit(id, raytest.JobOptions{EmptyLog: true}).Print("0123\xff56\r\n9")
 		for from, want := range map[int64]string{0: "0123\xff56\r\n9", 4: "\xff56\r\n9", 9: "9", 10: "", 99: ""} {
 			part, err := c.AgentLog(t.Context(), refOf(t, h, id), from)
 			if err != nil {
@@ -46,7 +46,7 @@ func TestAgentLogReadsFromAnOffset(t *testing.T) {
 			}
 		}
 	}
-	empty := h.Submit("empty", raytest.JobOptions{Bare: true})
+	empty := h.Submit("empty", raytest.JobOptions{EmptyLog: true})
 	part, err := c.AgentLog(t.Context(), refOf(t, h, empty.ID), 0)
 	if err != nil || part.Size != 0 {
 		t.Errorf("an empty file: %+v, %v", part, err)
@@ -113,10 +113,10 @@ func TestAgentLogFaults(t *testing.T) {
 		fault raytest.Fault
 		code  int
 	}{
-		{"cut in the middle", raytest.Fault{Do: raytest.CutClose, After: 4}, 503},
-		{"reset in the middle", raytest.Fault{Do: raytest.CutReset, After: 4}, 503},
-		{"silent in the middle", raytest.Fault{Do: raytest.Silence, After: 4}, 408},
-		{"never answered", raytest.Fault{Do: raytest.Hang}, 408},
+		{"cut in the middle", raytest.Fault{Action: raytest.CutClose, AfterBytes: 4}, 503},
+		{"reset in the middle", raytest.Fault{Action: raytest.CutReset, AfterBytes: 4}, 503},
+		{"silent in the middle", raytest.Fault{Action: raytest.HalfOpen, AfterBytes: 4}, 408},
+		{"never answered", raytest.Fault{Action: raytest.Hang}, 408},
 		{"refused", raytest.Fault{Status: 503, Body: "no"}, 503},
 	}
 	for _, tt := range tests {
@@ -127,8 +127,8 @@ func TestAgentLogFaults(t *testing.T) {
 				timeout = 300 * time.Millisecond
 			}
 			c := logClient(t, h, transport.Options{Timeout: timeout}, Options{})
-			h.Submit("job", raytest.JobOptions{Bare: true}).Print("0123456789")
-			tt.fault.Endpoint = raytest.EndpointAgent
+			h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print("0123456789")
+			tt.fault.Endpoint = raytest.EndpointNodeAgent
 			in := h.Inject(tt.fault)
 			part, err := c.AgentLog(t.Context(), refOf(t, h, "job"), 0)
 			if err == nil {
@@ -270,7 +270,7 @@ func TestAgentsAreAskedDirectly(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	c := logClient(t, h, transport.Options{ProxyURL: proxy.URL, Token: transport.StaticToken("secret"), Scheme: "Bearer "},
 		Options{NodeAgents: NodeAgents{Mode: NodeAgentsOn}})
-	h.Submit("job", raytest.JobOptions{Bare: true}).Print("x")
+	h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print("x")
 	part, err := c.AgentLog(t.Context(), refOf(t, h, "job"), 0)
 	if err != nil {
 		t.Fatal(err)

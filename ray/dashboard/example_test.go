@@ -17,7 +17,7 @@ func fake() *raytest.Head {
 	if err != nil {
 		log.Fatal(err)
 	}
-	job := h.Submit("train-7", raytest.JobOptions{Bare: true, Metadata: map[string]string{"job_name": "train"}})
+	job := h.Submit("train-7", raytest.JobOptions{EmptyLog: true, Metadata: map[string]string{"job_name": "train"}})
 	job.Print("epoch 1\nepoch 2\n")
 	job.End("FAILED", 3)
 	return h

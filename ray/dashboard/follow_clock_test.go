@@ -27,7 +27,7 @@ func TestHowLongAJobHasEndedIsMeasuredByTheClustersClock(t *testing.T) {
 		{"ahead, long ended", 2 * time.Minute, time.Minute, true},
 	} {
 		head := raytest.New(t)
-		job := head.Submit("j", raytest.JobOptions{Bare: true})
+		job := head.Submit("j", raytest.JobOptions{EmptyLog: true})
 		job.Print("one\n")
 		job.EndAt(time.Now().Add(row.ahead-row.ago), "SUCCEEDED", 0)
 		behind, err := url.Parse(head.URL())

@@ -53,9 +53,9 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket, ray.TailHTTP} {
 		for name, f := range map[string]raytest.Fault{
 			"nothing": {Job: "nobody"},
-			"FIN":     {Do: raytest.CutClose, After: 700, Times: 1},
-			"reset":   {Do: raytest.CutReset, After: 700, Times: 1},
-			"a close": {Do: raytest.CloseFrame, After: 700, Times: 1},
+			"FIN":     {Action: raytest.CutClose, AfterBytes: 700, Times: 1},
+			"reset":   {Action: raytest.CutReset, AfterBytes: 700, Times: 1},
+			"a close": {Action: raytest.CloseFrame, AfterBytes: 700, Times: 1},
 		} {
 			t.Run(protocol+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -65,7 +65,7 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 					f.Endpoint = raytest.EndpointLogFile
 				}
 				h.Inject(f)
-				job := h.Submit("j", raytest.JobOptions{Bare: true})
+				job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 				job.Print(strings.Join(want[:100], "\r\n"))
 				var got []string
 				for line, err := range headClient(t, h.URL()).Tail(t.Context(), "j", tailOptions(protocol)) {
@@ -88,7 +88,7 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 
 func TestTailOfLogsThatRepeatThemselvesByFile(t *testing.T) {
 	h := raytest.New(t)
-	job := h.Submit("j", raytest.JobOptions{Bare: true})
+	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("the same\n", 50))
 	n := 0
 	for line, err := range headClient(t, h.URL()).Tail(t.Context(), "j", tailOptions(ray.TailHTTP)) {
@@ -112,7 +112,7 @@ func TestTailWhereNoWebSocketIsOpened(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			h := raytest.New(t)
 			h.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Status: status})
-			job := h.Submit("j", raytest.JobOptions{Bare: true})
+			job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 			job.Print("one\ntwo\n")
 			job.End("SUCCEEDED", 0)
 			c := headClient(t, h.URL())
@@ -131,7 +131,7 @@ func TestTailWhereNoWebSocketIsOpened(t *testing.T) {
 func TestTailOfALongEndedJobWaitsForNoWebSocket(t *testing.T) {
 	h := raytest.New(t)
 	end := func(id string, ago time.Duration) {
-		job := h.Submit(id, raytest.JobOptions{Bare: true})
+		job := h.Submit(id, raytest.JobOptions{EmptyLog: true})
 		job.Print("one\ntwo, unended")
 		job.EndAt(time.Now().Add(-ago), "FAILED", 1)
 	}
@@ -162,7 +162,7 @@ func TestTailOfALongEndedJobWaitsForNoWebSocket(t *testing.T) {
 
 func TestTailErrors(t *testing.T) {
 	h := raytest.New(t)
-	h.Driver("01000000", "python x.py", time.Now(), time.Time{})
+	h.AddDriverJob("01000000", "python x.py", time.Now(), time.Time{})
 	h.Submit("j", raytest.JobOptions{}).End("SUCCEEDED", 0)
 	for _, row := range []struct {
 		id, protocol string
@@ -180,7 +180,7 @@ func TestTailErrors(t *testing.T) {
 
 func TestTailEndsWithItsContext(t *testing.T) {
 	h := raytest.New(t)
-	h.Submit("j", raytest.JobOptions{Bare: true}).Print("one\n")
+	h.Submit("j", raytest.JobOptions{EmptyLog: true}).Print("one\n")
 	for _, protocol := range []string{ray.TailWebSocket, ray.TailHTTP} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var last error
@@ -197,7 +197,7 @@ func TestTailEndsWithItsContext(t *testing.T) {
 func TestJobLogsOfOlderVersions(t *testing.T) {
 	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
 		h := raytest.New(t, raytest.RayVersion(version))
-		h.Submit("j", raytest.JobOptions{Bare: true}).Print("one\ntwo")
+		h.Submit("j", raytest.JobOptions{EmptyLog: true}).Print("one\ntwo")
 		c := headClient(t, h.URL())
 		body, err := c.JobLogs(t.Context(), "j")
 		if err != nil {
@@ -245,7 +245,7 @@ func TestTheLogOfAJobWithoutANodeIsOnTheHead(t *testing.T) {
 // with an error, and not never.
 func TestTheTailOfAnEndedLogThatIsNoTextEndsOnAnOldRay(t *testing.T) {
 	h := raytest.New(t, raytest.RayVersion("2.9.3"))
-	job := h.Submit("j", raytest.JobOptions{Bare: true})
+	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line\n", 3000) + "\xff\nbehind it\n")
 	job.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
 	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket} {

@@ -23,7 +23,7 @@ func TestTheWordsOfTheHeadAboutAJobOnAWorker(t *testing.T) {
 	submit := func(id string, o raytest.JobOptions, says, status string) {
 		job := head.Submit(id, o)
 		job.Print("of the driver\n")
-		job.SayOnHead(says)
+		job.AppendHeadLog(says)
 		if status != "" {
 			job.End(status, 1)
 		}

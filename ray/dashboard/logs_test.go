@@ -57,7 +57,7 @@ func TestLogLinesGivesTheLastLinesAsRawBytes(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{}, Options{})
 	for _, id := range oddIDs {
-		j := h.Submit(id, raytest.JobOptions{Bare: true})
+		j := h.Submit(id, raytest.JobOptions{EmptyLog: true})
 		j.Print("one\r\ntwo\rtwo\n\n\xff\xfe three\nhalf")
 		for n, want := range map[int]string{
 			-1: "one\r\ntwo\rtwo\n\n\xff\xfe three\nhalf", 0: "one\r\ntwo\rtwo\n\n\xff\xfe three\nhalf",
@@ -94,16 +94,16 @@ func TestLogLinesErrors(t *testing.T) {
 		{name: "a node that is gone in 2.40", options: []raytest.Option{raytest.RayVersion("2.40.0")}, ref: ray.LogRef{SubmissionID: "job", NodeID: "ffff"}, code: 500},
 		{name: "a version that spoils the bytes", options: []raytest.Option{raytest.RayVersion("2.9.3")}, ref: ray.LogRef{SubmissionID: "job"}, code: 501},
 		{name: "too many requests", fault: &raytest.Fault{Status: 429, Body: `{"result":false,"msg":"Max number of in-progress requests=100 reached."}`}, ref: ray.LogRef{SubmissionID: "job"}, code: 429},
-		{name: "a login page", fault: &raytest.Fault{Do: raytest.HTML}, ref: ray.LogRef{SubmissionID: "job"}, code: 500},
+		{name: "a login page", fault: &raytest.Fault{Action: raytest.HTML}, ref: ray.LogRef{SubmissionID: "job"}, code: 500},
 		{name: "a traceback", fault: &raytest.Fault{}, ref: ray.LogRef{SubmissionID: "job"}, code: 500},
-		{name: "cut in the middle", fault: &raytest.Fault{Do: raytest.CutClose, After: 9}, ref: ray.LogRef{SubmissionID: "job"}, code: 503},
-		{name: "reset in the middle", fault: &raytest.Fault{Do: raytest.CutReset, After: 9}, ref: ray.LogRef{SubmissionID: "job"}, code: 503},
+		{name: "cut in the middle", fault: &raytest.Fault{Action: raytest.CutClose, AfterBytes: 9}, ref: ray.LogRef{SubmissionID: "job"}, code: 503},
+		{name: "reset in the middle", fault: &raytest.Fault{Action: raytest.CutReset, AfterBytes: 9}, ref: ray.LogRef{SubmissionID: "job"}, code: 503},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := raytest.New(t, tt.options...)
 			c := logClient(t, h, transport.Options{}, Options{})
-			h.Submit("job", raytest.JobOptions{Bare: true}).Print("hello, world\n")
+			h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print("hello, world\n")
 			h.Submit("pending", raytest.JobOptions{Pending: true})
 			if tt.fault != nil {
 				tt.fault.Endpoint = raytest.EndpointLogFile
@@ -123,7 +123,7 @@ func TestLogLinesErrors(t *testing.T) {
 				}
 			}
 			wantCode(t, err, tt.code)
-			if tt.fault != nil && tt.fault.Do == raytest.CutClose && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if tt.fault != nil && tt.fault.Action == raytest.CutClose && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%v is no io.ErrUnexpectedEOF", err)
 			}
 		})
@@ -133,8 +133,8 @@ func TestLogLinesErrors(t *testing.T) {
 func TestLogLinesThatStallEnd(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: 300 * time.Millisecond}, Options{})
-	h.Submit("job", raytest.JobOptions{Bare: true}).Print("hello, world\n")
-	h.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Do: raytest.Silence, After: 5})
+	h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print("hello, world\n")
+	h.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Action: raytest.HalfOpen, AfterBytes: 5})
 	body, err := c.LogLines(t.Context(), ray.LogRef{SubmissionID: "job"}, -1)
 	if err == nil {
 		_, err = io.ReadAll(body)

@@ -44,7 +44,7 @@ func TestTheWaysToReadLogsAreKnownByTheVersion(t *testing.T) {
 // A log as text is the whole log, or says why it can never be had so.
 func TestALogAsTextIsWholeOrSaysWhyNot(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
-	text := head.Submit("text", raytest.JobOptions{Bare: true})
+	text := head.Submit("text", raytest.JobOptions{EmptyLog: true})
 	text.Print("one\r\ntwo\rthree \uFFFD ☃")
 	head.Submit("bytes", raytest.JobOptions{}).Print("\xff\n")
 	head.Submit("large", raytest.JobOptions{}).Print(strings.Repeat("x", 3000))

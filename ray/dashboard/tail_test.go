@@ -44,9 +44,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func TestTailGivesTheLogAsTextUntilItsEnd(t *testing.T) {
 	for _, version := range []string{"2.9.3", "2.40.0", "2.60.0"} {
 		t.Run(version, func(t *testing.T) {
-			h := raytest.New(t, raytest.Poll(2*time.Millisecond), raytest.Token("secret"), raytest.RayVersion(version))
+			h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.Token("secret"), raytest.RayVersion(version))
 			c := logClient(t, h, transport.Options{Token: transport.StaticToken("secret"), Scheme: "Bearer "}, Options{})
-			j := h.Submit("a b é", raytest.JobOptions{Bare: true})
+			j := h.Submit("a b é", raytest.JobOptions{EmptyLog: true})
 			j.Print(strings.Repeat("a line\r\n", 95) + "bar\rbar\rhalf")
 			s := openTail(t, c, j.ID)
 			want := strings.Repeat("a line\n", 95) + "bar\nbar\nhalf"
@@ -71,9 +71,9 @@ func TestTailGivesTheLogAsTextUntilItsEnd(t *testing.T) {
 }
 
 func TestTailReadsBigMessagesInParts(t *testing.T) {
-	h := raytest.New(t, raytest.Poll(2*time.Millisecond))
+	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond))
 	c := logClient(t, h, transport.Options{}, Options{})
-	j := h.Submit("job", raytest.JobOptions{Bare: true})
+	j := h.Submit("job", raytest.JobOptions{EmptyLog: true})
 	j.Print(strings.Repeat("y", 3_500_000) + "\n")
 	j.End("SUCCEEDED", 0)
 	s := openTail(t, c, "job")
@@ -109,7 +109,7 @@ func TestTailRefusals(t *testing.T) {
 		{"a module that restarts", "job", "secret", refuse(500), 500},
 		{"a gateway", "job", "secret", refuse(502), 503},
 		{"too many", "job", "secret", refuse(429), 429},
-		{"a login page", "job", "secret", &raytest.Fault{Do: raytest.HTML}, 400},
+		{"a login page", "job", "secret", &raytest.Fault{Action: raytest.HTML}, 400},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestTailRefusals(t *testing.T) {
 			}
 			c := logClient(t, h, to, Options{})
 			h.Submit("job", raytest.JobOptions{})
-			h.Driver("01000000", "python3 x.py", time.Now(), time.Time{})
+			h.AddDriverJob("01000000", "python3 x.py", time.Now(), time.Time{})
 			if tt.fault != nil {
 				h.Inject(*tt.fault)
 			}
@@ -137,7 +137,7 @@ func TestTailHandshakeThatIsNeverAnsweredEnds(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: 200 * time.Millisecond}, Options{})
 	h.Submit("job", raytest.JobOptions{})
-	h.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: raytest.Hang})
+	h.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.Hang})
 	_, err := c.TailLog(t.Context(), ray.LogRef{SubmissionID: "job"})
 	wantCode(t, err, 408)
 }
@@ -146,7 +146,7 @@ func TestTailHandshakeEndsWithItsContext(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: time.Hour}, Options{})
 	h.Submit("job", raytest.JobOptions{})
-	hang := h.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: raytest.Hang})
+	hang := h.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.Hang})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		eventually(t, "the request came", func() bool { return hang.Hits() == 1 })
@@ -163,16 +163,16 @@ func TestTailEnds(t *testing.T) {
 		fault raytest.Fault
 		code  int // 0: io.EOF
 	}{
-		{"a Close frame while the job runs", raytest.Fault{Do: raytest.CloseFrame, After: 20}, 0},
-		{"the end of TCP between two frames", raytest.Fault{Do: raytest.CutClose, After: 12}, 0},
-		{"the end of TCP within a frame", raytest.Fault{Do: raytest.CutClose, After: 17}, 503},
-		{"a reset", raytest.Fault{Do: raytest.CutReset, After: 12}, 503},
+		{"a Close frame while the job runs", raytest.Fault{Action: raytest.CloseFrame, AfterBytes: 20}, 0},
+		{"the end of TCP between two frames", raytest.Fault{Action: raytest.CutClose, AfterBytes: 12}, 0},
+		{"the end of TCP within a frame", raytest.Fault{Action: raytest.CutClose, AfterBytes: 17}, 503},
+		{"a reset", raytest.Fault{Action: raytest.CutReset, AfterBytes: 12}, 503},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := raytest.New(t, raytest.Poll(2*time.Millisecond))
+			h := raytest.New(t, raytest.PollInterval(2*time.Millisecond))
 			c := logClient(t, h, transport.Options{}, Options{})
-			j := h.Submit("job", raytest.JobOptions{Bare: true})
+			j := h.Submit("job", raytest.JobOptions{EmptyLog: true})
 			j.Print("0123456789") // a frame of 12 bytes
 			tt.fault.Endpoint = raytest.EndpointTail
 			cut := h.Inject(tt.fault)
@@ -198,17 +198,17 @@ func TestTailEnds(t *testing.T) {
 }
 
 func TestTailOfAnOversizedMessageFails(t *testing.T) {
-	h := raytest.New(t, raytest.Poll(2*time.Millisecond), raytest.MaxFrame(64<<20))
+	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.MaxFrame(64<<20))
 	c := logClient(t, h, transport.Options{}, Options{})
-	h.Submit("job", raytest.JobOptions{Bare: true}).Print(strings.Repeat("y", maxTailMessage) + "\n")
+	h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print(strings.Repeat("y", maxTailMessage) + "\n")
 	_, err := io.ReadAll(openTail(t, c, "job"))
 	wantCode(t, err, 500)
 }
 
 func TestTailEndsWithItsContextAndWithClose(t *testing.T) {
-	h := raytest.New(t, raytest.Poll(2*time.Millisecond))
+	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond))
 	c := logClient(t, h, transport.Options{}, Options{})
-	j := h.Submit("job", raytest.JobOptions{Bare: true})
+	j := h.Submit("job", raytest.JobOptions{EmptyLog: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := c.TailLog(ctx, ray.LogRef{SubmissionID: "job"})
 	if err != nil {
@@ -231,16 +231,16 @@ func TestTailEndsWithItsContextAndWithClose(t *testing.T) {
 	_ = closed.Close()
 	wantCode(t, <-ends, 503)
 	eventually(t, "the other connection is closed", func() bool { return h.OpenTails() == 0 })
-	if h.HeldSlots() != 2 {
-		t.Errorf("%d slots held by the tails closed on a silent job, want 2", h.HeldSlots())
+	if h.SlotsInUse() != 2 {
+		t.Errorf("%d slots held by the tails closed on a silent job, want 2", h.SlotsInUse())
 	}
 	j.Print("x\n")
-	eventually(t, "the slots are free after output", func() bool { return h.HeldSlots() == 0 })
+	eventually(t, "the slots are free after output", func() bool { return h.SlotsInUse() == 0 })
 }
 
 // TestTailBehindAnIngress: TLS, a path prefix and a header of the ingress's own.
 func TestTailBehindAnIngress(t *testing.T) {
-	h := raytest.New(t, raytest.Poll(2*time.Millisecond), raytest.Token("secret"))
+	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.Token("secret"))
 	head, err := url.Parse(h.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestTailBehindAnIngress(t *testing.T) {
 		t.Cleanup(c.Close)
 		return c.TailLog(t.Context(), ray.LogRef{SubmissionID: "a b"})
 	}
-	j := h.Submit("a b", raytest.JobOptions{Bare: true})
+	j := h.Submit("a b", raytest.JobOptions{EmptyLog: true})
 	j.Print("line\n")
 	j.End("SUCCEEDED", 0)
 	s, err := open(transport.Options{TLS: &tls.Config{RootCAs: pool}, Headers: map[string]string{"X-Team": "ml"}})

@@ -16,8 +16,8 @@ type Action int
 // What can go wrong. Refuse, HTML and Hang take the answer's place; the others
 // let After bytes of it through first.
 const (
-	// Refuse answers with Fault.Status and Fault.Body.
-	Refuse Action = iota
+	// Respond answers with Fault.Status and Fault.Body.
+	Respond Action = iota
 	// HTML answers 200 with a page, as a proxy's login does.
 	HTML
 	// Hang accepts the request and never answers.
@@ -26,8 +26,8 @@ const (
 	CutClose
 	// CutReset ends it with RST.
 	CutReset
-	// Silence keeps it open, and nothing comes any more: half-open.
-	Silence
+	// HalfOpen keeps it open, and nothing comes any more: half-open.
+	HalfOpen
 	// CloseFrame sends Close 1000 on a tail, at the end of a frame; elsewhere
 	// it is CutClose.
 	CloseFrame
@@ -36,14 +36,14 @@ const (
 // Fault says what goes wrong, for which requests, how often. The zero value
 // answers every request with Ray's 500.
 type Fault struct {
-	Endpoint string // one of the Endpoint constants; "" = any
-	Job      string // submission id; "" = any
-	Do       Action
-	Status   int    // of Refuse; 0 = 500
-	Body     string // of Refuse; "" = what aiohttp says of an unhandled exception
-	After    int64  // bytes: of a tail's frames with their headers, of another answer's body
-	Skip     int    // matching requests let through first
-	Times    int    // then so many are hit; 0 = all, until removed
+	Endpoint   string // one of the Endpoint constants; "" = any
+	Job        string // submission id; "" = any
+	Action     Action
+	Status     int    // of Refuse; 0 = 500
+	Body       string // of Refuse; "" = what aiohttp says of an unhandled exception
+	AfterBytes int64  // bytes: of a tail's frames with their headers, of another answer's body
+	Skip       int    // matching requests let through first
+	Times      int    // then so many are hit; 0 = all, until removed
 	// Chance hits a matching request with this probability, drawn from Rand,
 	// instead of always; Spread adds 0 to Spread-1 bytes to After. Rand is used
 	// under the head's lock.
@@ -141,7 +141,7 @@ func (h *Head) choose(endpoint, job string) *cut {
 		if in.off || !in.rule.Hits(endpoint, job) {
 			continue
 		}
-		c := &cut{Injected: in, left: in.f.After}
+		c := &cut{Injected: in, left: in.f.AfterBytes}
 		if in.f.Spread > 0 {
 			c.left += in.f.Rand.Int64N(in.f.Spread)
 		}
@@ -160,8 +160,8 @@ func (h *Head) meet(w http.ResponseWriter, r *http.Request, endpoint, job string
 	if c == nil {
 		return w, true
 	}
-	switch c.f.Do {
-	case Refuse:
+	switch c.f.Action {
+	case Respond:
 		c.hit()
 		status, body := c.f.Status, c.f.Body
 		if status == 0 {
@@ -213,8 +213,8 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	w.cut.hit()
-	if w.cut.f.Do != Silence {
-		fake.Disconnect(c, w.cut.f.Do == CutReset)
+	if w.cut.f.Action != HalfOpen {
+		fake.Disconnect(c, w.cut.f.Action == CutReset)
 		fake.CloseConn(w.r, c)
 	}
 	return 0, net.ErrClosed

@@ -69,11 +69,11 @@ func TestFaultsHitTheRequestsTheyAreFor(t *testing.T) {
 	if status, _, _ := get(t, h.URL()+"/api/version"); status != 200 || all.Hits() != 1 {
 		t.Errorf("after its removal: %d, %d hits", status, all.Hits())
 	}
-	h.Inject(Fault{Endpoint: EndpointJobs, Do: HTML, Times: 1})
+	h.Inject(Fault{Endpoint: EndpointJobs, Action: HTML, Times: 1})
 	if _, kind, _ := get(t, h.URL()+"/api/jobs/"); kind != "text/html" {
 		t.Errorf("no page but %s", kind)
 	}
-	hang := h.Inject(Fault{Endpoint: EndpointJobs, Do: Hang, Times: 1})
+	hang := h.Inject(Fault{Endpoint: EndpointJobs, Action: Hang, Times: 1})
 	if !hangs(t, h.URL()+"/api/jobs/") || hang.Hits() != 1 {
 		t.Error("it was answered")
 	}
@@ -108,14 +108,14 @@ func TestChanceIsTheCallersOwn(t *testing.T) {
 
 func TestAnswersAreCutWhereTold(t *testing.T) {
 	h := New(t)
-	h.Submit("job", JobOptions{Bare: true}).Print("0123456789")
+	h.Submit("job", JobOptions{EmptyLog: true}).Print("0123456789")
 	for url, endpoint := range map[string]string{
-		h.Nodes()[0].AgentURL() + "/logs/job-driver-job.log":                              EndpointAgent,
+		h.Nodes()[0].AgentURL() + "/logs/job-driver-job.log":                              EndpointNodeAgent,
 		h.URL() + "/api/v0/logs/file?node_id=x&submission_id=job&lines=-1":                EndpointLogFile,
 		h.URL() + "/api/v0/logs/file?node_id=x&submission_id=job&lines=-1&format=text&a=": EndpointLogFile,
 	} {
 		for _, how := range []Action{CutClose, CutReset} {
-			in := h.Inject(Fault{Endpoint: endpoint, Do: how, After: 4, Times: 1})
+			in := h.Inject(Fault{Endpoint: endpoint, Action: how, AfterBytes: 4, Times: 1})
 			res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(url)
 			var body []byte
 			if err == nil { // a reset may take the headers along
@@ -141,14 +141,14 @@ func TestTailsAreCutWhereTold(t *testing.T) {
 	}{
 		{"by FIN", CutClose, "EOF"},
 		{"by RST", CutReset, "reset"},
-		{"by silence", Silence, "timeout"},
+		{"by silence", HalfOpen, "timeout"},
 		{"by a Close frame", CloseFrame, "close"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := New(t, Poll(2*time.Millisecond))
-			j := h.Submit("job", JobOptions{Bare: true})
-			in := h.Inject(Fault{Endpoint: EndpointTail, Do: tt.do, After: 18})
+			h := New(t, PollInterval(2*time.Millisecond))
+			j := h.Submit("job", JobOptions{EmptyLog: true})
+			in := h.Inject(Fault{Endpoint: EndpointTail, Action: tt.do, AfterBytes: 18})
 			v, _ := view(t, h, "job")
 			j.Print("0123456789")
 			same(t, event{Type: "text", Fin: 1, Len: 10, Data: "0123456789"}, v.next())
@@ -179,7 +179,7 @@ func TestTailsAreCutWhereTold(t *testing.T) {
 // end reads until nothing more comes; only silence needs a deadline. Bytes on
 // the way to it are an error of their own.
 func (v *viewer) end(how Action) error {
-	if how == Silence {
+	if how == HalfOpen {
 		_ = v.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	}
 	b, err := v.r.ReadByte()
@@ -206,10 +206,10 @@ func seenEnd(err error) string {
 }
 
 func TestCutTailsEndsOpenOnes(t *testing.T) {
-	for _, how := range []Action{CloseFrame, CutClose, CutReset, Silence} {
-		h := New(t, Poll(2*time.Millisecond))
-		j := h.Submit("job", JobOptions{Bare: true})
-		h.Submit("other", JobOptions{Bare: true})
+	for _, how := range []Action{CloseFrame, CutClose, CutReset, HalfOpen} {
+		h := New(t, PollInterval(2*time.Millisecond))
+		j := h.Submit("job", JobOptions{EmptyLog: true})
+		h.Submit("other", JobOptions{EmptyLog: true})
 		v, _ := view(t, h, "job")
 		other, _ := view(t, h, "other")
 		if n := h.CutTails(how, "job"); n != 1 {
@@ -222,7 +222,7 @@ func TestCutTailsEndsOpenOnes(t *testing.T) {
 		default:
 			j.Print("unseen\n")
 			err := v.end(how)
-			want := map[Action]string{CutClose: "EOF", CutReset: "reset", Silence: "timeout"}[how]
+			want := map[Action]string{CutClose: "EOF", CutReset: "reset", HalfOpen: "timeout"}[how]
 			if seenEnd(err) != want {
 				t.Errorf("after %d: %v", how, err)
 			}
@@ -234,10 +234,10 @@ func TestCutTailsEndsOpenOnes(t *testing.T) {
 
 func TestCutsTellWhatTheyTakeApart(t *testing.T) {
 	h := New(t)
-	j := h.Submit("a", JobOptions{Bare: true})
+	j := h.Submit("a", JobOptions{EmptyLog: true})
 	j.Print("ä\r\nb")
 	for after, want := range map[int64][2]int{0: {}, 1: {1, 0}, 2: {}, 3: {0, 1}, 4: {}} {
-		in := h.Inject(Fault{Endpoint: EndpointAgent, Do: CutReset, After: after, Times: 1})
+		in := h.Inject(Fault{Endpoint: EndpointNodeAgent, Action: CutReset, AfterBytes: after, Times: 1})
 		if res, err := http.Get(h.Nodes()[0].AgentURL() + "/logs/job-driver-a.log"); err == nil {
 			_, _ = io.Copy(io.Discard, res.Body)
 			_ = res.Body.Close()
@@ -253,7 +253,7 @@ func TestCutsTellWhatTheyTakeApart(t *testing.T) {
 func TestAnAnswerAboutOneJobIsCut(t *testing.T) {
 	h := New(t)
 	h.Submit("a", JobOptions{})
-	in := h.Inject(Fault{Endpoint: EndpointJob, Do: CutClose, After: 20, Times: 1})
+	in := h.Inject(Fault{Endpoint: EndpointJob, Action: CutClose, AfterBytes: 20, Times: 1})
 	res, err := http.Get(h.URL() + "/api/jobs/a")
 	if err == nil {
 		_, err = io.ReadAll(res.Body)

@@ -32,9 +32,7 @@ type Head struct {
 	faults  []*Injected
 	stateIn int // requests in progress over /api/v0/*
 	serve   serveState
-	// serveFails is why an application cannot be deployed.
-	serveFails map[string]string
-	lives      int
+	lives   int
 }
 
 type options struct {
@@ -50,12 +48,12 @@ type options struct {
 // Option changes what a head is from its start.
 type Option func(*options)
 
-// Poll sets how often a tail looks at its file, 20 ms by default. Ray's is 1 s.
-func Poll(d time.Duration) Option { return func(o *options) { o.poll = d } }
+// PollInterval sets how often a tail looks at its file, 20 ms by default. Ray's is 1 s.
+func PollInterval(d time.Duration) Option { return func(o *options) { o.poll = d } }
 
-// Linger sets how long the slot of a closed tail is held on after the job's
+// SlotReleaseDelay sets how long the slot of a closed tail is held on after the job's
 // next output: ten polls by default, as Ray's 10 s.
-func Linger(d time.Duration) Option { return func(o *options) { o.linger = d } }
+func SlotReleaseDelay(d time.Duration) Option { return func(o *options) { o.linger = d } }
 
 // Slots sets how many requests to the Jobs API, open tails among them, the
 // dashboard can have in progress: 100 by default.
@@ -225,22 +223,22 @@ func (h *Head) PeakTails() int {
 	return h.peak
 }
 
-// HeldSlots tells how many slots of the Jobs API are taken now: by tails, open
+// SlotsInUse tells how many slots of the Jobs API are taken now: by tails, open
 // or abandoned, and by requests in progress.
-func (h *Head) HeldSlots() int {
+func (h *Head) SlotsInUse() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.slots)
 }
 
-// Answer gives an endpoint (one that is no log and no job) a body of the test's
+// SetResponse gives an endpoint (one that is no log and no job) a body of the test's
 // own, such as a recorded one.
-func (h *Head) Answer(endpoint string, body []byte) {
-	h.AnswerFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
+func (h *Head) SetResponse(endpoint string, body []byte) {
+	h.SetResponseFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
 }
 
-// AnswerFunc is Answer with a function, which may look at the query.
-func (h *Head) AnswerFunc(endpoint string, f func(*http.Request) (int, []byte)) {
+// SetResponseFunc is Answer with a function, which may look at the query.
+func (h *Head) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answers[endpoint] = f

@@ -14,12 +14,12 @@ import (
 // TestSlots: tails, open or abandoned, wedge the Jobs API; only the job's next
 // output frees an abandoned one.
 func TestSlots(t *testing.T) {
-	h := New(t, Poll(2*time.Millisecond), Slots(3))
-	quiet := h.Submit("quiet", JobOptions{Bare: true})
+	h := New(t, PollInterval(2*time.Millisecond), Slots(3))
+	quiet := h.Submit("quiet", JobOptions{EmptyLog: true})
 	a, _ := view(t, h, "quiet")
 	b, _ := view(t, h, "quiet")
 	c, _ := view(t, h, "quiet")
-	eventually(t, "three tails", func() bool { return h.OpenTails() == 3 && h.HeldSlots() == 3 })
+	eventually(t, "three tails", func() bool { return h.OpenTails() == 3 && h.SlotsInUse() == 3 })
 	if !hangs(t, h.URL()+"/api/version") || !hangs(t, h.URL()+"/api/jobs/") {
 		t.Error("the Jobs API answers with every slot taken")
 	}
@@ -30,25 +30,25 @@ func TestSlots(t *testing.T) {
 		_ = v.conn.Close()
 	}
 	eventually(t, "the connections are gone", func() bool { return h.OpenTails() == 0 })
-	if h.HeldSlots() != 3 || !hangs(t, h.URL()+"/api/version") {
-		t.Errorf("%d slots held by abandoned tails of a silent job", h.HeldSlots())
+	if h.SlotsInUse() != 3 || !hangs(t, h.URL()+"/api/version") {
+		t.Errorf("%d slots held by abandoned tails of a silent job", h.SlotsInUse())
 	}
 	quiet.Print("x\n")
-	eventually(t, "the slots are free", func() bool { return h.HeldSlots() == 0 })
+	eventually(t, "the slots are free", func() bool { return h.SlotsInUse() == 0 })
 	if status, _, _ := get(t, h.URL()+"/api/version"); status != 200 || h.PeakTails() != 3 {
 		t.Errorf("%d, peak %d", status, h.PeakTails())
 	}
 
-	old := New(t, Poll(2*time.Millisecond), RayVersion("2.40.0"))
-	old.Submit("quiet", JobOptions{Bare: true})
+	old := New(t, PollInterval(2*time.Millisecond), RayVersion("2.40.0"))
+	old.Submit("quiet", JobOptions{EmptyLog: true})
 	v, _ := view(t, old, "quiet")
 	_ = v.conn.Close()
-	eventually(t, "2.40 frees the slot at once", func() bool { return old.HeldSlots() == 0 })
+	eventually(t, "2.40 frees the slot at once", func() bool { return old.SlotsInUse() == 0 })
 }
 
 func TestTailOfAPendingJobWaits(t *testing.T) {
-	h := New(t, Poll(2*time.Millisecond))
-	j := h.Submit("job", JobOptions{Pending: true, Bare: true})
+	h := New(t, PollInterval(2*time.Millisecond))
+	j := h.Submit("job", JobOptions{Pending: true, EmptyLog: true})
 	v, got := view(t, h, "job")
 	if !strings.Contains(got.Status, "101") {
 		t.Fatal(got.Status)
@@ -60,7 +60,7 @@ func TestTailOfAPendingJobWaits(t *testing.T) {
 }
 
 func TestIdsThatRayCannotTail(t *testing.T) {
-	h := New(t, Poll(2*time.Millisecond))
+	h := New(t, PollInterval(2*time.Millisecond))
 	for _, id := range []string{"a?b", "a#b", "a%20b"} {
 		h.Submit(id, JobOptions{})
 	}
@@ -77,7 +77,7 @@ func TestIdsThatRayCannotTail(t *testing.T) {
 }
 
 func TestHeadDiesAndComesBack(t *testing.T) {
-	h := New(t, Poll(2*time.Millisecond))
+	h := New(t, PollInterval(2*time.Millisecond))
 	j := h.Submit("job", JobOptions{})
 	first, log := h.Session(), string(j.Log())
 	v, _ := view(t, h, "job")
@@ -120,8 +120,8 @@ func TestHeadDiesAndComesBack(t *testing.T) {
 
 func TestResubmitGoesOnInTheSameFile(t *testing.T) {
 	h := New(t)
-	h.Submit("job", JobOptions{Bare: true}).Print("one\n")
-	h.Submit("job", JobOptions{Bare: true}).Print("two\n")
+	h.Submit("job", JobOptions{EmptyLog: true}).Print("one\n")
+	h.Submit("job", JobOptions{EmptyLog: true}).Print("two\n")
 	if got := string(h.Job("job").Log()); got != "one\ntwo\n" {
 		t.Errorf("on the same node: %q", got)
 	}
@@ -129,15 +129,15 @@ func TestResubmitGoesOnInTheSameFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Submit("job", JobOptions{Bare: true, Node: n}).Print("three\n")
+	h.Submit("job", JobOptions{EmptyLog: true, Node: n}).Print("three\n")
 	if got := string(h.Job("job").Log()); got != "three\n" {
 		t.Errorf("on another: %q", got)
 	}
 }
 
 func TestAgentThatDiesClosesItsTails(t *testing.T) {
-	h := New(t, Poll(2*time.Millisecond))
-	j := h.Submit("job", JobOptions{Bare: true})
+	h := New(t, PollInterval(2*time.Millisecond))
+	j := h.Submit("job", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job")
 	n := h.Nodes()[0]
 	n.AgentDown()
@@ -160,7 +160,7 @@ func TestLogFileOfOldVersions(t *testing.T) {
 		"2.40.0": {"x\n", "[get_logs] Fetch log error: A file is not found at: "},
 	} {
 		h := New(t, RayVersion(version))
-		h.Submit("job", JobOptions{Bare: true}).Print("x\n")
+		h.Submit("job", JobOptions{EmptyLog: true}).Print("x\n")
 		for i, name := range []string{"job", "nope"} {
 			status, _, body := send(t, "GET", h.URL()+"/api/v0/logs/file?format=text&node_id="+h.Nodes()[0].ID+"&filename=job-driver-"+name+".log", "", "User-Agent: x")
 			if status != 200 || !strings.HasPrefix(string(body), want[i]) {
@@ -177,7 +177,7 @@ func TestWhatHangsWhenTheAgentDiesIsNoAnswer(t *testing.T) {
 	h.Submit("a", JobOptions{}).Print("a line\n")
 	node := h.Nodes()[0]
 	for range 20 {
-		in := h.Inject(Fault{Endpoint: EndpointAgent, Do: Hang, Times: 1})
+		in := h.Inject(Fault{Endpoint: EndpointNodeAgent, Action: Hang, Times: 1})
 		ended := make(chan error, 1)
 		go func() {
 			res, err := http.Get(node.AgentURL() + "/logs/job-driver-a.log")

@@ -14,7 +14,7 @@ type JobOptions struct {
 	Node       *Node     // nil = the head's
 	AgentURL   string    // "" = the true address of the node's agent
 	Pending    bool      // it waits for resources until Run is called
-	Bare       bool      // the log begins empty
+	EmptyLog   bool      // the log begins empty
 	Start      time.Time // zero = now
 }
 
@@ -106,7 +106,7 @@ func (j *Job) Run() {
 		j.file = &file{}
 		j.node.files[name] = j.file
 	}
-	if !j.o.Bare {
+	if !j.o.EmptyLog {
 		j.file.data = fmt.Appendf(j.file.data, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job %s: %s\n",
 			j.start.UTC().Format("2006-01-02 15:04:05,000"), j.ID, j.o.Entrypoint)
 	}
@@ -178,9 +178,9 @@ func (j *Job) FailSetup(message string) {
 	}
 }
 
-// SayOnHead appends to the file on the head in which Ray keeps its own words about a
+// AppendHeadLog appends to the file on the head in which Ray keeps its own words about a
 // job that runs on another node.
-func (j *Job) SayOnHead(message string) {
+func (j *Job) AppendHeadLog(message string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	j.headFile(message)
@@ -204,8 +204,8 @@ func (j *Job) Delete() {
 	j.head.removeJob(j.ID)
 }
 
-// Truncate empties the log in place, as "> file" does.
-func (j *Job) Truncate() {
+// TruncateLog empties the log in place, as "> file" does.
+func (j *Job) TruncateLog() {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.file != nil {
@@ -213,9 +213,9 @@ func (j *Job) Truncate() {
 	}
 }
 
-// Replace puts another file with this content in the log's place. Tails that
+// ReplaceLog puts another file with this content in the log's place. Tails that
 // are open stay with the old file, which nothing is written to any more.
-func (j *Job) Replace(content string) {
+func (j *Job) ReplaceLog(content string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.node != nil {
@@ -224,9 +224,9 @@ func (j *Job) Replace(content string) {
 	}
 }
 
-// Remove deletes the log file. What the job prints from now on is lost; tails
+// RemoveLog deletes the log file. What the job prints from now on is lost; tails
 // that are open stay with the removed file.
-func (j *Job) Remove() {
+func (j *Job) RemoveLog() {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.node != nil {
@@ -251,8 +251,8 @@ func (j *Job) Status() string {
 	return j.status
 }
 
-// HideStart makes answers lack the job's start_time while hidden is true.
-func (j *Job) HideStart(hidden bool) {
+// OmitStartTime makes answers lack the job's start_time while hidden is true.
+func (j *Job) OmitStartTime(hidden bool) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	j.undated = hidden
@@ -321,9 +321,9 @@ func (j *Job) object() jobObject {
 	return o
 }
 
-// Driver adds a job of type DRIVER: a script that merely connected. It ends as
+// AddDriverJob adds a job of type DRIVER: a script that merely connected. It ends as
 // SUCCEEDED whatever it did; end is zero while it runs.
-func (h *Head) Driver(jobID, entrypoint string, start, end time.Time) {
+func (h *Head) AddDriverJob(jobID, entrypoint string, start, end time.Time) {
 	o := jobObject{Type: "DRIVER", JobID: &jobID, Status: "RUNNING", Entrypoint: entrypoint,
 		StartTime: start.UnixMilli(), EndTime: new(int64), Metadata: map[string]string{}, RuntimeEnv: map[string]any{}}
 	if !end.IsZero() {

@@ -98,8 +98,8 @@ func TestAnswersHaveTheRecordedShape(t *testing.T) {
 	h.Submit("good", JobOptions{}).End("SUCCEEDED", 0)
 	h.Submit("bad", JobOptions{}).End("FAILED", 3)
 	h.Submit("stopped", JobOptions{}).End("STOPPED", 0)
-	h.Driver("03000000", "python3 d.py", time.Now(), time.Time{})
-	h.Driver("04000000", "python3 d.py", time.Now(), time.Now())
+	h.AddDriverJob("03000000", "python3 d.py", time.Now(), time.Time{})
+	h.AddDriverJob("04000000", "python3 d.py", time.Now(), time.Now())
 	for path, recording := range map[string]string{
 		"/api/version": "version", "/api/jobs/run": "job_get_running", "/api/jobs/pending": "job_get_pending",
 		"/api/jobs/good": "job_get_succeeded", "/api/jobs/bad": "job_get_failed", "/api/jobs/stopped": "job_get_stopped",
@@ -143,7 +143,7 @@ func TestErrorsAsRecorded(t *testing.T) {
 		Headers map[string]string `json:"request_headers"`
 		Sent    string            `json:"request_body"`
 	}
-	for name, option := range map[string]Option{"errors": Poll(time.Millisecond), "auth": Token("<TOKEN>")} {
+	for name, option := range map[string]Option{"errors": PollInterval(time.Millisecond), "auth": Token("<TOKEN>")} {
 		b, err := os.ReadFile("testdata/" + name + ".json")
 		if err != nil {
 			t.Fatal(err)

@@ -161,9 +161,9 @@ func TestTailsAsRecorded(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := New(t, Poll(5*time.Millisecond))
+			h := New(t, PollInterval(5*time.Millisecond))
 			want := recordedEvents(t, tt.name)
-			j := h.Submit("job-1", JobOptions{Bare: true})
+			j := h.Submit("job-1", JobOptions{EmptyLog: true})
 			v, got := view(t, h, "job-1")
 			sameHandshake(t, want[0], got)
 			for _, e := range want[1:] {
@@ -201,7 +201,7 @@ func TestReplaysAsRecorded(t *testing.T) {
 		headers []string
 	}{
 		{"tail_finished_job", func(h *Head, events []event) {
-			j := h.Submit("job-1", JobOptions{Bare: true})
+			j := h.Submit("job-1", JobOptions{EmptyLog: true})
 			printAll(j, events)
 			j.End("FAILED", 3)
 		}, nil},
@@ -215,13 +215,13 @@ func TestReplaysAsRecorded(t *testing.T) {
 			h.Submit("job-1", JobOptions{})
 		}, []string{"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"}},
 		{"tail_line_3_5MB", func(h *Head, events []event) {
-			j := h.Submit("job-1", JobOptions{Bare: true})
+			j := h.Submit("job-1", JobOptions{EmptyLog: true})
 			j.Print(events[1].Data)
 		}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := New(t, Poll(5*time.Millisecond))
+			h := New(t, PollInterval(5*time.Millisecond))
 			want := recordedEvents(t, tt.name)
 			tt.prepare(h, want)
 			v, got := view(t, h, "job-1", tt.headers...)
@@ -271,12 +271,12 @@ func TestRefusalsAsRecorded(t *testing.T) {
 // TestTruncatedAsRecorded: an open tail of a log that was emptied is silent
 // until the file is longer than before, and goes on in the middle of a line.
 func TestTruncatedAsRecorded(t *testing.T) {
-	h := New(t, Poll(5*time.Millisecond))
-	j := h.Submit("job-1", JobOptions{Bare: true})
+	h := New(t, PollInterval(5*time.Millisecond))
+	j := h.Submit("job-1", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job-1")
 	j.Print("0123456789\n")
 	same(t, event{Type: "text", Fin: 1, Len: 11, Data: "0123456789\n"}, v.next())
-	j.Truncate()
+	j.TruncateLog()
 	j.Print("abcdefg hij") // as long as what was read: no sign of it
 	j.Print("klm\n")
 	same(t, event{Type: "text", Fin: 1, Len: 4, Data: "klm\n"}, v.next())
@@ -285,12 +285,12 @@ func TestTruncatedAsRecorded(t *testing.T) {
 // TestRenamedAsRecorded: an open tail goes on with a file that lost its name; a
 // new one stays open and silent.
 func TestRenamedAsRecorded(t *testing.T) {
-	h := New(t, Poll(5*time.Millisecond))
-	j := h.Submit("job-1", JobOptions{Bare: true})
+	h := New(t, PollInterval(5*time.Millisecond))
+	j := h.Submit("job-1", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job-1")
 	j.Print("one\n")
 	same(t, event{Type: "text", Fin: 1, Len: 4, Data: "one\n"}, v.next())
-	j.Remove()
+	j.RemoveLog()
 	late, _ := view(t, h, "job-1")
 	j.Print("two\n")
 	same(t, event{Type: "text", Fin: 1, Len: 4, Data: "two\n"}, v.next())

@@ -25,10 +25,10 @@ const (
 	EndpointActors          = "/api/v0/actors"
 	EndpointActorsSummary   = "/api/v0/actors/summarize"
 	EndpointPlacementGroups = "/api/v0/placement_groups"
-	EndpointSummary         = "/nodes"
+	EndpointNodesSummary    = "/nodes"
 	EndpointClusterStatus   = "/api/cluster_status"
 	EndpointServe           = "/api/serve/applications/"
-	EndpointAgent           = "agent /logs/{file}" // on a node's agent
+	EndpointNodeAgent       = "agent /logs/{file}" // on a node's agent
 	EndpointOther           = "other"
 )
 
@@ -41,7 +41,7 @@ func route(u *url.URL) (endpoint, id string) {
 		switch path {
 		case EndpointVersion, EndpointAuthMode, EndpointHealth, EndpointJobs, EndpointLogFile,
 			EndpointLogStream, EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary,
-			EndpointPlacementGroups, EndpointSummary, EndpointClusterStatus, EndpointServe:
+			EndpointPlacementGroups, EndpointNodesSummary, EndpointClusterStatus, EndpointServe:
 			return path, ""
 		}
 		return EndpointOther, ""

@@ -8,7 +8,10 @@ import (
 	"time"
 )
 
-// serveState is what Serve runs. It is guarded by the head's lock.
+// appRemoved as an application's next status removes it from the list.
+const appRemoved = "removed"
+
+// serveState is the state of Ray Serve. Guarded by Head.mu.
 type serveState struct {
 	started  bool
 	location any
@@ -18,30 +21,10 @@ type serveState struct {
 }
 
 type serveApp struct {
-	config   map[string]any // nil: code deployed it
+	config   map[string]any
 	status   string
-	next     string // the status after the next answer; "gone": none
-	message  string
-	fails    string
+	next     string // status after the next response; "" unchanged, appRemoved: no longer listed
 	deployed time.Time
-}
-
-// ServeRun deploys an application as code does (serve.run). It runs at once.
-func (h *Head) ServeRun(name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.serve.start()
-	h.serve.apps[name] = &serveApp{status: "RUNNING", deployed: time.Now()}
-}
-
-// FailServe has each deployment of an application fail with a message from now on.
-func (h *Head) FailServe(name, message string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.serveFails == nil {
-		h.serveFails = map[string]string{}
-	}
-	h.serveFails[name] = message
 }
 
 func (s *serveState) start() {
@@ -70,7 +53,7 @@ func (h *Head) putServe(w http.ResponseWriter, r *http.Request) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.serve.deploy(body.(map[string]any), h.serveFails)
+	h.serve.deploy(body.(map[string]any))
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -114,7 +97,7 @@ func serveName(app map[string]any) string {
 	return "default"
 }
 
-func (s *serveState) deploy(config map[string]any, fails map[string]string) {
+func (s *serveState) deploy(config map[string]any) {
 	if !s.started {
 		s.start()
 		if v, ok := config["proxy_location"]; ok {
@@ -133,14 +116,11 @@ func (s *serveState) deploy(config map[string]any, fails map[string]string) {
 		app, _ := v.(map[string]any)
 		name := serveName(app)
 		named[name] = true
-		s.apps[name] = &serveApp{config: app, status: "DEPLOYING", next: "RUNNING", fails: fails[name], deployed: time.Now()}
-		if fails[name] != "" {
-			s.apps[name].next = "DEPLOY_FAILED"
-		}
+		s.apps[name] = &serveApp{config: app, status: "DEPLOYING", next: "RUNNING", deployed: time.Now()}
 	}
 	for name, app := range s.apps {
-		if app.config != nil && !named[name] {
-			app.status, app.next = "DELETING", "gone"
+		if !named[name] {
+			app.status, app.next = "DELETING", appRemoved
 		}
 	}
 }
@@ -152,23 +132,16 @@ func (h *Head) serveDetails(w http.ResponseWriter) {
 	s := &h.serve
 	apps := map[string]any{}
 	for name, a := range s.apps {
-		source, config := "declarative", any(a.config)
-		if a.config == nil {
-			source, config = "imperative", nil
-		}
 		apps[name] = map[string]any{
-			"name": name, "route_prefix": "/" + name, "docs_path": nil, "status": a.status, "message": a.message, "source": source,
-			"last_deployed_time_s": float64(a.deployed.UnixMicro()) / 1e6, "deployed_app_config": config, "deployments": map[string]any{},
+			"name": name, "route_prefix": "/" + name, "docs_path": nil, "status": a.status, "message": "", "source": "declarative",
+			"last_deployed_time_s": float64(a.deployed.UnixMicro()) / 1e6, "deployed_app_config": a.config, "deployments": map[string]any{},
 		}
 		switch a.next {
 		case "":
-		case "gone":
+		case appRemoved:
 			delete(s.apps, name)
 		default:
 			a.status, a.next = a.next, ""
-			if a.status == "DEPLOY_FAILED" {
-				a.message = a.fails
-			}
 		}
 	}
 	reply(w, map[string]any{

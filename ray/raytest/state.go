@@ -39,7 +39,7 @@ func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint stri
 		reply(w, listEnvelope(nil))
 	case EndpointActorsSummary:
 		replyRecorded(w, "actors_summarize")
-	case EndpointSummary:
+	case EndpointNodesSummary:
 		h.serveSummary(w, r)
 	case EndpointClusterStatus:
 		replyRecorded(w, "cluster_status")

@@ -307,17 +307,17 @@ func (t *tail) write(b []byte) bool {
 	}
 	t.cut = nil
 	c.hit()
-	if c.f.Do == CloseFrame {
+	if c.f.Action == CloseFrame {
 		_, _ = t.conn.Write(fake.CloseFrame(1000))
 		return false
 	}
 	c.split(b, c.left)
 	_, _ = t.conn.Write(b[:c.left])
-	if c.f.Do == Silence {
+	if c.f.Action == HalfOpen {
 		t.silent = true
 		return true
 	}
-	fake.Disconnect(t.conn, c.f.Do == CutReset)
+	fake.Disconnect(t.conn, c.f.Action == CutReset)
 	return false
 }
 
@@ -348,7 +348,7 @@ func (h *Head) CutTails(how Action, submissionID string) int {
 		case CloseFrame:
 			t.closeFrame()
 			close(t.over)
-		case Silence:
+		case HalfOpen:
 			t.wmu.Lock()
 			t.silent = true
 			t.wmu.Unlock()

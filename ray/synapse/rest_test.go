@@ -32,7 +32,7 @@ func answering(t *testing.T, status int, contentType, body string) *Client {
 }
 
 func TestEveryAnswerOfTheFake(t *testing.T) {
-	for _, o := range [][]synapsetest.Option{nil, {synapsetest.BadRows()}} {
+	for _, o := range [][]synapsetest.Option{nil, {synapsetest.InvalidRows()}} {
 		a := synapsetest.New(t, o...)
 		a.Submit("train-7", synapsetest.JobOptions{JobID: "02000000", Metadata: map[string]string{"job_name": "train"}}).End("FAILED", 7)
 		a.Submit("waiting", synapsetest.JobOptions{Pending: true})
@@ -66,8 +66,8 @@ func TestEveryAnswerOfTheFake(t *testing.T) {
 		if app, err := c.ServeApplication(ctx, "chat"); err != nil || !reflect.DeepEqual(app, apps.Applications[0]) || app.LastDeployed.IsZero() {
 			t.Errorf("application: %+v, %v", app, err)
 		}
-		if err := c.DeleteServeApplication(ctx, "chat"); err != nil || !slices.Equal(a.Deleted(), []string{"chat"}) {
-			t.Errorf("delete: %v, %q", err, a.Deleted())
+		if err := c.DeleteServeApplication(ctx, "chat"); err != nil || !slices.Equal(a.DeletedApplications(), []string{"chat"}) {
+			t.Errorf("delete: %v, %q", err, a.DeletedApplications())
 		}
 		if err := c.StopJob(ctx, "waiting"); err != nil || a.Job("waiting").Status() != "STOPPED" {
 			t.Errorf("stop: %v", err)
@@ -197,7 +197,7 @@ func TestResourcesOfWhichAPartIsOdd(t *testing.T) {
 }
 
 func TestANewerPathThatIsMissingIsRemembered(t *testing.T) {
-	a := synapsetest.New(t, synapsetest.Old())
+	a := synapsetest.New(t, synapsetest.WithoutResources())
 	c := client(t, a.URL())
 	for range 3 {
 		if _, err := c.Resources(t.Context()); ray.Code(err) != http.StatusNotImplemented {
@@ -272,7 +272,7 @@ func TestARedirectElsewhereIsNotFollowed(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
 	defer other.Close()
 	a := synapsetest.New(t)
-	a.Inject(synapsetest.Fault{Do: synapsetest.Redirect, Body: other.URL + "/jobs/"})
+	a.Inject(synapsetest.Fault{Action: synapsetest.Redirect, Body: other.URL + "/jobs/"})
 	c := client(t, a.URL())
 	if _, err := c.Jobs(t.Context()); err == nil || asked {
 		t.Errorf("%v, asked %t", err, asked)
@@ -303,7 +303,7 @@ func TestAnIdStaysWithinItsPlace(t *testing.T) {
 
 func TestAPostIsSentOnce(t *testing.T) {
 	a := synapsetest.New(t)
-	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointStop, Do: synapsetest.Hang})
+	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointStop, Action: synapsetest.Hang})
 	tr, err := NewTransport(transport.Options{URL: a.URL(), Timeout: 50 * time.Millisecond}, Credentials{})
 	if err != nil {
 		t.Fatal(err)
@@ -320,10 +320,10 @@ func TestAPostIsSentOnce(t *testing.T) {
 
 func TestAWholeLogInEveryShape(t *testing.T) {
 	const log = "one\ntwo \"ü\" 😀\n\nlast\n"
-	for name, shape := range map[string]synapsetest.LogShape{
+	for name, shape := range map[string]synapsetest.LogFormat{
 		"text": synapsetest.LogString, "list": synapsetest.LogList, "wrapped": synapsetest.LogWrapped, "bare": synapsetest.LogText,
 	} {
-		a := synapsetest.New(t, synapsetest.Logs(shape))
+		a := synapsetest.New(t, synapsetest.LogsAs(shape))
 		a.Submit("j", synapsetest.JobOptions{}).Print(log)
 		if got, err := wholeLog(client(t, a.URL())); got != log || err != nil {
 			t.Errorf("%s: %q, %v", name, got, err)

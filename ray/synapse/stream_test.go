@@ -55,13 +55,13 @@ func readAll(s ray.MessageStream) (string, error) {
 func TestTailsGiveTheLogAndSayWhenItIsComplete(t *testing.T) {
 	const text = "one\ntwo \"quoted\" \\ \t\u2028 ü 😀\n{\"type\":\"error\",\"message\":\"a line\"}\nlast"
 	for _, way := range both {
-		for name, shape := range map[string]synapsetest.Shape{
+		for name, shape := range map[string]synapsetest.MessageFormat{
 			"a message a line": {}, "three lines a message": {Lines: 3}, "pieces": {Bytes: 3},
-			"compact": {Compact: true}, "wrapped": {Wrapped: true},
+			"compact": {Compact: true}, "wrapped": {NestedEvent: true},
 		} {
 			t.Run(way.name+", "+name, func(t *testing.T) {
-				a := synapsetest.New(t, synapsetest.Connected(), synapsetest.Prefix("/x/y"))
-				job := a.Submit("j", synapsetest.JobOptions{Shape: shape})
+				a := synapsetest.New(t, synapsetest.ConnectedEvent(), synapsetest.Prefix("/x/y"))
+				job := a.Submit("j", synapsetest.JobOptions{Format: shape})
 				job.Print(text)
 				job.End("SUCCEEDED", 0)
 				s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
@@ -80,7 +80,7 @@ func TestBareTextComesThroughWhateverItLooksLike(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			a := synapsetest.New(t)
-			job := a.Submit("j", synapsetest.JobOptions{Shape: synapsetest.Shape{Bare: true, NoNewline: true}})
+			job := a.Submit("j", synapsetest.JobOptions{Format: synapsetest.MessageFormat{NoEnvelope: true, NoNewline: true}})
 			want := []string{"plain", `{"level":"info","msg":"x"}`, "42", `"x"`, "[1]", "null", `{"type":7,"message":"x"}`, `{"message":["x"]}`, "{broken"}
 			job.Print(strings.Join(want, "\n") + "\n")
 			job.End("FAILED", 1)
@@ -109,11 +109,11 @@ func TestEveryEndButCompleteIsAnError(t *testing.T) {
 			code int
 			says string
 		}{
-			{"FIN", synapsetest.Fault{Do: synapsetest.CutClose, Messages: 2}, 503, ""},
-			{"reset", synapsetest.Fault{Do: synapsetest.CutReset, Messages: 2}, 503, ""},
-			{"half a message", synapsetest.Fault{Do: synapsetest.HalfFrame, Messages: 2}, 503, ""},
-			{"a close", synapsetest.Fault{Do: synapsetest.CloseFrame, Code: 1011, Messages: 2}, 503, ""},
-			{"an error event", synapsetest.Fault{Do: synapsetest.ErrorEvent, Body: "disk gone", Messages: 2}, 500, "disk gone"},
+			{"FIN", synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 2}, 503, ""},
+			{"reset", synapsetest.Fault{Action: synapsetest.CutReset, AfterMessages: 2}, 503, ""},
+			{"half a message", synapsetest.Fault{Action: synapsetest.PartialFrame, AfterMessages: 2}, 503, ""},
+			{"a close", synapsetest.Fault{Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 2}, 503, ""},
+			{"an error event", synapsetest.Fault{Action: synapsetest.ErrorEvent, Body: "disk gone", AfterMessages: 2}, 500, "disk gone"},
 		} {
 			t.Run(way.name+", "+row.name, func(t *testing.T) {
 				a := synapsetest.New(t)
@@ -128,7 +128,7 @@ func TestEveryEndButCompleteIsAnError(t *testing.T) {
 				if ray.Code(err) != row.code || !strings.Contains(err.Error(), row.says) || err == io.EOF {
 					t.Errorf("ended with %v", err)
 				}
-				if row.f.Do != synapsetest.CutReset && got != "1\n2\n" { // a reset may take with it what was not read
+				if row.f.Action != synapsetest.CutReset && got != "1\n2\n" { // a reset may take with it what was not read
 					t.Errorf("got %q", got)
 				}
 				if _, again := s.Next(); !errors.Is(again, err) {
@@ -169,7 +169,7 @@ func TestASilentJobIsNoEnd(t *testing.T) {
 func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
-	a.Inject(synapsetest.Fault{Do: synapsetest.Silence, Messages: 1})
+	a.Inject(synapsetest.Fault{Action: synapsetest.HalfOpen, AfterMessages: 1})
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			s, err := way.open(client(t, a.URL()), t.Context(), "j", 150*time.Millisecond)
@@ -188,7 +188,7 @@ func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
 }
 
 func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
-	a := synapsetest.New(t, synapsetest.Deaf())
+	a := synapsetest.New(t, synapsetest.NoPongs())
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n")
 	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 150*time.Millisecond)
 	if err != nil {
@@ -200,7 +200,7 @@ func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
 }
 
 func TestAReaderThatRestsIsNoDeadPeer(t *testing.T) {
-	a := synapsetest.New(t, synapsetest.Deaf())
+	a := synapsetest.New(t, synapsetest.NoPongs())
 	job := a.Submit("j", synapsetest.JobOptions{})
 	job.Print("1\n")
 	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 60*time.Millisecond)
@@ -282,7 +282,7 @@ func TestRefusedTails(t *testing.T) {
 func TestTailsOfOlderAgentsAreFound(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
-			a := synapsetest.New(t, synapsetest.Legacy())
+			a := synapsetest.New(t, synapsetest.LegacyPaths())
 			job := a.Submit("j", synapsetest.JobOptions{})
 			job.Print("1\n")
 			job.End("SUCCEEDED", 0)

@@ -47,14 +47,14 @@ func printAll(j *synapsetest.Job, lines []string) { j.Print(strings.Join(lines, 
 func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 	want := numbered(1000)
 	for _, protocol := range protocols {
-		for _, shape := range []synapsetest.Shape{{}, {Lines: 10}, {NoNewline: true}, {Bytes: 30}, {NoNewline: true, Bare: true}} {
+		for _, shape := range []synapsetest.MessageFormat{{}, {Lines: 10}, {NoNewline: true}, {Bytes: 30}, {NoNewline: true, NoEnvelope: true}} {
 			for name, f := range map[string]synapsetest.Fault{
-				"nothing":      {Do: synapsetest.Slow, Messages: 1 << 30},
-				"FIN":          {Do: synapsetest.CutClose, Messages: 60, Times: 1},
-				"half a frame": {Do: synapsetest.HalfFrame, Messages: 60, Times: 2},
-				"reset":        {Do: synapsetest.CutReset, Messages: 60, Times: 1},
-				"a close":      {Do: synapsetest.CloseFrame, Code: 4404, Messages: 60, Times: 1},
-				"an error":     {Do: synapsetest.ErrorEvent, Messages: 60, Times: 1},
+				"nothing":      {Action: synapsetest.Delay, AfterMessages: 1 << 30},
+				"FIN":          {Action: synapsetest.CutClose, AfterMessages: 60, Times: 1},
+				"half a frame": {Action: synapsetest.PartialFrame, AfterMessages: 60, Times: 2},
+				"reset":        {Action: synapsetest.CutReset, AfterMessages: 60, Times: 1},
+				"a close":      {Action: synapsetest.CloseFrame, Code: 4404, AfterMessages: 60, Times: 1},
+				"an error":     {Action: synapsetest.ErrorEvent, AfterMessages: 60, Times: 1},
 			} {
 				t.Run(fmt.Sprintf("%s, %+v, %s", protocol, shape, name), func(t *testing.T) {
 					t.Parallel()
@@ -65,7 +65,7 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 						f.Endpoint = synapsetest.EndpointSSE
 					}
 					in := a.Inject(f)
-					job := a.Submit("j", synapsetest.JobOptions{Shape: shape})
+					job := a.Submit("j", synapsetest.JobOptions{Format: shape})
 					printAll(job, want)
 					job.End("SUCCEEDED", 0)
 					got, err := tailed(t.Context(), client(t, a.URL()), "j", options(protocol))
@@ -106,7 +106,7 @@ func TestTailFallsBackToHTTPAndRemembersIt(t *testing.T) {
 
 func TestTailGoesOnOverHTTPWithoutSayingALineTwice(t *testing.T) {
 	a := synapsetest.New(t)
-	in := a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Do: synapsetest.ErrorEvent, Body: "no more", Messages: 5})
+	in := a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Action: synapsetest.ErrorEvent, Body: "no more", AfterMessages: 5})
 	job := a.Submit("j", synapsetest.JobOptions{})
 	printAll(job, numbered(10))
 	var (
@@ -127,9 +127,9 @@ func TestTailGoesOnOverHTTPWithoutSayingALineTwice(t *testing.T) {
 }
 
 func TestTailPassesAPlaceThatNoConnectionPasses(t *testing.T) {
-	for _, logs := range []synapsetest.LogShape{synapsetest.LogString, synapsetest.LogList} {
-		a := synapsetest.New(t, synapsetest.Logs(logs))
-		a.Inject(synapsetest.Fault{Do: synapsetest.CutClose, Messages: 5})
+	for _, logs := range []synapsetest.LogFormat{synapsetest.LogString, synapsetest.LogList} {
+		a := synapsetest.New(t, synapsetest.LogsAs(logs))
+		a.Inject(synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 5})
 		job := a.Submit("j", synapsetest.JobOptions{})
 		job.Print(strings.Join(numbered(10), "\n")) // the tenth has no end yet
 		var got []string
@@ -152,7 +152,7 @@ func TestTailPassesAPlaceThatNoConnectionPasses(t *testing.T) {
 
 func TestTailBelievesCompleteWhereNoStatusIsTold(t *testing.T) {
 	a := synapsetest.New(t)
-	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointJob, Do: synapsetest.HTML})
+	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointJob, Action: synapsetest.HTML})
 	job := a.Submit("j", synapsetest.JobOptions{})
 	printAll(job, numbered(3))
 	job.End("SUCCEEDED", 0)
@@ -166,7 +166,7 @@ func TestTailFollowsARunningJobToItsEnd(t *testing.T) {
 		for _, protocol := range protocols[1:] {
 			t.Run(fmt.Sprintf("%s, complete %t, closes %t", protocol, !o.NoComplete, !o.StayOpen), func(t *testing.T) {
 				t.Parallel()
-				a := synapsetest.New(t, synapsetest.Heartbeat(20*time.Millisecond), synapsetest.Connected())
+				a := synapsetest.New(t, synapsetest.Heartbeat(20*time.Millisecond), synapsetest.ConnectedEvent())
 				job := a.Submit("j", o)
 				job.Print("first\n")
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -206,9 +206,9 @@ func TestTailLimitsAreInclusiveAndCountWhatIsNew(t *testing.T) {
 			t.Run(row.name+", "+protocol, func(t *testing.T) {
 				t.Parallel()
 				a := synapsetest.New(t)
-				a.Inject(synapsetest.Fault{Do: synapsetest.CutClose, Messages: 3, Times: 1, Endpoint: synapsetest.EndpointWebSocket})
-				a.Inject(synapsetest.Fault{Do: synapsetest.CutClose, Messages: 3, Times: 1, Endpoint: synapsetest.EndpointSSE})
-				job := a.Submit("j", synapsetest.JobOptions{Shape: synapsetest.Shape{Lines: 2}})
+				a.Inject(synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 3, Times: 1, Endpoint: synapsetest.EndpointWebSocket})
+				a.Inject(synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 3, Times: 1, Endpoint: synapsetest.EndpointSSE})
+				job := a.Submit("j", synapsetest.JobOptions{Format: synapsetest.MessageFormat{Lines: 2}})
 				printAll(job, numbered(10))
 				o := options(protocol)
 				o.Limits = row.limits
@@ -256,7 +256,7 @@ func TestTailErrors(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n")
 	a.Submit("broken", synapsetest.JobOptions{})
-	a.Inject(synapsetest.Fault{Job: "broken", Endpoint: synapsetest.EndpointWebSocket, Do: synapsetest.CloseFrame})
+	a.Inject(synapsetest.Fault{Job: "broken", Endpoint: synapsetest.EndpointWebSocket, Action: synapsetest.CloseFrame})
 	c := client(t, a.URL())
 	gone := synapsetest.New(t)
 	goneURL := gone.URL()
@@ -321,7 +321,7 @@ func TestTailSaysThatALogWasReplaced(t *testing.T) {
 	for _, err := range client(t, a.URL()).Tail(t.Context(), "j", ray.DefaultTailOptions()) {
 		if last = err; err == nil {
 			if n++; n == 2 {
-				job.Truncate()
+				job.TruncateLog()
 				job.Print("another log\nof this job\n")
 			}
 		}

@@ -32,7 +32,7 @@ type options struct {
 	noWebSocket                 int
 	heartbeat, poll             time.Duration
 	connected, badRows          bool
-	logs                        LogShape
+	logs                        LogFormat
 	deaf                        bool
 }
 
@@ -50,11 +50,11 @@ func UserTenant(user, tenant string) Option {
 	return func(o *options) { o.user, o.tenant = user, tenant }
 }
 
-// Old makes it an agent that knows neither gpu_status nor resources/cluster.
-func Old() Option { return func(o *options) { o.old = true } }
+// WithoutResources makes it an agent that knows neither gpu_status nor resources/cluster.
+func WithoutResources() Option { return func(o *options) { o.old = true } }
 
-// Legacy makes the tails lie where they lay before 2026, under ray/.
-func Legacy() Option { return func(o *options) { o.legacy = true } }
+// LegacyPaths makes the tails lie where they lay before 2026, under ray/.
+func LegacyPaths() Option { return func(o *options) { o.legacy = true } }
 
 // NoWebSocket refuses each upgrade with a status: 403, 404, 426.
 func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = status } }
@@ -63,17 +63,17 @@ func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = 
 // a comment in SSE.
 func Heartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
 
-// Connected begins each tail with a connected event.
-func Connected() Option { return func(o *options) { o.connected = true } }
+// ConnectedEvent begins each tail with a connected event.
+func ConnectedEvent() Option { return func(o *options) { o.connected = true } }
 
-// BadRows puts rows among those of each list that are not what they should be.
-func BadRows() Option { return func(o *options) { o.badRows = true } }
+// InvalidRows puts rows among those of each list that are not what they should be.
+func InvalidRows() Option { return func(o *options) { o.badRows = true } }
 
-// Logs sets how a whole log is wrapped.
-func Logs(shape LogShape) Option { return func(o *options) { o.logs = shape } }
+// LogsAs sets how a whole log is wrapped.
+func LogsAs(shape LogFormat) Option { return func(o *options) { o.logs = shape } }
 
-// Deaf answers no ping.
-func Deaf() Option { return func(o *options) { o.deaf = true } }
+// NoPongs answers no ping.
+func NoPongs() Option { return func(o *options) { o.deaf = true } }
 
 // New starts an agent and closes it with the test.
 func New(t testing.TB, o ...Option) *Agent {
@@ -156,20 +156,20 @@ func (a *Agent) PeakTails() int {
 	return a.peak
 }
 
-// Answer gives an endpoint (one that is no tail) a body of the test's own.
-func (a *Agent) Answer(endpoint string, body []byte) {
-	a.AnswerFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
+// SetResponse gives an endpoint (one that is no tail) a body of the test's own.
+func (a *Agent) SetResponse(endpoint string, body []byte) {
+	a.SetResponseFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
 }
 
-// AnswerFunc is Answer with a function.
-func (a *Agent) AnswerFunc(endpoint string, f func(*http.Request) (int, []byte)) {
+// SetResponseFunc is Answer with a function.
+func (a *Agent) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.answers[endpoint] = f
 }
 
-// Deleted lists the Serve applications that were deleted.
-func (a *Agent) Deleted() []string {
+// DeletedApplications lists the Serve applications that were deleted.
+func (a *Agent) DeletedApplications() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append([]string(nil), a.deleted...)

@@ -63,7 +63,7 @@ func TestABodyIsCutAfterAsManyBytes(t *testing.T) {
 	if !strings.HasSuffix(whole, "data: {\"type\": \"complete\"}\n\n") || strings.Count(whole, "data: ") != 3 {
 		t.Errorf("the whole is %q", whole)
 	}
-	a.Inject(Fault{Do: CutClose, After: 50})
+	a.Inject(Fault{Action: CutClose, AfterBytes: 50})
 	if _, cut, _ := get(t, a.URL()+"/jobs/j/logs/stream/"); cut != whole[:50] {
 		t.Errorf("cut, it is %q", cut)
 	}
@@ -73,12 +73,12 @@ func TestAShapeCutsMessagesWhereItSays(t *testing.T) {
 	const log = "a\nbb\n\nüü\nlast"
 	for _, row := range []struct {
 		name  string
-		shape Shape
+		shape MessageFormat
 		want  []string
 	}{
-		{"lines", Shape{}, []string{"a\n", "bb\n", "\n", "üü\n", "last"}},
-		{"three lines", Shape{Lines: 3}, []string{"a\nbb\n\n", "üü\n", "last"}},
-		{"bytes, never within a character", Shape{Bytes: 7}, []string{"a\nbb\n\nü", "ü\nlast"}},
+		{"lines", MessageFormat{}, []string{"a\n", "bb\n", "\n", "üü\n", "last"}},
+		{"three lines", MessageFormat{Lines: 3}, []string{"a\nbb\n\n", "üü\n", "last"}},
+		{"bytes, never within a character", MessageFormat{Bytes: 7}, []string{"a\nbb\n\nü", "ü\nlast"}},
 	} {
 		var got []string
 		for text := []byte(log); ; {
@@ -92,7 +92,7 @@ func TestAShapeCutsMessagesWhereItSays(t *testing.T) {
 			t.Errorf("%s: %q", row.name, got)
 		}
 	}
-	if got := (Shape{}).cut([]byte("no end"), false); got != nil {
+	if got := (MessageFormat{}).cut([]byte("no end"), false); got != nil {
 		t.Errorf("a line without its end was sent: %q", got)
 	}
 }

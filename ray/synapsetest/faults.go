@@ -14,8 +14,8 @@ type Action int
 // What can go wrong. The first four take the answer's place; the others let
 // After bytes or Messages messages of a tail through first.
 const (
-	// Refuse answers with Fault.Status and Fault.Body.
-	Refuse Action = iota
+	// Respond answers with Fault.Status and Fault.Body.
+	Respond Action = iota
 	// HTML answers 200 with a page, as a proxy's login does.
 	HTML
 	// Hang accepts the request and never answers.
@@ -26,34 +26,34 @@ const (
 	CutClose
 	// CutReset ends it with RST.
 	CutReset
-	// HalfFrame ends it with FIN in the middle of the next message.
-	HalfFrame
+	// PartialFrame ends it with FIN in the middle of the next message.
+	PartialFrame
 	// CloseFrame sends a Close frame with Fault.Code (0 = 1000); an SSE body
 	// ends well.
 	CloseFrame
 	// ErrorEvent sends an error event with Fault.Body as its message, and ends.
 	ErrorEvent
-	// Silence keeps it open, and nothing comes any more, no pong either.
-	Silence
-	// Slow waits Fault.Delay before each message from there on.
-	Slow
+	// HalfOpen keeps it open, and nothing comes any more, no pong either.
+	HalfOpen
+	// Delay waits Fault.Delay before each message from there on.
+	Delay
 )
 
 // Fault says what goes wrong, for which requests, how often. The zero value
 // answers every request with 500.
 type Fault struct {
-	Endpoint string // one of the Endpoint constants; "" = any
-	Job      string // submission id; "" = any
-	Do       Action
-	Status   int           // of Refuse; 0 = 500
-	Body     string        // of Refuse, Redirect and ErrorEvent
-	Header   http.Header   // of Refuse, such as Retry-After
-	Code     int           // of CloseFrame
-	Delay    time.Duration // of Slow
-	After    int           // bytes of a tail let through, as they go over the wire
-	Messages int           // or so many messages
-	Skip     int           // matching requests let through first
-	Times    int           // then so many are hit; 0 = all, until removed
+	Endpoint      string // one of the Endpoint constants; "" = any
+	Job           string // submission id; "" = any
+	Action        Action
+	Status        int           // of Refuse; 0 = 500
+	Body          string        // of Refuse, Redirect and ErrorEvent
+	Header        http.Header   // of Refuse, such as Retry-After
+	Code          int           // of CloseFrame
+	Delay         time.Duration // of Slow
+	AfterBytes    int           // bytes of a tail let through, as they go over the wire
+	AfterMessages int           // or so many messages
+	Skip          int           // matching requests let through first
+	Times         int           // then so many are hit; 0 = all, until removed
 	// Chance hits a matching request with this probability, drawn from Rand, and
 	// Spread adds 0 to Spread-1 to After or Messages. Rand is used under a lock.
 	Chance float64
@@ -116,10 +116,10 @@ func (a *Agent) choose(endpoint, job string) *cut {
 		if in.off || !in.rule.Hits(endpoint, job) {
 			continue
 		}
-		c := &cut{Injected: in, after: f.After, messages: f.Messages}
+		c := &cut{Injected: in, after: f.AfterBytes, messages: f.AfterMessages}
 		if f.Spread > 0 {
 			spread := f.Rand.IntN(f.Spread)
-			if f.After > 0 {
+			if f.AfterBytes > 0 {
 				c.after += spread
 			} else {
 				c.messages += spread
@@ -135,8 +135,8 @@ func (c *cut) instead(w http.ResponseWriter, r *http.Request) bool {
 	if c == nil {
 		return false
 	}
-	switch c.f.Do {
-	case Refuse:
+	switch c.f.Action {
+	case Respond:
 		for name, values := range c.f.Header {
 			w.Header()[name] = values
 		}

@@ -13,7 +13,7 @@ type JobOptions struct {
 	JobID      string // of its driver
 	Pending    bool   // it waits until Run is called
 	Start      time.Time
-	Shape      Shape
+	Format     MessageFormat
 	// NoComplete ends the tails of an ended job without a complete event, and
 	// StayOpen does not end them at all.
 	NoComplete, StayOpen bool
@@ -26,15 +26,15 @@ type Job struct {
 
 	o JobOptions
 
-	mu      sync.Mutex
-	status  string
-	start   time.Time
-	end     time.Time
-	exit    *int
-	shape   Shape
-	log     []byte
-	life    int // counts Truncate and SetShape: what was encoded before is void
-	encoded [2]encoded
+	mu         sync.Mutex
+	status     string
+	start      time.Time
+	end        time.Time
+	exit       *int
+	shape      MessageFormat
+	log        []byte
+	generation int // incremented by TruncateLog, which invalidates what was encoded before
+	encoded    [2]encoded
 }
 
 // Submit adds a job, in place of one of the same id.
@@ -45,7 +45,7 @@ func (a *Agent) Submit(id string, o JobOptions) *Job {
 	if o.Start.IsZero() {
 		o.Start = time.Now()
 	}
-	j := &Job{ID: id, o: o, start: o.Start, status: "PENDING", shape: o.Shape}
+	j := &Job{ID: id, o: o, start: o.Start, status: "PENDING", shape: o.Format}
 	if !o.Pending {
 		j.status = "RUNNING"
 	}
@@ -122,26 +122,13 @@ func (j *Job) finish(status string, exitCode int) {
 	}
 }
 
-// Truncate empties the log. Open tails are cut.
-func (j *Job) Truncate() {
+// TruncateLog empties the log. Open tails are cut.
+func (j *Job) TruncateLog() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.log = nil
-	j.forget()
-}
-
-// SetShape changes how messages are cut. Open tails are cut off, as by an agent
-// that was replaced.
-func (j *Job) SetShape(s Shape) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.shape = s
-	j.forget()
-}
-
-func (j *Job) forget() {
 	j.encoded = [2]encoded{}
-	j.life++
+	j.generation++
 }
 
 // Log is a copy of what the log holds now.

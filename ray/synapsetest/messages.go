@@ -8,15 +8,15 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// Shape says how a log becomes messages. The zero value is a message a line,
+// MessageFormat says how a log becomes messages. The zero value is a message a line,
 // with its newline, in an envelope spelled as Python spells it.
-type Shape struct {
-	Lines     int  // lines a message; 0 = 1
-	NoNewline bool // without the newline of a message's last line
-	Bytes     int  // cuts the text every so many bytes instead; 0 = at lines
-	Bare      bool // without envelopes
-	Compact   bool // envelopes without blanks
-	Wrapped   bool // another server's event as the data of an event
+type MessageFormat struct {
+	Lines       int  // lines a message; 0 = 1
+	NoNewline   bool // without the newline of a message's last line
+	Bytes       int  // cuts the text every so many bytes instead; 0 = at lines
+	NoEnvelope  bool // without envelopes
+	Compact     bool // envelopes without blanks
+	NestedEvent bool // another server's event as the data of an event
 }
 
 // encoded is the log as it goes over one transport; it grows with the log.
@@ -53,7 +53,7 @@ func (j *Job) grow(over int) *encoded {
 }
 
 // cut gives the next message of a text, nil where there is none yet.
-func (s Shape) cut(text []byte, last bool) []byte {
+func (s MessageFormat) cut(text []byte, last bool) []byte {
 	if s.Bytes > 0 {
 		if len(text) == 0 {
 			return nil
@@ -82,11 +82,11 @@ func (s Shape) cut(text []byte, last bool) []byte {
 }
 
 // append encodes one message for a transport.
-func (s Shape) append(b, message []byte, over int) []byte {
+func (s MessageFormat) append(b, message []byte, over int) []byte {
 	payload := message
 	switch {
-	case s.Bare:
-	case s.Wrapped:
+	case s.NoEnvelope:
+	case s.NestedEvent:
 		inner := append(envelope([]byte("data: "), message, false), '\n')
 		payload = append(appendString([]byte(`{"type": "log", "data": `), inner), '}')
 	default:

@@ -27,13 +27,13 @@ const (
 	EndpointOther     = "other"
 )
 
-// LogShape is how a whole log is wrapped.
-type LogShape int
+// LogFormat is how a whole log is wrapped.
+type LogFormat int
 
 // A log is a JSON string, a list of its lines without their ends, either of them
 // under "logs", or bare text.
 const (
-	LogString LogShape = iota
+	LogString LogFormat = iota
 	LogList
 	LogWrapped
 	LogText

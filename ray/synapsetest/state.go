@@ -40,7 +40,7 @@ func (a *Agent) applications() []any {
 		map[string]any{"name": "search", "status": "DEPLOY_FAILED", "route_prefix": "/search", "docs_path": "/docs",
 			"message": "no such module", "last_deployed_time_s": 1795532600.5, "deployments": []any{}},
 	}
-	deleted := a.Deleted()
+	deleted := a.DeletedApplications()
 	return slices.DeleteFunc(apps, func(app any) bool {
 		name, _ := app.(map[string]any)["name"].(string)
 		return slices.Contains(deleted, name)

@@ -131,11 +131,11 @@ func (t *tail) run() {
 		return
 	}
 	t.job.mu.Lock()
-	life := t.job.life
+	generation := t.job.generation
 	t.job.mu.Unlock()
 	sent, beat := 0, time.Now()
 	for {
-		data, ends, ended, same := t.job.ready(t.over, sent, life)
+		data, ends, ended, same := t.job.ready(t.over, sent, generation)
 		switch {
 		case !same:
 			t.end(CutClose, 0, "")
@@ -160,11 +160,11 @@ func (t *tail) run() {
 }
 
 // ready gives what is encoded beyond the first sent messages, and whether the
-// job has ended; same: the log's life is still that one.
-func (j *Job) ready(over, sent, life int) (data []byte, ends []int, ended, same bool) {
+// job has ended; same is false after TruncateLog.
+func (j *Job) ready(over, sent, generation int) (data []byte, ends []int, ended, same bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if life != j.life {
+	if generation != j.generation {
 		return nil, nil, terminal(j.status), false
 	}
 	e := j.grow(over)
@@ -197,9 +197,9 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	base := ends[len(ends)-1] - len(data) // bytes before data
 	var through int
 	switch {
-	case c.f.After > 0 && c.after < base+len(data):
+	case c.f.AfterBytes > 0 && c.after < base+len(data):
 		through = max(0, c.after-base)
-	case c.f.After > 0:
+	case c.f.AfterBytes > 0:
 		return len(ends), t.write(data)
 	case c.messages >= sent+len(ends):
 		return len(ends), t.write(data)
@@ -208,13 +208,13 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	default:
 		through = ends[c.messages-sent-1] - base
 	}
-	if c.f.Do == Slow {
+	if c.f.Action == Delay {
 		if through > 0 {
 			return c.messages - sent, t.write(data[:through])
 		}
 		return t.slowly(data, base, ends)
 	}
-	if c.f.Do == HalfFrame {
+	if c.f.Action == PartialFrame {
 		through = min(len(data), through+3)
 	}
 	if through > 0 && !t.write(data[:through]) {
@@ -222,7 +222,7 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	}
 	t.cut = nil
 	c.hit()
-	return 0, t.end(c.f.Do, c.f.Code, c.f.Body)
+	return 0, t.end(c.f.Action, c.f.Code, c.f.Body)
 }
 
 // slowly writes one message after a while.
@@ -249,7 +249,7 @@ func (t *tail) end(how Action, code int, body string) bool {
 	case ErrorEvent:
 		t.event(errorEvent(body))
 		t.close(1000)
-	case Silence:
+	case HalfOpen:
 		t.mute.Store(true)
 		<-t.ctx.Done()
 	default:

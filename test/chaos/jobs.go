@@ -144,7 +144,7 @@ func (s *script) replace() {
 	s.f.mu.Unlock()
 	if s.kind == truncated {
 		s.text.unprinted = nil
-		s.job.Truncate()
+		s.job.TruncateLog()
 		return
 	}
 	var b strings.Builder
@@ -152,7 +152,7 @@ func (s *script) replace() {
 		b.WriteString(s.text.line())
 	}
 	s.text.unprinted = nil
-	s.job.Replace(b.String())
+	s.job.ReplaceLog(b.String())
 }
 
 // end ends the run. newline: its last line is terminated.

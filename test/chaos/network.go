@@ -32,25 +32,25 @@ func newNetwork(head *raytest.Head, seed uint64, agents bool, crlfs []string) *n
 	faults := rand.New(rand.NewPCG(seed, 3)) // used under the head's lock only
 	job := ""
 	add := func(endpoint string, do raytest.Action, chance float64, spread int64) {
-		in := head.Inject(raytest.Fault{Endpoint: endpoint, Job: job, Do: do, Chance: chance, Spread: spread, Rand: faults})
+		in := head.Inject(raytest.Fault{Endpoint: endpoint, Job: job, Action: do, Chance: chance, Spread: spread, Rand: faults})
 		n.faults = append(n.faults, in)
-		if do != raytest.Refuse && do != raytest.Hang {
+		if do != raytest.Respond && do != raytest.Hang {
 			n.cuts = append(n.cuts, in)
 		}
 	}
 	for _, job = range crlfs {
-		add(raytest.EndpointAgent, raytest.CutReset, 0.3, 600)
+		add(raytest.EndpointNodeAgent, raytest.CutReset, 0.3, 600)
 		add(raytest.EndpointLogFile, raytest.CutReset, 0.3, 600)
 	}
 	job = ""
 	for _, do := range []raytest.Action{raytest.CutClose, raytest.CutReset, raytest.CloseFrame} {
 		add(raytest.EndpointTail, do, 0.2, 9000)
 	}
-	add(raytest.EndpointTail, raytest.Silence, 0.05, 9000)
-	for _, endpoint := range []string{raytest.EndpointAgent, raytest.EndpointLogFile} {
+	add(raytest.EndpointTail, raytest.HalfOpen, 0.05, 9000)
+	for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointLogFile} {
 		add(endpoint, raytest.CutClose, 0.08, 1500)
 		add(endpoint, raytest.CutReset, 0.08, 1500)
-		add(endpoint, raytest.Silence, 0.01, 1500)
+		add(endpoint, raytest.HalfOpen, 0.01, 1500)
 		add(endpoint, raytest.Hang, 0.005, 0)
 		n.refuse(endpoint, 500, 0.02, faults)
 		n.refuse(endpoint, 429, 0.02, faults)
@@ -77,7 +77,7 @@ func (n *network) heal() {
 // disturb breaks open connections, the head and node agents at random times, until
 // ctx ends. Then everything is up again.
 func (n *network) disturb(ctx context.Context) error {
-	actions := []raytest.Action{raytest.CutClose, raytest.CutReset, raytest.CloseFrame, raytest.CloseFrame, raytest.Silence}
+	actions := []raytest.Action{raytest.CutClose, raytest.CutReset, raytest.CloseFrame, raytest.CloseFrame, raytest.HalfOpen}
 	for {
 		wait(ctx, time.Duration(100+n.rng.IntN(400))*time.Millisecond)
 		if ctx.Err() != nil {

@@ -123,7 +123,7 @@ func (r *round) watchEvents(ctx context.Context) {
 
 // start starts the head and prepares raytap, which it does not start.
 func (r *round) start() (stop func(), err error) {
-	if r.head, err = raytest.Start(raytest.Poll(50 * time.Millisecond)); err != nil {
+	if r.head, err = raytest.Start(raytest.PollInterval(50 * time.Millisecond)); err != nil {
 		return nil, err
 	}
 	if _, err = r.head.AddNode("127.0.0.2"); err != nil {

@@ -55,8 +55,8 @@ func slots(ctx context.Context, env environment) (res result, err error) {
 		}
 		env.sum.killedAnyTime()
 		// Requests in progress end; the slots that remain are WebSockets.
-		held := r.head.HeldSlots()
-		for until := time.Now().Add(2 * time.Second); held > slotLimit && time.Now().Before(until); held = r.head.HeldSlots() {
+		held := r.head.SlotsInUse()
+		for until := time.Now().Add(2 * time.Second); held > slotLimit && time.Now().Before(until); held = r.head.SlotsInUse() {
 			wait(ctx, 10*time.Millisecond)
 		}
 		most = max(most, held)
@@ -84,7 +84,7 @@ func storm(ctx context.Context, env environment) (res result, err error) {
 	for i := range 200 {
 		job.Printf("storm %d\n", i)
 	}
-	broken := r.head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Do: raytest.CutReset, After: 1000})
+	broken := r.head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.CutReset, AfterBytes: 1000})
 	if err := r.subject.start(); err != nil {
 		return res, err
 	}

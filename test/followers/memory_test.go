@@ -55,7 +55,7 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		t.Run("agents "+agents, func(t *testing.T) {
 			head, dir := raytest.New(t), t.TempDir()
-			job := head.Submit("job-1", raytest.JobOptions{Bare: true})
+			job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 			part := []byte(strings.Repeat("x", 64<<20))
 			for range 16 {
 				_, _ = job.Write(part) // it never fails
@@ -86,11 +86,11 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 
 // Two thousand jobs run at once; each has printed a line, and fifty print more.
 func TestMemoryWithTwoThousandJobs(t *testing.T) {
-	head, dir := raytest.New(t, raytest.Poll(200*time.Millisecond)), t.TempDir()
+	head, dir := raytest.New(t, raytest.PollInterval(200*time.Millisecond)), t.TempDir()
 	const jobs, chatty, rounds = 2000, 50, 40
 	var talking []*raytest.Job
 	for i := range jobs {
-		job := head.Submit(fmt.Sprintf("job-%04d", i), raytest.JobOptions{Bare: true})
+		job := head.Submit(fmt.Sprintf("job-%04d", i), raytest.JobOptions{EmptyLog: true})
 		job.Print("hello\n")
 		if i%(jobs/chatty) == 0 {
 			talking = append(talking, job)
@@ -119,7 +119,7 @@ func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
 	const jobs, half = 600, 240 << 10
 	var all []*raytest.Job
 	for i := range jobs {
-		job := head.Submit(fmt.Sprintf("job-%03d", i), raytest.JobOptions{Bare: true})
+		job := head.Submit(fmt.Sprintf("job-%03d", i), raytest.JobOptions{EmptyLog: true})
 		job.Print(strings.Repeat("x", half))
 		all = append(all, job)
 	}

@@ -130,7 +130,7 @@ func check(t *testing.T, s screen, page seen, nobody string) {
 func watched(t *testing.T) (url, nobody string) {
 	t.Helper()
 	head := raytest.New(t)
-	head.Inject(raytest.Fault{Endpoint: raytest.EndpointAgent, Job: jobs[0], Status: 500, Body: "the disk of this log is gone"})
+	head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: jobs[0], Status: 500, Body: "the disk of this log is gone"})
 	head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Job: jobs[0], Status: 500, Body: "the disk of this log is gone"})
 	head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Job: jobs[0], Status: 500, Body: "the disk of this log is gone"})
 	for i, id := range jobs {

@@ -49,7 +49,7 @@ func newScene(t *testing.T, out *os.File) *scene {
 	head := raytest.New(t)
 	s := &scene{t: t, dir: t.TempDir()}
 	for i := range 3 {
-		job := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{Bare: true})
+		job := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{EmptyLog: true})
 		job.Print("   leading and trailing blanks   \n") // there is no line that it could be joined to
 		s.jobs = append(s.jobs, job)
 	}

@@ -220,8 +220,8 @@ func TestThePublishedClientReadsAndChangesTheFake(t *testing.T) {
 		hardware.RunningJobs != *resources.RunningJobs || hardware.Nodes[0].ID != resources.Nodes[0].ID {
 		t.Errorf("get_cluster_resources: the published client says %s, raytap %+v", answers[11].Value, resources)
 	}
-	if a.Job("running").Status() != "STOPPED" || !slices.Equal(a.Deleted(), []string{"search"}) {
-		t.Errorf("the job is %s, deleted are %q", a.Job("running").Status(), a.Deleted())
+	if a.Job("running").Status() != "STOPPED" || !slices.Equal(a.DeletedApplications(), []string{"search"}) {
+		t.Errorf("the job is %s, deleted are %q", a.Job("running").Status(), a.DeletedApplications())
 	}
 }
 
@@ -230,9 +230,9 @@ func TestThePublishedClientTailsTheFake(t *testing.T) {
 	for i := range 200 {
 		lines = append(lines, fmt.Sprintf("line %d: \"ü\" \\ 😀\n", i))
 	}
-	a := synapsetest.New(t, synapsetest.Connected())
-	for id, shape := range map[string]synapsetest.Shape{"lines": {}, "batches": {Lines: 10}, "compact": {Compact: true}} {
-		job := a.Submit(id, synapsetest.JobOptions{Shape: shape})
+	a := synapsetest.New(t, synapsetest.ConnectedEvent())
+	for id, shape := range map[string]synapsetest.MessageFormat{"lines": {}, "batches": {Lines: 10}, "compact": {Compact: true}} {
+		job := a.Submit(id, synapsetest.JobOptions{Format: shape})
 		job.Print(strings.Join(lines, ""))
 		job.End("SUCCEEDED", 0)
 	}
@@ -286,11 +286,11 @@ func TestThePublishedClientMeetsTheFaultsOfTheFake(t *testing.T) {
 		{"no WebSocket, auto", []synapsetest.Option{synapsetest.NoWebSocket(403)}, nil, step{Protocol: "auto"}, 0, 20},
 		{"no WebSocket, alone", []synapsetest.Option{synapsetest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
 		{"an unknown job over HTTP", nil, nil, step{Args: []string{"nobody"}, Protocol: "http"}, 503, 0},
-		{"an error event", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "websocket"}, 500, 5},
-		{"an error event over HTTP", nil, &synapsetest.Fault{Endpoint: sse, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "http"}, 500, 5},
-		{"an error event, auto: lines come twice", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.ErrorEvent, Body: "disk", Messages: 5}, step{Protocol: "auto"}, 0, 25},
-		{"a close is an end", nil, &synapsetest.Fault{Endpoint: ws, Do: synapsetest.CloseFrame, Code: 1011, Messages: 5}, step{Protocol: "websocket"}, 0, 5},
-		{"a cut body is none", nil, &synapsetest.Fault{Endpoint: sse, Do: synapsetest.CutClose, Messages: 5}, step{Protocol: "http"}, 503, -1},
+		{"an error event", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "websocket"}, 500, 5},
+		{"an error event over HTTP", nil, &synapsetest.Fault{Endpoint: sse, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "http"}, 500, 5},
+		{"an error event, auto: lines come twice", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "auto"}, 0, 25},
+		{"a close is an end", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 5}, step{Protocol: "websocket"}, 0, 5},
+		{"a cut body is none", nil, &synapsetest.Fault{Endpoint: sse, Action: synapsetest.CutClose, AfterMessages: 5}, step{Protocol: "http"}, 503, -1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := synapsetest.New(t, row.o...)

@@ -44,13 +44,13 @@ func (r *raytap) start() {
 // shapes are how the jobs' logs become messages: as an agent that passes Ray's
 // batches on, one that sends a line at a time, one that cuts anywhere, and one
 // that sends lines without their newlines.
-var shapes = []synapsetest.Shape{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
+var shapes = []synapsetest.MessageFormat{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
 
 func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string { return program.File(t, filepath.Join(dir, name), text) }
 	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("the agent's"), synapsetest.UserTenant("the user's", "a tenant"),
-		synapsetest.Heartbeat(time.Second), synapsetest.Connected(), synapsetest.BadRows())
+		synapsetest.Heartbeat(time.Second), synapsetest.ConnectedEvent(), synapsetest.InvalidRows())
 	sink := filepath.Join(dir, "lines.jsonl")
 	r := &raytap{t: t, config: file("raytap.yaml", fmt.Sprintf(`
 clusters:
@@ -99,7 +99,7 @@ func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (drops int) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	list := make([]*synapsetest.Job, jobs)
 	for i := range list {
-		list[i] = a.Submit(id(i), synapsetest.JobOptions{Shape: shapes[i%len(shapes)]})
+		list[i] = a.Submit(id(i), synapsetest.JobOptions{Format: shapes[i%len(shapes)]})
 	}
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
@@ -126,7 +126,7 @@ func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (drops int) {
 				t.Fatal(err)
 			}
 		case lines * 5 / 8:
-			a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Do: synapsetest.Refuse, Status: 403})
+			a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Action: synapsetest.Respond, Status: 403})
 			drops += a.CutTails(synapsetest.CutReset, "")
 		}
 		<-tick.C
