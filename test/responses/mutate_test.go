@@ -11,21 +11,18 @@ import (
 	"testing"
 )
 
-// This file: a recorded answer with one thing changed.
+// placeholder marks, in an encoded response, where a text is inserted that need not be
+// JSON.
+const placeholder = "\u0001placeholder\u0001"
 
-// hole stands in an answer's tree for text that is put in behind the encoder,
-// so that it need not be JSON.
-const hole = "\u0001hole\u0001"
-
-// change is what is done to one value of an answer.
+// change is a change of one value of a response.
 type change struct {
 	name string
-	// text is put in place of the value; "" takes the value away.
+	// text returns the replacement of the value; nil removes the value.
 	text func(old string) string
-	// absent: the value is one that is not there, so that its loss is no row's and
-	// no field's.
+	// absent: the value is absent now, so that neither a row nor a field is skipped.
 	absent bool
-	// same: nothing may be read otherwise.
+	// same: the rows must stay the same.
 	same bool
 }
 
@@ -51,7 +48,7 @@ var changes = []change{
 	{name: "a number of 10,000 digits", text: always(strings.Repeat("9", 10_000))},
 }
 
-// place is where a value is in an answer: keys, and numbers of elements.
+// place is the path of a value in a response: keys and indexes.
 type place []any
 
 func (p place) String() string {
@@ -62,8 +59,8 @@ func (p place) String() string {
 	return b.String()
 }
 
-// places lists one of each kind of place in a tree: lists are followed into their
-// first two elements, and of maps by id or name the first two entries.
+// places returns one place of each shape in a tree. It visits the first two elements of
+// each list.
 func places(tree any, at place, seen map[string]bool) []place {
 	var out []place
 	add := func(step any, kind string, value any) {
@@ -88,7 +85,7 @@ func places(tree any, at place, seen map[string]bool) []place {
 	return out
 }
 
-// shapeOf is a place with all its elements alike.
+// shapeOf returns a place without its indexes.
 func shapeOf(p place) string {
 	var b strings.Builder
 	for _, step := range p {
@@ -121,23 +118,23 @@ func encode(t *testing.T, tree any) []byte {
 	return text
 }
 
-// template is an answer with a hole at a place.
+// template is a response with a placeholder instead of one value.
 type template struct {
-	text []byte
-	mark []byte
-	old  string // what was there
-	gone []byte // the answer without it
+	text    []byte
+	mark    []byte
+	old     string // the value
+	without []byte // the response without the value
 }
 
-// cut makes the template of a place.
-func cut(t *testing.T, text []byte, at place) template {
+// templateOf returns the template for a place.
+func templateOf(t *testing.T, text []byte, at place) template {
 	t.Helper()
-	out := template{mark: encode(t, hole)}
+	out := template{mark: encode(t, placeholder)}
 	var walk func(any, place, bool) any
 	walk = func(node any, rest place, remove bool) any {
 		if len(rest) == 0 {
 			out.old = string(encode(t, node))
-			return hole
+			return placeholder
 		}
 		switch node := node.(type) {
 		case map[string]any:
@@ -156,24 +153,24 @@ func cut(t *testing.T, text []byte, at place) template {
 			node[i] = walk(node[i], rest[1:], remove)
 			return node
 		}
-		t.Fatalf("no place %s", at)
+		t.Fatalf("there is no value at %s", at)
 		return nil
 	}
 	out.text = encode(t, walk(parse(t, text), at, false))
-	out.gone = encode(t, walk(parse(t, text), at, true))
+	out.without = encode(t, walk(parse(t, text), at, true))
 	return out
 }
 
-// with returns the answer with the change in it.
+// with returns the response with a change.
 func (p template) with(c change) []byte {
 	if c.text == nil {
-		return p.gone
+		return p.without
 	}
 	return bytes.Replace(p.text, p.mark, []byte(c.text(p.old)), 1)
 }
 
-// suits reports whether a change is worth trying: long texts in place of short
-// values that are not read cost time and show nothing new.
+// suits reports whether a change is useful: long texts instead of short values of
+// another type cost time and show nothing new.
 func (p template) suits(c change) bool {
 	switch c.name {
 	case "a MB", "invalid UTF-8", "a lone surrogate":
@@ -184,11 +181,10 @@ func (p template) suits(c change) bool {
 	return true
 }
 
-// twice is what is at a place there a second time: an element once more, a key
-// once more and first with another value.
-func twice(t *testing.T, at place) change {
+// duplicate duplicates a value: an element, or a key, first with another value.
+func duplicate(t *testing.T, at place) change {
 	key, isKey := at[len(at)-1].(string)
-	c := change{name: "twice", absent: true, same: isKey, text: func(old string) string { return old + "," + old }}
+	c := change{name: "duplicate", absent: true, same: isKey, text: func(old string) string { return old + "," + old }}
 	if isKey {
 		name := string(encode(t, key))
 		c.text = func(old string) string { return `{"odd":[NaN]},` + name + ":" + old }
