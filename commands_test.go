@@ -47,7 +47,7 @@ func TestHowACommandEnds(t *testing.T) {
 		stderr string // a part of it; "" is nothing at all
 	}{
 		"a list":                             {"jobs list " + url, "", 0, "running", ""},
-		"a list of nothing":                  {"jobs list --status FAILED " + url, "", 0, "", "no jobs match, of 2"},
+		"a list of nothing":                  {"jobs list --status FAILED " + url, "", 0, "", "no jobs match (2 in total)"},
 		"a word in the singular":             {"job get running " + url, "", 0, "train", ""},
 		"where Ray's own tools look":         {"jobs list", ray, 0, "running", ""},
 		"the only cluster of a file":         {"jobs list --config.file " + one, "", 0, "running", ""},
@@ -64,7 +64,7 @@ func TestHowACommandEnds(t *testing.T) {
 		"no command of a group":              {"jobs", "", 2, "", "must select a subcommand"},
 		"no id":                              {"jobs get " + url, "", 2, "", "required argument 'id' not provided"},
 		"an unknown job":                     {"jobs get nope " + url, "", 1, "", "get job: 404 "},
-		"without the token":                  {"jobs list --url " + guarded.URL(), "", 1, "", "the token comes from --token-file"},
+		"without the token":                  {"jobs list --url " + guarded.URL(), "", 1, "", "check the token (--token-file"},
 		"with the token":                     {"jobs list -o json --token-file " + right + " --url " + guarded.URL(), "", 0, "[]", ""},
 		"with the token of the environment":  {"jobs list -o json --url " + guarded.URL(), "RAY_AUTH_TOKEN=right", 0, "[]", ""},
 		"a token file that is not there":     {"jobs list --token-file /nonexistent/token " + url, "", 2, "", "--token-file: stat /nonexistent/token: no such file"},
@@ -73,11 +73,11 @@ func TestHowACommandEnds(t *testing.T) {
 		"health of what is not there":        {"health --url http://127.0.0.1:1", "", 1, "", "connection refused"},
 		"a log":                              {"jobs logs running " + url, "", 0, "a\nb\n", ""},
 		"the end of a log":                   {"jobs tail -n 1 running " + url, "", 0, "b\n", ""},
-		"what is about following":            {"jobs tail --max-lines 5 running " + url, "", 2, "", "--max-lines is about following a job: give --follow too"},
+		"what is about following":            {"jobs tail --max-lines 5 running " + url, "", 2, "", "--max-lines requires --follow"},
 		"a timeout that cannot be":           {"jobs tail -f --timeout 301s running " + url, "", 2, "", "at most 5m"},
 		"a size that is not":                 {"jobs tail -f --max-bytes many running " + url, "", 2, "", "must be a number of bytes"},
-		"stopping where nobody can be asked": {"jobs stop running " + url, "", 2, "", "give --yes"},
-		"stopping with a word":               {"jobs stop --yes waits " + url, "", 0, "", "the job waits is asked to stop"},
+		"stopping where nobody can be asked": {"jobs stop running " + url, "", 2, "", "use --yes"},
+		"stopping with a word":               {"jobs stop --yes waits " + url, "", 0, "", "stop requested for job waits"},
 		"a script for bash":                  {"completion bash", "", 0, "complete -F _raytap_bash_autocomplete", ""},
 		"a script for zsh":                   {"completion zsh", "", 0, "#compdef raytap", ""},
 		"a script for fish":                  {"completion fish", "", 0, "complete -c raytap", ""},
@@ -247,8 +247,8 @@ func TestFollowingAJobThroughCutsAndOutages(t *testing.T) {
 			if code := p.code(); code != 1 || !arrived() {
 				t.Errorf("exit code %d; stdout %d bytes, want %d", code, len(p.stdout.String()), want.Len())
 			}
-			if got := p.stderr.String(); got != "raytap: the job j: FAILED; its driver exited with 7\n" && dialect == "agent" ||
-				!strings.Contains(got, "the job j: FAILED; its driver exited with 7") {
+			if got := p.stderr.String(); got != "raytap: job j: FAILED, driver exit code 7\n" && dialect == "agent" ||
+				!strings.Contains(got, "job j: FAILED, driver exit code 7") {
 				t.Errorf("stderr: %q", got)
 			}
 		})
@@ -262,7 +262,7 @@ func TestAFollowOfAJobThatSucceedsEndsWell(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	for args, want := range map[string]string{"": "one\ntwo\nthree\n", "--lines 1": "three\n", "--protocol http": "one\ntwo\nthree\n", "--max-lines 3": "one\ntwo\nthree\n"} {
 		code, stdout, stderr := ask(t, nil, append(strings.Fields("jobs tail -f j --url "+head.URL()), strings.Fields(args)...)...)
-		if code != 0 || stdout != want || !strings.Contains(stderr, "SUCCEEDED; its driver exited with 0") {
+		if code != 0 || stdout != want || !strings.Contains(stderr, "SUCCEEDED, driver exit code 0") {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}

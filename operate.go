@@ -30,7 +30,7 @@ func operate(commands *cli.Commands, name string, out *answer, stderr io.Writer)
 	go func() { done <- commands.Run(ctx, name) }()
 	select {
 	case err := <-done:
-		if cli.Unread(err) || errors.Is(out.err, syscall.EPIPE) && errors.Is(err, out.err) {
+		if cli.IsReaderGone(err) || errors.Is(out.err, syscall.EPIPE) && errors.Is(err, out.err) {
 			return exitFailure // its reader has what it wanted
 		}
 		return out.code(told(stderr, err), stderr)
@@ -51,7 +51,7 @@ func told(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	if text := cli.Explain(err); text != "" {
+	if text := cli.ErrorMessage(err); text != "" {
 		for line := range strings.SplitSeq(text, "\n") {
 			fmt.Fprintln(stderr, "raytap: "+line)
 		}

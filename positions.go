@@ -35,7 +35,7 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 	if err != nil {
 		return cli.SavedPositions{}, err
 	}
-	out := cli.SavedPositions{File: file, Answer: saved}
+	out := cli.SavedPositions{File: file, Data: saved}
 	if s := saved.Sink; s != nil {
 		out.Sink, out.SinkNumber, out.SinkOffset = s.Path, s.Number, s.Offset
 	}
@@ -44,17 +44,17 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 			delete(saved.Clusters, name)
 			continue
 		}
-		out.LeftOut += len(c.Left)
+		out.Excluded += len(c.Left)
 		for _, l := range c.Logs {
 			log := cli.SavedLog{
 				Cluster: name, Session: l.Session, SubmissionID: l.ID, Status: l.Run.Status,
-				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, Owed: len(l.Owed),
+				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, PendingEvents: len(l.Owed),
 			}
 			if l.LastTime != 0 {
 				log.LastLine = time.Unix(0, l.LastTime)
 			}
 			if l.Gone != nil {
-				log.Gone = *l.Gone
+				log.UnlistedSince = *l.Gone
 			}
 			out.Logs = append(out.Logs, log)
 		}

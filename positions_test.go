@@ -41,10 +41,10 @@ func TestPositionsAreShownBesideADaemon(t *testing.T) {
 		t.Errorf("the sink is %q", saved.Sink.Path)
 	}
 	code, out, stderr := ask(t, nil, "positions", "show", file)
-	if code != 0 || !strings.Contains(out, "job-1") || !strings.Contains(stderr, d.file+" is accounted for up to byte ") {
+	if code != 0 || !strings.Contains(out, "job-1") || !strings.Contains(stderr, "sink file "+d.file+": committed up to byte ") {
 		t.Errorf("exit code %d\n%s%s", code, out, stderr)
 	}
-	if code, out, stderr = ask(t, nil, "positions", "show", file, "--cluster", "other"); code != 0 || out != "" || !strings.Contains(stderr, "no log has a position in "+file) {
+	if code, out, stderr = ask(t, nil, "positions", "show", file, "--cluster", "other"); code != 0 || out != "" || !strings.Contains(stderr, "no positions in "+file) {
 		t.Errorf("exit code %d\n%s%s", code, out, stderr)
 	}
 	for args, want := range map[string]string{

@@ -78,7 +78,7 @@ func TestAtATerminalACommandAsks(t *testing.T) {
 	}{{"n\n", "RUNNING", 1}, {"\x04", "RUNNING", 1}, {"y\n", "STOPPED", 0}} {
 		term := openTerminal(t, 80)
 		p := term.run(t, nil, "jobs", "stop", "--wait", "j", "--url", head.URL())
-		p.until("it asks", func() bool { return strings.Contains(term.screen.String(), "Stop the job j, RUNNING") })
+		p.until("it asks", func() bool { return strings.Contains(term.screen.String(), "Stop job j, RUNNING") })
 		if _, err := term.WriteString(tt.typed); err != nil {
 			t.Fatal(err)
 		}

@@ -9,59 +9,59 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// choices is a flag of which each value is one of a few, whatever its case, or
-// several of them with commas between.
-type choices struct {
+// choiceValue is the value of a flag that takes one or more of a fixed set of
+// choices, separated by commas and regardless of case.
+type choiceValue struct {
 	flag  string
 	known []string
 	to    *[]string
 }
 
-// choiceFlag adds such a flag, which may be repeated, and is completed. also are
-// values that are taken and not offered.
-func choiceFlag(cmd *kingpin.CmdClause, flag, help, holder string, to *[]string, known []string, also ...string) {
-	cmd.Flag(flag, help+"; several with commas, or repeated.").PlaceHolder(holder).HintOptions(known...).
-		SetValue(&choices{flag, append(slices.Clone(known), also...), to})
+// choiceFlag adds such a flag, which may be repeated and is completed. hidden
+// choices are accepted but not suggested.
+func choiceFlag(cmd *kingpin.CmdClause, flag, help, placeholder string, to *[]string, known []string, hidden ...string) {
+	cmd.Flag(flag, help+" (comma-separated or repeated).").PlaceHolder(placeholder).HintOptions(known...).
+		SetValue(&choiceValue{flag, append(slices.Clone(known), hidden...), to})
 }
 
-// Set takes a value of the command line.
-func (c *choices) Set(text string) error {
+// Set parses a value of the command line.
+func (c *choiceValue) Set(text string) error {
 	for value := range strings.SplitSeq(text, ",") {
 		at := slices.IndexFunc(c.known, func(k string) bool { return strings.EqualFold(k, strings.TrimSpace(value)) })
 		if at < 0 {
-			return fmt.Errorf("--%s %q is unknown; known are %s", c.flag, value, strings.Join(c.known, ", "))
+			return fmt.Errorf("--%s: unknown value %q: must be one of %s", c.flag, value, strings.Join(c.known, ", "))
 		}
 		*c.to = append(*c.to, c.known[at])
 	}
 	return nil
 }
 
-// String is what was given.
-func (c *choices) String() string { return strings.Join(*c.to, ",") }
+// String returns the values that were set.
+func (c *choiceValue) String() string { return strings.Join(*c.to, ",") }
 
-// IsCumulative says that the flag may be repeated.
-func (c *choices) IsCumulative() bool { return true }
+// IsCumulative reports that the flag may be repeated.
+func (c *choiceValue) IsCumulative() bool { return true }
 
-// wholeNumber is a flag that is a whole number from 0 on.
-type wholeNumber struct {
+// countValue is the value of a flag that takes a whole number of at least 0.
+type countValue struct {
 	flag string
 	set  func(int64)
 }
 
-// Set takes a value of the command line.
-func (c wholeNumber) Set(text string) error {
+// Set parses a value of the command line.
+func (c countValue) Set(text string) error {
 	n, err := strconv.ParseInt(text, 10, 0)
 	if err != nil || n < 0 {
-		return fmt.Errorf("--%s %q is not a whole number from 0 on", c.flag, text)
+		return fmt.Errorf("--%s: %q must be a whole number, 0 or greater", c.flag, text)
 	}
 	c.set(n)
 	return nil
 }
 
-// String is empty: the default is part of the help.
-func (c wholeNumber) String() string { return "" }
+// String returns "": the help text shows the default.
+func (c countValue) String() string { return "" }
 
-// counted makes a flag one.
-func counted[N int | int64](flag *kingpin.FlagClause, name string, to *N) {
-	flag.SetValue(wholeNumber{name, func(n int64) { *to = N(n) }})
+// countFlag makes a flag take a whole number of at least 0.
+func countFlag[N int | int64](flag *kingpin.FlagClause, name string, to *N) {
+	flag.SetValue(countValue{name, func(n int64) { *to = N(n) }})
 }

@@ -1,9 +1,9 @@
-// Package cli is the operator's commands: what a person at a prompt, or a
-// script, asks of a cluster.
+// Package cli implements the commands with which an operator, or a script,
+// queries and changes one cluster.
 //
-// Each command needs one or two calls of a cluster and says so in an interface
-// of its own. Answers go to stdout, as a table or in the one schema of JSON and
-// YAML; all else goes to stderr.
+// Each command declares the one or two calls that it needs in an interface of its
+// own. Results go to stdout, as a table, JSON or YAML; everything else goes to
+// stderr.
 package cli
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// Cluster is what all commands together ask of a cluster. The clients of both
-// dialects give it; what an API has no notion of is an error of code 501.
+// Cluster has the methods that the commands call. Both clients implement it; a
+// method that an API does not support returns an error with code 501.
 type Cluster interface {
 	jobLister
 	jobStopper
@@ -23,22 +23,22 @@ type Cluster interface {
 	serveLister
 	applicationDeleter
 	applicationDeployer
-	gpuReader
+	acceleratorReader
 	prober
 	Close()
 }
 
-// Flags is where flags are added: an application or a command.
+// Flags is an application or a command to which flags can be added.
 type Flags interface {
 	Flag(name, help string) *kingpin.FlagClause
 }
 
-// Options are what the commands need from outside.
+// Options connects the commands to the rest of the program.
 type Options struct {
 	Console Console
-	// ConnectFlags adds the flags that say which cluster is meant.
+	// ConnectFlags adds the flags that select the cluster.
 	ConnectFlags func(Flags)
-	// Connect makes the client of the cluster that those flags name. Its error
+	// Connect returns a client of the cluster that these flags select. Its error
 	// is a mistake on the command line or in the configuration.
 	Connect func() (Cluster, error)
 	// PositionsFile returns the positions file of the daemon's configuration. Its
@@ -46,57 +46,58 @@ type Options struct {
 	PositionsFile func() (string, error)
 	// Positions reads a positions file; cluster selects one, "" all.
 	Positions func(file, cluster string) (SavedPositions, error)
-	// Dash: one of the arguments is "-". The parser hands it over as "".
+	// Dash reports that one of the arguments is "-", which the parser returns as "".
 	Dash bool
 }
 
-// action is one command at work.
-type action func(ctx context.Context, c Cluster, p printer) error
+// runFunc runs one command on a cluster.
+type runFunc func(ctx context.Context, c Cluster, p printer) error
 
-// Commands are the commands of an application.
+// Commands is the set of commands of an application.
 type Commands struct {
-	o       Options
-	leaves  []leaf
-	actions map[string]action              // by the command's full name
-	here    map[string]func(printer) error // of commands that ask no cluster
-	form    string
-	color   string
+	o      Options
+	list   []command
+	run    map[string]runFunc             // by the command's full name
+	local  map[string]func(printer) error // commands that need no cluster
+	format string
+	color  string
 }
 
-// leaf is a command that does something, and whether it prints an answer.
-type leaf struct {
-	cmd     *kingpin.CmdClause
-	answers bool
-	here    bool // it asks no cluster
+// command is a command without subcommands.
+type command struct {
+	cmd       *kingpin.CmdClause
+	hasOutput bool // it prints a result, with --output and --color
+	local     bool // it needs no cluster
 }
 
 // New adds the commands to an application.
 func New(app *kingpin.Application, o Options) *Commands {
-	c := &Commands{o: o, actions: map[string]action{}, here: map[string]func(printer) error{}}
+	c := &Commands{o: o, run: map[string]runFunc{}, local: map[string]func(printer) error{}}
 	c.addJobs(group(app, "jobs", "job", "List jobs, read their logs, stop them."))
-	c.addNodes(group(app, "nodes", "node", "List nodes and their readings."))
+	c.addNodes(group(app, "nodes", "node", "List nodes and their resource usage."))
 	c.addTasks(group(app, "tasks", "task", "List tasks."))
-	c.addServe(group(app, "serve", "", "List Serve's applications, deploy them, delete one."))
+	c.addServe(group(app, "serve", "", "List, deploy and delete Serve applications."))
 	c.addCluster(app)
-	c.addPositions(group(app, "positions", "", "Show what the daemon remembers to have shipped."))
-	// After each command's own flags. Each has these as its own: those of a
-	// group are not completed.
-	for _, l := range c.leaves {
-		if l.answers {
-			l.cmd.Flag("output", "The form of the answer: table, json or yaml.").Short('o').Default(formTable).EnumVar(&c.form, formTable, formJSON, formYAML)
-			l.cmd.Flag("color", "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
+	c.addPositions(group(app, "positions", "", "Show how far the daemon has shipped each log."))
+	// The shared flags come after each command's own flags. Each command has its
+	// own copy, because the parser does not complete the flags of a group.
+	for _, command := range c.list {
+		if command.hasOutput {
+			command.cmd.Flag("output", "Output format: table, json or yaml.").Short('o').Default(formatTable).EnumVar(&c.format, formatTable, formatJSON, formatYAML)
+			command.cmd.Flag("color", "Colors: auto (on a terminal, unless NO_COLOR is set), always or never.").Default("auto").EnumVar(&c.color, "auto", "always", "never")
 		}
-		if !l.here {
-			o.ConnectFlags(l.cmd)
+		if !command.local {
+			o.ConnectFlags(command.cmd)
 		}
 	}
 	return c
 }
 
-// Has tells whether a command is one of these.
-func (c *Commands) Has(name string) bool { return c.actions[name] != nil || c.here[name] != nil }
+// Has reports whether name is one of these commands.
+func (c *Commands) Has(name string) bool { return c.run[name] != nil || c.local[name] != nil }
 
-// Run runs a command whose flags have been parsed. ctx ends it.
+// Run runs a command whose flags have been parsed, until it has finished or ctx
+// ends.
 func (c *Commands) Run(ctx context.Context, name string) error {
 	console := c.o.Console
 	switch c.color {
@@ -105,8 +106,8 @@ func (c *Commands) Run(ctx context.Context, name string) error {
 	case "never":
 		console.Colors = false
 	}
-	if do := c.here[name]; do != nil {
-		return do(printer{console, c.form})
+	if run := c.local[name]; run != nil {
+		return run(printer{console, c.format})
 	}
 	cluster, err := c.o.Connect()
 	if err != nil {
@@ -114,10 +115,10 @@ func (c *Commands) Run(ctx context.Context, name string) error {
 	}
 	defer cluster.Close()
 	console.Now = clusterClock(console, cluster)
-	return c.actions[name](ctx, cluster, printer{console, c.form})
+	return c.run[name](ctx, cluster, printer{console, c.format})
 }
 
-// group adds a command that has commands.
+// group adds a command that has subcommands.
 func group(app *kingpin.Application, name, alias, help string) *kingpin.CmdClause {
 	cmd := app.Command(name, help)
 	if alias != "" {
@@ -126,29 +127,29 @@ func group(app *kingpin.Application, name, alias, help string) *kingpin.CmdClaus
 	return cmd
 }
 
-// add makes a command do something.
-func (c *Commands) add(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
-	cmd.HelpLong(example)
-	c.actions[cmd.FullCommand()] = do
-	c.leaves = append(c.leaves, leaf{cmd: cmd})
+// add sets what a command runs on a cluster.
+func (c *Commands) add(cmd *kingpin.CmdClause, longHelp string, run runFunc) *kingpin.CmdClause {
+	cmd.HelpLong(longHelp)
+	c.run[cmd.FullCommand()] = run
+	c.list = append(c.list, command{cmd: cmd})
 	return cmd
 }
 
-// answers makes a command do something that gives an answer.
-func (c *Commands) answers(cmd *kingpin.CmdClause, example string, do action) *kingpin.CmdClause {
-	c.add(cmd, example, do)
-	c.leaves[len(c.leaves)-1].answers = true
+// withOutput is add for a command that prints a result.
+func (c *Commands) withOutput(cmd *kingpin.CmdClause, longHelp string, run runFunc) *kingpin.CmdClause {
+	c.add(cmd, longHelp, run)
+	c.list[len(c.list)-1].hasOutput = true
 	return cmd
 }
 
-// answersHere makes a command give an answer without a cluster.
-func (c *Commands) answersHere(cmd *kingpin.CmdClause, example string, do func(printer) error) *kingpin.CmdClause {
-	cmd.HelpLong(example)
-	c.here[cmd.FullCommand()] = do
-	c.leaves = append(c.leaves, leaf{cmd: cmd, answers: true, here: true})
+// withLocalOutput sets what a command runs that prints a result without a cluster.
+func (c *Commands) withLocalOutput(cmd *kingpin.CmdClause, longHelp string, run func(printer) error) *kingpin.CmdClause {
+	cmd.HelpLong(longHelp)
+	c.local[cmd.FullCommand()] = run
+	c.list = append(c.list, command{cmd: cmd, hasOutput: true, local: true})
 	return cmd
 }
 
 func limitFlag(cmd *kingpin.CmdClause, limit *int) {
-	counted(cmd.Flag("limit", "Show at most so many; 0 is all.").PlaceHolder("N").Default("0"), "limit", limit)
+	countFlag(cmd.Flag("limit", "Maximum number of rows to show (0: no limit).").PlaceHolder("N").Default("0"), "limit", limit)
 }

@@ -15,30 +15,30 @@ import (
 	"golang.org/x/term"
 )
 
-// Console is where a command reads and writes, and what it may take for
-// granted there. The zero value of all but the streams is a script's console.
+// Console has the streams of a command and the properties of its terminal. The
+// zero value of all fields but the streams is right for a script.
 type Console struct {
 	In       io.Reader
 	Out, Err io.Writer
 
-	// Asks is true where a person can be asked: In and Err are a terminal.
-	Asks bool
-	// Colors is true where Out is a terminal that wants colours.
+	// Interactive is true if In and Err are a terminal, so that a command can ask for confirmation.
+	Interactive bool
+	// Colors enables colors on Out.
 	Colors bool
-	// Width is the terminal's behind Out, in columns; 0 where it is none.
+	// Width of the terminal that Out is, in columns; 0 if Out is not a terminal.
 	Width int
-	// Unread waits until nothing reads Out any more, and reports whether that came
-	// before the end of ctx; nil where Out has no reader that can go.
-	Unread func(ctx context.Context) bool
-	// Now gives the time that "3m ago" counts from; nil is time.Now.
+	// WaitReaderGone blocks until the reader of Out is gone or ctx ends, and returns
+	// true in the first case; nil if Out is not a pipe or socket.
+	WaitReaderGone func(ctx context.Context) bool
+	// Now returns the time from which ages are computed; nil is time.Now.
 	Now func() time.Time
 }
 
-// NewConsole looks at the streams of a process. A NO_COLOR that is not empty
-// and a TERM that is dumb switch colours off.
+// NewConsole returns the console of a process with these streams. A non-empty
+// NO_COLOR or TERM=dumb disables colors.
 func NewConsole(in, out, err *os.File, env func(string) string) Console {
 	c := Console{In: in, Out: out, Err: err}
-	c.Asks = term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(err.Fd()))
+	c.Interactive = term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(err.Fd()))
 	if fd := int(out.Fd()); term.IsTerminal(fd) {
 		c.Colors = env("NO_COLOR") == "" && env("TERM") != "dumb"
 		c.Width = 80
@@ -47,20 +47,21 @@ func NewConsole(in, out, err *os.File, env func(string) string) Console {
 		}
 	}
 	if info, err := out.Stat(); err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {
-		c.Unread = func(ctx context.Context) bool { return readerGone(ctx, out) }
+		c.WaitReaderGone = func(ctx context.Context) bool { return waitReaderGone(ctx, out) }
 	}
 	return c
 }
 
-// whileRead returns a context that also ends, with a cause that is EPIPE, when
-// nothing reads Out any more. release frees what it holds.
-func (c Console) whileRead(ctx context.Context) (_ context.Context, fail context.CancelCauseFunc, release func()) {
+// untilReaderGone returns a context that also ends, with the cause errReaderGone,
+// when the reader of Out is gone. fail ends it with another cause. The caller must
+// call release.
+func (c Console) untilReaderGone(ctx context.Context) (_ context.Context, fail context.CancelCauseFunc, release func()) {
 	ctx, fail = context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
-	if c.Unread != nil {
+	if c.WaitReaderGone != nil {
 		wg.Go(func() {
-			if c.Unread(ctx) {
-				fail(errUnread)
+			if c.WaitReaderGone(ctx) {
+				fail(errReaderGone)
 			}
 		})
 	}
@@ -70,12 +71,12 @@ func (c Console) whileRead(ctx context.Context) (_ context.Context, fail context
 	}
 }
 
-// errUnread ends a command whose answer nothing reads any more.
-var errUnread = fmt.Errorf("write the answer: %w", syscall.EPIPE)
+// errReaderGone ends a command when the reader of its output is gone.
+var errReaderGone = fmt.Errorf("write output: %w", syscall.EPIPE)
 
-// Unread reports whether a command ended because nothing reads its answer any
-// more, which is no news.
-func Unread(err error) bool { return errors.Is(err, errUnread) }
+// IsReaderGone reports whether a command ended because the reader of its output is
+// gone, which need not be reported.
+func IsReaderGone(err error) bool { return errors.Is(err, errReaderGone) }
 
 func (c Console) now() time.Time {
 	if c.Now == nil {
@@ -84,8 +85,8 @@ func (c Console) now() time.Time {
 	return c.Now()
 }
 
-// clusterClock returns the clock that ages of what a cluster reports count from: its
-// own, as far as its answers show it, unless the console has one.
+// clusterClock returns the clock to compute ages from: the console's, else the
+// cluster's own clock as estimated from its responses.
 func clusterClock(c Console, cluster any) func() time.Time {
 	ahead, ok := cluster.(interface{ ClockAhead() time.Duration })
 	if c.Now != nil || !ok {
@@ -94,33 +95,33 @@ func clusterClock(c Console, cluster any) func() time.Time {
 	return func() time.Time { return time.Now().Add(ahead.ClockAhead()) }
 }
 
-// notef tells a person something that is no part of the answer.
-func (c Console) notef(format string, args ...any) {
+// infof prints a message on stderr.
+func (c Console) infof(format string, args ...any) {
 	fmt.Fprintf(c.Err, "raytap: "+format+"\n", args...)
 }
 
-// confirm asks for leave to do what cannot be undone. Where nobody can be asked
-// it refuses; only "y" and "yes" agree.
+// confirm asks for confirmation, unless yes is set. It returns nil for the answers
+// "y" and "yes", and an error for all others, without a terminal, or when ctx ends.
 func (c Console) confirm(ctx context.Context, question string, yes bool) error {
 	if yes {
 		return nil
 	}
-	if !c.Asks {
-		return usagef("this would ask first, and there is no terminal to ask at: give --yes to do it without a question")
+	if !c.Interactive {
+		return usagef("confirmation required, but there is no terminal: use --yes to skip the confirmation")
 	}
 	fmt.Fprintf(c.Err, "%s [y/N] ", question)
-	answers := make(chan string, 1)
+	lines := make(chan string, 1)
 	go func() {
-		line, _ := bufio.NewReader(c.In).ReadString('\n') // an end of the input is a no
-		answers <- line
+		line, _ := bufio.NewReader(c.In).ReadString('\n') // end of input means no
+		lines <- line
 	}()
 	select {
-	case line := <-answers:
+	case line := <-lines:
 		switch strings.ToLower(strings.TrimSpace(line)) {
 		case "y", "yes":
 			return nil
 		}
-		return errRefused
+		return errNotConfirmed
 	case <-ctx.Done():
 		fmt.Fprintln(c.Err)
 		return ctx.Err()

@@ -9,7 +9,7 @@ import (
 	"raytap/ray"
 )
 
-func TestOneThingIsToldInFull(t *testing.T) {
+func TestGet_Table(t *testing.T) {
 	local := time.Local
 	time.Local = time.UTC
 	t.Cleanup(func() { time.Local = local })
@@ -31,7 +31,7 @@ Duration:           1h
 Exit code:          3
 Error:              JOB_ENTRYPOINT_COMMAND_ERROR
 Entrypoint:         python3 train.py
-Driver's node:      11111111111111111111111111111111111111111111111111111111
+Driver node:        11111111111111111111111111111111111111111111111111111111
 Node agent:         http://10.0.0.1:52365
 Metadata job_name:  train-7
 Metadata team:      ml
@@ -92,18 +92,18 @@ Greeter     HEALTHY       2/3  2 RUNNING, 1 STARTING     1
 Collected:       2026-11-24 12:00:00 UTC (0s ago)
 CPU:             12.5 of 32 cores (39%)
 Memory:          1GiB of 4GiB (25%)
-GPU:             8, of which 3 available; memory 10GiB of 40GiB; 60% busy on average
+GPU:             8, 3 available; memory 10GiB of 40GiB; 60% busy on average
 Running jobs:    2
 Serve replicas:  0
-Nodes:           3, of which 2 alive and 1 dead
+Nodes:           3 (2 alive, 1 dead)
 
 NODE  HOST    IP        ROLE  STATE       CPU  GPU  ACCELERATOR
 n1    host-1  10.0.0.1  head  ALIVE  12 of 32    1  A100
 `},
-		"what an agent says of accelerators in its own form": {
+		"the GPU status of a Synapse agent, without a schema": {
 			func(f *fake, p printer) error {
 				f.status, f.resources = json.RawMessage(`{"total":8,"driver":"550.1","by_node":{"n1":8}}`), &ray.ClusterResources{}
-				return showGPUs(ctx, f, p)
+				return showAccelerators(ctx, f, p)
 			}, `
 by_node:  {"n1":8}
 driver:   550.1
@@ -111,14 +111,14 @@ total:    8
 `},
 		"health": {
 			func(f *fake, p printer) error { return showHealth(ctx, f, p) }, `
-Status:   the cluster answers
+Status:   reachable
 Ray:      2.60.0
 Session:  session_1
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScreen("")
-			if err := tt.run(cluster(), s.printer(formTable)); err != nil {
+			if err := tt.run(cluster(), s.printer(formatTable)); err != nil {
 				t.Fatal(err)
 			}
 			s.want(t, tt.out[1:], "")
@@ -136,11 +136,11 @@ func hardware() *ray.ClusterResources {
 	}
 }
 
-func TestHardwareThatIsOldIsSaidToBe(t *testing.T) {
+func TestResources_Stale(t *testing.T) {
 	s, f := newScreen(""), cluster()
 	f.resources = &ray.ClusterResources{Stale: true, CPU: &ray.Amount{Total: 1}}
-	if err := showResources(context.Background(), f, s.printer(formTable)); err != nil {
+	if err := showResources(context.Background(), f, s.printer(formatTable)); err != nil {
 		t.Fatal(err)
 	}
-	s.want(t, "CPU:  0 of 1 cores (0%)\n", "raytap: the agent could not collect these anew: they are old\n")
+	s.want(t, "CPU:  0 of 1 cores (0%)\n", "raytap: the data is stale: the Synapse agent could not refresh it\n")
 }

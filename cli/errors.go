@@ -8,27 +8,27 @@ import (
 	"raytap/ray"
 )
 
-// UsageError is a mistake on the command line.
+// UsageError is a mistake on the command line or in the configuration.
 type UsageError struct{ text string }
 
-// Error tells the mistake.
+// Error describes the mistake.
 func (e *UsageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-var errRefused = errors.New("nothing was done")
+var errNotConfirmed = errors.New("not confirmed: nothing was changed")
 
-// quiet is a failure that has been told already.
-type quiet struct{ error }
+// reportedError is an error that has already been printed.
+type reportedError struct{ error }
 
-// Unwrap gives what was told.
-func (q quiet) Unwrap() error { return q.error }
+// Unwrap returns the error that was printed.
+func (e reportedError) Unwrap() error { return e.error }
 
-// Explain is what to print of an error that a command ended with, a hint to
-// what helps included; "" where all has been said.
-func Explain(err error) string {
-	var q quiet
-	if errors.As(err, &q) {
+// ErrorMessage returns what to print for the error of a command, with a hint
+// where there is one; "" if the error has already been printed.
+func ErrorMessage(err error) string {
+	var reported reportedError
+	if errors.As(err, &reported) {
 		return ""
 	}
 	text := err.Error()
@@ -37,7 +37,7 @@ func Explain(err error) string {
 		return text
 	}
 	if e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden {
-		text += "; the token comes from --token-file, from auth in the configuration, or from where Ray's own tools look"
+		text += "; check the token (--token-file, auth in the configuration, or where Ray's own tools look)"
 	}
 	return text
 }

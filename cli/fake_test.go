@@ -14,13 +14,13 @@ import (
 	"raytap/ray"
 )
 
-// now is the time of every test here.
+// now is the time in all tests of this package.
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// fake is a cluster that answers what it is told to.
+// fake is a cluster with fixed answers.
 type fake struct {
 	plan      ray.ServePlan
-	config    string // that a plan was made of
+	config    string // passed to PlanServe
 	jobs      []ray.Job
 	nodes     []ray.Node
 	tasks     ray.TaskList
@@ -30,14 +30,14 @@ type fake struct {
 	log       string
 	tail      []ray.TailLine
 	tailErr   error
-	down      error // the answer to everything where it is set
+	down      error // returned by all calls if not nil
 
-	asked   []string               // ids of what was asked to stop or go
-	polls   int                    // calls of Job
-	onJob   func(*fake)            // before each answer of Job
-	stopErr error                  // of StopJob
-	tailed  []ray.TailOptions      // what Tail was called with
-	waiting chan<- context.Context // where set, Tail waits for its context, which it sends here
+	calls   []string               // arguments of the calls that change something
+	polls   int                    // number of calls of Job
+	onJob   func(*fake)            // called by Job
+	stopErr error                  // returned by StopJob
+	tailed  []ray.TailOptions      // passed to Tail
+	waiting chan<- context.Context // if not nil, Tail sends its context here and waits for it
 }
 
 func (f *fake) Close() {}
@@ -65,7 +65,7 @@ func (f *fake) Job(_ context.Context, id string) (ray.Job, error) {
 }
 
 func (f *fake) StopJob(_ context.Context, id string) error {
-	f.asked = append(f.asked, id)
+	f.calls = append(f.calls, id)
 	return f.stopErr
 }
 
@@ -125,7 +125,7 @@ func (f *fake) ServeApplication(_ context.Context, name string) (ray.ServeApplic
 }
 
 func (f *fake) DeleteServeApplication(_ context.Context, name string) error {
-	f.asked = append(f.asked, name)
+	f.calls = append(f.calls, name)
 	return f.down
 }
 
@@ -135,7 +135,7 @@ func (f *fake) PlanServe(_ context.Context, config []byte) (ray.ServePlan, error
 }
 
 func (f *fake) DeployServe(context.Context, []byte) error {
-	f.asked = append(f.asked, "deploy")
+	f.calls = append(f.calls, "deploy")
 	return f.down
 }
 
@@ -161,7 +161,7 @@ func (f *fake) Version(context.Context) (ray.Version, error) {
 	return ray.Version{Ray: "2.60.0", Session: "session_1"}, f.down
 }
 
-// screen is a console whose output is kept.
+// screen is a console that records the output.
 type screen struct {
 	Console
 	out, err bytes.Buffer
@@ -173,9 +173,9 @@ func newScreen(input string) *screen {
 	return s
 }
 
-func (s *screen) printer(form string) printer { return printer{s.Console, form} }
+func (s *screen) printer(format string) printer { return printer{s.Console, format} }
 
-// want compares what was written with what is to be written.
+// want checks the recorded output.
 func (s *screen) want(t *testing.T, out, err string) {
 	t.Helper()
 	if got := s.out.String(); got != out {
@@ -188,7 +188,7 @@ func (s *screen) want(t *testing.T, out, err string) {
 
 func ptr[T any](v T) *T { return &v }
 
-// cluster is one with something of everything.
+// cluster returns a cluster with objects of every kind.
 func cluster() *fake {
 	node := func(digit, host string) ray.Node {
 		return ray.Node{ID: strings.Repeat(digit, 56), IP: "10.0.0." + digit, Name: "10.0.0." + digit, Host: host, State: ray.NodeAlive, Start: now.Add(-50 * time.Hour)}

@@ -6,9 +6,9 @@ import (
 	"raytap/namepattern"
 )
 
-// oneOf tells whether a value is among those asked for, whatever their case;
-// nothing asked for is everything.
-func oneOf(value string, wanted []string) bool {
+// containsFold reports whether wanted contains value, regardless of case. An
+// empty list contains every value.
+func containsFold(wanted []string, value string) bool {
 	for _, w := range wanted {
 		if strings.EqualFold(value, w) {
 			return true
@@ -17,8 +17,9 @@ func oneOf(value string, wanted []string) bool {
 	return len(wanted) == 0
 }
 
-// like reports whether a name matches one of the patterns; none matches all.
-func like(name string, patterns []string) bool {
+// matchesAny reports whether a name matches one of the patterns, or there are no
+// patterns.
+func matchesAny(name string, patterns []string) bool {
 	for _, p := range patterns {
 		if namepattern.Match(p, name) {
 			return true
@@ -27,7 +28,7 @@ func like(name string, patterns []string) bool {
 	return len(patterns) == 0
 }
 
-// checkPatterns refuses what is no pattern.
+// checkPatterns returns an error for the first invalid pattern.
 func checkPatterns(flag string, patterns []string) error {
 	for _, p := range patterns {
 		if err := namepattern.Check(p); err != nil {
@@ -37,22 +38,23 @@ func checkPatterns(flag string, patterns []string) error {
 	return nil
 }
 
-// beginsWith tells whether an id is among those asked for, or begins with one.
-func beginsWith(id string, wanted []string) bool {
-	for _, w := range wanted {
-		if strings.HasPrefix(id, w) {
+// hasAnyPrefix reports whether s begins with one of the prefixes, or there are no
+// prefixes.
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
 			return true
 		}
 	}
-	return len(wanted) == 0
+	return len(prefixes) == 0
 }
 
-// cut keeps the first rows of a list where a limit is set, and tells if that
-// left any out.
-func cut[T any](c Console, list []T, limit int, what string) []T {
+// limitRows returns the first limit elements of a list, and reports on stderr if
+// there are more; 0 is no limit.
+func limitRows[T any](c Console, list []T, limit int, what string) []T {
 	if limit <= 0 || len(list) <= limit {
 		return list
 	}
-	c.notef("%d of %d %s are shown (--limit)", limit, len(list), what)
+	c.infof("showing %d of %d %s (--limit)", limit, len(list), what)
 	return list[:limit]
 }

@@ -20,37 +20,35 @@ type tailer interface {
 	Tail(ctx context.Context, id string, o ray.TailOptions) iter.Seq2[ray.TailLine, error]
 }
 
-// finalPatience is how long the status of a job whose log has ended is asked
-// for while the cluster does not answer.
-const finalPatience = time.Minute
+// finalStatusTimeout limits the retries for the status of a job whose log has ended.
+const finalStatusTimeout = time.Minute
 
 // follow prints a job's lines until the job has ended and its log was read to
-// the end. last is how many of the lines that are there already are printed;
-// less than 0: all. It is an error if the job did not succeed.
+// the end. last is the number of existing lines to print; negative: all. It
+// returns an error if the job did not succeed.
 func follow(ctx context.Context, c tailer, id string, o ray.TailOptions, last int, console Console) error {
-	asked := ctx
-	ctx, fail, release := console.whileRead(ctx)
+	parent := ctx
+	ctx, fail, release := console.untilReaderGone(ctx)
 	defer release()
 	err := followLines(ctx, c, id, o, last, console, fail)
-	if cause := context.Cause(ctx); cause != nil && asked.Err() == nil {
-		return cause // the answer cannot be written: what it broke off is no news
+	if cause := context.Cause(ctx); cause != nil && parent.Err() == nil {
+		return cause // the output cannot be written; the error that this caused does not matter
 	}
 	if err != nil {
 		return err
 	}
-	noteHeadLog(ctx, c, id, console)
-	return verdict(ctx, c, id, console)
+	showHeadLog(ctx, c, id, console)
+	return reportResult(ctx, c, id, console)
 }
 
-// followLines prints the lines until there are no more. It calls fail when one
-// cannot be written.
+// followLines prints all lines. It calls fail if one cannot be written.
 func followLines(ctx context.Context, c tailer, id string, o ray.TailOptions, last int, console Console, fail context.CancelCauseFunc) error {
 	skip, err := linesBefore(ctx, c, id, last)
 	if err != nil {
 		return err
 	}
 	out := newFlusher(console.Out, fail)
-	defer out.close() // where it ends early, its cause says more than this error
+	defer out.close() // on an early return the first error is the relevant one
 	n := 0
 	for line, err := range c.Tail(ctx, id, o) {
 		if err != nil {
@@ -63,7 +61,7 @@ func followLines(ctx context.Context, c tailer, id string, o ray.TailOptions, la
 			return err
 		}
 		if line.Truncated {
-			console.notef("line %d was cut: %d of its %d bytes are shown (--max-message-size)", n, len(line.Text), line.Bytes)
+			console.infof("line %d truncated: showing %d of %d bytes (--max-message-size)", n, len(line.Text), line.Bytes)
 		}
 	}
 	if err := out.close(); err != nil {
@@ -72,7 +70,7 @@ func followLines(ctx context.Context, c tailer, id string, o ray.TailOptions, la
 	return ctx.Err()
 }
 
-// linesBefore counts the lines that are not wanted.
+// linesBefore returns the number of lines before the last ones.
 func linesBefore(ctx context.Context, from logReader, id string, last int) (int, error) {
 	if last < 0 {
 		return 0, nil
@@ -86,29 +84,29 @@ func linesBefore(ctx context.Context, from logReader, id string, last int) (int,
 	return max(0, n-last), err
 }
 
-// verdict tells how a job ended; one that did not succeed is an error.
-func verdict(ctx context.Context, from jobGetter, id string, console Console) error {
-	job, err := patientJob(ctx, from, id, finalPatience)
+// reportResult prints how a job ended, and returns an error if it did not succeed.
+func reportResult(ctx context.Context, from jobGetter, id string, console Console) error {
+	job, err := waitForJob(ctx, from, id, finalStatusTimeout)
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("the job %s: %s", printable(id, true), job.Status)
+	text := fmt.Sprintf("job %s: %s", printable(id, true), job.Status)
 	if job.DriverExitCode != nil {
-		text += fmt.Sprintf("; its driver exited with %d", *job.DriverExitCode)
+		text += fmt.Sprintf(", driver exit code %d", *job.DriverExitCode)
 	}
 	if job.ErrorType != "" {
 		text += " (" + printable(job.ErrorType, true) + ")"
 	}
-	console.notef("%s", text)
+	console.infof("%s", text)
 	if job.Status != ray.JobSucceeded {
-		return quiet{fmt.Errorf("%s", text)}
+		return reportedError{fmt.Errorf("%s", text)}
 	}
 	return nil
 }
 
-// patientJob asks for a job until the cluster answers, for a while.
-func patientJob(ctx context.Context, from jobGetter, id string, patience time.Duration) (ray.Job, error) {
-	pause := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(patience))
+// waitForJob returns a job. It retries temporary errors until the timeout.
+func waitForJob(ctx context.Context, from jobGetter, id string, timeout time.Duration) (ray.Job, error) {
+	pause := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(timeout))
 	return backoff.RetryWithData(func() (ray.Job, error) {
 		job, err := from.Job(ctx, id)
 		if err != nil && !temporary(err) {
@@ -118,13 +116,13 @@ func patientJob(ctx context.Context, from jobGetter, id string, patience time.Du
 	}, backoff.WithContext(pause, ctx))
 }
 
-// flusher gathers lines and writes them at latest flushAfter later, so that a
-// long replay does not cost a system call a line and a live line is not late.
+// flusher buffers lines and writes them after flushAfter at the latest, so that a
+// long replay does not need a system call for each line and a new line is not late.
 type flusher struct {
 	mu      sync.Mutex
 	w       *bufio.Writer
-	pending *time.Timer // nil where nothing waits
-	fail    func(error) // is given what a late write met
+	pending *time.Timer // nil if the buffer is empty
+	fail    func(error) // called with the error of a delayed write
 }
 
 const flushAfter = 20 * time.Millisecond
@@ -151,11 +149,11 @@ func (f *flusher) flush() {
 	defer f.mu.Unlock()
 	f.pending = nil
 	if err := f.w.Flush(); err != nil {
-		f.fail(err) // the next line may be long in coming
+		f.fail(err) // there may be no next line for a long time
 	}
 }
 
-// close writes what waits, and stops the timer.
+// close writes the buffered lines and stops the timer.
 func (f *flusher) close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -23,7 +23,7 @@ func lines(texts ...string) []ray.TailLine {
 	return out
 }
 
-func TestAFollowEndsAsItsJob(t *testing.T) {
+func TestFollow_JobResults(t *testing.T) {
 	limit := &ray.Error{Op: "tail job", Code: 429, Detail: "more than 2 lines"}
 	for name, tt := range map[string]struct {
 		job     ray.Job
@@ -37,30 +37,30 @@ func TestAFollowEndsAsItsJob(t *testing.T) {
 	}{
 		"succeeded": {
 			job: ray.Job{Status: ray.JobSucceeded, DriverExitCode: ptr(0)}, tail: lines("a", "b"), last: -1,
-			out: "a\nb\n", stderr: "raytap: the job j: SUCCEEDED; its driver exited with 0\n",
+			out: "a\nb\n", stderr: "raytap: job j: SUCCEEDED, driver exit code 0\n",
 		},
 		"failed": {
 			job: ray.Job{Status: ray.JobFailed, DriverExitCode: ptr(3), ErrorType: "JOB_ENTRYPOINT_COMMAND_ERROR"}, tail: lines("a"), last: -1,
-			out: "a\n", stderr: "raytap: the job j: FAILED; its driver exited with 3 (JOB_ENTRYPOINT_COMMAND_ERROR)\n", code: 500,
+			out: "a\n", stderr: "raytap: job j: FAILED, driver exit code 3 (JOB_ENTRYPOINT_COMMAND_ERROR)\n", code: 500,
 		},
 		"stopped": {
-			job: ray.Job{Status: ray.JobStopped}, last: -1, stderr: "raytap: the job j: STOPPED\n", code: 500,
+			job: ray.Job{Status: ray.JobStopped}, last: -1, stderr: "raytap: job j: STOPPED\n", code: 500,
 		},
-		"ended by a limit, after what came before": {
+		"a limit is exceeded": {
 			job: ray.Job{Status: ray.JobRunning}, tail: lines("a", "b"), err: limit, last: -1,
 			out: "a\nb\n", failure: "tail job: 429 more than 2 lines", code: 429,
 		},
-		"a line that was cut": {
+		"a truncated line": {
 			job: ray.Job{Status: ray.JobSucceeded}, tail: []ray.TailLine{{Text: "aaaa", Truncated: true, Bytes: 9}}, last: -1,
-			out: "aaaa\n", stderr: "raytap: line 1 was cut: 4 of its 9 bytes are shown (--max-message-size)\nraytap: the job j: SUCCEEDED\n",
+			out: "aaaa\n", stderr: "raytap: line 1 truncated: showing 4 of 9 bytes (--max-message-size)\nraytap: job j: SUCCEEDED\n",
 		},
-		"from the last line on": {
+		"--lines 1": {
 			job: ray.Job{Status: ray.JobSucceeded}, tail: lines("one", "two", "three", "new"), last: 1,
-			out: "three\nnew\n", stderr: "raytap: the job j: SUCCEEDED\n",
+			out: "three\nnew\n", stderr: "raytap: job j: SUCCEEDED\n",
 		},
-		"from the end on": {
+		"--lines 0": {
 			job: ray.Job{Status: ray.JobSucceeded}, tail: lines("one", "two", "three", "new"), last: 0,
-			out: "new\n", stderr: "raytap: the job j: SUCCEEDED\n",
+			out: "new\n", stderr: "raytap: job j: SUCCEEDED\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,14 +72,14 @@ func TestAFollowEndsAsItsJob(t *testing.T) {
 			if ray.Code(err) != tt.code {
 				t.Errorf("error %v, want code %d", err, tt.code)
 			}
-			if err != nil && Explain(err) != tt.failure {
-				t.Errorf("explained as %q, want %q", Explain(err), tt.failure)
+			if err != nil && ErrorMessage(err) != tt.failure {
+				t.Errorf("error message %q, want %q", ErrorMessage(err), tt.failure)
 			}
 		})
 	}
 }
 
-func TestAFollowWaitsForAClusterToTellHowTheJobEnded(t *testing.T) {
+func TestFollow_RetriesFinalStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen("")
 		f := &fake{jobs: []ray.Job{{SubmissionID: "j", Status: ray.JobSucceeded}}, tail: lines("a")}
@@ -90,12 +90,12 @@ func TestAFollowWaitsForAClusterToTellHowTheJobEnded(t *testing.T) {
 			}
 		}
 		if err := follow(t.Context(), f, "j", ray.DefaultTailOptions(), -1, s.Console); err != nil || f.polls != 4 {
-			t.Errorf("%v after %d looks", err, f.polls)
+			t.Errorf("%v after %d requests", err, f.polls)
 		}
 	})
 }
 
-func TestALineIsWrittenWhileTheNextIsAwaited(t *testing.T) {
+func TestFollow_FlushesWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScreen("")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -120,7 +120,7 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("no space") }
 
-func TestAFollowThatCannotWriteEnds(t *testing.T) {
+func TestFollow_WriteError(t *testing.T) {
 	s := newScreen("")
 	s.Console.Out = full{}
 	f := &fake{jobs: []ray.Job{{SubmissionID: "j", Status: ray.JobSucceeded}}, tail: lines("a", "b")}
@@ -129,14 +129,14 @@ func TestAFollowThatCannotWriteEnds(t *testing.T) {
 	}
 }
 
-// A job may be silent for hours: what was printed and cannot be written ends a
-// follow, and so does a reader that goes.
-func TestAFollowOfASilentJobEndsWithItsReader(t *testing.T) {
+// A job may be silent for hours: a failed write, or a reader that is gone, must end
+// the command without another line.
+func TestFollow_SilentJob(t *testing.T) {
 	for name, change := range map[string]func(*Console) (gone func()){
-		"a write that fails": func(c *Console) func() { c.Out = full{}; return func() {} },
-		"a reader that goes": func(c *Console) func() {
+		"write error": func(c *Console) func() { c.Out = full{}; return func() {} },
+		"reader gone": func(c *Console) func() {
 			gone := make(chan struct{})
-			c.Unread = func(ctx context.Context) bool {
+			c.WaitReaderGone = func(ctx context.Context) bool {
 				select {
 				case <-gone:
 					return true
@@ -158,7 +158,7 @@ func TestAFollowOfASilentJobEndsWithItsReader(t *testing.T) {
 				<-waiting
 				gone()
 				err := <-done
-				if err == nil || errors.Is(err, context.Canceled) || Unread(err) != (name == "a reader that goes") {
+				if err == nil || errors.Is(err, context.Canceled) || IsReaderGone(err) != (name == "reader gone") {
 					t.Errorf("got %v", err)
 				}
 			})
@@ -166,7 +166,7 @@ func TestAFollowOfASilentJobEndsWithItsReader(t *testing.T) {
 	}
 }
 
-func TestAReaderThatGoesIsSeen(t *testing.T) {
+func TestWaitReaderGone(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -174,43 +174,43 @@ func TestAReaderThatGoesIsSeen(t *testing.T) {
 	defer writer.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool)
-	go func() { ended <- readerGone(ctx, writer) }()
+	go func() { ended <- waitReaderGone(ctx, writer) }()
 	cancel()
 	if <-ended {
-		t.Error("it counts as gone while it is there")
+		t.Error("returned true while the reader exists")
 	}
-	go func() { ended <- readerGone(t.Context(), writer) }()
+	go func() { ended <- waitReaderGone(t.Context(), writer) }()
 	if _, err := writer.WriteString("unread"); err != nil {
 		t.Fatal(err)
 	}
 	reader.Close()
 	if !<-ended {
-		t.Error("it is not seen to have gone")
+		t.Error("returned false after the reader was closed")
 	}
 }
 
-func TestTheEndOfALog(t *testing.T) {
-	long := strings.Repeat("0123456789", heldLines/15)
+func TestTail_LastLines(t *testing.T) {
+	long := strings.Repeat("0123456789", maxHeldBytes/15)
 	for name, tt := range map[string]struct {
 		log  string
 		n    int
 		want string
 	}{
-		"fewer lines than asked for": {"a\nb\n", 10, "a\nb\n"},
-		"as many":                    {"a\nb\n", 2, "a\nb\n"},
-		"more":                       {"a\nb\nc\nd\ne\n", 3, "c\nd\ne\n"},
-		"a last line without end":    {"a\nb\nc", 2, "b\nc\n"},
-		"none wanted":                {"a\nb\n", 0, ""},
+		"fewer lines than requested": {"a\nb\n", 10, "a\nb\n"},
+		"exactly as many":            {"a\nb\n", 2, "a\nb\n"},
+		"more lines":                 {"a\nb\nc\nd\ne\n", 3, "c\nd\ne\n"},
+		"no line end at the end":     {"a\nb\nc", 2, "b\nc\n"},
+		"zero lines":                 {"a\nb\n", 0, ""},
 		"an empty log":               {"", 3, ""},
-		"empty lines are none":       {"a\n\nb\n\n", 2, "a\nb\n"},
+		"empty lines":                {"a\n\nb\n\n", 2, "a\nb\n"},
 		"states of a progress bar":   {"a\n10%\r50%\r100%\r\n", 2, "50%\n100%\n"},
-		"lines longer than is held":  {"x\n" + long + "\r" + long + "\ny", 3, long + "\n" + long + "\ny\n"},
-		"one line longer than that":  {"x\n" + long + long + long, 1, long + long + long + "\n"},
-		"a long one before them":     {long + long + "\na\nb\n", 2, "a\nb\n"},
+		"lines too long to hold":     {"x\n" + long + "\r" + long + "\ny", 3, long + "\n" + long + "\ny\n"},
+		"one line too long to hold":  {"x\n" + long + long + long, 1, long + long + long + "\n"},
+		"a long line before them":    {long + long + "\na\nb\n", 2, "a\nb\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScreen("")
-			if err := printEnd(context.Background(), &fake{log: tt.log}, "j", tt.n, &s.out); err != nil {
+			if err := printLastLines(context.Background(), &fake{log: tt.log}, "j", tt.n, &s.out); err != nil {
 				t.Fatal(err)
 			}
 			if got := s.out.String(); got != tt.want {
@@ -220,8 +220,8 @@ func TestTheEndOfALog(t *testing.T) {
 	}
 }
 
-// A log's lines are those of a tail, wherever its bytes are cut.
-func FuzzLinesAreCountedAsATailGivesThem(f *testing.F) {
+// The number of lines does not depend on how reads split the log.
+func FuzzCountLines(f *testing.F) {
 	f.Add("abc\r\nb\n\ncd\ref")
 	f.Add("\n\r")
 	f.Add("")
@@ -235,14 +235,14 @@ func FuzzLinesAreCountedAsATailGivesThem(f *testing.F) {
 	})
 }
 
-func TestALogThatBreaksOffIsAnError(t *testing.T) {
+func TestTail_ReadError(t *testing.T) {
 	broken := func() io.Reader {
 		return io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(fmt.Errorf("cut")))
 	}
 	if _, err := countLines(broken()); err == nil {
-		t.Error("it is counted")
+		t.Error("countLines: no error")
 	}
-	if err := (&lastLines{most: 5}).read(broken()); err == nil {
-		t.Error("its end is given")
+	if err := (&lastLines{want: 5}).read(broken()); err == nil {
+		t.Error("lastLines: no error")
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestTimesAreToldAsPeopleDo(t *testing.T) {
+func TestFormatAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0:                       "0s ago",
 		850 * time.Millisecond:  "0s ago",
@@ -17,32 +17,32 @@ func TestTimesAreToldAsPeopleDo(t *testing.T) {
 		23 * time.Hour:          "23h ago",
 		76 * time.Hour:          "3d4h ago",
 		1000 * time.Hour:        "41d ago",
-		-500 * time.Millisecond: "0s ago", // two clocks
+		-500 * time.Millisecond: "0s ago", // two clocks differ
 		-90 * time.Second:       "in 1m30s",
 	} {
-		if got := ago(now, now.Add(-d)); got != want {
+		if got := formatAge(now, now.Add(-d)); got != want {
 			t.Errorf("%s: got %q, want %q", d, got, want)
 		}
 	}
-	if got := lasting(850 * time.Millisecond); got != "850ms" {
-		t.Errorf("a short time is %q", got)
+	if got := formatDuration(850 * time.Millisecond); got != "850ms" {
+		t.Errorf("formatDuration(850ms) = %q", got)
 	}
-	if got := ago(now, time.Time{}); got != "" {
-		t.Errorf("a time that is not known is %q", got)
+	if got := formatAge(now, time.Time{}); got != "" {
+		t.Errorf("formatAge of the zero time = %q", got)
 	}
 }
 
-func TestSizesAreToldAsPeopleDo(t *testing.T) {
+func TestFormatBytes(t *testing.T) {
 	for n, want := range map[float64]string{
 		0: "0B", 1023: "1023B", 1024: "1KiB", 1536: "1.5KiB", 12.5 * (1 << 30): "12.5GiB", 1 << 60: "1024PiB",
 	} {
-		if got := bytesText(n); got != want {
+		if got := formatBytes(n); got != want {
 			t.Errorf("%g: got %q, want %q", n, got, want)
 		}
 	}
 }
 
-func TestASizeFlagTakesUnits(t *testing.T) {
+func TestSizeFlag(t *testing.T) {
 	for in, want := range map[string]int64{"0": 0, "4096": 4096, "50MiB": 50 << 20, "1KB": 1 << 10, "nope": -1, "": -1, "1.5": -1} {
 		got := int64(-1)
 		s := size{&got}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"raytap/ray"
@@ -15,46 +17,46 @@ type resourceReader interface {
 	Resources(ctx context.Context) (ray.ClusterResources, error)
 }
 
-type gpuReader interface {
+type acceleratorReader interface {
 	resourceReader
 	nodeLister
 	GPUStatus(ctx context.Context) (json.RawMessage, error)
 }
 
-// showResources shows a cluster's hardware as an agent tells it.
+// showResources shows a cluster's hardware as a Synapse agent reports it.
 func showResources(ctx context.Context, from resourceReader, p printer) error {
 	r, err := from.Resources(ctx)
 	if ray.Code(err) == http.StatusNotImplemented {
-		return fmt.Errorf("%w (raytap nodes list shows readings)", err)
+		return fmt.Errorf("%w (use raytap nodes list for node stats)", err)
 	}
 	if err != nil {
 		return err
 	}
 	if r.Stale {
-		p.notef("the agent could not collect these anew: they are old")
+		p.infof("the data is stale: the Synapse agent could not refresh it")
 	}
 	return p.print(viewResources(r), func() string {
-		list := []fact{
-			{"Collected", text(stamp(p.now(), r.At))},
-			{"CPU", text(amounts(r.CPU, rounded, " cores"))}, {"Memory", text(amounts(r.Memory, bytesText, ""))},
-			{"Object store", text(amounts(r.ObjectStore, bytesText, ""))}, {"GPU", text(gpuTotals(r.GPU))},
-			{"Running jobs", text(count(r.RunningJobs))}, {"Serve replicas", text(count(r.ServeReplicas))},
+		list := []field{
+			{"Collected", text(formatTime(p.now(), r.At))},
+			{"CPU", text(formatAmount(r.CPU, formatRounded, " cores"))}, {"Memory", text(formatAmount(r.Memory, formatBytes, ""))},
+			{"Object store", text(formatAmount(r.ObjectStore, formatBytes, ""))}, {"GPU", text(gpuTotals(r.GPU))},
+			{"Running jobs", text(formatCount(r.RunningJobs))}, {"Serve replicas", text(formatCount(r.ServeReplicas))},
 		}
 		if n := r.NodeCounts; n != nil {
-			list = append(list, fact{"Nodes", text(fmt.Sprintf("%d, of which %d alive and %d dead", n.Total, n.Alive, n.Dead))})
+			list = append(list, field{"Nodes", text(fmt.Sprintf("%d (%d alive, %d dead)", n.Total, n.Alive, n.Dead))})
 		}
-		out := facts(list, p.Colors)
+		out := renderFields(list, p.Colors)
 		t := &table{columns: []column{
-			{title: "NODE", least: 12, id: true}, {title: "HOST", least: 12}, {title: "IP", spare: 1}, {title: "ROLE", spare: 3}, {title: "STATE"}, {title: "CPU", right: true},
-			{title: "MEMORY", right: true}, {title: "GPU", right: true}, {title: "ACCELERATOR", least: 8, spare: 2},
+			{title: "NODE", minWidth: 12, noEllipsis: true}, {title: "HOST", minWidth: 12}, {title: "IP", dropOrder: 1}, {title: "ROLE", dropOrder: 3}, {title: "STATE"}, {title: "CPU", alignRight: true},
+			{title: "MEMORY", alignRight: true}, {title: "GPU", alignRight: true}, {title: "ACCELERATOR", minWidth: 8, dropOrder: 2},
 		}}
 		for _, n := range r.Nodes {
 			gpus := ""
 			if len(n.GPUs) > 0 {
 				gpus = strconv.Itoa(len(n.GPUs))
 			}
-			t.add(text(n.ID), text(n.Host), text(n.IP), text(role(n.Head)), state(string(n.State)), text(usedOf(n.CPU, rounded)),
-				text(usedOf(n.Memory, bytesText)), text(gpus), text(n.AcceleratorType))
+			t.add(text(n.ID), text(n.Host), text(n.IP), text(role(n.Head)), state(string(n.State)), text(usedOf(n.CPU, formatRounded)),
+				text(usedOf(n.Memory, formatBytes)), text(gpus), text(n.AcceleratorType))
 		}
 		if len(t.rows) > 0 {
 			out += "\n" + t.render(p.Width, p.Colors)
@@ -63,25 +65,25 @@ func showResources(ctx context.Context, from resourceReader, p printer) error {
 	})
 }
 
-func usedOf(a *ray.Amount, say func(float64) string) string {
+func usedOf(a *ray.Amount, format func(float64) string) string {
 	if a == nil {
 		return ""
 	}
-	return say(a.Used) + " of " + say(a.Total)
+	return format(a.Used) + " of " + format(a.Total)
 }
 
-func amounts(a *ray.Amount, say func(float64) string, unit string) string {
+func formatAmount(a *ray.Amount, format func(float64) string, unit string) string {
 	if a == nil {
 		return ""
 	}
-	s := usedOf(a, say) + unit
+	s := usedOf(a, format) + unit
 	if a.Total > 0 {
-		s += " (" + percent(a.Used/a.Total) + ")"
+		s += " (" + formatPercent(a.Used/a.Total) + ")"
 	}
 	return s
 }
 
-func count(n *int) string {
+func formatCount(n *int) string {
 	if n == nil {
 		return ""
 	}
@@ -92,42 +94,42 @@ func gpuTotals(g *ray.GPUTotals) string {
 	if g == nil || g.Total == nil {
 		return ""
 	}
-	s := amount(*g.Total)
+	s := formatNumber(*g.Total)
 	if g.Available != nil {
-		s += ", of which " + amount(*g.Available) + " available"
+		s += ", " + formatNumber(*g.Available) + " available"
 	}
 	if g.MemoryTotal != nil && g.MemoryAvailable != nil {
-		s += "; memory " + bytesText(*g.MemoryTotal-*g.MemoryAvailable) + " of " + bytesText(*g.MemoryTotal)
+		s += "; memory " + formatBytes(*g.MemoryTotal-*g.MemoryAvailable) + " of " + formatBytes(*g.MemoryTotal)
 	}
 	if g.AvgUtilization != nil {
-		s += "; " + percent(*g.AvgUtilization) + " busy on average"
+		s += "; " + formatPercent(*g.AvgUtilization) + " busy on average"
 	}
 	return s
 }
 
-// gpusView is what gpus gives.
-type gpusView struct {
+// acceleratorsView is the output of accelerators.
+type acceleratorsView struct {
 	GPUs   []nodeGPUView   `json:"gpus"`
 	TPUs   []nodeTPUView   `json:"tpus,omitempty"`
 	Status json.RawMessage `json:"status,omitempty"`
 }
 
-// nodeGPUView is one accelerator and where it is.
+// nodeGPUView is one GPU and its node.
 type nodeGPUView struct {
 	NodeID string `json:"node_id"`
 	Host   string `json:"host,omitempty"`
 	gpuView
 }
 
-// nodeTPUView is one TPU and where it is.
+// nodeTPUView is one TPU and its node.
 type nodeTPUView struct {
 	NodeID string `json:"node_id"`
 	Host   string `json:"host,omitempty"`
 	tpuView
 }
 
-// allTPUs lists the TPUs of the nodes' readings; agents tell none.
-func allTPUs(ctx context.Context, from nodeLister) ([]nodeTPUView, error) {
+// listTPUs returns the TPUs in the nodes' stats. A Synapse agent reports none.
+func listTPUs(ctx context.Context, from nodeLister) ([]nodeTPUView, error) {
 	nodes, err := from.Nodes(ctx)
 	if err != nil {
 		return nil, err
@@ -144,56 +146,56 @@ func allTPUs(ctx context.Context, from nodeLister) ([]nodeTPUView, error) {
 	return out, nil
 }
 
-// showGPUs shows the accelerators of all nodes, and what an agent says of them
-// in a form of its own.
-func showGPUs(ctx context.Context, from gpuReader, p printer) error {
+// showAccelerators shows the accelerators of all nodes, and the status of a Synapse
+// agent, which has no fixed schema.
+func showAccelerators(ctx context.Context, from acceleratorReader, p printer) error {
 	status, err := from.GPUStatus(ctx)
 	if err != nil && ray.Code(err) != http.StatusNotImplemented {
 		return err
 	}
-	list, err := allGPUs(ctx, from)
+	list, err := listGPUs(ctx, from)
 	if err != nil {
 		return err
 	}
 	t := &table{columns: []column{
-		{title: "NODE", least: 12, id: true}, {title: "HOST", least: 12}, {title: "UNIT"}, {title: "NAME", least: 8}, {title: "BUSY", right: true},
-		{title: "MEMORY", right: true}, {title: "UUID", least: 8, spare: 1},
+		{title: "NODE", minWidth: 12, noEllipsis: true}, {title: "HOST", minWidth: 12}, {title: "UNIT"}, {title: "NAME", minWidth: 8}, {title: "BUSY", alignRight: true},
+		{title: "MEMORY", alignRight: true}, {title: "UUID", minWidth: 8, dropOrder: 1},
 	}}
 	for _, g := range list {
 		busy := ""
 		if g.Utilization != nil {
-			busy = percent(*g.Utilization)
+			busy = formatPercent(*g.Utilization)
 		}
 		t.add(text(g.NodeID), text(g.Host), text("GPU "+strconv.Itoa(g.Index)), text(g.Name), text(busy),
 			text(gpuMemory(g.MemUsed, g.MemTotal)), text(g.UUID))
 	}
-	tpus, err := allTPUs(ctx, from)
+	tpus, err := listTPUs(ctx, from)
 	if err != nil {
 		return err
 	}
 	for _, u := range tpus {
 		busy := ""
 		if share := cmp.Or(u.DutyCycle, u.TensorCore); share != nil {
-			busy = percent(*share)
+			busy = formatPercent(*share)
 		}
 		t.add(text(u.NodeID), text(u.Host), text("TPU "+strconv.Itoa(u.Index)), text(u.Type+" "+u.Topology), text(busy), text(gpuMemory(u.MemUsed, u.MemTotal)), text(u.Name))
 	}
-	said := statusFacts(status)
-	if p.form == formTable && len(t.rows) == 0 && len(said) == 0 {
-		p.notef("no accelerators are known of this cluster")
+	statusOnly := statusFields(status)
+	if p.format == formatTable && len(t.rows) == 0 && len(statusOnly) == 0 {
+		p.infof("no accelerators found")
 		return nil
 	}
-	return p.print(gpusView{GPUs: list, TPUs: tpus, Status: status}, func() string {
+	return p.print(acceleratorsView{GPUs: list, TPUs: tpus, Status: status}, func() string {
 		if len(t.rows) == 0 {
-			return facts(said, p.Colors)
+			return renderFields(statusOnly, p.Colors)
 		}
 		return t.render(p.Width, p.Colors)
 	})
 }
 
-// allGPUs lists the accelerators of the hardware that an agent tells, else of
-// the nodes' readings.
-func allGPUs(ctx context.Context, from gpuReader) ([]nodeGPUView, error) {
+// listGPUs returns the GPUs of the hardware that a Synapse agent reports, or else
+// of the nodes' stats.
+func listGPUs(ctx context.Context, from acceleratorReader) ([]nodeGPUView, error) {
 	out := []nodeGPUView{}
 	r, err := from.Resources(ctx)
 	switch {
@@ -222,20 +224,20 @@ func allGPUs(ctx context.Context, from gpuReader) ([]nodeGPUView, error) {
 	return out, nil
 }
 
-// statusFacts makes facts of an object whose fields nobody has written down.
-func statusFacts(status json.RawMessage) []fact {
+// statusFields returns the fields of a JSON object without a fixed schema.
+func statusFields(status json.RawMessage) []field {
 	var fields map[string]json.RawMessage
 	if len(status) == 0 || json.Unmarshal(status, &fields) != nil {
 		return nil
 	}
-	var out []fact
-	for _, name := range sortedKeys(fields) {
+	var out []field
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := string(fields[name])
 		var s string
 		if json.Unmarshal(fields[name], &s) == nil {
 			value = s
 		}
-		out = append(out, fact{name, text(value)})
+		out = append(out, field{name, text(value)})
 	}
 	return out
 }

@@ -12,28 +12,28 @@ import (
 	"raytap/ray"
 )
 
-// withHead is a cluster that knows what Ray wrote on the head.
+// withHead is a cluster with a log of the job on the head node.
 type withHead struct {
 	*fake
-	words string
-	err   error
+	text string
+	err  error
 }
 
-func (h withHead) HeadLog(context.Context, string) (string, error) { return h.words, h.err }
+func (h withHead) HeadLog(context.Context, string) (string, error) { return h.text, h.err }
 
-// Law: what Ray wrote on the head of a job is shown, and stdout is the log alone.
-func TestTheWordsOfTheHeadStandOnStderr(t *testing.T) {
+// Ray's log on the head node goes to stderr; stdout has only the job's log.
+func TestHeadLog_Stderr(t *testing.T) {
 	const log = "of the driver\n"
-	says := "raytap: the job ran on another node than the head, where Ray wrote of it:\n  it was set up\n  its node died\\x1b[2J\n"
+	message := "raytap: the job did not run on the head node; Ray's log of the job on the head node:\n  it was set up\n  its node died\\x1b[2J\n"
 	for name, tt := range map[string]struct {
-		words string
-		err   error
-		want  string
+		text string
+		err  error
+		want string
 	}{
-		"words":         {words: "it was set up\nits node died\x1b[2J", want: says},
-		"none":          {},
-		"no such place": {err: &ray.Error{Code: 501}},
-		"no answer":     {err: errors.New("down"), want: "raytap: what Ray wrote of the job on the head cannot be read: down\n"},
+		"a log":         {text: "it was set up\nits node died\x1b[2J", want: message},
+		"no log":        {},
+		"not supported": {err: &ray.Error{Code: 501}},
+		"unreachable":   {err: errors.New("down"), want: "raytap: cannot read Ray's log of the job on the head node: down\n"},
 	} {
 		for _, args := range [][]string{{"jobs", "logs", "j"}, {"jobs", "tail", "j"}, {"jobs", "tail", "--lines", "5", "j"}, {"jobs", "tail", "-f", "j"}} {
 			t.Run(name+"/"+strings.Join(args, " "), func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTheWordsOfTheHeadStandOnStderr(t *testing.T) {
 				app := kingpin.New("raytap", "")
 				c := New(app, Options{
 					Console: Console{Out: &out, Err: &stderr}, ConnectFlags: func(Flags) {},
-					Connect: func() (Cluster, error) { return withHead{f, tt.words, tt.err}, nil },
+					Connect: func() (Cluster, error) { return withHead{f, tt.text, tt.err}, nil },
 				})
 				command, err := app.Parse(args)
 				if err == nil {
@@ -50,7 +50,7 @@ func TestTheWordsOfTheHeadStandOnStderr(t *testing.T) {
 				}
 				want := tt.want
 				if args[2] == "-f" {
-					want += "raytap: the job j: SUCCEEDED\n"
+					want += "raytap: job j: SUCCEEDED\n"
 				}
 				if err != nil || out.String() != log || stderr.String() != want {
 					t.Errorf("%v; stdout %q, stderr %q; want %q", err, out.String(), stderr.String(), want)

@@ -11,7 +11,7 @@ type prober interface {
 	Version(ctx context.Context) (ray.Version, error)
 }
 
-// showHealth tells whether a cluster answers, and what it says of itself.
+// showHealth checks that a cluster is reachable and shows its version.
 func showHealth(ctx context.Context, from prober, p printer) error {
 	if err := from.Health(ctx); err != nil {
 		return err
@@ -21,6 +21,6 @@ func showHealth(ctx context.Context, from prober, p printer) error {
 		return err
 	}
 	return p.print(healthView(v), func() string {
-		return facts([]fact{{"Status", cell{"the cluster answers", green}}, {"Ray", text(v.Ray)}, {"Commit", text(v.Commit)}, {"Session", text(v.Session)}}, p.Colors)
+		return renderFields([]field{{"Status", cell{"reachable", green}}, {"Ray", text(v.Ray)}, {"Commit", text(v.Commit)}, {"Session", text(v.Session)}}, p.Colors)
 	})
 }

@@ -9,19 +9,18 @@ import (
 	"io"
 )
 
-// heldLines bounds what of a log's last lines is held in memory, in bytes, with
-// what holding one costs.
+// maxHeldBytes bounds the memory for a log's last lines, including lineOverhead for
+// each line.
 const (
-	heldLines = 16 << 20
-	lineCost  = 64
+	maxHeldBytes = 16 << 20
+	lineOverhead = 64
 )
 
-// printEnd prints the last lines of a log, each with a newline. A line is what a
-// tail takes for one: a run of bytes between line ends, of which \r is one, so
-// that the states of a progress bar are lines, and empty ones are none. Memory is
-// bounded: where the lines are longer than what may be held, the log is read a
-// second time.
-func printEnd(ctx context.Context, from logReader, id string, lines int, out io.Writer) error {
+// printLastLines prints the last lines of a log, each with a newline. Lines are those
+// of a tail: they end at \n or \r, so that each state of a progress bar is a line,
+// and empty lines are skipped. Memory is bounded: if the lines are larger than
+// maxHeldBytes, the log is read a second time.
+func printLastLines(ctx context.Context, from logReader, id string, lines int, out io.Writer) error {
 	w := bufio.NewWriterSize(out, 64<<10)
 	read := func(do func(io.Reader) error) error {
 		log, err := from.JobLogs(ctx, id)
@@ -31,11 +30,11 @@ func printEnd(ctx context.Context, from logReader, id string, lines int, out io.
 		defer log.Close()
 		return do(log)
 	}
-	last := lastLines{most: lines}
+	last := lastLines{want: lines}
 	if err := read(last.read); err != nil {
 		return err
 	}
-	if last.whole() {
+	if last.complete() {
 		for _, line := range last.held {
 			_, _ = w.Write(append(line, '\n')) // the writer remembers its error
 		}
@@ -47,8 +46,8 @@ func printEnd(ctx context.Context, from logReader, id string, lines int, out io.
 	return w.Flush()
 }
 
-// eachLine reads r to its end and calls piece with each part of a line, in order,
-// and end behind its last one. It stops at an error of either.
+// eachLine reads r to its end. It calls piece with each part of a line, in order, and
+// end after the last part. It stops at the first error of either.
 func eachLine(r io.Reader, piece func([]byte) error, end func() error) error {
 	within := false
 	buf := make([]byte, 64<<10)
@@ -85,15 +84,14 @@ func eachLine(r io.Reader, piece func([]byte) error, end func() error) error {
 	}
 }
 
-// countLines counts the lines of a log.
+// countLines returns the number of lines of a log.
 func countLines(r io.Reader) (int, error) {
 	n := 0
 	err := eachLine(r, func([]byte) error { return nil }, func() error { n++; return nil })
 	return n, err
 }
 
-// copyLines prints the lines of a log from the one with index first up to the one
-// before end.
+// copyLines prints the lines of a log from index first up to, but excluding, end.
 func copyLines(w *bufio.Writer, r io.Reader, first, end int) error {
 	n := 0
 	wanted := func() bool { return n >= first && n < end }
@@ -112,29 +110,29 @@ func copyLines(w *bufio.Writer, r io.Reader, first, end int) error {
 	})
 }
 
-// lastLines holds the last lines of what it reads, as long as they are short.
+// lastLines holds the last lines that it has read, up to maxHeldBytes.
 type lastLines struct {
-	most  int // lines wanted
-	total int // lines read
+	want  int // number of lines to hold
+	total int // number of lines read
 	held  [][]byte
-	size  int // of held, with its cost
+	size  int // bytes of held, with lineOverhead for each
 
-	line []byte // the one being read
-	long bool   // its beginning was dropped
+	line []byte // the current line
+	long bool   // the current line is too long to hold
 }
 
-// whole reports whether all lines that are wanted are held.
-func (l *lastLines) whole() bool { return len(l.held) >= min(l.most, l.total) }
+// complete reports whether all wanted lines are held.
+func (l *lastLines) complete() bool { return len(l.held) >= min(l.want, l.total) }
 
-// read reads to the end. It is called once.
+// read reads r to its end. It must be called only once.
 func (l *lastLines) read(r io.Reader) error {
 	return eachLine(r, l.add, l.end)
 }
 
 func (l *lastLines) add(b []byte) error {
 	switch {
-	case l.most <= 0 || l.long:
-	case len(l.line)+len(b) > heldLines:
+	case l.want <= 0 || l.long:
+	case len(l.line)+len(b) > maxHeldBytes:
 		l.line, l.long = nil, true
 	default:
 		l.line = append(l.line, b...)
@@ -147,17 +145,17 @@ func (l *lastLines) end() error {
 	line, long := l.line, l.long
 	l.line, l.long = nil, false
 	switch {
-	case l.most <= 0:
+	case l.want <= 0:
 		return nil
-	case long: // nothing before it can be of use either
+	case long: // the lines before it cannot be printed from memory either
 		l.held, l.size = nil, 0
 		return nil
 	}
-	l.held, l.size = append(l.held, line), l.size+cap(line)+lineCost
-	for len(l.held) > l.most || l.size > heldLines && len(l.held) > 1 {
+	l.held, l.size = append(l.held, line), l.size+cap(line)+lineOverhead
+	for len(l.held) > l.want || l.size > maxHeldBytes && len(l.held) > 1 {
 		oldest := l.held[0]
 		l.held[0], l.held = nil, l.held[1:]
-		l.size -= cap(oldest) + lineCost
+		l.size -= cap(oldest) + lineOverhead
 		l.line = oldest[:0]
 	}
 	return nil

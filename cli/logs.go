@@ -9,7 +9,7 @@ type logReader interface {
 	JobLogs(ctx context.Context, id string) (io.ReadCloser, error)
 }
 
-// printLog prints a whole log as it is.
+// printLog copies a whole log to out, byte by byte.
 func printLog(ctx context.Context, from logReader, id string, out io.Writer) error {
 	log, err := from.JobLogs(ctx, id)
 	if err != nil {

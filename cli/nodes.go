@@ -26,7 +26,7 @@ type nodeFilter struct {
 	limit  int
 }
 
-// listNodes lists nodes: the head first, then the living by name, then the dead.
+// listNodes lists nodes: the head node first, then live nodes by name, then dead nodes.
 func listNodes(ctx context.Context, from nodeLister, f nodeFilter, p printer) error {
 	all, err := from.Nodes(ctx)
 	if err != nil {
@@ -34,7 +34,7 @@ func listNodes(ctx context.Context, from nodeLister, f nodeFilter, p printer) er
 	}
 	var nodes []ray.Node
 	for _, n := range all {
-		if oneOf(string(n.State), f.states) {
+		if containsFold(f.states, string(n.State)) {
 			nodes = append(nodes, n)
 		}
 	}
@@ -42,25 +42,26 @@ func listNodes(ctx context.Context, from nodeLister, f nodeFilter, p printer) er
 		return cmp.Or(trueFirst(a.Head, b.Head), trueFirst(a.State == ray.NodeAlive, b.State == ray.NodeAlive),
 			cmp.Compare(nodeName(a), nodeName(b)), cmp.Compare(a.ID, b.ID))
 	})
-	nodes = cut(p.Console, nodes, f.limit, "nodes")
+	nodes = limitRows(p.Console, nodes, f.limit, "nodes")
 	t := &table{columns: []column{
-		{title: "ID", least: 12, id: true}, {title: "NAME", least: 12}, {title: "IP", spare: 1}, {title: "ROLE", spare: 2}, {title: "STATE"},
-		{title: "STARTED", spare: 3}, {title: "CPU", right: true}, {title: "MEMORY", right: true}, {title: "GPU", right: true},
-		{title: "STORE", right: true, spare: 4}, {title: "REASON", least: 8},
+		{title: "ID", minWidth: 12, noEllipsis: true}, {title: "NAME", minWidth: 12}, {title: "IP", dropOrder: 1}, {title: "ROLE", dropOrder: 2}, {title: "STATE"},
+		{title: "STARTED", dropOrder: 3}, {title: "CPU", alignRight: true}, {title: "MEMORY", alignRight: true}, {title: "GPU", alignRight: true},
+		{title: "STORE", alignRight: true, dropOrder: 4}, {title: "REASON", minWidth: 8},
 	}}
-	failed := false
+	unavailable := false
 	for _, n := range nodes {
-		failed = failed || n.StatsUnavailable
-		r := readings(n)
-		t.add(text(n.ID), text(nodeName(n)), text(n.IP), text(role(n.Head)), state(string(n.State)), text(ago(p.now(), n.Start)),
-			text(r.cpu), text(r.memory), text(r.gpu), text(r.store), cell{n.DeathReason, red})
+		unavailable = unavailable || n.StatsUnavailable
+		s := summarize(n)
+		t.add(text(n.ID), text(nodeName(n)), text(n.IP), text(role(n.Head)), state(string(n.State)), text(formatAge(p.now(), n.Start)),
+			text(s.cpu), text(s.memory), text(s.gpu), text(s.store), cell{n.DeathReason, red})
 	}
-	if failed {
-		p.notef("the nodes' readings could not be asked for")
+	if unavailable {
+		p.infof("node stats are unavailable")
 	}
-	return p.rows(views(nodes, viewNode), t, none("nodes", len(all)))
+	return p.printTable(views(nodes, viewNode), t, emptyMessage("nodes", len(all)))
 }
 
+// trueFirst compares two booleans so that true sorts first.
 func trueFirst(a, b bool) int {
 	switch {
 	case a == b:
@@ -71,8 +72,8 @@ func trueFirst(a, b bool) int {
 	return 1
 }
 
-// nodeName is what people call a node: its host, else Ray's name for it, where
-// that is more than its address.
+// nodeName returns a node's host name, or else Ray's name for it unless that is only
+// its address.
 func nodeName(n ray.Node) string {
 	if n.Host != "" || n.Name == n.IP {
 		return n.Host
@@ -87,27 +88,26 @@ func role(head bool) string {
 	return "worker"
 }
 
-// nodeReadings are a node's readings in a few characters each; "" where there
-// is none.
-type nodeReadings struct{ cpu, memory, gpu, store string }
+// nodeSummary has a node's stats in a few characters each; "" if unknown.
+type nodeSummary struct{ cpu, memory, gpu, store string }
 
-func readings(n ray.Node) nodeReadings {
+func summarize(n ray.Node) nodeSummary {
 	s := n.Stats
 	if s == nil {
-		return nodeReadings{}
+		return nodeSummary{}
 	}
-	var r nodeReadings
+	var r nodeSummary
 	if !s.CPUUnknown && s.CPUs > 0 {
-		r.cpu = percent(s.CPURatio) + " of " + strconv.Itoa(s.CPUs)
+		r.cpu = formatPercent(s.CPURatio) + " of " + strconv.Itoa(s.CPUs)
 	}
 	if s.MemTotal > 0 {
-		r.memory = bytesText(s.MemUsed) + " of " + bytesText(s.MemTotal)
+		r.memory = formatBytes(s.MemUsed) + " of " + formatBytes(s.MemTotal)
 	}
 	if len(s.GPUs) > 0 {
 		r.gpu = strconv.Itoa(len(s.GPUs))
 	}
 	if o := s.ObjectStore; o != nil {
-		r.store = bytesText(o.Used) + " of " + bytesText(o.Used+o.Available)
+		r.store = formatBytes(o.Used) + " of " + formatBytes(o.Used+o.Available)
 	}
 	return r
 }
@@ -115,50 +115,50 @@ func readings(n ray.Node) nodeReadings {
 func getNode(ctx context.Context, from nodeGetter, id string, p printer) error {
 	n, err := from.Node(ctx, id)
 	if ray.Code(err) == http.StatusNotFound {
-		n, err = nodeBeginning(ctx, from, id, err)
+		n, err = nodeByPrefix(ctx, from, id, err)
 	}
 	if err != nil {
 		return err
 	}
 	return p.print(viewNode(n), func() string {
-		now, r := p.now(), readings(n)
-		list := []fact{
+		now, s := p.now(), summarize(n)
+		list := []field{
 			{"Node", text(n.ID)}, {"Host", text(n.Host)}, {"Name", text(n.Name)}, {"IP", text(n.IP)}, {"Role", text(role(n.Head))},
-			{"State", state(string(n.State))}, {"Started", text(stamp(now, n.Start))}, {"Ended", text(stamp(now, n.End))},
-			{"Death reason", cell{n.DeathReason, red}}, {"CPU", text(r.cpu)}, {"Memory", text(r.memory)}, {"Object store", text(r.store)},
+			{"State", state(string(n.State))}, {"Started", text(formatTime(now, n.Start))}, {"Ended", text(formatTime(now, n.End))},
+			{"Death reason", cell{n.DeathReason, red}}, {"CPU", text(s.cpu)}, {"Memory", text(s.memory)}, {"Object store", text(s.store)},
 		}
-		list = append(list, moreReadings(n)...)
-		for _, name := range sortedKeys(n.Resources) {
-			size := amount(n.Resources[name])
+		list = append(list, statsFields(n)...)
+		for _, name := range slices.Sorted(maps.Keys(n.Resources)) {
+			size := formatNumber(n.Resources[name])
 			if name == "memory" || name == "object_store_memory" {
-				size = bytesText(n.Resources[name])
+				size = formatBytes(n.Resources[name])
 			}
-			list = append(list, fact{"Resource " + name, text(size)})
+			list = append(list, field{"Resource " + name, text(size)})
 		}
-		for _, key := range sortedKeys(n.Labels) {
-			list = append(list, fact{"Label " + key, text(n.Labels[key])})
+		for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
+			list = append(list, field{"Label " + key, text(n.Labels[key])})
 		}
-		return facts(list, p.Colors)
+		return renderFields(list, p.Colors)
 	})
 }
 
-func moreReadings(n ray.Node) []fact {
+func statsFields(n ray.Node) []field {
 	s := n.Stats
 	if s == nil {
 		return nil
 	}
-	var list []fact
+	var list []field
 	if !s.WorkersUnknown {
-		list = append(list, fact{"Workers", text(strconv.Itoa(s.Workers))})
+		list = append(list, field{"Workers", text(strconv.Itoa(s.Workers))})
 	}
 	if s.HasLoad {
-		list = append(list, fact{"Load", text(rounded(s.LoadAvg[0]) + ", " + rounded(s.LoadAvg[1]) + ", " + rounded(s.LoadAvg[2]) + " (1, 5, 15 min)")})
+		list = append(list, field{"Load", text(formatRounded(s.LoadAvg[0]) + ", " + formatRounded(s.LoadAvg[1]) + ", " + formatRounded(s.LoadAvg[2]) + " (1, 5, 15 min)")})
 	}
 	for _, d := range s.Disks {
-		list = append(list, fact{"Disk " + d.Mount, text(bytesText(d.Used) + " of " + bytesText(d.Total))})
+		list = append(list, field{"Disk " + d.Mount, text(formatBytes(d.Used) + " of " + formatBytes(d.Total))})
 	}
 	for _, g := range s.GPUs {
-		list = append(list, fact{"GPU " + strconv.Itoa(g.Index), text(gpuText(g))})
+		list = append(list, field{"GPU " + strconv.Itoa(g.Index), text(gpuText(g))})
 	}
 	return list
 }
@@ -166,34 +166,34 @@ func moreReadings(n ray.Node) []fact {
 func gpuText(g ray.GPU) string {
 	s := strings.TrimSpace(g.Name + " " + gpuMemory(g.MemUsed, g.MemTotal))
 	if g.Utilization != nil {
-		s += ", " + percent(*g.Utilization) + " busy"
+		s += ", " + formatPercent(*g.Utilization) + " busy"
 	}
 	return s
 }
 
-// gpuMemory is "" where the driver does not tell the memory.
+// gpuMemory returns "" if the driver does not report the memory.
 func gpuMemory(used, total float64) string {
 	if total <= 0 {
 		return ""
 	}
-	return bytesText(used) + " of " + bytesText(total)
+	return formatBytes(used) + " of " + formatBytes(total)
 }
 
-// nodeBeginning finds the one node whose id begins so; unknown is the error
-// where there is none.
-func nodeBeginning(ctx context.Context, from nodeLister, start string, unknown error) (ray.Node, error) {
+// nodeByPrefix returns the only node whose ID begins with prefix, or notFound if
+// there is none.
+func nodeByPrefix(ctx context.Context, from nodeLister, prefix string, notFound error) (ray.Node, error) {
 	nodes, err := from.Nodes(ctx)
 	if err != nil {
 		return ray.Node{}, err
 	}
-	return theOne(nodes, "nodes", start, unknown, func(n ray.Node) string { return n.ID })
+	return exactlyOne(nodes, "nodes", prefix, notFound, func(n ray.Node) string { return n.ID })
 }
 
-// theOne finds the one thing of a list whose id begins so.
-func theOne[T any](list []T, what, start string, unknown error, id func(T) string) (T, error) {
+// exactlyOne returns the only element whose ID begins with prefix, or notFound if there is none.
+func exactlyOne[T any](list []T, what, prefix string, notFound error, id func(T) string) (T, error) {
 	var found []T
 	for _, x := range list {
-		if start != "" && strings.HasPrefix(id(x), start) {
+		if prefix != "" && strings.HasPrefix(id(x), prefix) {
 			found = append(found, x)
 		}
 	}
@@ -202,9 +202,7 @@ func theOne[T any](list []T, what, start string, unknown error, id func(T) strin
 		return found[0], nil
 	case 0:
 		var zero T
-		return zero, unknown
+		return zero, notFound
 	}
-	return found[0], usagef("%d %s have an id that begins with %s: give more of it", len(found), what, start)
+	return found[0], usagef("ID prefix %s matches %d %s: use a longer prefix", prefix, len(found), what)
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

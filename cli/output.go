@@ -9,42 +9,42 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The forms of an answer.
+// The output formats.
 const (
-	formTable = "table"
-	formJSON  = "json"
-	formYAML  = "yaml"
+	formatTable = "table"
+	formatJSON  = "json"
+	formatYAML  = "yaml"
 )
 
-// printer prints answers in one form.
+// printer prints results in one format.
 type printer struct {
 	Console
-	form string
+	format string
 }
 
-// print gives a value to scripts, or what people calls for to people.
-func (p printer) print(value any, people func() string) error {
+// print prints a value as JSON or YAML, or the table that renderTable returns.
+func (p printer) print(value any, renderTable func() string) error {
 	var out []byte
 	var err error
-	switch p.form {
-	case formJSON:
+	switch p.format {
+	case formatJSON:
 		out, err = asJSON(value)
-	case formYAML:
+	case formatYAML:
 		out, err = asYAML(value)
 	default:
-		out = []byte(people())
+		out = []byte(renderTable())
 	}
 	if err != nil {
-		return fmt.Errorf("print the answer: %w", err)
+		return fmt.Errorf("print the result: %w", err)
 	}
 	_, err = p.Out.Write(out)
 	return err
 }
 
-// rows gives a table to people; one without rows is told on stderr.
-func (p printer) rows(value any, t *table, none string) error {
-	if p.form == formTable && len(t.rows) == 0 {
-		p.notef("%s", none)
+// printTable prints a value as JSON or YAML, or t. If t has no rows it prints none on stderr.
+func (p printer) printTable(value any, t *table, none string) error {
+	if p.format == formatTable && len(t.rows) == 0 {
+		p.infof("%s", none)
 		return nil
 	}
 	return p.print(value, func() string { return t.render(p.Width, p.Colors) })
@@ -59,7 +59,7 @@ func asJSON(value any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// asYAML goes by way of JSON: so there is one schema, in one order.
+// asYAML converts JSON to YAML, so that both have one schema and one order.
 func asYAML(value any) ([]byte, error) {
 	j, err := asJSON(value)
 	if err != nil {
@@ -81,7 +81,7 @@ func asYAML(value any) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// node makes YAML of the next JSON value.
+// node returns the next JSON value as YAML.
 func node(dec *json.Decoder) (*yaml.Node, error) {
 	token, err := dec.Token()
 	if err != nil {
@@ -93,7 +93,7 @@ func node(dec *json.Decoder) (*yaml.Node, error) {
 		if v == '[' {
 			n.Kind = yaml.SequenceNode
 		}
-		for dec.More() { // in an object key and value by turns
+		for dec.More() { // in an object keys and values alternate
 			child, err := node(dec)
 			if err != nil {
 				return nil, err
@@ -111,10 +111,9 @@ func node(dec *json.Decoder) (*yaml.Node, error) {
 	return n, n.Encode(token)
 }
 
-// textNode chooses how a text is written: as a block where it has lines, in
-// quotes where the encoder would take it for something else, would lose line
-// ends at the edges of a block, or cannot read its own block again (one that
-// begins with a tab).
+// textNode returns a text as YAML: as a block if it has several lines; in quotes if
+// it is ambiguous, if a block would lose line ends at its edges, or if the encoder
+// cannot read its own block (one that begins with a tab).
 func textNode(s string) *yaml.Node {
 	n := &yaml.Node{}
 	err := n.Encode(s)

@@ -10,9 +10,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-func TestTheSchemaOfJobs(t *testing.T) {
+func TestJSON_Jobs(t *testing.T) {
 	s := newScreen("")
-	if err := listJobs(context.Background(), cluster(), jobFilter{}, s.printer(formJSON)); err != nil {
+	if err := listJobs(context.Background(), cluster(), jobFilter{}, s.printer(formatJSON)); err != nil {
 		t.Fatal(err)
 	}
 	s.want(t, `[
@@ -54,9 +54,9 @@ func TestTheSchemaOfJobs(t *testing.T) {
 `, "")
 }
 
-func TestYAMLIsTheSameSchema(t *testing.T) {
+func TestYAML_Job(t *testing.T) {
 	s := newScreen("")
-	if err := getJob(context.Background(), cluster(), "raysubmit_old", s.printer(formYAML)); err != nil {
+	if err := getJob(context.Background(), cluster(), "raysubmit_old", s.printer(formatYAML)); err != nil {
 		t.Fatal(err)
 	}
 	s.want(t, `type: SUBMISSION
@@ -80,8 +80,8 @@ driver_exit_code: 3
 `, "")
 }
 
-// Whatever stands in a text or a number, YAML and JSON say the same.
-func FuzzYAMLSaysWhatJSONSays(f *testing.F) {
+// YAML and JSON have the same content for all texts and numbers.
+func FuzzYAMLEqualsJSON(f *testing.F) {
 	for _, s := range []string{"", "true", "0x10", "02000000", "1e3", "null", "~", "- a", "a: b", "#x", "\x1b[0m\u2028\u0085", "a\n  b\n", "\tx", "2026-11-24", "é漢", "\xff", "<&>", "|", "'", `"`, "\n0", "<<", "=", "a\n ", "\t\n", "\ta\nb"} {
 		f.Add(s, 1.5)
 	}
@@ -119,8 +119,8 @@ func FuzzYAMLSaysWhatJSONSays(f *testing.F) {
 	})
 }
 
-func TestAnEmptyListIsAListForScripts(t *testing.T) {
-	for form, want := range map[string]string{formJSON: "[]\n", formYAML: "[]\n"} {
+func TestOutput_EmptyList(t *testing.T) {
+	for form, want := range map[string]string{formatJSON: "[]\n", formatYAML: "[]\n"} {
 		s := newScreen("")
 		if err := listJobs(context.Background(), &fake{}, jobFilter{}, s.printer(form)); err != nil {
 			t.Fatal(err)
@@ -129,17 +129,17 @@ func TestAnEmptyListIsAListForScripts(t *testing.T) {
 	}
 }
 
-// What is not known is absent, and what is 0 is there.
-func TestWhatIsNotKnownIsAbsent(t *testing.T) {
+// Unknown values are absent; zero values are present.
+func TestJSON_UnknownValues(t *testing.T) {
 	f := cluster()
 	f.nodes[2].Stats.HasLoad, f.nodes[2].Stats.HasNetwork, f.nodes[2].Stats.Workers = false, false, 0
 	s := newScreen("")
-	if err := getNode(context.Background(), f, f.nodes[2].ID, s.printer(formJSON)); err != nil {
+	if err := getNode(context.Background(), f, f.nodes[2].ID, s.printer(formatJSON)); err != nil {
 		t.Fatal(err)
 	}
-	for field, there := range map[string]bool{`"load_avg"`: false, `"network_sent"`: false, `"workers": 0`: true, `"end"`: false, `"death_reason"`: false} {
-		if strings.Contains(s.out.String(), field) != there {
-			t.Errorf("%s there: %t, want %t", field, !there, there)
+	for field, present := range map[string]bool{`"load_avg"`: false, `"network_sent"`: false, `"workers": 0`: true, `"end"`: false, `"death_reason"`: false} {
+		if strings.Contains(s.out.String(), field) != present {
+			t.Errorf("%s present: %t, want %t", field, !present, present)
 		}
 	}
 }

@@ -9,41 +9,42 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-// SavedPositions is what a positions file says.
+// SavedPositions is the content of a positions file.
 type SavedPositions struct {
-	File   string
-	Answer any // what JSON and YAML print: all of it
-	Logs   []SavedLog
-	// Sink is the sink file's path, "" without one, and how far it is accounted for.
+	File string
+	Data any // the whole content, for JSON and YAML
+	Logs []SavedLog
+	// Sink is the path of the sink file, "" without one. SinkNumber and SinkOffset are
+	// its number and how far it is committed.
 	Sink       string
 	SinkNumber uint64
 	SinkOffset int64 // bytes
-	LeftOut    int   // jobs that the backfill excluded
+	Excluded   int   // number of jobs that the backfill setting excludes
 }
 
-// SavedLog is how far one log was shipped.
+// SavedLog is the position of one log.
 type SavedLog struct {
 	Cluster, Session, SubmissionID string
 	Status                         string // of the job, as last saved
 	Epoch, Lines, Bytes            uint64
-	LastLine                       time.Time // of the last record; zero before the first
-	Done                           bool      // read to its end, or given up
-	Gone                           time.Time // since when Ray does not list the job
-	Owed                           int       // events that are decided and not written
+	LastLine                       time.Time // time of the last record; zero before the first
+	Done                           bool      // read to its end, or abandoned
+	UnlistedSince                  time.Time // when Ray stopped listing the job; zero while it does
+	PendingEvents                  int       // events that are due but not yet written
 }
 
 func (c *Commands) addPositions(positions *kingpin.CmdClause) {
 	var file, cluster string
-	show := c.answersHere(positions.Command("show", "Show what was shipped: how far each log is in the positions file."),
-		`It reads the file that the configuration names, or FILE, also while a raytap writes it, and changes nothing. JSON and YAML print all that is in the file.
+	show := c.withLocalOutput(positions.Command("show", "Show how far each log was shipped, from the positions file."),
+		`It reads FILE, or the positions file of the configuration, without changing it. This is safe while a daemon writes the file. JSON and YAML print the complete content of the file.
 
 Examples:
 
   raytap positions show --config.file /etc/raytap.yaml --cluster prod
   raytap positions show /var/lib/raytap/raytap.jsonl.positions.db -o json | jq .sink`,
 		func(p printer) error { return c.showPositions(file, cluster, p) })
-	show.Arg("file", "The positions file; without it that of --config.file, else that of a raytap without a configuration.").StringVar(&file)
-	show.Flag("cluster", "Only the logs of this cluster.").PlaceHolder("NAME").StringVar(&cluster)
+	show.Arg("file", "The positions file (default: the one of --config.file, or of a daemon without a configuration).").StringVar(&file)
+	show.Flag("cluster", "Filter by cluster name.").PlaceHolder("NAME").StringVar(&cluster)
 }
 
 func (c *Commands) showPositions(file, cluster string, p printer) error {
@@ -61,8 +62,8 @@ func (c *Commands) showPositions(file, cluster string, p printer) error {
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), b.LastLine.Compare(a.LastLine), cmp.Compare(a.SubmissionID, b.SubmissionID))
 	})
 	t := &table{columns: []column{
-		{title: "CLUSTER", spare: 3}, {title: "ID"}, {title: "SESSION", least: 10, spare: 5}, {title: "STATUS", spare: 2}, {title: "LOG"}, {title: "EPOCH", right: true, spare: 4},
-		{title: "LINES", right: true}, {title: "BYTES", right: true}, {title: "LAST LINE"}, {title: "NOT LISTED SINCE", spare: 1}, {title: "OWED", right: true},
+		{title: "CLUSTER", dropOrder: 3}, {title: "ID"}, {title: "SESSION", minWidth: 10, dropOrder: 5}, {title: "STATUS", dropOrder: 2}, {title: "LOG"}, {title: "EPOCH", alignRight: true, dropOrder: 4},
+		{title: "LINES", alignRight: true}, {title: "BYTES", alignRight: true}, {title: "LAST LINE"}, {title: "NOT LISTED SINCE", dropOrder: 1}, {title: "PENDING", alignRight: true},
 	}}
 	now := p.now()
 	for _, l := range saved.Logs {
@@ -70,21 +71,21 @@ func (c *Commands) showPositions(file, cluster string, p printer) error {
 		if l.Done {
 			log = cell{"ended", faint}
 		}
-		owed := ""
-		if l.Owed > 0 {
-			owed = strconv.Itoa(l.Owed)
+		pending := ""
+		if l.PendingEvents > 0 {
+			pending = strconv.Itoa(l.PendingEvents)
 		}
 		t.add(text(l.Cluster), text(l.SubmissionID), cell{l.Session, faint}, state(l.Status), log, text(strconv.FormatUint(l.Epoch, 10)),
-			text(strconv.FormatUint(l.Lines, 10)), text(bytesText(float64(l.Bytes))), text(ago(now, l.LastLine)), text(ago(now, l.Gone)), text(owed))
+			text(strconv.FormatUint(l.Lines, 10)), text(formatBytes(float64(l.Bytes))), text(formatAge(now, l.LastLine)), text(formatAge(now, l.UnlistedSince)), text(pending))
 	}
-	if err := p.rows(saved.Answer, t, "no log has a position in "+saved.File); err != nil || p.form != formTable {
+	if err := p.printTable(saved.Data, t, "no positions in "+saved.File); err != nil || p.format != formatTable {
 		return err
 	}
 	if saved.Sink != "" {
-		p.notef("%s is accounted for up to byte %d, as file %d", saved.Sink, saved.SinkOffset, saved.SinkNumber)
+		p.infof("sink file %s: committed up to byte %d, file number %d", saved.Sink, saved.SinkOffset, saved.SinkNumber)
 	}
-	if saved.LeftOut > 0 {
-		p.notef("%d jobs are not shipped, as the backfill has it", saved.LeftOut)
+	if saved.Excluded > 0 {
+		p.infof("%d jobs are excluded by the backfill setting", saved.Excluded)
 	}
 	return nil
 }

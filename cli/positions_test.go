@@ -12,38 +12,38 @@ import (
 )
 
 func TestPositionsShow(t *testing.T) {
-	saved := SavedPositions{File: "/p.db", Answer: map[string]int{"version": 1}, Sink: "/x.jsonl", SinkNumber: 3, SinkOffset: 77, LeftOut: 2, Logs: []SavedLog{
-		{Cluster: "b", SubmissionID: "second", Session: "s", Status: "RUNNING", Epoch: 1, Lines: 12, Bytes: 2048, LastLine: now.Add(-time.Minute), Owed: 1},
-		{Cluster: "a", SubmissionID: "first", Session: "s", Status: "SUCCEEDED", Lines: 3, Bytes: 5, Done: true, LastLine: now.Add(-time.Hour), Gone: now.Add(-time.Minute)},
+	saved := SavedPositions{File: "/p.db", Data: map[string]int{"version": 1}, Sink: "/x.jsonl", SinkNumber: 3, SinkOffset: 77, Excluded: 2, Logs: []SavedLog{
+		{Cluster: "b", SubmissionID: "second", Session: "s", Status: "RUNNING", Epoch: 1, Lines: 12, Bytes: 2048, LastLine: now.Add(-time.Minute), PendingEvents: 1},
+		{Cluster: "a", SubmissionID: "first", Session: "s", Status: "SUCCEEDED", Lines: 3, Bytes: 5, Done: true, LastLine: now.Add(-time.Hour), UnlistedSince: now.Add(-time.Minute)},
 	}}
 	for name, tt := range map[string]struct {
 		args           string
 		err            error
 		stdout, stderr string
-		asked          string
+		read           string
 	}{
-		"the configuration's": {"positions show", nil, `CLUSTER  ID      SESSION  STATUS     LOG    EPOCH  LINES  BYTES  LAST LINE  NOT LISTED SINCE  OWED
+		"the configured file": {"positions show", nil, `CLUSTER  ID      SESSION  STATUS     LOG    EPOCH  LINES  BYTES  LAST LINE  NOT LISTED SINCE  PENDING
 a        first   s        SUCCEEDED  ended      0      3     5B  1h ago     1m ago
-b        second  s        RUNNING    open       1     12   2KiB  1m ago                          1
-`, "raytap: /x.jsonl is accounted for up to byte 77, as file 3\nraytap: 2 jobs are not shipped, as the backfill has it\n", "/configured.db,"},
-		"a file's":        {"positions show --cluster a /p.db -o json", nil, "{\n  \"version\": 1\n}\n", "", "/p.db,a"},
-		"in YAML":         {"positions show -o yaml", nil, "version: 1\n", "", "/configured.db,"},
-		"none to be read": {"positions show /p.db", errors.New("it is corrupt"), "", "it is corrupt", "/p.db,"},
+b        second  s        RUNNING    open       1     12   2KiB  1m ago                             1
+`, "raytap: sink file /x.jsonl: committed up to byte 77, file number 3\nraytap: 2 jobs are excluded by the backfill setting\n", "/configured.db,"},
+		"a given file":       {"positions show --cluster a /p.db -o json", nil, "{\n  \"version\": 1\n}\n", "", "/p.db,a"},
+		"YAML":               {"positions show -o yaml", nil, "version: 1\n", "", "/configured.db,"},
+		"an unreadable file": {"positions show /p.db", errors.New("it is corrupt"), "", "it is corrupt", "/p.db,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
-			asked := ""
+			read := ""
 			app := kingpin.New("raytap", "")
 			c := New(app, Options{
 				Console:      Console{Out: &out, Err: &errs, Now: func() time.Time { return now }},
 				ConnectFlags: func(Flags) {},
 				Connect: func() (Cluster, error) {
-					t.Error("a cluster was asked")
+					t.Error("it connects to a cluster")
 					return nil, errors.New("none")
 				},
 				PositionsFile: func() (string, error) { return "/configured.db", nil },
 				Positions: func(file, cluster string) (SavedPositions, error) {
-					asked = file + "," + cluster
+					read = file + "," + cluster
 					return saved, tt.err
 				},
 			})
@@ -53,10 +53,10 @@ b        second  s        RUNNING    open       1     12   2KiB  1m ago         
 			}
 			err = c.Run(context.Background(), command)
 			if tt.err != nil {
-				errs.WriteString(Explain(err))
+				errs.WriteString(ErrorMessage(err))
 			}
-			if !errors.Is(err, tt.err) || out.String() != tt.stdout || errs.String() != tt.stderr || asked != tt.asked {
-				t.Errorf("%v, asked for %s\nstdout:\n%s\nstderr:\n%s", err, asked, out.String(), errs.String())
+			if !errors.Is(err, tt.err) || out.String() != tt.stdout || errs.String() != tt.stderr || read != tt.read {
+				t.Errorf("%v, read %s\nstdout:\n%s\nstderr:\n%s", err, read, out.String(), errs.String())
 			}
 		})
 	}

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// readerGone is not known here: a write finds out.
-func readerGone(ctx context.Context, _ *os.File) bool {
+// waitReaderGone is not implemented here: the next write fails instead.
+func waitReaderGone(ctx context.Context, _ *os.File) bool {
 	<-ctx.Done()
 	return false
 }

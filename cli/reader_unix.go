@@ -10,14 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollRdBand is POLLRDBAND of Linux, macOS and the BSDs. It is never true of the end
-// of a pipe that is written to; macOS looks at nothing where no event is asked for.
+// pollRdBand is POLLRDBAND of Linux, macOS and the BSDs. It never occurs on the write
+// end of a pipe; macOS reports nothing if no event is requested.
 const pollRdBand = 0x80
 
-// readerGone waits until nothing reads what is written to f any more, and reports
-// whether that came before the end of ctx. For a pipe or a socket: others have no
-// readers.
-func readerGone(ctx context.Context, f *os.File) bool {
+// waitReaderGone blocks until the reader of f, a pipe or a socket, is gone or ctx
+// ends, and returns true in the first case.
+func waitReaderGone(ctx context.Context, f *os.File) bool {
 	wake, end, err := os.Pipe()
 	if err != nil {
 		return false

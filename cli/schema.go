@@ -6,10 +6,10 @@ import (
 	"raytap/ray"
 )
 
-// What --output json and yaml give: the domain types of package ray, their
-// field names in snake case. A field that is not known is absent; times are RFC
-// 3339 in UTC; memory is in bytes and ratios go from 0 to 1. docs/commands.md
-// lists every field, and a test compares.
+// The schema of --output json and yaml: the domain types of package ray with field
+// names in snake case. Unknown fields are absent, times are RFC 3339 in UTC, memory
+// is in bytes, ratios are from 0 to 1. docs/commands.md lists every field, checked by
+// a test.
 
 type jobView struct {
 	Type           string            `json:"type,omitempty"`
@@ -263,7 +263,7 @@ type healthView struct {
 	Session string `json:"session,omitempty"`
 }
 
-// views maps a list to what is shown of it; no row is an empty list, not null.
+// views returns the views of a list; never nil, so that JSON has [] and not null.
 func views[T, V any](list []T, view func(T) V) []V {
 	out := make([]V, 0, len(list))
 	for _, x := range list {

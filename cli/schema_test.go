@@ -12,15 +12,15 @@ import (
 	"raytap/ray"
 )
 
-// documented is what each section of docs/commands.md is about.
+// documented has the view that each section of docs/commands.md documents.
 var documented = map[string]any{
 	"Job": jobView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
-	"Accelerators": gpusView{}, "Node's GPU": nodeGPUView{}, "TPU": tpuView{}, "Node's TPU": nodeTPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
+	"Accelerators": acceleratorsView{}, "Node's GPU": nodeGPUView{}, "TPU": tpuView{}, "Node's TPU": nodeTPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
 	"Resources": resourcesView{}, "Amount": amountView{}, "GPU totals": gpuTotalsView{}, "Node counts": nodeCountsView{},
 	"Node's hardware": hardwareView{}, "Health": healthView{}, "Plan": planView{}, "Planned application": plannedView{},
 }
 
-// fields lists the fields of a view, those of an embedded one left out.
+// fields returns the fields of a view, without those of an embedded view.
 func fields(view any) []string {
 	var out []string
 	for field := range fieldsOf(reflect.TypeOf(view)) {
@@ -41,38 +41,38 @@ func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
 	}
 }
 
-func TestTheSchemaIsDocumented(t *testing.T) {
+func TestSchema_Documented(t *testing.T) {
 	page, err := os.ReadFile("../docs/commands.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, schema, _ := strings.Cut(string(page), "\n## JSON and YAML\n")
 	code := regexp.MustCompile("`([a-z_]+)`")
-	told := map[string][]string{}
+	listed := map[string][]string{}
 	for _, section := range strings.Split(schema, "\n### ")[1:] {
 		title, body, _ := strings.Cut(section, "\n")
 		for line := range strings.Lines(body) {
 			if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| `") {
 				for _, m := range code.FindAllStringSubmatch(cells[1], -1) {
-					told[title] = append(told[title], m[1])
+					listed[title] = append(listed[title], m[1])
 				}
 			}
 		}
-		slices.Sort(told[title])
+		slices.Sort(listed[title])
 	}
 	for _, title := range slices.Sorted(maps.Keys(documented)) {
-		if want := fields(documented[title]); !slices.Equal(told[title], want) {
-			t.Errorf("%s: docs/commands.md has %q, the schema %q", title, told[title], want)
+		if want := fields(documented[title]); !slices.Equal(listed[title], want) {
+			t.Errorf("%s: docs/commands.md has %q, the schema %q", title, listed[title], want)
 		}
-		delete(told, title)
+		delete(listed, title)
 	}
-	for title := range told {
+	for title := range listed {
 		t.Errorf("docs/commands.md describes %q, which is not in the schema", title)
 	}
 }
 
-// Every view that a command can show is documented above.
-func TestEveryViewIsDocumented(t *testing.T) {
+// Every view is in documented.
+func TestSchema_AllViewsListed(t *testing.T) {
 	known := map[reflect.Type]bool{}
 	for _, view := range documented {
 		known[reflect.TypeOf(view)] = true
@@ -90,11 +90,11 @@ func TestEveryViewIsDocumented(t *testing.T) {
 	}
 }
 
-// A field that a domain type gains is shown, or left out on purpose.
-func TestTheSchemaHasTheFieldsOfTheDomain(t *testing.T) {
+// Every field of a domain type is in its view, or omitted on purpose.
+func TestSchema_DomainFields(t *testing.T) {
 	inner := map[string][]string{
-		"ray.NodeStats": {"HasLoad", "HasNetwork", "CPUUnknown", "WorkersUnknown"}, // the fields are absent instead
-		"ray.Node":      {"Usage"},                                                 // of some versions only
+		"ray.NodeStats": {"HasLoad", "HasNetwork", "CPUUnknown", "WorkersUnknown"}, // expressed by absent fields
+		"ray.Node":      {"Usage"},                                                 // of some Ray versions only
 	}
 	for _, pair := range []struct{ domain, view any }{
 		{ray.Job{}, jobView{}}, {ray.Node{}, nodeView{}}, {ray.NodeStats{}, statsView{}}, {ray.Disk{}, diskView{}}, {ray.GPU{}, gpuView{}},

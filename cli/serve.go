@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +28,7 @@ type serveFilter struct {
 	limit           int
 }
 
-// listApplications lists Serve's applications by name.
+// listApplications lists Serve applications.
 func listApplications(ctx context.Context, from serveLister, f serveFilter, p printer) error {
 	if err := checkPatterns("name", f.names); err != nil {
 		return err
@@ -37,43 +39,43 @@ func listApplications(ctx context.Context, from serveLister, f serveFilter, p pr
 	}
 	var apps []ray.ServeApplication
 	for _, a := range s.Applications {
-		if oneOf(a.Status, f.statuses) && like(a.Name, f.names) {
+		if containsFold(f.statuses, a.Status) && matchesAny(a.Name, f.names) {
 			apps = append(apps, a)
 		}
 	}
-	apps = cut(p.Console, apps, f.limit, "applications")
+	apps = limitRows(p.Console, apps, f.limit, "applications")
 	t := &table{columns: []column{
-		{title: "NAME"}, {title: "STATUS"}, {title: "ROUTE"}, {title: "DEPLOYMENTS", right: true, spare: 3}, {title: "REPLICAS", right: true},
-		{title: "DEPLOYED", spare: 2}, {title: "MESSAGE", least: 10, spare: 1},
+		{title: "NAME"}, {title: "STATUS"}, {title: "ROUTE"}, {title: "DEPLOYMENTS", alignRight: true, dropOrder: 3}, {title: "REPLICAS", alignRight: true},
+		{title: "DEPLOYED", dropOrder: 2}, {title: "MESSAGE", minWidth: 10, dropOrder: 1},
 	}}
 	for _, a := range apps {
 		t.add(text(a.Name), state(a.Status), text(a.RoutePrefix), text(strconv.Itoa(len(a.Deployments))), text(replicas(a.Deployments...)),
-			text(ago(p.now(), a.LastDeployed)), text(lastLine(a.Message)))
+			text(formatAge(p.now(), a.LastDeployed)), text(lastLine(a.Message)))
 	}
-	nothing := none("applications", len(s.Applications))
+	empty := emptyMessage("applications", len(s.Applications))
 	if !s.Running {
-		nothing = "Serve does not run on this cluster"
+		empty = "Serve is not running on this cluster"
 	}
-	return p.rows(views(apps, viewApplication), t, nothing)
+	return p.printTable(views(apps, viewApplication), t, empty)
 }
 
-// replicas says how many replicas run (where only their number is told: are
-// there), and how many should.
+// replicas returns the number of running replicas and the target, as in "2/3". For an
+// API without replica states it counts all replicas.
 func replicas(deployments ...ray.ServeDeployment) string {
-	running, target, told := 0, 0, len(deployments) > 0
+	running, target, hasTarget := 0, 0, len(deployments) > 0
 	for _, d := range deployments {
 		if len(d.Replicas) == 0 && d.ReplicaCount != nil {
 			running += *d.ReplicaCount
 		}
 		running += d.Replicas["RUNNING"]
 		if d.TargetReplicas == nil {
-			told = false
+			hasTarget = false
 			continue
 		}
 		target += *d.TargetReplicas
 	}
 	switch {
-	case told:
+	case hasTarget:
 		return strconv.Itoa(running) + "/" + strconv.Itoa(target)
 	case len(deployments) > 0:
 		return strconv.Itoa(running)
@@ -81,7 +83,7 @@ func replicas(deployments ...ray.ServeDeployment) string {
 	return ""
 }
 
-// lastLine is what a traceback comes to.
+// lastLine returns the last line of a message, which of a traceback is the error.
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	return strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
@@ -93,17 +95,17 @@ func getApplication(ctx context.Context, from applicationGetter, name string, p 
 		return err
 	}
 	return p.print(viewApplication(a), func() string {
-		head := facts([]fact{
+		head := renderFields([]field{
 			{"Application", text(a.Name)}, {"Status", state(a.Status)}, {"Route", text(a.RoutePrefix)}, {"Docs", text(a.DocsPath)},
-			{"Source", text(a.Source)}, {"Deployed", text(stamp(p.now(), a.LastDeployed))}, {"Message", text(a.Message)},
+			{"Source", text(a.Source)}, {"Deployed", text(formatTime(p.now(), a.LastDeployed))}, {"Message", text(a.Message)},
 		}, p.Colors)
 		t := &table{columns: []column{
-			{title: "DEPLOYMENT"}, {title: "STATUS"}, {title: "REPLICAS", right: true}, {title: "BY STATE"},
-			{title: "DIED", right: true, spare: 2}, {title: "MESSAGE", least: 10, spare: 1},
+			{title: "DEPLOYMENT"}, {title: "STATUS"}, {title: "REPLICAS", alignRight: true}, {title: "BY STATE"},
+			{title: "DIED", alignRight: true, dropOrder: 2}, {title: "MESSAGE", minWidth: 10, dropOrder: 1},
 		}}
 		for _, d := range a.Deployments {
 			var by []string
-			for _, s := range sortedKeys(d.Replicas) {
+			for _, s := range slices.Sorted(maps.Keys(d.Replicas)) {
 				by = append(by, strconv.Itoa(d.Replicas[s])+" "+s)
 			}
 			died := ""
@@ -119,8 +121,8 @@ func getApplication(ctx context.Context, from applicationGetter, name string, p 
 	})
 }
 
-// deleteApplication deletes one application, after a question. The cluster
-// takes it down after the answer.
+// deleteApplication deletes one application after a confirmation. It returns before
+// the application is gone.
 func deleteApplication(ctx context.Context, c applicationDeleter, name string, yes bool, console Console) error {
 	a, err := c.ServeApplication(ctx, name)
 	if err != nil {
@@ -128,7 +130,7 @@ func deleteApplication(ctx context.Context, c applicationDeleter, name string, y
 	}
 	question := "Delete the Serve application " + printable(a.Name, true) + " (" + a.Status
 	if r := replicas(a.Deployments...); r != "" {
-		question += ", " + r + " replicas run"
+		question += ", " + r + " replicas running"
 	}
 	if err := console.confirm(ctx, question+")?", yes); err != nil {
 		return err
@@ -136,6 +138,6 @@ func deleteApplication(ctx context.Context, c applicationDeleter, name string, y
 	if err := c.DeleteServeApplication(ctx, a.Name); err != nil {
 		return err
 	}
-	console.notef("the application %s is being deleted", printable(a.Name, true))
+	console.infof("deleting application %s", printable(a.Name, true))
 	return nil
 }

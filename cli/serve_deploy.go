@@ -24,24 +24,23 @@ type applicationDeployer interface {
 }
 
 const (
-	// deployPoll is the pause between two looks at applications that are being
-	// deployed.
+	// deployPoll is the interval at which applications that are being deployed are polled.
 	deployPoll = time.Second
-	// maxServeConfig bounds a configuration, in bytes.
+	// maxServeConfig is the maximum size of a configuration in bytes.
 	maxServeConfig = 16 << 20
 )
 
-// deployOptions say how applications are deployed.
+// deployOptions are the flags of serve deploy.
 type deployOptions struct {
-	file    string // "-" is standard input
-	yes     bool   // without a question
-	dryRun  bool   // only show what would be done
-	wait    bool   // until all run
-	timeout time.Duration
+	file    string        // "-" is standard input
+	yes     bool          // without a confirmation
+	dryRun  bool          // only show what would change
+	wait    bool          // until all applications are running
+	timeout time.Duration // of wait; 0 is no limit
 }
 
-// deployApplications declares Serve's applications: it shows what that does,
-// asks, and does it.
+// deployApplications shows what a configuration changes, asks for confirmation, and
+// deploys it.
 func deployApplications(ctx context.Context, c applicationDeployer, o deployOptions, p printer) error {
 	config, err := readServeConfig(o.file, p.In)
 	if err != nil {
@@ -67,10 +66,10 @@ func deployApplications(ctx context.Context, c applicationDeployer, o deployOpti
 		return err
 	}
 	if !o.wait {
-		p.notef("Ray has accepted the configuration: its applications are being deployed")
+		p.infof("configuration accepted; Ray is deploying the applications")
 		return nil
 	}
-	return awaitDeployed(ctx, c, plan, before, o.timeout, p.Console)
+	return waitForDeployment(ctx, c, plan, before, o.timeout, p.Console)
 }
 
 // readServeConfig reads a configuration and returns it as JSON.
@@ -99,26 +98,26 @@ func readServeConfig(file string, stdin io.Reader) ([]byte, error) {
 		return nil, usagef("%s is neither YAML nor JSON: %v", name, err)
 	}
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, usagef("%s holds more than one YAML document", name)
+		return nil, usagef("%s contains more than one YAML document", name)
 	}
 	out, err := json.Marshal(doc)
 	if err != nil {
-		return nil, usagef("%s holds what JSON cannot express: %v", name, err)
+		return nil, usagef("%s contains a value that JSON cannot express: %v", name, err)
 	}
 	return out, nil
 }
 
 func showPlan(plan ray.ServePlan, p printer) error {
-	t := &table{columns: []column{{title: "APPLICATION"}, {title: "ACTION"}, {title: "DETAIL", least: 10, spare: 1}}}
+	t := &table{columns: []column{{title: "APPLICATION"}, {title: "ACTION"}, {title: "DETAIL", minWidth: 10, dropOrder: 1}}}
 	for _, c := range plan.Changes {
 		t.add(text(c.Name), text(c.Action), text(planDetail(c)))
 	}
-	if err := p.rows(viewPlan(plan), t, "the configuration has no applications, and none is deployed"); err != nil {
+	if err := p.printTable(viewPlan(plan), t, "the configuration has no applications, and none are deployed"); err != nil {
 		return err
 	}
-	if p.form == formTable {
+	if p.format == formatTable {
 		for _, note := range plan.Notes {
-			p.notef("%s", printable(note, true))
+			p.infof("%s", printable(note, true))
 		}
 	}
 	return nil
@@ -127,20 +126,20 @@ func showPlan(plan ray.ServePlan, p printer) error {
 func planDetail(c ray.ServePlanned) string {
 	switch c.Action {
 	case ray.ServeTakeOver:
-		return "code deployed it (serve.run); the configuration takes it over"
+		return "deployed by code (serve.run); the configuration takes it over"
 	case ray.ServeKeep:
-		return "code deployed it (serve.run)"
+		return "deployed by code (serve.run)"
 	case ray.ServeRemove:
-		return "it is not in the configuration"
+		return "not in the configuration"
 	}
 	detail := strings.Join(c.Fields, ", ")
 	if c.Hidden {
-		detail = strings.TrimPrefix(detail+"; Ray hides parts of it, which are not compared", "; ")
+		detail = strings.TrimPrefix(detail+"; parts hidden by Ray are not compared", "; ")
 	}
 	return detail
 }
 
-// planQuestion names what goes, and counts the rest.
+// planQuestion returns the question for confirmation: it names the removed applications and counts the others.
 func planQuestion(plan ray.ServePlan) string {
 	var parts []string
 	for _, action := range ray.ServeActions {
@@ -164,10 +163,10 @@ func planQuestion(plan ray.ServePlan) string {
 	return "Deploy this configuration (" + strings.Join(parts, "; ") + ")?"
 }
 
-// awaitDeployed looks at the applications until those of the plan run and those
-// that it removes are gone. One that Ray could not deploy is an error with Ray's
-// words. A cluster that does not answer for a while is no reason to give up.
-func awaitDeployed(ctx context.Context, c serveLister, plan ray.ServePlan, before ray.ServeStatus, timeout time.Duration, console Console) error {
+// waitForDeployment polls until the applications of the plan are running and those
+// that it removes are gone. It returns an error with Ray's message if Ray could not
+// deploy one, and retries temporary errors.
+func waitForDeployment(ctx context.Context, c serveLister, plan ray.ServePlan, before ray.ServeStatus, timeout time.Duration, console Console) error {
 	wait, stop := ctx, context.CancelFunc(func() {})
 	if timeout > 0 {
 		wait, stop = context.WithTimeout(ctx, timeout)
@@ -182,11 +181,11 @@ func awaitDeployed(ctx context.Context, c serveLister, plan ray.ServePlan, befor
 		now, err := c.Serve(wait)
 		switch {
 		case err == nil:
-			if open, err = unsettled(plan, now, old); err != nil {
+			if open, err = pendingChanges(plan, now, old); err != nil {
 				return err
 			}
 			if len(open) == 0 {
-				console.notef("all applications of the configuration run")
+				console.infof("all applications are running")
 				return nil
 			}
 		case !temporary(err) && wait.Err() == nil:
@@ -198,14 +197,14 @@ func awaitDeployed(ctx context.Context, c serveLister, plan ray.ServePlan, befor
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("the configuration was accepted, and within %s (--timeout) it was not done: %s", timeout, strings.Join(open, ", "))
+			return fmt.Errorf("configuration accepted, but not deployed within %s (--timeout): %s", timeout, strings.Join(open, ", "))
 		}
 	}
 }
 
-// unsettled lists what is still to come of a plan. What Ray reports of a
-// deployment before this one, which has another time, does not count.
-func unsettled(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time) (open []string, err error) {
+// pendingChanges returns what is not done yet of a plan, or an error for a failed
+// deployment. It ignores the status of an earlier deployment, which has another time.
+func pendingChanges(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time) (open []string, err error) {
 	for _, c := range plan.Changes {
 		if c.Action == ray.ServeKeep {
 			continue
@@ -215,12 +214,12 @@ func unsettled(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time
 		switch {
 		case i < 0 && c.Action == ray.ServeRemove:
 		case i < 0:
-			open = append(open, name+" is not there yet")
+			open = append(open, name+" does not exist yet")
 		case c.Action != ray.ServeRemove && !old[c.Name].IsZero() && now.Applications[i].LastDeployed.Equal(old[c.Name]):
-			open = append(open, name+" is not deployed again yet")
+			open = append(open, name+" is not redeployed yet")
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "RUNNING":
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "DEPLOY_FAILED":
-			return nil, fmt.Errorf("the application %s: DEPLOY_FAILED: %s", name, printable(failure(now.Applications[i]), false))
+			return nil, fmt.Errorf("application %s: DEPLOY_FAILED: %s", name, printable(failureMessage(now.Applications[i]), false))
 		default:
 			open = append(open, name+" is "+now.Applications[i].Status)
 		}
@@ -228,14 +227,15 @@ func unsettled(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time
 	return open, nil
 }
 
-// failure is what Ray says of an application that it could not deploy. The
-// application's message names deployments, theirs say what is wrong (2.60.0).
-func failure(a ray.ServeApplication) string {
-	said := []string{strings.TrimSpace(a.Message)}
+// failureMessage returns Ray's messages about an application that it could not
+// deploy. The application's message only names deployments; their messages have the
+// cause (2.60.0).
+func failureMessage(a ray.ServeApplication) string {
+	messages := []string{strings.TrimSpace(a.Message)}
 	for _, d := range a.Deployments {
 		if d.Status != "HEALTHY" && d.Message != "" {
-			said = append(said, d.Name+": "+strings.TrimSpace(d.Message))
+			messages = append(messages, d.Name+": "+strings.TrimSpace(d.Message))
 		}
 	}
-	return strings.Join(said, "\n")
+	return strings.Join(messages, "\n")
 }

@@ -23,55 +23,54 @@ var aPlan = ray.ServePlan{
 	Notes: []string{"the target capacity is 50 and will be none"},
 }
 
-// The law: what a deployment does is shown before it is done, and nothing is
-// done without a yes.
-func TestDeployingShowsThePlanAndAsks(t *testing.T) {
+// The plan is shown first, and nothing is deployed without a confirmation.
+func TestDeploy_Confirmation(t *testing.T) {
 	const (
-		table = "APPLICATION  ACTION  DETAIL\nold          remove  it is not in the configuration\n" +
-			"greeter      change  args, import_path\nsearch       add\ncode         keep    code deployed it (serve.run)\n"
+		table = "APPLICATION  ACTION  DETAIL\nold          remove  not in the configuration\n" +
+			"greeter      change  args, import_path\nsearch       add\ncode         keep    deployed by code (serve.run)\n"
 		note     = "raytap: the target capacity is 50 and will be none\n"
 		question = "Deploy this configuration (remove old; change 1; add 1)? [y/N] "
-		accepted = "raytap: Ray has accepted the configuration: its applications are being deployed\n"
+		accepted = "raytap: configuration accepted; Ray is deploying the applications\n"
 	)
 	file := filepath.Join(t.TempDir(), "serve.yaml")
 	if err := os.WriteFile(file, []byte("# built\napplications:\n- name: greeter\n  args: {x: 1}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, row := range map[string]struct {
-		o        deployOptions
-		input    string
-		asks     bool
-		deployed bool
-		stderr   string
-		usage    bool
-		refused  bool
+		o           deployOptions
+		input       string
+		interactive bool
+		deployed    bool
+		stderr      string
+		usage       bool
+		refused     bool
 	}{
-		"yes":            {input: "y\n", asks: true, deployed: true, stderr: note + question + accepted},
-		"no":             {input: "n\n", asks: true, stderr: note + question, refused: true},
-		"nobody to ask":  {stderr: note, usage: true, refused: true},
-		"--yes":          {o: deployOptions{yes: true}, deployed: true, stderr: note + accepted},
-		"--dry-run":      {o: deployOptions{dryRun: true}, stderr: note},
-		"both, dry wins": {o: deployOptions{dryRun: true, yes: true}, stderr: note},
+		"yes":             {input: "y\n", interactive: true, deployed: true, stderr: note + question + accepted},
+		"no":              {input: "n\n", interactive: true, stderr: note + question, refused: true},
+		"no terminal":     {stderr: note, usage: true, refused: true},
+		"--yes":           {o: deployOptions{yes: true}, deployed: true, stderr: note + accepted},
+		"--dry-run":       {o: deployOptions{dryRun: true}, stderr: note},
+		"--dry-run --yes": {o: deployOptions{dryRun: true, yes: true}, stderr: note},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, f := newScreen(row.input), cluster()
-			s.Asks, f.plan, row.o.file = row.asks, aPlan, file
-			err := deployApplications(context.Background(), f, row.o, s.printer(formTable))
+			s.Interactive, f.plan, row.o.file = row.interactive, aPlan, file
+			err := deployApplications(context.Background(), f, row.o, s.printer(formatTable))
 			s.want(t, table, row.stderr)
 			var usage *UsageError
 			if (err != nil) != row.refused || errors.As(err, &usage) != row.usage {
 				t.Errorf("got %v", err)
 			}
-			if (len(f.asked) == 1) != row.deployed || f.config != `{"applications":[{"args":{"x":1},"name":"greeter"}]}` {
-				t.Errorf("asked %q with %s", f.asked, f.config)
+			if (len(f.calls) == 1) != row.deployed || f.config != `{"applications":[{"args":{"x":1},"name":"greeter"}]}` {
+				t.Errorf("calls %q, configuration %s", f.calls, f.config)
 			}
 		})
 	}
 }
 
-func TestAServeConfigurationIsYAMLOrJSON(t *testing.T) {
+func TestDeploy_ReadConfiguration(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"applications": [ ]}`:            `{"applications": [ ]}`, // as it is
+		`{"applications": [ ]}`:            `{"applications": [ ]}`, // unchanged
 		"applications: []\n":               `{"applications":[]}`,
 		"a: 0123456789\nb: 1.50\nc: yes\n": `{"a":123456789,"b":1.5,"c":"yes"}`,
 		"a: [1":                            "neither YAML nor JSON",
@@ -90,54 +89,54 @@ func TestAServeConfigurationIsYAMLOrJSON(t *testing.T) {
 	}
 	var usage *UsageError
 	if _, err := readServeConfig(filepath.Join(t.TempDir(), "none"), nil); !errors.As(err, &usage) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 }
 
-// steps is a cluster whose applications change with each look.
+// steps is a cluster whose applications change with each request.
 type steps struct {
 	*fake
-	looks [][]ray.ServeApplication
+	answers [][]ray.ServeApplication
 }
 
 func (s *steps) Serve(context.Context) (ray.ServeStatus, error) {
-	apps := s.looks[0]
-	if len(s.looks) > 1 {
-		s.looks = s.looks[1:]
+	apps := s.answers[0]
+	if len(s.answers) > 1 {
+		s.answers = s.answers[1:]
 	}
 	return ray.ServeStatus{Applications: apps, Running: true}, nil
 }
 
-// The law: --wait ends when all run and what was removed is gone, or with Ray's
-// words at what failed; what an earlier deployment came to does not count.
-func TestWaitingForADeployment(t *testing.T) {
+// --wait ends when all applications are running and removed ones are gone, or with
+// Ray's message when one fails. The status of an earlier deployment is ignored.
+func TestDeploy_Wait(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	app := func(name, status, message string, deployed int) ray.ServeApplication {
 		return ray.ServeApplication{Name: name, Status: status, Message: message, LastDeployed: begin.Add(time.Duration(deployed) * time.Second)}
 	}
 	list := func(apps ...ray.ServeApplication) []ray.ServeApplication { return apps }
 	failed := app("search", "DEPLOY_FAILED", "Failed to update B.\n", 1)
-	failed.Deployments = []ray.ServeDeployment{{Name: "A", Status: "HEALTHY", Message: "well"}, {Name: "B", Status: "DEPLOY_FAILED", Message: "Traceback:\nboom\n"}}
-	before := list(app("old", "RUNNING", "", 0), app("greeter", "DEPLOY_FAILED", "of before", 0))
+	failed.Deployments = []ray.ServeDeployment{{Name: "A", Status: "HEALTHY", Message: "fine"}, {Name: "B", Status: "DEPLOY_FAILED", Message: "Traceback:\nboom\n"}}
+	before := list(app("old", "RUNNING", "", 0), app("greeter", "DEPLOY_FAILED", "earlier error", 0))
 	for name, row := range map[string]struct {
-		looks [][]ray.ServeApplication
-		err   string
+		answers [][]ray.ServeApplication
+		err     string
 	}{
-		"all run": {looks: [][]ray.ServeApplication{before, before,
+		"all running": {answers: [][]ray.ServeApplication{before, before,
 			list(app("old", "DELETING", "", 0), app("greeter", "DEPLOYING", "", 1), app("search", "DEPLOYING", "", 1)),
 			list(app("greeter", "RUNNING", "", 1), app("search", "RUNNING", "", 1), app("code", "UNHEALTHY", "", 0)),
 		}},
-		"one fails": {looks: [][]ray.ServeApplication{before,
+		"one fails": {answers: [][]ray.ServeApplication{before,
 			list(app("old", "DELETING", "", 0), app("greeter", "DEPLOYING", "", 1), failed),
-		}, err: "the application search: DEPLOY_FAILED: Failed to update B.\nB: Traceback:\nboom"},
-		"one does not get there": {looks: [][]ray.ServeApplication{before, list(app("greeter", "UNHEALTHY", "", 1))},
-			err: "the configuration was accepted, and within 1m0s (--timeout) it was not done: greeter is UNHEALTHY, search is not there yet"},
+		}, err: "application search: DEPLOY_FAILED: Failed to update B.\nB: Traceback:\nboom"},
+		"timeout": {answers: [][]ray.ServeApplication{before, list(app("greeter", "UNHEALTHY", "", 1))},
+			err: "configuration accepted, but not deployed within 1m0s (--timeout): greeter is UNHEALTHY, search does not exist yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s, c := newScreen(`{"applications":[]}`), &steps{cluster(), row.looks}
+				s, c := newScreen(`{"applications":[]}`), &steps{cluster(), row.answers}
 				c.plan = aPlan
-				err := deployApplications(t.Context(), c, deployOptions{file: "-", yes: true, wait: true, timeout: time.Minute}, s.printer(formJSON))
+				err := deployApplications(t.Context(), c, deployOptions{file: "-", yes: true, wait: true, timeout: time.Minute}, s.printer(formatJSON))
 				if (row.err == "") != (err == nil) || err != nil && err.Error() != row.err {
 					t.Errorf("got %v", err)
 				}
@@ -149,8 +148,8 @@ func TestWaitingForADeployment(t *testing.T) {
 	}
 }
 
-// The law: only a - that was typed is standard input; an empty name is not.
-func TestADashIsStandardInput(t *testing.T) {
+// Only "-" is standard input; an empty file name is an error.
+func TestDeploy_Stdin(t *testing.T) {
 	for _, arg := range []string{"-", ""} {
 		s, f := newScreen("applications: []"), cluster()
 		app := kingpin.New("raytap", "")
@@ -161,7 +160,7 @@ func TestADashIsStandardInput(t *testing.T) {
 		}
 		var usage *UsageError
 		if errors.As(err, &usage) != (arg == "") || (f.config == `{"applications":[]}`) != (arg == "-") {
-			t.Errorf("%q: %v; a plan was made of %q", arg, err, f.config)
+			t.Errorf("%q: %v; planned %q", arg, err, f.config)
 		}
 	}
 }

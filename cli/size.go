@@ -7,16 +7,16 @@ import (
 	"github.com/alecthomas/units"
 )
 
-// size is a flag for a number of bytes: plain, or with a unit such as 50MiB.
+// size is the value of a flag for a number of bytes, plain or with a unit: 4096, 50MiB.
 type size struct{ to *int64 }
 
-// Set parses a flag's value.
+// Set parses a value of the command line.
 func (s *size) Set(text string) error {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		var b units.Base2Bytes
 		if b, err = units.ParseBase2Bytes(text); err != nil {
-			return errors.New("must be a number of bytes, such as 4096 or 50MiB")
+			return errors.New("must be a number of bytes, for example 4096 or 50MiB")
 		}
 		n = int64(b)
 	}
@@ -24,5 +24,5 @@ func (s *size) Set(text string) error {
 	return nil
 }
 
-// String is the value in bytes.
+// String returns the value in bytes.
 func (s *size) String() string { return strconv.FormatInt(*s.to, 10) }

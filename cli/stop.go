@@ -14,18 +14,18 @@ type jobStopper interface {
 	StopJob(ctx context.Context, id string) error
 }
 
-// stopPoll is the pause between two looks at a job that is being stopped.
+// stopPoll is the interval at which a job that is being stopped is polled.
 const stopPoll = time.Second
 
-// stopOptions say how a job is stopped.
+// stopOptions are the flags of jobs stop.
 type stopOptions struct {
-	yes     bool          // without a question
+	yes     bool          // without a confirmation
 	wait    bool          // until it has ended
-	timeout time.Duration // of the wait; 0 is none
+	timeout time.Duration // of wait; 0 is no limit
 }
 
-// stopJob stops a job, after a question. A job that has ended is left alone,
-// and no error.
+// stopJob stops a job after a confirmation. A job that has already ended is not an
+// error.
 func stopJob(ctx context.Context, c jobStopper, id string, o stopOptions, console Console) error {
 	job, err := c.Job(ctx, id)
 	if err != nil {
@@ -33,40 +33,39 @@ func stopJob(ctx context.Context, c jobStopper, id string, o stopOptions, consol
 	}
 	name := printable(job.Key(), true)
 	if job.Status.Terminal() {
-		console.notef("the job %s has ended already: %s", name, job.Status)
+		console.infof("job %s has already ended: %s", name, job.Status)
 		return nil
 	}
-	question := "Stop the job " + name
+	question := "Stop job " + name
 	if job.Name() != "" {
 		question += " (" + printable(job.Name(), true) + ")"
 	}
 	question += fmt.Sprintf(", %s", job.Status)
 	if !job.Start.IsZero() {
-		question += ", submitted " + ago(console.now(), job.Start)
+		question += ", submitted " + formatAge(console.now(), job.Start)
 	}
 	if err := console.confirm(ctx, question+"?", o.yes); err != nil {
 		return err
 	}
 	if err := c.StopJob(ctx, job.Key()); err != nil {
 		if now, err2 := c.Job(ctx, job.Key()); err2 == nil && now.Status.Terminal() {
-			console.notef("the job %s has ended meanwhile: %s", name, now.Status)
+			console.infof("job %s has ended in the meantime: %s", name, now.Status)
 			return nil
 		}
 		return err
 	}
 	if job.Status == ray.JobPending {
-		console.notef("the job is PENDING: Ray may go on trying to start it")
+		console.infof("the job is PENDING: Ray may still try to start it")
 	}
 	if !o.wait {
-		console.notef("the job %s is asked to stop", name)
+		console.infof("stop requested for job %s", name)
 		return nil
 	}
-	return awaitEnd(ctx, c, job.Key(), o.timeout, console)
+	return waitForEnd(ctx, c, job.Key(), o.timeout, console)
 }
 
-// awaitEnd looks at a job until it has ended. A cluster that does not answer
-// for a while is no reason to give up.
-func awaitEnd(ctx context.Context, c jobGetter, id string, timeout time.Duration, console Console) error {
+// waitForEnd polls a job until it has ended. It retries temporary errors.
+func waitForEnd(ctx context.Context, c jobGetter, id string, timeout time.Duration, console Console) error {
 	wait, stop := ctx, context.CancelFunc(func() {})
 	if timeout > 0 {
 		wait, stop = context.WithTimeout(ctx, timeout)
@@ -76,7 +75,7 @@ func awaitEnd(ctx context.Context, c jobGetter, id string, timeout time.Duration
 		job, err := c.Job(wait, id)
 		switch {
 		case err == nil && job.Status.Terminal():
-			console.notef("the job %s: %s", printable(id, true), job.Status)
+			console.infof("job %s: %s", printable(id, true), job.Status)
 			return nil
 		case err != nil && !temporary(err) && wait.Err() == nil:
 			return err
@@ -87,11 +86,12 @@ func awaitEnd(ctx context.Context, c jobGetter, id string, timeout time.Duration
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("the job %s was asked to stop, and has not ended within %s (--timeout)", printable(id, true), timeout)
+			return fmt.Errorf("stop requested, but job %s has not ended within %s (--timeout)", printable(id, true), timeout)
 		}
 	}
 }
 
+// temporary reports whether the same call can succeed later.
 func temporary(err error) bool {
 	var e *ray.Error
 	return errors.As(err, &e) && e.Temporary()

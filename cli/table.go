@@ -7,7 +7,7 @@ import (
 	"github.com/mattn/go-runewidth"
 )
 
-// style is how a cell is coloured where colours are wanted.
+// style is the color of a cell.
 type style string
 
 // The styles, as ANSI codes.
@@ -20,7 +20,7 @@ const (
 	yellow style = "33"
 )
 
-// cell is one value of a table.
+// cell is a value in a table.
 type cell struct {
 	text  string
 	style style
@@ -28,21 +28,21 @@ type cell struct {
 
 func text(s string) cell { return cell{text: s} }
 
-// column is the head of a table's column.
+// column describes a column of a table.
 type column struct {
-	title string
-	right bool // numbers
-	// least is how narrow a terminal may make it; 0: it keeps its width. The
-	// rightmost columns give way first.
-	least int
-	// spare columns are left out where even that is too wide, the highest
-	// number first; 0: never.
-	spare int
-	// id is cut without a mark, so that what is left can be copied.
-	id bool
+	title      string
+	alignRight bool
+	// minWidth is the width to which the column may shrink to fit the terminal; 0: it
+	// does not shrink. The rightmost columns shrink first.
+	minWidth int
+	// dropOrder is the order in which columns are dropped if that is not enough, the
+	// highest first; 0: never.
+	dropOrder int
+	// noEllipsis truncates values without "…", so that an ID prefix can be copied.
+	noEllipsis bool
 }
 
-// table is rows for people. A column that is empty in all rows is not shown.
+// table is a table for people. It omits columns that are empty in all rows.
 type table struct {
 	columns []column
 	rows    [][]cell
@@ -57,8 +57,8 @@ func (t *table) add(cells ...cell) {
 
 const gap = "  "
 
-// render gives the lines of the table, no wider than width unless that is 0 or
-// less than the columns need at least.
+// render returns the lines of the table, no wider than width unless width is 0 or less
+// than the minimum width of the columns.
 func (t *table) render(width int, colors bool) string {
 	var shown []int
 	full := make([]int, len(t.columns))
@@ -84,8 +84,8 @@ func (t *table) render(width int, colors bool) string {
 	return b.String()
 }
 
-// fit chooses the columns that a terminal has room for, and their widths: the
-// rightmost that may be narrower are, then the spare ones go.
+// fit returns the columns that fit the terminal, and their widths: it shrinks
+// columns from the right, then drops columns.
 func (t *table) fit(shown, full []int, width int) (columns, widths []int) {
 	if width <= 0 {
 		return shown, full
@@ -97,16 +97,16 @@ func (t *table) fit(shown, full []int, width int) (columns, widths []int) {
 			over += widths[i]
 		}
 		for _, i := range slices.Backward(shown) {
-			least := max(t.columns[i].least, runewidth.StringWidth(t.columns[i].title))
-			if over > 0 && t.columns[i].least > 0 && widths[i] > least {
-				less := min(over, widths[i]-least)
+			minWidth := max(t.columns[i].minWidth, runewidth.StringWidth(t.columns[i].title))
+			if over > 0 && t.columns[i].minWidth > 0 && widths[i] > minWidth {
+				less := min(over, widths[i]-minWidth)
 				widths[i] -= less
 				over -= less
 			}
 		}
 		last := -1
 		for at, i := range shown {
-			if spare := t.columns[i].spare; spare > 0 && (last < 0 || spare > t.columns[shown[last]].spare) {
+			if order := t.columns[i].dropOrder; order > 0 && (last < 0 || order > t.columns[shown[last]].dropOrder) {
 				last = at
 			}
 		}
@@ -126,13 +126,13 @@ func (t *table) line(b *strings.Builder, row []cell, shown, widths []int, colors
 		s := row[i].text
 		if runewidth.StringWidth(s) > widths[i] {
 			mark := "…"
-			if t.columns[i].id {
+			if t.columns[i].noEllipsis {
 				mark = ""
 			}
 			s = runewidth.Truncate(s, widths[i], mark)
 		}
 		pad := strings.Repeat(" ", max(0, widths[i]-runewidth.StringWidth(s)))
-		if t.columns[i].right {
+		if t.columns[i].alignRight {
 			line.WriteString(pad)
 			pad = ""
 		}
@@ -152,14 +152,14 @@ func paint(s string, st style, colors bool) string {
 	return "\x1b[" + string(st) + "m" + s + "\x1b[0m"
 }
 
-// fact is one line of what is told of a single thing.
-type fact struct {
+// field is one line of the description of an object.
+type field struct {
 	name  string
 	value cell
 }
 
-// facts says a single thing, a fact a line; those without a value are left out.
-func facts(list []fact, colors bool) string {
+// renderFields returns the description of an object, a field a line, without fields that have no value.
+func renderFields(list []field, colors bool) string {
 	wide := 0
 	for _, f := range list {
 		if f.value.text != "" {
@@ -187,8 +187,7 @@ func facts(list []fact, colors bool) string {
 	return b.String()
 }
 
-// stateStyle colours the state of anything: a job, a node, a task, an
-// application.
+// stateStyle returns the color for a state of a job, a node, a task or an application.
 func stateStyle(state string) style {
 	switch state {
 	case "SUCCEEDED", "ALIVE", "HEALTHY", "RUNNING", "FINISHED":
@@ -200,7 +199,7 @@ func stateStyle(state string) style {
 	case "":
 		return plain
 	}
-	return yellow // on its way
+	return yellow // in transition
 }
 
 func state(s string) cell { return cell{s, stateStyle(s)} }

@@ -9,15 +9,15 @@ import (
 
 func sample() *table {
 	t := &table{columns: []column{
-		{title: "ID", least: 4, id: true}, {title: "NAME", least: 6}, {title: "SPARE", spare: 2}, {title: "TOO", spare: 1}, {title: "NUMBER", right: true},
-		{title: "TEXT", least: 6},
+		{title: "ID", minWidth: 4, noEllipsis: true}, {title: "NAME", minWidth: 6}, {title: "SPARE", dropOrder: 2}, {title: "TOO", dropOrder: 1}, {title: "NUMBER", alignRight: true},
+		{title: "TEXT", minWidth: 6},
 	}}
 	t.add(text("0123456789"), text("訓練訓練訓練"), state("FAILED"), text("x"), text("5"), text("a text that is long"))
 	t.add(text("abc"), text("n"), state("RUNNING"), text("y"), text("12345678"), text(""))
 	return t
 }
 
-func TestATableFitsItsTerminal(t *testing.T) {
+func TestTable_Width(t *testing.T) {
 	for width, want := range map[int]string{
 		0: `
 ID          NAME          SPARE    TOO    NUMBER  TEXT
@@ -56,13 +56,13 @@ abc   n       12345678
 		}
 		for line := range strings.Lines(got) {
 			if w := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); width >= 40 && w > width {
-				t.Errorf("width %d: a line of %d", width, w)
+				t.Errorf("width %d: a line is %d wide", width, w)
 			}
 		}
 	}
 }
 
-func TestColoursChangeNothingElse(t *testing.T) {
+func TestTable_Colors(t *testing.T) {
 	colored := sample().render(60, true)
 	for _, want := range []string{"\x1b[31mFAILED\x1b[0m", "\x1b[32mRUNNING\x1b[0m", "\x1b[1mID\x1b[0m"} {
 		if !strings.Contains(colored, want) {
@@ -78,7 +78,7 @@ func TestColoursChangeNothingElse(t *testing.T) {
 	}
 }
 
-func TestNothingOfACellReachesTheTerminalAsACommand(t *testing.T) {
+func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain, 訓練 é":           "plain, 訓練 é",
 		"\x1b[31mred\x1b]0;t\a": `\x1b[31mred\x1b]0;t\a`,

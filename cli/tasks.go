@@ -25,11 +25,11 @@ type taskFilter struct {
 }
 
 func (f taskFilter) match(t ray.Task) bool {
-	return oneOf(t.State, f.states) && oneOf(t.Type, f.types) && like(t.Name, f.names) &&
-		beginsWith(t.JobID, f.jobs) && beginsWith(t.NodeID, f.nodes)
+	return containsFold(f.states, t.State) && containsFold(f.types, t.Type) && matchesAny(t.Name, f.names) &&
+		hasAnyPrefix(t.JobID, f.jobs) && hasAnyPrefix(t.NodeID, f.nodes)
 }
 
-// listTasks lists tasks by job and state.
+// listTasks lists tasks, sorted by job and state.
 func listTasks(ctx context.Context, from taskLister, f taskFilter, p printer) error {
 	if err := checkPatterns("name", f.names); err != nil {
 		return err
@@ -49,29 +49,29 @@ func listTasks(ctx context.Context, from taskLister, f taskFilter, p printer) er
 			cmp.Compare(a.ID, b.ID), cmp.Compare(a.Attempt, b.Attempt))
 	})
 	if all.Truncated {
-		p.notef("the cluster cut its list: it gave %d of %s tasks, and which ones is arbitrary", len(all.Tasks), atLeast(all.Total, len(all.Tasks)))
+		p.infof("incomplete list: the cluster returned %d of %s tasks, an arbitrary selection", len(all.Tasks), formatTotal(all.Total, len(all.Tasks)))
 	}
-	if len(f.states) > 0 && oneOf("FINISHED", f.states) {
-		p.notef("tasks that are FINISHED are not listed; tasks get tells of one by its id")
+	if len(f.states) > 0 && containsFold(f.states, "FINISHED") {
+		p.infof("FINISHED tasks are not listed; use tasks get ID to show one")
 	}
-	tasks = cut(p.Console, tasks, f.limit, "tasks")
+	tasks = limitRows(p.Console, tasks, f.limit, "tasks")
 	t := &table{columns: []column{
-		{title: "ID", least: 12, id: true}, {title: "NAME", least: 12}, {title: "STATE"}, {title: "TYPE", spare: 3}, {title: "JOB"},
-		{title: "NODE", least: 12, id: true, spare: 1}, {title: "ATTEMPT", right: true, spare: 2}, {title: "ERROR", least: 8},
+		{title: "ID", minWidth: 12, noEllipsis: true}, {title: "NAME", minWidth: 12}, {title: "STATE"}, {title: "TYPE", dropOrder: 3}, {title: "JOB"},
+		{title: "NODE", minWidth: 12, noEllipsis: true, dropOrder: 1}, {title: "ATTEMPT", alignRight: true, dropOrder: 2}, {title: "ERROR", minWidth: 8},
 	}}
 	for _, x := range tasks {
 		t.add(text(x.ID), text(taskName(x)), state(x.State), cell{x.Type, faint}, text(x.JobID), text(x.NodeID),
 			text(strconv.Itoa(x.Attempt)), cell{x.Error, red})
 	}
-	return p.rows(views(tasks, func(t ray.Task) taskView { return taskView(t) }), t, none("tasks", len(all.Tasks)))
+	return p.printTable(views(tasks, func(t ray.Task) taskView { return taskView(t) }), t, emptyMessage("tasks", len(all.Tasks)))
 }
 
-// atLeast says a total that is not known where a list was cut.
-func atLeast(total, seen int) string {
+// formatTotal returns the total of a truncated list, which may be unknown.
+func formatTotal(total, seen int) string {
 	if total > seen {
 		return strconv.Itoa(total)
 	}
-	return "more"
+	return "an unknown number of"
 }
 
 func taskName(t ray.Task) string {
@@ -83,13 +83,13 @@ func taskName(t ray.Task) string {
 
 func getTask(ctx context.Context, from taskGetter, id string, p printer) error {
 	t, err := from.Task(ctx, id)
-	// Ray calls what is shorter than an id a bad request (2.60.0).
+	// Ray returns 400 for an ID that is too short (2.60.0).
 	if code := ray.Code(err); code == http.StatusNotFound || code == http.StatusBadRequest {
 		list, err2 := from.Tasks(ctx)
 		if err2 != nil {
 			return err2
 		}
-		t, err = theOne(list.Tasks, "attempts of tasks", id, err, func(t ray.Task) string { return t.ID })
+		t, err = exactlyOne(list.Tasks, "task attempts", id, err, func(t ray.Task) string { return t.ID })
 	}
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func getTask(ctx context.Context, from taskGetter, id string, p printer) error {
 		if fn == t.Name {
 			fn = ""
 		}
-		return facts([]fact{
+		return renderFields([]field{
 			{"Task", text(t.ID)}, {"Name", text(t.Name)}, {"Function", text(fn)}, {"State", state(t.State)}, {"Type", text(t.Type)},
 			{"Attempt", text(strconv.Itoa(t.Attempt))}, {"Job", text(t.JobID)}, {"Node", text(t.NodeID)}, {"Actor", text(t.ActorID)},
 			{"Error", cell{t.Error, red}},
