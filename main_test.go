@@ -312,12 +312,12 @@ func TestSignals(t *testing.T) {
 		p.until("records wait for the reader", func() bool { return waiting.MatchString(p.page("/metrics")) })
 		p.Signal(syscall.SIGTERM)
 		p.Signal(syscall.SIGTERM)
-		p.until("it is stopping", func() bool { return strings.Contains(p.stderr.String(), "raytap stops") })
-		again := time.NewTicker(2 * signalTwice)
+		p.until("it is stopping", func() bool { return strings.Contains(p.stderr.String(), "Shutting down; a second signal") })
+		again := time.NewTicker(2 * duplicateSignalWindow)
 		defer again.Stop()
 		<-again.C
 		p.Signal(syscall.SIGTERM)
-		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "exits at once") {
+		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "exiting immediately") {
 			t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 		}
 	})

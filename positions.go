@@ -10,7 +10,7 @@ import (
 	"raytap/shipper"
 )
 
-// positionsFile returns the file of a raytap that runs with these flags.
+// positionsFile returns the positions file of a daemon with these flags.
 func (f *flags) positionsFile() (string, error) {
 	c, err := config.Config{}, error(nil)
 	if f.configFile != "" {
@@ -23,13 +23,12 @@ func (f *flags) positionsFile() (string, error) {
 	}
 	file, _ := c.PositionsFile()
 	if file == "" {
-		return "", errors.New("positions would be kept in memory here: neither XDG_STATE_HOME nor HOME is set; name the file")
+		return "", errors.New("no positions file: neither XDG_STATE_HOME nor HOME is set; give FILE")
 	}
 	return file, nil
 }
 
-// readPositions reads a positions file for people and scripts; cluster selects
-// one, "" all.
+// readPositions returns the content of a positions file; cluster selects one, "" all.
 func readPositions(file, cluster string) (cli.SavedPositions, error) {
 	saved, err := shipper.ReadPositions(file)
 	if err != nil {

@@ -55,7 +55,7 @@ func TestPositionsAreShownBesideADaemon(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s%s", args, code, out, stderr)
 		}
 	}
-	if code, _, stderr := ask(t, []string{"HOME=", "XDG_STATE_HOME="}, "positions", "show"); code != 2 || !strings.Contains(stderr, "name the file") {
+	if code, _, stderr := ask(t, []string{"HOME=", "XDG_STATE_HOME="}, "positions", "show"); code != 2 || !strings.Contains(stderr, "give FILE") {
 		t.Errorf("without a file: exit code %d, %s", code, stderr)
 	}
 	p.Signal(syscall.SIGTERM)

@@ -49,7 +49,7 @@ type nodeView struct {
 	DeathReason      string             `json:"death_reason,omitempty"`
 	Resources        map[string]float64 `json:"resources,omitempty"`
 	Stats            *statsView         `json:"stats,omitempty"`
-	StatsUnavailable bool               `json:"readings_failed,omitempty"`
+	StatsUnavailable bool               `json:"stats_unavailable,omitempty"`
 }
 
 type statsView struct {

@@ -14,13 +14,12 @@ import (
 	"raytap/cli"
 )
 
-// interruptPatience is how long a command that was interrupted may take to end
-// what it has begun.
-const interruptPatience = 500 * time.Millisecond
+// interruptGrace is the time that an interrupted command has to finish.
+const interruptGrace = 500 * time.Millisecond
 
-// operate runs an operator's command up to its exit code: after a signal 128
-// and its number, as shells have it.
-func operate(commands *cli.Commands, name string, out *answer, stderr io.Writer) int {
+// runCommand runs a command on a cluster and returns the exit code: after a signal
+// 128 plus its number, as in shells.
+func runCommand(commands *cli.Commands, name string, out *output, stderr io.Writer) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -31,23 +30,23 @@ func operate(commands *cli.Commands, name string, out *answer, stderr io.Writer)
 	select {
 	case err := <-done:
 		if cli.IsReaderGone(err) || errors.Is(out.err, syscall.EPIPE) && errors.Is(err, out.err) {
-			return exitFailure // its reader has what it wanted
+			return exitFailure // the reader has read enough: no message
 		}
-		return out.code(told(stderr, err), stderr)
+		return out.code(exitCode(stderr, err), stderr)
 	case s := <-signals:
 		stop()
 		select {
 		case <-done:
 		case <-signals:
-		case <-time.After(interruptPatience):
+		case <-time.After(interruptGrace):
 		}
 		number, _ := s.(syscall.Signal)
 		return 128 + int(number)
 	}
 }
 
-// told prints why a command failed, and gives the exit code for it.
-func told(stderr io.Writer, err error) int {
+// exitCode prints the error of a command and returns its exit code.
+func exitCode(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}

@@ -10,8 +10,8 @@ import (
 	"raytap/config"
 )
 
-// usage is the template of --help: a command's own flags come before those that
-// all commands share, and its examples stay as they are written.
+// usage is the template of --help: a command's own flags come before the shared ones,
+// and examples are not wrapped.
 const usage = `{{define "Command"}}{{if .FlagSummary}} {{.FlagSummary}}{{end}}{{range .Args}} {{if not .Required}}[{{end}}<{{.Name}}>{{if not .Required}}]{{end}}{{end}}{{end -}}
 {{$cmd := .Context.SelectedCommand -}}
 usage: {{.App.Name}}{{if $cmd}} {{$cmd}}{{template "Command" $cmd}}{{if $cmd.Commands}} <command> [<args> ...]{{end}}{{else}}{{template "Command" .App}} [<command> [<args> ...]]{{end}}
@@ -28,10 +28,10 @@ Commands:
 Flags:
 {{.|FlagsToTwoColumns|FormatTwoColumns}}{{end}}{{end}}
 {{- with .App.Flags}}
-{{if $cmd}}Flags of all commands{{else}}Flags{{end}}:
+{{if $cmd}}Global flags{{else}}Flags{{end}}:
 {{.|FlagsToTwoColumns|FormatTwoColumns}}{{end}}
 {{- if not $cmd}}
-Flags of the daemon:
+Daemon flags:
 {{Daemon|FlagsToTwoColumns|FormatTwoColumns}}{{end -}}
 `
 
@@ -42,7 +42,7 @@ func usageFuncs(app *kingpin.Application) template.FuncMap {
 	}
 }
 
-// commandRows lists the commands below one, or all; nothing where it has none.
+// commandRows returns the subcommands of a command with their help, or all commands if cmd is nil.
 func commandRows(app *kingpin.ApplicationModel, cmd *kingpin.CmdModel) [][2]string {
 	var out [][2]string
 	list := app.FlattenedCommands()
@@ -64,8 +64,8 @@ func commandRows(app *kingpin.ApplicationModel, cmd *kingpin.CmdModel) [][2]stri
 	return out
 }
 
-// clusterNames gives the clusters of the configuration that a command line
-// names, to complete it; none where that cannot be read.
+// clusterNames returns the clusters of the configuration file that a command line
+// names, for completion; none if the file cannot be read.
 func clusterNames(args []string) []string {
 	file := ""
 	for i, arg := range args {
