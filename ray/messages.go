@@ -5,33 +5,31 @@ import (
 	"io"
 )
 
-// ErrNoWebSocket is in the chain of an error that says that a server, or a
-// proxy before it, answered and did not open a WebSocket. Another way to the log
-// may serve. Its code is 404 where the server said so, 503 otherwise, for a
-// refused upgrade says nothing of credentials (a FastAPI server answers 403 on a
-// path that it does not have).
-var ErrNoWebSocket = errors.New("no WebSocket is opened there")
+// ErrNoWebSocket is in the chain of an error if a server, or a proxy in front of it,
+// refused to upgrade to a WebSocket. Another transport may work. Its code is 404 if
+// that was the status, else 503: the status of a refused upgrade is no statement about
+// credentials (a FastAPI server answers 403 for a path that it does not have).
+var ErrNoWebSocket = errors.New("WebSocket upgrade refused")
 
-// MessageStream gives the messages of a job's log from its first one on, as an
-// agent sends them: a line each, several lines, or pieces of lines.
+// MessageStream returns the messages of a job's log from the first one on, as a Synapse
+// agent sends them: one line each, several lines, or parts of lines.
 //
-// The context given on opening governs the whole stream; Close may be called
-// at any time, from any goroutine, and ends a blocked Next. Apart from Close a
-// stream is used by one goroutine.
+// The context given on opening applies to the whole stream. Close may be called at any
+// time, from any goroutine, and ends a blocked Next. Apart from Close a stream is used
+// by one goroutine.
 type MessageStream interface {
-	// Next waits for a message and gives it as it was sent, with its newline if
-	// it had one. The bytes are good until the next call.
+	// Next waits for a message and returns it as it was sent, with its newline if it
+	// has one. The bytes are valid until the next call.
 	//
-	// io.EOF means that the server said that the log is complete. Every other
-	// end is an *Error that says how the stream ended (a Close frame, a broken
-	// connection, silence on a connection that does not answer any more), which
-	// tells nothing of the job: code 500 where the server sent an error, 503
-	// otherwise. A job that is silent does not end its stream, as long as the
-	// connection can be told to be alive.
+	// io.EOF means that the server reported the log as complete. Any other end is an
+	// *Error that describes how the stream ended (a Close frame, a broken connection, a
+	// peer that no longer responds) and is no statement about the job: code 500 if the
+	// server sent an error, else 503. A silent job does not end its stream while the
+	// connection is known to be alive.
 	Next() ([]byte, error)
 	io.Closer
 }
 
-// UnknownSession is the Session of a cluster whose API tells none: it does not
-// tell one life of the head from another, nor one cluster from another.
+// UnknownSession is the Session of a cluster whose API does not report one. Equal
+// values do not mean the same head or the same cluster.
 const UnknownSession = "unknown"

@@ -2,13 +2,13 @@ package ray
 
 import "time"
 
-// ClusterResources is a cluster's hardware as an agent that watches it tells
-// it, apart from Ray's own bookkeeping. What is nil was not told.
+// ClusterResources is a cluster's hardware as a Synapse agent reports it, independent
+// of Ray's own accounting. A nil field is unknown.
 //
-// Ray's dashboard has no such answer: its client gives code 501.
+// Ray's dashboard API does not report it: its client returns code 501.
 type ClusterResources struct {
-	At            time.Time // when it was collected; zero where not told
-	Stale         bool      // the agent gave an old answer because it got no new one
+	At            time.Time // when it was collected; zero if unknown
+	Stale         bool      // the agent had no current data and returned older data
 	CPU           *Amount   // cores
 	Memory        *Amount   // bytes
 	ObjectStore   *Amount   // bytes
@@ -19,11 +19,11 @@ type ClusterResources struct {
 	Nodes         []NodeHardware
 }
 
-// Amount is how much there is of something, and how much of it is in use.
+// Amount is the total, used and available amount of something.
 type Amount struct{ Total, Used, Available float64 }
 
-// GPUTotals are the sums over all accelerators; memory is in bytes,
-// utilization a ratio from 0 to 1. What is nil was not told.
+// GPUTotals are sums over all accelerators. Memory is in bytes, utilization a ratio
+// from 0 to 1. A nil field is unknown.
 type GPUTotals struct {
 	Total, Available             *float64 // accelerators
 	MemoryTotal, MemoryAvailable *float64
@@ -41,7 +41,7 @@ type NodeHardware struct {
 	IP              string
 	Head            bool
 	State           NodeState
-	AcceleratorType string  // "" where there is none
+	AcceleratorType string  // "" if it has none
 	CPU             *Amount // cores
 	Memory          *Amount // bytes
 	GPUs            []GPU

@@ -1,25 +1,24 @@
 package ray
 
 // What deploying a Serve configuration does to an application. Ray replaces all
-// applications that a configuration deployed before, and leaves alone those that
-// code deployed (serve.run) and that the new configuration does not name (2.60.0).
+// applications that a configuration deployed before, and keeps those that code
+// deployed (serve.run) and that the new configuration does not name (2.60.0).
 const (
 	ServeAdd       = "add"
 	ServeChange    = "change"
-	ServeUnchanged = "unchanged" // deployed again; Ray leaves its replicas alone
-	ServeTakeOver  = "take_over" // code deployed it, the configuration will
+	ServeUnchanged = "unchanged" // deployed again; Ray keeps its replicas
+	ServeTakeOver  = "take_over" // deployed by code so far, by the configuration from now on
 	ServeRemove    = "remove"
-	ServeKeep      = "keep" // code deployed it, and the configuration does not name it
+	ServeKeep      = "keep" // deployed by code, and not in the configuration
 )
 
-// ServeActions are all of them, those that take something away first.
+// ServeActions lists all actions, destructive ones first.
 var ServeActions = []string{ServeRemove, ServeTakeOver, ServeChange, ServeAdd, ServeUnchanged, ServeKeep}
 
-// ServePlan is what deploying a Serve configuration would do, by name.
+// ServePlan is what deploying a Serve configuration would do.
 type ServePlan struct {
-	Changes []ServePlanned
-	// Notes are sentences about what is not of one application, such as a target
-	// capacity that is reset.
+	Changes []ServePlanned // sorted by name
+	// Notes are sentences about other changes, such as a target capacity that is reset.
 	Notes []string
 }
 
@@ -27,9 +26,9 @@ type ServePlan struct {
 type ServePlanned struct {
 	Name   string
 	Action string // one of ServeActions
-	// Fields are the keys of its configuration that differ, sorted; of a
-	// ServeChange alone. Values are left out, as they may hold secrets.
+	// Fields are the keys of its configuration that differ, sorted; for ServeChange
+	// only. Values are omitted: they may hold secrets.
 	Fields []string
-	// Hidden: Ray hides parts of the current configuration, which were not compared.
+	// Hidden: Ray redacts parts of the current configuration; they are not compared.
 	Hidden bool
 }

@@ -16,13 +16,13 @@ type Source interface {
 	Actors(ctx context.Context) (StateCounts, error)
 	PlacementGroups(ctx context.Context) (StateCounts, error)
 	Serve(ctx context.Context) (ServeStatus, error)
-	// Resources is code 501 where the dialect has no such answer.
+	// Resources returns an error of code 501 if the API does not report them.
 	Resources(ctx context.Context) (ClusterResources, error)
 }
 
-// TimeoutSource is a Source that can give its job list more time than its other
-// requests: the list grows for the life of a head, and with it the time it takes.
+// TimeoutSource is a Source whose job list can have a timeout of its own: the list
+// grows during the life of a head, and so does the time that it takes.
 type TimeoutSource interface {
-	// JobsWithTimeout is Jobs, whose request may take d.
+	// JobsWithTimeout is Jobs with d as the timeout of the request.
 	JobsWithTimeout(ctx context.Context, d time.Duration) ([]Job, error)
 }

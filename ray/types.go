@@ -1,16 +1,16 @@
-// Package ray says what a Ray cluster is, apart from how it is asked: jobs,
-// nodes, tasks, actors, Serve applications, log streams and errors.
+// Package ray describes a Ray cluster, independent of the API: jobs, nodes, tasks,
+// actors, Serve applications, log streams and errors.
 //
-// The dialects (ray/dashboard for Ray's own dashboard API) return these types;
-// collector and shipper consume them. Times are UTC; a zero time.Time means
-// that the cluster did not tell. Facts about Ray in the comments were measured
-// on Ray 2.60.0 unless another version is named.
+// The clients (ray/dashboard for the API of Ray's dashboard, ray/synapse for that of
+// Synapse agents) return these types; collector and shipper consume them. Times are
+// UTC; a zero time.Time is unknown. Facts about Ray in the comments were measured on
+// Ray 2.60.0 unless another version is named.
 package ray
 
 import "time"
 
-// TPU is one TPU chip's readings. Shares are ratios, nil where they are not told;
-// memory is in bytes, MemTotal 0 where it is not told.
+// TPU are the stats of one TPU chip. Ratios are from 0 to 1, nil if unknown; memory is
+// in bytes, MemTotal 0 if unknown.
 type TPU struct {
 	Index      int
 	Name       string // the id of the accelerator in its slice
@@ -23,19 +23,19 @@ type TPU struct {
 	MemTotal   float64
 }
 
-// Version is what a cluster says of itself.
+// Version is the version of a cluster, and its session.
 type Version struct {
 	Ray    string // "2.60.0"
 	Commit string
-	// Session names one life of the head ("session_2026-11-24_15-02-08_458718_7011").
-	// It changes on each head start, except with GCS fault tolerance. Ray before
-	// 2.40 does not report it in its version answer; the client then takes it
-	// from the head's raylet socket path. "" means not known yet, as for about
-	// 2 s after such a head started; UnknownSession, that the cluster has none.
+	// Session identifies one run of the head ("session_2026-11-24_15-02-08_458718_7011").
+	// It changes on each start of the head, except with GCS fault tolerance. Ray before
+	// 2.40 does not report it with its version; the client then takes it from the
+	// head's raylet socket path. "" means not known yet, as for about 2 s after such a
+	// head started; UnknownSession, that the API reports none.
 	Session string
 }
 
-// JobType tells a submission (by the Jobs API) from a driver that merely connected.
+// JobType is whether a job was submitted through the Jobs API, or a driver connected.
 type JobType string
 
 // The types that Ray lists.
@@ -48,8 +48,8 @@ const (
 type JobStatus string
 
 // The statuses of submissions. A DRIVER job is only ever RUNNING or SUCCEEDED,
-// where SUCCEEDED says no more than that the driver is gone (a script that
-// exits with 5 is SUCCEEDED).
+// where SUCCEEDED means no more than that the driver has exited (a script that exits
+// with code 5 is SUCCEEDED).
 const (
 	JobPending   JobStatus = "PENDING"
 	JobRunning   JobStatus = "RUNNING"
@@ -58,17 +58,17 @@ const (
 	JobStopped   JobStatus = "STOPPED"
 )
 
-// JobStatuses lists the known statuses of a submission in their natural order.
+// JobStatuses lists the known statuses of a submission in order of the job's life.
 var JobStatuses = []JobStatus{JobPending, JobRunning, JobSucceeded, JobFailed, JobStopped}
 
-// Terminal reports whether a job of this status will not run (again). Ray has
-// no CANCELLED, but what stands in front of it may.
+// Terminal reports whether a job of this status will not run (again). Ray has no
+// CANCELLED, but a Synapse agent may.
 func (s JobStatus) Terminal() bool {
 	return s == JobSucceeded || s == JobFailed || s == JobStopped || s == "CANCELLED"
 }
 
-// Job is one row of the job list. Its runtime_env is never decoded: Ray sends
-// the secrets in it in clear.
+// Job is one row of the job list. Its runtime_env is never decoded: Ray sends the
+// secrets in it in plain text.
 type Job struct {
 	Type         JobType
 	SubmissionID string // "" for a DRIVER job
@@ -76,13 +76,13 @@ type Job struct {
 	JobID      string
 	Status     JobStatus
 	Entrypoint string // a command line; may hold secrets
-	Message    string // human text; on failure with the last log lines
+	Message    string // text for people; on failure with the last log lines
 	ErrorType  string // "" or e.g. JOB_ENTRYPOINT_COMMAND_ERROR; always "" before Ray 2.60
-	// Start is when the job was submitted (Ray's start_time; it is set while
-	// the job is PENDING, and does not tell when the driver started).
+	// Start is when the job was submitted (Ray's start_time, which is set while the
+	// job is PENDING), not when the driver started.
 	Start time.Time
 	End   time.Time // zero until terminal
-	// Metadata is the user's map; nil where there is none.
+	// Metadata is the user's map; nil if there is none.
 	Metadata map[string]string
 	// DriverNodeID and DriverAgentURL are "" until the job's supervisor runs.
 	DriverNodeID   string
@@ -92,7 +92,7 @@ type Job struct {
 	DriverExitCode *int
 }
 
-// Key is the id by which the API knows the job: the submission id, else the job id.
+// Key returns the id that the API uses: the submission id, else the job id.
 func (j Job) Key() string {
 	if j.SubmissionID != "" {
 		return j.SubmissionID
@@ -100,8 +100,7 @@ func (j Job) Key() string {
 	return j.JobID
 }
 
-// Name is the name that the user gave the job in its metadata under
-// "job_name", or "".
+// Name returns the metadata value "job_name", or "".
 func (j Job) Name() string { return j.Metadata["job_name"] }
 
 // NodeState is ALIVE or DEAD; unknown values are kept.
@@ -113,48 +112,48 @@ const (
 	NodeDead  NodeState = "DEAD"
 )
 
-// Node is one node, with its readings where the cluster has current ones.
+// Node is one node, with its stats if the cluster has current ones.
 type Node struct {
 	ID     string
 	IP     string
 	Name   string // Ray's node_name, by default the IP
-	Host   string // host name, "" where not told
+	Host   string // host name, "" if unknown
 	Head   bool
 	State  NodeState
 	Labels map[string]string
 	Start  time.Time
 	End    time.Time // zero while alive
-	// DeathReason is an enum such as UNEXPECTED_TERMINATION; "" while alive or
-	// where not told.
+	// DeathReason is an enum such as UNEXPECTED_TERMINATION; "" while alive or if
+	// unknown.
 	DeathReason string
 	// Resources maps real resource names (object_store_memory, not
 	// objectStoreMemory) to totals. Empty for a dead node.
 	Resources map[string]float64
-	// Usage is what is used of Resources, where the cluster's list of nodes tells
-	// it (as text, memory rounded to a hundredth of its unit). Where
-	// ClusterStatus.ByNode has the node, that is exact.
+	// Usage is what is used of Resources, if the cluster's list of nodes reports it (as
+	// text, memory rounded to a hundredth of its unit). ClusterStatus.ByNode is exact,
+	// if it has the node.
 	Usage map[string]Usage
-	// Stats holds the last readings; nil for a node that is not ALIVE, or
-	// whose readings are old or missing.
+	// Stats are the node's last stats; nil for a node that is not ALIVE, or if they are
+	// outdated or missing.
 	Stats *NodeStats
-	// StatsUnavailable is true where the nodes could be listed but their readings
-	// could not be asked for: Stats and DeathReason are then unknown, not absent.
+	// StatsUnavailable is true if the nodes could be listed but the request for their
+	// stats failed: Stats and DeathReason are then unknown, not absent.
 	StatsUnavailable bool
 }
 
-// NodeStats are a live node's readings, in bytes and ratios (0 to 1).
+// NodeStats are the stats of a node that is alive, in bytes and ratios (0 to 1).
 type NodeStats struct {
-	At             time.Time // when the node's agent took them
+	At             time.Time // when the node agent measured them
 	CPURatio       float64   // 0 to 1 over all logical CPUs
-	CPUUnknown     bool      // CPURatio was not told: it is 0 then
-	CPUs           int       // logical CPUs; 0 where not told
-	MemTotal       float64   // 0 where the node's memory was not told
+	CPUUnknown     bool      // CPURatio is unknown, and 0
+	CPUs           int       // logical CPUs; 0 if unknown
+	MemTotal       float64   // 0 if the node's memory is unknown
 	MemUsed        float64
 	MemAvailable   float64
 	Disks          []Disk // by mount, sorted
 	ObjectStore    *ObjectStore
 	Workers        int
-	WorkersUnknown bool       // Workers was not told: it is 0 then
+	WorkersUnknown bool       // Workers is unknown, and 0
 	LoadAvg        [3]float64 // 1, 5, 15 minutes
 	HasLoad        bool
 	GPUs           []GPU
@@ -162,7 +161,7 @@ type NodeStats struct {
 	NetworkSent    float64 // bytes since boot
 	NetworkRecv    float64
 	HasNetwork     bool
-	DashboardAgent int // the node agent's HTTP port, 0 if not told
+	DashboardAgent int // the node agent's HTTP port, 0 if unknown
 }
 
 // Disk is one mount of a node, in bytes.
@@ -171,12 +170,11 @@ type Disk struct {
 	Total, Used, Free float64
 }
 
-// ObjectStore is a node's share of the object store, in bytes.
+// ObjectStore is a node's part of the object store, in bytes.
 type ObjectStore struct{ Used, Available float64 }
 
-// GPU is one accelerator's readings. Utilization is a ratio and nil where the
-// driver does not tell; memory is in bytes (Ray sends MB), MemTotal 0 where it
-// does not tell that.
+// GPU are the stats of one accelerator. Utilization is a ratio, nil if the driver does
+// not report it; memory is in bytes (Ray sends MB), MemTotal 0 if unknown.
 type GPU struct {
 	Index       int
 	Name        string
@@ -189,8 +187,8 @@ type GPU struct {
 // Usage is a resource's used and total amount.
 type Usage struct{ Used, Total float64 }
 
-// Demand is a shape of resources that Count pending tasks, actors or bundles
-// wait for.
+// Demand is a set of resources that Count pending tasks, actors or bundles each
+// request.
 type Demand struct {
 	Resources map[string]float64
 	Count     int
@@ -202,32 +200,32 @@ const (
 	AutoscalerV2 = "v2" // KubeRay's newer default
 )
 
-// ClusterStatus is the autoscaler's view: it is rewritten every 5 s.
+// ClusterStatus is the autoscaler's view. Ray updates it every 5 s.
 //
 // Ray camel-cases resource names here. The client maps them back by
 // camel-casing the real names of the node list; a name that no real name, or
 // more than one, maps to is dropped and counted in Unmapped.
 //
-// A nil Usage: there is no status (yet).
+// A nil Usage means that there is no status (yet).
 type ClusterStatus struct {
-	// Autoscaler is the version that the status comes from, "" where there is
-	// no status. Version 2 tells no ByNode, and no At: it answers as of now.
+	// Autoscaler is the version that the status comes from, "" if there is no status.
+	// Version 2 reports neither ByNode nor At: its status is always current.
 	Autoscaler string
 	At         time.Time // when Ray wrote it
 	Usage      map[string]Usage
 	ByNode     map[string]map[string]Usage // node id -> resource
 	Pending    []Demand                    // tasks and actors
-	PGs        []Demand                    // bundles of pending placement groups, one Demand a bundle shape
-	// PGsUnknown: what placement groups wait for could not be learnt.
+	PGs        []Demand                    // bundles of pending placement groups, one Demand for each shape
+	// PGsUnknown: the demand of placement groups is unknown.
 	PGsUnknown bool
 	Unmapped   int
 }
 
-// Truncation tells what is missing from a list. Ray cuts lists at 10,000 rows,
-// silently and arbitrarily.
+// Truncation describes what is missing from a list. Ray truncates lists to 10,000 rows,
+// silently and in no defined order.
 type Truncation struct {
-	Total int // rows that matched at the source (known even where the list was cut)
-	// Truncated is true where rows are missing from the answer.
+	Total int // rows that matched at the source (known even if the list is truncated)
+	// Truncated reports whether rows are missing from the response.
 	Truncated bool
 }
 
@@ -253,16 +251,16 @@ var TaskStates = []string{
 	"RUNNING_IN_RAY_WAIT", "GETTING_AND_PINNING_ARGS", "FINISHED", "FAILED",
 }
 
-// TaskList is the unfinished and the failed tasks, as far as the GCS keeps them.
+// TaskList lists the unfinished and the failed tasks that the GCS still keeps.
 type TaskList struct {
 	Tasks []Task
 	Truncation
-	// Dropped is how many attempts, of any state, the GCS no longer keeps (it
-	// keeps 100,000 by default): the tasks among them are in no count here.
-	// Known only where it makes a difference to the counts, else 0.
+	// Dropped is how many attempts, of any state, the GCS no longer keeps (it keeps
+	// 100,000 by default): they are in no count here. It is set only if it makes a
+	// difference to the counts, else 0.
 	Dropped int
-	// ByState holds exact totals per state, and is set only where the list was
-	// truncated: it costs Ray one request per state.
+	// ByState holds exact totals by state. It is set only if the list is truncated:
+	// it costs Ray one request for each state.
 	ByState map[string]int
 	// Session is the head's last known session when the list was requested, "" if
 	// unknown. Package cache sets it, and RequestedAt.
@@ -276,15 +274,15 @@ var (
 	PlacementGroupStates = []string{"PENDING", "PREPARED", "CREATED", "REMOVED", "RESCHEDULING"}
 )
 
-// StateCounts counts rows by state. A state that no row has is absent.
+// StateCounts counts rows by state. A state without rows is absent.
 type StateCounts struct {
 	ByState map[string]int
 	Truncation
 }
 
-// ServeStatus is what Serve's controller says. The zero value: Serve is not running.
+// ServeStatus is the status of Ray Serve. The zero value means that Serve is not running.
 type ServeStatus struct {
-	Running      bool // a controller answered
+	Running      bool // there is a Serve controller
 	Applications []ServeApplication
 	Proxies      []ServeProxy
 }
@@ -301,11 +299,11 @@ var (
 // ServeApplication is one application, its deployments sorted by name.
 type ServeApplication struct {
 	Name         string
-	RoutePrefix  string // "" where it has none
+	RoutePrefix  string // "" if it has none
 	DocsPath     string
 	Status       string
 	Message      string // may be a traceback
-	Source       string // imperative or declarative; "" before Ray tells it
+	Source       string // imperative or declarative; "" while unknown
 	LastDeployed time.Time
 	Deployments  []ServeDeployment
 }
@@ -315,10 +313,10 @@ type ServeDeployment struct {
 	Name           string
 	Status         string
 	Message        string
-	TargetReplicas *int           // nil where not told
-	Replicas       map[string]int // by state; empty where not told
-	ReplicaCount   *int           // all of them, whatever their state; nil where not told
-	DeadReplicas   *int           // recently died ones; nil where Ray does not tell (before 2.60)
+	TargetReplicas *int           // nil if unknown
+	Replicas       map[string]int // by state; empty if unknown
+	ReplicaCount   *int           // in any state; nil if unknown
+	DeadReplicas   *int           // recently died ones; nil if unknown (Ray before 2.60)
 }
 
 // ServeProxy is one HTTP or gRPC proxy of Serve.
