@@ -48,7 +48,7 @@ func refused(t *testing.T, head *realray.Head, token, code string) {
 		return d.mustPage(t).want(0, "raytap_up", "ray_cluster=e2e")
 	})
 	d.stop(t)
-	said := d.Said.String()
+	said := d.Output.String()
 	if !strings.Contains(said, code) || !strings.Contains(said, "token") {
 		t.Errorf("stderr does not say %s and what to do about the token:\n%s", code, said)
 	}
@@ -83,7 +83,7 @@ func accepted(t *testing.T, head *realray.Head, s settings, way string) {
 		t.Errorf("nothing was read by way %s", way)
 	}
 	d.stop(t)
-	if strings.Contains(d.Said.String(), s.Token) {
+	if strings.Contains(d.Output.String(), s.Token) {
 		t.Error("stderr shows the token")
 	}
 }

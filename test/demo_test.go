@@ -31,7 +31,7 @@ func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
 	}
 	t.Logf("the demo took %.0f s", time.Since(start).Seconds())
 
-	checkDemo(t, p.Said.String())
+	checkDemo(t, p.Output.String())
 }
 
 func checkDemo(t *testing.T, said string) {

@@ -187,7 +187,7 @@ func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 func (d *daemon) running() error {
 	select {
 	case <-d.ended:
-		return fmt.Errorf("raytap ended: %v: %s", d.Cmd.ProcessState, program.Last(d.Said.String(), 1000))
+		return fmt.Errorf("raytap ended: %v: %s", d.Cmd.ProcessState, program.Last(d.Output.String(), 1000))
 	default:
 		return nil
 	}

@@ -151,7 +151,7 @@ func TestEachLineOnceAndTruthfulEndsByEachWay(t *testing.T) {
 				t.Errorf("%s: job %s (%s): %v", w.name, j.mode, j.id, err)
 			}
 		}
-		if said := w.Said.String(); head.Token != "" && strings.Contains(said, head.Token) {
+		if said := w.Output.String(); head.Token != "" && strings.Contains(said, head.Token) {
 			t.Errorf("%s: the log shows the token", w.name)
 		}
 		if code := w.Stop(20 * time.Second); code != 0 {

@@ -135,7 +135,7 @@ func built(t *testing.T) (c config, root string) {
 	}
 	p := program.Start(t, unshared(build, args...))
 	if code := p.Wait(8 * time.Minute); code != 0 {
-		t.Fatalf("the image is not built: exit code %d\n%s", code, program.Last(p.Said.String(), 4000))
+		t.Fatalf("the image is not built: exit code %d\n%s", code, program.Last(p.Output.String(), 4000))
 	}
 	b, err := os.ReadFile(filepath.Join(out, "image.json"))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package program builds the real raytap for tests, and runs it and other
-// programs so that none outlives its test.
+// Package program builds the real raytap for tests, and runs it and other programs so
+// that no process outlives its test.
 package program
 
 import (
@@ -14,12 +14,12 @@ import (
 
 var built struct {
 	once sync.Once
-	dir  string // "" until the first test asks
+	dir  string // "" until the first call of Binary
 	err  error
 }
 
-// Main runs the tests of a package, removes the binary that they ran, and gives
-// the exit code of the process.
+// Main runs the tests of a package, removes the binary of raytap, and returns the exit
+// code of the process.
 func Main(m *testing.M) int {
 	defer func() {
 		if built.dir != "" {
@@ -29,9 +29,8 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Binary gives the path of raytap as it is released, in a folder of its own. It
-// is built once for a package's tests, by the first that asks. The package's
-// TestMain has to call Main.
+// Binary returns the path of a raytap binary like the released one, in a directory of
+// its own. The first call in a package builds it. The package's TestMain must call Main.
 func Binary(t testing.TB) string {
 	t.Helper()
 	built.once.Do(func() {
@@ -46,7 +45,7 @@ func Binary(t testing.TB) string {
 	return filepath.Join(built.dir, "raytap")
 }
 
-// Build builds a main package of raytap into a file.
+// Build builds a main package of raytap and writes the binary to file.
 func Build(file, pkg string) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-o", file, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -56,22 +55,22 @@ func Build(file, pkg string) error {
 	return nil
 }
 
-// Find gives the path of a program that scripts/tools installs, by its place
-// under .tools: "bin/vlagent".
-func Find(place string) (string, error) {
+// Find returns the path of a program that scripts/tools installs. name is its path in
+// .tools, such as "bin/vlagent".
+func Find(name string) (string, error) {
 	root, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for !isFile(filepath.Join(root, "go.mod")) {
 		if root == filepath.Dir(root) {
-			return "", fmt.Errorf("the tests do not run in a folder of a module, so that .tools/%s cannot be found", place)
+			return "", fmt.Errorf("find .tools/%s: the working directory is not in a module", name)
 		}
 		root = filepath.Dir(root)
 	}
-	path := filepath.Join(root, ".tools", filepath.FromSlash(place))
+	path := filepath.Join(root, ".tools", filepath.FromSlash(name))
 	if !isFile(path) {
-		return "", fmt.Errorf("there is no %s to test with (scripts/tools installs it, as the Makefile's targets do)", path)
+		return "", fmt.Errorf("%s does not exist: install it with scripts/tools, as the Makefile's targets do", path)
 	}
 	return path, nil
 }
@@ -81,29 +80,29 @@ func isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// Tool is Find where a missing program fails the test, which would show nothing.
-func Tool(t testing.TB, place string) string {
+// Tool is Find, but a missing program fails the test.
+func Tool(t testing.TB, name string) string {
 	t.Helper()
-	path, err := Find(place)
+	path, err := Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// Raytap is a command of the binary, not started yet.
+// Raytap returns a command of the raytap binary. It is not started.
 func Raytap(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	return exec.Command(Binary(t), args...)
 }
 
-// Serve starts a raytap that Raytap gave, with its page on a free port, and waits
-// until it is served. url is the page's, without a path.
+// Serve starts a command returned by Raytap, with its HTTP server on a free port, and
+// waits until the server is ready. url is the server's URL without a path.
 func Serve(t testing.TB, cmd *exec.Cmd) (p *Process, url string) {
 	t.Helper()
 	address := FreeAddress(t)
 	cmd.Args = append(cmd.Args, "--web.listen-address", address)
 	p, url = Start(t, cmd), "http://"+address
-	p.Until(20*time.Second, "raytap serves its page", func() bool { return Get(url+"/-/healthy") != "" })
+	p.Until(20*time.Second, "raytap serves HTTP", func() bool { return Get(url+"/-/healthy") != "" })
 	return p, url
 }

@@ -2,6 +2,6 @@ package program
 
 import "syscall"
 
-// dieWithParent has the kernel kill the process with the tests, also where these
-// are killed and clean nothing up.
+// dieWithParent makes the kernel kill the process when the test process exits, also
+// when that is killed and cannot clean up.
 func dieWithParent(a *syscall.SysProcAttr) { a.Pdeathsig = syscall.SIGKILL }

@@ -4,5 +4,5 @@ package program
 
 import "syscall"
 
-// dieWithParent is Linux's alone.
+// dieWithParent does nothing: only Linux supports it.
 func dieWithParent(*syscall.SysProcAttr) {}

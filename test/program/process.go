@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// Output is what a process says, the last MiB of it at most. It may be read
-// while the process writes. The zero value is ready for use.
+// Output keeps the last MiB of the output of a process. It may be read while the process
+// writes. The zero value is ready to use.
 type Output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-const keep = 1 << 20
+const maxOutput = 1 << 20
 
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(p)
-	p = p[max(0, n-keep):]
-	o.b.Next(max(0, o.b.Len()+len(p)-keep))
+	p = p[max(0, n-maxOutput):]
+	o.b.Next(max(0, o.b.Len()+len(p)-maxOutput))
 	o.b.Write(p)
 	return n, nil
 }
@@ -36,27 +36,27 @@ func (o *Output) String() string {
 	return o.b.String()
 }
 
-// Last gives the end of a text, n bytes of it at most.
+// Last returns the last n bytes of a text, or all of it if it is shorter.
 func Last(text string, n int) string { return text[max(0, len(text)-n):] }
 
-// Process is one that ends with its test at the latest. Its methods are for the
+// Process is a process that ends with its test at the latest. Call its methods from the
 // test's goroutine.
 type Process struct {
 	Cmd    *exec.Cmd
-	Exited <-chan struct{} // closed once it has ended and all that it wrote is taken
-	Said   Output          // what went to neither a stdout nor a stderr of the test's own
+	Exited <-chan struct{} // closed when it has exited and its output is complete
+	Output Output          // stdout and stderr, unless the test has set its own
 	t      testing.TB
 }
 
-// Env is the environment of a process that has nothing of the user's: PATH, an
-// empty HOME, and more.
+// Env returns an environment without the user's variables: PATH, an empty HOME, and
+// more.
 func Env(t testing.TB, more ...string) []string {
 	t.Helper()
 	return append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, more...)
 }
 
-// Start starts a process. Where its environment is nil it gets Env; a stdout or
-// stderr that is nil is kept in Said, the end of which is logged if the test fails.
+// Start starts a process. A nil environment is replaced by Env. A nil stdout or stderr
+// is kept in Output, the end of which is logged if the test fails.
 func Start(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	exited := make(chan struct{})
@@ -65,10 +65,10 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 		cmd.Env = Env(t)
 	}
 	if cmd.Stdout == nil {
-		cmd.Stdout = &p.Said
+		cmd.Stdout = &p.Output
 	}
 	if cmd.Stderr == nil {
-		cmd.Stderr = &p.Said
+		cmd.Stderr = &p.Output
 	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -78,13 +78,13 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = cmd.Wait() // the state tells all
+		_ = cmd.Wait() // ProcessState has the result
 		close(exited)
 	}()
 	t.Cleanup(func() {
 		p.Kill()
-		if text := p.Said.String(); t.Failed() && text != "" {
-			t.Logf("%s said:\n%s", p.name(), Last(text, 4000))
+		if text := p.Output.String(); t.Failed() && text != "" {
+			t.Logf("output of %s:\n%s", p.name(), Last(text, 4000))
 		}
 	})
 	return p
@@ -92,53 +92,53 @@ func Start(t testing.TB, cmd *exec.Cmd) *Process {
 
 func (p *Process) name() string { return filepath.Base(p.Cmd.Path) }
 
-// Signal sends a signal to a process that runs.
+// Signal sends a signal to a running process.
 func (p *Process) Signal(s os.Signal) {
 	p.t.Helper()
 	if err := p.Cmd.Process.Signal(s); err != nil {
-		p.t.Fatalf("signal %s to %s: %v", s, p.name(), err)
+		p.t.Fatalf("send %s to %s: %v", s, p.name(), err)
 	}
 }
 
-// Kill kills the process and waits for its end; one that has ended is fine.
+// Kill kills the process and waits until it has exited. It may have exited before.
 func (p *Process) Kill() {
 	_ = p.Cmd.Process.Kill()
 	<-p.Exited
 }
 
-// Stop sends SIGTERM and gives the exit code, as Wait does.
+// Stop sends SIGTERM, waits, and returns the exit code like Wait.
 func (p *Process) Stop(limit time.Duration) int {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
 	return p.Wait(limit)
 }
 
-// Wait waits for the end and gives the exit code, -1 of a process that a signal
-// ended. One that does not end in time fails the test.
+// Wait waits until the process exits and returns the exit code, -1 if a signal ended
+// it. A timeout fails the test.
 func (p *Process) Wait(limit time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.Exited:
 		return p.Cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		p.t.Fatalf("%s does not end within %s", p.name(), limit)
+		p.t.Fatalf("%s does not exit within %s", p.name(), limit)
 		return -1
 	}
 }
 
-// Until polls for a condition while the process runs. What is not so in time, or
-// when the process has ended, fails the test.
+// Until polls until a condition holds. A timeout, or the exit of the process, fails the
+// test.
 func (p *Process) Until(limit time.Duration, what string, ok func() bool) {
 	p.t.Helper()
-	over := time.After(limit)
+	timeout := time.After(limit)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-p.Exited:
-			p.t.Fatalf("%s ended (%s) before this: %s", p.name(), p.Cmd.ProcessState, what)
-		case <-over:
-			p.t.Fatalf("not within %s: %s", limit, what)
+			p.t.Fatalf("%s exited (%s) while the test waited until %s", p.name(), p.Cmd.ProcessState, what)
+		case <-timeout:
+			p.t.Fatalf("timeout after %s: waiting until %s", limit, what)
 		case <-tick.C:
 		}
 	}

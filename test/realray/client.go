@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A Client asks a head's Jobs API what a user of Ray asks it. It shares no
-// code with raytap, so that the tests compare two opinions.
+// A Client is a client of a head's Jobs API. It shares no code with raytap, so that the
+// tests compare two implementations.
 type Client struct {
 	URL   string
 	Token string // "" sends none
@@ -29,7 +29,7 @@ type Submission struct {
 	GPUs       float64           `json:"entrypoint_num_gpus,omitempty"`
 }
 
-// JobInfo is a job as the list tells it.
+// JobInfo is a job in the job list.
 type JobInfo struct {
 	Type         string  `json:"type"`
 	SubmissionID string  `json:"submission_id"`
@@ -46,35 +46,35 @@ func (j JobInfo) Terminal() bool {
 	return j.Status == "SUCCEEDED" || j.Status == "FAILED" || j.Status == "STOPPED"
 }
 
-// Submit submits a job and gives its submission id.
+// Submit submits a job and returns its submission ID.
 func (c *Client) Submit(ctx context.Context, s Submission) (string, error) {
-	var answer struct {
+	var res struct {
 		ID string `json:"submission_id"`
 	}
-	err := c.Do(ctx, http.MethodPost, "/api/jobs/", s, &answer)
-	return answer.ID, err
+	err := c.Do(ctx, http.MethodPost, "/api/jobs/", s, &res)
+	return res.ID, err
 }
 
-// StopJob asks Ray to stop a job.
+// StopJob requests the stop of a job.
 func (c *Client) StopJob(ctx context.Context, id string) error {
 	return c.Do(ctx, http.MethodPost, "/api/jobs/"+url.PathEscape(id)+"/stop", nil, nil)
 }
 
-// Job gives one job.
+// Job returns one job.
 func (c *Client) Job(ctx context.Context, id string) (JobInfo, error) {
 	var j JobInfo
 	err := c.Do(ctx, http.MethodGet, "/api/jobs/"+url.PathEscape(id), nil, &j)
 	return j, err
 }
 
-// Jobs gives all jobs.
+// Jobs returns all jobs.
 func (c *Client) Jobs(ctx context.Context) ([]JobInfo, error) {
 	var jobs []JobInfo
 	err := c.Do(ctx, http.MethodGet, "/api/jobs/", nil, &jobs)
 	return jobs, err
 }
 
-// Version gives Ray's version and the name of the head's session.
+// Version returns Ray's version and the name of the head's session.
 func (c *Client) Version(ctx context.Context) (version, session string, err error) {
 	var v struct {
 		Ray     string `json:"ray_version"`
@@ -84,7 +84,7 @@ func (c *Client) Version(ctx context.Context) (version, session string, err erro
 	return v.Ray, v.Session, err
 }
 
-// WaitJob polls a job until ok is content with it.
+// WaitJob polls a job until ok returns true for it.
 func (c *Client) WaitJob(ctx context.Context, id string, ok func(JobInfo) bool) (JobInfo, error) {
 	for {
 		j, err := c.Job(ctx, id)
@@ -93,13 +93,13 @@ func (c *Client) WaitJob(ctx context.Context, id string, ok func(JobInfo) bool) 
 		}
 		select {
 		case <-ctx.Done():
-			return j, fmt.Errorf("job %s is %q (last answer: %v): %w", id, j.Status, err, ctx.Err())
+			return j, fmt.Errorf("job %s is %q (last error: %v): %w", id, j.Status, err, ctx.Err())
 		case <-time.After(250 * time.Millisecond):
 		}
 	}
 }
 
-// WaitReady polls until the version and the job list are answered.
+// WaitReady polls until the head returns its version and its job list.
 func (c *Client) WaitReady(ctx context.Context) error {
 	var last error
 	for {
@@ -114,14 +114,14 @@ func (c *Client) WaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the dashboard does not answer: %w (%w)", last, ctx.Err())
+			return fmt.Errorf("the dashboard is not ready: %w (%w)", last, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
-// Do asks the head for path. in is sent as JSON unless nil, the answer is
-// decoded into out unless nil.
+// Do sends a request to the head. It sends in as JSON unless in is nil, and decodes the
+// response into out unless out is nil.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -163,8 +163,8 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	return nil
 }
 
-// DeployServe asks Serve to run one application, whose proxy listens on a port
-// of loopback. It returns before the application runs.
+// DeployServe deploys one Serve application, whose proxy listens on a loopback port. It
+// returns before the application is running.
 func (c *Client) DeployServe(ctx context.Context, port int, name, importPath string) error {
 	config := map[string]any{
 		"proxy_location": "HeadOnly",

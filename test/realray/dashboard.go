@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A Dashboard is a head's dashboard process: what it takes to start it again,
-// which Ray itself never does.
+// A Dashboard is a head's dashboard process, with all that is needed to start it again.
+// Ray itself never restarts it.
 type Dashboard struct {
 	PID  int
 	argv []string
@@ -26,7 +26,7 @@ type Dashboard struct {
 
 // Dashboard finds the head's dashboard process.
 func (h *Head) Dashboard() (Dashboard, error) {
-	for _, pid := range descendants(h.keeper.cmd.Process.Pid) {
+	for _, pid := range descendants(h.supervisor.cmd.Process.Pid) {
 		argv := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if !isDashboard(argv) {
 			continue
@@ -40,8 +40,8 @@ func (h *Head) Dashboard() (Dashboard, error) {
 	return Dashboard{}, errors.New("the head has no dashboard process")
 }
 
-// isDashboard tells the dashboard from its modules, which carry its name in
-// their titles.
+// isDashboard reports whether a command line is the dashboard's. The titles of its
+// modules contain its name, too.
 func isDashboard(argv []string) bool {
 	for _, arg := range argv {
 		if strings.HasSuffix(arg, filepath.Join("dashboard", "dashboard.py")) {
@@ -61,8 +61,8 @@ func (h *Head) KillModule(name string) error {
 	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
-// ModuleCPU gives the processor time that one of the dashboard's modules has
-// used, with all its threads.
+// ModuleCPU returns the CPU time that one of the dashboard's modules has used, with all
+// its threads.
 func (h *Head) ModuleCPU(name string) (time.Duration, error) {
 	pid, err := h.module(name)
 	if err != nil {
@@ -72,8 +72,8 @@ func (h *Head) ModuleCPU(name string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The name, in parentheses, may hold anything; utime and stime are the 12th
-	// and 13th field after it.
+	// The name, in parentheses, may contain any character; utime and stime are the
+	// 12th and 13th field after it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
@@ -86,11 +86,11 @@ func (h *Head) ModuleCPU(name string) (time.Duration, error) {
 		}
 		ticks += time.Duration(n)
 	}
-	return ticks * time.Second / 100, nil // USER_HZ is 100 on every platform that Ray has
+	return ticks * time.Second / 100, nil // USER_HZ is 100 on all platforms of Ray
 }
 
 func (h *Head) module(name string) (pid int, err error) {
-	for _, pid := range descendants(h.keeper.cmd.Process.Pid) {
+	for _, pid := range descendants(h.supervisor.cmd.Process.Pid) {
 		title := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if len(title) > 0 && strings.HasPrefix(title[0], "ray-dashboard-"+name+"-") {
 			return pid, nil
@@ -111,8 +111,8 @@ func nulFields(name string) []string {
 	return fields
 }
 
-// KillDashboard kills the dashboard process with SIGKILL and returns when it
-// and its modules are gone. What it gives back starts it again.
+// KillDashboard kills the dashboard process with SIGKILL and returns when it and its
+// modules have exited. Pass the result to [Head.StartDashboard].
 func (h *Head) KillDashboard(ctx context.Context) (Dashboard, error) {
 	d, err := h.Dashboard()
 	if err != nil {
@@ -126,7 +126,7 @@ func (h *Head) KillDashboard(ctx context.Context) (Dashboard, error) {
 		for alive(pid) {
 			select {
 			case <-ctx.Done():
-				return d, fmt.Errorf("process %d of the dashboard is still there: %w", pid, ctx.Err())
+				return d, fmt.Errorf("process %d of the dashboard is still running: %w", pid, ctx.Err())
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
@@ -139,15 +139,15 @@ func alive(pid int) bool {
 	return ok && state != "Z"
 }
 
-// StartDashboard starts a killed dashboard again with its own command line and
-// environment, and returns when it answers.
+// StartDashboard starts a killed dashboard again with the same command line and
+// environment, and returns when it is ready.
 func (h *Head) StartDashboard(ctx context.Context, d Dashboard) error {
-	_, err := h.keeper.tell(order{Argv: d.argv, Env: d.env, Dir: d.dir, Log: h.dashboardLog()})
+	_, err := h.supervisor.start(request{Argv: d.argv, Env: d.env, Dir: d.dir, Log: h.dashboardLog()})
 	if err != nil {
 		return fmt.Errorf("start the dashboard again: %w", err)
 	}
 	return h.WaitReady(ctx)
 }
 
-// dashboardLog is where a dashboard that was started again writes.
-func (h *Head) dashboardLog() string { return filepath.Join(h.Dir, "dashboard-again.log") }
+// dashboardLog is the log of a restarted dashboard.
+func (h *Head) dashboardLog() string { return filepath.Join(h.Dir, "dashboard-restarted.log") }

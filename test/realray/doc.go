@@ -1,14 +1,13 @@
 //go:build linux
 
-// Package realray starts a real Ray head for the end-to-end tests and the
-// demo, and takes it down again whatever becomes of the program that asked.
+// Package realray starts a real Ray head for the end-to-end tests and the demo, and
+// always stops it when the program exits.
 //
-// Everything that a Head starts is a descendant of one keeper process, which
-// the program starts by running itself again (see [Main]). The keeper adopts
-// orphans, as Ray's daemons are once `ray start` has returned, and kills all of
-// its descendants when its standard input ends: on [Head.Stop], and also when
-// the program panics, is interrupted or is killed. Nothing else is ever
-// killed, so other Rays on the machine are safe.
+// All processes of a Head are descendants of one supervisor process, which the program
+// starts by running itself again (see [Main]). The supervisor adopts orphans, such as
+// Ray's daemons after `ray start` has returned. It kills all of its descendants when its
+// stdin ends: at [Head.Stop], and also when the program panics, is interrupted or is
+// killed. It kills no other processes, so other Rays on the machine are safe.
 //
 // It needs Linux (child subreapers, /proc).
 package realray

@@ -20,15 +20,14 @@ type Node struct {
 	head *Head
 }
 
-// workerPorts name every fixed port of a worker node.
+// workerPorts are the flags of all fixed ports of a worker node.
 var workerPorts = []string{
 	"--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port",
 	"--metrics-export-port", "--node-manager-port", "--object-manager-port",
 }
 
-// AddNode starts a worker node at an address of loopback that the head has no
-// node at ("127.0.0.3"), and returns when its raylet has joined. It ends with the
-// head.
+// AddNode starts a worker node at a loopback address without a node, such as
+// "127.0.0.3", and returns when its raylet has joined. The node ends with the head.
 func (h *Head) AddNode(ctx context.Context, ip string, cpus int) (*Node, error) {
 	ports, err := FreePorts(len(workerPorts))
 	if err != nil {
@@ -42,11 +41,11 @@ func (h *Head) AddNode(ctx context.Context, ip string, cpus int) (*Node, error) 
 	for i, flag := range workerPorts {
 		argv = append(argv, fmt.Sprintf("%s=%d", flag, ports[i]))
 	}
-	defer context.AfterFunc(ctx, h.keeper.hangUp)()
+	defer context.AfterFunc(ctx, h.supervisor.closeInput)()
 	log := filepath.Join(h.Dir, "node-"+ip+".log")
-	a, err := h.keeper.tell(order{Argv: argv, Env: h.env, Dir: "/", Log: log, Wait: true})
+	a, err := h.supervisor.start(request{Argv: argv, Env: h.env, Dir: "/", Log: log, Wait: true})
 	if err == nil && a.Exit != 0 {
-		err = fmt.Errorf("ray start ended with %d", a.Exit)
+		err = fmt.Errorf("ray start exited with code %d", a.Exit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("add a node: %w", err)
@@ -54,11 +53,11 @@ func (h *Head) AddNode(ctx context.Context, ip string, cpus int) (*Node, error) 
 	return &Node{IP: ip, head: h}, nil
 }
 
-// Kill kills the node's raylet with SIGKILL, as a machine that is gone looks to
-// the head, and returns when the process is gone. Ray's own part of the node
-// follows it; the head takes the node for dead some seconds later.
+// Kill kills the node's raylet with SIGKILL and returns when the process has exited. To
+// the head this looks like a lost machine: the node's other processes exit, and the
+// head marks the node dead some seconds later.
 func (n *Node) Kill(ctx context.Context) error {
-	for _, pid := range descendants(n.head.keeper.cmd.Process.Pid) {
+	for _, pid := range descendants(n.head.supervisor.cmd.Process.Pid) {
 		argv := nulFields(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if len(argv) == 0 || filepath.Base(argv[0]) != "raylet" || !slices.Contains(argv, "--node_ip_address="+n.IP) {
 			continue
@@ -69,7 +68,7 @@ func (n *Node) Kill(ctx context.Context) error {
 		for alive(pid) {
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("the raylet at %s is still there: %w", n.IP, ctx.Err())
+				return fmt.Errorf("the raylet at %s is still running: %w", n.IP, ctx.Err())
 			case <-time.After(50 * time.Millisecond):
 			}
 		}

@@ -8,9 +8,8 @@ import (
 	"net"
 )
 
-// FreePorts gives n different TCP ports that nobody listened on just now. They
-// lie below Linux's range for outgoing connections, so that nothing but
-// another server can take one before it is used.
+// FreePorts returns n different free TCP ports. They are below Linux's range for
+// outgoing connections, so that only another server can take one before it is used.
 func FreePorts(n int) ([]int, error) {
 	const low, high, tries = 20000, 32000, 1000
 	seen := make(map[int]bool)
@@ -28,11 +27,11 @@ func FreePorts(n int) ([]int, error) {
 			ports = append(ports, port)
 		}
 	}
-	return nil, fmt.Errorf("found no %d free ports between %d and %d", n, low, high)
+	return nil, fmt.Errorf("cannot find %d free ports between %d and %d", n, low, high)
 }
 
 func free(port int) bool {
-	// All interfaces: some of Ray's servers bind there.
+	// Some of Ray's servers bind to all interfaces.
 	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return false

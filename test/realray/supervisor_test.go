@@ -17,19 +17,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A daemon leaves its parent, its group and its session, as Ray's do. The
-// script reports the pids of the daemon and of the daemon's child.
+// daemon is a script that starts a daemon, which leaves its parent, group and session
+// like Ray's do. It writes the PIDs of the daemon and its child to a file.
 const daemon = `setsid sh -c 'trap "" TERM HUP INT; sleep 600 & echo $$ $! >"%s"; wait' &`
 
-func startDaemon(t *testing.T, k *keeper, dir string) []int {
+func startDaemon(t *testing.T, k *supervisor, dir string) []int {
 	t.Helper()
 	pidFile := filepath.Join(dir, "pids")
-	a, err := k.tell(order{
+	a, err := k.start(request{
 		Argv: []string{"/bin/sh", "-c", fmt.Sprintf(daemon, pidFile)},
 		Env:  os.Environ(), Dir: "/", Log: filepath.Join(dir, "log"), Wait: true,
 	})
 	if err != nil || a.Exit != 0 {
-		t.Fatalf("order: exit %d, %v", a.Exit, err)
+		t.Fatalf("start: exit code %d, %v", a.Exit, err)
 	}
 	var found []int
 	poll(t, "the daemon runs", func() bool {
@@ -47,12 +47,12 @@ func startDaemon(t *testing.T, k *keeper, dir string) []int {
 	return found
 }
 
-func TestKeeperKillsDaemonsThatLeftTheirParentWhenItsInputEnds(t *testing.T) {
+func TestSupervisor_KillsDaemons(t *testing.T) {
 	dir, err := os.MkdirTemp(t.TempDir(), "head")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := startKeeper(dir)
+	k, err := startSupervisor(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,43 +62,43 @@ func TestKeeperKillsDaemonsThatLeftTheirParentWhenItsInputEnds(t *testing.T) {
 	}
 	for _, pid := range daemons {
 		if alive(pid) {
-			t.Errorf("process %d outlived the keeper", pid)
+			t.Errorf("process %d outlives the supervisor", pid)
 		}
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the directory is still there: %v", err)
+		t.Errorf("the directory still exists: %v", err)
 	}
 }
 
-func TestKeeperKeepsWatchingWhileAnOrderIsCarriedOut(t *testing.T) {
+func TestSupervisor_InputEndsDuringRequest(t *testing.T) {
 	dir := t.TempDir()
-	k, err := startKeeper(filepath.Join(dir, "head"))
+	k, err := startSupervisor(filepath.Join(dir, "head"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(100*time.Millisecond, k.hangUp)
-	_, err = k.tell(order{Argv: []string{"/bin/sleep", "600"}, Dir: "/", Log: filepath.Join(dir, "log"), Wait: true})
+	time.AfterFunc(100*time.Millisecond, k.closeInput)
+	_, err = k.start(request{Argv: []string{"/bin/sleep", "600"}, Dir: "/", Log: filepath.Join(dir, "log"), Wait: true})
 	if err == nil {
-		t.Error("the order was answered as if it had been carried out")
+		t.Error("the request succeeds after the end of the input")
 	}
 	if err := k.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
 }
 
-func TestKeeperReportsACommandThatCannotStart(t *testing.T) {
+func TestSupervisor_CommandDoesNotExist(t *testing.T) {
 	dir := t.TempDir()
-	k, err := startKeeper(filepath.Join(dir, "head"))
+	k, err := startSupervisor(filepath.Join(dir, "head"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.stop()
-	if _, err := k.tell(order{Argv: []string{"/no/such/command"}, Dir: "/", Log: filepath.Join(dir, "log")}); err == nil {
+	if _, err := k.start(request{Argv: []string{"/no/such/command"}, Dir: "/", Log: filepath.Join(dir, "log")}); err == nil {
 		t.Error("no error for a command that does not exist")
 	}
 }
 
-func TestCleanEnvLeavesNothingThatPointsToAnotherCluster(t *testing.T) {
+func TestCleanEnv(t *testing.T) {
 	for _, name := range []string{"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAYTAP_X", "PYTHONPATH", "http_proxy", "HTTPS_PROXY"} {
 		t.Setenv(name, "x")
 	}
@@ -110,11 +110,11 @@ func TestCleanEnvLeavesNothingThatPointsToAnotherCluster(t *testing.T) {
 		case "KEPT":
 			kept = true
 		case "RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAYTAP_X", "PYTHONPATH", "http_proxy", "HTTPS_PROXY":
-			t.Errorf("%s is left", name)
+			t.Errorf("%s is not removed", name)
 		}
 	}
 	if !kept {
-		t.Error("an unrelated variable is gone")
+		t.Error("an unrelated variable is removed")
 	}
 }
 
@@ -127,7 +127,7 @@ func poll(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("timeout after 20 s: %s", what)
 		}
 	}
 }

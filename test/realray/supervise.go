@@ -20,41 +20,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeperEnv marks a process as a keeper; its value is the directory that goes
-// with the head.
-const keeperEnv = "RAYTAP_REALRAY_KEEPER"
+// supervisorEnv marks a process as a supervisor. Its value is the directory that the
+// supervisor removes at its end.
+const supervisorEnv = "RAYTAP_REALRAY_SUPERVISOR"
 
-// killTimeout bounds how long a keeper tries to get rid of its descendants.
+// killTimeout limits how long a supervisor tries to kill its descendants.
 const killTimeout = 20 * time.Second
 
-// Main turns the process into a keeper if it was started as one, and then does
-// not return. A program that uses this package calls it first of all.
+// Main runs the process as a supervisor if it was started as one, and then does not
+// return. A program that uses this package must call it first.
 func Main() {
-	if dir, ok := os.LookupEnv(keeperEnv); ok {
-		os.Exit(keep(dir, os.Stdin, os.Stdout))
+	if dir, ok := os.LookupEnv(supervisorEnv); ok {
+		os.Exit(supervise(dir, os.Stdin, os.Stdout))
 	}
 }
 
-// order asks a keeper to start a process; Wait asks it to answer only when the
-// process has ended.
-type order struct {
+// request requests a process from a supervisor. With Wait, the response comes when the
+// process has exited.
+type request struct {
 	Argv []string
 	Env  []string
 	Dir  string
-	Log  string // file that standard output and error are appended to
+	Log  string // file to which stdout and stderr are appended
 	Wait bool
 }
 
-// answer is what a keeper says of an order.
-type answer struct {
+// response is the supervisor's response to a request.
+type response struct {
 	PID   int
-	Exit  int // exit code, -1 for a signal; of a waited order only
+	Exit  int // exit code, -1 after a signal; only with Wait
 	Error string
 }
 
-// keep carries out orders until in ends, then kills every descendant and
-// removes dir.
-func keep(dir string, in io.Reader, out io.Writer) int {
+// supervise handles requests until in ends, then kills all descendants and removes
+// dir. It returns the exit code.
+func supervise(dir string, in io.Reader, out io.Writer) int {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "realray: become a subreaper:", err)
 		return 1
@@ -63,13 +63,13 @@ func keep(dir string, in io.Reader, out io.Writer) int {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	r := newReaper()
 	enc := json.NewEncoder(out)
-	orders, gone := readOrders(in)
-	for o := range orders {
-		_ = enc.Encode(r.carryOut(o, gone)) // a reader that is gone also ends in
+	requests, closed := readRequests(in)
+	for q := range requests {
+		_ = enc.Encode(r.handle(q, closed)) // if the reader is gone, in ends, too
 	}
 	code := 0
-	if left := killDescendants(os.Getpid(), killTimeout); left > 0 {
-		fmt.Fprintf(os.Stderr, "realray: %d processes could not be killed\n", left)
+	if n := killDescendants(os.Getpid(), killTimeout); n > 0 {
+		fmt.Fprintf(os.Stderr, "realray: %d processes cannot be killed\n", n)
 		code = 1
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -79,31 +79,31 @@ func keep(dir string, in io.Reader, out io.Writer) int {
 	return code
 }
 
-// readOrders reads in to its end, which it tells by closing gone and orders:
-// also while an order is being carried out.
-func readOrders(in io.Reader) (<-chan order, <-chan struct{}) {
-	orders, gone := make(chan order), make(chan struct{})
+// readRequests reads in until it ends, also while a request is handled, and then
+// closes both channels.
+func readRequests(in io.Reader) (<-chan request, <-chan struct{}) {
+	requests, closed := make(chan request), make(chan struct{})
 	go func() {
-		defer close(orders)
-		defer close(gone)
+		defer close(requests)
+		defer close(closed)
 		lines := bufio.NewScanner(in)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
-			var o order
-			if err := json.Unmarshal(lines.Bytes(), &o); err != nil {
-				fmt.Fprintln(os.Stderr, "realray: order:", err)
+			var q request
+			if err := json.Unmarshal(lines.Bytes(), &q); err != nil {
+				fmt.Fprintln(os.Stderr, "realray: decode a request:", err)
 				return
 			}
-			orders <- o
+			requests <- q
 		}
 	}()
-	return orders, gone
+	return requests, closed
 }
 
-// reaper waits for all children of the process, its own and adopted ones.
+// reaper waits for all child processes, its own and adopted ones.
 type reaper struct {
 	mu      sync.Mutex
-	waiting map[int]chan int // by pid
+	waiting map[int]chan int // by PID
 }
 
 func newReaper() *reaper {
@@ -137,57 +137,59 @@ func (r *reaper) reap() {
 	}
 }
 
-func (r *reaper) carryOut(o order, gone <-chan struct{}) answer {
-	pid, ended, err := r.start(o)
+// handle starts a process. With Wait, it returns when the process exits or closed is
+// closed.
+func (r *reaper) handle(q request, closed <-chan struct{}) response {
+	pid, exited, err := r.start(q)
 	if err != nil {
-		return answer{Error: err.Error()}
+		return response{Error: err.Error()}
 	}
-	a := answer{PID: pid}
-	if !o.Wait {
-		return a
+	res := response{PID: pid}
+	if !q.Wait {
+		return res
 	}
 	select {
-	case a.Exit = <-ended:
-	case <-gone:
-		a.Error = "nobody waits any more"
+	case res.Exit = <-exited:
+	case <-closed:
+		res.Error = "the input of the supervisor was closed"
 	}
-	return a
+	return res
 }
 
-func (r *reaper) start(o order) (int, <-chan int, error) {
+func (r *reaper) start(q request) (int, <-chan int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer null.Close()
-	log, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(q.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, nil, err
 	}
 	defer log.Close()
-	path, err := exec.LookPath(o.Argv[0])
+	path, err := exec.LookPath(q.Argv[0])
 	if err != nil {
 		return 0, nil, err
 	}
-	// The lock keeps reap from seeing the child before it is in the map.
+	// Without the lock, reap could reap the child before it is in the map.
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	pid, err := syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
-		Dir:   o.Dir,
-		Env:   o.Env,
+	pid, err := syscall.ForkExec(path, q.Argv, &syscall.ProcAttr{
+		Dir:   q.Dir,
+		Env:   q.Env,
 		Files: []uintptr{null.Fd(), log.Fd(), log.Fd()},
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("start %s: %w", path, err)
 	}
-	ended := make(chan int, 1)
-	r.waiting[pid] = ended
-	return pid, ended, nil
+	exited := make(chan int, 1)
+	r.waiting[pid] = exited
+	return pid, exited, nil
 }
 
-// killDescendants kills until none is left, and gives how many are after
-// timeout. It goes round more than once because a process can fork between the
-// look and the kill.
+// killDescendants kills the descendants of root until none is left or the timeout has
+// passed. It returns how many are left. It repeats, because a process can fork before it
+// is killed.
 func killDescendants(root int, timeout time.Duration) int {
 	deadline := time.Now().Add(timeout)
 	for {
@@ -196,13 +198,13 @@ func killDescendants(root int, timeout time.Duration) int {
 			return len(pids)
 		}
 		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already is fine
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have exited
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
-// descendants gives the pids below root, zombies left out.
+// descendants returns the PIDs of all descendants of root, except zombies.
 func descendants(root int) []int {
 	children := make(map[int][]int)
 	for _, pid := range pids() {
@@ -236,8 +238,8 @@ func pids() []int {
 	return all
 }
 
-// stat gives a process's parent and state; its name, which may hold spaces and
-// parentheses, ends at the last ')'.
+// stat returns the parent and the state of a process. The process's name may contain
+// spaces and parentheses; it ends at the last ')'.
 func stat(pid int) (parent int, state string, ok bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// FreeAddress gives an address of loopback on which nobody listened just now.
+// FreeAddress returns a free loopback address.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -20,12 +20,12 @@ func FreeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// Get gives the body of a page, "" where there is none or its status is not 200.
+// Get returns the body of a response, "" after an error or if the status is not 200.
 func Get(url string) string {
 	return GetBy(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}, url)
 }
 
-// GetBy is Get by a client of the caller's.
+// GetBy is Get with the given client.
 func GetBy(client *http.Client, url string) string {
 	res, err := client.Get(url)
 	if err != nil {
@@ -39,7 +39,7 @@ func GetBy(client *http.Client, url string) string {
 	return string(b)
 }
 
-// File writes a file that a test needs, and gives its name.
+// File writes a file and returns its name.
 func File(t testing.TB, name, text string) string {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
