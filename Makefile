@@ -103,7 +103,7 @@ systemd:
 release-check:
 	@scripts/tools cyclonedx-gomod
 	@GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null .
-	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestARelease ./...'
+	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestRelease_ ./...'
 
 pipelines:
 	@$(STAGE) pipeline-tools scripts/tools victorialogs vlagent rsyslog otelcol vrl
@@ -146,11 +146,11 @@ chaos:
 
 hundred:
 	@$(STAGE) hundred-tools scripts/tools ray
-	@$(STAGE) hundred go test -tags e2e -count=1 -v -timeout 30m -run '^TestAHundredJobs' ./test
+	@$(STAGE) hundred go test -tags e2e -count=1 -v -timeout 30m -run '^TestShipper_HundredJobs' ./test
 
 e2e:
 	@$(STAGE) e2e-tools scripts/tools ray prometheus victorialogs
-	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestAHundredJobs' ./test
+	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestShipper_HundredJobs' ./test
 
 # One after another: each takes the two cores of a small machine. COMPAT_RAYS=today is
 # one of them, by the day of the year.
@@ -165,7 +165,7 @@ compat:
 
 alerts:
 	@$(STAGE) tools scripts/tools ray prometheus
-	@$(STAGE) alerts go test -tags e2e -count=1 -v -timeout 40m -run TestAlertsResolve ./test -resolve
+	@$(STAGE) alerts go test -tags e2e -count=1 -v -timeout 40m -run TestAlerts_Resolve ./test -resolve
 
 docs:
 	go run ./docs/gen

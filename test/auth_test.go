@@ -10,7 +10,7 @@ import (
 	"raytap/test/realray"
 )
 
-func TestTokenAuthentication(t *testing.T) {
+func TestAuth_Token(t *testing.T) {
 	t.Parallel() // its head is its own
 	const token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 	head, err := startHead(realray.Options{CPUs: 2, Token: token})

@@ -31,7 +31,7 @@ time.sleep(1000)'`
 
 // Law: with autoscaler v2, whose cluster status stays null, resources and demand
 // have their series all the same; and the page is valid OpenMetrics.
-func TestDemandOfAClusterWithAutoscalerV2(t *testing.T) {
+func TestCollector_AutoscalerV2(t *testing.T) {
 	t.Parallel() // its head is its own
 	head, err := startHead(realray.Options{CPUs: 2, Env: []string{"RAY_enable_autoscaler_v2=1"}})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // Nobody but this test restarts the dashboard: Ray does not.
-func TestNoLineIsLostOrDoubledWhenTheDashboardIsKilled(t *testing.T) {
+func TestShipper_DashboardKilled(t *testing.T) {
 	head := sharedHead(t)
 	daemons := make([]*daemon, len(ways))
 	for i, way := range ways {

@@ -14,7 +14,7 @@ import (
 	"raytap/test/realray"
 )
 
-func TestTheDemoShowsRealLinesAndRealMetrics(t *testing.T) {
+func TestDemo(t *testing.T) {
 	t.Parallel() // its head is its own
 	demo := filepath.Join(t.TempDir(), "demo")
 	if err := program.Build(demo, "raytap/deploy/demo"); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // What a job's children print after its end, and what Ray says of a job that never ran,
 // is shipped.
-func TestWhatIsPrintedAfterTheEndAndOnTheHeadIsShipped(t *testing.T) {
+func TestShipper_LinesAfterEnd(t *testing.T) {
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
 	ctx := within(t, 3*time.Minute)

@@ -19,7 +19,7 @@ const maxTails = 32
 
 // With 100 tails open, by anyone, Ray's Jobs API stops answering. raytap has
 // to follow 100 jobs with far fewer.
-func TestAHundredJobsAreFollowedWhileRayGoesOnAnswering(t *testing.T) {
+func TestShipper_HundredJobs(t *testing.T) {
 	const count = 100
 	head := sharedHead(t)
 	sockets := newSocketCounter(t, head.URL)

@@ -14,7 +14,7 @@ import (
 
 // The file holds each line once and in order, whatever dies meanwhile: raytap
 // itself, again and again, and the dashboard's JobHead.
-func TestTheFileHoldsEachLineOnceWhateverIsKilled(t *testing.T) {
+func TestShipper_ProcessesKilled(t *testing.T) {
 	head := sharedHead(t)
 	daemons, sinks := make([]*daemon, len(ways)), make([]string, len(ways))
 	start := func(i int) {

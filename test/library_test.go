@@ -38,7 +38,7 @@ func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 	return c
 }
 
-func TestServeApplicationsAreDeployedAndDeletedWithoutTouchingOthers(t *testing.T) {
+func TestLibrary_DeployServe(t *testing.T) {
 	t.Parallel() // its head is its own
 	head, err := startHead(realray.Options{CPUs: 4})
 	if err != nil {
@@ -136,7 +136,7 @@ func TestServeApplicationsAreDeployedAndDeletedWithoutTouchingOthers(t *testing.
 	eventually(t, time.Minute, "none is left, and Serve runs", running())
 }
 
-func TestTheLibraryTailsAJobOverEachProtocol(t *testing.T) {
+func TestLibrary_Tail(t *testing.T) {
 	head := sharedHead(t)
 	c, ctx := libraryClient(t, head), within(t, 2*time.Minute)
 	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket, ray.TailHTTP} {

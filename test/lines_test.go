@@ -62,7 +62,7 @@ var ways = []struct {
 	{"file", settings{Protocol: "http", NodeAgents: "off"}, ""},
 }
 
-func TestEveryLineComesOutOnceAndInOrderByEachWay(t *testing.T) {
+func TestShipper_EveryLineOnce(t *testing.T) {
 	head := sharedHead(t)
 	printers := []printer{
 		{Mode: "lines", Count: 46_000, Seconds: 55, Exit: 3},
@@ -130,7 +130,7 @@ func checkWay(t *testing.T, d *daemon, way string, got streams) string {
 		lines, replayed/1e6, ends, cpu, rss/1e6)
 }
 
-func TestStopInTheMiddleOfAJobIsCleanAndLeavesWholeRecords(t *testing.T) {
+func TestShipper_StopDuringJob(t *testing.T) {
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
 	runs := submitAll(t, head, []printer{{Mode: "lines", Count: 100_000, Seconds: 100}})

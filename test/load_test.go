@@ -19,7 +19,7 @@ import (
 
 // Ray's State API has one worker for everybody, cuts lists at 10,000 rows, and
 // takes seconds for a list of 20,000 tasks.
-func TestManyTasksAreCountedAtLittleCost(t *testing.T) {
+func TestCollector_ManyTasks(t *testing.T) {
 	t.Parallel()
 	// Its own head: no other test wants these tasks in its lists.
 	head, err := startHead(realray.Options{CPUs: 2})

@@ -22,7 +22,7 @@ import (
 // One Ray serves three questions, because what each needs takes long to come about:
 // does the page agree with Ray, does each panel show something, does each fault
 // make its alert and no other one.
-func TestMetricsDashboardsAndAlertsOnARayWithFaults(t *testing.T) {
+func TestMetrics_RayWithFaults(t *testing.T) {
 	t.Parallel() // its head is its own
 	s := startScene(t, sceneOptions{interval: "2s", proxied: true, agent: true})
 	ctx := within(t, 5*time.Minute)

@@ -216,7 +216,7 @@ var replacements = regexp.MustCompile("\uFFFD+")
 func squeeze(s string) string { return replacements.ReplaceAllString(s, "\uFFFD") }
 
 // The oracle must be able to fail.
-func TestTheOracleSeesEveryFault(t *testing.T) {
+func TestOracle_DetectsFaults(t *testing.T) {
 	p := printer{Mode: "lines", Count: 5}
 	good := func() []record {
 		var all []record

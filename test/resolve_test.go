@@ -17,7 +17,7 @@ var resolve = flag.Bool("resolve", false, "also wait until alerts end by themsel
 // The alerts about an end and a death last ten minutes from it: so say the rules,
 // and docs/runbooks.md. Everything is as shipped, but that Prometheus scrapes and
 // evaluates more often than once a minute.
-func TestAlertsResolveByThemselvesTenMinutesLater(t *testing.T) {
+func TestAlerts_Resolve(t *testing.T) {
 	if !*resolve {
 		t.Skip("it takes a quarter of an hour: `make alerts` runs it")
 	}

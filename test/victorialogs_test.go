@@ -38,7 +38,7 @@ func freePort(t *testing.T) int {
 	return ports[0]
 }
 
-func TestEveryRecordArrivesInVictoriaLogs(t *testing.T) {
+func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
 	head := sharedHead(t)
 	base := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	startServer(t, "victoria-logs", "-storageDataPath="+t.TempDir(), "-retentionPeriod=100y",

@@ -129,7 +129,7 @@ var replacements = regexp.MustCompile("\uFFFD+")
 func squeeze(s string) string { return replacements.ReplaceAllString(s, "\uFFFD") }
 
 // The oracle must be able to fail.
-func TestTheOracleSeesEveryFault(t *testing.T) {
+func TestOracle_DetectsFaults(t *testing.T) {
 	yes, no, three := true, false, 3
 	good := func() []record {
 		return []record{{Session: "s", Event: "start"}, {Session: "s", Message: "a"}, {Session: "s", Seq: 1, Message: "b"}, {Session: "s", Seq: 2, Message: "c"},

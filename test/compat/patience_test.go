@@ -60,7 +60,7 @@ func (w *way) patience(endpoints ...string) time.Duration {
 	return patience(p, endpoints...)
 }
 
-func TestPatienceIsFiftyTimesTheSlowList(t *testing.T) {
+func TestListTimeout(t *testing.T) {
 	text := `# TYPE raytap_api_request_duration_seconds histogram
 raytap_api_request_duration_seconds_bucket{code="200",endpoint="/api/jobs/",le="+Inf"} 2
 raytap_api_request_duration_seconds_sum{code="200",endpoint="/api/jobs/"} 1.5

@@ -116,7 +116,7 @@ func awaitEnds(t *testing.T, head *realray.Head, limit time.Duration, jobs []*jo
 // Every way gives each line of each job once, over two kills of raytap, and says
 // the truth of each job's end: complete where all of the log is in the file, and
 // where a Ray can give no more of a log, that it is not.
-func TestEachLineOnceAndTruthfulEndsByEachWay(t *testing.T) {
+func TestCompat_EveryLineOnce(t *testing.T) {
 	head := startHead(t)
 	ways := theWays()
 	early := submit(t, head, "short", "unended") // over before raytap is there

@@ -102,11 +102,11 @@ func (r references) Visit(n ast.Node) ast.Visitor {
 	return nil
 }
 
-func TestAlloyKnowsEachName(t *testing.T) {
+func TestAlloy_KnownNames(t *testing.T) {
 	checkAlloy(read(t, "deploy/pipelines/alloy.alloy"), t.Errorf)
 }
 
-func TestWhatAlloyRefusesIsFound(t *testing.T) {
+func TestAlloy_DetectsErrors(t *testing.T) {
 	text := read(t, "deploy/pipelines/alloy.alloy")
 	for old, now := range map[string]string{
 		"tail_from_end = false":          "tail_from_end = fals e",

@@ -106,11 +106,11 @@ func of(t *testing.T, all []object, kind string) object {
 	return all[i]
 }
 
-func TestTheChartIsLinted(t *testing.T) {
+func TestChart_Lint(t *testing.T) {
 	must(t, tool(t, "helm"), "lint", "--strict", "--quiet", chart)
 }
 
-func TestWhatTheChartRendersIsValid(t *testing.T) {
+func TestChart_ManifestsAreValid(t *testing.T) {
 	schemas := filepath.Join(root, ".tools", "kubernetes-schemas", "{{.ResourceKind}}{{.KindSuffix}}.json")
 	for name, args := range valuesOf {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestWhatTheChartRendersIsValid(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationInTheChartIsRight(t *testing.T) {
+func TestChart_Configuration(t *testing.T) {
 	for name, args := range valuesOf {
 		t.Run(name, func(t *testing.T) {
 			text, err := render(t, args...)
@@ -182,7 +182,7 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
-func TestThePodMayDoNothingThatItNeedNot(t *testing.T) {
+func TestChart_PodSecurity(t *testing.T) {
 	for name, args := range valuesOf {
 		t.Run(name, func(t *testing.T) {
 			text, err := render(t, args...)
@@ -214,7 +214,7 @@ func TestThePodMayDoNothingThatItNeedNot(t *testing.T) {
 }
 
 // Go is told of the limit, or collects garbage too late for it.
-func TestGoTakesLessThanTheContainerMay(t *testing.T) {
+func TestChart_GoMemoryLimit(t *testing.T) {
 	for name, c := range map[string]struct{ set, want string }{
 		"the default":      {"service.port=9265", "429496729"},
 		"whole gibibytes":  {"resources.limits.memory=2Gi", "1717986918"},
@@ -244,7 +244,7 @@ func TestGoTakesLessThanTheContainerMay(t *testing.T) {
 	}
 }
 
-func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
+func TestChart_NetworkPolicyPorts(t *testing.T) {
 	for name, c := range map[string]struct{ set, ports string }{
 		"the default":       {"service.port=9265", "[8265 52365]"},
 		"https, no port":    {"config.clusters[0].url=https://ray.example/prefix", "[443 52365]"},
@@ -278,7 +278,7 @@ func TestTheNetworkPolicyLetsOutToTheClustersPorts(t *testing.T) {
 	}
 }
 
-func TestValuesThatCannotBeRightAreRefused(t *testing.T) {
+func TestChart_InvalidValues(t *testing.T) {
 	for name, set := range map[string]string{
 		"an unknown value":        "imgae.tag=1",
 		"an unknown nested value": "persistence.sise=1Gi",
@@ -305,7 +305,7 @@ type schema struct {
 }
 
 // Each value is described, and each that is described has a default to look at.
-func TestTheSchemaDescribesEachValue(t *testing.T) {
+func TestChart_SchemaDescribesValues(t *testing.T) {
 	var s schema
 	if err := json.Unmarshal([]byte(read(t, chart+"/values.schema.json")), &s); err != nil {
 		t.Fatal(err)
@@ -335,7 +335,7 @@ func TestTheSchemaDescribesEachValue(t *testing.T) {
 }
 
 // The plain manifests are what the chart makes of its defaults.
-func TestThePlainManifestsAreOfThisChart(t *testing.T) {
+func TestChart_PlainManifestsAreCurrent(t *testing.T) {
 	text, err := render(t)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func compose(t *testing.T) *types.Project {
 	return project
 }
 
-func TestTheComposeFileNamesOnlyWhatIsThere(t *testing.T) {
+func TestCompose_ReferencedFilesExist(t *testing.T) {
 	p := compose(t)
 	for _, want := range []string{"raytap", "prometheus", "grafana", "loki", "alloy"} {
 		if _, ok := p.Services[want]; !ok {
@@ -53,7 +53,7 @@ func TestTheComposeFileNamesOnlyWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestTheConfigurationsBesideTheComposeFileAreRight(t *testing.T) {
+func TestCompose_ConfigurationsAreValid(t *testing.T) {
 	checkConfig(t, []string{"RAY_URL=http://ray:8265"}, read(t, "deploy/compose/raytap.yaml"))
 	var loki map[string]any
 	if err := yaml.UnmarshalStrict([]byte(read(t, "deploy/compose/loki.yaml")), &loki); err != nil {
@@ -62,7 +62,7 @@ func TestTheConfigurationsBesideTheComposeFileAreRight(t *testing.T) {
 }
 
 // What one service's configuration says of another is how the other is called.
-func TestTheServicesFindEachOther(t *testing.T) {
+func TestCompose_ServiceAddresses(t *testing.T) {
 	p := compose(t)
 	for file, addresses := range map[string][]string{
 		"deploy/prometheus/prometheus.yml":                    {"raytap:9265"},

@@ -114,14 +114,14 @@ func parse(t *testing.T, name string) map[string]any {
 	return v
 }
 
-func TestEachOptionIsKnownToItsProgram(t *testing.T) {
+func TestOptions_AreKnown(t *testing.T) {
 	for name, s := range map[string]shape{"vector.yaml": vector, "fluent-bit.yaml": fluentBit, "promtail.yaml": promtail} {
 		s.check(name, parse(t, name), t.Errorf)
 	}
 }
 
 // The tables have to refuse what the programs refuse.
-func TestAnUnknownOptionIsFound(t *testing.T) {
+func TestOptions_DetectsUnknown(t *testing.T) {
 	for _, c := range []struct {
 		file  string
 		shape shape

@@ -118,7 +118,7 @@ func shown(page string) (queries []string) {
 	return queries
 }
 
-func TestEachQueryOfLokiIsLogQL(t *testing.T) {
+func TestLogQL_QueriesAreValid(t *testing.T) {
 	var queries, places []string
 	for _, name := range files(t, "deploy/grafana/dashboards/*.json") {
 		var v any
@@ -149,7 +149,7 @@ func TestEachQueryOfLokiIsLogQL(t *testing.T) {
 	t.Logf("%d queries of dashboards, %d of pages", dashboards, len(queries)-dashboards)
 }
 
-func TestABrokenQueryIsFound(t *testing.T) {
+func TestLogQL_DetectsErrors(t *testing.T) {
 	queries := []string{
 		`{ray_cluster="prod"} | submission_id=`,
 		`{ray_cluster="prod" | submission_id="x"`,

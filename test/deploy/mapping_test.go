@@ -20,7 +20,7 @@ type mapping struct {
 }
 
 // Vector's is seen in test/pipelines, where its program is run.
-func TestConfigurationsForLokiMapTheSameKeys(t *testing.T) {
+func TestPipelines_LokiMapsSameKeys(t *testing.T) {
 	for name, got := range map[string]mapping{"alloy.alloy": alloyMapping(t), "promtail.yaml": promtailMapping(t), "fluent-bit.yaml": fluentBitMapping(t)} {
 		slices.Sort(got.labels)
 		slices.Sort(got.metadata)

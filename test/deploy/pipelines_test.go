@@ -15,7 +15,7 @@ import (
 // test/pipelines runs, and those that cannot be run here.
 var followers = []string{"alloy.alloy", "fluent-bit.yaml", "otelcol.yaml", "promtail.yaml", "rsyslog.conf", "vector.yaml", "vlagent.sh"}
 
-func TestEachPipelineIsYAMLOrOfAnotherLanguage(t *testing.T) {
+func TestPipelines_Syntax(t *testing.T) {
 	names, err := filepath.Glob(filepath.Join(root, "deploy/pipelines/*"))
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestEachPipelineIsYAMLOrOfAnotherLanguage(t *testing.T) {
 }
 
 // The parts of a record's key, where a configuration names keys one by one.
-func TestEachPipelineKeepsTheKey(t *testing.T) {
+func TestPipelines_KeepRecordKey(t *testing.T) {
 	for _, name := range followers {
 		text := read(t, "deploy/pipelines/"+name)
 		for _, part := range []string{"ray_cluster", "session", "submission_id", "source", "epoch", "seq", "event"} {
@@ -49,7 +49,7 @@ func TestEachPipelineKeepsTheKey(t *testing.T) {
 
 // The current file and the rotated ones, plain, and nothing else of what lies
 // beside them.
-func TestEachPipelineFollowsRotatedFiles(t *testing.T) {
+func TestPipelines_FollowRotatedFiles(t *testing.T) {
 	// The files as a pattern of a shell sees them.
 	names := map[string]bool{
 		"raytap.jsonl": true, "raytap.jsonl.000001": true, "raytap.jsonl.1000000": true,

@@ -39,7 +39,7 @@ func release(t *testing.T, folder, cache string) map[string][]byte {
 	return files
 }
 
-func TestAReleaseIsTheSameBytesWhereverItIsBuilt(t *testing.T) {
+func TestRelease_IsReproducible(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds everything twice")
 	}
@@ -102,7 +102,7 @@ func checkBill(t *testing.T, text []byte) {
 	}
 }
 
-func TestAReleaseRefusesAVersionThatIsNone(t *testing.T) {
+func TestRelease_InvalidVersion(t *testing.T) {
 	for _, version := range []string{"", "1", "1.2", "latest", "1.2.3; rm", "1.2.3-"} {
 		if _, err := command(t, nil, filepath.Join(root, "scripts/release"), version); err == nil {
 			t.Errorf("version %q is taken", version)
@@ -111,7 +111,7 @@ func TestAReleaseRefusesAVersionThatIsNone(t *testing.T) {
 }
 
 // The package, as dpkg sees it and as it lies on a disk.
-func TestTheDebianPackage(t *testing.T) {
+func TestRelease_DebianPackage(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "deploy/deb/build", "1.2.3-rc.1", "amd64", binary, dir)
 	deb := filepath.Join(dir, "raytap_1.2.3~rc.1_amd64.deb")
@@ -168,7 +168,7 @@ func TestTheDebianPackage(t *testing.T) {
 // exposure is what systemd-analyze security gives the unit at most, of 10.
 const exposure = 1.2
 
-func TestTheUnitIsRightAndHardened(t *testing.T) {
+func TestUnit_IsValidAndHardened(t *testing.T) {
 	unit := strings.ReplaceAll(read(t, "deploy/systemd/raytap.service"), "/usr/bin/raytap", binary)
 	file := filepath.Join(t.TempDir(), "raytap.service")
 	if err := os.WriteFile(file, []byte(unit), 0o600); err != nil {

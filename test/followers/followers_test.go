@@ -263,7 +263,7 @@ func expect(jobs []*raytest.Job) map[key]bool {
 // start, and a burst over several files. Followers of the current file and the
 // rotated ones get every record, some twice; followers of the rotated ones alone
 // get each of theirs once.
-func TestFollowersGetEveryLine(t *testing.T) {
+func TestFollowers_EveryRecord(t *testing.T) {
 	head := raytest.New(t)
 	jobs := []*raytest.Job{head.Submit("job-1", raytest.JobOptions{}), head.Submit("job-2", raytest.JobOptions{})}
 	s := newScene(t, head)

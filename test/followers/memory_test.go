@@ -51,7 +51,7 @@ func toFile(dir string) string {
 }
 
 // One line of 1 GiB without a newline is cut, not held.
-func TestMemoryWithALineOfAGiB(t *testing.T) {
+func TestMemory_LongLine(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		t.Run("agents "+agents, func(t *testing.T) {
 			head, dir := raytest.New(t), t.TempDir()
@@ -85,7 +85,7 @@ func TestMemoryWithALineOfAGiB(t *testing.T) {
 }
 
 // Two thousand jobs run at once; each has printed a line, and fifty print more.
-func TestMemoryWithTwoThousandJobs(t *testing.T) {
+func TestMemory_ManyJobs(t *testing.T) {
 	head, dir := raytest.New(t, raytest.PollInterval(200*time.Millisecond)), t.TempDir()
 	const jobs, chatty, rounds = 2000, 50, 40
 	var talking []*raytest.Job
@@ -114,7 +114,7 @@ func TestMemoryWithTwoThousandJobs(t *testing.T) {
 
 // Half lines that are together twice the budget: some are let go and read again,
 // and each line comes out in the end.
-func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
+func TestMemory_PartialLines(t *testing.T) {
 	head, dir := raytest.New(t), t.TempDir()
 	const jobs, half = 600, 240 << 10
 	var all []*raytest.Job
@@ -139,7 +139,7 @@ func TestMemoryWithHalfLinesOfManyJobs(t *testing.T) {
 }
 
 // A reader of stdout that does not read holds everything up, and no memory grows.
-func TestMemoryWhileTheSinkStandsStill(t *testing.T) {
+func TestMemory_SinkBlocked(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		t.Run("agents "+agents, func(t *testing.T) {
 			head, dir := raytest.New(t), t.TempDir()

@@ -148,7 +148,7 @@ func built(t *testing.T) (c config, root string) {
 	return image.OCIv1.Config, filepath.Join(out, "files")
 }
 
-func TestTheImage(t *testing.T) {
+func TestImage(t *testing.T) {
 	needsRoot(t)
 	c, root := built(t)
 	if c.User != "65532:65532" || !slices.Equal(c.Entrypoint, []string{"/raytap"}) || len(c.Cmd) != 0 || c.StopSignal != "SIGTERM" {

@@ -20,7 +20,7 @@ import (
 // the container is killed, the pod is deleted, or the configuration changes.
 //
 // The network of the node enforces no NetworkPolicy: that object is only accepted.
-func TestAReaderOfTheDocsGetsThere(t *testing.T) {
+func TestKubernetes_Documentation(t *testing.T) {
 	s := newScene(t)
 	docs := readGuide(t)
 	docs.take("docker build") // there is no Docker: the image is made in Go, as the Dockerfile does

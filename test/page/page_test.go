@@ -74,7 +74,7 @@ const look = `(() => {
 	};
 })()`
 
-func TestThePageReadsWellOnEachScreen(t *testing.T) {
+func TestStatusPage_Screens(t *testing.T) {
 	url, nobody := watched(t)
 	b := newBrowser(t)
 	dir := t.TempDir()

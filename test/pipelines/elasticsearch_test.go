@@ -95,7 +95,7 @@ func (e *elastic) stored(t *testing.T) map[key][]record {
 // With the changes that rsyslog.conf names for Elasticsearch, each record becomes one
 // document, though rotated files are read again: the second is refused, and rsyslog
 // goes on.
-func TestElasticsearchHasEachLineOnce(t *testing.T) {
+func TestPipelines_ElasticsearchDeduplicates(t *testing.T) {
 	t.Parallel()
 	e := &elastic{documents: map[string]map[string]any{}}
 	server := httptest.NewServer(e)

@@ -59,7 +59,7 @@ func pushLoki(t *testing.T, store string, records map[key]record) {
 
 // What programs for Loki send arrives in VictoriaLogs as raytap wrote it, also a
 // line that is JSON itself.
-func TestVictoriaLogsTakesWhatLokiTakes(t *testing.T) {
+func TestPipelines_LokiFormatInVictoriaLogs(t *testing.T) {
 	s := newScene(t, nil)
 	s.print()
 	s.end()

@@ -200,7 +200,7 @@ func (s *scene) vlagent() *program.Process {
 
 // Through rotations, a store that is away, a raytap that is killed, and a consumer
 // that is stopped or killed, each record is in the store as raytap wrote it.
-func TestEachLineReachesTheStore(t *testing.T) {
+func TestPipelines_EachLineReachesStore(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		consumer func(*scene) *program.Process
@@ -240,7 +240,7 @@ func TestEachLineReachesTheStore(t *testing.T) {
 }
 
 // Standard output as JSON lines, by curl.
-func TestEachLineOfStdoutReachesVictoriaLogs(t *testing.T) {
+func TestPipelines_StdoutToVictoriaLogs(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -104,7 +104,7 @@ func fill(t *testing.T, templates map[string]string, event map[string]any) map[s
 
 // What Vector's program makes of raytap's records is what its sink wants, and has
 // each key as raytap wrote it.
-func TestVectorsProgramMakesWhatItsSinkSends(t *testing.T) {
+func TestPipelines_VectorTransform(t *testing.T) {
 	s := newScene(t, nil)
 	s.print()
 	s.end()

@@ -140,7 +140,7 @@ func idsOf[T any](rows []T, id func(T) string) []string {
 	return out
 }
 
-func TestThePublishedClientReadsAndChangesTheFake(t *testing.T) {
+func TestSDK_Operations(t *testing.T) {
 	tok := tokens{"agent-token", "user-token", "tenant-1"}
 	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token(tok.agent), synapsetest.UserTenant(tok.user, tok.tenant))
 	done := a.Submit("done", synapsetest.JobOptions{JobID: "02000000"})
@@ -225,7 +225,7 @@ func TestThePublishedClientReadsAndChangesTheFake(t *testing.T) {
 	}
 }
 
-func TestThePublishedClientTailsTheFake(t *testing.T) {
+func TestSDK_Tail(t *testing.T) {
 	var lines []string
 	for i := range 200 {
 		lines = append(lines, fmt.Sprintf("line %d: \"ü\" \\ 😀\n", i))
@@ -264,7 +264,7 @@ func TestThePublishedClientTailsTheFake(t *testing.T) {
 	}
 }
 
-func TestThePublishedClientMeetsTheFaultsOfTheFake(t *testing.T) {
+func TestSDK_Faults(t *testing.T) {
 	const ws, sse = synapsetest.EndpointWebSocket, synapsetest.EndpointSSE
 	for _, row := range []struct {
 		name  string

@@ -46,7 +46,7 @@ func (r *raytap) start() {
 // that sends lines without their newlines.
 var shapes = []synapsetest.MessageFormat{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
 
-func TestAMillionLinesAreInTheFileOnceEach(t *testing.T) {
+func TestSynapse_EveryLineOnce(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string { return program.File(t, filepath.Join(dir, name), text) }
 	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("the agent's"), synapsetest.UserTenant("the user's", "a tenant"),

@@ -5,7 +5,7 @@ package systemd
 import "testing"
 
 // It is the longest, and so the first.
-func TestTheUnitBringsRaytapBack(t *testing.T) {
+func TestUnit_RestartsRaytap(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	// The page answers once the start has returned, and no sooner is it active.

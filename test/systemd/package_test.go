@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestThePackagesLife(t *testing.T) {
+func TestPackage_Lifecycle(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	if state, _ := s.try("systemctl", "is-enabled", "raytap"); state != "disabled\n" {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheUnitStaysDownWhereARestartWouldNotHelp(t *testing.T) {
+func TestUnit_DoesNotRestartOnUsageError(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	s.configure("listen_addresses", "listen_adresses")
@@ -21,7 +21,7 @@ func TestTheUnitStaysDownWhereARestartWouldNotHelp(t *testing.T) {
 	s.logs("listen_adresses")
 }
 
-func TestAReload(t *testing.T) {
+func TestUnit_Reload(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	s.must("systemctl", "start", "raytap")
@@ -55,7 +55,7 @@ func TestAReload(t *testing.T) {
 	}
 }
 
-func TestTheUnitsRights(t *testing.T) {
+func TestUnit_Permissions(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	s.must("systemctl", "start", "raytap")
@@ -91,7 +91,7 @@ func TestTheUnitsRights(t *testing.T) {
 	s.arrives()
 }
 
-func TestLinesGoIntoTheJournalWhereStdoutIsTheSink(t *testing.T) {
+func TestUnit_StdoutGoesToJournal(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	s.configure("  file: .*", "  stdout: {}")
@@ -112,7 +112,7 @@ func TestLinesGoIntoTheJournalWhereStdoutIsTheSink(t *testing.T) {
 	}
 }
 
-func TestASocketOfSystemd(t *testing.T) {
+func TestUnit_SocketActivation(t *testing.T) {
 	t.Parallel()
 	s := install(t)
 	s.write("/etc/systemd/system/raytap.socket", strings.NewReader("[Socket]\nListenStream=127.0.0.1:9300\n[Install]\nWantedBy=sockets.target\n"))
