@@ -1,29 +1,31 @@
-# make check   what every change must pass: format, vet, staticcheck, tests, fuzz
-# make test    check, and the end-to-end tests on a real Ray
-# make release-check  a release, built twice and compared
-# make compat  older Rays, run for real, by each way and with kills (COMPAT_RAYS="2.9.3 …")
-# make alerts  alerts on a real Ray, until they end by themselves (a quarter of an hour)
-# make chaos   the long form of the harness that kills raytap, and its mutants
-# make sdk     the client that Synapse agents publish, on the fake agent
-# make followers  vlagent and rsyslog behind the file, and the bounds of memory
-# make agent   a million lines from a fake Synapse agent that drops and errs
-# make page    the status page in headless Chromium (PAGE_SCREENSHOTS=DIR keeps pictures)
-# make systemd  the package and the unit on a booted Debian, and the image (as root)
-# make deploy  the chart, manifests, unit, package, release, compose file, options and LogQL
-# make pipelines  raytap's lines through each program that can be had, to a store, and Vector's program
-# make kubernetes  raytap on a real Kubernetes of one node, by the docs' own commands
-# make manifests  deploy/kubernetes/raytap.yaml anew, from the chart
-# make release VERSION=1.2.3  archives and packages under dist/
-# make demo    a real Ray, a few jobs, and raytap on them (DEMO_SECONDS=60 ends it)
-# make build   bin/raytap, static
-# make bench   what raytap costs beside others (ten minutes; BENCH_FLAGS="-runs 1")
-# make sizing  what raytap takes at 10 to 5,000 jobs (40 minutes)
-# make docs    docs/metrics.md, docs/configuration.md and the dashboards, from the code
-# make pgo     refresh default.pgo, which the compiler reads
-# make clean   all but the installed tools; make distclean: these too
+# Everyday targets:
+#   make build        build bin/raytap, static
+#   make check        format, lint, tests and fuzz targets: what every change must pass
+#   make test         check, the race detector, and the main job on a real Ray,
+#                     a real Prometheus and a real log store
+#   make test-deploy  everything else: Kubernetes, systemd, image, pipelines, release, page
+#   make docs         generate docs/metrics.md, docs/configuration.md and the dashboards
+#   make manifests    generate deploy/kubernetes/raytap.yaml from the chart
+#   make demo         run raytap on a real Ray with a few jobs (DEMO_SECONDS=60 ends it)
+#   make release VERSION=1.2.3  build archives and packages under dist/
+#   make clean        delete all but the installed tools; make distclean: these too
 #
-# Tools are installed under .tools (git-ignored) by scripts/tools when a target
-# needs them. Needed beforehand: Go, git, curl; for test and demo python3 with venv.
+# Stages of make test, each a target of its own:
+#   race, hundred, e2e, chaos-short, rules, darwin
+# Stages of make test-deploy:
+#   deploy, kubernetes, systemd, pipelines, followers, synapse, sdk, page, mutants,
+#   release-check
+# Other tests:
+#   make compat       older Ray versions (COMPAT_RAYS="2.9.3 2.30.0")
+#   make chaos        the long form of chaos-short, and the mutants
+#   make alerts       alerts on a real Ray, until they resolve (a quarter of an hour)
+#   make bench        what raytap costs, compared with others (ten minutes; BENCH_FLAGS="-runs 1")
+#   make sizing       what raytap needs for 10 to 5,000 jobs (40 minutes)
+#   make pgo          update default.pgo, the profile that the compiler uses
+#
+# docs/testing.md says what each stage proves and needs. Tools are installed under
+# .tools (git-ignored) by scripts/tools when a target needs them. Needed beforehand:
+# Go, git and curl; for test and demo also python3 with venv.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -47,43 +49,53 @@ DEMO_SECONDS ?= 0
 ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
 
-.PHONY: build check test hundred beside harness mutants rules darwin deploy systemd pipelines kubernetes manifests release release-check followers agent sdk page e2e compat alerts chaos docs bench sizing pgo demo clean distclean
+.PHONY: build check test test-deploy race hundred e2e while-e2e chaos-short rules darwin
+.PHONY: deploy kubernetes systemd pipelines followers synapse sdk page mutants release-check
+.PHONY: compat chaos alerts bench sizing docs pgo manifests release demo clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(OUT) .
 
 check:
 	@$(STAGE) reset
-	@scripts/tools staticcheck
+	@scripts/tools golangci-lint
 	@$(STAGE) gofmt scripts/gofmt-check
-	@$(STAGE) vet go vet ./...
-	@$(STAGE) vet-e2e go vet -tags e2e ./test/...
-	@$(STAGE) staticcheck $(TOOLS)/bin/staticcheck -tags e2e ./...
-	@$(STAGE) responses go test ./test/responses
-	@$(STAGE) unit-tests bash -c 'go test -race -timeout 15m $$(go list ./... | grep -v /test/responses$$)'
+	@$(STAGE) lint $(TOOLS)/bin/golangci-lint run --timeout 20m
+	@$(STAGE) answers go test ./test/answers
+	@$(STAGE) unit-tests scripts/unit-tests
 	@$(STAGE) observability scripts/check-observability
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
 
-# First the tools that several stages need: two must not install the same one. Then
-# what takes all of the processor. The other end-to-end tests wait more than they
-# work, so the remaining stages run beside them, one at a time.
+# The tools that several stages need come first: two stages must not install the same
+# one. Then the stage that needs the whole processor. The other tests on a real Ray wait
+# more than they compute, so the remaining stages run at the same time, one by one.
 test: check
-	@$(STAGE) tools scripts/tools prometheus helm victorialogs vlagent rsyslog chromium ray
+	@$(STAGE) tools scripts/tools prometheus victorialogs ray
 	@$(MAKE) --no-print-directory hundred
-	@$(MAKE) --no-print-directory -j2 --output-sync=target e2e beside
+	@$(MAKE) --no-print-directory -j2 --output-sync=target e2e while-e2e
 	@$(STAGE) report
 
-beside:
-	@nice -n 5 $(MAKE) --no-print-directory systemd kubernetes mutants harness rules darwin deploy pipelines followers agent sdk page
+while-e2e:
+	@nice -n 5 $(MAKE) --no-print-directory race chaos-short rules darwin
 
-harness:
+# Systemd and Kubernetes need a clean machine, so they come first.
+test-deploy:
+	@$(STAGE) reset
+	@$(MAKE) --no-print-directory systemd kubernetes mutants deploy pipelines followers synapse sdk page release-check
+	@$(STAGE) report
+
+# The packages that check tests without the race detector.
+race:
+	@$(STAGE) race scripts/unit-tests race
+
+chaos-short:
 	@$(STAGE) chaos go run ./test/chaos
 
 mutants:
 	@$(STAGE) mutants test/mutants/run
 
-# What the release builds beside Linux has to build.
+# A release is also built for macOS.
 darwin:
 	@$(STAGE) darwin env GOOS=darwin GOARCH=arm64 go build -o /dev/null .
 
@@ -102,7 +114,6 @@ systemd:
 # Builds a release twice, once without a cache, and compares the bytes.
 release-check:
 	@scripts/tools cyclonedx-gomod
-	@GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null .
 	@$(STAGE) release-check bash -c 'cd test/deploy && go test -count=1 -timeout 20m -run TestRelease_ ./...'
 
 pipelines:
@@ -116,8 +127,8 @@ kubernetes:
 manifests:
 	@scripts/tools helm
 	@mkdir -p bin
-	@{ echo "# What the chart in deploy/helm/raytap makes of its defaults, in the namespace"; \
-	  echo "# that kubectl is told. Made by \`make manifests\`; do not edit."; \
+	@{ echo "# The chart in deploy/helm/raytap, rendered with its defaults, without a namespace."; \
+	  echo "# Generated by \`make manifests\`; do not edit."; \
 	  $(TOOLS)/bin/helm template raytap deploy/helm/raytap --namespace ray; } >bin/manifests.yaml
 	@mv bin/manifests.yaml deploy/kubernetes/raytap.yaml
 
@@ -129,8 +140,8 @@ followers:
 	@$(STAGE) follower-tools scripts/tools victorialogs vlagent rsyslog
 	@$(STAGE) followers go test -tags e2e -count=1 -v -timeout 10m ./test/followers
 
-agent:
-	@$(STAGE) agent go test -tags e2e -count=1 -v -timeout 10m ./test/synapse
+synapse:
+	@$(STAGE) synapse go test -tags e2e -count=1 -v -timeout 10m ./test/synapse
 
 sdk:
 	@$(STAGE) sdk-tools scripts/tools synapse
@@ -152,8 +163,8 @@ e2e:
 	@$(STAGE) e2e-tools scripts/tools ray prometheus victorialogs
 	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestShipper_HundredJobs' ./test
 
-# One after another: each takes the two cores of a small machine. COMPAT_RAYS=today is
-# one of them, by the day of the year.
+# One version after the other: each needs two cores. COMPAT_RAYS=today selects one by the
+# day of the year.
 compat:
 	@set -- $(COMPAT_RAYS); \
 	if [ "$$*" = today ]; then set -- $(ALL_RAYS); day=$$(date -u +%j); shift $$((10#$$day % $$#)); set -- "$$1"; fi; \
@@ -180,7 +191,7 @@ sizing: build
 	@go build -trimpath -o bin/raytap-bench ./bench
 	@bin/raytap-bench -lines 1000 -only sizing
 
-# What default.pgo is made from: the work that raytap does most.
+# default.pgo is a profile of the work that raytap does most.
 pgo:
 	@go build -trimpath -pgo=off -o bin/raytap-bench ./bench
 	@bin/raytap-bench -profile default.pgo
