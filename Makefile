@@ -61,7 +61,7 @@ check:
 	@scripts/tools golangci-lint
 	@$(STAGE) gofmt scripts/gofmt-check
 	@$(STAGE) lint $(TOOLS)/bin/golangci-lint run --timeout 20m
-	@$(STAGE) answers go test ./test/answers
+	@$(STAGE) responses go test ./test/responses
 	@$(STAGE) unit-tests scripts/unit-tests
 	@$(STAGE) observability scripts/check-observability
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
