@@ -24,16 +24,16 @@ func TestTheFirstStepsWork(t *testing.T) {
 	}
 	const token = "0123456789abcdef"
 	for title, prepare := range map[string]func(t *testing.T, home string) (url string, submit func()){
-		"A Ray on this machine": func(t *testing.T, _ string) (string, func()) {
+		"Ray on this machine": func(t *testing.T, _ string) (string, func()) {
 			head := raytest.New(t)
 			return head.URL(), func() { head.Submit("raysubmit_1", raytest.JobOptions{}).Print("hello\n") }
 		},
-		"A Ray that wants a token": func(t *testing.T, home string) (string, func()) {
+		"Ray with token authentication": func(t *testing.T, home string) (string, func()) {
 			head := raytest.New(t, raytest.Token(token))
 			save(t, filepath.Join(home, ".ray", "auth_token"), token)
 			return head.URL(), func() {}
 		},
-		"A Synapse agent": func(t *testing.T, home string) (string, func()) {
+		"Synapse agent": func(t *testing.T, home string) (string, func()) {
 			agent := synapsetest.New(t, synapsetest.Token(token), synapsetest.Prefix("/agents/lab"))
 			save(t, filepath.Join(home, "trial", "agent-token"), token)
 			return agent.URL(), func() {}
