@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// board is what this test reads of a dashboard.
+// board is a dashboard.
 type board struct {
 	UID        string
 	Templating struct {
@@ -28,7 +28,7 @@ type board struct {
 	}
 }
 
-// fill stands in for Grafana, which fills in variables.
+// fill replaces the variables in a query, like Grafana.
 func fill(query, cluster string) string {
 	return strings.NewReplacer(
 		"$ray_cluster", cluster, "$submission_id", ".+", "$node_id", ".+", "$application", ".+", "$instance", ".+",
@@ -36,18 +36,17 @@ func fill(query, cluster string) string {
 	).Replace(query)
 }
 
-// ofAgent are the queries about what only an agent tells; all others are asked of
-// the real Ray.
-var ofAgent = map[string]bool{
+// synapseQueries are the queries for metrics of Synapse agents only. All others use the
+// real Ray.
+var synapseQueries = map[string]bool{
 	"raytap-nodes/CPU cores/A":                true,
 	"raytap-nodes/Memory, by the agent/A":     true,
 	"raytap-nodes/GPU, by the agent/A":        true,
 	"raytap-nodes/GPU memory, by the agent/A": true,
 }
 
-// silent are the queries that have nothing to show, with why, by dashboard, panel
-// and query.
-var silent = map[string]string{
+// noData are the queries without data, with the reason, by dashboard, panel and query.
+var noData = map[string]string{
 	"raytap-nodes/GPU/A":        "Ray reads the load of a real GPU only",
 	"raytap-nodes/GPU memory/A": "Ray reads the memory of a real GPU only",
 }
@@ -55,7 +54,7 @@ var silent = map[string]string{
 // panelQuery is a query of a panel.
 type panelQuery struct{ id, expr string }
 
-// boards are the dashboards in deploy/grafana.
+// boards returns the dashboards in deploy/grafana.
 func boards(t *testing.T) (all []board) {
 	t.Helper()
 	files, err := filepath.Glob("../deploy/grafana/dashboards/*.json")
@@ -76,7 +75,7 @@ func boards(t *testing.T) (all []board) {
 	return all
 }
 
-// panelQueries gives those of all dashboards, filled in.
+// panelQueries returns the queries of all dashboards, without variables.
 func panelQueries(t *testing.T) (all []panelQuery) {
 	t.Helper()
 	for _, b := range boards(t) {
@@ -86,7 +85,7 @@ func panelQueries(t *testing.T) (all []panelQuery) {
 			}
 			for _, q := range panel.Targets {
 				id, cluster := strings.Join([]string{b.UID, panel.Title, q.RefID}, "/"), "e2e"
-				if ofAgent[id] {
+				if synapseQueries[id] {
 					cluster = "agent"
 				}
 				all = append(all, panelQuery{id, fill(q.Expr, cluster)})
@@ -96,44 +95,44 @@ func panelQueries(t *testing.T) (all []panelQuery) {
 	return all
 }
 
-// checkDashboards fails the test if a query of a dashboard shows nothing. Each is
-// asked until it speaks: what it tells of may be over soon, or begin late.
+// checkDashboards fails the test if a query of a dashboard has no data. It repeats each
+// query until it has data, because that may come late or end soon.
 func (p prometheus) checkDashboards(t *testing.T) {
 	t.Helper()
 	for _, b := range boards(t) {
 		p.checkVariables(t, b)
 	}
-	quiet := panelQueries(t)
-	asked := len(quiet)
+	empty := panelQueries(t)
+	total := len(empty)
 	_ = poll(2*time.Minute, func() error {
-		quiet = slices.DeleteFunc(quiet, func(q panelQuery) bool {
+		empty = slices.DeleteFunc(empty, func(q panelQuery) bool {
 			series, err := p.series(t, q.expr)
 			if err != nil {
 				t.Fatalf("%s: %v", q.id, err)
 			}
 			return len(series) > 0
 		})
-		if len(quiet) > len(silent) {
-			return errors.New("some show nothing")
+		if len(empty) > len(noData) {
+			return errors.New("queries without data")
 		}
 		return nil
 	})
-	still := map[string]bool{}
-	for _, q := range quiet {
-		still[q.id] = true
-		if silent[q.id] == "" {
-			t.Errorf("%s shows nothing: %s", q.id, q.expr)
+	isEmpty := map[string]bool{}
+	for _, q := range empty {
+		isEmpty[q.id] = true
+		if noData[q.id] == "" {
+			t.Errorf("%s has no data: %s", q.id, q.expr)
 		}
 	}
-	for id, why := range silent {
-		if !still[id] {
-			t.Errorf("%s shows something, or is there no more (%s)", id, why)
+	for id, reason := range noData {
+		if !isEmpty[id] {
+			t.Errorf("%s has data or does not exist: remove it from noData (%s)", id, reason)
 		}
 	}
-	t.Logf("%d queries of the dashboards were asked, %d of them have nothing to show here", asked, len(quiet))
+	t.Logf("%d queries of the dashboards, %d of them without data here", total, len(empty))
 }
 
-var ofVariable = regexp.MustCompile(`^(?:label_values\((.*), (\w+)\)|query_result\((.*)\))$`)
+var variableQuery = regexp.MustCompile(`^(?:label_values\((.*), (\w+)\)|query_result\((.*)\))$`)
 
 func (p prometheus) checkVariables(t *testing.T, b board) {
 	t.Helper()
@@ -141,9 +140,9 @@ func (p prometheus) checkVariables(t *testing.T, b board) {
 		if v.Type != "query" {
 			continue
 		}
-		m := ofVariable.FindStringSubmatch(v.Definition)
+		m := variableQuery.FindStringSubmatch(v.Definition)
 		if m == nil {
-			t.Fatalf("%s: variable %s has a query of a kind that is not known: %s", b.UID, v.Name, v.Definition)
+			t.Fatalf("%s: variable %s has an unknown kind of query: %s", b.UID, v.Name, v.Definition)
 		}
 		query := m[3]
 		if query == "" {

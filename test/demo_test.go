@@ -15,35 +15,35 @@ import (
 )
 
 func TestDemo(t *testing.T) {
-	t.Parallel() // its head is its own
+	t.Parallel() // it has its own head
 	demo := filepath.Join(t.TempDir(), "demo")
 	if err := program.Build(demo, "raytap/deploy/demo"); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(demo, "-seconds", "75", "-raytap", program.Binary(t),
 		"-ray", program.Tool(t, "ray/bin/ray"), "-scripts", "../deploy/demo")
-	// A Ray that the user works with must not be found, let alone touched.
+	// The demo must not use the user's Ray.
 	cmd.Env = append(realray.CleanEnv(), "RAY_ADDRESS=http://127.0.0.1:1", "RAY_AUTH_TOKEN=of-another-cluster")
 	start := time.Now()
 	p := program.Start(t, cmd)
 	if code := p.Wait(3 * time.Minute); code != 0 {
-		t.Errorf("the demo ended with %d", code)
+		t.Errorf("exit code %d, want 0", code)
 	}
 	t.Logf("the demo took %.0f s", time.Since(start).Seconds())
 
-	checkDemo(t, p.Output.String())
+	checkOutput(t, p.Output.String())
 }
 
-func checkDemo(t *testing.T, said string) {
+func checkOutput(t *testing.T, output string) {
 	t.Helper()
 	seen := map[string]bool{}
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(output) {
 		if !strings.HasPrefix(line, "{") {
 			continue
 		}
 		r, err := parseRecord([]byte(line))
 		if err != nil {
-			t.Errorf("a record that is none: %v", err)
+			t.Errorf("invalid record: %v", err)
 			continue
 		}
 		seen[r.JobName+" "+r.Event] = true
@@ -56,7 +56,7 @@ func checkDemo(t *testing.T, said string) {
 	}
 	for _, want := range []string{"chatty start", "chatty ", "progress ", "tasks ", "failing ", "traceback", "failure"} {
 		if !seen[want] {
-			t.Errorf("the demo showed no record of this kind: %q", want)
+			t.Errorf("the demo does not show this kind of record: %q", want)
 		}
 	}
 	for _, want := range []string{
@@ -68,8 +68,8 @@ func checkDemo(t *testing.T, said string) {
 		`(?m)^ *raytap_shipper_lines_total\{.*\} [1-9]`,
 		`==> all down`,
 	} {
-		if !regexp.MustCompile(want).MatchString(said) {
-			t.Errorf("the demo did not show %s", want)
+		if !regexp.MustCompile(want).MatchString(output) {
+			t.Errorf("the demo does not show %s", want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 	"raytap/test/realray"
 )
 
-// libraryClient is a client of a head.
+// libraryClient returns a raytap client of a head.
 func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 	t.Helper()
 	tr, err := transport.New(transport.Options{URL: head.URL})
@@ -39,7 +39,7 @@ func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 }
 
 func TestLibrary_DeployServe(t *testing.T) {
-	t.Parallel() // its head is its own
+	t.Parallel() // it has its own head
 	head, err := startHead(realray.Options{CPUs: 4})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestLibrary_DeployServe(t *testing.T) {
 		}
 		return b
 	}
-	planned := func(want string, apps ...any) {
+	checkPlan := func(want string, apps ...any) {
 		t.Helper()
 		plan, err := c.PlanServe(ctx, config(apps...))
 		var got []string
@@ -68,15 +68,15 @@ func TestLibrary_DeployServe(t *testing.T) {
 			t.Errorf("the plan is %q, %q, %v; want %q", s, plan.Notes, err, want)
 		}
 	}
-	planned("add a, add b", app("a"), app("b"))
+	checkPlan("add a, add b", app("a"), app("b"))
 	if err := c.DeployServe(ctx, config(map[string]any{"name": "a"})); ray.Code(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "import_path") {
-		t.Errorf("a wrong configuration: %v", err)
+		t.Errorf("an invalid configuration: %v", err)
 	}
 	if err := c.DeployServe(ctx, config(app("a"), app("b"))); err != nil {
 		t.Fatal(err)
 	}
 	replicas := func() (string, error) {
-		var answer struct {
+		var res struct {
 			Applications map[string]struct {
 				Status      string
 				Deployments map[string]struct {
@@ -86,8 +86,8 @@ func TestLibrary_DeployServe(t *testing.T) {
 				}
 			}
 		}
-		err := head.Do(ctx, http.MethodGet, "/api/serve/applications/", nil, &answer)
-		return fmt.Sprint(answer.Applications["b"].Deployments), err
+		err := head.Do(ctx, http.MethodGet, "/api/serve/applications/", nil, &res)
+		return fmt.Sprint(res.Applications["b"].Deployments), err
 	}
 	running := func(names ...string) func() error {
 		return func() error {
@@ -100,17 +100,17 @@ func TestLibrary_DeployServe(t *testing.T) {
 				}
 			}
 			if !slices.Equal(got, names) || !s.Running {
-				err = errors.Join(err, fmt.Errorf("there are %q, Serve runs: %t", got, s.Running))
+				err = errors.Join(err, fmt.Errorf("applications %q, Serve running: %t", got, s.Running))
 			}
 			return err
 		}
 	}
-	eventually(t, time.Minute, "both applications run", running("a", "b"))
+	eventually(t, time.Minute, "both applications are running", running("a", "b"))
 	before, err := replicas()
 	if err != nil {
 		t.Fatal(err)
 	}
-	planned("remove a, add c, unchanged b", app("b"), app("c"))
+	checkPlan("remove a, add c, unchanged b", app("b"), app("c"))
 	file := filepath.Join(t.TempDir(), "serve.yaml")
 	if err := os.WriteFile(file, config(app("a"), app("b")), 0o600); err != nil {
 		t.Fatal(err)
@@ -118,22 +118,22 @@ func TestLibrary_DeployServe(t *testing.T) {
 	deploy := exec.CommandContext(ctx, program.Binary(t), "serve", "deploy", file, "--url", head.URL, "--yes", "--wait", "--timeout", "1m", "-o", "json")
 	deploy.Env = realray.CleanEnv()
 	if out, err := deploy.Output(); err != nil || strings.Count(string(out), `"action": "unchanged"`) != 2 {
-		t.Errorf("the same again: %v\n%s", err, out)
+		t.Errorf("deploy the same configuration: %v\n%s", err, out)
 	}
 	if err := c.DeleteServeApplication(ctx, "a"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "one is gone", running("b"))
+	eventually(t, time.Minute, "one application is deleted", running("b"))
 	if after, err := replicas(); err != nil || after != before {
-		t.Errorf("the replicas of the other were %s and are %s, %v", before, after, err)
+		t.Errorf("the replicas of the other application were %s and are %s, %v", before, after, err)
 	}
 	if err := c.DeleteServeApplication(ctx, "a"); ray.Code(err) != http.StatusNotFound {
-		t.Errorf("again: %v", err)
+		t.Errorf("delete it again: %v", err)
 	}
 	if err := c.DeleteServeApplication(ctx, "b"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, time.Minute, "none is left, and Serve runs", running())
+	eventually(t, time.Minute, "no application is left, and Serve is running", running())
 }
 
 func TestLibrary_Tail(t *testing.T) {
@@ -166,7 +166,7 @@ func TestLibrary_Tail(t *testing.T) {
 			t.Errorf("%s: %d lines, the log has %d, %v", protocol, len(got), len(want), err)
 		}
 		if err := c.StopJob(ctx, id); ray.Code(err) != http.StatusBadRequest {
-			t.Errorf("stopping a job that has ended: %v", err)
+			t.Errorf("stop a job that has ended: %v", err)
 		}
 	}
 }

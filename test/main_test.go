@@ -1,10 +1,10 @@
 //go:build e2e && linux
 
-// Package test runs the real raytap on a real Ray, as a user would, and checks
-// what comes out against what is known to have gone in.
+// Package test runs the real raytap on a real Ray and compares its output with what the
+// jobs printed.
 //
-// One head serves most tests; each test has its own raytap and its own jobs.
-// Nothing is left behind, also after a panic or Ctrl-C: see test/realray.
+// Most tests share one head; each test has its own raytap and its own jobs. No process is
+// left, also after a panic or Ctrl-C: see test/realray.
 package test
 
 import (
@@ -42,7 +42,7 @@ var shared struct {
 	err  error
 }
 
-// sharedHead gives the head that the tests share, started by the first.
+// sharedHead returns the head that the tests share. The first call starts it.
 func sharedHead(t *testing.T) *realray.Head {
 	t.Helper()
 	shared.once.Do(func() {
@@ -75,7 +75,7 @@ func startHead(o realray.Options) (*realray.Head, error) {
 	return realray.Start(ctx, o)
 }
 
-// within is the context of one test's waiting.
+// within returns a context with a timeout, which ends with the test.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -83,20 +83,19 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually polls until ok, and fails the test with what it last said if that
-// takes longer than d.
+// eventually polls until ok returns nil. After d it fails the test with the last error.
 func eventually(t *testing.T, d time.Duration, what string, ok func() error) {
 	t.Helper()
 	if err := poll(d, ok); err != nil {
-		t.Fatalf("not within %s: %s: %v", d, what, err)
+		t.Fatalf("timeout after %s: waiting until %s: %v", d, what, err)
 	}
 }
 
-// poll calls ok until it is content, or gives what it last said after d.
+// poll calls ok until it returns nil. After d it returns the last error.
 func poll(d time.Duration, ok func() error) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(d)
+	timeout := time.After(d)
 	for {
 		err := ok()
 		if err == nil {
@@ -104,7 +103,7 @@ func poll(d time.Duration, ok func() error) error {
 		}
 		select {
 		case <-tick.C:
-		case <-limit:
+		case <-timeout:
 			return err
 		}
 	}

@@ -19,12 +19,11 @@ import (
 	"raytap/test/realray"
 )
 
-// One Ray serves three questions, because what each needs takes long to come about:
-// does the page agree with Ray, does each panel show something, does each fault
-// make its alert and no other one.
+// One slow setup checks three things: the metrics agree with Ray, each panel shows
+// data, and each fault triggers its alert and no other one.
 func TestMetrics_RayWithFaults(t *testing.T) {
-	t.Parallel() // its head is its own
-	s := startScene(t, sceneOptions{interval: "2s", proxied: true, agent: true})
+	t.Parallel() // it has its own head
+	s := startTestCluster(t, clusterOptions{interval: "2s", proxied: true, synapse: true})
 	ctx := within(t, 5*time.Minute)
 	if err := s.head.DeployServe(ctx, freePort(t), "greeter", "greeter:app"); err != nil {
 		t.Fatal(err)
@@ -42,41 +41,42 @@ func TestMetrics_RayWithFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// The task list, the slowest, is asked for every 30 s.
-	eventually(t, 90*time.Second, "the page agrees with the API", func() error {
-		page, err := s.daemon.page(t)
+	// The task list, the slowest one, is requested every 30 s.
+	eventually(t, 90*time.Second, "the metrics agree with the API", func() error {
+		metrics, err := s.daemon.scrape(t)
 		if err != nil {
 			return err
 		}
 		return firstError(
-			agreeOnJobs(ctx, s.head, page),
-			page.want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=RUNNING"),
-			page.want(1, "raytap_job_status", "submission_id="+jobs[1].id, "status=SUCCEEDED"),
-			page.want(1, "raytap_job_status", "submission_id="+jobs[2].id, "status=FAILED"),
-			page.want(3, "raytap_job_driver_exit_code", "submission_id="+jobs[2].id),
-			page.want(1, "raytap_job_status", "submission_id="+pending, "status=PENDING"),
-			page.want(2, "raytap_nodes", "ray_cluster=e2e", "state=ALIVE"),
-			page.want(sceneCPUs+1, "raytap_cluster_resources", "ray_cluster=e2e", "resource=CPU"),
-			page.want(1, "raytap_cluster_resources_used", "ray_cluster=e2e", "resource=GPU"),
-			agreeOnTasks(ctx, s.head, page, driver.JobID),
-			agreeOnServe(ctx, s.head, page),
-			collectorsSucceed(page),
+			compareJobs(ctx, s.head, metrics),
+			metrics.want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=RUNNING"),
+			metrics.want(1, "raytap_job_status", "submission_id="+jobs[1].id, "status=SUCCEEDED"),
+			metrics.want(1, "raytap_job_status", "submission_id="+jobs[2].id, "status=FAILED"),
+			metrics.want(3, "raytap_job_driver_exit_code", "submission_id="+jobs[2].id),
+			metrics.want(1, "raytap_job_status", "submission_id="+pending, "status=PENDING"),
+			metrics.want(2, "raytap_nodes", "ray_cluster=e2e", "state=ALIVE"),
+			metrics.want(headCPUs+1, "raytap_cluster_resources", "ray_cluster=e2e", "resource=CPU"),
+			metrics.want(1, "raytap_cluster_resources_used", "ray_cluster=e2e", "resource=GPU"),
+			compareTasks(ctx, s.head, metrics, driver.JobID),
+			compareServe(ctx, s.head, metrics),
+			checkCollectors(metrics),
 		)
 	})
-	failed := failAndBeShown(t, s.head, s.daemon)
+	failed := checkFailureIsShown(t, s.head, s.daemon)
 	promtoolCheck(t, s.daemon)
 	checkOpenMetrics(t, s.daemon.url+"/metrics")
-	checkReference(t, s.daemon.mustPage(t))
+	checkReference(t, s.daemon.mustScrape(t))
 	s.prometheus.check(t, 10)
 
-	s.breakThings(t)
+	s.injectFaults(t)
 	s.prometheus.checkDashboards(t)
 	alerts := []string{"RayJobFailed " + jobs[2].id, "RayJobFailed " + failed, "RayNodeLost " + s.node.IP}
 	began := s.prometheus.waitFiring(t, time.Minute, alerts...)
 	s.restart(t)
-	s.prometheus.checkUndisturbed(t, began)
+	s.prometheus.checkSameAlerts(t, began)
 }
 
+// submitScript submits a script of the demo and returns the submission ID.
 func submitScript(ctx context.Context, t *testing.T, head *realray.Head, script string, s realray.Submission) string {
 	t.Helper()
 	dir, err := filepath.Abs("../deploy/demo")
@@ -100,7 +100,7 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-func agreeOnJobs(ctx context.Context, head *realray.Head, page page) error {
+func compareJobs(ctx context.Context, head *realray.Head, metrics metrics) error {
 	jobs, err := head.Jobs(ctx)
 	if err != nil {
 		return err
@@ -108,12 +108,12 @@ func agreeOnJobs(ctx context.Context, head *realray.Head, page page) error {
 	counts := map[[2]string]float64{}
 	for _, j := range jobs {
 		if j.Type == "DRIVER" && j.Terminal() {
-			j.Status = "ENDED" // Ray says SUCCEEDED whatever happened
+			j.Status = "ENDED" // Ray always has SUCCEEDED
 		}
 		counts[[2]string{j.Type, j.Status}]++
 	}
 	for _, status := range []string{"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "STOPPED"} {
-		err := page.want(counts[[2]string{"SUBMISSION", status}], "raytap_jobs", "ray_cluster=e2e", "type=SUBMISSION", "status="+status)
+		err := metrics.want(counts[[2]string{"SUBMISSION", status}], "raytap_jobs", "ray_cluster=e2e", "type=SUBMISSION", "status="+status)
 		if err != nil {
 			return err
 		}
@@ -121,8 +121,8 @@ func agreeOnJobs(ctx context.Context, head *realray.Head, page page) error {
 	return nil
 }
 
-func agreeOnTasks(ctx context.Context, head *realray.Head, page page, job string) error {
-	var answer struct {
+func compareTasks(ctx context.Context, head *realray.Head, metrics metrics, job string) error {
+	var res struct {
 		Data struct {
 			Result struct {
 				Result []struct{ State string }
@@ -130,26 +130,26 @@ func agreeOnTasks(ctx context.Context, head *realray.Head, page page, job string
 		}
 	}
 	query := url.Values{"limit": {"10000"}, "filter_keys": {"job_id"}, "filter_predicates": {"="}, "filter_values": {job}}
-	if err := head.Do(ctx, http.MethodGet, "/api/v0/tasks?"+query.Encode(), nil, &answer); err != nil {
+	if err := head.Do(ctx, http.MethodGet, "/api/v0/tasks?"+query.Encode(), nil, &res); err != nil {
 		return err
 	}
 	counts := map[string]float64{}
-	for _, task := range answer.Data.Result.Result {
+	for _, task := range res.Data.Result.Result {
 		counts[task.State]++
 	}
 	if counts["RUNNING"] != 2 || counts["PENDING_NODE_ASSIGNMENT"] != 3 {
-		return fmt.Errorf("the API does not say yet that 2 tasks run and 3 wait: %v", counts)
+		return fmt.Errorf("want 2 tasks RUNNING and 3 PENDING_NODE_ASSIGNMENT in the API: %v", counts)
 	}
 	for state, n := range counts {
-		if err := page.want(n, "raytap_tasks", "ray_cluster=e2e", "job_id="+job, "state="+state); err != nil {
+		if err := metrics.want(n, "raytap_tasks", "ray_cluster=e2e", "job_id="+job, "state="+state); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func agreeOnServe(ctx context.Context, head *realray.Head, page page) error {
-	var answer struct {
+func compareServe(ctx context.Context, head *realray.Head, metrics metrics) error {
+	var res struct {
 		Applications map[string]struct {
 			Status      string
 			Deployments map[string]struct {
@@ -159,57 +159,57 @@ func agreeOnServe(ctx context.Context, head *realray.Head, page page) error {
 			}
 		}
 	}
-	if err := head.Do(ctx, http.MethodGet, "/api/serve/applications/", nil, &answer); err != nil {
+	if err := head.Do(ctx, http.MethodGet, "/api/serve/applications/", nil, &res); err != nil {
 		return err
 	}
-	app := answer.Applications["greeter"]
+	app := res.Applications["greeter"]
 	deployment := app.Deployments["Greeter"]
 	if app.Status != "RUNNING" || deployment.Status != "HEALTHY" || len(deployment.Replicas) != 2 {
-		return fmt.Errorf("the API does not say yet that the application runs: %+v", app)
+		return fmt.Errorf("the application is not running in the API: %+v", app)
 	}
 	return firstError(
-		page.want(1, "raytap_serve_application_status", "application=greeter", "status=RUNNING"),
-		page.want(1, "raytap_serve_deployment_status", "deployment=Greeter", "status=HEALTHY"),
-		page.want(deployment.Target, "raytap_serve_deployment_target_replicas", "deployment=Greeter"),
-		page.want(2, "raytap_serve_deployment_replicas", "deployment=Greeter", "state=RUNNING"),
+		metrics.want(1, "raytap_serve_application_status", "application=greeter", "status=RUNNING"),
+		metrics.want(1, "raytap_serve_deployment_status", "deployment=Greeter", "status=HEALTHY"),
+		metrics.want(deployment.Target, "raytap_serve_deployment_target_replicas", "deployment=Greeter"),
+		metrics.want(2, "raytap_serve_deployment_replicas", "deployment=Greeter", "state=RUNNING"),
 	)
 }
 
-func collectorsSucceed(page page) error {
-	for _, m := range page["raytap_collector_success"].GetMetric() {
+func checkCollectors(metrics metrics) error {
+	for _, m := range metrics["raytap_collector_success"].GetMetric() {
 		if value(m) != 1 {
 			return fmt.Errorf("a collector failed: %v", m)
 		}
 	}
-	return page.want(1, "raytap_up", "ray_cluster=e2e")
+	return metrics.want(1, "raytap_up", "ray_cluster=e2e")
 }
 
-// failAndBeShown has a job fail. The page has to show it with the first job list
-// that raytap asks for after Ray says so; how often it asks depends on how long
-// Ray takes to answer.
-func failAndBeShown(t *testing.T, head *realray.Head, d *daemon) (id string) {
+// checkFailureIsShown runs a job that fails. The metrics must show the failure with the
+// first job list that raytap requests after it; how often raytap requests the list
+// depends on how long Ray needs for it.
+func checkFailureIsShown(t *testing.T, head *realray.Head, d *daemon) (id string) {
 	t.Helper()
 	jobs := submitAll(t, head, []printer{{Mode: "lines", Count: 20, Seconds: 3, Exit: 1}})
 	waitAll(t, head, time.Minute, jobs)
 	start := time.Now()
-	lists := func(p page) float64 {
-		n, _ := p.sum("raytap_api_request_duration_seconds", "ray_cluster=e2e", "endpoint=/api/jobs/")
+	lists := func(m metrics) float64 {
+		n, _ := m.sum("raytap_api_request_duration_seconds", "ray_cluster=e2e", "endpoint=/api/jobs/")
 		return n
 	}
-	// One may be under way, one has come since the page that is compared was begun.
-	most := lists(d.mustPage(t)) + 2
-	if most == 2 {
-		t.Fatal("the page counts no job lists")
+	// One list may be in progress, and one may have come since the scrape began.
+	maxLists := lists(d.mustScrape(t)) + 2
+	if maxLists == 2 {
+		t.Fatal("raytap counts no job lists")
 	}
 	eventually(t, 2*time.Minute, "the job is shown as failed", func() error {
-		p := d.mustPage(t)
-		err := p.want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=FAILED")
-		if n := lists(p); err != nil && n > most {
-			t.Fatalf("%g job lists later: %v", n-most+2, err)
+		m := d.mustScrape(t)
+		err := m.want(1, "raytap_job_status", "submission_id="+jobs[0].id, "status=FAILED")
+		if n := lists(m); err != nil && n > maxLists {
+			t.Fatalf("after %g job lists: %v", n-maxLists+2, err)
 		}
 		return err
 	})
-	t.Logf("a failed job was shown as failed %.1f s after the API said so", time.Since(start).Seconds())
+	t.Logf("a failed job was in the metrics %.1f s after it was in the API", time.Since(start).Seconds())
 	return jobs[0].id
 }
 
@@ -226,16 +226,15 @@ func promtoolCheck(t *testing.T, d *daemon) {
 	}
 }
 
-// checkReference fails the test if the page has a family of which docs/metrics.md
-// does not tell.
-func checkReference(t *testing.T, page page) {
+// checkReference fails the test if a metric or a label is not in docs/metrics.md.
+func checkReference(t *testing.T, metrics metrics) {
 	t.Helper()
 	text, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	checked := 0
-	for name, family := range page {
+	for name, family := range metrics {
 		if !strings.HasPrefix(name, "raytap_") {
 			continue
 		}
@@ -246,12 +245,12 @@ func checkReference(t *testing.T, page page) {
 			t.Errorf("docs/metrics.md has no %s %s", kind, name)
 			continue
 		}
-		told, _, _ := strings.Cut(section, ".")
+		labels, _, _ := strings.Cut(section, ".")
 		for _, label := range family.GetMetric()[0].GetLabel() {
-			if !strings.Contains(told, "`"+label.GetName()+"`") {
-				t.Errorf("docs/metrics.md does not tell of the label %s of %s", label.GetName(), name)
+			if !strings.Contains(labels, "`"+label.GetName()+"`") {
+				t.Errorf("docs/metrics.md lacks the label %s of %s", label.GetName(), name)
 			}
 		}
 	}
-	t.Logf("%d families of the page are in docs/metrics.md", checked)
+	t.Logf("%d metrics are in docs/metrics.md", checked)
 }

@@ -12,16 +12,15 @@ import (
 	"raytap/test/program"
 )
 
-// strictParser fails on a page that is no valid OpenMetrics, and prints how many
-// families it has. Ray brings prometheus_client along.
+// strictParser fails on invalid OpenMetrics, and prints the number of metric families.
+// prometheus_client is installed with Ray.
 const strictParser = `
 import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 print(len(list(parse(sys.stdin.buffer.read().decode("utf-8")))))
 `
 
-// checkOpenMetrics has the reference parser of OpenMetrics, which is a strict
-// one, read a page.
+// checkOpenMetrics parses an exposition with the strict reference parser of OpenMetrics.
 func checkOpenMetrics(t *testing.T, url string) {
 	t.Helper()
 	python, err := program.Find("ray/bin/python")
@@ -33,18 +32,18 @@ func checkOpenMetrics(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
-	answer, err := http.DefaultClient.Do(r)
+	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	page, err := io.ReadAll(answer.Body)
-	if kind := answer.Header.Get("Content-Type"); err != nil || !strings.HasPrefix(kind, "application/openmetrics-text") {
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if kind := res.Header.Get("Content-Type"); err != nil || !strings.HasPrefix(kind, "application/openmetrics-text") {
 		t.Fatalf("%s, %v", kind, err)
 	}
 	parser := exec.CommandContext(t.Context(), python, "-c", strictParser)
-	parser.Stdin = strings.NewReader(string(page))
+	parser.Stdin = strings.NewReader(string(body))
 	if out, err := parser.CombinedOutput(); err != nil {
-		t.Errorf("a strict parser refuses the page: %v\n%.2000s", err, out)
+		t.Errorf("the exposition is not valid OpenMetrics: %v\n%.2000s", err, out)
 	}
 }

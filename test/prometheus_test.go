@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// prometheus is a real Prometheus that scrapes a raytap, and evaluates the rules
-// in deploy/prometheus as they are, every interval.
+// prometheus is a real Prometheus that scrapes raytap and evaluates the rules in
+// deploy/prometheus every interval.
 type prometheus struct{ url, interval string }
 
 func startPrometheus(t *testing.T, d *daemon, interval string) prometheus {
@@ -37,14 +37,14 @@ scrape_configs:
 	return prometheus{"http://" + listen, interval}
 }
 
-// check waits for a number of scrapes, and fails the test if one failed or brought
-// nothing.
-func (p prometheus) check(t *testing.T, least float64) {
+// check waits for a number of scrapes, and fails the test if one failed or returned too
+// few samples.
+func (p prometheus) check(t *testing.T, minScrapes float64) {
 	t.Helper()
 	var scrapes float64
 	eventually(t, 10*time.Minute, "Prometheus has scraped for a while", func() (err error) {
 		scrapes, err = p.query(t, `count_over_time(up{job="raytap"}[10m])`)
-		if err == nil && scrapes < least {
+		if err == nil && scrapes < minScrapes {
 			err = fmt.Errorf("%g scrapes", scrapes)
 		}
 		return err
@@ -58,7 +58,7 @@ func (p prometheus) check(t *testing.T, least float64) {
 		t.Fatal(err)
 	}
 	if up < scrapes || samples < 50 {
-		t.Errorf("of %g scrapes %g succeeded; the smallest brought %g samples", scrapes, up, samples)
+		t.Errorf("of %g scrapes %g succeeded; the smallest has %g samples", scrapes, up, samples)
 	}
 	seconds, err := p.query(t, `max_over_time(scrape_duration_seconds{job="raytap"}[10m])`)
 	if err != nil {
@@ -67,7 +67,7 @@ func (p prometheus) check(t *testing.T, least float64) {
 	t.Logf("Prometheus: %g scrapes, none failed, at least %g samples each, the slowest took %.3f s", scrapes, samples, seconds)
 }
 
-// query gives the value of a query that has one.
+// query returns the value of a query with one result.
 func (p prometheus) query(t *testing.T, query string) (float64, error) {
 	t.Helper()
 	series, err := p.series(t, query)
@@ -80,28 +80,28 @@ func (p prometheus) query(t *testing.T, query string) (float64, error) {
 	return strconv.ParseFloat(fmt.Sprint(series[0].Value[1]), 64)
 }
 
-// until returns once a query gives something.
-func (p prometheus) until(t *testing.T, limit time.Duration, what, query string) {
+// waitFor waits until a query has a result.
+func (p prometheus) waitFor(t *testing.T, limit time.Duration, what, query string) {
 	t.Helper()
 	eventually(t, limit, what, func() error {
 		series, err := p.series(t, query)
 		if err == nil && len(series) == 0 {
-			err = fmt.Errorf("nothing for %s", query)
+			err = fmt.Errorf("no result for %s", query)
 		}
 		return err
 	})
 }
 
-// times is so many intervals, as Prometheus writes a duration.
-func (p prometheus) times(n int) string {
+// intervals returns the duration of n intervals in Prometheus's notation.
+func (p prometheus) intervals(n int) string {
 	interval, err := time.ParseDuration(p.interval)
 	if err != nil {
-		panic(err) // it stands in a test
+		panic(err) // a constant in a test
 	}
 	return fmt.Sprintf("%dms", (time.Duration(n) * interval).Milliseconds())
 }
 
-// sample is a series of an answer.
+// sample is a series of a query result.
 type sample struct {
 	Metric map[string]string
 	Value  [2]any
@@ -109,21 +109,21 @@ type sample struct {
 
 func (p prometheus) series(t *testing.T, query string) ([]sample, error) {
 	t.Helper()
-	var answer struct{ Data struct{ Result []sample } }
-	err := p.ask(t, "/api/v1/query?"+url.Values{"query": {query}}.Encode(), &answer)
-	return answer.Data.Result, err
+	var res struct{ Data struct{ Result []sample } }
+	err := p.get(t, "/api/v1/query?"+url.Values{"query": {query}}.Encode(), &res)
+	return res.Data.Result, err
 }
 
-func (p prometheus) ask(t *testing.T, path string, answer any) error {
+func (p prometheus) get(t *testing.T, path string, out any) error {
 	t.Helper()
 	body, err := get(t.Context(), p.url+path)
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(body, answer)
+	return json.Unmarshal(body, out)
 }
 
-// ruleFiles are those in deploy/prometheus, as YAML.
+// ruleFiles returns the rule files in deploy/prometheus as a YAML list.
 func ruleFiles(t *testing.T) string {
 	t.Helper()
 	files, err := filepath.Glob("../deploy/prometheus/*.rules.yml")

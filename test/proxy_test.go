@@ -13,32 +13,32 @@ import (
 	"testing"
 )
 
-// A socketCounter stands between raytap and the dashboard, counts the WebSockets
-// that are open, and can cut them.
-type socketCounter struct {
+// A webSocketProxy is a proxy between raytap and the dashboard. It counts the open
+// WebSockets and can cut them.
+type webSocketProxy struct {
 	*httptest.Server
-	mu         sync.Mutex
-	open, most int
-	severed    chan struct{} // closed at the next cut
+	mu            sync.Mutex
+	open, maxOpen int
+	cutNow        chan struct{} // closed at the next cut
 }
 
-func newSocketCounter(t *testing.T, target string) *socketCounter {
+func newWebSocketProxy(t *testing.T, target string) *webSocketProxy {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
-	c := &socketCounter{severed: make(chan struct{})}
+	c := &webSocketProxy{cutNow: make(chan struct{})}
 	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 			ctx, end := context.WithCancel(r.Context())
 			defer end()
-			severed := c.opened()
+			cutNow := c.opened()
 			defer c.closed()
 			go func() {
 				select {
-				case <-severed:
+				case <-cutNow:
 					end()
 				case <-ctx.Done():
 				}
@@ -54,32 +54,32 @@ func newSocketCounter(t *testing.T, target string) *socketCounter {
 	return c
 }
 
-// opened counts a WebSocket, and gives what tells it that it is cut.
-func (c *socketCounter) opened() <-chan struct{} {
+// opened counts a WebSocket. It returns a channel that is closed at the next cut.
+func (c *webSocketProxy) opened() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open++
-	c.most = max(c.most, c.open)
-	return c.severed
+	c.maxOpen = max(c.maxOpen, c.open)
+	return c.cutNow
 }
 
-func (c *socketCounter) closed() {
+func (c *webSocketProxy) closed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open--
 }
 
-// cut ends all WebSockets that are open, without a farewell, and tells how many.
-func (c *socketCounter) cut() int {
+// cut ends all open WebSockets without a close frame, and returns their number.
+func (c *webSocketProxy) cut() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.severed)
-	c.severed = make(chan struct{})
+	close(c.cutNow)
+	c.cutNow = make(chan struct{})
 	return c.open
 }
 
-func (c *socketCounter) counts() (open, most int) {
+func (c *webSocketProxy) counts() (open, maxOpen int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.open, c.most
+	return c.open, c.maxOpen
 }

@@ -43,13 +43,13 @@ func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
 	base := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	startServer(t, "victoria-logs", "-storageDataPath="+t.TempDir(), "-retentionPeriod=100y",
 		"-httpListenAddr="+strings.TrimPrefix(base, "http://"),
-		"-insert.maxLineSizeBytes=2097152") // the default is shorter than a record can be
+		"-insert.maxLineSizeBytes=2097152") // the default is shorter than the longest record
 	eventually(t, 30*time.Second, "VictoriaLogs is up", func() error {
 		_, err := get(t.Context(), base+"/health")
 		return err
 	})
 
-	// The jobs have ended before raytap is started.
+	// The jobs have ended before raytap starts.
 	jobs := submitAll(t, head, []printer{
 		{Mode: "lines", Count: 20_000, Seconds: 1},
 		{Mode: "long", Count: 12, Seconds: 1},
@@ -69,9 +69,9 @@ func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
 
 	got, records := d.shipped(t)
 	for _, j := range jobs {
-		checkStream(t, "backfill", j.printer, j.id, status[j.id], got[j.id])
+		checkRecords(t, "backfill", j.printer, j.id, status[j.id], got[j.id])
 		eventually(t, 30*time.Second, "VictoriaLogs has every record", func() error {
-			// The key that docs/records.md names.
+			// The key of a record in docs/records.md.
 			n, err := count(t.Context(), base, fmt.Sprintf(
 				"submission_id:=%q | stats count_uniq(session, source, epoch, seq, event) n", j.id))
 			if err == nil && n != len(got[j.id]) {
@@ -83,7 +83,7 @@ func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
 	if n, err := count(t.Context(), base, "* | stats count() n"); err != nil || n != records {
 		t.Errorf("VictoriaLogs has %d records, want %d: %v", n, records, err)
 	}
-	t.Logf("%d records shipped, stored and counted back", records)
+	t.Logf("%d records shipped and stored", records)
 }
 
 func insert(ctx context.Context, base string, body io.Reader) error {
@@ -103,15 +103,15 @@ func insert(ctx context.Context, base string, body io.Reader) error {
 	return nil
 }
 
-// count gives the value n of the single row that a LogsQL query answers.
+// count returns the value n of the only row of a LogsQL query.
 func count(ctx context.Context, base, query string) (int, error) {
-	answer, err := get(ctx, base+"/select/logsql/query?"+url.Values{"query": {query}}.Encode())
+	body, err := get(ctx, base+"/select/logsql/query?"+url.Values{"query": {query}}.Encode())
 	if err != nil {
 		return 0, err
 	}
-	line, err := bufio.NewReader(bytes.NewReader(answer)).ReadBytes('\n')
+	line, err := bufio.NewReader(bytes.NewReader(body)).ReadBytes('\n')
 	if err != nil {
-		return 0, fmt.Errorf("query %s: %q: %w", query, answer, err)
+		return 0, fmt.Errorf("query %s: %q: %w", query, body, err)
 	}
 	var row struct{ N string }
 	if err := json.Unmarshal(line, &row); err != nil {

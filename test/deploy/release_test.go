@@ -111,7 +111,7 @@ func TestRelease_InvalidVersion(t *testing.T) {
 }
 
 // The package, as dpkg sees it and as it lies on a disk.
-func TestRelease_DebianPackage(t *testing.T) {
+func TestPackage_Debian(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "deploy/deb/build", "1.2.3-rc.1", "amd64", binary, dir)
 	deb := filepath.Join(dir, "raytap_1.2.3~rc.1_amd64.deb")

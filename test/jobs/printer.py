@@ -1,26 +1,26 @@
-"""Prints lines that the tests can foretell, for a while.
+"""Prints lines that the tests can predict.
 
 usage: python3 -S -E printer.py MODE COUNT SECONDS
 
-Line k of COUNT is text(k); the tests have the same function. MODE says how the
-bytes of the lines reach the log:
+Line k of COUNT is text(k); the tests have the same function. MODE is how the lines are
+written:
 
-  lines      one write a line
-  halves     each line in two writes, with a pause between them
-  split      each line in two writes, cut inside a multi-byte character
-  progress   a carriage return before each line, as progress bars do
+  lines      each line in one write
+  partial    each line in two writes, with a pause between them
+  split      each line in two writes, split within a multi-byte character
+  progress   a carriage return before each line, like progress bars
   long       lines of 20 kB to 400 kB, the last one without a newline
   bytes      lines with bytes that are not UTF-8
 
-No Ray is imported and Python starts without its site packages: a hundred of
-these must be cheap.
+It does not import Ray, and Python starts without site packages: a hundred of these
+jobs must be cheap.
 """
 
 import os
 import sys
 import time
 
-# 1 to 4 bytes each, so that every way to cut a character occurs.
+# 1 to 4 bytes each, so that a character can be split at each of its bytes.
 LETTERS = "aéñ漢字…🚀\u200bz"
 
 
@@ -42,12 +42,12 @@ def put_line(mode, k, last, pause):
     line = text(mode, k)
     if mode == "progress":
         put(b"\r" + line)
-    elif mode == "halves":
+    elif mode == "partial":
         put(line[: len(line) // 2])
         time.sleep(pause)
         put(line[len(line) // 2 :] + b"\n")
     elif mode == "split":
-        # The last byte of the line is inside its last character.
+        # The last byte of the line is part of its last character.
         put(line[:-1])
         time.sleep(pause)
         put(line[-1:] + b"\n")
@@ -59,14 +59,14 @@ def put_line(mode, k, last, pause):
 
 def main():
     mode, count, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    # Ray's own "Running entrypoint" line stands in a buffer until it has started
-    # the entrypoint: at once, a line of ours would come before it, or in its middle.
+    # Ray buffers its "Running entrypoint" line until it has started the entrypoint.
+    # Without a pause, a line of this script could come before it or within it.
     time.sleep(0.5)
     start = time.monotonic()
     for k in range(count):
         due = start + seconds * k / count
         wait = due - time.monotonic()
-        # Short waits are made up for later: a sleep costs more than a line.
+        # Skip short waits: a sleep costs more than a line.
         if wait > 0.01:
             time.sleep(wait)
         put_line(mode, k, k == count - 1, min(0.3, seconds / count / 3))

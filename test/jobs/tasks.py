@@ -1,8 +1,8 @@
-"""A job with very many tasks: some finish, some fail, some wait for ever.
+"""A job with very many tasks: some finish, some fail, some wait indefinitely.
 
 usage: tasks.py FINISH FAIL WAIT
 
-Says "done" when the first two are over, and then waits to be stopped.
+Prints "done" when the first two are over, and then waits to be stopped.
 """
 
 import sys

@@ -14,57 +14,57 @@ import (
 	"raytap/test/realray"
 )
 
-// maxTails is the default of shipper.websocket.max_tails where positions are in a file.
+// maxTails is the default of shipper.websocket.max_tails with a positions file.
 const maxTails = 32
 
-// With 100 tails open, by anyone, Ray's Jobs API stops answering. raytap has
-// to follow 100 jobs with far fewer.
+// With 100 open WebSockets, of all clients, Ray's Jobs API hangs. raytap must follow 100
+// jobs with far fewer.
 func TestShipper_HundredJobs(t *testing.T) {
 	const count = 100
 	head := sharedHead(t)
-	sockets := newSocketCounter(t, head.URL)
+	sockets := newWebSocketProxy(t, head.URL)
 	through := *head
 	through.Client = &realray.Client{URL: sockets.URL}
 	d := startDaemon(t, &through, settings{NodeAgents: "off"})
 
 	start := time.Now()
-	jobs := submitHundred(t, head, count)
+	jobs := submitJobs(t, head, count)
 	t.Logf("%d jobs submitted in %.0f s", count, time.Since(start).Seconds())
 	users := startUsers(t, head)
 
-	eventually(t, 8*time.Minute, "every job prints and raytap ships it", func() error {
+	eventually(t, 8*time.Minute, "lines of every job are shipped", func() error {
 		got, _ := d.shipped(t)
 		for i, j := range jobs {
-			// The start event, Ray's two lines, and lines of the job's own.
+			// The start event, Ray's two lines, and lines of the job.
 			if len(got[j.id]) < 6 {
 				return fmt.Errorf("job %d of %d has %d records", i, len(jobs), len(got[j.id]))
 			}
 		}
 		return d.running()
 	})
-	t.Logf("lines of all %d jobs came out after %.0f s", count, time.Since(start).Seconds())
-	if err := d.mustPage(t).want(count, "raytap_shipper_tails"); err != nil {
+	t.Logf("lines of all %d jobs were shipped after %.0f s", count, time.Since(start).Seconds())
+	if err := d.mustScrape(t).want(count, "raytap_shipper_tails"); err != nil {
 		t.Error(err)
 	}
-	// Some time with all of them running.
+	// Observe for a while with all jobs running.
 	<-time.After(20 * time.Second)
-	p := d.mustPage(t)
+	p := d.mustScrape(t)
 	held, _ := p.sum("raytap_shipper_stream_slots_in_use")
-	open, most := sockets.counts()
-	t.Logf("WebSockets: %d open, %d at the most; raytap counts %g; budget %d", open, most, held, maxTails)
-	if most > maxTails || held > maxTails || most == 0 {
-		t.Errorf("%d WebSockets were open at once and raytap counts %g; the budget is %d", most, held, maxTails)
+	open, maxOpen := sockets.counts()
+	t.Logf("WebSockets: %d open, at most %d; raytap counts %g; limit %d", open, maxOpen, held, maxTails)
+	if maxOpen > maxTails || held > maxTails || maxOpen == 0 {
+		t.Errorf("%d WebSockets were open at once, raytap counts %g; the limit is %d", maxOpen, held, maxTails)
 	}
 	users.finish(t)
 
 	stopAll(t, head, jobs)
 	waitAll(t, head, 4*time.Minute, jobs)
 	d.waitEnds(t, 3*time.Minute, ids(jobs)...)
-	checkHundred(t, d, jobs)
+	checkJobs(t, d, jobs)
 	t.Logf("stopped in %s", d.stop(t).Round(time.Millisecond))
 }
 
-func submitHundred(t *testing.T, head *realray.Head, count int) []job {
+func submitJobs(t *testing.T, head *realray.Head, count int) []job {
 	t.Helper()
 	printers := make([]printer, count)
 	for i := range printers {
@@ -73,9 +73,9 @@ func submitHundred(t *testing.T, head *realray.Head, count int) []job {
 	return submitAll(t, head, printers)
 }
 
-// checkHundred checks the streams of jobs that were stopped somewhere: lines
-// from the first on, each once and in order, and an end.
-func checkHundred(t *testing.T, d *daemon, jobs []job) {
+// checkJobs checks the records of stopped jobs: all lines from the first one on, once and
+// in order, and an end event.
+func checkJobs(t *testing.T, d *daemon, jobs []job) {
 	t.Helper()
 	got, records := d.shipped(t)
 	for _, j := range jobs {
@@ -84,11 +84,11 @@ func checkHundred(t *testing.T, d *daemon, jobs []job) {
 			t.Errorf("job %s has %d records", j.name(), len(got[j.id]))
 			continue
 		}
-		cut := j.printer
-		cut.Count = printed
-		checkStream(t, "auto", cut, j.id, "STOPPED", got[j.id])
+		p := j.printer
+		p.Count = printed
+		checkRecords(t, "auto", p, j.id, "STOPPED", got[j.id])
 	}
-	p := d.mustPage(t)
+	p := d.mustScrape(t)
 	requests, _ := p.sum("raytap_api_request_duration_seconds")
 	cpu, _ := p.sum("process_cpu_seconds_total")
 	t.Logf("%d records; raytap made %g requests and used %.1f CPU s", records, requests, cpu)
@@ -111,21 +111,22 @@ func stopAll(t *testing.T, head *realray.Head, jobs []job) {
 	}
 }
 
-// users ask Ray as people do, again and again: each call has ten seconds.
+// users calls Ray's API repeatedly, like its users. Each call has a timeout of ten
+// seconds.
 type users struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	mu     sync.Mutex
-	calls  int
-	worst  time.Duration
-	errs   []error
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+	mu      sync.Mutex
+	calls   int
+	slowest time.Duration
+	errs    []error
 }
 
 func startUsers(t *testing.T, head *realray.Head) *users {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	u := &users{cancel: cancel}
-	u.done.Go(func() { u.ask(ctx, head) })
+	u.done.Go(func() { u.run(ctx, head) })
 	t.Cleanup(func() {
 		cancel()
 		u.done.Wait()
@@ -133,17 +134,17 @@ func startUsers(t *testing.T, head *realray.Head) *users {
 	return u
 }
 
-func (u *users) ask(ctx context.Context, head *realray.Head) {
+func (u *users) run(ctx context.Context, head *realray.Head) {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	// A submit costs the machine more than a second; the test is not about that.
-	const everySubmit = 10
+	// A submit uses more than a second of CPU: do it less often.
+	const submitInterval = 10
 	for n := 0; ; n++ {
 		u.call(ctx, "version", func(ctx context.Context) (err error) {
 			_, _, err = head.Version(ctx)
 			return err
 		})
-		if n%everySubmit == 0 {
+		if n%submitInterval == 0 {
 			var id string
 			u.call(ctx, "submit", func(ctx context.Context) (err error) {
 				id, err = head.Submit(ctx, realray.Submission{Entrypoint: "exec sleep 20"})
@@ -170,7 +171,7 @@ func (u *users) call(ctx context.Context, what string, do func(context.Context) 
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.calls++
-	u.worst = max(u.worst, time.Since(start))
+	u.slowest = max(u.slowest, time.Since(start))
 	if err != nil {
 		u.errs = append(u.errs, fmt.Errorf("%s: %w", what, err))
 	}
@@ -183,5 +184,5 @@ func (u *users) finish(t *testing.T) {
 	if len(u.errs) > 0 {
 		t.Errorf("%d of %d calls failed, first: %v", len(u.errs), u.calls, u.errs[0])
 	}
-	t.Logf("version, submit and stop: %d calls, the slowest took %.2f s", u.calls, u.worst.Seconds())
+	t.Logf("version, submit and stop: %d calls, the slowest took %.2f s", u.calls, u.slowest.Seconds())
 }

@@ -4,6 +4,7 @@ package test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,37 +23,36 @@ import (
 	"raytap/test/realray"
 )
 
-// A daemon is a running raytap and all that it has said.
+// A daemon is a running raytap and its records.
 type daemon struct {
 	*program.Process
-	url   string        // of its own page
-	ended chan struct{} // closed once it has ended and its output is read
+	url   string        // of its HTTP server
+	ended chan struct{} // closed when it has exited and its output is read
 
 	mu      sync.Mutex
-	streams streams
+	byJob   recordsByJob
 	records int
-	bad     error // the first line of output that is no record
+	invalid error // of the first line that is not a record
 }
 
-// settings are what the tests vary of a configuration. The rest is as a user
-// has it, but for a port of its own.
+// settings are the parts of raytap's configuration that differ between tests.
 type settings struct {
 	Protocol   string // auto if empty
 	NodeAgents string // auto if empty
 	Shipper    string // more keys of the shipper section, in YAML flow style: "a: b, c: d"
 	Backfill   string // running if empty
 	Token      string
-	Clusters   string    // more clusters, items of a list in YAML, each indented by two
-	Listen     string    // where its page is; a free port of loopback if empty
-	Sink       string    // a file for the records, with its positions beside it; stdout if empty
-	Tee        io.Writer // also gets every byte of the output
+	Clusters   string    // more clusters: YAML list items, indented by two
+	Listen     string    // listen address; a free loopback port if empty
+	Sink       string    // sink file; stdout if empty
+	Tee        io.Writer // receives a copy of stdout
 }
 
-// startDaemon runs raytap on the head, for the jobs of this test alone, until
-// the test ends, and returns when it is ready.
+// startDaemon starts raytap on the head, for the jobs of this test only, and waits until
+// it is ready. It runs until the test ends.
 func startDaemon(t *testing.T, head *realray.Head, s settings) *daemon {
 	t.Helper()
-	listen := orElse(s.Listen, freeAddress(t))
+	listen := cmp.Or(s.Listen, freeAddress(t))
 	config := fmt.Sprintf(`clusters:
   - name: e2e
     url: %q
@@ -60,8 +60,8 @@ func startDaemon(t *testing.T, head *realray.Head, s settings) *daemon {
     node_agents: {mode: %s}
 %sshipper: {protocol: %s, include: [{metadata: {test: %q}}], discovery: {interval: 2s, backfill: %s}%s}
 web: {listen_addresses: [%q]}
-`, head.URL, s.Token, orElse(s.NodeAgents, "auto"), s.Clusters, orElse(s.Protocol, "auto"), t.Name(),
-		orElse(s.Backfill, "running"), prefixed(s.Shipper), listen)
+`, head.URL, s.Token, cmp.Or(s.NodeAgents, "auto"), s.Clusters, cmp.Or(s.Protocol, "auto"), t.Name(),
+		cmp.Or(s.Backfill, "running"), withComma(s.Shipper), listen)
 	if s.Token == "" {
 		config = strings.Replace(config, "    auth: {token: \"\"}\n", "", 1)
 	}
@@ -83,26 +83,20 @@ func freeAddress(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
 }
 
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
-func prefixed(more string) string {
-	if more == "" {
+// withComma returns more keys of a YAML mapping in flow style.
+func withComma(keys string) string {
+	if keys == "" {
 		return ""
 	}
-	return ", " + more
+	return ", " + keys
 }
 
-// runDaemon starts raytap with arguments and an environment of the test's choice.
+// runDaemon starts raytap with the given arguments and environment.
 func runDaemon(t *testing.T, tee io.Writer, env []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{ended: make(chan struct{}), streams: make(streams)}
+	d := &daemon{ended: make(chan struct{}), byJob: make(recordsByJob)}
 	cmd := program.Raytap(t, args...)
-	// Positions are each daemon's own, and none of this user's.
+	// Each daemon has its own positions.
 	cmd.Env = append(slices.Clone(env), "XDG_STATE_HOME="+t.TempDir())
 	out, w := io.Pipe()
 	cmd.Stdout = w
@@ -115,7 +109,7 @@ func runDaemon(t *testing.T, tee io.Writer, env []string, args ...string) *daemo
 		defer close(d.ended)
 		d.read(out, tee)
 	}()
-	t.Cleanup(func() { // before Start's
+	t.Cleanup(func() { // runs before the cleanup of Start
 		d.Kill()
 		<-d.ended
 	})
@@ -128,9 +122,9 @@ func (d *daemon) read(out io.Reader, tee io.Writer) {
 		line, err := r.ReadBytes('\n')
 		if len(line) > 0 {
 			if tee != nil {
-				_, _ = tee.Write(line) // the reader of the tee counts for itself
+				_, _ = tee.Write(line) // the reader of the tee reports errors
 			}
-			d.take(line)
+			d.addLine(line)
 		}
 		if err != nil {
 			return
@@ -138,35 +132,35 @@ func (d *daemon) read(out io.Reader, tee io.Writer) {
 	}
 }
 
-func (d *daemon) take(line []byte) {
+func (d *daemon) addLine(line []byte) {
 	rec, err := parseRecord(line)
 	if err == nil && line[len(line)-1] != '\n' {
-		err = errors.New("the last record is torn")
+		err = errors.New("the last record is incomplete")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil && d.bad == nil {
-		d.bad = err
+	if err != nil && d.invalid == nil {
+		d.invalid = err
 	}
 	if err == nil {
 		d.records++
-		d.streams[rec.SubmissionID] = append(d.streams[rec.SubmissionID], rec)
+		d.byJob[rec.SubmissionID] = append(d.byJob[rec.SubmissionID], rec)
 	}
 }
 
-// shipped gives what came out so far, and how many records that is.
-func (d *daemon) shipped(t *testing.T) (streams, int) {
+// shipped returns the records so far, and their number.
+func (d *daemon) shipped(t *testing.T) (recordsByJob, int) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bad != nil {
-		t.Errorf("raytap's output: %v", d.bad)
+	if d.invalid != nil {
+		t.Errorf("raytap's output: %v", d.invalid)
 	}
-	return maps.Clone(d.streams), d.records
+	return maps.Clone(d.byJob), d.records
 }
 
-// waitEnds returns when each of the jobs has an end event. One that has none
-// within the limit fails the test, which goes on, to say what is there.
+// waitEnds waits until each of the jobs has an end event. A timeout fails the test, but
+// does not stop it.
 func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 	t.Helper()
 	err := poll(limit, func() error {
@@ -174,20 +168,20 @@ func (d *daemon) waitEnds(t *testing.T, limit time.Duration, ids ...string) {
 		for _, id := range ids {
 			records := got[id]
 			if len(records) == 0 || records[len(records)-1].Event != "end" {
-				return fmt.Errorf("job %s has %d records and no end", id, len(records))
+				return fmt.Errorf("job %s has %d records and no end event", id, len(records))
 			}
 		}
 		return d.running()
 	})
 	if err != nil {
-		t.Errorf("not every job has its end event within %s: %v", limit, err)
+		t.Errorf("timeout after %s: %v", limit, err)
 	}
 }
 
 func (d *daemon) running() error {
 	select {
 	case <-d.ended:
-		return fmt.Errorf("raytap ended: %v: %s", d.Cmd.ProcessState, program.Last(d.Output.String(), 1000))
+		return fmt.Errorf("raytap exited: %v: %s", d.Cmd.ProcessState, program.Last(d.Output.String(), 1000))
 	default:
 		return nil
 	}
@@ -204,20 +198,20 @@ func (d *daemon) waitReady(t *testing.T) {
 	})
 }
 
-// stop asks raytap to end, checks that it ends cleanly and in time, and gives
-// the time that it took.
+// stop stops raytap with SIGTERM, and checks the exit code and the duration, which it
+// returns.
 func (d *daemon) stop(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
 	if code := d.Stop(15 * time.Second); code != 0 {
-		t.Errorf("raytap ended with %d after SIGTERM, want exit code 0", code)
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
 	}
 	took := time.Since(start)
 	<-d.ended
 	return took
 }
 
-// get fetches a page.
+// get returns the body of a response with status 200.
 func get(ctx context.Context, url string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

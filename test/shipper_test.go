@@ -10,13 +10,13 @@ import (
 	"raytap/test/realray"
 )
 
-// A job is a printer that was submitted.
+// A job is a submitted printer.
 type job struct {
 	printer
 	id string
 }
 
-// submitAll starts the printers and gives their jobs.
+// submitAll submits the printers and returns their jobs.
 func submitAll(t *testing.T, head *realray.Head, printers []printer) []job {
 	t.Helper()
 	ctx := within(t, time.Minute)
@@ -35,7 +35,7 @@ func ids(runs []job) []string {
 	return all
 }
 
-// waitAll returns when every job has ended; it gives their statuses.
+// waitAll waits until every job has ended, and returns their statuses.
 func waitAll(t *testing.T, head *realray.Head, limit time.Duration, runs []job) map[string]string {
 	t.Helper()
 	ctx := within(t, limit)
@@ -50,13 +50,13 @@ func waitAll(t *testing.T, head *realray.Head, limit time.Duration, runs []job) 
 	return status
 }
 
-// ways are the three ways to read a log, each forced by settings.
-var ways = []struct {
+// transports are the three transports for logs, each forced by settings.
+var transports = []struct {
 	name     string
 	settings settings
-	skip     string // a mode that this way cannot carry
+	skip     string // a printer mode that the transport cannot carry
 }{
-	// Ray ends a tail for good at a byte that is not UTF-8.
+	// Ray ends a WebSocket at a byte that is not UTF-8, every time.
 	{"websocket", settings{Protocol: "websocket", Shipper: "exclude: [{job_name: bytes}]"}, "bytes"},
 	{"node_agent", settings{Protocol: "http", NodeAgents: "on"}, ""},
 	{"file", settings{Protocol: "http", NodeAgents: "off"}, ""},
@@ -67,44 +67,44 @@ func TestShipper_EveryLineOnce(t *testing.T) {
 	printers := []printer{
 		{Mode: "lines", Count: 46_000, Seconds: 55, Exit: 3},
 		{Mode: "progress", Count: 4_000, Seconds: 50},
-		{Mode: "halves", Count: 400, Seconds: 50},
+		{Mode: "partial", Count: 400, Seconds: 50},
 		{Mode: "split", Count: 250, Seconds: 50},
 		{Mode: "long", Count: 40, Seconds: 50},
 		{Mode: "bytes", Count: 500, Seconds: 40},
 	}
-	daemons := make([]*daemon, len(ways))
-	for i, way := range ways {
-		daemons[i] = startDaemon(t, head, way.settings)
+	daemons := make([]*daemon, len(transports))
+	for i, tr := range transports {
+		daemons[i] = startDaemon(t, head, tr.settings)
 	}
 	runs := submitAll(t, head, printers)
 	status := waitAll(t, head, 3*time.Minute, runs)
 	if got := status[runs[0].id]; got != "FAILED" {
-		t.Errorf("a job with exit code 3 is %s", got)
+		t.Errorf("the status of a job with exit code 3 is %s", got)
 	}
-	for i, way := range ways {
+	for i, tr := range transports {
 		var mine []job
 		for _, r := range runs {
-			if r.Mode != way.skip {
+			if r.Mode != tr.skip {
 				mine = append(mine, r)
 			}
 		}
 		daemons[i].waitEnds(t, 90*time.Second, ids(mine)...)
 		got, records := daemons[i].shipped(t)
 		for _, r := range mine {
-			checkStream(t, way.name, r.printer, r.id, status[r.id], got[r.id])
+			checkRecords(t, tr.name, r.printer, r.id, status[r.id], got[r.id])
 		}
 		if len(got) != len(mine) {
-			t.Errorf("%s: records of %d jobs, want %d", way.name, len(got), len(mine))
+			t.Errorf("%s: records of %d jobs, want %d", tr.name, len(got), len(mine))
 		}
-		t.Logf("%-9s: %d records of %d jobs; %s", way.name, records, len(mine), checkWay(t, daemons[i], way.name, got))
-		t.Logf("%-9s: stopped in %s", way.name, daemons[i].stop(t).Round(time.Millisecond))
+		t.Logf("%-9s: %d records of %d jobs; %s", tr.name, records, len(mine), checkTransport(t, daemons[i], tr.name, got))
+		t.Logf("%-9s: stopped in %s", tr.name, daemons[i].stop(t).Round(time.Millisecond))
 	}
 }
 
-// checkWay checks the shipper's own metrics against what came out.
-func checkWay(t *testing.T, d *daemon, way string, got streams) string {
+// checkTransport compares the shipper's metrics with the records, and returns a summary.
+func checkTransport(t *testing.T, d *daemon, transport string, got recordsByJob) string {
 	t.Helper()
-	p := d.mustPage(t)
+	p := d.mustScrape(t)
 	lines := 0
 	for _, records := range got {
 		for _, r := range records {
@@ -114,12 +114,12 @@ func checkWay(t *testing.T, d *daemon, way string, got streams) string {
 		}
 	}
 	if err := p.want(float64(lines), "raytap_shipper_lines_total"); err != nil {
-		t.Errorf("%s: %v", way, err)
+		t.Errorf("%s: %v", transport, err)
 	}
 	for _, other := range []string{"node_agent", "websocket", "file"} {
 		n, _ := p.sum("raytap_shipper_read_bytes_total", "transport="+other)
-		if (n > 0) != (other == way) {
-			t.Errorf("%s: %g bytes were read by way %s", way, n, other)
+		if (n > 0) != (other == transport) {
+			t.Errorf("%s: %g bytes read over transport %s", transport, n, other)
 		}
 	}
 	replayed, _ := p.sum("raytap_shipper_replayed_bytes_total")
@@ -134,7 +134,7 @@ func TestShipper_StopDuringJob(t *testing.T) {
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
 	runs := submitAll(t, head, []printer{{Mode: "lines", Count: 100_000, Seconds: 100}})
-	eventually(t, time.Minute, "a thousand records came out", func() error {
+	eventually(t, time.Minute, "a thousand records are shipped", func() error {
 		if _, n := d.shipped(t); n < 1000 {
 			return fmt.Errorf("%d records", n)
 		}

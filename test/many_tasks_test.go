@@ -17,11 +17,11 @@ import (
 	"raytap/test/realray"
 )
 
-// Ray's State API has one worker for everybody, cuts lists at 10,000 rows, and
-// takes seconds for a list of 20,000 tasks.
+// Ray's State API has one worker for all clients, truncates lists at 10,000 rows, and
+// needs seconds for a list of 20,000 tasks.
 func TestCollector_ManyTasks(t *testing.T) {
 	t.Parallel()
-	// Its own head: no other test wants these tasks in its lists.
+	// It has its own head: the tasks would slow other tests down.
 	head, err := startHead(realray.Options{CPUs: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -39,41 +39,41 @@ func TestCollector_ManyTasks(t *testing.T) {
 
 	d := startDaemon(t, head, settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl")})
 	idle := stateHeadCPU(t, head, 10*time.Second, nil)
-	// The first scrape asks for the tasks, and none before the third would again.
-	scraped := stateHeadCPU(t, head, 30*time.Second, func() { d.mustPage(t) })
+	// The first scrape requests the tasks; the earliest to request them again is the third.
+	scraped := stateHeadCPU(t, head, 30*time.Second, func() { d.mustScrape(t) })
 	cost := scraped - idle
-	t.Logf("StateHead: %.2f CPU-s a minute without scrapes, %.2f at a scrape each 15 s", idle, scraped)
+	t.Logf("StateHead: %.2f CPU-s per minute without scrapes, %.2f with a scrape every 15 s", idle, scraped)
 	if cost >= 0.5 {
-		t.Errorf("scrapes cost Ray's State API %.2f CPU-s a minute, want less than 0.5", cost)
+		t.Errorf("scrapes cost Ray's State API %.2f CPU-s per minute, want less than 0.5", cost)
 	}
-	page := d.mustPage(t)
+	metrics := d.mustScrape(t)
 	if err := firstError(
-		page.want(2, "raytap_tasks", "job_id="+first, "state=FAILED"),
-		page.want(1, "raytap_tasks", "job_id="+first, "state=PENDING_NODE_ASSIGNMENT"),
-		page.want(2, "raytap_tasks_by_state", "state=FAILED"),
-		page.want(0, "raytap_tasks_truncated"),
-		page.want(0, "raytap_tasks_queried_by_state"),
-		collectorsSucceed(page),
+		metrics.want(2, "raytap_tasks", "job_id="+first, "state=FAILED"),
+		metrics.want(1, "raytap_tasks", "job_id="+first, "state=PENDING_NODE_ASSIGNMENT"),
+		metrics.want(2, "raytap_tasks_by_state", "state=FAILED"),
+		metrics.want(0, "raytap_tasks_truncated"),
+		metrics.want(0, "raytap_tasks_queried_by_state"),
+		checkCollectors(metrics),
 	); err != nil {
 		t.Error(err)
 	}
 	runTasks(ctx, t, head, 0, 15_000, 0)
-	d = startDaemon(t, head, settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl")}) // with no answer from before
+	d = startDaemon(t, head, settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl")}) // without a cached task list
 	eventually(t, time.Minute, "the totals of a cut list are exact and marked as slow", func() error {
-		page := d.mustPage(t)
+		metrics := d.mustScrape(t)
 		return firstError(
-			page.want(15_002, "raytap_tasks_by_state", "state=FAILED"),
-			page.want(1, "raytap_tasks_by_state", "state=PENDING_NODE_ASSIGNMENT"),
-			page.want(0, "raytap_tasks_by_state", "state=RUNNING"),
-			page.want(1, "raytap_tasks_truncated"),
-			page.want(1, "raytap_tasks_queried_by_state"),
-			collectorsSucceed(page),
+			metrics.want(15_002, "raytap_tasks_by_state", "state=FAILED"),
+			metrics.want(1, "raytap_tasks_by_state", "state=PENDING_NODE_ASSIGNMENT"),
+			metrics.want(0, "raytap_tasks_by_state", "state=RUNNING"),
+			metrics.want(1, "raytap_tasks_truncated"),
+			metrics.want(1, "raytap_tasks_queried_by_state"),
+			checkCollectors(metrics),
 		)
 	})
 }
 
-// runTasks has a job run tasks to their end, and gives its job id once the
-// State API knows them all.
+// runTasks runs a job with tasks that finish, fail or wait. It returns the job ID when the
+// State API has all of them.
 func runTasks(ctx context.Context, t *testing.T, head *realray.Head, finish, fail, wait int) string {
 	t.Helper()
 	began := time.Now()
@@ -92,40 +92,41 @@ func runTasks(ctx context.Context, t *testing.T, head *realray.Head, finish, fai
 		t.Fatal(err)
 	}
 	log := filepath.Join(head.LogDir(), "job-driver-"+id+".log")
-	eventually(t, 3*time.Minute, "the job's tasks are over and known", func() error {
+	eventually(t, 3*time.Minute, "the State API has all tasks of the job", func() error {
 		text, err := os.ReadFile(log)
 		if err != nil || !bytes.HasSuffix(text, []byte("done\n")) {
 			return fmt.Errorf("the job is not done: %v: %s", err, program.Last(string(text), 200))
 		}
 		return firstError(
-			tasksOf(ctx, head, job.JobID, "FAILED", fail),
-			tasksOf(ctx, head, job.JobID, "PENDING_NODE_ASSIGNMENT", wait),
-			tasksOf(ctx, head, job.JobID, "RUNNING", 0),
+			checkTaskCount(ctx, head, job.JobID, "FAILED", fail),
+			checkTaskCount(ctx, head, job.JobID, "PENDING_NODE_ASSIGNMENT", wait),
+			checkTaskCount(ctx, head, job.JobID, "RUNNING", 0),
 		)
 	})
 	t.Logf("%d tasks finished, %d failed in %.0f s", finish, fail, time.Since(began).Seconds())
 	return job.JobID
 }
 
-// tasksOf is nil if the State API counts so many of a job's tasks in a state.
-func tasksOf(ctx context.Context, head *realray.Head, job, state string, want int) error {
+// checkTaskCount returns an error unless the State API counts this many tasks of a job in
+// a state.
+func checkTaskCount(ctx context.Context, head *realray.Head, job, state string, want int) error {
 	query := url.Values{
 		"limit": {"1"}, "filter_keys": {"job_id", "state"}, "filter_predicates": {"=", "="}, "filter_values": {job, state},
 	}
-	var answer struct {
+	var res struct {
 		Data struct{ Result struct{ Total int } }
 	}
-	if err := head.Do(ctx, http.MethodGet, "/api/v0/tasks?"+query.Encode(), nil, &answer); err != nil {
+	if err := head.Do(ctx, http.MethodGet, "/api/v0/tasks?"+query.Encode(), nil, &res); err != nil {
 		return err
 	}
-	if got := answer.Data.Result.Total; got != want {
+	if got := res.Data.Result.Total; got != want {
 		return fmt.Errorf("the State API counts %d tasks %s, want %d", got, state, want)
 	}
 	return nil
 }
 
-// stateHeadCPU gives the CPU-seconds a minute that Ray's State API uses over a
-// while, of which each 15 s begin with scrape.
+// stateHeadCPU returns the CPU-seconds per minute of Ray's State API over a period. It
+// calls scrape every 15 s, unless it is nil.
 func stateHeadCPU(t *testing.T, head *realray.Head, over time.Duration, scrape func()) float64 {
 	t.Helper()
 	before, err := head.ModuleCPU("StateHead")

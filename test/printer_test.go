@@ -13,13 +13,13 @@ import (
 	"raytap/test/realray"
 )
 
-// A printer is a job that runs jobs/printer.py: its output is foretold by text.
+// A printer is a job that runs jobs/printer.py. text returns its output.
 type printer struct {
 	Mode    string
 	Count   int
 	Seconds float64
 	Exit    int
-	Name    string // job_name; the mode where empty
+	Name    string // job_name; the mode if empty
 }
 
 func (p printer) name() string {
@@ -29,8 +29,8 @@ func (p printer) name() string {
 	return p.Mode
 }
 
-// submit starts the printer as a job of its own and gives its submission id.
-// The job's metadata names the test, by which the test's raytap picks it.
+// submit submits the printer as a job and returns its submission ID. The metadata names
+// the test, so that only this test's raytap selects the job.
 func (p printer) submit(ctx context.Context, t *testing.T, c *realray.Client) string {
 	t.Helper()
 	script, err := filepath.Abs("jobs/printer.py")
@@ -50,7 +50,7 @@ func (p printer) submit(ctx context.Context, t *testing.T, c *realray.Client) st
 // letters is LETTERS of jobs/printer.py.
 var letters = []rune("aéñ漢字…🚀\u200bz")
 
-// text gives the bytes of line k, without what ends it: text of jobs/printer.py.
+// text returns line k without its line end, like text in jobs/printer.py.
 func (p printer) text(k int) []byte {
 	switch p.Mode {
 	case "long":

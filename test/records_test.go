@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// record is one line of raytap's output, as docs/records.md tells its shape.
+// record is one record, as documented in docs/records.md.
 type record struct {
 	Time         time.Time `json:"time"`
 	Cluster      string    `json:"ray_cluster"`
@@ -34,7 +34,7 @@ type record struct {
 	Complete     *bool     `json:"complete"`
 	ExitCode     *int      `json:"driver_exit_code"`
 	ErrorType    string    `json:"error_type"`
-	// StatusMessage is Ray's message of a job that failed.
+	// StatusMessage is Ray's message about a failed job.
 	StatusMessage string `json:"status_message"`
 }
 
@@ -52,25 +52,25 @@ func parseRecord(line []byte) (record, error) {
 		return r, fmt.Errorf("not UTF-8: %.200q", line)
 	case r.Time.IsZero(), r.Cluster == "", r.Session == "", r.SubmissionID == "", r.Source != "driver",
 		r.Epoch == nil, r.Seq == nil, r.Message == nil:
-		return r, fmt.Errorf("a key is missing: %.300s", line)
+		return r, fmt.Errorf("a required key is missing: %.300s", line)
 	}
 	return r, nil
 }
 
-// streams are the records by submission, in the order of the output.
-type streams map[string][]record
+// recordsByJob are records by submission ID, in the order of the output.
+type recordsByJob map[string][]record
 
-// checkStream fails the test unless the records are exactly what the printer
-// wrote: each line once and in order, between a start and an end event.
-func checkStream(t *testing.T, way string, p printer, id, status string, records []record) {
+// checkRecords fails the test unless the records are what the printer wrote: each line
+// once and in order, between a start and an end event.
+func checkRecords(t *testing.T, transport string, p printer, id, status string, records []record) {
 	t.Helper()
-	problems := streamProblems(p, id, status, records)
+	problems := recordProblems(p, id, status, records)
 	for _, problem := range problems {
-		t.Errorf("%s, %s job %s: %s", way, p.name(), id, problem)
+		t.Errorf("%s, %s job %s: %s", transport, p.name(), id, problem)
 	}
 }
 
-func streamProblems(p printer, id, status string, records []record) []string {
+func recordProblems(p printer, id, status string, records []record) []string {
 	var problems []string
 	add := func(format string, args ...any) {
 		if len(problems) < 10 {
@@ -83,7 +83,7 @@ func streamProblems(p printer, id, status string, records []record) []string {
 	var lines []record
 	for i, r := range records {
 		if i > 0 && !r.Time.After(records[i-1].Time) {
-			add("time of record %d (%s) is not after the one before (%s)", i, r.Time, records[i-1].Time)
+			add("the time of record %d (%s) is not after the previous one (%s)", i, r.Time, records[i-1].Time)
 		}
 		if r.JobName != p.name() {
 			add("record %d has job_name %q", i, r.JobName)
@@ -100,7 +100,7 @@ func streamProblems(p printer, id, status string, records []record) []string {
 		}
 	}
 	if records[0].Event != "start" {
-		add("the first record is no start event: %.200s", *records[0].Message)
+		add("the first record is not a start event: %.200s", *records[0].Message)
 	}
 	problems = append(problems, endProblems(p, status, len(lines), records[len(records)-1])...)
 	return append(problems, lineProblems(p, id, lines)...)
@@ -109,12 +109,12 @@ func streamProblems(p printer, id, status string, records []record) []string {
 func endProblems(p printer, status string, lines int, end record) []string {
 	switch {
 	case end.Event != "end":
-		return []string{fmt.Sprintf("the last record is no end event: %.200s", *end.Message)}
+		return []string{fmt.Sprintf("the last record is not an end event: %.200s", *end.Message)}
 	case end.Status != status, end.Complete == nil || !*end.Complete, end.Lines == nil || *end.Lines != lines, *end.Seq != lines:
-		return []string{fmt.Sprintf("the end event says status %q, complete %v, lines %v, seq %d; want %s, true, %d, %d: %s",
+		return []string{fmt.Sprintf("the end event has status %q, complete %v, lines %v, seq %d; want %s, true, %d, %d: %s",
 			end.Status, deref(end.Complete), deref(end.Lines), *end.Seq, status, lines, lines, *end.Message)}
 	case status != "STOPPED" && (end.ExitCode == nil || *end.ExitCode != p.Exit):
-		return []string{fmt.Sprintf("the end event says exit code %v, want %d", deref(end.ExitCode), p.Exit)}
+		return []string{fmt.Sprintf("the end event has exit code %v, want %d", deref(end.ExitCode), p.Exit)}
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func deref[T any](p *T) any {
 	return *p
 }
 
-// headers are the lines that Ray 2.60 itself writes first.
+// headers are the first lines of a log, which Ray 2.60 writes.
 var headers = []*regexp.Regexp{
 	regexp.MustCompile(`Runtime env is setting up`),
 	regexp.MustCompile(`Running entrypoint for job `),
@@ -158,26 +158,26 @@ func lineProblems(p printer, id string, lines []record) []string {
 			seen[n]++
 		}
 	}
-	missing, doubled := 0, 0
+	missing, duplicated := 0, 0
 	for k, n := range seen {
 		if n == 0 {
 			missing++
 		} else if n > 1 {
-			doubled++
+			duplicated++
 		}
-		if n != 1 && missing+doubled == 1 {
-			add("line %d of the job is there %d times", k, n)
+		if n != 1 && missing+duplicated == 1 {
+			add("line %d of the job is shipped %d times", k, n)
 		}
 	}
-	if missing+doubled > 0 || len(lines) != p.Count+len(headers) {
-		problems = append(problems, fmt.Sprintf("%d lines of %d missing, %d doubled; %d records of lines", missing, p.Count, doubled, len(lines)))
+	if missing+duplicated > 0 || len(lines) != p.Count+len(headers) {
+		problems = append(problems, fmt.Sprintf("%d of %d lines missing, %d duplicated; %d records of lines", missing, p.Count, duplicated, len(lines)))
 	}
 	return problems
 }
 
 var numbered = regexp.MustCompile(`^[a-z]+ (\d{6}) `)
 
-// number is the number that a printer's line bears.
+// number returns the line number in a printer's line.
 func number(message string) (int, bool) {
 	m := numbered.FindStringSubmatch(message[:min(len(message), 40)])
 	if m == nil {
@@ -190,21 +190,21 @@ func number(message string) (int, bool) {
 
 func textProblem(p printer, k int, r record) string {
 	if k >= p.Count {
-		return fmt.Sprintf("more than the job printed: %.200q", *r.Message)
+		return fmt.Sprintf("was not printed by the job: %.200q", *r.Message)
 	}
 	want := p.text(k)
 	got := *r.Message
 	if len(want) > maxMessage {
 		if !r.Truncated || r.Bytes == nil || *r.Bytes != len(want) || len(got) > maxMessage || len(got) < maxMessage-3 ||
 			!strings.HasPrefix(string(want), got) {
-			return fmt.Sprintf("of %d bytes came out as %d, truncated %v, bytes %v", len(want), len(got), r.Truncated, deref(r.Bytes))
+			return fmt.Sprintf("of %d bytes has %d bytes, truncated %v, bytes %v", len(want), len(got), r.Truncated, deref(r.Bytes))
 		}
 		return ""
 	}
 	if r.Truncated || r.Bytes != nil {
 		return fmt.Sprintf("of %d bytes is marked as truncated", len(want))
 	}
-	// How many U+FFFD stand for a run of bad bytes is the encoder's business.
+	// The number of U+FFFD for a sequence of invalid bytes depends on the encoder.
 	if squeeze(got) != squeeze(strings.ToValidUTF8(string(want), "\uFFFD")) {
 		return fmt.Sprintf("is %.200q, want %.200q", got, want)
 	}
@@ -238,28 +238,28 @@ func TestOracle_DetectsFaults(t *testing.T) {
 		end.Status, end.Lines, end.Complete, end.ExitCode = "SUCCEEDED", &lines, &complete, &exit
 		return all
 	}
-	if problems := streamProblems(p, "x", "SUCCEEDED", good()); len(problems) > 0 {
-		t.Fatalf("a good stream: %v", problems)
+	if problems := recordProblems(p, "x", "SUCCEEDED", good()); len(problems) > 0 {
+		t.Fatalf("problems in correct records: %v", problems)
 	}
 	faults := map[string]func([]record) []record{
-		"a line is missing":         func(r []record) []record { return slices.Delete(r, 4, 5) },
-		"a line is doubled":         func(r []record) []record { return slices.Insert(r, 4, r[4]) },
-		"two lines changed places":  func(r []record) []record { r[4].Message, r[5].Message = r[5].Message, r[4].Message; return r },
-		"a line is cut":             func(r []record) []record { s := (*r[5].Message)[:8]; r[5].Message = &s; return r },
-		"the last line is missing":  func(r []record) []record { return slices.Delete(r, len(r)-2, len(r)-1) },
-		"the end is missing":        func(r []record) []record { return r[:len(r)-1] },
-		"the end is doubled":        func(r []record) []record { return append(r, r[len(r)-1]) },
-		"the end is incomplete":     func(r []record) []record { no := false; r[len(r)-1].Complete = &no; return r },
-		"the end has another state": func(r []record) []record { r[len(r)-1].Status = "FAILED"; return r },
-		"a gap is announced":        func(r []record) []record { r[3].Event = "gap"; return r },
-		"time stands still":         func(r []record) []record { r[3].Time = r[2].Time; return r },
-		"a number is skipped":       func(r []record) []record { n := 9; r[6].Seq = &n; return r },
-		"another epoch":             func(r []record) []record { n := 1; r[6].Epoch = &n; return r },
+		"a line is missing":            func(r []record) []record { return slices.Delete(r, 4, 5) },
+		"a line is duplicated":         func(r []record) []record { return slices.Insert(r, 4, r[4]) },
+		"two lines are swapped":        func(r []record) []record { r[4].Message, r[5].Message = r[5].Message, r[4].Message; return r },
+		"a line is truncated":          func(r []record) []record { s := (*r[5].Message)[:8]; r[5].Message = &s; return r },
+		"the last line is missing":     func(r []record) []record { return slices.Delete(r, len(r)-2, len(r)-1) },
+		"the end is missing":           func(r []record) []record { return r[:len(r)-1] },
+		"the end is duplicated":        func(r []record) []record { return append(r, r[len(r)-1]) },
+		"the end is incomplete":        func(r []record) []record { no := false; r[len(r)-1].Complete = &no; return r },
+		"the end has another status":   func(r []record) []record { r[len(r)-1].Status = "FAILED"; return r },
+		"a gap event":                  func(r []record) []record { r[3].Event = "gap"; return r },
+		"time stands still":            func(r []record) []record { r[3].Time = r[2].Time; return r },
+		"a sequence number is skipped": func(r []record) []record { n := 9; r[6].Seq = &n; return r },
+		"another epoch":                func(r []record) []record { n := 1; r[6].Epoch = &n; return r },
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
-			if problems := streamProblems(p, "x", "SUCCEEDED", fault(good())); len(problems) == 0 {
-				t.Error("not seen")
+			if problems := recordProblems(p, "x", "SUCCEEDED", fault(good())); len(problems) == 0 {
+				t.Error("the fault is not detected")
 			}
 		})
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// page is a parsed /metrics page.
-type page map[string]*dto.MetricFamily
+// metrics is a parsed exposition.
+type metrics map[string]*dto.MetricFamily
 
-func (d *daemon) page(t *testing.T) (page, error) {
+func (d *daemon) scrape(t *testing.T) (metrics, error) {
 	t.Helper()
 	body, err := get(t.Context(), d.url+"/metrics")
 	if err != nil {
@@ -28,30 +28,30 @@ func (d *daemon) page(t *testing.T) (page, error) {
 	return families, err
 }
 
-func (d *daemon) mustPage(t *testing.T) page {
+func (d *daemon) mustScrape(t *testing.T) metrics {
 	t.Helper()
-	p, err := d.page(t)
+	m, err := d.scrape(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return m
 }
 
-// sum adds the values of a family's series that have all of the labels
-// ("name=value"); ok is false where there is none.
-func (p page) sum(family string, labels ...string) (total float64, ok bool) {
-	for _, m := range p[family].GetMetric() {
-		if matches(m, labels) {
-			total += value(m)
+// sum returns the sum of a family's series that have all of the labels ("name=value");
+// ok is false if there are none.
+func (m metrics) sum(family string, labels ...string) (total float64, ok bool) {
+	for _, series := range m[family].GetMetric() {
+		if matches(series, labels) {
+			total += value(series)
 			ok = true
 		}
 	}
 	return total, ok
 }
 
-// want is nil if the family's series with the labels add up to want.
-func (p page) want(want float64, family string, labels ...string) error {
-	got, ok := p.sum(family, labels...)
+// want returns an error unless the family's series with the labels add up to want.
+func (m metrics) want(want float64, family string, labels ...string) error {
+	got, ok := m.sum(family, labels...)
 	if !ok {
 		return fmt.Errorf("%s%v is absent, want %g", family, labels, want)
 	}

@@ -12,8 +12,8 @@ import (
 	"raytap/test/realray"
 )
 
-// What a job's children print after its end, and what Ray says of a job that never ran,
-// is shipped.
+// raytap ships what a job's children print after its end, and what Ray writes to the log
+// of a job that never ran.
 func TestShipper_LinesAfterEnd(t *testing.T) {
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
@@ -23,18 +23,18 @@ func TestShipper_LinesAfterEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answer struct {
+	var res struct {
 		ID string `json:"submission_id"`
 	}
 	err = head.Do(ctx, http.MethodPost, "/api/jobs/", map[string]any{
 		"entrypoint": "echo never", "metadata": metadata,
 		"runtime_env": map[string]any{"working_dir": "gcs://_ray_pkg_0123456789abcdef.zip"},
-	}, &answer)
+	}, &res)
 	if err != nil {
 		t.Fatal(err)
 	}
-	never := answer.ID
-	eventually(t, 2*time.Minute, "both logs have their last ends", func() error {
+	never := res.ID
+	eventually(t, 2*time.Minute, "both logs have their last end event", func() error {
 		got, _ := d.shipped(t)
 		if a, b := events(got[late]), events(got[never]); a != "start end reopened end" || b != "start end" {
 			return fmt.Errorf("events %q and %q", a, b)
@@ -49,7 +49,7 @@ func TestShipper_LinesAfterEnd(t *testing.T) {
 	if !strings.Contains(text, "Failed to download runtime_env file package") || end.Status != "FAILED" || !*end.Complete ||
 		*end.Lines != strings.Count(text, "\n") || end.ErrorType != "RUNTIME_ENV_SETUP_FAILURE" ||
 		!strings.Contains(end.StatusMessage, "Failed to download") {
-		t.Errorf("end %+v; lines of the job that never ran:\n%s", end, text)
+		t.Errorf("end event %+v; lines of the job that never ran:\n%s", end, text)
 	}
 }
 
