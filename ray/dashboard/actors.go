@@ -23,14 +23,14 @@ func (c *Client) Actors(ctx context.Context) (ray.StateCounts, error) {
 	if err != nil {
 		return ray.StateCounts{}, err
 	}
-	if out.Total = counts.total; counts.total <= counts.afterCut {
+	if out.Total = counts.total; counts.total <= counts.afterTruncation {
 		return out, nil
 	}
 	clear(out.ByState)
 	var cut []string
 	rest := 0
 	for _, state := range ray.ActorStates {
-		counts, err := stateRows(ctx, c, "count actors", "actors", listQuery(1, filter{"state", "=", state}), counting)
+		counts, err := stateRows(ctx, c, "count actors", "actors", listQuery(1, filter{"state", "=", state}), countOnly)
 		if err != nil {
 			return ray.StateCounts{}, err
 		}
@@ -38,7 +38,7 @@ func (c *Client) Actors(ctx context.Context) (ray.StateCounts, error) {
 		if counts.matched > 0 {
 			out.ByState[state] = counts.matched
 		}
-		if counts.total > counts.afterCut {
+		if counts.total > counts.afterTruncation {
 			cut = append(cut, state)
 		} else {
 			rest += counts.matched
@@ -95,6 +95,6 @@ func (c *Client) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
 	if err != nil {
 		return ray.StateCounts{}, err
 	}
-	out.Total, out.Truncated = counts.total, counts.cut()
+	out.Total, out.Truncated = counts.total, counts.truncated()
 	return out, nil
 }

@@ -21,13 +21,13 @@ import (
 // has a single worker thread for them, and a second one would only wait there
 // in front of everybody else's (2.60.0).
 type Client struct {
-	t          *transport.Client
-	nodeAgents NodeAgents
-	partial    partial.Reporter // what answers lacked
-	state      chan struct{}    // holds one element while a State API request runs
-	agents     agentBook        // which node agents may be asked
-	readings   readingBook      // which nodes still report
-	host       follow.Host      // whether WebSockets are opened there
+	t            *transport.Client
+	nodeAgents   NodeAgents
+	partial      partial.Reporter // what answers lacked
+	state        chan struct{}    // holds one element while a State API request runs
+	agents       agentRegistry    // which node agents may be asked
+	statsTracker statsTracker     // which nodes still report
+	host         follow.Host      // whether WebSockets are opened there
 
 	mu       sync.Mutex
 	version  ray.Version     // the last one told; zero before
@@ -80,3 +80,7 @@ func (c *Client) SkippedRows() uint64 { return c.partial.TotalRows() }
 // made, because they were of another type than expected, or cut because they were
 // too long for anything that is made of them.
 func (c *Client) SkippedFields() uint64 { return c.partial.TotalFields() }
+
+func notFound(op, detail string) error {
+	return &ray.Error{Op: op, Code: http.StatusNotFound, Detail: detail}
+}

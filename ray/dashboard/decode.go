@@ -55,8 +55,8 @@ func (n number) seconds() time.Time {
 	return time.UnixMicro(int64(n.value * 1e6)).UTC()
 }
 
-// ask sends a request and counts what its answer lacked.
-func (c *Client) ask(ctx context.Context, list string, r transport.Request, read func(*pyjson.Decoder) error) error {
+// call sends a request and counts what its answer lacked.
+func (c *Client) call(ctx context.Context, list string, r transport.Request, read func(*pyjson.Decoder) error) error {
 	return c.t.Call(ctx, r, func(d *pyjson.Decoder) error {
 		err := read(d)
 		if err == nil {
@@ -162,15 +162,15 @@ func (seen distinct) first(id string) bool {
 	return !again
 }
 
-// counted is a pair [value, count].
-type counted[T any] struct {
+// pairCount is a pair [value, count].
+type pairCount[T any] struct {
 	Value T
 	Count int
 }
 
 // ReadJSON reads a pair. One of which any part is not what it should be is none:
 // a demand that lacks a resource would be another one.
-func (c *counted[T]) ReadJSON(d *pyjson.Decoder) error {
+func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
 	before, place, wrong := d.Lost, 0, false
 	var n number
 	err := d.Array(func() (err error) {

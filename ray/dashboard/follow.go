@@ -35,7 +35,7 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 		Job: func(ctx context.Context) (ray.Job, error) { return c.Job(ctx, id) },
 		WebSocket: func(ctx context.Context) (follow.Conn, error) {
 			if o.Protocol == ray.TailAuto {
-				if log := c.longEnded(ctx, id); log != nil {
+				if log := c.finishedLog(ctx, id); log != nil {
 					return follow.Whole(log), nil
 				}
 			}
@@ -53,7 +53,7 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			case job.SubmissionID == "":
 				return nil, &ray.Error{Op: "tail job", Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
 			}
-			release, err := c.releaseOf(ctx)
+			release, err := c.release(ctx)
 			switch {
 			case err != nil:
 				return nil, err
@@ -73,16 +73,16 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 	}, o)
 }
 
-// endedFor is how long ago, by the cluster's clock, a job has to have ended so that
+// settleAfterEnd is how long ago, by the cluster's clock, a job has to have ended so that
 // all is in its log: its children may print after it.
-const endedFor = 10 * time.Second
+const settleAfterEnd = 10 * time.Second
 
-// longEnded gives the whole log of a job that has ended a while ago, nil for any
+// finishedLog gives the whole log of a job that has ended a while ago, nil for any
 // other one and where it cannot be had. Ray gives such a log at once, and by a
 // tail in five seconds: it waits for a second at each step (2.60.0).
-func (c *Client) longEnded(ctx context.Context, id string) io.ReadCloser {
+func (c *Client) finishedLog(ctx context.Context, id string) io.ReadCloser {
 	job, err := c.Job(ctx, id)
-	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End)+c.ClockAhead() < endedFor {
+	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End)+c.ClockAhead() < settleAfterEnd {
 		return nil
 	}
 	log, err := c.JobLogs(ctx, id)
@@ -94,16 +94,16 @@ func (c *Client) longEnded(ctx context.Context, id string) io.ReadCloser {
 
 // tailConn is a Conn over the WebSocket tail, whose end is never the log's.
 type tailConn struct {
-	s   ray.LogStream
-	buf []byte
-	got uint64
+	s        ray.LogStream
+	buf      []byte
+	messages uint64
 }
 
 func (t *tailConn) Next() ([]byte, bool, error) {
 	n, err := t.s.Read(t.buf)
 	if n > 0 {
-		begins := t.s.Messages() != t.got
-		t.got = t.s.Messages()
+		begins := t.s.Messages() != t.messages
+		t.messages = t.s.Messages()
 		return t.buf[:n], begins, nil
 	}
 	if err == io.EOF {
@@ -122,7 +122,7 @@ const (
 	pollFactor       = 50
 	windowLines      = 1000
 	maxWindow        = 8 << 20
-	maxAnchor        = 4 << 10
+	maxLastBytes     = 4 << 10
 )
 
 // fileConn is a Conn over the log's file, asked for again and again until it was
@@ -139,13 +139,13 @@ type fileConn struct {
 	body   io.ReadCloser // of a whole read under way, nil if none; guarded by mu
 	closed bool          // guarded by mu
 
-	skip   int64 // bytes of it that were given before
-	buf    []byte
-	given  int64  // bytes of the file
-	anchor []byte // the last of them
-	pause  time.Duration
-	took   time.Duration
-	asked  bool
+	skip         int64 // bytes of it that were given before
+	buf          []byte
+	delivered    int64  // bytes of the file
+	lastBytes    []byte // the last of them
+	pause        time.Duration
+	lastDuration time.Duration
+	started      bool
 }
 
 func newFileConn(ctx context.Context, c *Client, job ray.Job) *fileConn {
@@ -159,7 +159,7 @@ func (f *fileConn) Next() ([]byte, bool, error) {
 	for {
 		p, err := f.next()
 		if len(p) > 0 || err != nil {
-			f.remember(p)
+			f.noteDelivered(p)
 			return p, false, err
 		}
 	}
@@ -170,49 +170,49 @@ func (f *fileConn) next() ([]byte, error) {
 	body := f.body
 	f.mu.Unlock()
 	if body != nil {
-		return f.read(body)
+		return f.readBody(body)
 	}
 	if f.done {
 		return nil, io.EOF
 	}
-	if f.asked && !f.ended {
-		if err := f.rest(); err != nil {
+	if f.started && !f.ended {
+		if err := f.wait(); err != nil {
 			return nil, err
 		}
 		if job, err := f.c.Job(f.ctx, f.ref.SubmissionID); err == nil {
 			f.ended = job.Status.Terminal()
 		}
 	}
-	f.asked = true
+	f.started = true
 	began := time.Now()
-	defer func() { f.took = time.Since(began) }()
-	if f.given > 0 {
-		p, ok, err := f.window()
+	defer func() { f.lastDuration = time.Since(began) }()
+	if f.delivered > 0 {
+		p, ok, err := f.readWindow()
 		if err != nil || ok {
 			f.done = f.ended && err == nil
 			return p, err
 		}
 	}
 	body, err := f.c.LogLines(f.ctx, f.ref, 0)
-	if ray.Code(err) == http.StatusNotFound && f.given == 0 && f.ended && f.ref.NodeID == "" {
-		if ref, err := f.c.headLog(f.ctx, f.ref.SubmissionID); err == nil {
+	if ray.Code(err) == http.StatusNotFound && f.delivered == 0 && f.ended && f.ref.NodeID == "" {
+		if ref, err := f.c.headLogRef(f.ctx, f.ref.SubmissionID); err == nil {
 			f.ref = ref
 			return nil, nil // the job never had a node
 		}
 	}
-	if ray.Code(err) == http.StatusNotFound && f.given == 0 {
+	if ray.Code(err) == http.StatusNotFound && f.delivered == 0 {
 		f.done = f.ended
 		return nil, nil // not written yet
 	}
 	if err == nil {
-		f.skip = f.given
-		f.use(body)
+		f.skip = f.delivered
+		f.setBody(body)
 	}
 	return nil, err
 }
 
-// use makes a body the one that is read, nil for none.
-func (f *fileConn) use(body io.ReadCloser) {
+// setBody makes a body the one that is read, nil for none.
+func (f *fileConn) setBody(body io.ReadCloser) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.body = body; f.closed && body != nil {
@@ -220,9 +220,9 @@ func (f *fileConn) use(body io.ReadCloser) {
 	}
 }
 
-// rest waits before the file is asked for again.
-func (f *fileConn) rest() error {
-	timer := time.NewTimer(max(f.pause, pollFactor*f.took))
+// wait waits before the file is asked for again.
+func (f *fileConn) wait() error {
+	timer := time.NewTimer(max(f.pause, pollFactor*f.lastDuration))
 	defer timer.Stop()
 	f.pause = min(f.pause*3/2, maxPoll)
 	select {
@@ -233,9 +233,9 @@ func (f *fileConn) rest() error {
 	}
 }
 
-// window reads the file's last lines; false: they do not show where the bytes
+// readWindow reads the file's last lines; false: they do not show where the bytes
 // stand that were given last.
-func (f *fileConn) window() ([]byte, bool, error) {
+func (f *fileConn) readWindow() ([]byte, bool, error) {
 	body, err := f.c.LogLines(f.ctx, f.ref, windowLines)
 	if err != nil {
 		return nil, false, err
@@ -245,15 +245,15 @@ func (f *fileConn) window() ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	i := bytes.Index(b, f.anchor)
-	if i < 0 || len(b) > maxWindow || bytes.Contains(b[i+1:], f.anchor) {
+	i := bytes.Index(b, f.lastBytes)
+	if i < 0 || len(b) > maxWindow || bytes.Contains(b[i+1:], f.lastBytes) {
 		return nil, false, nil
 	}
-	return b[i+len(f.anchor):], true, nil
+	return b[i+len(f.lastBytes):], true, nil
 }
 
-// read gives the next bytes of a whole read.
-func (f *fileConn) read(body io.ReadCloser) ([]byte, error) {
+// readBody gives the next bytes of a whole readBody.
+func (f *fileConn) readBody(body io.ReadCloser) ([]byte, error) {
 	n, err := body.Read(f.buf)
 	p := f.buf[:n]
 	if f.skip > 0 {
@@ -263,7 +263,7 @@ func (f *fileConn) read(body io.ReadCloser) ([]byte, error) {
 	}
 	if err == io.EOF {
 		_ = body.Close()
-		f.use(nil)
+		f.setBody(nil)
 		f.done, err = f.ended, nil
 		if f.skip > 0 {
 			err = &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "the log's file is shorter than it was"}
@@ -272,16 +272,16 @@ func (f *fileConn) read(body io.ReadCloser) ([]byte, error) {
 	return p, err
 }
 
-// remember keeps the last bytes that were given.
-func (f *fileConn) remember(p []byte) {
+// noteDelivered keeps the last bytes that were given.
+func (f *fileConn) noteDelivered(p []byte) {
 	if len(p) == 0 {
 		return
 	}
 	f.pause = minPoll
-	f.given += int64(len(p))
-	f.anchor = append(f.anchor, p[max(0, len(p)-maxAnchor):]...)
-	if over := len(f.anchor) - maxAnchor; over > 0 {
-		f.anchor = append(f.anchor[:0], f.anchor[over:]...)
+	f.delivered += int64(len(p))
+	f.lastBytes = append(f.lastBytes, p[max(0, len(p)-maxLastBytes):]...)
+	if over := len(f.lastBytes) - maxLastBytes; over > 0 {
+		f.lastBytes = append(f.lastBytes[:0], f.lastBytes[over:]...)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // Law: how long ago a job ended is measured by the clock that told when: an end is
 // not old because the cluster's clock is behind this machine's, nor new because it is
 // ahead.
-func TestHowLongAJobHasEndedIsMeasuredByTheClustersClock(t *testing.T) {
+func TestTail_FinishedLogByClusterClock(t *testing.T) {
 	for _, row := range []struct {
 		name       string
 		ahead, ago time.Duration // the clock; how long ago the job ended, by that clock

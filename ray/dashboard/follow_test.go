@@ -45,7 +45,7 @@ func tailed(ctx context.Context, c *Client, id string, o ray.TailOptions) (texts
 	return texts, nil
 }
 
-func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
+func TestTail_EachLineOnce(t *testing.T) {
 	var want []string
 	for i := range 200 {
 		want = append(want, fmt.Sprintf("line %d", i))
@@ -86,7 +86,7 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 	}
 }
 
-func TestTailOfLogsThatRepeatThemselvesByFile(t *testing.T) {
+func TestTail_RepetitiveLogOverHTTP(t *testing.T) {
 	h := raytest.New(t)
 	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("the same\n", 50))
@@ -107,7 +107,7 @@ func TestTailOfLogsThatRepeatThemselvesByFile(t *testing.T) {
 	}
 }
 
-func TestTailWhereNoWebSocketIsOpened(t *testing.T) {
+func TestTail_UpgradeRefused(t *testing.T) {
 	for _, status := range []int{403, 404, 426, 502} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			h := raytest.New(t)
@@ -128,7 +128,7 @@ func TestTailWhereNoWebSocketIsOpened(t *testing.T) {
 	}
 }
 
-func TestTailOfALongEndedJobWaitsForNoWebSocket(t *testing.T) {
+func TestTail_FinishedLogWithoutWebSocket(t *testing.T) {
 	h := raytest.New(t)
 	end := func(id string, ago time.Duration) {
 		job := h.Submit(id, raytest.JobOptions{EmptyLog: true})
@@ -160,7 +160,7 @@ func TestTailOfALongEndedJobWaitsForNoWebSocket(t *testing.T) {
 	}
 }
 
-func TestTailErrors(t *testing.T) {
+func TestTail_Errors(t *testing.T) {
 	h := raytest.New(t)
 	h.AddDriverJob("01000000", "python x.py", time.Now(), time.Time{})
 	h.Submit("j", raytest.JobOptions{}).End("SUCCEEDED", 0)
@@ -178,7 +178,7 @@ func TestTailErrors(t *testing.T) {
 	}
 }
 
-func TestTailEndsWithItsContext(t *testing.T) {
+func TestTail_ContextDone(t *testing.T) {
 	h := raytest.New(t)
 	h.Submit("j", raytest.JobOptions{EmptyLog: true}).Print("one\n")
 	for _, protocol := range []string{ray.TailWebSocket, ray.TailHTTP} {
@@ -194,7 +194,7 @@ func TestTailEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestJobLogsOfOlderVersions(t *testing.T) {
+func TestJobLogs_OldRay(t *testing.T) {
 	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
 		h := raytest.New(t, raytest.RayVersion(version))
 		h.Submit("j", raytest.JobOptions{EmptyLog: true}).Print("one\ntwo")
@@ -215,12 +215,12 @@ func TestJobLogsOfOlderVersions(t *testing.T) {
 }
 
 // A job that never had a node has what Ray says of it on the head: each way shows it.
-func TestTheLogOfAJobWithoutANodeIsOnTheHead(t *testing.T) {
-	head := raytest.New(t)
-	c := headClient(t, head.URL())
-	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
+func TestJobLogs_JobWithoutNode(t *testing.T) {
+	truncate := raytest.New(t)
+	c := headClient(t, truncate.URL())
+	job := truncate.Submit("job-1", raytest.JobOptions{Pending: true})
 	job.FailSetup("runtime_env setup failed\nOSError: no such package")
-	never := head.Submit("job-2", raytest.JobOptions{Pending: true})
+	never := truncate.Submit("job-2", raytest.JobOptions{Pending: true})
 	never.End("FAILED", 1)
 	for _, protocol := range []string{ray.TailAuto, ray.TailHTTP, ray.TailWebSocket} {
 		lines, err := tailed(t.Context(), c, "job-1", tailOptions(protocol))
@@ -243,7 +243,7 @@ func TestTheLogOfAJobWithoutANodeIsOnTheHead(t *testing.T) {
 
 // A Ray that gives no files cannot give a log that is not UTF-8 either: its tail ends
 // with an error, and not never.
-func TestTheTailOfAnEndedLogThatIsNoTextEndsOnAnOldRay(t *testing.T) {
+func TestTail_NotTextOnOldRay(t *testing.T) {
 	h := raytest.New(t, raytest.RayVersion("2.9.3"))
 	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line\n", 3000) + "\xff\nbehind it\n")

@@ -35,15 +35,15 @@ func (c *Client) Health(ctx context.Context) error {
 // Resources is what agents tell: always an error of code 501. Nodes and
 // ClusterStatus hold what Ray itself tells of its hardware.
 func (c *Client) Resources(context.Context) (ray.ClusterResources, error) {
-	return ray.ClusterResources{}, agentsOnly("get cluster resources", "nodes and the cluster's status hold them")
+	return ray.ClusterResources{}, synapseOnly("get cluster resources", "nodes and the cluster's status hold them")
 }
 
 // GPUStatus is what agents tell: always an error of code 501. The readings of
 // Nodes hold the accelerators.
 func (c *Client) GPUStatus(context.Context) (json.RawMessage, error) {
-	return nil, agentsOnly("get gpu status", "the readings of the nodes hold the accelerators")
+	return nil, synapseOnly("get gpu status", "the readings of the nodes hold the accelerators")
 }
 
-func agentsOnly(op, instead string) error {
+func synapseOnly(op, instead string) error {
 	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "Ray's dashboard has no such answer: " + instead}
 }

@@ -64,9 +64,9 @@ func (r jobRow) job() (ray.Job, bool) {
 const (
 	maxJobList = 1 << 30 // bytes
 	maxJobs    = 1 << 20
-	// maxListed bounds the message of a job in the list, in bytes: Ray puts the last
+	// maxListMessage bounds the message of a job in the list, in bytes: Ray puts the last
 	// 20,000 characters of a log into it. Job returns it in full.
-	maxListed = 4 << 10
+	maxListMessage = 4 << 10
 )
 
 // Jobs lists all jobs of the session that were not deleted: submissions, whose
@@ -86,9 +86,9 @@ func (c *Client) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Jo
 	jobs := []ray.Job{}
 	seen, over := distinct{}, false
 	request := transport.Request{Op: op, Endpoint: "/api/jobs/", Path: "/api/jobs/", MaxBody: maxJobList, Timeout: d}
-	err := c.ask(ctx, "jobs", request, func(d *pyjson.Decoder) error {
+	err := c.call(ctx, "jobs", request, func(d *pyjson.Decoder) error {
 		_, err := eachRow(d, func(row jobRow) bool {
-			row.Message = pyjson.Shorten(row.Message, maxListed)
+			row.Message = pyjson.Shorten(row.Message, maxListMessage)
 			j, ok := row.job()
 			if !ok || !seen.first(j.Key()) {
 				return false
@@ -143,7 +143,7 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	case job.SubmissionID == "":
 		return nil, &ray.Error{Op: opJobLogs, Code: http.StatusBadRequest, Detail: "Ray keeps no output of a job of type DRIVER"}
 	}
-	if ref, ok := c.fileOf(ctx, job); ok {
+	if ref, ok := c.logFileRef(ctx, job); ok {
 		file, err := c.LogLines(ctx, ref, 0)
 		switch ray.Code(err) {
 		case http.StatusNotFound, http.StatusNotImplemented:

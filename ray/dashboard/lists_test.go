@@ -50,7 +50,7 @@ func taskSource(most, dropped int, byState map[string]int, asked *[]string) http
 	}
 }
 
-func TestTasksAreCutOnlyWhereRowsAreMissing(t *testing.T) {
+func TestTasks_Truncated(t *testing.T) {
 	for _, row := range []struct {
 		name          string
 		most, dropped int
@@ -85,7 +85,7 @@ func TestTasksAreCutOnlyWhereRowsAreMissing(t *testing.T) {
 	}
 }
 
-func TestTaskTotalsDoNotGrowByWhatIsDroppedMeanwhile(t *testing.T) {
+func TestTasks_TotalsWhileRayDrops(t *testing.T) {
 	const step = 1000 // attempts dropped between two requests
 	dropped := 0
 	var asked []string
@@ -108,7 +108,7 @@ func TestTaskTotalsDoNotGrowByWhatIsDroppedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestTasksOfAnOldRayAreNotGivenTotalsThatItDoesNotKnow(t *testing.T) {
+func TestTasks_OldRay(t *testing.T) {
 	// 2.40.0: the filter runs after the cut, and rows that do not match are counted.
 	for stored, cut := range map[int]bool{500: false, 30000: true} {
 		c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +125,7 @@ func TestTasksOfAnOldRayAreNotGivenTotalsThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestActorsAreCountedExactly(t *testing.T) {
+func TestActors_ExactCounts(t *testing.T) {
 	const most = 10000
 	for _, row := range []struct {
 		name string
@@ -166,7 +166,7 @@ func TestActorsAreCountedExactly(t *testing.T) {
 	}
 }
 
-func TestPlacementGroupsBeyondTheCutAreToldAsCut(t *testing.T) {
+func TestPlacementGroups_Truncated(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, stateAnswer(12000, 10000, 10000, 10000, `{"placement_group_id":"#","state":"created "}`))
 	})
@@ -176,7 +176,7 @@ func TestPlacementGroupsBeyondTheCutAreToldAsCut(t *testing.T) {
 	}
 }
 
-func TestStateRequestsRunOneAtATime(t *testing.T) {
+func TestState_OneRequestAtATime(t *testing.T) {
 	running, most := new(atomic.Int32), new(atomic.Int32)
 	release := make(chan struct{})
 	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -218,7 +218,7 @@ func TestStateRequestsRunOneAtATime(t *testing.T) {
 	}
 }
 
-func TestStateAnswersThatAreErrors(t *testing.T) {
+func TestState_Errors(t *testing.T) {
 	for name, body := range map[string]string{
 		"said so":             `{"result":false,"msg":"Failed to query the data source","data":{"result":null}}`,
 		"no list":             `{"result":true,"msg":"","data":{}}`,
@@ -233,7 +233,7 @@ func TestStateAnswersThatAreErrors(t *testing.T) {
 	}
 }
 
-func TestARowThatDoesNotDecodeIsLeftOutAndCounted(t *testing.T) {
+func TestJobs_UndecodableRowSkipped(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `[{"submission_id":"a","status":" running ","start_time":"1795531805629","end_time":18446744073709551615},
 			{"submission_id":["b"],"status":"RUNNING"}, 7, {"submission_id":null,"job_id":null,"status":"RUNNING"},
@@ -252,7 +252,7 @@ func TestARowThatDoesNotDecodeIsLeftOutAndCounted(t *testing.T) {
 	}
 }
 
-func TestRuntimeEnvIsNowhere(t *testing.T) {
+func TestJobs_NoRuntimeEnv(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"submission_id":"a","status":"RUNNING","runtime_env":{"env_vars":{"KEY":"s3cret"}},"driver_info":{"id":"s3cret"}}`)
 	})
@@ -262,7 +262,7 @@ func TestRuntimeEnvIsNowhere(t *testing.T) {
 	}
 }
 
-func TestJobIDsAreEscaped(t *testing.T) {
+func TestJob_IDEscaped(t *testing.T) {
 	var method, uri, id string
 	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
 		method, uri = r.Method, r.RequestURI
@@ -288,7 +288,7 @@ func TestJobIDsAreEscaped(t *testing.T) {
 	}
 }
 
-func TestJobListFaults(t *testing.T) {
+func TestJobs_Faults(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		h    http.HandlerFunc
@@ -314,7 +314,7 @@ func TestJobListFaults(t *testing.T) {
 	}
 }
 
-func TestServeThatIsNotInstalledIsNotRunning(t *testing.T) {
+func TestServe_NotInstalled(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Serve dependencies are not installed", http.StatusNotImplemented)
 	})
@@ -327,7 +327,7 @@ func TestServeThatIsNotInstalledIsNotRunning(t *testing.T) {
 	}
 }
 
-func TestServeDeploymentsMayBeAList(t *testing.T) {
+func TestServe_DeploymentsAsList(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"controller_info":{"node_id":"a"},"applications":{"a":{"status":"RUNNING","deployments":[{"name":"z"},{"name":"b","target_num_replicas":null}]}},"proxies":null}`)
 	})

@@ -37,7 +37,7 @@ const (
 // Code 404: no such file or no such submission. Code 501: before 2.40 Ray puts
 // a byte of its own in front of each piece, which cannot be taken out again.
 func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
-	release, err := c.releaseOf(ctx)
+	release, err := c.release(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -59,13 +59,13 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 	}
 	res, err := c.t.Do(ctx, transport.Request{Op: opLines, Endpoint: endpointLines, Path: endpointLines, Query: q, Stream: true})
 	if err != nil {
-		return nil, missing(err)
+		return nil, asNotFound(err)
 	}
-	if err := refuseHTML(res, opLines); err != nil {
+	if err := rejectHTML(res, opLines); err != nil {
 		return nil, err
 	}
 	if release.before(2, 60) {
-		return &inBand{body: res.Body, detail: c.t.Detail}, nil
+		return &inBandErrorReader{body: res.Body, detail: c.t.Detail}, nil
 	}
 	return res.Body, nil
 }
@@ -73,17 +73,17 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 // logFile is the name of a submission's log in its node's log directory.
 func logFile(submissionID string) string { return "job-driver-" + submissionID + ".log" }
 
-// noFile are the words with which Ray says that a log is not there; the first
+// noFileMessages are the words with which Ray says that a log is not there; the first
 // two are the same in 2.40.0 and 2.60.0, the third was seen on 2.60.0 for a job
 // that never got a node.
-var noFile = []string{
+var noFileMessages = []string{
 	"A file is not found at:",
 	"Could not find a log file.",
 	"has no driver node id info.",
 }
 
-func saysNoFile(text string) bool {
-	for _, words := range noFile {
+func isNoFileMessage(text string) bool {
+	for _, words := range noFileMessages {
 		if strings.Contains(text, words) {
 			return true
 		}
@@ -91,17 +91,17 @@ func saysNoFile(text string) bool {
 	return false
 }
 
-// missing turns Ray's 500 for a log that is not there into a 404.
-func missing(err error) error {
+// asNotFound turns Ray's 500 for a log that is not there into a 404.
+func asNotFound(err error) error {
 	var e *ray.Error
-	if errors.As(err, &e) && e.Status == http.StatusInternalServerError && saysNoFile(e.Detail) {
+	if errors.As(err, &e) && e.Status == http.StatusInternalServerError && isNoFileMessage(e.Detail) {
 		e.Code = http.StatusNotFound
 	}
 	return err
 }
 
-// refuseHTML closes an answer that is a page, such as a proxy's login.
-func refuseHTML(res *http.Response, op string) error {
+// rejectHTML closes an answer that is a page, such as a proxy's login.
+func rejectHTML(res *http.Response, op string) error {
 	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 		return nil
 	}
@@ -120,11 +120,11 @@ func (r releaseNumber) before(major, minor int) bool {
 	return r.major < major || (r.major == major && r.minor < minor)
 }
 
-// releaseOf gives the version of the last answer, and asks where none came yet.
+// release gives the version of the last answer, and asks where none came yet.
 // A head is upgraded by a restart, after which the version is asked again by
 // everybody who watches the session.
-func (c *Client) releaseOf(ctx context.Context) (releaseNumber, error) {
-	v := c.known()
+func (c *Client) release(ctx context.Context) (releaseNumber, error) {
+	v := c.lastVersion()
 	if v.Ray == "" {
 		var err error
 		if v, err = c.Version(ctx); err != nil {

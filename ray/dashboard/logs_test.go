@@ -53,7 +53,7 @@ func wantCode(t *testing.T, err error, code int) {
 
 var oddIDs = []string{"raysubmit_1", "we ird?x", "h#sh", "pc%20t é", "..", "a&b=c+d", "-x_.~"}
 
-func TestLogLinesGivesTheLastLinesAsRawBytes(t *testing.T) {
+func TestLogLines_LastLines(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{}, Options{})
 	for _, id := range oddIDs {
@@ -78,7 +78,7 @@ func TestLogLinesGivesTheLastLinesAsRawBytes(t *testing.T) {
 	}
 }
 
-func TestLogLinesErrors(t *testing.T) {
+func TestLogLines_Errors(t *testing.T) {
 	tests := []struct {
 		name    string
 		options []raytest.Option
@@ -130,7 +130,7 @@ func TestLogLinesErrors(t *testing.T) {
 	}
 }
 
-func TestLogLinesThatStallEnd(t *testing.T) {
+func TestLogLines_Stalled(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: 300 * time.Millisecond}, Options{})
 	h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print("hello, world\n")
@@ -143,7 +143,7 @@ func TestLogLinesThatStallEnd(t *testing.T) {
 	wantCode(t, err, 408)
 }
 
-func TestLogLinesAsksTheVersionAgainAfterAFailure(t *testing.T) {
+func TestLogLines_VersionRetried(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{}, Options{})
 	h.Submit("job", raytest.JobOptions{})
@@ -162,7 +162,7 @@ func TestLogLinesAsksTheVersionAgainAfterAFailure(t *testing.T) {
 	}
 }
 
-func TestOpenLogFilesDoNotKeepOthersWaiting(t *testing.T) {
+func TestLogLines_DoNotBlockStateRequests(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{MaxConcurrent: 2}, Options{})
 	h.Submit("job", raytest.JobOptions{})
@@ -184,23 +184,23 @@ func TestOpenLogFilesDoNotKeepOthersWaiting(t *testing.T) {
 }
 
 func readInBand(r io.Reader) (string, error) {
-	b, err := io.ReadAll(&inBand{body: io.NopCloser(r), detail: func(s string) string { return s }})
+	b, err := io.ReadAll(&inBandErrorReader{body: io.NopCloser(r), detail: func(s string) string { return s }})
 	return string(b), err
 }
 
-func TestInBandErrorsEndTheLog(t *testing.T) {
-	long := strings.Repeat("x", inBandMax)
+func TestInBandError_EndsLog(t *testing.T) {
+	long := strings.Repeat("x", maxInBandError)
 	tests := []struct {
 		name, body, log string
 		code            int // 0: no error
 	}{
 		{"a log", "a\nb\n", "a\nb\n", 0},
 		{"nothing", "", "", 0},
-		{"an error alone", inBandMark + "A file is not found at: /x", "", 404},
-		{"an error after bytes", "a\nb" + inBandMark + "agent gone", "a\nb", 500},
-		{"the mark printed by a job", inBandMark + long + "\n", inBandMark + long + "\n", 0},
-		{"printed, and then an error", inBandMark + long + inBandMark + "gone", inBandMark + long, 500},
-		{"a begun mark at the end", "a\n" + inBandMark[:9], "a\n" + inBandMark[:9], 0},
+		{"an error alone", inBandMarker + "A file is not found at: /x", "", 404},
+		{"an error after bytes", "a\nb" + inBandMarker + "agent gone", "a\nb", 500},
+		{"the mark printed by a job", inBandMarker + long + "\n", inBandMarker + long + "\n", 0},
+		{"printed, and then an error", inBandMarker + long + inBandMarker + "gone", inBandMarker + long, 500},
+		{"a begun mark at the end", "a\n" + inBandMarker[:9], "a\n" + inBandMarker[:9], 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -215,11 +215,11 @@ func TestInBandErrorsEndTheLog(t *testing.T) {
 	}
 }
 
-// FuzzInBand: however the same bytes are cut, the same log comes out, and a
+// FuzzInBandError: however the same bytes are cut, the same log comes out, and a
 // body without the mark comes out as it went in.
-func FuzzInBand(f *testing.F) {
-	f.Add([]byte("a\nb"+inBandMark+"gone"), uint8(3))
-	f.Add([]byte(inBandMark[:9]+inBandMark), uint8(1))
+func FuzzInBandError(f *testing.F) {
+	f.Add([]byte("a\nb"+inBandMarker+"gone"), uint8(3))
+	f.Add([]byte(inBandMarker[:9]+inBandMarker), uint8(1))
 	f.Add(bytes.Repeat([]byte("[get_logs] "), 900), uint8(7))
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
 		whole, err1 := readInBand(bytes.NewReader(b))
@@ -227,16 +227,16 @@ func FuzzInBand(f *testing.F) {
 		if whole != cut || (err1 == nil) != (err2 == nil) {
 			t.Fatalf("whole %q, %v; in pieces %q, %v", whole, err1, cut, err2)
 		}
-		if !bytes.Contains(b, []byte(inBandMark)) && (whole != string(b) || err1 != nil) {
+		if !bytes.Contains(b, []byte(inBandMarker)) && (whole != string(b) || err1 != nil) {
 			t.Fatalf("%q became %q, %v", b, whole, err1)
 		}
 	})
 }
 
-func TestInBandKeepsABrokenBodysError(t *testing.T) {
+func TestInBandError_KeepsBodyError(t *testing.T) {
 	broken := errors.New("broken")
-	got, err := readInBand(io.MultiReader(strings.NewReader("a\n"+inBandMark), iotest.ErrReader(broken)))
-	if got != "a\n"+inBandMark || !errors.Is(err, broken) {
+	got, err := readInBand(io.MultiReader(strings.NewReader("a\n"+inBandMarker), iotest.ErrReader(broken)))
+	if got != "a\n"+inBandMarker || !errors.Is(err, broken) {
 		t.Fatalf("got %q, %v", got, err)
 	}
 }
@@ -255,7 +255,7 @@ func (r *bySize) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestRelease(t *testing.T) {
+func TestParseRelease(t *testing.T) {
 	for s, old := range map[string]bool{"2.9.3": true, "2.39.0": true, "2.40.0": false, "2.60.0": false, "3.0.0": false, "3.0.0.dev0": false, "nightly": false} {
 		if parseRelease(s).before(2, 40) != old {
 			t.Errorf("%s before 2.40: %t", s, !old)
@@ -263,11 +263,11 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-func TestHTMLOfALogIsNoLog(t *testing.T) {
+func TestLogLines_HTML(t *testing.T) {
 	res := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}, Body: http.NoBody}
-	wantCode(t, refuseHTML(res, "x"), 500)
+	wantCode(t, rejectHTML(res, "x"), 500)
 	res.Header.Set("Content-Type", "text/plain")
-	if err := refuseHTML(res, "x"); err != nil {
+	if err := rejectHTML(res, "x"); err != nil {
 		t.Fatal(err)
 	}
 }

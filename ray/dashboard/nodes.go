@@ -13,10 +13,10 @@ import (
 	"raytap/ray/transport"
 )
 
-// staleReading is how long a node's agent may go without new readings before the
+// maxStatsAge is how long a node's agent may go without new readings before the
 // last ones are no longer shown: agents report every 5 s, and a dead one's
 // readings stay in the answer (2.60.0). See readingBook.
-const staleReading = 60 * time.Second
+const maxStatsAge = 60 * time.Second
 
 // nodeRow is a node as the State API tells it, with the real resource names.
 type nodeRow struct {
@@ -109,8 +109,22 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		}
 		return nodes, nil
 	}
-	c.partial.AddRows("mounts of nodes", summary.fill(nodes, c.readings.look(summary.rows)))
+	c.partial.AddRows("mounts of nodes", summary.fill(nodes, c.statsTracker.observe(summary.rows)))
 	return nodes, nil
+}
+
+// Node gives one node with its readings; an unknown id is an error of code 404.
+func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return ray.Node{}, err
+	}
+	for _, n := range nodes {
+		if n.ID == id {
+			return n, nil
+		}
+	}
+	return ray.Node{}, notFound("get node", "there is no node of this id")
 }
 
 // stateNodes asks the State API and remembers the resource names that it tells.
@@ -134,8 +148,8 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if counts.cut() {
-		c.partial.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.got})
+	if counts.truncated() {
+		c.partial.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.received})
 	}
 	c.mu.Lock()
 	c.names, c.totals, c.namesAt = names, totals, time.Now()
@@ -172,7 +186,7 @@ func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error
 	var s nodeSummary
 	seen := distinct{}
 	request := transport.Request{Op: op, Endpoint: "/nodes", Path: "/nodes", Query: url.Values{"view": {"summary"}}}
-	err := c.ask(ctx, "node summary", request, func(d *pyjson.Decoder) error {
+	err := c.call(ctx, "node summary", request, func(d *pyjson.Decoder) error {
 		found := false
 		err := c.envelope(op, d, func(d *pyjson.Decoder) error {
 			return eachKey(d, map[string]func(*pyjson.Decoder) error{
@@ -255,10 +269,10 @@ func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 	}
 	names := r.mountNames()
 	for sent, d := range r.Disk {
-		if !d.isRead() {
+		if !d.valid() {
 			continue
 		}
-		real, ok := mount(sent, names)
+		real, ok := mountName(sent, names)
 		if !ok {
 			unnamed++
 			continue

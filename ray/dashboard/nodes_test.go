@@ -36,7 +36,7 @@ func nodeOf(state string) string {
 	return fmt.Sprintf(`{"node_id":"n","state":%q,"node_ip":"10.0.0.1","resources_total":{"CPU":4,"CPU_group_7d1e7637d18702f7b5b8c26f6afd03000000":1}}`, state)
 }
 
-func TestReadingsAreOnlyThoseOfNow(t *testing.T) {
+func TestNodes_CurrentStats(t *testing.T) {
 	const newer = `,{"now":1000120,"raylet":{"nodeId":"other","state":"ALIVE"}}`
 	for _, row := range []struct {
 		name, state, summary string
@@ -77,14 +77,14 @@ func TestReadingsAreOnlyThoseOfNow(t *testing.T) {
 	}
 }
 
-func TestNodesWithoutASummarySaySo(t *testing.T) {
+func TestNodes_StatsUnavailable(t *testing.T) {
 	nodes, err := nodesClient(t, stateAnswer(1, 1, 1, 1, nodeOf("ALIVE")), "").Nodes(t.Context())
 	if err != nil || len(nodes) != 1 || !nodes[0].StatsUnavailable || nodes[0].Stats != nil || nodes[0].Resources["CPU"] != 4 {
 		t.Errorf("%+v, %v", nodes, err)
 	}
 }
 
-func TestGPUsAreGivenInBytesAndRatios(t *testing.T) {
+func TestNodes_GPUUnits(t *testing.T) {
 	const gpus = `{"now":1,"cpu":1,"cpus":[1],"mem":[1,1,1,1],"gpus":[{"index":1,"name":"A","uuid":"u","utilizationGpu":25,"memoryUsed":2,"memoryTotal":"4"},{"utilizationGpu":null}],"raylet":{"nodeId":"n","state":"ALIVE"}}`
 	nodes, err := nodesClient(t, stateAnswer(1, 1, 1, 1, nodeOf("ALIVE")), gpus).Nodes(t.Context())
 	if err != nil || nodes[0].Stats == nil || len(nodes[0].Stats.GPUs) != 2 {
@@ -96,7 +96,7 @@ func TestGPUsAreGivenInBytesAndRatios(t *testing.T) {
 	}
 }
 
-func TestCamelCaseIsRays(t *testing.T) {
+func TestCamelCase(t *testing.T) {
 	for in, want := range map[string]string{
 		"CPU": "CPU", "object_store_memory": "objectStoreMemory", "node:__internal_head__": "node:InternalHead",
 		"my_custom_res": "myCustomRes", "TPU-v4_head": "TPU-v4Head", "node:10.0.0.10": "node:10.0.0.10", "a_bCD": "aBcd",
@@ -122,7 +122,7 @@ const statusOf = `{"result":true,"data":{"clusterStatus":{"time":5,"loadMetricsR
  "pgDemand":[[{"bundles":[[{"CPU":50.0},1],[{"CPU":1.0},2]],"strategy":"PACK"},3]],
  "nodeTypes":[[{"CPU":2,"a_b":1,"aB":1,"CPU_group_` + groupID + `":1},1]]}}}}`
 
-func TestClusterStatusKeepsRealResourcesOnly(t *testing.T) {
+func TestClusterStatus_PlacementGroupResources(t *testing.T) {
 	lists := 0
 	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/cluster_status" {
@@ -156,7 +156,7 @@ func TestClusterStatusKeepsRealResourcesOnly(t *testing.T) {
 	}
 }
 
-func TestClusterStatusThatIsNotWrittenYet(t *testing.T) {
+func TestClusterStatus_NotWrittenYet(t *testing.T) {
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"result":true,"msg":"","data":{"clusterStatus":null}}`)
 	})

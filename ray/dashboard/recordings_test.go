@@ -99,7 +99,7 @@ var decoders = []struct {
 	}},
 	{"actors_list", func(t *testing.T, c *Client) (int, error) {
 		n, err := stateRows(t.Context(), c, "x", "actors", nil, func(struct{ State string }) bool { return true })
-		return n.got, err
+		return n.received, err
 	}},
 	{"placement_groups_list", func(t *testing.T, c *Client) (int, error) {
 		s, err := c.PlacementGroups(t.Context())
@@ -118,7 +118,7 @@ var decoders = []struct {
 	}},
 }
 
-func TestEveryRecordingDecodes(t *testing.T) {
+func TestRecordings_Decode(t *testing.T) {
 	for _, version := range []string{"2.9.3", "2.40.0", "2.60.0"} {
 		files, err := filepath.Glob(filepath.Join("testdata", version, "*.json*"))
 		if err != nil || len(files) == 0 {
@@ -219,7 +219,7 @@ func checkErrors(t *testing.T, file string) {
 	}
 }
 
-func TestVersionOfEachRay(t *testing.T) {
+func TestRecordings_Version(t *testing.T) {
 	for _, row := range []struct{ version, session string }{
 		{"2.60.0", "session_2026-11-24_15-02-08_458718_7011"},
 		{"2.40.0", "session_2026-11-24_15-11-01_774187_14943"},
@@ -237,7 +237,7 @@ func TestVersionOfEachRay(t *testing.T) {
 	}
 }
 
-func TestJobsOfEachRay(t *testing.T) {
+func TestRecordings_Jobs(t *testing.T) {
 	byID := func(version string) map[string]ray.Job {
 		jobs, err := recorded(t, map[string]string{"": version + "/jobs_list.json"}).Jobs(t.Context())
 		if err != nil {
@@ -273,7 +273,7 @@ func TestJobsOfEachRay(t *testing.T) {
 	}
 }
 
-func TestNodesOfEachRay(t *testing.T) {
+func TestRecordings_Nodes(t *testing.T) {
 	nodes := func(list, summary string) []ray.Node {
 		n, err := recorded(t, map[string]string{"/api/v0/nodes": list, "/nodes": summary}).Nodes(t.Context())
 		if err != nil {
@@ -307,7 +307,7 @@ func TestNodesOfEachRay(t *testing.T) {
 	}
 }
 
-func TestClusterStatusOfEachRay(t *testing.T) {
+func TestRecordings_ClusterStatus(t *testing.T) {
 	status := func(file string) ray.ClusterStatus {
 		s, err := recorded(t, map[string]string{"": file}).ClusterStatus(t.Context())
 		if err != nil {
@@ -336,7 +336,7 @@ func TestClusterStatusOfEachRay(t *testing.T) {
 	}
 }
 
-func TestServeOfEachRay(t *testing.T) {
+func TestRecordings_Serve(t *testing.T) {
 	for version, dead := range map[string]bool{"2.60.0": true, "2.40.0": false} {
 		s, err := recorded(t, map[string]string{"": version + "/serve_applications.json"}).Serve(t.Context())
 		if err != nil || !s.Running || len(s.Applications) != 1 || len(s.Proxies) != 1 || s.Proxies[0].Status != "HEALTHY" {

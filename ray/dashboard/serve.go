@@ -76,9 +76,9 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	const op = "get serve applications"
 	var out ray.ServeStatus
 	request := transport.Request{Op: op, Endpoint: endpointServe, Path: endpointServe}
-	err := c.ask(ctx, "serve applications", request, func(d *pyjson.Decoder) error { return readServe(d, &out) })
+	err := c.call(ctx, "serve applications", request, func(d *pyjson.Decoder) error { return readServe(d, &out) })
 	switch {
-	case notInstalled(err):
+	case serveNotInstalled(err):
 		return ray.ServeStatus{}, nil
 	case err != nil:
 		return ray.ServeStatus{}, err
@@ -88,9 +88,23 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	return out, nil
 }
 
-// notInstalled recognises Ray's own answer where it runs without ray[serve]; the
+// ServeApplication gives one application; an unknown name is an error of code 404.
+func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeApplication, error) {
+	status, err := c.Serve(ctx)
+	if err != nil {
+		return ray.ServeApplication{}, err
+	}
+	for _, app := range status.Applications {
+		if app.Name == name {
+			return app, nil
+		}
+	}
+	return ray.ServeApplication{}, notFound("get serve application", "there is no application of this name")
+}
+
+// serveNotInstalled recognises Ray's own answer where it runs without ray[serve]; the
 // words are the same from 2.9.3 to 2.60.0. Other servers say 501, too.
-func notInstalled(err error) bool {
+func serveNotInstalled(err error) bool {
 	var e *ray.Error
 	return errors.As(err, &e) && e.Code == http.StatusNotImplemented && strings.Contains(e.Detail, "Serve dependencies are not installed")
 }

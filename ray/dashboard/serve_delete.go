@@ -20,13 +20,13 @@ const (
 	endpointServe = "/api/serve/applications/"
 )
 
-// declared is what Serve tells of how its applications were deployed.
-type declared struct {
+// deployedConfig is what Serve tells of how its applications were deployed.
+type deployedConfig struct {
 	Capacity     json.RawMessage        `json:"target_capacity"`
-	Applications map[string]declaredApp `json:"applications"`
+	Applications map[string]deployedApp `json:"applications"`
 }
 
-type declaredApp struct {
+type deployedApp struct {
 	Source string          `json:"source"`
 	Status string          `json:"status"`
 	Config json.RawMessage `json:"deployed_app_config"`
@@ -45,7 +45,7 @@ type declaredApp struct {
 // versions do not that tell no source). An unknown name is an error of code 404.
 // A configuration that somebody else deploys at the same moment may be undone.
 func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
-	now, err := c.declared(ctx, opDelete)
+	now, err := c.deployedConfig(ctx, opDelete)
 	if err != nil {
 		return err
 	}
@@ -61,11 +61,11 @@ func (c *Client) DeleteServeApplication(ctx context.Context, name string) error 
 	return res.Body.Close()
 }
 
-// declared asks how the applications were deployed. It is an error where Ray's
+// deployedConfig asks how the applications were deployed. It is an error where Ray's
 // answer holds a value that JSON does not have, or that is none of a
 // configuration: sent again, it would be another one.
-func (c *Client) declared(ctx context.Context, op string) (declared, error) {
-	var now declared
+func (c *Client) deployedConfig(ctx context.Context, op string) (deployedConfig, error) {
+	var now deployedConfig
 	var lost pyjson.Lost
 	err := c.t.Get(ctx, op, endpointServe, endpointServe, nil, func(d *pyjson.Decoder) error {
 		err := d.Decode(&now)
@@ -76,7 +76,7 @@ func (c *Client) declared(ctx context.Context, op string) (declared, error) {
 		return err
 	})
 	switch {
-	case notInstalled(err):
+	case serveNotInstalled(err):
 		return now, notFound(op, "Serve is not running")
 	case err == nil && lost != pyjson.Lost{}:
 		err = &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and the configuration of one holds a value that cannot be sent again unchanged (such as NaN or Infinity)"}
@@ -86,7 +86,7 @@ func (c *Client) declared(ctx context.Context, op string) (declared, error) {
 
 // without gives the configuration of all applications but one, or says why it
 // must not be sent.
-func (d declared) without(name string) ([]byte, error) {
+func (d deployedConfig) without(name string) ([]byte, error) {
 	if _, ok := d.Applications[name]; !ok {
 		return nil, notFound(opDelete, "there is no application of this name")
 	}
@@ -101,7 +101,7 @@ func (d declared) without(name string) ([]byte, error) {
 		if other != name && upper(app.Status) == "DELETING" {
 			continue
 		}
-		if why := app.unknown(other); why != "" {
+		if why := app.whyNotRestorable(other); why != "" {
 			return nil, &ray.Error{Op: opDelete, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and " + why}
 		}
 		if other != name {
@@ -119,8 +119,8 @@ func (d declared) without(name string) ([]byte, error) {
 	return body, nil
 }
 
-// unknown says why an application could not be deployed again as it is, or "".
-func (a declaredApp) unknown(name string) string {
+// whyNotRestorable says why an application could not be deployed again as it is, or "".
+func (a deployedApp) whyNotRestorable(name string) string {
 	var config struct {
 		Name *string `json:"name"`
 	}

@@ -9,7 +9,7 @@ import (
 	"raytap/ray"
 )
 
-func TestDeletingAnApplicationSetsTheOthersAsTheyWere(t *testing.T) {
+func TestDeleteServeApplication(t *testing.T) {
 	const (
 		a    = `"a":{"source":"declarative","status":"RUNNING","deployed_app_config":{"name":"a","import_path":"m:a","args":{"x":1.50}}}`
 		b    = `"b":{"source":"declarative","status":"UNHEALTHY","deployed_app_config":{"name":"b","import_path":"m:b","runtime_env":{"env_vars":{"K":"v"}}}}`

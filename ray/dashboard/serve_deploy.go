@@ -78,7 +78,7 @@ func (c *Client) PlanServe(ctx context.Context, config []byte) (ray.ServePlan, e
 		return ray.ServePlan{}, err
 	}
 	var now struct {
-		declared
+		deployedConfig
 		Controller map[string]json.RawMessage `json:"controller_info"`
 		Location   json.RawMessage            `json:"proxy_location"`
 		HTTP       map[string]json.RawMessage `json:"http_options"`
@@ -95,7 +95,7 @@ func (c *Client) PlanServe(ctx context.Context, config []byte) (ray.ServePlan, e
 			continue
 		}
 		action := ray.ServeRemove
-		if app.byCode() {
+		if app.deployedByCode() {
 			action = ray.ServeKeep
 		}
 		plan.Changes = append(plan.Changes, ray.ServePlanned{Name: name, Action: action})
@@ -111,20 +111,20 @@ func (c *Client) PlanServe(ctx context.Context, config []byte) (ray.ServePlan, e
 		if v, ok := wanted.top["proxy_location"]; ok && len(now.Location) > 0 && !sameJSON(v, now.Location) {
 			plan.Notes = append(plan.Notes, fmt.Sprintf("Serve runs already: proxy_location stays %s", now.Location))
 		}
-		plan.Notes = append(plan.Notes, keptOptions(wanted.top["http_options"], now.HTTP)...)
+		plan.Notes = append(plan.Notes, ignoredOptions(wanted.top["http_options"], now.HTTP)...)
 	}
 	return plan, nil
 }
 
 // plan says what a configuration does to an application, whose zero value is
 // none.
-func (a declaredApp) plan(name string, wanted json.RawMessage) ray.ServePlanned {
+func (a deployedApp) plan(name string, wanted json.RawMessage) ray.ServePlanned {
 	p := ray.ServePlanned{Name: name, Action: ray.ServeUnchanged}
 	switch {
 	case a.Status == "" || upper(a.Status) == "DELETING":
 		p.Action = ray.ServeAdd
 		return p
-	case a.byCode():
+	case a.deployedByCode():
 		p.Action = ray.ServeTakeOver
 		return p
 	}
@@ -154,17 +154,17 @@ func (a declaredApp) plan(name string, wanted json.RawMessage) ray.ServePlanned 
 	return p
 }
 
-// byCode reports whether code deployed an application (serve.run). Ray before
+// deployedByCode reports whether code deployed an application (serve.run). Ray before
 // 2.40 does not report that, but then there is no configuration (2.9.3).
-func (a declaredApp) byCode() bool {
+func (a deployedApp) deployedByCode() bool {
 	if a.Source != "" {
 		return upper(a.Source) == "IMPERATIVE"
 	}
 	return len(a.Config) == 0 || string(a.Config) == "null"
 }
 
-// keptOptions says which HTTP options of a configuration a running Serve ignores.
-func keptOptions(wanted json.RawMessage, now map[string]json.RawMessage) []string {
+// ignoredOptions says which HTTP options of a configuration a running Serve ignores.
+func ignoredOptions(wanted json.RawMessage, now map[string]json.RawMessage) []string {
 	var options map[string]json.RawMessage
 	_ = json.Unmarshal(wanted, &options) // Ray refuses what is no object
 	var notes []string
@@ -209,31 +209,31 @@ func (c *Client) DeployServe(ctx context.Context, config []byte) error {
 		return err
 	}
 	defer res.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(res.Body, maxRefusal)) // what came of it is shown
+	said, _ := io.ReadAll(io.LimitReader(res.Body, maxConfigError)) // what came of it is shown
 	if res.StatusCode != http.StatusBadRequest {
 		return nil
 	}
 	return &ray.Error{Op: opDeploy, Code: http.StatusBadRequest, Status: http.StatusBadRequest,
-		Detail: "Ray refused the configuration: " + c.refusal(string(said))}
+		Detail: "Ray refused the configuration: " + c.configError(string(said))}
 }
 
-// maxRefusal and maxRefusalLines bound what is read and shown of a refusal.
+// maxConfigError and maxConfigErrorLines bound what is read and shown of a refusal.
 const (
-	maxRefusal      = 64 << 10
-	maxRefusalLines = 20
+	maxConfigError      = 64 << 10
+	maxConfigErrorLines = 20
 )
 
-// refusal makes one line of what Ray says of a wrong configuration: pairs of
+// configError makes one line of what Ray says of a wrong configuration: pairs of
 // lines that name a place and say what is wrong there (2.60.0). The values that
 // it repeats are left out, as they may hold secrets.
-func (c *Client) refusal(said string) string {
+func (c *Client) configError(said string) string {
 	var b strings.Builder
 	lines := 0
 	for line := range strings.Lines(said) {
 		if text := strings.TrimSpace(line); text == "" || strings.HasPrefix(text, "For further information") {
 			continue
 		}
-		if lines++; lines > maxRefusalLines {
+		if lines++; lines > maxConfigErrorLines {
 			b.WriteString("; …")
 			break
 		}

@@ -13,7 +13,7 @@ import (
 
 // The law: a plan names all that a deployment adds, changes and removes, and
 // nothing else; and no value of a configuration.
-func TestAPlanSaysWhatADeploymentDoes(t *testing.T) {
+func TestPlanServe(t *testing.T) {
 	const now = `{"controller_info":{"node_id":"n"},"proxy_location":"HeadOnly","http_options":{"host":"127.0.0.1","port":8000},"target_capacity":50.0,"applications":{
 		"same":{"source":"declarative","status":"RUNNING","deployed_app_config":{"name":"same","import_path":"m:a","args":{"x":1.0}}},
 		"other":{"source":"declarative","status":"UNHEALTHY","deployed_app_config":{"name":"other","import_path":"m:a","runtime_env":{"env_vars":{"K":"secret"}}}},
@@ -56,7 +56,7 @@ func TestAPlanSaysWhatADeploymentDoes(t *testing.T) {
 
 // The law: what is no configuration is not sent, and what Ray refuses comes
 // back with Ray's words.
-func TestAWrongConfigurationIsRefused(t *testing.T) {
+func TestDeployServe_InvalidConfig(t *testing.T) {
 	head := raytest.New(t)
 	c := headClient(t, head.URL())
 	for _, config := range []string{"", "[]", "null", "{}", `{"applications":null}`, `{"applications":{}}`, `{"applications":["x"]}`,

@@ -20,15 +20,17 @@ const maxRows = 10000
 
 // listCounts are the counts of a State API list.
 type listCounts struct {
-	total      int // at the source: all rows for actors and nodes, those that match the filter for tasks
-	afterCut   int // num_after_truncation: less than total where the source cut the list
-	matched    int // num_filtered: rows that match, before limit
-	got        int // rows in the answer
-	skippedRow int
+	total           int // at the source: all rows for actors and nodes, those that match the filter for tasks
+	afterTruncation int // num_after_truncation: less than total where the source cut the list
+	matched         int // num_filtered: rows that match, before limit
+	received        int // rows in the answer
+	skipped         int
 }
 
-// cut reports whether the source left rows out.
-func (l listCounts) cut() bool { return l.total > l.afterCut || l.matched > l.got+l.skippedRow }
+// truncated reports whether the source left rows out.
+func (l listCounts) truncated() bool {
+	return l.total > l.afterTruncation || l.matched > l.received+l.skipped
+}
 
 // filter is one condition of a list.
 type filter struct{ key, predicate, value string }
@@ -48,10 +50,10 @@ func listQuery(limit int, filters ...filter) url.Values {
 func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url.Values, use func(T) bool) (listCounts, error) {
 	var counts listCounts
 	err := c.stateGet(ctx, op, resource, q, &counts, func(d *pyjson.Decoder) (err error) {
-		counts.skippedRow, err = eachRow(d, func(row T) bool {
+		counts.skipped, err = eachRow(d, func(row T) bool {
 			ok := use(row)
 			if ok {
-				counts.got++
+				counts.received++
 			}
 			return ok
 		})
@@ -60,8 +62,8 @@ func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url
 	return counts, err
 }
 
-// counting takes every row of a list that is only counted.
-func counting(struct{}) bool { return true }
+// countOnly takes every row of a list that is only counted.
+func countOnly(struct{}) bool { return true }
 
 // stateGet runs one request on the State API, alone, and decodes its envelope:
 // {"result":bool,"msg":"","data":{"result":{counts…,"result":rows}}}.
@@ -82,7 +84,7 @@ func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values
 		"result": func(d *pyjson.Decoder) error { found = true; return rows(d) },
 	}
 	path := "/api/v0/" + resource
-	err := c.ask(ctx, resource, transport.Request{Op: op, Endpoint: path, Path: path, Query: q}, func(d *pyjson.Decoder) error {
+	err := c.call(ctx, resource, transport.Request{Op: op, Endpoint: path, Path: path, Query: q}, func(d *pyjson.Decoder) error {
 		return c.envelope(op, d, within("result", func(d *pyjson.Decoder) error {
 			err := eachKey(d, inner)
 			if err == nil && !found {
@@ -94,7 +96,7 @@ func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values
 	if err != nil {
 		return err
 	}
-	*counts = listCounts{total.whole(), afterCut.whole(), matched.whole(), counts.got, counts.skippedRow}
+	*counts = listCounts{total.whole(), afterCut.whole(), matched.whole(), counts.received, counts.skipped}
 	if counts.total == 0 && len(warnings) > 0 {
 		// So a failure in the GCS is told for tasks: an empty list with a warning.
 		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK,

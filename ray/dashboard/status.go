@@ -9,27 +9,27 @@ import (
 	"raytap/ray/transport"
 )
 
-// namesAge is how old the names of the node list may be before an unknown name
+// namesTTL is how old the names of the node list may be before an unknown name
 // makes ClusterStatus ask for that list again.
-const namesAge = time.Minute
+const namesTTL = time.Minute
 
-// statusAnswer is the clusterStatus of /api/cluster_status, null until the
+// statusResponse is the clusterStatus of /api/cluster_status, null until the
 // autoscaler wrote its first one. The keys of objects are
 // camel-cased, except in an object within a list within a list: resourceDemand,
 // pgDemand and nodeTypes have the real names (2.60.0, 2.40.0, 2.9.3).
-type statusAnswer struct {
+type statusResponse struct {
 	Time number `json:"time"`
 	Load struct {
-		Usage     map[string][]number            `json:"usage"` // name -> used, total
-		ByNode    map[string]map[string][]number `json:"usageByNode"`
-		Demand    []counted[map[string]float64]  `json:"resourceDemand"`
-		PGs       []counted[pgShape]             `json:"pgDemand"`
-		NodeTypes []counted[map[string]float64]  `json:"nodeTypes"`
+		Usage     map[string][]number             `json:"usage"` // name -> used, total
+		ByNode    map[string]map[string][]number  `json:"usageByNode"`
+		Demand    []pairCount[map[string]float64] `json:"resourceDemand"`
+		PGs       []pairCount[pgShape]            `json:"pgDemand"`
+		NodeTypes []pairCount[map[string]float64] `json:"nodeTypes"`
 	} `json:"loadMetricsReport"`
 }
 
 type pgShape struct {
-	Bundles []counted[map[string]float64] `json:"bundles"`
+	Bundles []pairCount[map[string]float64] `json:"bundles"`
 }
 
 // ClusterStatus asks for the autoscaler's view: what is used, and what is
@@ -42,9 +42,9 @@ type pgShape struct {
 // Pending a task that waits within a group waits for CPU.
 func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	const op = "get cluster status"
-	var status *statusAnswer
+	var status *statusResponse
 	request := transport.Request{Op: op, Endpoint: "/api/cluster_status", Path: "/api/cluster_status"}
-	err := c.ask(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
+	err := c.call(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
 		return c.envelope(op, d, within("clusterStatus", func(d *pyjson.Decoder) error {
 			err := d.Decode(&status)
 			if err == nil && status != nil && status.Load.Usage == nil {
@@ -57,7 +57,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 		return ray.ClusterStatus{}, err
 	}
 	if status == nil {
-		return c.reportedStatus(ctx)
+		return c.statusFromReport(ctx)
 	}
 	load := status.Load
 	names := c.knownNames()
@@ -66,7 +66,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 			names.add(name)
 		}
 	}
-	if c.namesAreOld() && anyUnknown(load.Usage, names) {
+	if c.namesExpired() && anyUnknown(load.Usage, names) {
 		// The node list names every resource; that it fails is said in Unmapped.
 		if _, err := c.stateNodes(ctx); err == nil {
 			for camel, real := range c.knownNames() {
@@ -106,10 +106,10 @@ func (c *Client) knownNames() nameMap {
 	return m
 }
 
-func (c *Client) namesAreOld() bool {
+func (c *Client) namesExpired() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Since(c.namesAt) > namesAge
+	return time.Since(c.namesAt) > namesTTL
 }
 
 func anyUnknown(used map[string][]number, names nameMap) bool {
@@ -138,7 +138,7 @@ func usage(used map[string][]number, names nameMap, unmapped map[string]bool) ma
 }
 
 // demands adds up the shapes that are equal once groups' names are reduced.
-func demands(shapes []counted[map[string]float64]) []ray.Demand {
+func demands(shapes []pairCount[map[string]float64]) []ray.Demand {
 	var out []ray.Demand
 	place := map[string]int{}
 	for _, s := range shapes {

@@ -12,11 +12,11 @@ import (
 	"raytap/ray/transport"
 )
 
-// groupsFor is how long the demand of placement groups that was listed is good:
+// groupsTTL is how long the demand of placement groups that was listed is good:
 // the list blocks Ray's State worker, as the collector's other lists of it do.
-const groupsFor = 29 * time.Second
+const groupsTTL = 29 * time.Second
 
-// reportedStatus asks for the report of autoscaler v2. The zero value: there is
+// statusFromReport asks for the report of autoscaler v2. The zero value: there is
 // none, so that this is autoscaler v1 before its first status.
 //
 // Demand is as exact as with v1, whose status has the same source (the loads
@@ -25,11 +25,11 @@ const groupsFor = 29 * time.Second
 // in it: that is in the node summary, see Nodes. It costs Ray 8 ms of CPU, twice
 // what the plain status costs (2.60.0, one node); Ray's own page asks for it
 // every few seconds.
-func (c *Client) reportedStatus(ctx context.Context) (ray.ClusterStatus, error) {
+func (c *Client) statusFromReport(ctx context.Context) (ray.ClusterStatus, error) {
 	const op = "get cluster status as text"
 	var text string
 	request := transport.Request{Op: op, Endpoint: "/api/cluster_status", Path: "/api/cluster_status", Query: url.Values{"format": {"1"}}}
-	err := c.ask(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
+	err := c.call(ctx, "cluster status", request, func(d *pyjson.Decoder) error {
 		return c.envelope(op, d, within("clusterStatus", into(&text)))
 	})
 	if err != nil {
@@ -42,10 +42,10 @@ func (c *Client) reportedStatus(ctx context.Context) (ray.ClusterStatus, error) 
 	if report.skipped > 0 {
 		c.partial.AddRows("cluster status as text", report.skipped)
 	}
-	if c.namesAreOld() {
+	if c.namesExpired() {
 		_, _ = c.stateNodes(ctx) // without it memory is rounded
 	}
-	out := ray.ClusterStatus{Autoscaler: ray.AutoscalerV2, Usage: usages(report.usage, c.knownTotals()), Pending: report.pending, PGs: report.pgs}
+	out := ray.ClusterStatus{Autoscaler: ray.AutoscalerV2, Usage: exactUsage(report.usage, c.knownTotals()), Pending: report.pending, PGs: report.pgs}
 	if report.pgsMerged {
 		if out.PGs, err = c.pendingGroups(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -79,12 +79,12 @@ func (c *Client) pendingGroups(ctx context.Context) ([]ray.Demand, error) {
 	c.mu.Lock()
 	known, at := c.groups, c.groupsAt
 	c.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < groupsFor {
+	if !at.IsZero() && time.Since(at) < groupsTTL {
 		return known, nil
 	}
 	q := listQuery(maxRows, filter{"state", "!=", "CREATED"}, filter{"state", "!=", "REMOVED"})
 	q.Set("detail", "1")
-	var waiting []counted[map[string]float64]
+	var waiting []pairCount[map[string]float64]
 	seen := distinct{}
 	_, err := stateRows(ctx, c, "list pending placement groups", "placement_groups", q, func(row groupRow) bool {
 		if row.ID == "" || !seen.first(row.ID) {
@@ -92,7 +92,7 @@ func (c *Client) pendingGroups(ctx context.Context) ([]ray.Demand, error) {
 		}
 		for _, b := range row.Bundles {
 			if text(b.NodeID) == "" && len(b.Resources) > 0 {
-				waiting = append(waiting, counted[map[string]float64]{Value: b.Resources, Count: 1})
+				waiting = append(waiting, pairCount[map[string]float64]{Value: b.Resources, Count: 1})
 			}
 		}
 		return true

@@ -49,12 +49,12 @@ func (c *Client) tailLog(ctx context.Context, ref ray.LogRef, timeout time.Durat
 	conn.SetReadLimit(maxTailMessage)
 	// Ray's dashboard reads no Close reply, so none is sent.
 	conn.SetCloseHandler(func(int, string) error { return nil })
-	return &tail{ctx: ctx, t: c.t, conn: conn}, nil
+	return &logStream{ctx: ctx, t: c.t, conn: conn}, nil
 }
 
-// tail is a LogStream over one WebSocket. It holds no message, only what its
+// logStream is a LogStream over one WebSocket. It holds no message, only what its
 // caller's Read asks for.
-type tail struct {
+type logStream struct {
 	ctx      context.Context // only to tell its end from the network's
 	t        *transport.Client
 	conn     *transport.WebSocket
@@ -65,7 +65,7 @@ type tail struct {
 }
 
 // Read gives bytes of one message at the most.
-func (s *tail) Read(p []byte) (int, error) {
+func (s *logStream) Read(p []byte) (int, error) {
 	if len(p) == 0 || s.failed != nil {
 		return 0, s.failed
 	}
@@ -89,7 +89,7 @@ func (s *tail) Read(p []byte) (int, error) {
 }
 
 // next begins the next message.
-func (s *tail) next() error {
+func (s *logStream) next() error {
 	_, r, err := s.conn.NextReader()
 	if err != nil {
 		return s.fail(err)
@@ -100,7 +100,7 @@ func (s *tail) next() error {
 }
 
 // Await waits until there is something to Read, be it an error.
-func (s *tail) Await() {
+func (s *logStream) Await() {
 	if s.failed != nil {
 		return
 	}
@@ -119,26 +119,26 @@ func (s *tail) Await() {
 
 // OnIdle sets a function that Read and Await call before they wait for the
 // network. It is set before the first of them.
-func (s *tail) OnIdle(f func()) { s.conn.OnIdle(f) }
+func (s *logStream) OnIdle(f func()) { s.conn.OnIdle(f) }
 
 // Messages counts the frames begun.
-func (s *tail) Messages() uint64 { return s.messages }
+func (s *logStream) Messages() uint64 { return s.messages }
 
 // Close closes the connection; Ray expects no farewell.
-func (s *tail) Close() error {
+func (s *logStream) Close() error {
 	s.closed.Store(true)
 	return s.conn.Close()
 }
 
 // fail says why no more comes, once and for all, and closes the connection: a
 // caller that got io.EOF may forget to.
-func (s *tail) fail(err error) error {
+func (s *logStream) fail(err error) error {
 	s.failed = s.reason(err)
 	_ = s.conn.Close()
 	return s.failed
 }
 
-func (s *tail) reason(err error) error {
+func (s *logStream) reason(err error) error {
 	var frame *websocket.CloseError
 	switch {
 	case s.ctx.Err() != nil:

@@ -41,7 +41,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func TestTailGivesTheLogAsTextUntilItsEnd(t *testing.T) {
+func TestTailLog_UntilEnd(t *testing.T) {
 	for _, version := range []string{"2.9.3", "2.40.0", "2.60.0"} {
 		t.Run(version, func(t *testing.T) {
 			h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.Token("secret"), raytest.RayVersion(version))
@@ -70,7 +70,7 @@ func TestTailGivesTheLogAsTextUntilItsEnd(t *testing.T) {
 	}
 }
 
-func TestTailReadsBigMessagesInParts(t *testing.T) {
+func TestTailLog_BigMessages(t *testing.T) {
 	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond))
 	c := logClient(t, h, transport.Options{}, Options{})
 	j := h.Submit("job", raytest.JobOptions{EmptyLog: true})
@@ -93,7 +93,7 @@ func TestTailReadsBigMessagesInParts(t *testing.T) {
 	}
 }
 
-func TestTailRefusals(t *testing.T) {
+func TestTailLog_Refused(t *testing.T) {
 	refuse := func(status int) *raytest.Fault { return &raytest.Fault{Status: status, Body: "no"} }
 	tests := []struct {
 		name  string
@@ -133,7 +133,7 @@ func TestTailRefusals(t *testing.T) {
 	}
 }
 
-func TestTailHandshakeThatIsNeverAnsweredEnds(t *testing.T) {
+func TestTailLog_HandshakeTimeout(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: 200 * time.Millisecond}, Options{})
 	h.Submit("job", raytest.JobOptions{})
@@ -142,7 +142,7 @@ func TestTailHandshakeThatIsNeverAnsweredEnds(t *testing.T) {
 	wantCode(t, err, 408)
 }
 
-func TestTailHandshakeEndsWithItsContext(t *testing.T) {
+func TestTailLog_HandshakeContextDone(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{Timeout: time.Hour}, Options{})
 	h.Submit("job", raytest.JobOptions{})
@@ -157,7 +157,7 @@ func TestTailHandshakeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestTailEnds(t *testing.T) {
+func TestTailLog_Ends(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault raytest.Fault
@@ -197,7 +197,7 @@ func TestTailEnds(t *testing.T) {
 	}
 }
 
-func TestTailOfAnOversizedMessageFails(t *testing.T) {
+func TestTailLog_OversizedMessage(t *testing.T) {
 	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.MaxFrame(64<<20))
 	c := logClient(t, h, transport.Options{}, Options{})
 	h.Submit("job", raytest.JobOptions{EmptyLog: true}).Print(strings.Repeat("y", maxTailMessage) + "\n")
@@ -205,7 +205,7 @@ func TestTailOfAnOversizedMessageFails(t *testing.T) {
 	wantCode(t, err, 500)
 }
 
-func TestTailEndsWithItsContextAndWithClose(t *testing.T) {
+func TestTailLog_ContextDoneAndClose(t *testing.T) {
 	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond))
 	c := logClient(t, h, transport.Options{}, Options{})
 	j := h.Submit("job", raytest.JobOptions{EmptyLog: true})
@@ -238,8 +238,8 @@ func TestTailEndsWithItsContextAndWithClose(t *testing.T) {
 	eventually(t, "the slots are free after output", func() bool { return h.SlotsInUse() == 0 })
 }
 
-// TestTailBehindAnIngress: TLS, a path prefix and a header of the ingress's own.
-func TestTailBehindAnIngress(t *testing.T) {
+// TestTailLog_Ingress: TLS, a path prefix and a header of the ingress's own.
+func TestTailLog_Ingress(t *testing.T) {
 	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.Token("secret"))
 	head, err := url.Parse(h.URL())
 	if err != nil {

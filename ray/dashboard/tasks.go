@@ -63,24 +63,24 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 		return ray.TaskList{}, err
 	}
 	list.Total = counts.matched
-	if !counts.cut() {
+	if !counts.truncated() {
 		return list, nil
 	}
 	none, err := c.countTasks(ctx, taskNil)
 	if err != nil {
 		return ray.TaskList{}, err
 	}
-	if none.afterCut > 0 { // rows that do not match are counted: filtered by the dashboard, not by the GCS
-		list.Truncated = counts.afterCut >= maxRows
+	if none.afterTruncation > 0 { // rows that do not match are counted: filtered by the dashboard, not by the GCS
+		list.Truncated = counts.afterTruncation >= maxRows
 		return list, nil
 	}
 	list.Dropped = none.total
 	list.Total = max(counts.matched, counts.total-list.Dropped)
-	list.Truncated = list.Total > len(list.Tasks)+counts.skippedRow || counts.afterCut >= maxRows
+	list.Truncated = list.Total > len(list.Tasks)+counts.skipped || counts.afterTruncation >= maxRows
 	if !list.Truncated {
 		return list, nil
 	}
-	if list.ByState, err = c.taskTotals(ctx, counts.afterCut, list.Dropped); err != nil {
+	if list.ByState, err = c.taskTotals(ctx, counts.afterTruncation, list.Dropped); err != nil {
 		return ray.TaskList{}, err
 	}
 	list.Total = 0 // the first answer's may be off by what was dropped since
@@ -88,6 +88,28 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 		list.Total += n
 	}
 	return list, nil
+}
+
+// Task gives the last attempt of one task, whatever its state. A task that the
+// GCS does not keep any more is an error of code 404, as an unknown one.
+func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
+	const op = "get task"
+	var last ray.Task
+	found := false
+	_, err := stateRows(ctx, c, op, "tasks", listQuery(maxRows, filter{"task_id", "=", id}), func(row taskRow) bool {
+		t, ok := row.task()
+		if ok && t.ID == id && (!found || t.Attempt >= last.Attempt) {
+			last, found = t, true
+		}
+		return ok
+	})
+	switch {
+	case err != nil:
+		return ray.Task{}, err
+	case !found:
+		return ray.Task{}, notFound(op, "Ray keeps no task of this id (it forgets old ones)")
+	}
+	return last, nil
 }
 
 // taskTotals counts the tasks of each state but FINISHED. A state with fewer
@@ -103,7 +125,7 @@ func (c *Client) taskTotals(ctx context.Context, most, dropped int) (map[string]
 		if err != nil {
 			return nil, err
 		}
-		n := counts.afterCut
+		n := counts.afterTruncation
 		if n < most {
 			dropped = counts.total - n
 		} else {
@@ -117,5 +139,5 @@ func (c *Client) taskTotals(ctx context.Context, most, dropped int) (map[string]
 }
 
 func (c *Client) countTasks(ctx context.Context, state string) (listCounts, error) {
-	return stateRows(ctx, c, "count tasks", "tasks", listQuery(1, filter{"state", "=", state}), counting)
+	return stateRows(ctx, c, "count tasks", "tasks", listQuery(1, filter{"state", "=", state}), countOnly)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Law: a TPU's readings are shown, and what its runtime does not tell is not.
-func TestTPUsAreGivenInBytesAndRatios(t *testing.T) {
+func TestNodes_TPUUnits(t *testing.T) {
 	const summary = `{"now":1,"cpu":1,"cpus":[1],"mem":[1,1,1,1],"tpus":[
  {"index":0,"name":"4804690994094478883-0","tpuType":"tpu-v6e-slice","tpuTopology":"2x4","tensorcoreUtilization":25.0,"hbmUtilization":50.0,"dutyCycle":75.0,"memoryUsed":1000,"memoryTotal":2000},
  {"index":1,"name":"4804690994094478883-1","tpuType":"tpu-v4","tpuTopology":"2x2","tensorcoreUtilization":0.0,"hbmUtilization":-1,"dutyCycle":0.0,"memoryUsed":0,"memoryTotal":0}

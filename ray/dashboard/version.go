@@ -41,8 +41,8 @@ func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 	return v, nil
 }
 
-// known gives the last version told, or the zero value.
-func (c *Client) known() ray.Version {
+// lastVersion gives the last version told, or the zero value.
+func (c *Client) lastVersion() ray.Version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.version

@@ -54,10 +54,10 @@ type Fault struct {
 
 // Injected is a fault in place.
 type Injected struct {
-	head *Head
-	f    Fault
-	rule fake.Rule // guarded by head.mu
-	off  bool      // guarded by head.mu
+	head    *Head
+	f       Fault
+	rule    fake.Rule // guarded by head.mu
+	removed bool      // guarded by head.mu
 
 	// What follows is counted while an answer is written, some of which are
 	// written under head.mu.
@@ -93,8 +93,8 @@ func (in *Injected) Splits() (runes, crlfs int) {
 	return in.runes, in.crlfs
 }
 
-// split notes what a cut in b at i takes apart.
-func (in *Injected) split(b []byte, i int64) {
+// countSplits notes what a cut in b at i takes apart.
+func (in *Injected) countSplits(b []byte, i int64) {
 	if i <= 0 || i >= int64(len(b)) {
 		return
 	}
@@ -118,7 +118,7 @@ func (in *Injected) split(b []byte, i int64) {
 func (in *Injected) Remove() {
 	in.head.mu.Lock()
 	defer in.head.mu.Unlock()
-	in.off = true
+	in.removed = true
 }
 
 func (in *Injected) hit() {
@@ -133,12 +133,12 @@ type cut struct {
 	left int64
 }
 
-// choose finds the fault for a request, or nil.
-func (h *Head) choose(endpoint, job string) *cut {
+// matchFault finds the fault for a request, or nil.
+func (h *Head) matchFault(endpoint, job string) *cut {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, in := range h.faults {
-		if in.off || !in.rule.Hits(endpoint, job) {
+		if in.removed || !in.rule.Hits(endpoint, job) {
 			continue
 		}
 		c := &cut{Injected: in, left: in.f.AfterBytes}
@@ -150,13 +150,13 @@ func (h *Head) choose(endpoint, job string) *cut {
 	return nil
 }
 
-// meet counts a request and lets a fault meet it: false where the fault was the
+// applyFault counts a request and lets a fault applyFault it: false where the fault was the
 // answer, else the writer to answer with.
-func (h *Head) meet(w http.ResponseWriter, r *http.Request, endpoint, job string) (http.ResponseWriter, bool) {
+func (h *Head) applyFault(w http.ResponseWriter, r *http.Request, endpoint, job string) (http.ResponseWriter, bool) {
 	h.mu.Lock()
 	h.counts[endpoint]++
 	h.mu.Unlock()
-	c := h.choose(endpoint, job)
+	c := h.matchFault(endpoint, job)
 	if c == nil {
 		return w, true
 	}
@@ -205,7 +205,7 @@ func (w *cutWriter) Write(p []byte) (int, error) {
 		return w.ResponseWriter.Write(p)
 	}
 	w.done = true
-	w.cut.split(p, w.cut.left)
+	w.cut.countSplits(p, w.cut.left)
 	_, _ = w.ResponseWriter.Write(p[:w.cut.left])
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 	c, err := fake.Hijack(w.ResponseWriter, w.r)

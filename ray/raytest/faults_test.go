@@ -42,7 +42,7 @@ func hangs(t *testing.T, url string) bool {
 	return errors.Is(err, context.DeadlineExceeded)
 }
 
-func TestFaultsHitTheRequestsTheyAreFor(t *testing.T) {
+func TestFault_Matching(t *testing.T) {
 	h := New(t)
 	h.Submit("a", JobOptions{})
 	h.Submit("b", JobOptions{})
@@ -88,7 +88,7 @@ func equal(a, b []int) bool {
 	return len(a) == len(b)
 }
 
-func TestChanceIsTheCallersOwn(t *testing.T) {
+func TestFault_ChanceIsDeterministic(t *testing.T) {
 	var runs [2][]int
 	for i := range runs {
 		h := New(t)
@@ -106,7 +106,7 @@ func TestChanceIsTheCallersOwn(t *testing.T) {
 	}
 }
 
-func TestAnswersAreCutWhereTold(t *testing.T) {
+func TestFault_CutsResponses(t *testing.T) {
 	h := New(t)
 	h.Submit("job", JobOptions{EmptyLog: true}).Print("0123456789")
 	for url, endpoint := range map[string]string{
@@ -133,7 +133,7 @@ func TestAnswersAreCutWhereTold(t *testing.T) {
 	}
 }
 
-func TestTailsAreCutWhereTold(t *testing.T) {
+func TestFault_CutsTails(t *testing.T) {
 	tests := []struct {
 		name string
 		do   Action
@@ -205,7 +205,7 @@ func seenEnd(err error) string {
 	return err.Error()
 }
 
-func TestCutTailsEndsOpenOnes(t *testing.T) {
+func TestCutTails(t *testing.T) {
 	for _, how := range []Action{CloseFrame, CutClose, CutReset, HalfOpen} {
 		h := New(t, PollInterval(2*time.Millisecond))
 		j := h.Submit("job", JobOptions{EmptyLog: true})
@@ -232,7 +232,7 @@ func TestCutTailsEndsOpenOnes(t *testing.T) {
 	}
 }
 
-func TestCutsTellWhatTheyTakeApart(t *testing.T) {
+func TestFault_Splits(t *testing.T) {
 	h := New(t)
 	j := h.Submit("a", JobOptions{EmptyLog: true})
 	j.Print("ä\r\nb")
@@ -250,7 +250,7 @@ func TestCutsTellWhatTheyTakeApart(t *testing.T) {
 	}
 }
 
-func TestAnAnswerAboutOneJobIsCut(t *testing.T) {
+func TestFault_CutsJobResponse(t *testing.T) {
 	h := New(t)
 	h.Submit("a", JobOptions{})
 	in := h.Inject(Fault{Endpoint: EndpointJob, Action: CutClose, AfterBytes: 20, Times: 1})

@@ -18,42 +18,42 @@ type Head struct {
 	o    options
 	addr string // of the dashboard, the same for its whole life
 
-	mu      sync.Mutex
-	dash    *fake.Server // nil while it is down
-	slots   chan struct{}
-	session string
-	jobs    []*Job
-	drivers []jobObject
-	nodes   []*Node
-	tails   map[*tail]struct{}
-	peak    int
-	counts  fake.Counts
-	answers map[string]func(*http.Request) (int, []byte)
-	faults  []*Injected
-	stateIn int // requests in progress over /api/v0/*
-	serve   serveState
-	lives   int
+	mu            sync.Mutex
+	dash          *fake.Server // nil while it is down
+	slots         chan struct{}
+	session       string
+	jobs          []*Job
+	drivers       []jobObject
+	nodes         []*Node
+	tails         map[*tail]struct{}
+	peak          int
+	counts        fake.Counts
+	responses     map[string]func(*http.Request) (int, []byte)
+	faults        []*Injected
+	stateRequests int // requests in progress over /api/v0/*
+	serve         serveState
+	restarts      int
 }
 
 type options struct {
-	poll   time.Duration
-	linger time.Duration
-	slots  int
-	frame  int
-	token  string
-	ray    string
-	ip     string
+	pollInterval     time.Duration
+	slotReleaseDelay time.Duration
+	slots            int
+	frame            int
+	token            string
+	ray              string
+	ip               string
 }
 
 // Option changes what a head is from its start.
 type Option func(*options)
 
 // PollInterval sets how often a tail looks at its file, 20 ms by default. Ray's is 1 s.
-func PollInterval(d time.Duration) Option { return func(o *options) { o.poll = d } }
+func PollInterval(d time.Duration) Option { return func(o *options) { o.pollInterval = d } }
 
 // SlotReleaseDelay sets how long the slot of a closed tail is held on after the job's
 // next output: ten polls by default, as Ray's 10 s.
-func SlotReleaseDelay(d time.Duration) Option { return func(o *options) { o.linger = d } }
+func SlotReleaseDelay(d time.Duration) Option { return func(o *options) { o.slotReleaseDelay = d } }
 
 // Slots sets how many requests to the Jobs API, open tails among them, the
 // dashboard can have in progress: 100 by default.
@@ -86,17 +86,17 @@ func New(t testing.TB, o ...Option) *Head {
 // Start starts a head on a free port of loopback. The caller closes it.
 func Start(o ...Option) (*Head, error) {
 	h := &Head{
-		o:       options{poll: 20 * time.Millisecond, slots: 100, frame: 4 << 20, ray: "2.60.0", ip: "127.0.0.1"},
-		session: sessionName(0),
-		tails:   map[*tail]struct{}{},
-		counts:  fake.Counts{},
-		answers: map[string]func(*http.Request) (int, []byte){},
+		o:         options{pollInterval: 20 * time.Millisecond, slots: 100, frame: 4 << 20, ray: "2.60.0", ip: "127.0.0.1"},
+		session:   sessionName(0),
+		tails:     map[*tail]struct{}{},
+		counts:    fake.Counts{},
+		responses: map[string]func(*http.Request) (int, []byte){},
 	}
 	for _, set := range o {
 		set(&h.o)
 	}
-	if h.o.linger == 0 {
-		h.o.linger = 10 * h.o.poll
+	if h.o.slotReleaseDelay == 0 {
+		h.o.slotReleaseDelay = 10 * h.o.pollInterval
 	}
 	if _, err := h.addNode(h.o.ip, true); err != nil {
 		return nil, err
@@ -172,9 +172,9 @@ type RestartOptions struct {
 func (h *Head) Restart(o RestartOptions) error {
 	h.Down()
 	h.mu.Lock()
-	h.lives++
+	h.restarts++
 	if !o.KeepSession {
-		h.session = sessionName(h.lives)
+		h.session = sessionName(h.restarts)
 	}
 	if !o.KeepJobs {
 		for _, j := range h.jobs {
@@ -209,7 +209,7 @@ func (h *Head) OpenTails() int {
 func (h *Head) openTails() int {
 	n := 0
 	for t := range h.tails {
-		if !t.gone {
+		if !t.clientGone {
 			n++
 		}
 	}
@@ -241,7 +241,7 @@ func (h *Head) SetResponse(endpoint string, body []byte) {
 func (h *Head) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.answers[endpoint] = f
+	h.responses[endpoint] = f
 }
 
 // minor is 60 for Ray 2.60.0.
@@ -252,8 +252,8 @@ func (h *Head) minor() int {
 	return n
 }
 
-// takeSlot waits for a slot of the Jobs API; false: the caller left first.
-func (h *Head) takeSlot(ctx context.Context) (release func(), ok bool) {
+// acquireSlot waits for a slot of the Jobs API; false: the caller left first.
+func (h *Head) acquireSlot(ctx context.Context) (release func(), ok bool) {
 	h.mu.Lock()
 	slots := h.slots
 	h.mu.Unlock()

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestSlots: tails, open or abandoned, wedge the Jobs API; only the job's next
+// TestHead_Slots: tails, open or abandoned, wedge the Jobs API; only the job's next
 // output frees an abandoned one.
-func TestSlots(t *testing.T) {
+func TestHead_Slots(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond), Slots(3))
 	quiet := h.Submit("quiet", JobOptions{EmptyLog: true})
 	a, _ := view(t, h, "quiet")
@@ -46,7 +46,7 @@ func TestSlots(t *testing.T) {
 	eventually(t, "2.40 frees the slot at once", func() bool { return old.SlotsInUse() == 0 })
 }
 
-func TestTailOfAPendingJobWaits(t *testing.T) {
+func TestTail_PendingJob(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond))
 	j := h.Submit("job", JobOptions{Pending: true, EmptyLog: true})
 	v, got := view(t, h, "job")
@@ -59,7 +59,7 @@ func TestTailOfAPendingJobWaits(t *testing.T) {
 	same(t, event{Type: "text", Fin: 1, Len: 2, Data: "x\n"}, v.next())
 }
 
-func TestIdsThatRayCannotTail(t *testing.T) {
+func TestTail_UnsupportedIDs(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond))
 	for _, id := range []string{"a?b", "a#b", "a%20b"} {
 		h.Submit(id, JobOptions{})
@@ -76,7 +76,7 @@ func TestIdsThatRayCannotTail(t *testing.T) {
 	}
 }
 
-func TestHeadDiesAndComesBack(t *testing.T) {
+func TestHead_Restart(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond))
 	j := h.Submit("job", JobOptions{})
 	first, log := h.Session(), string(j.Log())
@@ -118,7 +118,7 @@ func TestHeadDiesAndComesBack(t *testing.T) {
 	}
 }
 
-func TestResubmitGoesOnInTheSameFile(t *testing.T) {
+func TestHead_ResubmitAppends(t *testing.T) {
 	h := New(t)
 	h.Submit("job", JobOptions{EmptyLog: true}).Print("one\n")
 	h.Submit("job", JobOptions{EmptyLog: true}).Print("two\n")
@@ -135,7 +135,7 @@ func TestResubmitGoesOnInTheSameFile(t *testing.T) {
 	}
 }
 
-func TestAgentThatDiesClosesItsTails(t *testing.T) {
+func TestNode_AgentDownClosesTails(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond))
 	j := h.Submit("job", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job")
@@ -154,7 +154,7 @@ func TestAgentThatDiesClosesItsTails(t *testing.T) {
 	}
 }
 
-func TestLogFileOfOldVersions(t *testing.T) {
+func TestLogFile_OldRay(t *testing.T) {
 	for version, want := range map[string][2]string{
 		"2.9.3":  {"1x\n", "0Closing HTTP stream due to internal server error.\n"},
 		"2.40.0": {"x\n", "[get_logs] Fetch log error: A file is not found at: "},
@@ -172,7 +172,7 @@ func TestLogFileOfOldVersions(t *testing.T) {
 
 // A server that is killed answers nothing to those who wait: an empty 200 would
 // say that the log is empty.
-func TestWhatHangsWhenTheAgentDiesIsNoAnswer(t *testing.T) {
+func TestNode_AgentDownDuringHang(t *testing.T) {
 	h := New(t)
 	h.Submit("a", JobOptions{}).Print("a line\n")
 	node := h.Nodes()[0]

@@ -28,16 +28,16 @@ type Job struct {
 	o    JobOptions
 
 	// guarded by head.mu
-	status  string
-	message string
-	errType string
-	node    *Node // nil until it runs
-	file    *file
-	start   time.Time
-	end     time.Time
-	exit    *int
-	deleted bool
-	undated bool
+	status      string
+	message     string
+	errType     string
+	node        *Node // nil until it runs
+	file        *file
+	start       time.Time
+	end         time.Time
+	exit        *int
+	deleted     bool
+	noStartTime bool
 }
 
 // Submit adds a submission. An id that is known is deleted first, for only
@@ -171,7 +171,7 @@ func (j *Job) FailSetup(message string) {
 	if j.node != nil {
 		return
 	}
-	j.headFile(message)
+	j.appendHeadFile(message)
 	j.status, j.end, j.message = "FAILED", time.Now(), message
 	if j.head.minor() >= 60 {
 		j.errType = "RUNTIME_ENV_SETUP_FAILURE"
@@ -183,10 +183,10 @@ func (j *Job) FailSetup(message string) {
 func (j *Job) AppendHeadLog(message string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
-	j.headFile(message)
+	j.appendHeadFile(message)
 }
 
-func (j *Job) headFile(message string) {
+func (j *Job) appendHeadFile(message string) {
 	files := j.head.nodes[0].files
 	f := files[logName(j.ID)]
 	if f == nil {
@@ -255,7 +255,7 @@ func (j *Job) Status() string {
 func (j *Job) OmitStartTime(hidden bool) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
-	j.undated = hidden
+	j.noStartTime = hidden
 }
 
 // StartTime is what Ray calls start_time: when the job was submitted.
@@ -302,7 +302,7 @@ func (j *Job) object() jobObject {
 	o := jobObject{Type: "SUBMISSION", SubmissionID: &j.ID, JobID: orNull(j.o.JobID), Status: j.status,
 		Entrypoint: j.o.Entrypoint, Message: &message, ErrorType: orNull(j.errType),
 		StartTime: j.start.UnixMilli(), Metadata: j.o.Metadata, ExitCode: j.exit}
-	if j.undated {
+	if j.noStartTime {
 		o.StartTime = 0
 	}
 	if !j.end.IsZero() {

@@ -97,7 +97,7 @@ func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 	h := n.head
 	name, isLog := strings.CutPrefix(r.URL.Path, "/logs/")
 	jobID := strings.TrimSuffix(strings.TrimPrefix(name, "job-driver-"), ".log")
-	w, ok := h.meet(w, r, EndpointNodeAgent, jobID)
+	w, ok := h.applyFault(w, r, EndpointNodeAgent, jobID)
 	if !ok || !h.authorized(w, r) {
 		return
 	}

@@ -75,22 +75,22 @@ func sameShape(t *testing.T, name string, got []byte) {
 	if err := json.Unmarshal(got, &g); err != nil {
 		t.Fatalf("%v in %q", err, got)
 	}
-	recorded, here := shape(w, ""), shape(g, "")
-	if !slices.Equal(recorded, here) {
-		for _, s := range recorded {
+	recordings, here := shape(w, ""), shape(g, "")
+	if !slices.Equal(recordings, here) {
+		for _, s := range recordings {
 			if !slices.Contains(here, s) {
 				t.Errorf("%s: recorded, not here: %s", name, s)
 			}
 		}
 		for _, s := range here {
-			if !slices.Contains(recorded, s) {
+			if !slices.Contains(recordings, s) {
 				t.Errorf("%s: here, not recorded: %s", name, s)
 			}
 		}
 	}
 }
 
-func TestAnswersHaveTheRecordedShape(t *testing.T) {
+func TestRecordings_ResponseShapes(t *testing.T) {
 	h := New(t)
 	named := map[string]string{"job_name": "train"}
 	h.Submit("run", JobOptions{Metadata: named})
@@ -125,16 +125,16 @@ func TestAnswersHaveTheRecordedShape(t *testing.T) {
 		_, _, body := get(t, h.URL()+"/nodes?view=summary")
 		var v map[string]any
 		_ = json.Unmarshal(body, &v)
-		raylet, _ := dig(firstRow(dig(v, "data", "summary")), "raylet").(map[string]any)
+		raylet, _ := lookup(firstRow(lookup(v, "data", "summary")), "raylet").(map[string]any)
 		if raylet["state"] != "DEAD" || raylet["deathInfo"] == nil {
 			t.Errorf("a dead node: %v", raylet)
 		}
 	}
 }
 
-// TestErrorsAsRecorded sends the recorded requests and compares status, type
+// TestRecordings_Errors sends the recorded requests and compares status, type
 // and the body's gist.
-func TestErrorsAsRecorded(t *testing.T) {
+func TestRecordings_Errors(t *testing.T) {
 	type recording struct {
 		Request string            `json:"request"`
 		Status  int               `json:"status"`

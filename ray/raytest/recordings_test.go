@@ -141,9 +141,9 @@ func sameHandshake(t *testing.T, want, got event) {
 	}
 }
 
-// TestTailsAsRecorded prints what the recorded jobs printed, each time when the
+// TestRecordings_Tails prints what the recorded jobs printed, each time when the
 // frame before has come, and compares every frame with Ray's.
-func TestTailsAsRecorded(t *testing.T) {
+func TestRecordings_Tails(t *testing.T) {
 	raw := func(s string) string { return s }
 	cr := func(s string) string { return strings.ReplaceAll(s, "\n ", "\r ") }
 	crlf := func(s string) string { return strings.Replace(s, "crlf line\n", "crlf line\r\n", 1) }
@@ -187,7 +187,7 @@ func stopByAPI(h *Head, j *Job) {
 	}
 }
 
-func TestReplaysAsRecorded(t *testing.T) {
+func TestRecordings_Replays(t *testing.T) {
 	printAll := func(j *Job, events []event) {
 		for _, e := range events {
 			if e.Type == "text" {
@@ -239,7 +239,7 @@ func TestReplaysAsRecorded(t *testing.T) {
 	}
 }
 
-func TestRefusalsAsRecorded(t *testing.T) {
+func TestRecordings_Refusals(t *testing.T) {
 	tests := []struct {
 		name    string
 		token   string
@@ -268,9 +268,9 @@ func TestRefusalsAsRecorded(t *testing.T) {
 	}
 }
 
-// TestTruncatedAsRecorded: an open tail of a log that was emptied is silent
+// TestRecordings_Truncated: an open tail of a log that was emptied is silent
 // until the file is longer than before, and goes on in the middle of a line.
-func TestTruncatedAsRecorded(t *testing.T) {
+func TestRecordings_Truncated(t *testing.T) {
 	h := New(t, PollInterval(5*time.Millisecond))
 	j := h.Submit("job-1", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job-1")
@@ -282,9 +282,9 @@ func TestTruncatedAsRecorded(t *testing.T) {
 	same(t, event{Type: "text", Fin: 1, Len: 4, Data: "klm\n"}, v.next())
 }
 
-// TestRenamedAsRecorded: an open tail goes on with a file that lost its name; a
+// TestRecordings_Renamed: an open tail goes on with a file that lost its name; a
 // new one stays open and silent.
-func TestRenamedAsRecorded(t *testing.T) {
+func TestRecordings_Renamed(t *testing.T) {
 	h := New(t, PollInterval(5*time.Millisecond))
 	j := h.Submit("job-1", JobOptions{EmptyLog: true})
 	v, _ := view(t, h, "job-1")

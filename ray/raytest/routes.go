@@ -68,7 +68,7 @@ func (h *Head) serveDashboard(w http.ResponseWriter, r *http.Request) {
 	if endpoint == EndpointLogFile {
 		job = logFileJob(r.URL.Query())
 	}
-	w, ok := h.meet(w, r, endpoint, job)
+	w, ok := h.applyFault(w, r, endpoint, job)
 	if !ok {
 		return
 	}
@@ -84,7 +84,7 @@ func (h *Head) serveDashboard(w http.ResponseWriter, r *http.Request) {
 	case EndpointTail:
 		h.serveTail(w, r, id)
 	case EndpointVersion, EndpointJobs, EndpointJob, EndpointStop, EndpointJobLogs:
-		release, ok := h.takeSlot(r.Context())
+		release, ok := h.acquireSlot(r.Context())
 		if !ok {
 			return
 		}
@@ -240,7 +240,7 @@ func (h *Head) serveStop(w http.ResponseWriter, j *Job) {
 	if j.node == nil {
 		return
 	}
-	time.AfterFunc(4*h.o.poll, func() {
+	time.AfterFunc(4*h.o.pollInterval, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if !j.terminal() {

@@ -30,7 +30,7 @@ func putConfig(t *testing.T, h *Head, body string) (int, string) {
 
 // The answers to wrong configurations are those of Ray 2.60.0, but for the
 // values that they repeat.
-func TestServeRefusesWhatRayRefuses(t *testing.T) {
+func TestServe_InvalidConfig(t *testing.T) {
 	b, err := os.ReadFile("testdata/serve_put_errors.json")
 	if err != nil {
 		t.Fatal(err)

@@ -16,14 +16,14 @@ var recorded embed.FS
 func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
 	switch endpoint {
 	case EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary, EndpointPlacementGroups, EndpointLogStream:
-		leave, ok := h.enterState(w)
+		leave, ok := h.acquireStateSlot(w)
 		if !ok {
 			return
 		}
 		defer leave()
 	}
 	h.mu.Lock()
-	own := h.answers[endpoint]
+	own := h.responses[endpoint]
 	h.mu.Unlock()
 	if own != nil {
 		status, body := own(r)
@@ -81,8 +81,8 @@ func template(name string) map[string]any {
 	return v
 }
 
-// dig walks maps.
-func dig(v any, path ...string) any {
+// lookup walks maps.
+func lookup(v any, path ...string) any {
 	for _, key := range path {
 		m, _ := v.(map[string]any)
 		v = m[key]
@@ -106,7 +106,7 @@ const deathMessage = "Unexpected termination: health check failed due to missing
 func (h *Head) nodeRows() []any {
 	var rows []any
 	for _, n := range h.Nodes() {
-		row := firstRow(dig(template("nodes_list_detail"), "data", "result", "result"))
+		row := firstRow(lookup(template("nodes_list_detail"), "data", "result", "result"))
 		h.mu.Lock()
 		row["node_id"], row["node_ip"], row["node_name"], row["is_head_node"] = n.ID, n.IP, n.IP, n.isHead
 		row["labels"] = map[string]any{"ray.io/node-id": n.ID}
@@ -136,11 +136,11 @@ func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := template("nodes_view_summary")
-	data, _ := dig(answer, "data").(map[string]any)
+	data, _ := lookup(answer, "data").(map[string]any)
 	var rows []any
 	logical := map[string]any{}
 	for _, n := range h.Nodes() {
-		row := firstRow(dig(template("nodes_view_summary"), "data", "summary"))
+		row := firstRow(lookup(template("nodes_view_summary"), "data", "summary"))
 		h.summarize(row, n)
 		rows = append(rows, row)
 		logical[n.ID] = "0.0/4.0 CPU\n0B/15.50GiB memory\n0B/6.64GiB object_store_memory"

@@ -17,17 +17,17 @@ import (
 // tail is one WebSocket tail: the dashboard's, the JobHead's and the agent's
 // part of it in one.
 type tail struct {
-	head *Head
-	job  *Job
-	conn net.Conn
-	done <-chan struct{} // the dashboard's end
-	left chan struct{}   // closed once the client has closed the connection
-	over chan struct{}   // closed to end it by a Close frame
-	cut  *cut            // nil, or the fault that will end it
+	head       *Head
+	job        *Job
+	conn       net.Conn
+	done       <-chan struct{} // the dashboard's end
+	clientLeft chan struct{}   // closed once the client has closed the connection
+	closing    chan struct{}   // closed to end it by a Close frame
+	cut        *cut            // nil, or the fault that will end it
 
 	// guarded by head.mu
-	gone  bool // the client left
-	ended bool // over is closed
+	clientGone bool // the client left
+	ended      bool // over is closed
 
 	wmu    sync.Mutex // one frame at a time
 	silent bool
@@ -35,13 +35,13 @@ type tail struct {
 }
 
 var (
-	errOver  = errors.New("the tail is over")
-	errAgent = errors.New("no agent, or no such job any more")
+	errTailEnded = errors.New("the tail is over")
+	errAgentGone = errors.New("no agent, or no such job any more")
 )
 
 // serveTail upgrades the request and follows the job's log until it ends.
 func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
-	release, ok := h.takeSlot(r.Context())
+	release, ok := h.acquireSlot(r.Context())
 	if !ok {
 		return
 	}
@@ -70,7 +70,7 @@ func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
 		return
 	}
 	defer fake.CloseConn(r, conn)
-	t := &tail{head: h, job: j, conn: conn, done: r.Context().Done(), left: make(chan struct{}), over: make(chan struct{}), cut: c}
+	t := &tail{head: h, job: j, conn: conn, done: r.Context().Done(), clientLeft: make(chan struct{}), closing: make(chan struct{}), cut: c}
 	deflate := strings.Contains(r.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
 	t.open(r.Header.Get("Sec-Websocket-Key"), deflate)
 	watched := make(chan struct{})
@@ -107,9 +107,9 @@ func (t *tail) open(key string, deflate bool) {
 func (t *tail) watch() {
 	_, _ = io.Copy(io.Discard, t.conn)
 	t.head.mu.Lock()
-	t.gone = true
+	t.clientGone = true
 	t.head.mu.Unlock()
-	close(t.left)
+	close(t.clientLeft)
 }
 
 // run follows the log as JobHead and the agent do together.
@@ -131,7 +131,7 @@ func (t *tail) run(deflate bool) {
 	ended := false
 	for {
 		batch, err := it.next()
-		if err == errOver {
+		if err == errTailEnded {
 			return
 		}
 		if err != nil || len(batch) > t.head.o.frame {
@@ -188,16 +188,16 @@ func (t *tail) state() (known, terminal bool) {
 // left does not end it: Ray holds the slot until it next writes. Before 2.60
 // the slot of a closed tail was free at once.
 func (t *tail) sleep() bool {
-	timer := time.NewTimer(t.head.o.poll)
+	timer := time.NewTimer(t.head.o.pollInterval)
 	defer timer.Stop()
-	left := t.left
+	left := t.clientLeft
 	if t.head.minor() >= 60 {
 		left = nil
 	}
 	select {
 	case <-t.done:
 		return false
-	case <-t.over:
+	case <-t.closing:
 		return false
 	case <-left:
 		return false
@@ -214,7 +214,7 @@ func (t *tail) stayOpenIfSilent() {
 	if silent {
 		select {
 		case <-t.done:
-		case <-t.left:
+		case <-t.clientLeft:
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (it *iterator) next() (string, error) {
 	}
 	for {
 		if known, _ := it.state(); !known {
-			return "", errAgent
+			return "", errAgentGone
 		}
 		line, err := it.text.readline()
 		if err != nil {
@@ -246,7 +246,7 @@ func (it *iterator) next() (string, error) {
 			continue
 		}
 		if !it.sleep() {
-			return "", errOver
+			return "", errTailEnded
 		}
 		return it.batch.take(), nil
 	}
@@ -272,10 +272,10 @@ func (it *iterator) openFile() bool {
 // send sends one text frame; false: the tail is over.
 func (t *tail) send(text string) bool {
 	select {
-	case <-t.left:
+	case <-t.clientLeft:
 		// A write is how JobHead learns that the client left; the slot is
 		// free some time after it.
-		timer := time.NewTimer(t.head.o.linger)
+		timer := time.NewTimer(t.head.o.slotReleaseDelay)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -311,7 +311,7 @@ func (t *tail) write(b []byte) bool {
 		_, _ = t.conn.Write(fake.CloseFrame(1000))
 		return false
 	}
-	c.split(b, c.left)
+	c.countSplits(b, c.left)
 	_, _ = t.conn.Write(b[:c.left])
 	if c.f.Action == HalfOpen {
 		t.silent = true
@@ -337,7 +337,7 @@ func (h *Head) CutTails(how Action, submissionID string) int {
 	h.mu.Lock()
 	var cut []*tail
 	for t := range h.tails {
-		if !t.gone && !t.ended && (submissionID == "" || t.job.ID == submissionID) {
+		if !t.clientGone && !t.ended && (submissionID == "" || t.job.ID == submissionID) {
 			cut = append(cut, t)
 			t.ended = how == CloseFrame
 		}
@@ -347,7 +347,7 @@ func (h *Head) CutTails(how Action, submissionID string) int {
 		switch how {
 		case CloseFrame:
 			t.closeFrame()
-			close(t.over)
+			close(t.closing)
 		case HalfOpen:
 			t.wmu.Lock()
 			t.silent = true

@@ -33,9 +33,9 @@ import (
 	"raytap/ray/transport"
 )
 
-// absentFor is how long an endpoint that answered 404 is not asked again: an
+// absentTTL is how long an endpoint that answered 404 is not asked again: an
 // older agent does not have it, and may be replaced by a newer one.
-const absentFor = 10 * time.Minute
+const absentTTL = 10 * time.Minute
 
 // Credentials are what an agent may be told beside its own token, which is
 // transport.Options.Token. A nil source sends nothing.
@@ -56,7 +56,7 @@ type Options struct {
 type Client struct {
 	t       *transport.Client
 	partial partial.Reporter // what answers lacked
-	tails
+	tailState
 
 	mu     sync.Mutex
 	absent map[string]time.Time // endpoint -> when it answered 404
@@ -69,16 +69,16 @@ func NewTransport(o transport.Options, c Credentials) (*transport.Client, error)
 	o.TokenHeaders = map[string]transport.TokenSource{}
 	for name, source := range map[string]transport.TokenSource{"Synapse-User": c.User, "Synapse-Tenant": c.Tenant} {
 		if source != nil {
-			o.TokenHeaders[name] = worded{source}
+			o.TokenHeaders[name] = prefixedToken{source}
 		}
 	}
 	return transport.New(o)
 }
 
-// worded puts the word before a token that its header wants.
-type worded struct{ source transport.TokenSource }
+// prefixedToken puts the word before a token that its header wants.
+type prefixedToken struct{ source transport.TokenSource }
 
-func (w worded) Token() (string, error) {
+func (w prefixedToken) Token() (string, error) {
 	token, err := w.source.Token()
 	if err != nil || token == "" {
 		return "", err
@@ -122,7 +122,7 @@ func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.V
 		if k != pyjson.Object && k != pyjson.Array {
 			return d.Wrong("an object")
 		}
-		if raw, err = d.Raw(); err == nil && refusal(raw) {
+		if raw, err = d.Raw(); err == nil && isErrorBody(raw) {
 			err = &pyjson.ShapeError{Want: "an answer", Got: "an error"}
 		}
 		return err
@@ -130,22 +130,22 @@ func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.V
 	return raw, err
 }
 
-// refusal recognises the answer of a server that says no with status 200.
-func refusal(raw json.RawMessage) bool {
+// isErrorBody recognises the answer of a server that says no with status 200.
+func isErrorBody(raw json.RawMessage) bool {
 	var object map[string]json.RawMessage
-	return first(raw) == '{' && json.Unmarshal(raw, &object) == nil && len(object) == 1 && object["detail"] != nil
+	return firstByte(raw) == '{' && json.Unmarshal(raw, &object) == nil && len(object) == 1 && object["detail"] != nil
 }
 
-// getNewer is get for an endpoint that older agents do not have: their 404 is
+// getOptional is get for an endpoint that older agents do not have: their 404 is
 // code 501, and remembered.
-func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
+func (c *Client) getOptional(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
 	absent := func() error {
 		return &ray.Error{Op: op, Code: http.StatusNotImplemented, Status: http.StatusNotFound, Detail: "this agent is too old to tell it"}
 	}
 	c.mu.Lock()
 	since, known := c.absent[endpoint]
 	c.mu.Unlock()
-	if known && time.Since(since) < absentFor {
+	if known && time.Since(since) < absentTTL {
 		return nil, absent()
 	}
 	raw, err := c.get(ctx, op, endpoint, path, query)
@@ -163,10 +163,10 @@ func (c *Client) getNewer(ctx context.Context, op, endpoint, path string, query 
 	return raw, err
 }
 
-// listOf asks for a list of resources, which may lie under its own name or one of
+// getList asks for a list of resources, which may lie under its own name or one of
 // also, and gives what take makes of its rows; those that it refuses, and those
 // whose id came before, are skipped and counted. found has all rows.
-func listOf[R, T any](ctx context.Context, c *Client, op, resource string, id func(T) string, take func(name string, row R) (T, bool), also ...string) (all []T, found *list[R, T], err error) {
+func getList[R, T any](ctx context.Context, c *Client, op, resource string, id func(T) string, take func(name string, row R) (T, bool), also ...string) (all []T, found *list[R, T], err error) {
 	seen := map[string]bool{}
 	distinct := func(name string, row R) (T, bool) {
 		one, ok := take(name, row)
@@ -198,10 +198,10 @@ func listOf[R, T any](ctx context.Context, c *Client, op, resource string, id fu
 	if err != nil {
 		return nil, found, err
 	}
-	if found.all == nil {
-		found.all = []T{}
+	if found.items == nil {
+		found.items = []T{}
 	}
-	return found.all, found, nil
+	return found.items, found, nil
 }
 
 // maxJobList bounds the job list, which is read row by row, in bytes.
@@ -237,6 +237,6 @@ func itemPath(op, list, id, rest string) (string, error) {
 	return "/" + list + "/" + url.PathEscape(id) + "/" + rest, nil
 }
 
-func badAnswer(op, detail string) error {
+func badResponse(op, detail string) error {
 	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: detail}
 }

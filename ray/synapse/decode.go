@@ -11,12 +11,12 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// text is a JSON string; numbers and booleans are taken as they are spelled,
+// flexString is a JSON string; numbers and booleans are taken as they are spelled,
 // null is "".
-type text string
+type flexString string
 
 // ReadJSON reads it.
-func (t *text) ReadJSON(d *pyjson.Decoder) error {
+func (t *flexString) ReadJSON(d *pyjson.Decoder) error {
 	*t = ""
 	k, err := d.Kind()
 	if err != nil {
@@ -25,11 +25,11 @@ func (t *text) ReadJSON(d *pyjson.Decoder) error {
 	switch k {
 	case pyjson.Null, pyjson.String:
 		s, _, err := d.Text()
-		*t = text(s)
+		*t = flexString(s)
 		return err
 	case pyjson.Number, pyjson.Bool:
 		b, err := d.Raw()
-		*t = text(b)
+		*t = flexString(b)
 		return err
 	}
 	return d.Wrong("a text")
@@ -69,10 +69,10 @@ func (n number) float(unit float64) *float64 {
 	return &v
 }
 
-// when is a time: a number or a string of one, in milliseconds from 1e11 on
+// flexTime is a time: a number or a string of one, in milliseconds from 1e11 on
 // and else in seconds since 1970, or ISO 8601 (UTC where it names no zone). 0,
 // null, "" and what cannot be read are no time.
-type when struct{ time.Time }
+type flexTime struct{ time.Time }
 
 // maxMillis is the year 9999: Ray sends 2^64-1 for a time that it does not know.
 const (
@@ -81,15 +81,15 @@ const (
 )
 
 // ReadJSON reads it.
-func (w *when) ReadJSON(d *pyjson.Decoder) error {
-	*w = when{}
+func (w *flexTime) ReadJSON(d *pyjson.Decoder) error {
+	*w = flexTime{}
 	k, err := d.Kind()
 	if err != nil {
 		return err
 	}
 	if k != pyjson.String {
 		n, _, err := d.Number()
-		w.Time = moment(n)
+		w.Time = unixTime(n)
 		return err
 	}
 	s, _, err := d.Text()
@@ -98,7 +98,7 @@ func (w *when) ReadJSON(d *pyjson.Decoder) error {
 	}
 	s = strings.TrimSpace(s)
 	if n, err := strconv.ParseFloat(s, 64); err == nil || s == "" {
-		w.Time = moment(n)
+		w.Time = unixTime(n)
 		return nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00",
@@ -111,8 +111,8 @@ func (w *when) ReadJSON(d *pyjson.Decoder) error {
 	return &pyjson.ShapeError{Want: "a time", Got: "a string"}
 }
 
-// moment returns the time that a number stands for.
-func moment(n float64) time.Time {
+// unixTime returns the time that a number stands for.
+func unixTime(n float64) time.Time {
 	switch {
 	case n >= minMillis && n <= maxMillis:
 		return time.UnixMilli(int64(n)).UTC()
@@ -122,17 +122,17 @@ func moment(n float64) time.Time {
 	return time.Time{}
 }
 
-// amounts is a map of numbers; what is no number in it is omitted.
-type amounts map[string]float64
+// floatMap is a map of numbers; what is no number in it is omitted.
+type floatMap map[string]float64
 
 // ReadJSON reads it.
-func (a *amounts) ReadJSON(d *pyjson.Decoder) error {
+func (a *floatMap) ReadJSON(d *pyjson.Decoder) error {
 	var all map[string]number
 	err := d.Decode(&all)
 	for name, n := range all {
 		if n.ok {
 			if *a == nil {
-				*a = amounts{}
+				*a = floatMap{}
 			}
 			(*a)[name] = n.value
 		}
@@ -140,8 +140,8 @@ func (a *amounts) ReadJSON(d *pyjson.Decoder) error {
 	return err
 }
 
-// some returns a map, or nil where nothing is in it.
-func some(m map[string]string) map[string]string {
+// nonEmptyMap returns a map, or nil where nothing is in it.
+func nonEmptyMap(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ type list[R, T any] struct {
 	resource []string
 	take     func(name string, row R) (T, bool)
 
-	all   []T
+	items []T
 	rows  int // also those that take refused
 	total int // as told beside the rows, 0 where it was not
 }
@@ -230,7 +230,7 @@ func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 	err := d.Row(&row)
 	if err == nil {
 		if one, ok := l.take(name, row); ok {
-			l.all = append(l.all, one)
+			l.items = append(l.items, one)
 			return nil
 		}
 	}
@@ -252,7 +252,7 @@ func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (
 			return d.Lost, true
 		}
 		var object map[string]json.RawMessage
-		if first(raw) != '{' || json.Unmarshal(raw, &object) != nil {
+		if firstByte(raw) != '{' || json.Unmarshal(raw, &object) != nil {
 			return lost, false
 		}
 		raw = nil
@@ -266,8 +266,8 @@ func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (
 	return lost, false
 }
 
-// first gives the first byte of a value.
-func first(raw json.RawMessage) byte {
+// firstByte gives the firstByte byte of a value.
+func firstByte(raw json.RawMessage) byte {
 	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) > 0 {
 		return raw[0]
 	}
@@ -276,8 +276,8 @@ func first(raw json.RawMessage) byte {
 
 func upper[T ~string](s T) string { return strings.ToUpper(strings.TrimSpace(string(s))) }
 
-// either gives the first text that is not empty.
-func either(all ...text) string {
+// firstNonEmpty gives the first text that is not empty.
+func firstNonEmpty(all ...flexString) string {
 	for _, t := range all {
 		if t != "" {
 			return string(t)
@@ -286,8 +286,8 @@ func either(all ...text) string {
 	return ""
 }
 
-// head gives the first n bytes of a text, or less to end at a rune.
-func head(s string, n int) string {
+// truncate gives the first n bytes of a text, or less to end at a rune.
+func truncate(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

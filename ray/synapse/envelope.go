@@ -54,7 +54,7 @@ func (d *decoder) decode(b []byte, name string) event {
 		}
 		return event{kindMessage, text}
 	}
-	return d.other(b, name, true)
+	return d.decodeOther(b, name, true)
 }
 
 // The ways in which a log message is spelled almost always.
@@ -72,10 +72,10 @@ func plainLog(b, out []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// plainLen is how many bytes of a JSON string come before the next that is a
+// plainPrefix is how many bytes of a JSON string come before the next that is a
 // quote, a backslash or a control character: eight at a time, for most of a
 // replay's cost is here.
-func plainLen(b []byte) int {
+func plainPrefix(b []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	n := 0
 	for ; len(b)-n >= 8; n += 8 {
@@ -97,7 +97,7 @@ var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n
 // after it; false for anything else, and for what is not UTF-8.
 func unescape(b, out []byte) ([]byte, bool) {
 	for {
-		n := plainLen(b)
+		n := plainPrefix(b)
 		out = append(out, b[:n]...)
 		if b = b[n:]; len(b) < 2 {
 			return nil, false
@@ -138,16 +138,16 @@ func hexRune(b []byte) (rune, int) {
 	return utf8.RuneError, 6
 }
 
-// other reads a payload that is no plain log message; deep: it may hold another
+// decodeOther reads a payload that is no plain log message; deep: it may hold another
 // server's event.
-func (d *decoder) other(b []byte, name string, deep bool) event {
+func (d *decoder) decodeOther(b []byte, name string, deep bool) event {
 	if len(b) == 0 {
-		return named(event{}, name)
+		return applyName(event{}, name)
 	}
 	bare := event{kindMessage, b}
 	var object map[string]json.RawMessage
 	if trimmed := bytes.TrimLeft(b, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || !readObject(b, &object) {
-		return named(bare, name)
+		return applyName(bare, name)
 	}
 	kindName, isText := name, true
 	if raw, ok := object["type"]; ok {
@@ -160,7 +160,7 @@ func (d *decoder) other(b []byte, name string, deep bool) event {
 	case "complete":
 		return event{kind: kindComplete}
 	case "error":
-		return event{kindError, failure(object)}
+		return event{kindError, errorText(object)}
 	}
 	message, told := object["message"]
 	if text, ok := jsonText(message); ok {
@@ -170,7 +170,7 @@ func (d *decoder) other(b []byte, name string, deep bool) event {
 		return bare
 	}
 	if data, ok := jsonText(object["data"]); ok {
-		return d.wrapped(data, deep)
+		return d.decodeNested(data, deep)
 	}
 	switch kindName {
 	case "connected", "heartbeat", "ping", "keepalive", "keep-alive":
@@ -190,8 +190,8 @@ func readObject(b []byte, object *map[string]json.RawMessage) bool {
 	return err == nil && d.Lost.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
 }
 
-// named applies an SSE event's name to a payload that is bare text.
-func named(e event, name string) event {
+// applyName applies an SSE event's name to a payload that is bare text.
+func applyName(e event, name string) event {
 	switch name {
 	case "complete":
 		return event{kind: kindComplete}
@@ -208,16 +208,16 @@ func textEvent(s string) event {
 	return event{kindMessage, []byte(s)}
 }
 
-// wrapped reads the data of an event: text, or the lines of another server's
+// decodeNested reads the data of an event: text, or the lines of another server's
 // event stream that was passed on as they came.
-func (d *decoder) wrapped(data string, deep bool) event {
+func (d *decoder) decodeNested(data string, deep bool) event {
 	if !deep || !strings.HasPrefix(data, "data:") {
 		return textEvent(data)
 	}
 	var all []event
 	for line := range strings.Lines(data) {
 		if payload, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "data:"); ok {
-			if e := d.other([]byte(strings.TrimPrefix(payload, " ")), "", false); e.kind != kindNone {
+			if e := d.decodeOther([]byte(strings.TrimPrefix(payload, " ")), "", false); e.kind != kindNone {
 				all = append(all, e)
 			}
 		}
@@ -229,8 +229,8 @@ func (d *decoder) wrapped(data string, deep bool) event {
 	return all[0]
 }
 
-// failure finds the text of an error event.
-func failure(object map[string]json.RawMessage) []byte {
+// errorText finds the text of an error event.
+func errorText(object map[string]json.RawMessage) []byte {
 	for _, key := range []string{"message", "error", "detail", "data"} {
 		if s, ok := jsonText(object[key]); ok && s != "" {
 			return []byte(s)

@@ -14,7 +14,7 @@ func told(e event) string {
 	return fmt.Sprintf("%s %q", [...]string{"none", "message", "complete", "error"}[e.kind], e.text)
 }
 
-func TestWhatAPayloadSays(t *testing.T) {
+func TestDecoder_Payloads(t *testing.T) {
 	for _, row := range []struct{ name, payload, event, want string }{
 		{"a log message", `{"type":"log","message":"a\n"}`, "", `message "a\n"`},
 		{"as Python spells it", `{"type": "log", "message": "a\n"}`, "", `message "a\n"`},

@@ -38,7 +38,7 @@ func (p *ssePayloads) next() ([]byte, string, error) {
 		return payload, p.name, nil
 	}
 	p.parts, p.count = p.parts[:0], 0
-	if cap(p.parts) > keptBuffer {
+	if cap(p.parts) > maxKeptBuffer {
 		p.parts = nil
 	}
 	p.name = ""
@@ -182,7 +182,7 @@ func (l *lineReader) fill() error {
 		l.end = copy(l.buf, l.buf[l.start:l.end])
 		l.start = 0
 	}
-	if l.end == 0 && cap(l.buf) > keptBuffer {
+	if l.end == 0 && cap(l.buf) > maxKeptBuffer {
 		l.buf = nil
 	}
 	if l.end == len(l.buf) {

@@ -30,7 +30,7 @@ func parsed(r io.Reader) []string {
 	}
 }
 
-func TestEventStreams(t *testing.T) {
+func TestSSEPayloads(t *testing.T) {
 	for _, row := range []struct {
 		name, body string
 		want       []string
@@ -106,7 +106,7 @@ func FuzzEventStream(f *testing.F) {
 	})
 }
 
-func TestALineThatNeverEndsIsRefused(t *testing.T) {
+func TestSSEPayloads_EndlessLine(t *testing.T) {
 	endless := readerFunc(func(p []byte) (int, error) {
 		for i := range p {
 			p[i] = 'x'

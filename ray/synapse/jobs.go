@@ -12,19 +12,19 @@ import (
 // jobRow is a job as an agent passes it on from Ray. Its runtime_env, which may
 // hold secrets, has no field here and must not get one.
 type jobRow struct {
-	Type         text              `json:"type"`
-	SubmissionID text              `json:"submission_id"`
-	ID           text              `json:"id"` // older agents
-	JobID        text              `json:"job_id"`
-	Status       text              `json:"status"`
-	Entrypoint   text              `json:"entrypoint"`
-	Message      text              `json:"message"`
-	ErrorType    text              `json:"error_type"`
-	Start        when              `json:"start_time"`
-	End          when              `json:"end_time"`
+	Type         flexString        `json:"type"`
+	SubmissionID flexString        `json:"submission_id"`
+	ID           flexString        `json:"id"` // older agents
+	JobID        flexString        `json:"job_id"`
+	Status       flexString        `json:"status"`
+	Entrypoint   flexString        `json:"entrypoint"`
+	Message      flexString        `json:"message"`
+	ErrorType    flexString        `json:"error_type"`
+	Start        flexTime          `json:"start_time"`
+	End          flexTime          `json:"end_time"`
 	Metadata     map[string]string `json:"metadata"`
-	AgentURL     text              `json:"driver_agent_http_address"`
-	NodeID       text              `json:"driver_node_id"`
+	AgentURL     flexString        `json:"driver_agent_http_address"`
+	NodeID       flexString        `json:"driver_node_id"`
 	ExitCode     number            `json:"driver_exit_code"`
 }
 
@@ -40,7 +40,7 @@ func (r jobRow) job() (ray.Job, bool) {
 		ErrorType:      string(r.ErrorType),
 		Start:          r.Start.Time,
 		End:            r.End.Time,
-		Metadata:       some(r.Metadata),
+		Metadata:       nonEmptyMap(r.Metadata),
 		DriverNodeID:   string(r.NodeID),
 		DriverAgentURL: strings.TrimRight(string(r.AgentURL), "/"),
 		DriverExitCode: r.ExitCode.count(),
@@ -64,8 +64,8 @@ const maxListed = 4 << 10
 // Jobs lists all jobs that the agent tells of, in its order. A long Message has its
 // middle cut out; Job returns it in full.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
-	jobs, _, err := listOf(ctx, c, "list jobs", "jobs", ray.Job.Key, func(_ string, row jobRow) (ray.Job, bool) {
-		row.Message = text(pyjson.Shorten(string(row.Message), maxListed))
+	jobs, _, err := getList(ctx, c, "list jobs", "jobs", ray.Job.Key, func(_ string, row jobRow) (ray.Job, bool) {
+		row.Message = flexString(pyjson.Shorten(string(row.Message), maxListed))
 		return row.job()
 	})
 	return jobs, err
@@ -84,7 +84,7 @@ func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 	}
 	var job ray.Job
 	if _, ok := findOne(raw, func(row jobRow) (ok bool) { job, ok = row.job(); return ok }, "job"); !ok {
-		return ray.Job{}, badAnswer(op, "the answer names no job")
+		return ray.Job{}, badResponse(op, "the answer names no job")
 	}
 	return job, nil
 }

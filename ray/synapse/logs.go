@@ -39,42 +39,42 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	contentType := strings.ToLower(res.Header.Get("Content-Type"))
 	if strings.HasPrefix(contentType, "text/html") {
 		_ = res.Body.Close()
-		return nil, badAnswer(opLogs, "the answer is an HTML page, not a log: does a proxy in between want a login?")
+		return nil, badResponse(opLogs, "the answer is an HTML page, not a log: does a proxy in between want a login?")
 	}
 	isJSON := strings.Contains(contentType, "json")
 	return struct {
 		io.Reader
 		io.Closer
-	}{newLogText(res.Body, isJSON, opLogs, c.t.Detail), res.Body}, nil
+	}{newLogReader(res.Body, isJSON, opLogs, c.t.Detail), res.Body}, nil
 }
 
-// logText gives the bytes of a log that came as JSON, as they come.
-type logText struct {
-	r      *bufio.Reader
-	op     string
-	detail func(string) string
-	step   func(*logText, []byte) (int, error) // what gives the next bytes
-	inList bool
-	asked  bool // whether the list's texts want line ends is known
-	lines  bool // they do
-	last   byte // of the text so far
-	held   []byte
+// logReader gives the bytes of a log that came as JSON, as they come.
+type logReader struct {
+	r           *bufio.Reader
+	op          string
+	detail      func(string) string
+	step        func(*logReader, []byte) (int, error) // what gives the next bytes
+	inList      bool
+	endsDecided bool // whether the list's texts want line ends is known
+	addEnds     bool // they do
+	last        byte // of the text so far
+	pending     []byte
 }
 
-// newLogText reads a log from an answer; detail bounds a server's text.
-func newLogText(r io.Reader, isJSON bool, op string, detail func(string) string) io.Reader {
-	l := &logText{r: bufio.NewReaderSize(r, 32<<10), op: op, detail: detail, step: (*logText).bare}
+// newLogReader reads a log from an answer; detail bounds a server's text.
+func newLogReader(r io.Reader, isJSON bool, op string, detail func(string) string) io.Reader {
+	l := &logReader{r: bufio.NewReaderSize(r, 32<<10), op: op, detail: detail, step: (*logReader).plain}
 	if isJSON {
-		l.step = (*logText).value
+		l.step = (*logReader).value
 	}
 	return l
 }
 
-func (l *logText) Read(p []byte) (int, error) {
+func (l *logReader) Read(p []byte) (int, error) {
 	for len(p) > 0 {
-		if len(l.held) > 0 {
-			n := copy(p, l.held)
-			l.held = l.held[n:]
+		if len(l.pending) > 0 {
+			n := copy(p, l.pending)
+			l.pending = l.pending[n:]
 			return n, nil
 		}
 		if n, err := l.step(l, p); n > 0 || err != nil {
@@ -84,29 +84,29 @@ func (l *logText) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-func (l *logText) bare(p []byte) (int, error) { return l.r.Read(p) }
+func (l *logReader) plain(p []byte) (int, error) { return l.r.Read(p) }
 
-func (l *logText) done([]byte) (int, error) { return 0, io.EOF }
+func (l *logReader) done([]byte) (int, error) { return 0, io.EOF }
 
 // value begins a text, a list or an object.
-func (l *logText) value([]byte) (int, error) {
+func (l *logReader) value([]byte) (int, error) {
 	c, err := l.token()
 	switch {
 	case err == io.EOF:
-		l.step = (*logText).done // 204: no log
+		l.step = (*logReader).done // 204: no log
 		return 0, nil
 	case err != nil:
 		return 0, err
 	}
 	switch c {
 	case '"':
-		l.step = (*logText).text
+		l.step = (*logReader).text
 	case '[':
-		l.inList, l.step = true, (*logText).element
+		l.inList, l.step = true, (*logReader).element
 	case '{':
 		return 0, l.object()
 	case 'n': // null
-		l.step = (*logText).done
+		l.step = (*logReader).done
 	default:
 		return 0, l.wrong("the answer is neither a text nor a list of texts")
 	}
@@ -114,7 +114,7 @@ func (l *logText) value([]byte) (int, error) {
 }
 
 // object looks for the log within an object, which may be an error.
-func (l *logText) object() error {
+func (l *logReader) object() error {
 	d := json.NewDecoder(io.MultiReader(strings.NewReader("{"), l.r))
 	_, _ = d.Token()
 	small := map[string]json.RawMessage{}
@@ -129,7 +129,7 @@ func (l *logText) object() error {
 			if c, err := l.token(); err != nil || c != ':' {
 				return l.broken(err)
 			}
-			l.step = (*logText).value
+			l.step = (*logReader).value
 			return nil
 		default:
 			var value json.RawMessage
@@ -149,7 +149,7 @@ func (l *logText) object() error {
 }
 
 // element begins the next text of a list, or ends it.
-func (l *logText) element([]byte) (int, error) {
+func (l *logReader) element([]byte) (int, error) {
 	c, err := l.token()
 	if err == nil && c == ',' {
 		c, err = l.token()
@@ -158,9 +158,9 @@ func (l *logText) element([]byte) (int, error) {
 	case err != nil:
 		return 0, l.broken(err)
 	case c == ']':
-		l.step = (*logText).done
+		l.step = (*logReader).done
 	case c == '"':
-		l.last, l.step = 0, (*logText).text
+		l.last, l.step = 0, (*logReader).text
 	default:
 		return 0, l.wrong("the list holds something that is no text")
 	}
@@ -168,7 +168,7 @@ func (l *logText) element([]byte) (int, error) {
 }
 
 // text gives the next stretch of a JSON string.
-func (l *logText) text(p []byte) (int, error) {
+func (l *logReader) text(p []byte) (int, error) {
 	if _, err := l.r.Peek(1); err != nil {
 		return 0, l.broken(err)
 	}
@@ -192,22 +192,22 @@ func (l *logText) text(p []byte) (int, error) {
 }
 
 // endText ends one text: a line of a list gets its line end.
-func (l *logText) endText() {
+func (l *logReader) endText() {
 	if !l.inList {
-		l.step = (*logText).done
+		l.step = (*logReader).done
 		return
 	}
-	if !l.asked {
-		l.asked, l.lines = true, l.last != '\n'
+	if !l.endsDecided {
+		l.endsDecided, l.addEnds = true, l.last != '\n'
 	}
-	if l.lines {
-		l.held = []byte{'\n'}
+	if l.addEnds {
+		l.pending = []byte{'\n'}
 	}
-	l.step = (*logText).element
+	l.step = (*logReader).element
 }
 
 // escape takes one escaped character.
-func (l *logText) escape() error {
+func (l *logReader) escape() error {
 	b, err := l.r.Peek(2)
 	if err != nil {
 		return l.broken(err)
@@ -222,14 +222,14 @@ func (l *logText) escape() error {
 	if size == 0 || r == 0 && size == 2 {
 		return l.wrong("the answer is not JSON")
 	}
-	l.held = utf8.AppendRune(nil, r)
-	l.last = l.held[len(l.held)-1]
+	l.pending = utf8.AppendRune(nil, r)
+	l.last = l.pending[len(l.pending)-1]
 	_, _ = l.r.Discard(size)
 	return nil
 }
 
 // token gives the next byte that is no white space.
-func (l *logText) token() (byte, error) {
+func (l *logReader) token() (byte, error) {
 	for {
 		c, err := l.r.ReadByte()
 		if err != nil || c != ' ' && c != '\n' && c != '\r' && c != '\t' {
@@ -238,12 +238,12 @@ func (l *logText) token() (byte, error) {
 	}
 }
 
-func (l *logText) wrong(detail string) error {
+func (l *logReader) wrong(detail string) error {
 	return &ray.Error{Op: l.op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: detail}
 }
 
 // broken makes an error of an end in the middle; those of the body are whole.
-func (l *logText) broken(err error) error {
+func (l *logReader) broken(err error) error {
 	if e, ok := err.(*ray.Error); ok {
 		return e
 	}

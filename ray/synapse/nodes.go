@@ -9,27 +9,27 @@ import (
 // nodeRow is a node as Ray's State API lists it; an agent may call things
 // otherwise, or tell less.
 type nodeRow struct {
-	NodeID    text              `json:"node_id"`
-	ID        text              `json:"id"`
-	NodeIP    text              `json:"node_ip"`
-	IP        text              `json:"ip"`
-	Name      text              `json:"node_name"`
-	Host      text              `json:"host_name"`
-	Hostname  text              `json:"hostname"`
+	NodeID    flexString        `json:"node_id"`
+	ID        flexString        `json:"id"`
+	NodeIP    flexString        `json:"node_ip"`
+	IP        flexString        `json:"ip"`
+	Name      flexString        `json:"node_name"`
+	Host      flexString        `json:"host_name"`
+	Hostname  flexString        `json:"hostname"`
 	Head      *bool             `json:"is_head_node"`
-	State     text              `json:"state"`
+	State     flexString        `json:"state"`
 	Alive     *bool             `json:"alive"`
-	Resources amounts           `json:"resources_total"`
+	Resources floatMap          `json:"resources_total"`
 	Labels    map[string]string `json:"labels"`
-	Start     when              `json:"start_time_ms"`
-	End       when              `json:"end_time_ms"`
+	Start     flexTime          `json:"start_time_ms"`
+	End       flexTime          `json:"end_time_ms"`
 }
 
 func (r nodeRow) node() (ray.Node, bool) {
 	n := ray.Node{
-		ID: either(r.NodeID, r.ID), IP: either(r.NodeIP, r.IP), Name: string(r.Name), Host: either(r.Host, r.Hostname),
+		ID: firstNonEmpty(r.NodeID, r.ID), IP: firstNonEmpty(r.NodeIP, r.IP), Name: string(r.Name), Host: firstNonEmpty(r.Host, r.Hostname),
 		Head: r.Head != nil && *r.Head, State: ray.NodeState(upper(r.State)),
-		Labels: some(r.Labels), Start: r.Start.Time, End: r.End.Time, Resources: r.Resources,
+		Labels: nonEmptyMap(r.Labels), Start: r.Start.Time, End: r.End.Time, Resources: r.Resources,
 	}
 	if n.State == "" && r.Alive != nil {
 		n.State = ray.NodeDead
@@ -45,7 +45,7 @@ func (r nodeRow) node() (ray.Node, bool) {
 
 // Nodes lists the nodes. An agent tells no readings here: Resources has them.
 func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
-	nodes, _, err := listOf(ctx, c, "list nodes", "nodes", func(n ray.Node) string { return n.ID }, func(_ string, row nodeRow) (ray.Node, bool) { return row.node() })
+	nodes, _, err := getList(ctx, c, "list nodes", "nodes", func(n ray.Node) string { return n.ID }, func(_ string, row nodeRow) (ray.Node, bool) { return row.node() })
 	return nodes, err
 }
 
@@ -62,7 +62,7 @@ func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
 	}
 	var node ray.Node
 	if _, ok := findOne(raw, func(row nodeRow) (ok bool) { node, ok = row.node(); return ok }, "node"); !ok {
-		return ray.Node{}, badAnswer(op, "the answer names no node, or not whether it is alive")
+		return ray.Node{}, badResponse(op, "the answer names no node, or not whether it is alive")
 	}
 	return node, nil
 }

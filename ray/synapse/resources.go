@@ -22,7 +22,7 @@ type amountRow struct {
 }
 
 type resourcesRow struct {
-	At            when          `json:"collected_at"`
+	At            flexTime      `json:"collected_at"`
 	Stale         *bool         `json:"stale"`
 	CPU           *amountRow    `json:"cpu"`
 	Memory        *amountRow    `json:"memory"`
@@ -51,19 +51,19 @@ type nodeCounts struct {
 
 type hardwareRow struct {
 	nodeRow
-	AcceleratorType text       `json:"accelerator_type"`
+	AcceleratorType flexString `json:"accelerator_type"`
 	CPU             *amountRow `json:"cpu"`
 	Memory          *amountRow `json:"memory"`
 	GPUs            []gpuRow   `json:"gpus"`
 }
 
 type gpuRow struct {
-	Index       number `json:"index"`
-	Name        text   `json:"name"`
-	UUID        text   `json:"uuid"`
-	Utilization number `json:"utilization_gpu"` // percent
-	MemUsed     number `json:"memory_used"`     // MB
-	MemTotal    number `json:"memory_total"`
+	Index       number     `json:"index"`
+	Name        flexString `json:"name"`
+	UUID        flexString `json:"uuid"`
+	Utilization number     `json:"utilization_gpu"` // percent
+	MemUsed     number     `json:"memory_used"`     // MB
+	MemTotal    number     `json:"memory_total"`
 }
 
 // whole is a number of things, 0 where there is none.
@@ -79,7 +79,7 @@ func whole(n number) int {
 // is then not asked again for ten minutes.
 func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	const op = "get cluster resources"
-	raw, err := c.getNewer(ctx, op, "resources/cluster/", "/resources/cluster/", url.Values{"use_cache": {"true"}})
+	raw, err := c.getOptional(ctx, op, "resources/cluster/", "/resources/cluster/", url.Values{"use_cache": {"true"}})
 	if err != nil {
 		return ray.ClusterResources{}, err
 	}
@@ -93,7 +93,7 @@ func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 		return ok
 	}, "resources")
 	if !ok {
-		return ray.ClusterResources{}, badAnswer(op, "the answer holds no resources")
+		return ray.ClusterResources{}, badResponse(op, "the answer holds no resources")
 	}
 	lost.Rows += skipped
 	c.count("the cluster's resources", lost)
@@ -144,7 +144,7 @@ func (g gpuRow) gpu(place int) ray.GPU {
 // fields are not published. Code 501: this agent is too old to tell it. An
 // agent whose driver does not answer says so by code 503.
 func (c *Client) GPUStatus(ctx context.Context) (json.RawMessage, error) {
-	return c.getNewer(ctx, "get gpu status", "gpu_status/", "/gpu_status/", nil)
+	return c.getOptional(ctx, "get gpu status", "gpu_status/", "/gpu_status/", nil)
 }
 
 // Health asks whether the agent is well.
@@ -153,8 +153,8 @@ func (c *Client) Health(ctx context.Context) error { return c.health(ctx, "check
 // health takes a JSON object for one: its fields are not published.
 func (c *Client) health(ctx context.Context, op string) error {
 	raw, err := c.get(ctx, op, "health/", "/health/", nil)
-	if err == nil && (first(raw) != '{' || string(raw) == "{}") {
-		return badAnswer(op, "the answer is no object with the agent's health: is this a Synapse agent?")
+	if err == nil && (firstByte(raw) != '{' || string(raw) == "{}") {
+		return badResponse(op, "the answer is no object with the agent's health: is this a Synapse agent?")
 	}
 	return err
 }
@@ -173,19 +173,19 @@ func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 
 // ClusterStatus is what agents do not tell: always an error of code 501.
 func (c *Client) ClusterStatus(context.Context) (ray.ClusterStatus, error) {
-	return ray.ClusterStatus{}, notTold("get cluster status")
+	return ray.ClusterStatus{}, notReported("get cluster status")
 }
 
 // Actors is what agents do not tell: always an error of code 501.
 func (c *Client) Actors(context.Context) (ray.StateCounts, error) {
-	return ray.StateCounts{}, notTold("count actors")
+	return ray.StateCounts{}, notReported("count actors")
 }
 
 // PlacementGroups is what agents do not tell: always an error of code 501.
 func (c *Client) PlacementGroups(context.Context) (ray.StateCounts, error) {
-	return ray.StateCounts{}, notTold("count placement groups")
+	return ray.StateCounts{}, notReported("count placement groups")
 }
 
-func notTold(op string) error {
+func notReported(op string) error {
 	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "a Synapse agent does not tell it"}
 }

@@ -14,25 +14,25 @@ import (
 const maxMessage = 4 << 10
 
 type serveAppRow struct {
-	Name         text           `json:"name"`
-	Status       text           `json:"status"`
-	RoutePrefix  text           `json:"route_prefix"`
-	DocsPath     text           `json:"docs_path"`
-	Message      text           `json:"message"`
-	Source       text           `json:"source"`
-	LastDeployed when           `json:"last_deployed_time_s"`
+	Name         flexString     `json:"name"`
+	Status       flexString     `json:"status"`
+	RoutePrefix  flexString     `json:"route_prefix"`
+	DocsPath     flexString     `json:"docs_path"`
+	Message      flexString     `json:"message"`
+	Source       flexString     `json:"source"`
+	LastDeployed flexTime       `json:"last_deployed_time_s"`
 	Deployments  deploymentRows `json:"deployments"`
 }
 
 type deploymentRow struct {
-	Name       text   `json:"name"`
-	Status     text   `json:"status"`
-	Message    text   `json:"message"`
-	Count      number `json:"replica_count"`
-	Target     number `json:"target_replica_count"`
-	RayTarget  number `json:"target_num_replicas"` // as Ray calls it
+	Name       flexString `json:"name"`
+	Status     flexString `json:"status"`
+	Message    flexString `json:"message"`
+	Count      number     `json:"replica_count"`
+	Target     number     `json:"target_replica_count"`
+	RayTarget  number     `json:"target_num_replicas"` // as Ray calls it
 	ByReplicas []struct {
-		State text `json:"state"`
+		State flexString `json:"state"`
 	} `json:"replicas"`
 }
 
@@ -52,7 +52,7 @@ func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 	}
 	for name, row := range byName {
 		if row.Name == "" {
-			row.Name = text(name)
+			row.Name = flexString(name)
 		}
 		*r = append(*r, row)
 	}
@@ -63,17 +63,17 @@ func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 // replicas that it lacks because nothing names them, or their state.
 func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplication, bool) {
 	app := ray.ServeApplication{
-		Name: either(r.Name, text(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
-		Message: head(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
+		Name: firstNonEmpty(r.Name, flexString(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
+		Message: truncate(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
 	}
-	seen := map[text]bool{}
+	seen := map[flexString]bool{}
 	for _, row := range r.Deployments {
 		if row.Name == "" || seen[row.Name] {
 			*skipped++
 			continue
 		}
 		seen[row.Name] = true
-		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: head(string(row.Message), maxMessage),
+		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: truncate(string(row.Message), maxMessage),
 			TargetReplicas: row.Target.count(), ReplicaCount: row.Count.count(), Replicas: map[string]int{}}
 		if d.TargetReplicas == nil {
 			d.TargetReplicas = row.RayTarget.count()
@@ -99,7 +99,7 @@ func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplicatio
 // Serve runs without an application.
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	skipped := 0
-	apps, _, err := listOf(ctx, c, "get serve applications", "serve_applications", func(a ray.ServeApplication) string { return a.Name },
+	apps, _, err := getList(ctx, c, "get serve applications", "serve_applications", func(a ray.ServeApplication) string { return a.Name },
 		func(name string, row serveAppRow) (ray.ServeApplication, bool) {
 			return row.application(name, &skipped)
 		}, "applications")
@@ -124,7 +124,7 @@ func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeAp
 	}
 	var app ray.ServeApplication
 	if _, ok := findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application("", new(int)); return ok }, "serve_application", "application"); !ok {
-		return ray.ServeApplication{}, badAnswer(op, "the answer names no application")
+		return ray.ServeApplication{}, badResponse(op, "the answer names no application")
 	}
 	return app, nil
 }

@@ -15,27 +15,27 @@ import (
 	"raytap/ray/transport"
 )
 
-// maxSilence ends an SSE stream that gives no byte at all: a half-open
+// idleTimeout ends an SSE stream that gives no byte at all: a half-open
 // connection and a silent job look alike there.
-const maxSilence = 5 * time.Minute
+const idleTimeout = 5 * time.Minute
 
 // sseStream is a MessageStream over an HTTP answer.
 type sseStream struct {
-	ctx    context.Context // only to tell its end from the network's
-	t      *transport.Client
-	body   io.ReadCloser
-	read   payloads
-	dec    decoder
-	failed error
-	closed atomic.Bool
-	reads  atomic.Uint64
-	onWait func() // may be nil
+	ctx      context.Context // only to tell its end from the network's
+	t        *transport.Client
+	body     io.ReadCloser
+	payloads payloads
+	dec      decoder
+	failed   error
+	closed   atomic.Bool
+	reads    atomic.Uint64
+	onIdle   func() // may be nil
 
 	// The watch over its life: a timer's function, which holds mu while it runs.
-	mu     sync.Mutex
-	watch  *time.Timer
-	cancel context.CancelFunc
-	ended  atomic.Pointer[string] // why the watch closed it, nil if it did not
+	mu             sync.Mutex
+	watchdog       *time.Timer
+	cancel         context.CancelFunc
+	watchdogReason atomic.Pointer[string] // why the watch closed it, nil if it did not
 }
 
 // payloads gives what the body holds, one payload after the other, with the name
@@ -46,7 +46,7 @@ type payloads interface {
 
 func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Duration) (*sseStream, error) {
 	res, err := c.t.Do(ctx, transport.Request{Op: opTail, Endpoint: endpointSSE, Path: path, Stream: true, LongLived: true, Timeout: timeout,
-		Idle: maxSilence, Header: http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-store"}}})
+		Idle: idleTimeout, Header: http.Header{"Accept": {"text/event-stream"}, "Cache-Control": {"no-store"}}})
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +58,8 @@ func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Dura
 	}
 	s := &sseStream{ctx: ctx, t: c.t, body: res.Body}
 	counted := readerFunc(func(p []byte) (int, error) {
-		if s.onWait != nil {
-			s.onWait()
+		if s.onIdle != nil {
+			s.onIdle()
 		}
 		n, err := s.body.Read(p)
 		if n > 0 {
@@ -68,11 +68,11 @@ func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Dura
 		return n, err
 	})
 	if strings.HasPrefix(contentType, "application/json") {
-		s.read = &textPayloads{lines: lineReader{r: newLogText(counted, true, opTail, c.t.Detail)}}
+		s.payloads = &textPayloads{lines: lineReader{r: newLogReader(counted, true, opTail, c.t.Detail)}}
 	} else {
-		s.read = &ssePayloads{lines: lineReader{r: counted}}
+		s.payloads = &ssePayloads{lines: lineReader{r: counted}}
 	}
-	s.startWatch(ctx, c, id, life(timeout))
+	s.startWatchdog(ctx, c, id, livenessTimeout(timeout))
 	return s, nil
 }
 
@@ -80,13 +80,13 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// startWatch asks for the job each time the stream gave nothing for so long.
-func (s *sseStream) startWatch(ctx context.Context, c *Client, id string, life time.Duration) {
+// startWatchdog asks for the job each time the stream gave nothing for so long.
+func (s *sseStream) startWatchdog(ctx context.Context, c *Client, id string, life time.Duration) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	var seen uint64
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watch = time.AfterFunc(life, func() {
+	s.watchdog = time.AfterFunc(life, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.closed.Load() {
@@ -94,7 +94,7 @@ func (s *sseStream) startWatch(ctx context.Context, c *Client, id string, life t
 		}
 		if n := s.reads.Load(); n != seen {
 			seen = n
-			s.watch.Reset(life)
+			s.watchdog.Reset(life)
 			return
 		}
 		job, err := c.Job(ctx, id)
@@ -109,17 +109,17 @@ func (s *sseStream) startWatch(ctx context.Context, c *Client, id string, life t
 			why = "the job has ended, and its stream is silent"
 		}
 		if why == "" {
-			s.watch.Reset(life)
+			s.watchdog.Reset(life)
 			return
 		}
-		s.ended.Store(&why)
+		s.watchdogReason.Store(&why)
 		_ = s.body.Close()
 	})
 }
 
 // OnIdle sets a function that Next calls before it waits for the network. It is
 // set before the first Next.
-func (s *sseStream) OnIdle(f func()) { s.onWait = f }
+func (s *sseStream) OnIdle(f func()) { s.onIdle = f }
 
 // Next gives the next message.
 func (s *sseStream) Next() ([]byte, error) {
@@ -129,10 +129,10 @@ func (s *sseStream) Next() ([]byte, error) {
 	for {
 		e, ok := s.dec.next()
 		if !ok {
-			if cap(s.dec.out) > keptBuffer {
+			if cap(s.dec.out) > maxKeptBuffer {
 				s.dec.out = nil
 			}
-			payload, name, err := s.read.next()
+			payload, name, err := s.payloads.next()
 			if err != nil {
 				return nil, s.fail(s.reason(err))
 			}
@@ -158,7 +158,7 @@ func (s *sseStream) Close() error {
 		return nil
 	}
 	s.cancel()
-	s.watch.Stop()
+	s.watchdog.Stop()
 	err := s.body.Close()
 	s.mu.Lock() // the watch does not run any more
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *sseStream) reason(err error) error {
 		}
 		return e
 	}
-	why := s.ended.Load()
+	why := s.watchdogReason.Load()
 	var e *ray.Error
 	switch {
 	case s.ctx.Err() != nil:
@@ -194,7 +194,7 @@ func (s *sseStream) reason(err error) error {
 	case errors.Is(err, errLongLine):
 		return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "a line of the stream is longer than 32 MiB", Err: err}
 	case errors.As(err, &e) && e.Code == http.StatusRequestTimeout:
-		return ended(fmt.Sprintf("the stream gave no byte for %s", maxSilence))
+		return ended(fmt.Sprintf("the stream gave no byte for %s", idleTimeout))
 	}
 	return err
 }

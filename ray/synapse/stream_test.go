@@ -52,7 +52,7 @@ func readAll(s ray.MessageStream) (string, error) {
 	}
 }
 
-func TestTailsGiveTheLogAndSayWhenItIsComplete(t *testing.T) {
+func TestStream_Complete(t *testing.T) {
 	const text = "one\ntwo \"quoted\" \\ \t\u2028 ü 😀\n{\"type\":\"error\",\"message\":\"a line\"}\nlast"
 	for _, way := range both {
 		for name, shape := range map[string]synapsetest.MessageFormat{
@@ -76,7 +76,7 @@ func TestTailsGiveTheLogAndSayWhenItIsComplete(t *testing.T) {
 	}
 }
 
-func TestBareTextComesThroughWhateverItLooksLike(t *testing.T) {
+func TestStream_PlainText(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			a := synapsetest.New(t)
@@ -101,7 +101,7 @@ func TestBareTextComesThroughWhateverItLooksLike(t *testing.T) {
 	}
 }
 
-func TestEveryEndButCompleteIsAnError(t *testing.T) {
+func TestStream_Errors(t *testing.T) {
 	for _, way := range both {
 		for _, row := range []struct {
 			name string
@@ -142,7 +142,7 @@ func TestEveryEndButCompleteIsAnError(t *testing.T) {
 	}
 }
 
-func TestASilentJobIsNoEnd(t *testing.T) {
+func TestStream_SilentJob(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +166,7 @@ func TestASilentJobIsNoEnd(t *testing.T) {
 	}
 }
 
-func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
+func TestStream_LivenessTimeout(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
 	a.Inject(synapsetest.Fault{Action: synapsetest.HalfOpen, AfterMessages: 1})
@@ -187,7 +187,7 @@ func TestAConnectionWithoutSignOfLifeEnds(t *testing.T) {
 	}
 }
 
-func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
+func TestStream_MissedPongs(t *testing.T) {
 	a := synapsetest.New(t, synapsetest.NoPongs())
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n")
 	s, err := client(t, a.URL()).tailWebSocket(t.Context(), "j", 150*time.Millisecond)
@@ -199,7 +199,7 @@ func TestAPeerThatAnswersNoPingIsDead(t *testing.T) {
 	}
 }
 
-func TestAReaderThatRestsIsNoDeadPeer(t *testing.T) {
+func TestStream_SlowReader(t *testing.T) {
 	a := synapsetest.New(t, synapsetest.NoPongs())
 	job := a.Submit("j", synapsetest.JobOptions{})
 	job.Print("1\n")
@@ -220,7 +220,7 @@ func TestAReaderThatRestsIsNoDeadPeer(t *testing.T) {
 	}
 }
 
-func TestCloseEndsABlockedNext(t *testing.T) {
+func TestStream_CloseUnblocksNext(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			a := synapsetest.New(t)
@@ -237,7 +237,7 @@ func TestCloseEndsABlockedNext(t *testing.T) {
 	}
 }
 
-func TestRefusedTails(t *testing.T) {
+func TestStream_Refused(t *testing.T) {
 	for _, row := range []struct {
 		name       string
 		o          []synapsetest.Option
@@ -279,7 +279,7 @@ func TestRefusedTails(t *testing.T) {
 	}
 }
 
-func TestTailsOfOlderAgentsAreFound(t *testing.T) {
+func TestStream_LegacyPaths(t *testing.T) {
 	for _, way := range both {
 		t.Run(way.name, func(t *testing.T) {
 			a := synapsetest.New(t, synapsetest.LegacyPaths())
@@ -303,7 +303,7 @@ func TestTailsOfOlderAgentsAreFound(t *testing.T) {
 	}
 }
 
-func TestBodiesThatAreNoEventStream(t *testing.T) {
+func TestStream_NotAnEventStream(t *testing.T) {
 	for _, row := range []struct {
 		name, contentType, body, text string
 		code                          int

@@ -23,8 +23,8 @@ const (
 	endpointSSE       = "jobs/{id}/logs/stream/"
 )
 
-// defaultLife is how long a tail may give no sign of life.
-const defaultLife = 45 * time.Second
+// defaultLivenessTimeout is how long a tail may give no sign of life.
+const defaultLivenessTimeout = 45 * time.Second
 
 // The paths of the tails: first today's, then those that agents had before 2026.
 var (
@@ -32,11 +32,11 @@ var (
 	ssePaths       = []string{"/jobs/%s/logs/stream/", "/ray/jobs/%s/logs/stream/", "/ray/jobs/%s/logs/"}
 )
 
-// tails is what a client has learnt of its agent's tails.
-type tails struct {
-	tailsMu sync.Mutex
-	good    [2]int // the path that was right last, of the WebSocket's and of SSE's
-	host    follow.Host
+// tailState is what a client has learnt of its agent's tailState.
+type tailState struct {
+	tailsMu  sync.Mutex
+	lastPath [2]int // the path that was right last, of the WebSocket's and of SSE's
+	host     follow.Host
 }
 
 // maxTailID is the longest id of a tail, in characters.
@@ -75,19 +75,19 @@ func (c *Client) TailWebSocket(ctx context.Context, id string) (ray.MessageStrea
 // 0 is the defaults.
 func (c *Client) tailWebSocket(ctx context.Context, id string, timeout time.Duration) (ray.MessageStream, error) {
 	var s ray.MessageStream
-	err := c.eachPath(0, id, webSocketPaths, func(path string) error {
+	err := c.tryPaths(0, id, webSocketPaths, func(path string) error {
 		conn, err := c.t.WebSocket(ctx, transport.Request{Op: opTail, Endpoint: endpointWebSocket, Path: path, Timeout: timeout})
 		if err == nil {
-			s = newWSStream(ctx, c.t, conn, life(timeout))
+			s = newWSStream(ctx, c.t, conn, livenessTimeout(timeout))
 		}
-		return noWebSocket(err)
+		return upgradeError(err)
 	})
 	return s, err
 }
 
-func life(timeout time.Duration) time.Duration {
+func livenessTimeout(timeout time.Duration) time.Duration {
 	if timeout <= 0 {
-		return defaultLife
+		return defaultLivenessTimeout
 	}
 	return timeout
 }
@@ -105,7 +105,7 @@ func (c *Client) TailSSE(ctx context.Context, id string) (ray.MessageStream, err
 
 func (c *Client) tailSSE(ctx context.Context, id string, timeout time.Duration) (ray.MessageStream, error) {
 	var s ray.MessageStream
-	err := c.eachPath(1, id, ssePaths, func(path string) error {
+	err := c.tryPaths(1, id, ssePaths, func(path string) error {
 		opened, err := c.openSSE(ctx, id, path, timeout)
 		if err == nil {
 			s = opened
@@ -115,14 +115,14 @@ func (c *Client) tailSSE(ctx context.Context, id string, timeout time.Duration) 
 	return s, err
 }
 
-// eachPath tries the paths of a tail, the one that was right last first, until
+// tryPaths tries the paths of a tail, the one that was right last first, until
 // one is not unknown. Its error is that of the first.
-func (c *Client) eachPath(kind int, id string, paths []string, open func(path string) error) error {
+func (c *Client) tryPaths(kind int, id string, paths []string, open func(path string) error) error {
 	if err := checkTailID(id); err != nil {
 		return err
 	}
 	c.tailsMu.Lock()
-	order := []int{c.good[kind]}
+	order := []int{c.lastPath[kind]}
 	c.tailsMu.Unlock()
 	for i := range paths {
 		if !slices.Contains(order, i) {
@@ -134,7 +134,7 @@ func (c *Client) eachPath(kind int, id string, paths []string, open func(path st
 		err := open(fmt.Sprintf(paths[i], url.PathEscape(id)))
 		if err == nil {
 			c.tailsMu.Lock()
-			c.good[kind] = i
+			c.lastPath[kind] = i
 			c.tailsMu.Unlock()
 			return nil
 		}
@@ -149,8 +149,8 @@ func (c *Client) eachPath(kind int, id string, paths []string, open func(path st
 	return first
 }
 
-// noWebSocket marks the error of an upgrade that was refused.
-func noWebSocket(err error) error {
+// upgradeError marks the error of an upgrade that was refused.
+func upgradeError(err error) error {
 	var e *ray.Error
 	if !errors.As(err, &e) || !errors.Is(err, ray.ErrNoWebSocket) {
 		return err

@@ -44,7 +44,7 @@ func numbered(n int) []string {
 
 func printAll(j *synapsetest.Job, lines []string) { j.Print(strings.Join(lines, "\n") + "\n") }
 
-func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
+func TestTail_EachLineOnce(t *testing.T) {
 	want := numbered(1000)
 	for _, protocol := range protocols {
 		for _, shape := range []synapsetest.MessageFormat{{}, {Lines: 10}, {NoNewline: true}, {Bytes: 30}, {NoNewline: true, NoEnvelope: true}} {
@@ -81,7 +81,7 @@ func TestTailGivesEachLineOnceWhateverBreaks(t *testing.T) {
 	}
 }
 
-func TestTailFallsBackToHTTPAndRemembersIt(t *testing.T) {
+func TestTail_FallbackRemembered(t *testing.T) {
 	for _, status := range []int{403, 404, 426} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			a := synapsetest.New(t, synapsetest.NoWebSocket(status))
@@ -104,7 +104,7 @@ func TestTailFallsBackToHTTPAndRemembersIt(t *testing.T) {
 	}
 }
 
-func TestTailGoesOnOverHTTPWithoutSayingALineTwice(t *testing.T) {
+func TestTail_FallbackEachLineOnce(t *testing.T) {
 	a := synapsetest.New(t)
 	in := a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Action: synapsetest.ErrorEvent, Body: "no more", AfterMessages: 5})
 	job := a.Submit("j", synapsetest.JobOptions{})
@@ -126,7 +126,7 @@ func TestTailGoesOnOverHTTPWithoutSayingALineTwice(t *testing.T) {
 	}
 }
 
-func TestTailPassesAPlaceThatNoConnectionPasses(t *testing.T) {
+func TestTail_UnreadableOffset(t *testing.T) {
 	for _, logs := range []synapsetest.LogFormat{synapsetest.LogString, synapsetest.LogList} {
 		a := synapsetest.New(t, synapsetest.LogsAs(logs))
 		a.Inject(synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 5})
@@ -150,7 +150,7 @@ func TestTailPassesAPlaceThatNoConnectionPasses(t *testing.T) {
 	}
 }
 
-func TestTailBelievesCompleteWhereNoStatusIsTold(t *testing.T) {
+func TestTail_CompleteWithoutStatus(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointJob, Action: synapsetest.HTML})
 	job := a.Submit("j", synapsetest.JobOptions{})
@@ -161,7 +161,7 @@ func TestTailBelievesCompleteWhereNoStatusIsTold(t *testing.T) {
 	}
 }
 
-func TestTailFollowsARunningJobToItsEnd(t *testing.T) {
+func TestTail_RunningJob(t *testing.T) {
 	for _, o := range []synapsetest.JobOptions{{}, {NoComplete: true}, {StayOpen: true}} {
 		for _, protocol := range protocols[1:] {
 			t.Run(fmt.Sprintf("%s, complete %t, closes %t", protocol, !o.NoComplete, !o.StayOpen), func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestTailFollowsARunningJobToItsEnd(t *testing.T) {
 	}
 }
 
-func TestTailLimitsAreInclusiveAndCountWhatIsNew(t *testing.T) {
+func TestTail_Limits(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		limits ray.StreamLimits
@@ -232,7 +232,7 @@ func TestTailLimitsAreInclusiveAndCountWhatIsNew(t *testing.T) {
 	}
 }
 
-func TestTailCutsAnOversizedLineAtARune(t *testing.T) {
+func TestTail_OversizedLine(t *testing.T) {
 	a := synapsetest.New(t)
 	job := a.Submit("j", synapsetest.JobOptions{})
 	job.Print("short\n" + strings.Repeat("ü", 100) + "\nexactly10!\n")
@@ -252,7 +252,7 @@ func TestTailCutsAnOversizedLineAtARune(t *testing.T) {
 	}
 }
 
-func TestTailErrors(t *testing.T) {
+func TestTail_Errors(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n")
 	a.Submit("broken", synapsetest.JobOptions{})
@@ -289,7 +289,7 @@ func TestTailErrors(t *testing.T) {
 	}
 }
 
-func TestTailEndsWithItsContextAndWithItsCaller(t *testing.T) {
+func TestTail_ContextDoneAndBreak(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
 	c := client(t, a.URL())
@@ -312,7 +312,7 @@ func TestTailEndsWithItsContextAndWithItsCaller(t *testing.T) {
 	}
 }
 
-func TestTailSaysThatALogWasReplaced(t *testing.T) {
+func TestTail_LogReplaced(t *testing.T) {
 	a := synapsetest.New(t)
 	job := a.Submit("j", synapsetest.JobOptions{})
 	job.Print("one\ntwo\n")

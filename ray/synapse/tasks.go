@@ -14,17 +14,17 @@ import (
 const rayMaxRows = 10_000
 
 type taskRow struct {
-	TaskID  text   `json:"task_id"`
-	ID      text   `json:"id"`
-	Attempt number `json:"attempt_number"`
-	Name    text   `json:"name"`
-	Func    text   `json:"func_or_class_name"`
-	State   text   `json:"state"`
-	Type    text   `json:"type"`
-	JobID   text   `json:"job_id"`
-	NodeID  text   `json:"node_id"`
-	ActorID text   `json:"actor_id"`
-	Error   text   `json:"error_type"`
+	TaskID  flexString `json:"task_id"`
+	ID      flexString `json:"id"`
+	Attempt number     `json:"attempt_number"`
+	Name    flexString `json:"name"`
+	Func    flexString `json:"func_or_class_name"`
+	State   flexString `json:"state"`
+	Type    flexString `json:"type"`
+	JobID   flexString `json:"job_id"`
+	NodeID  flexString `json:"node_id"`
+	ActorID flexString `json:"actor_id"`
+	Error   flexString `json:"error_type"`
 }
 
 func (r taskRow) task() (ray.Task, bool) {
@@ -33,7 +33,7 @@ func (r taskRow) task() (ray.Task, bool) {
 		attempt = *n
 	}
 	t := ray.Task{
-		ID: either(r.TaskID, r.ID), Attempt: attempt, Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
+		ID: firstNonEmpty(r.TaskID, r.ID), Attempt: attempt, Name: string(r.Name), Func: string(r.Func), State: upper(r.State),
 		Type: string(r.Type), JobID: string(r.JobID), NodeID: string(r.NodeID), ActorID: string(r.ActorID), Error: string(r.Error),
 	}
 	return t, t.ID != "" && t.State != ""
@@ -49,7 +49,7 @@ const taskFinished = "FINISHED"
 // more the list is reported as truncated, for Ray cuts there and an agent may
 // not say so.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
-	tasks, found, err := listOf(ctx, c, "list tasks", "tasks", taskKey, func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
+	tasks, found, err := getList(ctx, c, "list tasks", "tasks", taskKey, func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
 	if err != nil {
 		return ray.TaskList{}, err
 	}
@@ -79,13 +79,13 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	attempts := list[taskRow, ray.Task]{resource: []string{"task", "tasks"}, take: func(_ string, row taskRow) (ray.Task, bool) { return row.task() }}
 	_, _ = attempts.find(pyjson.NewDecoder(bytes.NewReader(raw)), false, 4)
 	task = ray.Task{}
-	for _, t := range attempts.all {
+	for _, t := range attempts.items {
 		if task.ID == "" || t.Attempt >= task.Attempt {
 			task = t
 		}
 	}
 	if task.ID == "" {
-		return ray.Task{}, badAnswer(op, "the answer names no task")
+		return ray.Task{}, badResponse(op, "the answer names no task")
 	}
 	return task, nil
 }

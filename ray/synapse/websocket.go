@@ -19,39 +19,39 @@ import (
 // is kept from one message to the next.
 const (
 	maxMessageBytes = 32 << 20
-	keptBuffer      = 256 << 10
+	maxKeptBuffer   = 256 << 10
 )
 
-// pingsToDie is how many pings in a row may stay without any answer.
-const pingsToDie = 3
+// maxMissedPongs is how many pings in a row may stay without any answer.
+const maxMissedPongs = 3
 
-// farewell bounds the writing of a Close frame.
-const farewell = 250 * time.Millisecond
+// closeTimeout bounds the writing of a Close frame.
+const closeTimeout = 250 * time.Millisecond
 
 // wsStream is a MessageStream over a WebSocket.
 type wsStream struct {
-	ctx     context.Context // only to tell its end from the network's
-	t       *transport.Client
-	conn    *transport.WebSocket
-	dec     decoder
-	frame   []byte
-	between bool // no frame is begun
-	failed  error
-	closed  atomic.Bool
-	dead    atomic.Bool // no sign of life
-	life    time.Duration
-	pinger  *time.Timer
+	ctx             context.Context // only to tell its end from the network's
+	t               *transport.Client
+	conn            *transport.WebSocket
+	dec             decoder
+	frame           []byte
+	betweenFrames   bool // no frame is begun
+	failed          error
+	closed          atomic.Bool
+	dead            atomic.Bool // no sign of life
+	livenessTimeout time.Duration
+	pinger          *time.Timer
 }
 
 func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSocket, life time.Duration) *wsStream {
 	conn.SetReadLimit(maxMessageBytes)
-	s := &wsStream{ctx: ctx, t: t, conn: conn, between: true, life: life}
+	s := &wsStream{ctx: ctx, t: t, conn: conn, betweenFrames: true, livenessTimeout: life}
 	var (
 		seen   = conn.Received()
 		silent int
 	)
 	armed := make(chan struct{})
-	s.pinger = time.AfterFunc(life/pingsToDie, func() {
+	s.pinger = time.AfterFunc(life/maxMissedPongs, func() {
 		<-armed
 		switch n := conn.Received(); {
 		case s.closed.Load():
@@ -61,13 +61,13 @@ func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSo
 		default:
 			silent++
 		}
-		if silent >= pingsToDie {
+		if silent >= maxMissedPongs {
 			s.dead.Store(true)
 			_ = conn.Conn.Close()
 			return
 		}
-		if conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(life/pingsToDie)) == nil {
-			s.pinger.Reset(life / pingsToDie)
+		if conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(life/maxMissedPongs)) == nil {
+			s.pinger.Reset(life / maxMissedPongs)
 		}
 	})
 	close(armed)
@@ -113,18 +113,18 @@ func serverError(t *transport.Client, text []byte) error {
 
 // read gives one whole frame, in a buffer that it uses again.
 func (s *wsStream) read() ([]byte, error) {
-	if cap(s.frame) > keptBuffer {
+	if cap(s.frame) > maxKeptBuffer {
 		s.frame = nil
 	}
-	if cap(s.dec.out) > keptBuffer {
+	if cap(s.dec.out) > maxKeptBuffer {
 		s.dec.out = nil
 	}
-	s.between = true
+	s.betweenFrames = true
 	_, r, err := s.conn.NextReader()
 	if err != nil {
 		return nil, err
 	}
-	s.between = false
+	s.betweenFrames = false
 	b := s.frame[:0]
 	for {
 		if len(b) == cap(b) {
@@ -149,7 +149,7 @@ func (s *wsStream) Close() error {
 	}
 	s.pinger.Stop()
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = s.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(farewell))
+	_ = s.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(closeTimeout))
 	return s.conn.Conn.Close()
 }
 
@@ -170,7 +170,7 @@ func (s *wsStream) reason(err error) error {
 	case s.ctx.Err() != nil:
 		return s.t.StreamError(s.ctx, opTail, s.ctx.Err())
 	case s.dead.Load():
-		return ended(fmt.Sprintf("the connection gave no sign of life for %s", s.life))
+		return ended(fmt.Sprintf("the connection gave no sign of life for %s", s.livenessTimeout))
 	case s.closed.Load():
 		return ended("closed")
 	case errors.Is(err, websocket.ErrReadLimit):
@@ -181,7 +181,7 @@ func (s *wsStream) reason(err error) error {
 			said = ": " + said
 		}
 		return ended(fmt.Sprintf("the agent closed the tail with code %d%s", frame.Code, said))
-	case errors.As(err, &frame) && s.between:
+	case errors.As(err, &frame) && s.betweenFrames:
 		return ended("the connection ended without a farewell")
 	case errors.As(err, &frame):
 		return ended("the connection ended in the middle of a message")

@@ -15,25 +15,25 @@ type Agent struct {
 	o    options
 	addr string // the same for its whole life
 
-	mu      sync.Mutex
-	srv     *fake.Server // nil while it is down
-	jobs    []*Job
-	answers map[string]func(*http.Request) (int, []byte)
-	faults  []*Injected
-	counts  fake.Counts
-	tails   map[*tail]struct{}
-	peak    int
-	deleted []string
+	mu        sync.Mutex
+	srv       *fake.Server // nil while it is down
+	jobs      []*Job
+	responses map[string]func(*http.Request) (int, []byte)
+	faults    []*Injected
+	counts    fake.Counts
+	tails     map[*tail]struct{}
+	peak      int
+	deleted   []string
 }
 
 type options struct {
-	prefix, token, user, tenant string
-	old, legacy                 bool
-	noWebSocket                 int
-	heartbeat, poll             time.Duration
-	connected, badRows          bool
-	logs                        LogFormat
-	deaf                        bool
+	prefix, token, user, tenant   string
+	withoutResources, legacyPaths bool
+	noWebSocket                   int
+	heartbeat, pollInterval       time.Duration
+	connectedEvent, invalidRows   bool
+	logFormat                     LogFormat
+	noPongs                       bool
 }
 
 // Option changes what an agent is from its start.
@@ -51,10 +51,10 @@ func UserTenant(user, tenant string) Option {
 }
 
 // WithoutResources makes it an agent that knows neither gpu_status nor resources/cluster.
-func WithoutResources() Option { return func(o *options) { o.old = true } }
+func WithoutResources() Option { return func(o *options) { o.withoutResources = true } }
 
 // LegacyPaths makes the tails lie where they lay before 2026, under ray/.
-func LegacyPaths() Option { return func(o *options) { o.legacy = true } }
+func LegacyPaths() Option { return func(o *options) { o.legacyPaths = true } }
 
 // NoWebSocket refuses each upgrade with a status: 403, 404, 426.
 func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = status } }
@@ -64,16 +64,16 @@ func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = 
 func Heartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
 
 // ConnectedEvent begins each tail with a connected event.
-func ConnectedEvent() Option { return func(o *options) { o.connected = true } }
+func ConnectedEvent() Option { return func(o *options) { o.connectedEvent = true } }
 
 // InvalidRows puts rows among those of each list that are not what they should be.
-func InvalidRows() Option { return func(o *options) { o.badRows = true } }
+func InvalidRows() Option { return func(o *options) { o.invalidRows = true } }
 
 // LogsAs sets how a whole log is wrapped.
-func LogsAs(shape LogFormat) Option { return func(o *options) { o.logs = shape } }
+func LogsAs(shape LogFormat) Option { return func(o *options) { o.logFormat = shape } }
 
 // NoPongs answers no ping.
-func NoPongs() Option { return func(o *options) { o.deaf = true } }
+func NoPongs() Option { return func(o *options) { o.noPongs = true } }
 
 // New starts an agent and closes it with the test.
 func New(t testing.TB, o ...Option) *Agent {
@@ -89,11 +89,11 @@ func New(t testing.TB, o ...Option) *Agent {
 // Start starts an agent on a free port of loopback. The caller closes it.
 func Start(o ...Option) (*Agent, error) {
 	a := &Agent{
-		o:       options{poll: 5 * time.Millisecond},
-		addr:    "127.0.0.1:0",
-		answers: map[string]func(*http.Request) (int, []byte){},
-		counts:  fake.Counts{},
-		tails:   map[*tail]struct{}{},
+		o:         options{pollInterval: 5 * time.Millisecond},
+		addr:      "127.0.0.1:0",
+		responses: map[string]func(*http.Request) (int, []byte){},
+		counts:    fake.Counts{},
+		tails:     map[*tail]struct{}{},
 	}
 	for _, set := range o {
 		set(&a.o)
@@ -165,7 +165,7 @@ func (a *Agent) SetResponse(endpoint string, body []byte) {
 func (a *Agent) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.answers[endpoint] = f
+	a.responses[endpoint] = f
 }
 
 // DeletedApplications lists the Serve applications that were deleted.

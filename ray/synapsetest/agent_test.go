@@ -24,7 +24,7 @@ func get(t *testing.T, url string) (status int, body, location string) {
 	return res.StatusCode, string(b), res.Header.Get("Location")
 }
 
-func TestAPathWithoutItsSlashIsRedirected(t *testing.T) {
+func TestAgent_RedirectsToSlash(t *testing.T) {
 	a := New(t, Prefix("/p"))
 	if status, _, to := get(t, a.URL()+"/jobs"); status != http.StatusTemporaryRedirect || to != a.URL()+"/jobs/" {
 		t.Errorf("%d to %q", status, to)
@@ -34,7 +34,7 @@ func TestAPathWithoutItsSlashIsRedirected(t *testing.T) {
 	}
 }
 
-func TestFaultsHitWhatTheyNameAndAreCounted(t *testing.T) {
+func TestFault_Matching(t *testing.T) {
 	a := New(t)
 	a.Submit("j", JobOptions{})
 	a.Submit("k", JobOptions{})
@@ -54,7 +54,7 @@ func TestFaultsHitWhatTheyNameAndAreCounted(t *testing.T) {
 	}
 }
 
-func TestABodyIsCutAfterAsManyBytes(t *testing.T) {
+func TestFault_CutsSSE(t *testing.T) {
 	a := New(t)
 	job := a.Submit("j", JobOptions{})
 	job.Print("one\ntwo\n")
@@ -69,7 +69,7 @@ func TestABodyIsCutAfterAsManyBytes(t *testing.T) {
 	}
 }
 
-func TestAShapeCutsMessagesWhereItSays(t *testing.T) {
+func TestMessageFormat(t *testing.T) {
 	const log = "a\nbb\n\nüü\nlast"
 	for _, row := range []struct {
 		name  string
@@ -82,7 +82,7 @@ func TestAShapeCutsMessagesWhereItSays(t *testing.T) {
 	} {
 		var got []string
 		for text := []byte(log); ; {
-			message := row.shape.cut(text, true)
+			message := row.shape.next(text, true)
 			if message == nil {
 				break
 			}
@@ -92,7 +92,7 @@ func TestAShapeCutsMessagesWhereItSays(t *testing.T) {
 			t.Errorf("%s: %q", row.name, got)
 		}
 	}
-	if got := (MessageFormat{}).cut([]byte("no end"), false); got != nil {
+	if got := (MessageFormat{}).next([]byte("no end"), false); got != nil {
 		t.Errorf("a line without its end was sent: %q", got)
 	}
 }

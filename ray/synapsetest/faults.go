@@ -63,11 +63,11 @@ type Fault struct {
 
 // Injected is a fault in place.
 type Injected struct {
-	agent *Agent
-	f     Fault
-	rule  fake.Rule // guarded by agent.mu, as what follows
-	hits  int
-	off   bool
+	agent   *Agent
+	f       Fault
+	rule    fake.Rule // guarded by agent.mu, as what follows
+	hits    int
+	removed bool
 }
 
 // Inject puts a fault in place. The first one that matches a request, in the
@@ -91,7 +91,7 @@ func (in *Injected) Hits() int {
 func (in *Injected) Remove() {
 	in.agent.mu.Lock()
 	defer in.agent.mu.Unlock()
-	in.off = true
+	in.removed = true
 }
 
 func (in *Injected) hit() {
@@ -106,14 +106,14 @@ type cut struct {
 	after, messages int // what is let through; of the two the one that the fault names
 }
 
-// choose finds the fault for a request, or nil. It counts the request.
-func (a *Agent) choose(endpoint, job string) *cut {
+// matchFault finds the fault for a request, or nil. It counts the request.
+func (a *Agent) matchFault(endpoint, job string) *cut {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.counts[endpoint]++
 	for _, in := range a.faults {
 		f := &in.f
-		if in.off || !in.rule.Hits(endpoint, job) {
+		if in.removed || !in.rule.Hits(endpoint, job) {
 			continue
 		}
 		c := &cut{Injected: in, after: f.AfterBytes, messages: f.AfterMessages}
@@ -130,8 +130,8 @@ func (a *Agent) choose(endpoint, job string) *cut {
 	return nil
 }
 
-// instead lets a fault take the answer's place; false: it is none of those.
-func (c *cut) instead(w http.ResponseWriter, r *http.Request) bool {
+// respond lets a fault take the answer's place; false: it is none of those.
+func (c *cut) respond(w http.ResponseWriter, r *http.Request) bool {
 	if c == nil {
 		return false
 	}
@@ -176,7 +176,7 @@ func (a *Agent) CutTails(how Action, id string) int {
 	for t := range a.tails {
 		if id == "" || t.job.ID == id {
 			select {
-			case t.order <- how:
+			case t.cuts <- how:
 				n++
 			default: // it is being cut already
 			}

@@ -31,7 +31,7 @@ type Job struct {
 	start      time.Time
 	end        time.Time
 	exit       *int
-	shape      MessageFormat
+	format     MessageFormat
 	log        []byte
 	generation int // incremented by TruncateLog, which invalidates what was encoded before
 	encoded    [2]encoded
@@ -45,7 +45,7 @@ func (a *Agent) Submit(id string, o JobOptions) *Job {
 	if o.Start.IsZero() {
 		o.Start = time.Now()
 	}
-	j := &Job{ID: id, o: o, start: o.Start, status: "PENDING", shape: o.Format}
+	j := &Job{ID: id, o: o, start: o.Start, status: "PENDING", format: o.Format}
 	if !o.Pending {
 		j.status = "RUNNING"
 	}
@@ -145,7 +145,7 @@ func (j *Job) Status() string {
 	return j.status
 }
 
-func terminal(status string) bool {
+func isTerminal(status string) bool {
 	return status == "SUCCEEDED" || status == "FAILED" || status == "STOPPED"
 }
 

@@ -28,32 +28,32 @@ type encoded struct {
 
 // The transports, as indices.
 const (
-	overWebSocket = iota
-	overSSE
+	viaWebSocket = iota
+	viaSSE
 )
 
-// grow encodes what the log holds beyond what is encoded. A line that has no
+// encode encodes what the log holds beyond what is encoded. A line that has no
 // end yet waits for it, or for the job's end. j.mu is held.
-func (j *Job) grow(over int) *encoded {
+func (j *Job) encode(over int) *encoded {
 	e := &j.encoded[over]
 	for {
-		message := j.shape.cut(j.log[e.from:], terminal(j.status))
+		message := j.format.next(j.log[e.from:], isTerminal(j.status))
 		if message == nil {
 			return e
 		}
 		e.from += len(message)
-		if j.shape.NoNewline {
+		if j.format.NoNewline {
 			message = bytes.TrimSuffix(message, []byte{'\n'})
 		}
 		if len(message) > 0 {
-			e.data = j.shape.append(e.data, message, over)
+			e.data = j.format.append(e.data, message, over)
 			e.ends = append(e.ends, len(e.data))
 		}
 	}
 }
 
-// cut gives the next message of a text, nil where there is none yet.
-func (s MessageFormat) cut(text []byte, last bool) []byte {
+// next gives the next message of a text, nil where there is none yet.
+func (s MessageFormat) next(text []byte, last bool) []byte {
 	if s.Bytes > 0 {
 		if len(text) == 0 {
 			return nil
@@ -92,7 +92,7 @@ func (s MessageFormat) append(b, message []byte, over int) []byte {
 	default:
 		payload = envelope(make([]byte, 0, len(message)+64), message, s.Compact)
 	}
-	if over == overWebSocket {
+	if over == viaWebSocket {
 		return fake.AppendText(b, payload)
 	}
 	return appendEvent(b, payload)

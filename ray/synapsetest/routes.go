@@ -54,8 +54,8 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	endpoint, id := a.route(path, isUpgrade(r))
-	c := a.choose(endpoint, id)
-	if c.instead(w, r) {
+	c := a.matchFault(endpoint, id)
+	if c.respond(w, r) {
 		return
 	}
 	if !a.authorized(w, r) {
@@ -92,10 +92,10 @@ func (a *Agent) route(path string, upgrade bool) (endpoint, id string) {
 	switch rest := strings.Join(parts[min(2, len(parts)):], "/"); {
 	case parts[0] == "jobs" && len(parts) > 2 && (upgrade || strings.HasPrefix(rest, "logs/")):
 		right := map[string]string{"logs": EndpointWebSocket, "logs/stream": EndpointSSE}
-		if a.o.legacy {
+		if a.o.legacyPaths {
 			right = map[string]string{"logs/ws": EndpointWebSocket, "logs/stream": EndpointSSE}
 		}
-		if e := right[rest]; e != "" && legacy == a.o.legacy && (upgrade == (e == EndpointWebSocket)) {
+		if e := right[rest]; e != "" && legacy == a.o.legacyPaths && (upgrade == (e == EndpointWebSocket)) {
 			return e, id
 		}
 		if upgrade {
@@ -106,10 +106,10 @@ func (a *Agent) route(path string, upgrade bool) (endpoint, id string) {
 		return EndpointLogs, id
 	case parts[0] == "jobs" && rest == "stop":
 		return EndpointStop, id
-	case path == EndpointResources && !a.o.old:
+	case path == EndpointResources && !a.o.withoutResources:
 		return path, ""
 	case len(parts) == 1 && strings.Contains(" health jobs nodes tasks serve_applications gpu_status ", " "+parts[0]+" "):
-		if path == EndpointGPUs && a.o.old {
+		if path == EndpointGPUs && a.o.withoutResources {
 			break
 		}
 		return path, ""
@@ -136,7 +136,7 @@ func (a *Agent) authorized(w http.ResponseWriter, r *http.Request) bool {
 
 func (a *Agent) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint, id string) {
 	a.mu.Lock()
-	own := a.answers[endpoint]
+	own := a.responses[endpoint]
 	a.mu.Unlock()
 	if own != nil {
 		status, body := own(r)
@@ -157,9 +157,9 @@ func (a *Agent) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint, id
 	case EndpointServe:
 		reply(w, a.rows(a.applications()))
 	case EndpointNode:
-		one(w, nodes(), "node_id", id)
+		replyItem(w, nodes(), "node_id", id)
 	case EndpointTask:
-		one(w, tasks(), "task_id", id)
+		replyItem(w, tasks(), "task_id", id)
 	case EndpointServeApp:
 		a.serveApplication(w, r, id)
 	case EndpointGPUs:
@@ -195,7 +195,7 @@ func (a *Agent) serveJobs(w http.ResponseWriter, r *http.Request, endpoint, id s
 		fail(w, http.StatusMethodNotAllowed, "Method Not Allowed")
 	default:
 		j.mu.Lock()
-		ended := terminal(j.status)
+		ended := isTerminal(j.status)
 		if !ended {
 			j.finish("STOPPED", 0)
 		}
@@ -214,7 +214,7 @@ func (a *Agent) serveLogs(w http.ResponseWriter, j *Job) {
 	for line := range strings.Lines(log) {
 		lines = append(lines, strings.TrimSuffix(line, "\n"))
 	}
-	switch a.o.logs {
+	switch a.o.logFormat {
 	case LogList:
 		reply(w, lines)
 	case LogWrapped:
@@ -229,7 +229,7 @@ func (a *Agent) serveLogs(w http.ResponseWriter, j *Job) {
 
 func (a *Agent) serveApplication(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodDelete {
-		one(w, a.applications(), "name", name)
+		replyItem(w, a.applications(), "name", name)
 		return
 	}
 	for _, app := range a.applications() {
@@ -246,13 +246,13 @@ func (a *Agent) serveApplication(w http.ResponseWriter, r *http.Request, name st
 
 // rows adds bad ones where the agent has such.
 func (a *Agent) rows(good []any) []any {
-	if !a.o.badRows {
+	if !a.o.invalidRows {
 		return good
 	}
 	return append([]any{nil, "row", map[string]any{"status": []int{1}}, []any{}, map[string]any{}}, good...)
 }
 
-func one(w http.ResponseWriter, rows []any, key, id string) {
+func replyItem(w http.ResponseWriter, rows []any, key, id string) {
 	for _, row := range rows {
 		if row.(map[string]any)[key] == id {
 			reply(w, row)

@@ -37,8 +37,8 @@ type textUsage struct {
 }
 
 const (
-	reportHeader = "Autoscaler status:"
-	heldInGroups = " reserved in placement groups)"
+	reportHeader     = "Autoscaler status:"
+	reservedInGroups = " reserved in placement groups)"
 )
 
 // usageLine is "used/total name", with what placement groups hold of it: they
@@ -88,21 +88,21 @@ func (s *textStatus) readUsage(line string) bool {
 		return false
 	}
 	name, held, inUse := m[3], 0.0, 0.0
-	if strings.HasSuffix(name, heldInGroups) {
+	if strings.HasSuffix(name, reservedInGroups) {
 		g := groupsPart.FindStringSubmatch(name)
 		if g == nil {
 			return false
 		}
 		var ok1, ok2 bool
 		name = g[1]
-		inUse, ok1 = amountOf(name, g[2])
-		held, ok2 = amountOf(name, g[3])
+		inUse, ok1 = parseAmount(name, g[2])
+		held, ok2 = parseAmount(name, g[3])
 		if !ok1 || !ok2 {
 			return false
 		}
 	}
-	used, ok1 := amountOf(name, m[1])
-	total, ok2 := amountOf(name, m[2])
+	used, ok1 := parseAmount(name, m[1])
+	total, ok2 := parseAmount(name, m[2])
 	if !ok1 || !ok2 {
 		return false
 	}
@@ -114,7 +114,7 @@ func (s *textStatus) readUsage(line string) bool {
 }
 
 func (s *textStatus) readDemand(line string) bool {
-	shape, rest, ok := pythonDict(strings.TrimPrefix(line, " "))
+	shape, rest, ok := parsePythonDict(strings.TrimPrefix(line, " "))
 	if !ok {
 		return false
 	}
@@ -146,7 +146,7 @@ func (s *textStatus) readDemand(line string) bool {
 			s.pgs = append(s.pgs, bundles...)
 			return true
 		}
-		if shape, rest, ok = pythonDict(strings.TrimPrefix(rest, ", ")); !ok {
+		if shape, rest, ok = parsePythonDict(strings.TrimPrefix(rest, ", ")); !ok {
 			return false
 		}
 	}
@@ -161,8 +161,8 @@ var memoryUnits = []struct {
 // isMemory reports whether a report prints a resource as memory.
 func isMemory(name string) bool { return name == "memory" || name == "object_store_memory" }
 
-// amountOf reads an amount of a resource.
-func amountOf(name, text string) (float64, bool) {
+// parseAmount reads an amount of a resource.
+func parseAmount(name, text string) (float64, bool) {
 	unit := 1.0
 	if isMemory(name) {
 		for _, u := range memoryUnits {
@@ -176,8 +176,8 @@ func amountOf(name, text string) (float64, bool) {
 	return v * unit, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
 }
 
-// memoryText spells bytes as Ray's format_memory does.
-func memoryText(bytes float64) string {
+// formatMemory spells bytes as Ray's format_memory does.
+func formatMemory(bytes float64) string {
 	for _, u := range memoryUnits {
 		if bytes >= u.size && u.size > 1 {
 			return fmt.Sprintf("%.2f%s", bytes/u.size, u.name)
@@ -186,13 +186,13 @@ func memoryText(bytes float64) string {
 	return fmt.Sprintf("%dB", int64(bytes))
 }
 
-// usages returns the report's usage. What is printed rounded is replaced by the
+// exactUsage returns the report's usage. What is printed rounded is replaced by the
 // exact total of the node list where the two agree.
-func usages(report map[string]textUsage, exact map[string]float64) map[string]ray.Usage {
+func exactUsage(report map[string]textUsage, exact map[string]float64) map[string]ray.Usage {
 	out := make(map[string]ray.Usage, len(report))
 	for name, u := range report {
 		usage := u.Usage
-		if total, known := exact[name]; known && isMemory(name) && memoryText(total) == u.totalText {
+		if total, known := exact[name]; known && isMemory(name) && formatMemory(total) == u.totalText {
 			usage.Total = total
 			if usage.Used = min(usage.Used, total); u.allUsed {
 				usage.Used = total
@@ -215,7 +215,7 @@ func nodeUsage(text string, exact map[string]float64) map[string]ray.Usage {
 	if len(s.usage) == 0 {
 		return nil
 	}
-	used := usages(s.usage, exact)
+	used := exactUsage(s.usage, exact)
 	maps.DeleteFunc(used, func(name string, _ ray.Usage) bool { return isGroupResource(name) })
 	return used
 }

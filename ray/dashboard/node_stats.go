@@ -44,9 +44,9 @@ func (n number) percent() *float64 {
 	return &ratio
 }
 
-// isRead reports whether a file system has readings: in a Kubernetes pod Ray sends
+// valid reports whether a file system has readings: in a Kubernetes pod Ray sends
 // one of 1 byte (2.60.0).
-func (d diskRow) isRead() bool {
+func (d diskRow) valid() bool {
 	total, ok1 := d.Total.bytes()
 	_, ok2 := d.Used.bytes()
 	_, ok3 := d.Free.bytes()
@@ -71,14 +71,14 @@ func (r *summaryRow) mountNames() nameMap {
 	return names
 }
 
-// mount returns a mount's real name, and false where it is not known: Ray
+// mountName returns a mountName's real name, and false where it is not known: Ray
 // camel-cases the names of mounts as it does all keys (2.60.0: /tmp/my_ray_tmp
 // is sent as /tmp/myRayTmp).
 //
 // A name that has an underscore was not camel-cased (Ray before 2.60). One that
 // has neither a capital nor a digit is what it was: Ray makes a capital of a
 // letter after an underscore.
-func mount(sent string, names nameMap) (real string, ok bool) {
+func mountName(sent string, names nameMap) (real string, ok bool) {
 	real, known := names[sent]
 	switch {
 	case real != "":
@@ -92,7 +92,7 @@ func mount(sent string, names nameMap) (real string, ok bool) {
 	return sent, unchanged
 }
 
-// readingBook remembers since when each node's agent has sent the same
+// statsTracker remembers since when each node's agent has sent the same
 // readings. The zero value is ready; it is safe for concurrent use.
 //
 // Readings carry the time of their node's own clock, which may be off by any
@@ -101,24 +101,24 @@ func mount(sent string, names nameMap) (real string, ok bool) {
 // its time changes from one look to the next; how long it has not changed is
 // measured by our monotonic clock alone. At the first look nothing can be known
 // but the node's state, which Ray changes about 14 s after a node is gone.
-type readingBook struct {
+type statsTracker struct {
 	mu    sync.Mutex
-	nodes map[string]readingAt
+	nodes map[string]statsChange
 }
 
-// readingAt is the time that a node's agent told, and when we first saw it.
-type readingAt struct {
-	told float64
-	seen time.Time
+// statsChange is the time that a node's agent told, and when we first saw it.
+type statsChange struct {
+	nodeTime float64
+	since    time.Time
 }
 
-// look notes the times that an answer's nodes tell, and returns the nodes whose
+// observe notes the times that an answer's nodes tell, and returns the nodes whose
 // readings are current.
-func (b *readingBook) look(rows []summaryRow) map[string]bool {
+func (b *statsTracker) observe(rows []summaryRow) map[string]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	nodes := make(map[string]readingAt, len(rows))
+	nodes := make(map[string]statsChange, len(rows))
 	current := make(map[string]bool, len(rows))
 	for i := range rows {
 		id, told := rows[i].Raylet.ID, rows[i].Now
@@ -126,11 +126,11 @@ func (b *readingBook) look(rows []summaryRow) map[string]bool {
 			continue
 		}
 		at, known := b.nodes[id]
-		if !known || at.told != told.value {
-			at = readingAt{told.value, now}
+		if !known || at.nodeTime != told.value {
+			at = statsChange{told.value, now}
 		}
 		nodes[id] = at
-		current[id] = now.Sub(at.seen) <= staleReading
+		current[id] = now.Sub(at.since) <= maxStatsAge
 	}
 	b.nodes = nodes
 	return current

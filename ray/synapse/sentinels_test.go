@@ -8,7 +8,7 @@ import (
 )
 
 // Law: a sentinel is no reading.
-func TestSentinelsAreNoReadings(t *testing.T) {
+func TestResources_Sentinels(t *testing.T) {
 	read := func(raw string) gpuRow {
 		var g gpuRow
 		if err := pyjson.NewDecoder(strings.NewReader(raw)).Decode(&g); err != nil {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	opAgent       = "read log from node agent"
-	endpointAgent = "agent /logs/{file}" // a node's agent, not the dashboard
+	opNodeAgentLog    = "read log from node agent"
+	endpointNodeAgent = "agent /logs/{file}" // a node's agent, not the dashboard
 )
 
 // AgentLog reads a job's log from an offset on, from the agent of the node that
@@ -28,12 +28,12 @@ const (
 // A long body is bounded by its progress alone: no bytes for the client's
 // timeout end it. Code 404: the agent has no such file.
 func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogRange, error) {
-	agent, err := c.agent(ctx, ref.AgentURL)
+	agent, err := c.agentClient(ctx, ref.AgentURL)
 	if err != nil {
 		return ray.LogRange{}, err
 	}
 	res, err := agent.Do(ctx, transport.Request{
-		Op: opAgent, Endpoint: endpointAgent, Stream: true,
+		Op: opNodeAgentLog, Endpoint: endpointNodeAgent, Stream: true,
 		Path:        "/logs/" + url.PathEscape(logFile(ref.SubmissionID)),
 		Header:      http.Header{"Range": {fmt.Sprintf("bytes=%d-", from)}},
 		AllowStatus: []int{http.StatusRequestedRangeNotSatisfiable},
@@ -41,25 +41,25 @@ func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.
 	if err != nil {
 		return ray.LogRange{}, err
 	}
-	if err := refuseHTML(res, opAgent); err != nil {
+	if err := rejectHTML(res, opNodeAgentLog); err != nil {
 		return ray.LogRange{}, err
 	}
-	part, ok := partOf(res, from)
+	part, ok := parseRange(res, from)
 	if !ok {
 		_ = res.Body.Close()
-		return ray.LogRange{}, &ray.Error{Op: opAgent, Code: http.StatusInternalServerError, Status: res.StatusCode,
+		return ray.LogRange{}, &ray.Error{Op: opNodeAgentLog, Code: http.StatusInternalServerError, Status: res.StatusCode,
 			Detail: "the agent does not tell which bytes of the file it sends, nor how many there are: is it a Ray node agent?"}
 	}
 	return part, nil
 }
 
-// partOf reads what an answer to a Range request holds.
-func partOf(res *http.Response, from int64) (ray.LogRange, bool) {
+// parseRange reads what an answer to a Range request holds.
+func parseRange(res *http.Response, from int64) (ray.LogRange, bool) {
 	part := ray.LogRange{Body: res.Body}
 	said := res.Header.Get("Content-Range")
 	switch res.StatusCode {
 	case http.StatusPartialContent:
-		first, size, ok := contentRange(said)
+		first, size, ok := parseContentRange(said)
 		part.Offset, part.Size = first, size
 		return part, ok
 	case http.StatusRequestedRangeNotSatisfiable:
@@ -72,8 +72,8 @@ func partOf(res *http.Response, from int64) (ray.LogRange, bool) {
 	return part, part.Size >= 0
 }
 
-// contentRange reads "bytes 150-165/166".
-func contentRange(s string) (first, size int64, ok bool) {
+// parseContentRange reads "bytes 150-165/166".
+func parseContentRange(s string) (first, size int64, ok bool) {
 	span, total, ok1 := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
 	begin, _, ok2 := strings.Cut(span, "-")
 	first, err1 := strconv.ParseInt(begin, 10, 64)
@@ -81,35 +81,35 @@ func contentRange(s string) (first, size int64, ok bool) {
 	return first, size, ok1 && ok2 && err1 == nil && err2 == nil && first >= 0 && first < size
 }
 
-// agent gives the transport to a node's agent, or says why it must not be asked.
-func (c *Client) agent(ctx context.Context, raw string) (*transport.Client, error) {
+// agentClient gives the transport to a node's agentClient, or says why it must not be asked.
+func (c *Client) agentClient(ctx context.Context, raw string) (*transport.Client, error) {
 	if c.nodeAgents.Mode == NodeAgentsOff {
-		return nil, refused(ray.ErrAgentsDisabled, "node agents are switched off (node_agents.mode)")
+		return nil, notAllowed(ray.ErrAgentsDisabled, "node agents are switched off (node_agents.mode)")
 	}
 	addr, err := agentAddress(raw)
 	if err != nil {
-		return nil, refused(ray.ErrAgentAddress, err.Error())
+		return nil, notAllowed(ray.ErrAgentAddress, err.Error())
 	}
-	trusted, err := c.admit(ctx, addr.Addr())
+	trusted, err := c.authorizeAgent(ctx, addr.Addr())
 	if err != nil {
 		return nil, err
 	}
 	return c.agents.client(c.t, addr, trusted)
 }
 
-// admit applies the rule of NodeAgents to an address, and tells whether it may
+// authorizeAgent applies the rule of NodeAgents to an address, and tells whether it may
 // see the token.
 //
 //	auto, token:    in allow, or the API's own host where the API is plain http
 //	auto, no token: a live node
 //	on:             a live node, and in allow where that is not empty
-func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err error) {
+func (c *Client) authorizeAgent(ctx context.Context, ip netip.Addr) (trusted bool, err error) {
 	allowed := c.allows(ip)
 	if c.nodeAgents.Mode == NodeAgentsOn {
 		if len(c.nodeAgents.Allow) > 0 && !allowed {
-			return false, refused(ray.ErrAgentNotAllowed, fmt.Sprintf("the node agent's address %s is not in node_agents.allow", ip))
+			return false, notAllowed(ray.ErrAgentNotAllowed, fmt.Sprintf("the node agent's address %s is not in node_agents.allow", ip))
 		}
-		return true, c.mustLive(ctx, ip)
+		return true, c.requireAlive(ctx, ip)
 	}
 	api := c.t.URL()
 	if allowed {
@@ -121,9 +121,9 @@ func (c *Client) admit(ctx context.Context, ip netip.Addr) (trusted bool, err er
 		if trusted {
 			return true, nil
 		}
-		return false, refused(ray.ErrTokenWithheld, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
+		return false, notAllowed(ray.ErrTokenWithheld, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
 	}
-	return trusted, c.mustLive(ctx, ip)
+	return trusted, c.requireAlive(ctx, ip)
 }
 
 func (c *Client) allows(ip netip.Addr) bool {
@@ -135,14 +135,14 @@ func (c *Client) allows(ip netip.Addr) bool {
 	return false
 }
 
-// mustLive refuses an address that no live node has.
-func (c *Client) mustLive(ctx context.Context, ip netip.Addr) error {
+// requireAlive refuses an address that no live node has.
+func (c *Client) requireAlive(ctx context.Context, ip netip.Addr) error {
 	live, err := c.agents.isLive(ctx, c.liveAddresses, ip)
 	switch {
 	case err != nil:
 		return err
 	case !live:
-		return refused(ray.ErrAgentNotAlive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
+		return notAllowed(ray.ErrAgentNotAlive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
 	}
 	return nil
 }
@@ -162,10 +162,10 @@ func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error)
 	return live, err
 }
 
-// refused gives the error of an agent that is not asked; reason is one of ray's
+// notAllowed gives the error of an agent that is not asked; reason is one of ray's
 // ErrTransportNotAllowed.
-func refused(reason error, detail string) error {
-	return &ray.Error{Op: opAgent, Code: http.StatusForbidden, Detail: detail, Err: reason}
+func notAllowed(reason error, detail string) error {
+	return &ray.Error{Op: opNodeAgentLog, Code: http.StatusForbidden, Detail: detail, Err: reason}
 }
 
 // agentAddress reads a job's driver_agent_http_address, which anybody may have

@@ -16,7 +16,7 @@ import (
 // A tail sleeps in the job agent's event loop from Ray 2.11.0 to 2.37.0 (read in
 // the published packages of these, of 2.10.0 and of 2.38.0).
 func (c *Client) LogTransports() ray.LogTransports {
-	v := c.known()
+	v := c.lastVersion()
 	if v.Ray == "" {
 		return ray.LogTransports{}
 	}

@@ -28,7 +28,7 @@ func odd(t *testing.T, name string) *Client {
 }
 
 // Law: a value that JSON does not have is absent, and nothing else is.
-func TestOneNaNTakesNothingWithIt(t *testing.T) {
+func TestMalformed_NaN(t *testing.T) {
 	c := odd(t, "nan-in-runtime-env")
 	jobs, err := c.Jobs(t.Context())
 	if err != nil || len(jobs) == 0 || c.SkippedRows()+c.SkippedFields() != 0 {
@@ -46,7 +46,7 @@ func TestOneNaNTakesNothingWithIt(t *testing.T) {
 }
 
 // Law: an odd field takes itself, an odd row takes itself, and both are counted.
-func TestOneOddFieldTakesNothingElse(t *testing.T) {
+func TestMalformed_Field(t *testing.T) {
 	c := odd(t, "one-odd-application")
 	s, err := c.Serve(t.Context())
 	if err != nil || len(s.Applications) == 0 || len(s.Proxies) == 0 || c.SkippedFields() != 1 || c.SkippedRows() != 0 {
@@ -65,7 +65,7 @@ func TestOneOddFieldTakesNothingElse(t *testing.T) {
 }
 
 // Law: a status that was not written yet, or never is, is an answer.
-func TestAStatusThatIsNullIsAnAnswer(t *testing.T) {
+func TestClusterStatus_Null(t *testing.T) {
 	if s, err := odd(t, "autoscaler-v2").ClusterStatus(t.Context()); err != nil || len(s.Usage) != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -89,7 +89,7 @@ var asks = map[string]func(*testing.T, *Client) (any, error){
 
 // Law: an answer counts when it has the shape of one; else it is a failure that
 // says what came.
-func TestWhatHasNotTheShapeOfAnAnswerIsAFailure(t *testing.T) {
+func TestMalformed_Response(t *testing.T) {
 	for _, row := range []struct {
 		name, body string
 		status     int
@@ -121,7 +121,7 @@ func TestWhatHasNotTheShapeOfAnAnswerIsAFailure(t *testing.T) {
 
 // Law: what is decodable is decoded, whatever its headers say; else the error says
 // what came.
-func TestAnswersAreJudgedByTheirContent(t *testing.T) {
+func TestMalformed_ContentType(t *testing.T) {
 	const list = `[{"submission_id":"a","status":"RUNNING","entrypoint":"é"}]`
 	var wide strings.Builder
 	for _, u := range utf16.Encode([]rune("\ufeff" + list)) {
@@ -187,7 +187,7 @@ func longList(w io.Writer, n int) {
 
 // Law: a list that a head reaches by its age is read, in memory that its messages
 // do not fill.
-func TestAJobListMayBeLongerThanMaxBody(t *testing.T) {
+func TestJobs_LongerThanMaxBody(t *testing.T) {
 	const jobs, maxBody = 1000, 1 << 20 // 20 MB
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) { longList(w, jobs) })
 	tr, err := transport.New(transport.Options{URL: c.t.URL().String(), MaxBody: maxBody})
@@ -204,10 +204,10 @@ func TestAJobListMayBeLongerThanMaxBody(t *testing.T) {
 	if err != nil || len(list) != jobs || c.SkippedRows() != 0 {
 		t.Fatalf("%d jobs, %v", len(list), err)
 	}
-	if held > jobs*(maxListed+2<<10) {
+	if held > jobs*(maxListMessage+2<<10) {
 		t.Errorf("%d bytes are held for %d jobs", held, jobs)
 	}
-	if m := list[7].Message; len(m) > maxListed || !strings.HasPrefix(m, "0123") || !strings.HasSuffix(m, "why") {
+	if m := list[7].Message; len(m) > maxListMessage || !strings.HasPrefix(m, "0123") || !strings.HasSuffix(m, "why") {
 		t.Errorf("a message of %d bytes, which ends in %q", len(m), m[len(m)-10:])
 	}
 	runtime.KeepAlive(list)
@@ -218,7 +218,7 @@ func TestAJobListMayBeLongerThanMaxBody(t *testing.T) {
 
 // Law: a thing is known by its id; rows without one are counted as skipped, and so
 // are those whose id came before.
-func TestRowsWithoutAnIDAreNoThings(t *testing.T) {
+func TestMalformed_RowWithoutID(t *testing.T) {
 	for _, row := range []string{
 		`{"node_id":"","state":"ALIVE"}`, `{"state":"ALIVE"}`, `{"node_id":null,"state":"ALIVE"}`, `{"node_id":"n"}`, `{"node_id":"n0","state":"ALIVE"}`,
 		`{"task_id":null,"state":"RUNNING"}`, `{"task_id":"t"}`, `{"placement_group_id":"p"}`, `{"state":"CREATED"}`, `null`, `[]`,

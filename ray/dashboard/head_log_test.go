@@ -13,7 +13,7 @@ import (
 )
 
 // Law: what Ray wrote on the head of a job that ran on another node can be had.
-func TestTheWordsOfTheHeadAboutAJobOnAWorker(t *testing.T) {
+func TestHeadLog(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // Law: a job list that takes longer than the timeout of a request is had all the
 // same, and a request for anything else keeps that timeout.
-func TestAJobListThatTakesLongerThanTheTimeoutIsHad(t *testing.T) {
+func TestJobs_SlowerThanTimeout(t *testing.T) {
 	const timeout = 50 * time.Millisecond
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

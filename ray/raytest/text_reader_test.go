@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestTextModeAsPython: the expected lines are what CPython 3.11 gave for the
+// TestTextReader: the expected lines are what CPython 3.11 gave for the
 // same writes, each read to its end; "|" is the end of the file.
-func TestTextModeAsPython(t *testing.T) {
+func TestTextReader(t *testing.T) {
 	tests := []struct {
 		name   string
 		writes []string
@@ -64,7 +64,7 @@ func TestTextModeAsPython(t *testing.T) {
 	}
 }
 
-func TestTailOffsetCountsLinesAsRayDoes(t *testing.T) {
+func TestTailOffset(t *testing.T) {
 	const log = "one\ntwo\n\nhalf"
 	for n, want := range map[int]string{1: "half", 2: "\nhalf", 3: "two\n\nhalf", 4: log, 5: log, 1000: log} {
 		if got := log[tailOffset([]byte(log), n):]; got != want {
@@ -79,7 +79,7 @@ func TestTailOffsetCountsLinesAsRayDoes(t *testing.T) {
 	}
 }
 
-func TestBatches(t *testing.T) {
+func TestBatcher(t *testing.T) {
 	var b batcher
 	for i := range batchLines {
 		if full := b.add("x\n"); full != (i == batchLines-1) {

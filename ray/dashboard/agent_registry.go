@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	liveFor   = 30 * time.Second // how long the list of live nodes is believed
-	liveRetry = 5 * time.Second  // between two requests for it, whatever is asked
-	hostFor   = 30 * time.Second // how long the addresses of the API's host are believed
-	maxAgents = 4096             // agents remembered
+	liveTTL           = 30 * time.Second // how long the list of live nodes is believed
+	liveRetryInterval = 5 * time.Second  // between two requests for it, whatever is asked
+	hostTTL           = 30 * time.Second // how long the addresses of the API's host are believed
+	maxAgents         = 4096             // agents remembered
 )
 
-// agentBook remembers which addresses are agents, and the clients of those that
+// agentRegistry remembers which addresses are agents, and the clients of those that
 // were asked. The zero value is ready; it is safe for concurrent use.
-type agentBook struct {
+type agentRegistry struct {
 	mu      sync.Mutex
 	clients map[agentKey]*transport.Client
 
-	asking  chan struct{} // made at first use; holds an element while a request for the nodes runs
-	live    map[netip.Addr]bool
-	asked   time.Time // when the last request for the nodes ended
-	failure error     // what it ended with
+	refreshing  chan struct{} // made at first use; holds an element while a request for the nodes runs
+	live        map[netip.Addr]bool
+	refreshedAt time.Time // when the last request for the nodes ended
+	refreshErr  error     // what it ended with
 
-	host   map[netip.Addr]bool
-	hostAt time.Time
+	host           map[netip.Addr]bool
+	hostResolvedAt time.Time
 }
 
 type agentKey struct {
@@ -40,7 +40,7 @@ type agentKey struct {
 }
 
 // client gives the one client of an agent: its slots bound what is asked of it.
-func (b *agentBook) client(t *transport.Client, addr netip.AddrPort, trusted bool) (*transport.Client, error) {
+func (b *agentRegistry) client(t *transport.Client, addr netip.AddrPort, trusted bool) (*transport.Client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	key := agentKey{addr, trusted}
@@ -49,7 +49,7 @@ func (b *agentBook) client(t *transport.Client, addr netip.AddrPort, trusted boo
 	}
 	c, err := t.WithBaseURL("http://"+addr.String(), trusted)
 	if err != nil {
-		return nil, &ray.Error{Op: opAgent, Code: http.StatusBadRequest, Detail: "the node agent's address cannot be used", Err: err}
+		return nil, &ray.Error{Op: opNodeAgentLog, Code: http.StatusBadRequest, Detail: "the node agent's address cannot be used", Err: err}
 	}
 	if b.clients == nil || len(b.clients) >= maxAgents {
 		b.clients = map[agentKey]*transport.Client{}
@@ -60,22 +60,22 @@ func (b *agentBook) client(t *transport.Client, addr netip.AddrPort, trusted boo
 
 // isLive reports whether a live node has this address. The list is asked for
 // anew when it is old, and, at a bounded rate, when the address is not in it.
-func (b *agentBook) isLive(ctx context.Context, ask func(context.Context) (map[netip.Addr]bool, error), ip netip.Addr) (bool, error) {
-	asking := b.turn()
+func (b *agentRegistry) isLive(ctx context.Context, ask func(context.Context) (map[netip.Addr]bool, error), ip netip.Addr) (bool, error) {
+	asking := b.refreshSlot()
 	select {
 	case asking <- struct{}{}:
 		defer func() { <-asking }()
 	case <-ctx.Done():
-		return false, &ray.Error{Op: opAgent, Code: http.StatusRequestTimeout, Detail: "another request for the node list was still running", Err: ctx.Err()}
+		return false, &ray.Error{Op: opNodeAgentLog, Code: http.StatusRequestTimeout, Detail: "another request for the node list was still running", Err: ctx.Err()}
 	}
 	b.mu.Lock()
-	live, asked, failure := b.live, b.asked, b.failure
+	live, asked, failure := b.live, b.refreshedAt, b.refreshErr
 	b.mu.Unlock()
 	age := time.Since(asked)
 	switch {
-	case age < liveRetry && !asked.IsZero():
+	case age < liveRetryInterval && !asked.IsZero():
 		return failure == nil && live[ip], failure
-	case failure == nil && live[ip] && age < liveFor:
+	case failure == nil && live[ip] && age < liveTTL:
 		return true, nil
 	}
 	live, err := ask(ctx)
@@ -84,27 +84,27 @@ func (b *agentBook) isLive(ctx context.Context, ask func(context.Context) (map[n
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.live, b.asked, b.failure = live, time.Now(), err
+	b.live, b.refreshedAt, b.refreshErr = live, time.Now(), err
 	return err == nil && live[ip], err
 }
 
-func (b *agentBook) turn() chan struct{} {
+func (b *agentRegistry) refreshSlot() chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.asking == nil {
-		b.asking = make(chan struct{}, 1)
+	if b.refreshing == nil {
+		b.refreshing = make(chan struct{}, 1)
 	}
-	return b.asking
+	return b.refreshing
 }
 
 // isHost reports whether an address is the host's. Where the host is a loopback
 // address, every address of this machine is: a local Ray tells the machine's
 // address for its agent even when its dashboard listens on loopback (2.60.0).
-func (b *agentBook) isHost(ctx context.Context, host string, ip netip.Addr) bool {
+func (b *agentRegistry) isHost(ctx context.Context, host string, ip netip.Addr) bool {
 	b.mu.Lock()
-	known, at := b.host, b.hostAt
+	known, at := b.host, b.hostResolvedAt
 	b.mu.Unlock()
-	if !at.IsZero() && time.Since(at) < hostFor {
+	if !at.IsZero() && time.Since(at) < hostTTL {
 		return known[ip]
 	}
 	found := hostAddresses(ctx, host)
@@ -113,7 +113,7 @@ func (b *agentBook) isHost(ctx context.Context, host string, ip netip.Addr) bool
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.host, b.hostAt = found, time.Now()
+	b.host, b.hostResolvedAt = found, time.Now()
 	return found[ip]
 }
 

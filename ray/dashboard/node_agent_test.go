@@ -29,7 +29,7 @@ func prefixes(s ...string) []netip.Prefix {
 	return p
 }
 
-func TestAgentLogReadsFromAnOffset(t *testing.T) {
+func TestAgentLog_Offset(t *testing.T) {
 	h := raytest.New(t)
 	c := logClient(t, h, transport.Options{}, Options{})
 	for _, id := range oddIDs {
@@ -62,7 +62,7 @@ func stranger(t *testing.T, answer http.HandlerFunc) string {
 	return s.URL
 }
 
-func TestAgentLogOfServersThatAreNone(t *testing.T) {
+func TestAgentLog_NotANodeAgent(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer http.HandlerFunc
@@ -107,7 +107,7 @@ func TestAgentLogOfServersThatAreNone(t *testing.T) {
 	}
 }
 
-func TestAgentLogFaults(t *testing.T) {
+func TestAgentLog_Faults(t *testing.T) {
 	tests := []struct {
 		name  string
 		fault raytest.Fault
@@ -151,9 +151,9 @@ func TestAgentLogFaults(t *testing.T) {
 	})
 }
 
-// TestPlantedAgentAddresses: whatever a job's record says, only http, an IP and
+// TestAgentLog_PlantedAddress: whatever a job's record says, only http, an IP and
 // a port are ever looked at.
-func TestPlantedAgentAddresses(t *testing.T) {
+func TestAgentLog_PlantedAddress(t *testing.T) {
 	for _, raw := range []string{
 		"", "http://", "http://evil.example:80", "http://localhost:52365", "https://10.0.0.1:52365", "10.0.0.1:52365",
 		"http://user:pw@10.0.0.1:52365", "http://10.0.0.1:52365/latest/meta-data", "http://10.0.0.1:52365?x", "http://10.0.0.1:52365#x",
@@ -174,8 +174,8 @@ func TestPlantedAgentAddresses(t *testing.T) {
 	}
 }
 
-// TestWhichAgentsAreAsked is the rule: what may be asked, and what may see the token.
-func TestWhichAgentsAreAsked(t *testing.T) {
+// TestAgentLog_AllowedAgents is the rule: what may be asked, and what may see the token.
+func TestAgentLog_AllowedAgents(t *testing.T) {
 	const live, dead, other, own = "127.0.0.2", "127.0.0.3", "192.0.2.77", "127.0.0.1" // own is the API's host
 	type outcome struct{ asked, trusted bool }
 	no, plain, full := outcome{}, outcome{true, false}, outcome{true, true}
@@ -210,7 +210,7 @@ func TestWhichAgentsAreAsked(t *testing.T) {
 			}
 			c := logClient(t, h, to, Options{NodeAgents: tt.rule})
 			for ip, want := range tt.want {
-				agent, err := c.agent(t.Context(), "http://"+ip+":52365")
+				agent, err := c.agentClient(t.Context(), "http://"+ip+":52365")
 				if (err == nil) != want.asked {
 					t.Errorf("%s: asked %t (%v), want %t", ip, err == nil, err, want.asked)
 					continue
@@ -231,7 +231,7 @@ func TestWhichAgentsAreAsked(t *testing.T) {
 	}
 }
 
-func TestAgentsOfAnHTTPSClusterAreNotItsHost(t *testing.T) {
+func TestAgentLog_HTTPSHostNotTrusted(t *testing.T) {
 	tr, err := transport.New(transport.Options{URL: "https://127.0.0.1:1", Token: transport.StaticToken("secret")})
 	if err != nil {
 		t.Fatal(err)
@@ -240,12 +240,12 @@ func TestAgentsOfAnHTTPSClusterAreNotItsHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.agent(t.Context(), "http://127.0.0.1:52365")
+	_, err = c.agentClient(t.Context(), "http://127.0.0.1:52365")
 	wantCode(t, err, 403)
 }
 
-func TestLocalhostAndLoopbackAreOneHost(t *testing.T) {
-	var b agentBook
+func TestAgentLog_LocalhostIsLoopback(t *testing.T) {
+	var b agentRegistry
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		if !b.isHost(t.Context(), "localhost", netip.MustParseAddr(ip)) {
 			t.Errorf("%s is not localhost", ip)
@@ -256,9 +256,9 @@ func TestLocalhostAndLoopbackAreOneHost(t *testing.T) {
 	}
 }
 
-// TestAgentsAreAskedDirectly: the proxy that the dashboard is asked through sees
+// TestAgentLog_NoProxy: the proxy that the dashboard is asked through sees
 // nothing of the agents, nor of their token.
-func TestAgentsAreAskedDirectly(t *testing.T) {
+func TestAgentLog_NoProxy(t *testing.T) {
 	h := raytest.New(t, raytest.Token("secret"))
 	var seen atomic.Int64
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -284,11 +284,11 @@ func TestAgentsAreAskedDirectly(t *testing.T) {
 	}
 }
 
-// TestNodeListIsAskedAtABoundedRate: a list is believed for a while, and an
+// TestAgentLog_NodeListRate: a list is believed for a while, and an
 // address that is not in it asks for another, but not for each line that is read.
-func TestNodeListIsAskedAtABoundedRate(t *testing.T) {
+func TestAgentLog_NodeListRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b agentBook
+		var b agentRegistry
 		known, strange := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 		asked := 0
 		failure := error(nil)

@@ -65,7 +65,7 @@ func statsOf(t *testing.T, c *Client) (head, worker *ray.NodeStats) {
 }
 
 // Law: what one node's clock says changes nothing of another node.
-func TestANodesClockHidesNoReadings(t *testing.T) {
+func TestNodeStats_NodeClock(t *testing.T) {
 	for _, off := range []time.Duration{-24 * time.Hour, -2 * time.Minute, 2 * time.Minute, 24 * time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			head, worker := statsOf(t, twoNodes(t, func(i int, node map[string]any) {
@@ -82,9 +82,9 @@ func TestANodesClockHidesNoReadings(t *testing.T) {
 
 // Law: readings are shown as long as their own time advances, and for no more
 // than a minute after.
-func TestReadingsThatDoNotAdvanceAreNotShown(t *testing.T) {
+func TestNodeStats_Stale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b readingBook
+		var b statsTracker
 		rows := func(times ...float64) (out []summaryRow) {
 			for i, at := range times {
 				row := summaryRow{Now: number{at, true}}
@@ -108,7 +108,7 @@ func TestReadingsThatDoNotAdvanceAreNotShown(t *testing.T) {
 			{time.Second, []float64{8263, 4000}, true, true}, // forgotten: the first look again
 		} {
 			time.Sleep(step.after) // of the bubble's clock
-			current := b.look(rows(step.times...))
+			current := b.observe(rows(step.times...))
 			if current["n0"] != step.n0 || current["n1"] != step.n1 {
 				t.Errorf("after %s, with %v: %v", step.after, step.times, current)
 			}
@@ -120,7 +120,7 @@ func TestReadingsThatDoNotAdvanceAreNotShown(t *testing.T) {
 }
 
 // Law: a sentinel is no reading, and takes no other reading with it.
-func TestSentinelsAreNoReadings(t *testing.T) {
+func TestNodeStats_Sentinels(t *testing.T) {
 	const most = 18446744073709551615.0
 	for name, tt := range map[string]struct {
 		change func(node map[string]any)
@@ -204,7 +204,7 @@ func TestSentinelsAreNoReadings(t *testing.T) {
 }
 
 // A raylet that has reported and has no worker yet tells no count of them.
-func TestNoWorkersAreZeroOnlyWhereTheRayletHasReported(t *testing.T) {
+func TestNodeStats_WorkersUnknown(t *testing.T) {
 	for reported, free := range map[bool]float64{true: 100, false: 0} {
 		head, worker := statsOf(t, twoNodes(t, func(_ int, node map[string]any) {
 			raylet := node["raylet"].(map[string]any)
@@ -220,7 +220,7 @@ func TestNoWorkersAreZeroOnlyWhereTheRayletHasReported(t *testing.T) {
 }
 
 // Law: a mount has its real name or none.
-func TestMountsHaveTheirRealNames(t *testing.T) {
+func TestNodeStats_MountNames(t *testing.T) {
 	const socket = "/session_2026-11-24_15-02-08_458718_7011/sockets/raylet"
 	for _, row := range []struct{ sent, tempDir, socket, want string }{
 		{"/", "", "", "/"},
@@ -245,7 +245,7 @@ func TestMountsHaveTheirRealNames(t *testing.T) {
 	} {
 		r := summaryRow{}
 		r.Raylet.TempDir, r.Raylet.Socket = row.tempDir, row.socket
-		got, ok := mount(row.sent, r.mountNames())
+		got, ok := mountName(row.sent, r.mountNames())
 		if !ok {
 			got = ""
 		}
@@ -255,7 +255,7 @@ func TestMountsHaveTheirRealNames(t *testing.T) {
 	}
 }
 
-func TestMountsWithoutANameAreCounted(t *testing.T) {
+func TestNodeStats_UnnamedMounts(t *testing.T) {
 	const summary = `{"now":1000000,"cpu":50.0,"cpus":[4,2],"mem":[100,60,40.0,40],
  "disk":{"/":{"total":10,"used":5,"free":5},"/tmp/myRayTmp":{"total":20,"used":5,"free":15},"/otherDir":{"total":30,"used":5,"free":25}},
  "raylet":{"nodeId":"n","state":"ALIVE","tempDir":"/tmp/my_ray_tmp"}}`

@@ -19,13 +19,13 @@ const maxBatch = 256 << 10
 
 // tail is one open tail, over either transport.
 type tail struct {
-	agent *Agent
-	job   *Job
-	over  int
-	cut   *cut        // nil, or the fault that will end it
-	order chan Action // by CutTails
-	ctx   context.Context
-	mute  atomic.Bool // Silence
+	agent    *Agent
+	job      *Job
+	via      int
+	cut      *cut        // nil, or the fault that will end it
+	cuts     chan Action // by CutTails
+	ctx      context.Context
+	halfOpen atomic.Bool // Silence
 
 	write func([]byte) bool // false: the client left
 	conn  func() net.Conn   // takes the connection over
@@ -48,7 +48,7 @@ func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string
 	defer conn.Close()
 	ctx, leave := context.WithCancel(r.Context())
 	defer leave()
-	t := &tail{agent: a, job: j, over: overWebSocket, cut: c, order: make(chan Action, 1), ctx: ctx}
+	t := &tail{agent: a, job: j, via: viaWebSocket, cut: c, cuts: make(chan Action, 1), ctx: ctx}
 	t.write = func(b []byte) bool { _, err := conn.Write(b); return err == nil }
 	t.conn = func() net.Conn { return conn }
 	t.close = func(code int) { _, _ = conn.Write(fake.CloseFrame(code)) }
@@ -56,7 +56,7 @@ func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string
 	defer stop()
 	pong := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
-		if t.mute.Load() || a.o.deaf {
+		if t.halfOpen.Load() || a.o.noPongs {
 			return nil
 		}
 		return pong(data)
@@ -87,7 +87,7 @@ func (a *Agent) serveSSE(w http.ResponseWriter, r *http.Request, id string, c *c
 	w.WriteHeader(http.StatusOK)
 	rc := http.NewResponseController(w)
 	_ = rc.Flush()
-	t := &tail{agent: a, job: j, over: overSSE, cut: c, order: make(chan Action, 1), ctx: r.Context()}
+	t := &tail{agent: a, job: j, via: viaSSE, cut: c, cuts: make(chan Action, 1), ctx: r.Context()}
 	t.write = func(b []byte) bool {
 		_, err := w.Write(b)
 		return err == nil && rc.Flush() == nil
@@ -109,7 +109,7 @@ func errorEvent(message string) []byte {
 
 // event writes an event that is no message.
 func (t *tail) event(payload []byte) bool {
-	if t.over == overWebSocket {
+	if t.via == viaWebSocket {
 		return t.write(fake.AppendText(nil, payload))
 	}
 	return t.write(appendEvent(nil, payload))
@@ -127,7 +127,7 @@ func (t *tail) run() {
 		delete(a.tails, t)
 		a.mu.Unlock()
 	}()
-	if a.o.connected && !t.event([]byte(`{"type": "connected", "job_id": "`+t.job.ID+`"}`)) {
+	if a.o.connectedEvent && !t.event([]byte(`{"type": "connected", "job_id": "`+t.job.ID+`"}`)) {
 		return
 	}
 	t.job.mu.Lock()
@@ -135,7 +135,7 @@ func (t *tail) run() {
 	t.job.mu.Unlock()
 	sent, beat := 0, time.Now()
 	for {
-		data, ends, ended, same := t.job.ready(t.over, sent, generation)
+		data, ends, ended, same := t.job.nextMessages(t.via, sent, generation)
 		switch {
 		case !same:
 			t.end(CutClose, 0, "")
@@ -152,22 +152,22 @@ func (t *tail) run() {
 			t.close(1000)
 			return
 		default:
-			if !t.rest(&beat) {
+			if !t.wait(&beat) {
 				return
 			}
 		}
 	}
 }
 
-// ready gives what is encoded beyond the first sent messages, and whether the
+// nextMessages gives what is encoded beyond the first sent messages, and whether the
 // job has ended; same is false after TruncateLog.
-func (j *Job) ready(over, sent, generation int) (data []byte, ends []int, ended, same bool) {
+func (j *Job) nextMessages(over, sent, generation int) (data []byte, ends []int, ended, same bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if generation != j.generation {
-		return nil, nil, terminal(j.status), false
+		return nil, nil, isTerminal(j.status), false
 	}
-	e := j.grow(over)
+	e := j.encode(over)
 	from := 0
 	if sent > 0 {
 		from = e.ends[sent-1]
@@ -176,7 +176,7 @@ func (j *Job) ready(over, sent, generation int) (data []byte, ends []int, ended,
 	for n < len(e.ends) && (n == sent || e.ends[n]-from <= maxBatch) {
 		n++
 	}
-	ended = terminal(j.status)
+	ended = isTerminal(j.status)
 	if n == sent {
 		return nil, nil, ended, true
 	}
@@ -186,7 +186,7 @@ func (j *Job) ready(over, sent, generation int) (data []byte, ends []int, ended,
 // send writes messages, or what a fault lets through of them.
 func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	select {
-	case how := <-t.order:
+	case how := <-t.cuts:
 		return 0, t.end(how, 1000, "")
 	default:
 	}
@@ -212,7 +212,7 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 		if through > 0 {
 			return c.messages - sent, t.write(data[:through])
 		}
-		return t.slowly(data, base, ends)
+		return t.sendDelayed(data, base, ends)
 	}
 	if c.f.Action == PartialFrame {
 		through = min(len(data), through+3)
@@ -225,8 +225,8 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	return 0, t.end(c.f.Action, c.f.Code, c.f.Body)
 }
 
-// slowly writes one message after a while.
-func (t *tail) slowly(data []byte, base int, ends []int) (int, bool) {
+// sendDelayed writes one message after a while.
+func (t *tail) sendDelayed(data []byte, base int, ends []int) (int, bool) {
 	t.cut.hit()
 	timer := time.NewTimer(t.cut.f.Delay)
 	defer timer.Stop()
@@ -250,7 +250,7 @@ func (t *tail) end(how Action, code int, body string) bool {
 		t.event(errorEvent(body))
 		t.close(1000)
 	case HalfOpen:
-		t.mute.Store(true)
+		t.halfOpen.Store(true)
 		<-t.ctx.Done()
 	default:
 		if conn := t.conn(); conn != nil {
@@ -260,20 +260,20 @@ func (t *tail) end(how Action, code int, body string) bool {
 	return false
 }
 
-// rest waits for more; false: the tail is over.
-func (t *tail) rest(beat *time.Time) bool {
-	timer := time.NewTimer(t.agent.o.poll)
+// wait waits for more; false: the tail is over.
+func (t *tail) wait(beat *time.Time) bool {
+	timer := time.NewTimer(t.agent.o.pollInterval)
 	defer timer.Stop()
 	select {
 	case <-t.ctx.Done():
 		return false
-	case how := <-t.order:
+	case how := <-t.cuts:
 		return t.end(how, 1000, "")
 	case <-timer.C:
 	}
 	if d := t.agent.o.heartbeat; d > 0 && time.Since(*beat) >= d {
 		*beat = time.Now()
-		if t.over == overSSE {
+		if t.via == viaSSE {
 			return t.write([]byte(": heartbeat\n\n"))
 		}
 		return t.event([]byte(`{"type": "heartbeat"}`))

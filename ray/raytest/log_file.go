@@ -19,27 +19,27 @@ func logFileJob(q url.Values) string {
 	return strings.TrimSuffix(strings.TrimPrefix(q.Get("filename"), "job-driver-"), ".log")
 }
 
-// enterState counts a State API request in; false: it was answered with 429.
-func (h *Head) enterState(w http.ResponseWriter) (leave func(), ok bool) {
+// acquireStateSlot counts a State API request in; false: it was answered with 429.
+func (h *Head) acquireStateSlot(w http.ResponseWriter) (leave func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stateIn >= stateLimit {
+	if h.stateRequests >= stateLimit {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = w.Write([]byte(`{"result": false, "msg": "Max number of in-progress requests=100 reached. To set a higher limit, set environment variable: export RAY_STATE_SERVER_MAX_HTTP_REQUEST='xxx'.", "data": {}}`))
 		return nil, false
 	}
-	h.stateIn++
+	h.stateRequests++
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.stateIn--
+		h.stateRequests--
 	}, true
 }
 
 // serveLogFile is GET /api/v0/logs/file as each known version answers it.
 func (h *Head) serveLogFile(w http.ResponseWriter, r *http.Request) {
-	leave, ok := h.enterState(w)
+	leave, ok := h.acquireStateSlot(w)
 	if !ok {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // What a Ray lacks is known by its version, as the published packages have it.
-func TestTheWaysToReadLogsAreKnownByTheVersion(t *testing.T) {
+func TestLogTransports_ByVersion(t *testing.T) {
 	for version, want := range map[string]ray.LogTransports{
 		"2.9.3":   {NoFile: true},
 		"2.10.0":  {NoFile: true},
@@ -42,7 +42,7 @@ func TestTheWaysToReadLogsAreKnownByTheVersion(t *testing.T) {
 }
 
 // A log as text is the whole log, or says why it can never be had so.
-func TestALogAsTextIsWholeOrSaysWhyNot(t *testing.T) {
+func TestLogText(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
 	text := head.Submit("text", raytest.JobOptions{EmptyLog: true})
 	text.Print("one\r\ntwo\rthree \uFFFD ☃")

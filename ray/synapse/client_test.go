@@ -31,7 +31,7 @@ func answering(t *testing.T, status int, contentType, body string) *Client {
 	return client(t, srv.URL)
 }
 
-func TestEveryAnswerOfTheFake(t *testing.T) {
+func TestClient_EachEndpoint(t *testing.T) {
 	for _, o := range [][]synapsetest.Option{nil, {synapsetest.InvalidRows()}} {
 		a := synapsetest.New(t, o...)
 		a.Submit("train-7", synapsetest.JobOptions{JobID: "02000000", Metadata: map[string]string{"job_name": "train"}}).End("FAILED", 7)
@@ -93,7 +93,7 @@ func TestEveryAnswerOfTheFake(t *testing.T) {
 	}
 }
 
-func TestListsAreFoundWhereverTheyLie(t *testing.T) {
+func TestLists_Wrapped(t *testing.T) {
 	const row = `{"submission_id":"j","status":" running "}`
 	for _, body := range []string{
 		`[` + row + `]`, `{"results":[` + row + `]}`, `{"data":[` + row + `]}`, `{"jobs":[` + row + `]}`,
@@ -112,7 +112,7 @@ func TestListsAreFoundWhereverTheyLie(t *testing.T) {
 	}
 }
 
-func TestJobRowsOfAllKinds(t *testing.T) {
+func TestJobs_Rows(t *testing.T) {
 	at := time.Date(2026, 11, 24, 15, 2, 8, 458000000, time.UTC)
 	for _, row := range []struct {
 		name, row string
@@ -138,7 +138,7 @@ func TestJobRowsOfAllKinds(t *testing.T) {
 	}
 }
 
-func TestServeAndNodesAsRayTellsThem(t *testing.T) {
+func TestLists_RayShape(t *testing.T) {
 	c := answering(t, 200, "application/json", `{"applications":{"a":{"status":"running","last_deployed_time_s":1795532528.458,
 		"deployments":{"D":{"status":"HEALTHY","target_num_replicas":2,"replicas":[{"state":"RUNNING"},{"state":"STARTING"}]}}}}}`)
 	s, err := c.Serve(t.Context())
@@ -158,7 +158,7 @@ func TestServeAndNodesAsRayTellsThem(t *testing.T) {
 	}
 }
 
-func TestErrorsKeepTheirStatusAndTellWhatTheAgentSaid(t *testing.T) {
+func TestClient_Errors(t *testing.T) {
 	for _, row := range []struct {
 		status int
 		body   string
@@ -188,7 +188,7 @@ func TestErrorsKeepTheirStatusAndTellWhatTheAgentSaid(t *testing.T) {
 
 func asError(err error, e **ray.Error) bool { var ok bool; *e, ok = err.(*ray.Error); return ok }
 
-func TestResourcesOfWhichAPartIsOdd(t *testing.T) {
+func TestResources_MalformedPart(t *testing.T) {
 	r, err := answering(t, 200, "application/json", `{"collected_at":"2026-11-24T15:02:08Z","stale":"no","cpu":7,"memory":{"total":"8","used":2},
 		"gpu":[],"running_jobs":"3","node_counts":null,"nodes":[7,{"node_id":"n","state":"ALIVE","gpus":{}}]}`).Resources(t.Context())
 	if err != nil || r.CPU != nil || r.Memory.Total != 8 || r.GPU != nil || *r.RunningJobs != 3 || r.NodeCounts != nil || len(r.Nodes) != 1 {
@@ -196,7 +196,7 @@ func TestResourcesOfWhichAPartIsOdd(t *testing.T) {
 	}
 }
 
-func TestANewerPathThatIsMissingIsRemembered(t *testing.T) {
+func TestClient_MissingEndpointRemembered(t *testing.T) {
 	a := synapsetest.New(t, synapsetest.WithoutResources())
 	c := client(t, a.URL())
 	for range 3 {
@@ -212,7 +212,7 @@ func TestANewerPathThatIsMissingIsRemembered(t *testing.T) {
 	}
 }
 
-func TestWhatAgentsDoNotTellIs501(t *testing.T) {
+func TestClient_NotImplemented(t *testing.T) {
 	c := answering(t, 200, "application/json", "{}")
 	_, e1 := c.ClusterStatus(t.Context())
 	_, e2 := c.Actors(t.Context())
@@ -226,7 +226,7 @@ func TestWhatAgentsDoNotTellIs501(t *testing.T) {
 	}
 }
 
-func TestTokensGoOnEveryRequestAndAreReadAgain(t *testing.T) {
+func TestClient_Tokens(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -267,7 +267,7 @@ func TestTokensGoOnEveryRequestAndAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestARedirectElsewhereIsNotFollowed(t *testing.T) {
+func TestClient_RedirectNotFollowed(t *testing.T) {
 	asked := false
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
 	defer other.Close()
@@ -282,7 +282,7 @@ func TestARedirectElsewhereIsNotFollowed(t *testing.T) {
 	}
 }
 
-func TestAnIdStaysWithinItsPlace(t *testing.T) {
+func TestClient_IDEscaped(t *testing.T) {
 	var uri string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uri = r.RequestURI
@@ -301,7 +301,7 @@ func TestAnIdStaysWithinItsPlace(t *testing.T) {
 	}
 }
 
-func TestAPostIsSentOnce(t *testing.T) {
+func TestClient_PostSentOnce(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointStop, Action: synapsetest.Hang})
 	tr, err := NewTransport(transport.Options{URL: a.URL(), Timeout: 50 * time.Millisecond}, Credentials{})
@@ -318,7 +318,7 @@ func TestAPostIsSentOnce(t *testing.T) {
 	}
 }
 
-func TestAWholeLogInEveryShape(t *testing.T) {
+func TestJobLogs_Formats(t *testing.T) {
 	const log = "one\ntwo \"ü\" 😀\n\nlast\n"
 	for name, shape := range map[string]synapsetest.LogFormat{
 		"text": synapsetest.LogString, "list": synapsetest.LogList, "wrapped": synapsetest.LogWrapped, "bare": synapsetest.LogText,

@@ -22,7 +22,7 @@ type textReader struct {
 	read func(off int64, max int) []byte
 
 	off     int64  // of the next byte to read
-	half    []byte // the begun character
+	partial []byte // the begun character
 	cr      bool   // a \r whose \n may follow
 	decoded string // text not yet given
 }
@@ -75,7 +75,7 @@ func (r *textReader) readChunk() (bool, error) {
 }
 
 func (r *textReader) decode(chunk []byte, final bool) (string, error) {
-	b := append(r.half, chunk...)
+	b := append(r.partial, chunk...)
 	n := len(b)
 	for back := 1; back < utf8.UTFMax && back <= len(b); back++ {
 		if utf8.RuneStart(b[len(b)-back]) {
@@ -89,7 +89,7 @@ func (r *textReader) decode(chunk []byte, final bool) (string, error) {
 		return "", errNotUTF8
 	}
 	text := string(b[:n])
-	r.half = append([]byte(nil), b[n:]...)
+	r.partial = append([]byte(nil), b[n:]...)
 	return text, nil
 }
 

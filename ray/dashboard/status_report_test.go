@@ -65,7 +65,7 @@ func v2Head(t *testing.T, report string, groups func(w http.ResponseWriter, r *h
 }
 
 // Law: with autoscaler v2 resources and demand are those that v1 would tell.
-func TestTheStatusOfAutoscalerV2(t *testing.T) {
+func TestStatusReport_AutoscalerV2(t *testing.T) {
 	c := v2Head(t, reportOf260, func(http.ResponseWriter, *http.Request) { t.Error("the placement groups were listed") })
 	s, err := c.ClusterStatus(t.Context())
 	if err != nil {
@@ -91,7 +91,7 @@ func TestTheStatusOfAutoscalerV2(t *testing.T) {
 }
 
 // Ray prints groups of one strategy and state as one, with the bundles of the last.
-func TestPlacementGroupsThatAReportMergesAreListed(t *testing.T) {
+func TestStatusReport_MergedPlacementGroups(t *testing.T) {
 	const merged = "\n {'CPU': 8.0} * 2 (PACK): 2+ pending placement groups"
 	lists := 0
 	broken := false
@@ -114,14 +114,14 @@ func TestPlacementGroupsThatAReportMergesAreListed(t *testing.T) {
 			t.Errorf("placement groups wait for %+v, %v, after %d lists", s.PGs, err, lists)
 		}
 	}
-	broken, c.groupsAt = true, c.groupsAt.Add(-groupsFor)
+	broken, c.groupsAt = true, c.groupsAt.Add(-groupsTTL)
 	if s, err := c.ClusterStatus(t.Context()); err != nil || !s.PGsUnknown || s.PGs != nil || len(s.Pending) != 4 {
 		t.Errorf("without the list: %+v, %v", s, err)
 	}
 }
 
 // What a head with autoscaler v1 says before its first status is no report.
-func TestASentenceIsNoReport(t *testing.T) {
+func TestStatusReport_NotAReport(t *testing.T) {
 	for _, text := range []string{
 		"No cluster status. It may take a few seconds for the Ray internal services to start up.", "", "====", "======== Autoscaler status: now ========",
 		"======== Autoscaler status: now ========\nTotal Usage:\n 1.0/2.0 CPU\n",
@@ -134,7 +134,7 @@ func TestASentenceIsNoReport(t *testing.T) {
 }
 
 // Before Ray 2.53 the sections are named otherwise.
-func TestAReportOfAnOlderRay(t *testing.T) {
+func TestStatusReport_OldRay(t *testing.T) {
 	s, ok := parseReport("======== Autoscaler status: now ========\nNode status\n----\nHealthy:\n 1 head\n\nResources\n----\nUsage:\n 1.5/4.0 CPU\n 1.50KiB/2.00KiB memory\n\nDemands:\n (no resource demands)")
 	if !ok || s.skipped != 0 || len(s.pending)+len(s.pgs) != 0 || s.usage["CPU"].Used != 1.5 || s.usage["memory"].Used != 1536 || s.usage["memory"].Total != 2048 {
 		t.Errorf("%+v, %t", s, ok)
@@ -142,7 +142,7 @@ func TestAReportOfAnOlderRay(t *testing.T) {
 }
 
 // Law: a line that cannot be read is counted, and takes no other with it.
-func TestLinesOfAReportThatCannotBeReadAreCounted(t *testing.T) {
+func TestStatusReport_UnreadableLines(t *testing.T) {
 	report := strings.Replace(reportOf260, " 0.0/1.0 GPU\n", " 0.0/1.0 GPU\n many/3.0 odd\n 1.0 of 2.0 odder\n nan/1.0 oddest\n", 1) +
 		"\n {'CPU': inf}: 1+ pending tasks/actors\n [1]: 2+ pending tasks/actors\n {'CPU': 1.0}: many pending tasks/actors"
 	c := v2Head(t, report, nil)
@@ -152,12 +152,12 @@ func TestLinesOfAReportThatCannotBeReadAreCounted(t *testing.T) {
 	}
 }
 
-func TestNamesOfAReportAreThoseOfPython(t *testing.T) {
+func TestStatusReport_PythonNames(t *testing.T) {
 	for text, want := range map[string]map[string]float64{
 		`{}`: {}, `{'a': 1}`: {"a": 1}, `{'a b': 1.5e-05, "it's": 2.0}`: {"a b": 1.5e-05, "it's": 2}, `{'\\\'"\n\x41\u00e9\U0001f600': 3}`: {"\\'\"\nA\u00e9\U0001f600": 3},
 		`{'a': -1}`: nil, `{'a': nan}`: nil, `{'a'}`: nil, `{'a: 1}`: nil, `{'\q': 1}`: nil, `{a: 1}`: nil, `{'a': 1`: nil, `{'\x4`: nil, ``: nil,
 	} {
-		got, rest, ok := pythonDict(text)
+		got, rest, ok := parsePythonDict(text)
 		if ok != (want != nil) || ok && (!reflect.DeepEqual(got, want) || rest != "") {
 			t.Errorf("%s is %v, %q, %t", text, got, rest, ok)
 		}
@@ -177,7 +177,7 @@ func TestNamesOfAReportAreThoseOfPython(t *testing.T) {
 	}
 }
 
-func TestWhatIsUsedOfANode(t *testing.T) {
+func TestStatusReport_NodeUsage(t *testing.T) {
 	exact := map[string]float64{"CPU": 2, "memory": 24172809984}
 	got := nodeUsage("2.0/2.0 CPU (1.0 used of 1.0 reserved in placement groups)\n22.51GiB/22.51GiB memory\n0.0/1.0 accelerator_type:A100", exact)
 	want := map[string]ray.Usage{"CPU": {Used: 2, Total: 2}, "memory": {Used: 24172809984, Total: 24172809984}, "accelerator_type:A100": {Total: 1}}
@@ -191,7 +191,7 @@ func TestWhatIsUsedOfANode(t *testing.T) {
 
 // Law: whatever a report holds, reading it ends, and nothing in it is negative
 // or no number.
-func FuzzReport(f *testing.F) {
+func FuzzStatusReport(f *testing.F) {
 	f.Add(reportOf260)
 	f.Add(" {'a': 1} * 2, {} * 1 (X): 1+ pending placement groups")
 	f.Fuzz(func(t *testing.T, text string) {

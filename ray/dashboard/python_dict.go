@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// pythonDict reads Python's spelling of a dict from strings to numbers,
+// parsePythonDict reads Python's spelling of a dict from strings to numbers,
 // {'CPU': 1.0, "it's": 2}, from the start of s, and returns what follows it.
-func pythonDict(s string) (dict map[string]float64, rest string, ok bool) {
+func parsePythonDict(s string) (dict map[string]float64, rest string, ok bool) {
 	s, ok = strings.CutPrefix(s, "{")
 	if !ok {
 		return nil, "", false
@@ -19,7 +19,7 @@ func pythonDict(s string) (dict map[string]float64, rest string, ok bool) {
 		if rest, ok = strings.CutPrefix(s, "}"); ok {
 			return dict, rest, true
 		}
-		key, after, ok := pythonString(s)
+		key, after, ok := parsePythonString(s)
 		if !ok {
 			return nil, "", false
 		}
@@ -42,8 +42,8 @@ func pythonDict(s string) (dict map[string]float64, rest string, ok bool) {
 // pythonEscapes are the escapes of one character that Python's repr writes.
 var pythonEscapes = map[byte]byte{'\\': '\\', '\'': '\'', '"': '"', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// pythonString reads a string literal as Python's repr writes one.
-func pythonString(s string) (text, rest string, ok bool) {
+// parsePythonString reads a string literal as Python's repr writes one.
+func parsePythonString(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '\'' && s[0] != '"' {
 		return "", "", false
 	}
