@@ -23,7 +23,7 @@ type records struct {
 	file      *sink.File // nil: sink is stdout
 	path      string     // of file
 	stats     *sink.Stats
-	recovered sink.Recovered
+	recovered sink.Recovery
 	positions *shipper.Positions
 	// unsaved tells why positions are in memory only; nil: they are in a file.
 	unsaved error
@@ -87,7 +87,7 @@ func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return fmt.Errorf("open sink file: %w", err)
 	}
-	if r.claim, err = sink.Take(path); err != nil {
+	if r.claim, err = sink.Acquire(path); err != nil {
 		return err
 	}
 	r.path = path
@@ -120,7 +120,7 @@ func (r *records) openFile(c config.File, log *logrus.Logger) (err error) {
 		return err
 	}
 	r.sink, r.stats = r.file, r.file.Stats()
-	if r.recovered.Found == sink.FoundRecords {
+	if r.recovered.Status == sink.StatusRecovered {
 		return nil
 	}
 	// From the first record on a watermark of this file must be on disk: without
@@ -137,17 +137,17 @@ func (r *records) judge(path string, saved sink.Watermark, log *logrus.Logger) e
 	found := r.recovered
 	fields := log.WithFields(logrus.Fields{"file": path, "size": found.Size})
 	switch {
-	case found.Found == sink.FoundUnmarked && found.Size > 0 && r.positions.Empty():
+	case found.Status == sink.StatusNoWatermark && found.Size > 0 && r.positions.Empty():
 		return fmt.Errorf("sink file %s holds records, and there are no positions that tell which: "+
 			"raytap would write lines again that it holds. Restore the positions (shipper.positions.file), or move the sink file away, or delete it", path)
-	case found.Found == sink.FoundUnmarked && found.Size == 0, saved.Offset == 0 && found.Found == sink.FoundMissing:
-	case found.Found != sink.FoundRecords:
-		fields.Warnf("The sink file is not as it was left: %s. What the positions say was shipped is not shipped again", found.Found)
+	case found.Status == sink.StatusNoWatermark && found.Size == 0, saved.Offset == 0 && found.Status == sink.StatusMissing:
+	case found.Status != sink.StatusRecovered:
+		fields.Warnf("The sink file is not as it was left: %s. What the positions say was shipped is not shipped again", found.Status)
 	case found.Records > 0:
 		fields.WithField("records", found.Records).Info("The sink file holds records that were not yet in the saved positions; they are not written again")
 	}
-	if found.Cut > 0 {
-		fields.WithField("bytes", found.Cut).Warn("A torn last record was cut off the sink file; its line is written again")
+	if found.TornBytes > 0 {
+		fields.WithField("bytes", found.TornBytes).Warn("A torn last record was cut off the sink file; its line is written again")
 	}
 	return nil
 }

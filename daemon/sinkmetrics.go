@@ -54,7 +54,7 @@ func newSinkMetrics(r *records, out *shipper.Output) *sinkMetrics {
 	counter("rotations_total", "Times that the sink file was given a number, and a new one begun.", func(r *records) float64 { return float64(r.stats.Rotations.Load()) })
 	counter("removed_files_total", "Rotated files that were removed because of max_files.", func(r *records) float64 { return float64(r.stats.Removed.Load()) })
 	counter("reopens_total", "Times that the sink file was opened anew because a signal or a reload said so.", func(r *records) float64 { return float64(r.stats.Reopens.Load()) })
-	counter("torn_bytes_total", "Bytes of a torn last record that were cut off the sink file at the start.", func(r *records) float64 { return float64(r.recovered.Cut) })
+	counter("torn_bytes_total", "Bytes of a torn last record that were cut off the sink file at the start.", func(r *records) float64 { return float64(r.recovered.TornBytes) })
 	counter("recovered_records_total", "Records that were found in the sink file behind the saved positions at the start.", func(r *records) float64 { return float64(r.recovered.Records) })
 	add("file_number", "The number that the sink file will get when it is rotated.", prometheus.GaugeValue,
 		func(r *records) (float64, bool) { return float64(r.file.Written().Number), true })

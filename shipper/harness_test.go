@@ -189,7 +189,7 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 			t.Fatal(err)
 		}
 		oo.Positions = p
-		claim, err := sink.Take(file)
+		claim, err := sink.Acquire(file)
 		if err != nil {
 			t.Fatal(err)
 		}

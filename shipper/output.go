@@ -307,7 +307,7 @@ func (o *Output) saveNow(ctx context.Context) error {
 // saves the positions behind it.
 func (o *Output) save(ctx context.Context) error {
 	if f, ok := o.sink.(removableSink); ok {
-		if err := f.Seen(); err != nil {
+		if err := f.Check(); err != nil {
 			return err
 		}
 	}

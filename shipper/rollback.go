@@ -24,12 +24,12 @@ const lookInterval = time.Second
 
 // removableSink is a sink whose file others can remove while it is written.
 type removableSink interface {
-	// Seen returns an error that is sink.ErrRemoved once the file is gone.
-	Seen() error
-	// Tend does what is due although nothing is written.
-	Tend(ctx context.Context) error
-	// Remake makes the file again, and gives record what is in it already.
-	Remake(ctx context.Context, record func([]byte) error) error
+	// Check returns an error that is sink.ErrRemoved once the file is gone.
+	Check() error
+	// Maintain does what is due while nothing is written.
+	Maintain(ctx context.Context) error
+	// Recreate creates the file again, and calls record for what is in it already.
+	Recreate(ctx context.Context, record func([]byte) error) error
 }
 
 // runs are the runs of the shippers that write into an Output. The zero value has
@@ -111,7 +111,7 @@ func (r *runs) resume() {
 // tend looks at the sink's file and at that of the positions.
 func (o *Output) tend(ctx context.Context) error {
 	if f, ok := o.sink.(removableSink); ok {
-		if err := f.Tend(ctx); err != nil {
+		if err := f.Maintain(ctx); err != nil {
 			return err
 		}
 	}
@@ -158,7 +158,7 @@ func (o *Output) rollback(ctx context.Context) error {
 	}
 	o.waiting = o.waiting[:0]
 	o.positions.rollback()
-	return f.Remake(ctx, func(record []byte) error {
+	return f.Recreate(ctx, func(record []byte) error {
 		// Others may have put anything there; what is no record is none of ours.
 		_ = o.positions.Recovered(record)
 		return nil

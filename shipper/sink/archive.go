@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// plainFiles is how many of the newest rotated files are never compressed: a
-// follower may still read them.
-const plainFiles = 2
+// uncompressedFiles is how many of the newest rotated files are never compressed,
+// because a log shipper may still read them.
+const uncompressedFiles = 2
 
 const (
 	gzipSuffix = ".gz"
@@ -25,19 +25,19 @@ const (
 
 // archived is one rotated file.
 type archived struct {
-	number uint64
-	plain  bool // it is there as it was written
-	gzip   bool // it is there compressed
+	number       uint64
+	uncompressed bool // exists uncompressed
+	compressed   bool // exists compressed
 }
 
-// archiveName is the path of a rotated file. Its number has six digits, or more.
+// archiveName returns the path of a rotated file. Its number has at least six digits.
 func archiveName(path string, number uint64) string {
 	return fmt.Sprintf("%s.%06d", path, number)
 }
 
-// listArchive lists the rotated files of path, oldest first.
+// listArchive returns the rotated files of path, oldest first.
 func listArchive(fs fileSystem, path string) ([]archived, error) {
-	names, err := fs.names(filepath.Dir(path))
+	names, err := fs.readDirNames(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
@@ -54,15 +54,15 @@ func listArchive(fs fileSystem, path string) ([]archived, error) {
 			i = len(all)
 			all = append(all, archived{number: number})
 		}
-		all[i].gzip = all[i].gzip || zipped
-		all[i].plain = all[i].plain || !zipped
+		all[i].compressed = all[i].compressed || zipped
+		all[i].uncompressed = all[i].uncompressed || !zipped
 	}
 	slices.SortFunc(all, func(a, b archived) int { return cmp.Compare(a.number, b.number) })
 	return all, nil
 }
 
-// prune removes the oldest rotated files. One that cannot be removed is logged
-// and tried again at the next rotation.
+// prune removes the oldest rotated files. Failures are logged and retried at the next
+// rotation.
 func (f *File) prune() {
 	if f.o.MaxFiles <= 0 {
 		return
@@ -70,7 +70,7 @@ func (f *File) prune() {
 	all, err := listArchive(f.o.fs, f.o.Path)
 	for _, a := range all[:max(0, len(all)-f.o.MaxFiles)] {
 		name := archiveName(f.o.Path, a.number)
-		for _, suffix := range [...]string{"", gzipSuffix, tempSuffix} { // as far as there
+		for _, suffix := range [...]string{"", gzipSuffix, tempSuffix} {
 			if rerr := f.o.fs.remove(name + suffix); !errors.Is(rerr, os.ErrNotExist) {
 				err = errors.Join(err, rerr)
 			}
@@ -78,24 +78,22 @@ func (f *File) prune() {
 		f.stats.Removed.Add(1)
 	}
 	if err != nil {
-		f.complain("remove old sink files", err)
+		f.logHousekeepingError("Cannot remove old sink files, retrying at the next rotation", err)
 	}
 }
 
-func (f *File) complain(what string, err error) {
-	f.stats.fail(kindRotate)
-	if f.o.Log != nil {
-		f.o.Log.Warnf("Cannot %s (it is tried again at the next rotation): %v", what, err)
-	}
+func (f *File) logHousekeepingError(message string, err error) {
+	f.stats.countError(kindRotate)
+	f.o.Log.WithError(err).Warn(message)
 }
 
-// Run compresses rotated files until ctx ends; without Gzip it only waits. It
-// never touches the current file, and Write never waits for it.
+// Run compresses rotated files until ctx ends, and returns nil. Without Gzip it only
+// waits. It never touches the current file, and Write never waits for it.
 func (f *File) Run(ctx context.Context) error {
 	for {
 		if f.o.Gzip {
 			if err := f.compressAll(ctx); err != nil && ctx.Err() == nil {
-				f.complain("compress rotated sink files", err)
+				f.logHousekeepingError("Cannot compress rotated sink files, retrying at the next rotation", err)
 			}
 		}
 		select {
@@ -106,18 +104,18 @@ func (f *File) Run(ctx context.Context) error {
 	}
 }
 
-// compressAll compresses what is to be, oldest first.
+// compressAll compresses all rotated files except the newest, oldest first.
 func (f *File) compressAll(ctx context.Context) error {
 	all, err := listArchive(f.o.fs, f.o.Path)
 	if err != nil {
 		return err
 	}
-	for _, a := range all[:max(0, len(all)-plainFiles)] {
-		if !a.plain {
+	for _, a := range all[:max(0, len(all)-uncompressedFiles)] {
+		if !a.uncompressed {
 			continue
 		}
 		name := archiveName(f.o.Path, a.number)
-		if !a.gzip {
+		if !a.compressed {
 			if err := f.compress(ctx, name); err != nil {
 				if errors.Is(err, os.ErrNotExist) {
 					continue // pruned meanwhile
@@ -125,9 +123,9 @@ func (f *File) compressAll(ctx context.Context) error {
 				return err
 			}
 		}
-		// The compressed file got its name only when it was whole and on disk.
+		// The compressed file is complete and on disk, or it would not have its name.
 		err := f.o.fs.remove(name)
-		if errors.Is(err, os.ErrNotExist) { // pruned meanwhile, so this one goes too
+		if errors.Is(err, os.ErrNotExist) { // pruned meanwhile, so remove its compressed form
 			err = f.o.fs.remove(name + gzipSuffix)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -137,7 +135,7 @@ func (f *File) compressAll(ctx context.Context) error {
 	return nil
 }
 
-// compress writes name.gz beside name.
+// compress writes name.gz.
 func (f *File) compress(ctx context.Context, name string) error {
 	in, err := f.o.fs.open(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -154,7 +152,7 @@ func (f *File) compress(ctx context.Context, name string) error {
 		return err
 	}
 	z := gzip.NewWriter(out)
-	_, err = io.Copy(z, &untilDone{ctx, io.NewSectionReader(in, 0, size)})
+	_, err = io.Copy(z, &ctxReader{ctx, io.NewSectionReader(in, 0, size)})
 	err = errors.Join(err, z.Close())
 	if err == nil {
 		err = out.Sync()
@@ -169,13 +167,13 @@ func (f *File) compress(ctx context.Context, name string) error {
 	return f.o.fs.syncDir(filepath.Dir(name))
 }
 
-// untilDone is a reader that ends with its context.
-type untilDone struct {
+// ctxReader is a reader that returns the error of its context once that ends.
+type ctxReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (u *untilDone) Read(p []byte) (int, error) {
+func (u *ctxReader) Read(p []byte) (int, error) {
 	if err := u.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -10,53 +10,52 @@ import (
 	"syscall"
 )
 
-// Claim is a sink file that this process alone may recover and write. The lock is
-// on the file itself, so it holds whatever happens to the file's name.
+// Claim is a sink file that this process has locked, to recover and write it. The lock
+// is on the file itself, so renaming the file does not release it.
 type Claim struct {
 	path    string
 	fs      fileSystem
-	file    fsFile // nil once NewFile has it, or Close was called
-	created bool   // the file was missing
+	file    fsFile // nil once NewFile owns it, or after Close
+	created bool   // the file did not exist
 }
 
-// Take opens the file at path, creating it if need be, and locks it. The error is
-// ErrLocked at once where another process has it, also where that one is in the
-// middle of a rotation. A path that is a symbolic link has to be resolved before
-// (see Resolve).
-func Take(path string) (*Claim, error) {
+// Acquire opens the file at path, creates it if it does not exist, and locks it. It
+// returns ErrLocked at once if another process has the lock, also while that process
+// rotates the file. Resolve symbolic links first (see Resolve).
+func Acquire(path string) (*Claim, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open sink file: %w", err)
 	}
-	c, err := take(osFS{}, path, DefaultFileMode)
+	c, err := acquire(osFS{}, path, DefaultFileMode)
 	if err != nil {
 		return nil, fmt.Errorf("open sink file %s: %w", path, err)
 	}
 	return c, nil
 }
 
-func take(fs fileSystem, path string, mode os.FileMode) (*Claim, error) {
+func acquire(fs fileSystem, path string, mode os.FileMode) (*Claim, error) {
 	file, created, err := openLocked(fs, path, mode)
 	if err != nil {
 		return nil, err
 	}
 	c := &Claim{path: path, fs: fs, file: file, created: created}
-	if err := rotating(fs, path); err != nil {
+	if err := checkRotation(fs, path); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// Close releases the file where NewFile has not taken it, and removes it again
-// where Take created it. A second Close does nothing.
+// Close releases the file unless NewFile owns it, and removes it if Acquire created it
+// and it is empty. A second Close does nothing.
 func (c *Claim) Close() error {
 	if c.file == nil {
 		return nil
 	}
 	var err error
 	if size, serr := c.file.size(); c.created && serr == nil && size == 0 {
-		// Still locked: who opens it now finds out that its name has gone.
-		if here, aerr := c.file.at(c.path); aerr == nil && here {
+		// It is still locked: a process that opens it now finds its name removed.
+		if same, serr := c.file.sameFile(c.path); serr == nil && same {
 			err = c.fs.remove(c.path)
 		}
 	}
@@ -65,13 +64,13 @@ func (c *Claim) Close() error {
 	return err
 }
 
-// Recover reads the file after a crash: if saved is of its path, it cuts a torn
-// last record off, and gives each whole record behind saved to record, in order,
-// without its newline and at most its first MaxRecord bytes. The slice is record's
-// only until it returns; an error that it returns ends the recovery.
+// Recover reads the file after a crash. If saved is of the same path, it truncates a
+// torn last record, and calls record for each whole record after saved, in order,
+// without the newline and with at most its first MaxRecord bytes. record must not
+// retain the slice; Recover ends with the first error that it returns.
 //
-// It is safe to recover again after any error. NewFile is what comes next.
-func (c *Claim) Recover(saved Watermark, record func([]byte) error) (Recovered, error) {
+// After an error, Recover may be called again. Call NewFile next.
+func (c *Claim) Recover(saved Watermark, record func([]byte) error) (Recovery, error) {
 	file := c.file
 	if c.created {
 		file = nil
@@ -83,14 +82,14 @@ func (c *Claim) Recover(saved Watermark, record func([]byte) error) (Recovered, 
 	return r, nil
 }
 
-// openTries bounds how often a file that is moved between its opening and its
-// locking is opened again.
-const openTries = 100
+// maxOpenAttempts bounds how often a file is opened that is renamed before it can be
+// locked.
+const maxOpenAttempts = 100
 
-// openLocked opens path, creating it if need be, and locks it. The file that it
-// returns is at path. created: path named none.
+// openLocked opens path, creates it if it does not exist, and locks it. The returned
+// file is at path. created reports whether it did not exist.
 func openLocked(fs fileSystem, path string, mode os.FileMode) (file fsFile, created bool, err error) {
-	for range openTries {
+	for range maxOpenAttempts {
 		file, err = fs.open(path, os.O_RDWR|os.O_APPEND, mode)
 		if errors.Is(err, os.ErrNotExist) {
 			created = true
@@ -103,17 +102,17 @@ func openLocked(fs fileSystem, path string, mode os.FileMode) (file fsFile, crea
 			_ = file.Close()
 			return nil, created, lockError(err)
 		}
-		here, aerr := file.at(path)
-		if aerr == nil && here {
+		same, serr := file.sameFile(path)
+		if serr == nil && same {
 			return file, created, nil
 		}
 		_ = file.Close()
-		if aerr != nil {
-			return nil, created, aerr
+		if serr != nil {
+			return nil, created, serr
 		}
-		created = false // by the one that moved it
+		created = false // another process renamed it, and has created the next
 	}
-	return nil, false, errors.New("others rename or remove it as fast as it is opened")
+	return nil, false, errors.New("other processes keep renaming or removing it")
 }
 
 func lockError(err error) error {
@@ -123,20 +122,20 @@ func lockError(err error) error {
 	return fmt.Errorf("lock it: %w", err)
 }
 
-// rotating returns ErrLocked where another process is between the rename and the
-// next open of a rotation of path: it holds the newest rotated file until it has
-// the next one.
-func rotating(fs fileSystem, path string) error {
+// checkRotation returns ErrLocked if another process is between the rename and the
+// next open of a rotation of path: it keeps the lock on the newest rotated file until
+// it has locked the next file.
+func checkRotation(fs fileSystem, path string) error {
 	all, err := listArchive(fs, path)
 	if err != nil {
 		return fmt.Errorf("list its directory: %w", err)
 	}
-	if len(all) == 0 || !all[len(all)-1].plain {
+	if len(all) == 0 || !all[len(all)-1].uncompressed {
 		return nil
 	}
 	newest, err := fs.open(archiveName(path, all[len(all)-1].number), os.O_RDWR, 0)
 	if err != nil {
-		return nil // removed, or never writable: nobody is writing it
+		return nil // removed or not writable: no process writes it
 	}
 	defer newest.Close()
 	if err := newest.lock(); errors.Is(err, ErrLocked) {
@@ -145,12 +144,12 @@ func rotating(fs fileSystem, path string) error {
 	return nil
 }
 
-// maxSymlinks bounds a chain of symbolic links, as the kernel does.
+// maxSymlinks bounds a chain of symbolic links; the kernel's limit is the same.
 const maxSymlinks = 40
 
-// Resolve follows path where it is a symbolic link, to the file that it leads to,
-// or will once that is created. So a rotation renames the file, beside itself, and
-// not the link. A path that is none comes back as it is, but absolute.
+// Resolve returns the absolute path of the file that path leads to through symbolic
+// links, even if that file does not exist yet. With it, a rotation renames the file
+// and not the link.
 func Resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	for range maxSymlinks {
@@ -165,7 +164,7 @@ func Resolve(path string) (string, error) {
 		case err != nil:
 			continue
 		case !filepath.IsAbs(to):
-			// What .. is, the real directory tells.
+			// .. is relative to the real directory.
 			dir, derr := filepath.EvalSymlinks(filepath.Dir(path))
 			to, err = filepath.Join(dir, to), derr
 		}
@@ -174,7 +173,8 @@ func Resolve(path string) (string, error) {
 	return "", fmt.Errorf("%s: more than %d symbolic links", path, maxSymlinks)
 }
 
-// lockOwner says who holds a lock of f, for people. Only Linux tells.
+// lockOwner describes the process that has a lock on f, for error messages. Only Linux
+// names it.
 func lockOwner(f *os.File) string {
 	const unknown = "another process"
 	info, err := f.Stat()

@@ -10,79 +10,79 @@ import (
 	"time"
 )
 
-// The law: never do two write one file, whatever happens to names.
-func TestASinkFileHasOneWriterWhateverHappensToItsName(t *testing.T) {
+// Two processes never write one file, however it is renamed.
+func TestClaim_OneWriterPerFile(t *testing.T) {
 	for _, c := range []struct {
-		what  string
-		after func(path string) error
-		taken bool // by another one, at another file
+		name     string
+		after    func(path string) error
+		acquired bool // a second claim on the path succeeds, on another file
 	}{
-		{"nothing", func(string) error { return nil }, false},
-		{"it is renamed, and an empty file put there", func(path string) error {
+		{"unchanged", func(string) error { return nil }, false},
+		{"renamed and replaced by an empty file", func(path string) error {
 			return errors.Join(os.Rename(path, path+".away"), os.WriteFile(path, nil, 0o600))
 		}, true},
-		{"it is removed", os.Remove, true},
-		{"it is renamed, and comes back", func(path string) error {
+		{"removed", os.Remove, true},
+		{"renamed and renamed back", func(path string) error {
 			return errors.Join(os.Rename(path, path+".away"), os.Rename(path+".away", path))
 		}, false},
-		{"all lock files are removed", func(path string) error {
+		{"lock files removed", func(path string) error {
 			locks, err := filepath.Glob(filepath.Dir(path) + "/*.lock")
 			for _, l := range locks {
 				err = errors.Join(err, os.Remove(l))
 			}
 			return err
 		}, false},
-		{"it has a second name", func(path string) error {
+		{"replaced by a hard link", func(path string) error {
 			return errors.Join(os.Link(path, path+".2"), os.Remove(path), os.Rename(path+".2", path))
 		}, false},
 	} {
-		t.Run(c.what, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "out")
 			f := mustFile(t, FileOptions{Path: path})
-			if err := f.Write(t.Context(), []byte("ours\n")); err != nil {
+			if err := f.Write(t.Context(), []byte("first\n")); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.after(path); err != nil {
 				t.Fatal(err)
 			}
-			second, err := Take(path)
-			if c.taken != (err == nil) || err != nil && (!errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path)) {
-				t.Fatalf("the second one: %v", err)
+			second, err := Acquire(path)
+			if c.acquired != (err == nil) || err != nil && (!errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path)) {
+				t.Fatalf("second claim: %v, want success %v", err, c.acquired)
 			}
 			if err != nil {
 				return
 			}
 			defer second.Close()
-			// The first one has lost the path: it must stop, and must not write there.
+			// The first process has lost the path: it must fail, and not write to it.
 			err = f.Reopen(t.Context())
 			if errors.Is(err, ErrRemoved) {
-				err = f.Remake(t.Context(), func([]byte) error { return nil })
+				err = f.Recreate(t.Context(), func([]byte) error { return nil })
 			}
 			if !errors.Is(err, ErrFailed) || !errors.Is(err, ErrLocked) {
-				t.Errorf("the first one: %v", err)
+				t.Errorf("first process: got %v, want ErrFailed and ErrLocked", err)
 			}
-			if err := f.Write(t.Context(), []byte("theirs\n")); !errors.Is(err, ErrLocked) {
-				t.Errorf("its next write: %v", err)
+			if err := f.Write(t.Context(), []byte("second\n")); !errors.Is(err, ErrLocked) {
+				t.Errorf("its next write: got %v, want ErrLocked", err)
 			}
 			if b := mustRead(t, path); len(b) > 0 {
-				t.Errorf("the other one's file holds %q", b)
+				t.Errorf("the second process's file contains %q, want nothing", b)
 			}
 		})
 	}
 }
 
-// Whoever looks at any step of a rotation finds the file taken.
-func TestNobodyTakesTheFileDuringARotation(t *testing.T) {
+// At each step of a rotation other processes find the file locked.
+func TestClaim_LockedDuringRotation(t *testing.T) {
 	fs := newMemFS()
 	f := openMem(t, fs, FileOptions{MaxSize: 5})
-	looks := 0
+	steps := 0
 	fs.onStep = func(step string) {
 		if step == "write" {
-			return // the file is open then: no step of a rotation
+			return // not a step of a rotation
 		}
-		looks++
-		if c, err := take(fs, "/d/out", 0); !errors.Is(err, ErrLocked) {
-			t.Errorf("before %q: %v", step, err)
+		steps++
+		if c, err := acquire(fs, "/d/out", 0); !errors.Is(err, ErrLocked) {
+			t.Errorf("before step %q: got %v, want ErrLocked", step, err)
 			if c != nil {
 				c.Close()
 			}
@@ -93,19 +93,19 @@ func TestNobodyTakesTheFileDuringARotation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if looks < 8 {
-		t.Errorf("%d steps of two rotations were looked at", looks)
+	if steps < 8 {
+		t.Errorf("checked %d steps of two rotations, want at least 8", steps)
 	}
 }
 
-func TestATakenFileIsAnErrorForOnceOnly(t *testing.T) {
+func TestFile_LockedBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{MaxSize: 5})
 		if err := f.Write(t.Context(), []byte("1234\n")); err != nil {
 			t.Fatal(err)
 		}
-		// One that starts looks whether the file is taken while it is between names.
+		// Another process starts, and locks the file briefly during a rotation.
 		other := &memFile{fs: fs}
 		fs.onStep = func(step string) {
 			if step == "open out" && other.i == nil {
@@ -123,14 +123,14 @@ func TestATakenFileIsAnErrorForOnceOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := fs.all("/d/out"); got != "1234\n5678\n" || errorsOf(f.Stats())["locked"] != 1 {
-			t.Errorf("%q, errors %v", got, errorsOf(f.Stats()))
+			t.Errorf("files contain %q, errors %v", got, errorsOf(f.Stats()))
 		}
 	})
 }
 
-func TestAClaimLeavesNothingWhereItCreatedTheFile(t *testing.T) {
+func TestClaim_CloseRemovesCreatedFile(t *testing.T) {
 	dir := t.TempDir()
-	c, err := Take(filepath.Join(dir, "out"))
+	c, err := Acquire(filepath.Join(dir, "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +138,11 @@ func TestAClaimLeavesNothingWhereItCreatedTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("left: %v", left)
+		t.Errorf("directory contains %v, want nothing", left)
 	}
 }
 
-func TestResolveFollowsLinksToTheFile(t *testing.T) {
+func TestResolve(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -152,37 +152,37 @@ func TestResolveFollowsLinksToTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{
-		"absolute":        filepath.Join(sub, "file"),
-		"relative":        "sub/deep/file",
-		"of-a-link":       "relative",
-		"linked-dir":      "sub/deep",
-		"sub/deep/up":     "../beside",
-		"loop":            "loop",
-		"sub/deep/nobody": "missing/file",
+		"absolute":          filepath.Join(sub, "file"),
+		"relative":          "sub/deep/file",
+		"of-a-link":         "relative",
+		"linked-dir":        "sub/deep",
+		"sub/deep/up":       "../next",
+		"loop":              "loop",
+		"sub/deep/dangling": "missing/file",
 	} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for path, want := range map[string]string{
-		"absolute":        "sub/deep/file",
-		"relative":        "sub/deep/file",
-		"of-a-link":       "sub/deep/file",
-		"linked-dir/up":   "sub/beside",
-		"plain":           "plain",
-		"sub/deep/nobody": "sub/deep/missing/file",
-		"no/such/dir":     "no/such/dir",
+		"absolute":          "sub/deep/file",
+		"relative":          "sub/deep/file",
+		"of-a-link":         "sub/deep/file",
+		"linked-dir/up":     "sub/next",
+		"plain":             "plain",
+		"sub/deep/dangling": "sub/deep/missing/file",
+		"no/such/dir":       "no/such/dir",
 	} {
 		if got, err := Resolve(filepath.Join(dir, path)); err != nil || got != filepath.Join(dir, want) {
-			t.Errorf("%s: %s, %v; want %s", path, got, err, want)
+			t.Errorf("Resolve(%s) = %s, %v; want %s", path, got, err, want)
 		}
 	}
 	if got, err := Resolve(filepath.Join(dir, "loop")); err == nil {
-		t.Errorf("a loop leads to %s", got)
+		t.Errorf("Resolve of a loop = %s, want an error", got)
 	}
 }
 
-func TestARotationLeavesTheLinkAlone(t *testing.T) {
+func TestFile_RotationKeepsSymlink(t *testing.T) {
 	dir := t.TempDir()
 	target, link := filepath.Join(dir, "volume", "out"), filepath.Join(dir, "out")
 	if err := errors.Join(os.Mkdir(filepath.Dir(target), 0o700), os.Symlink(target, link)); err != nil {
@@ -199,9 +199,9 @@ func TestARotationLeavesTheLinkAlone(t *testing.T) {
 		}
 	}
 	if to, err := os.Readlink(link); err != nil || to != target {
-		t.Errorf("the link leads to %q, %v", to, err)
+		t.Errorf("the link leads to %q, %v; want %q", to, err, target)
 	}
 	if a, b := string(mustRead(t, archiveName(target, 1))), string(mustRead(t, link)); a != "1234\n" || b != "5678\n" {
-		t.Errorf("the files hold %q and %q", a, b)
+		t.Errorf("files contain %q and %q", a, b)
 	}
 }

@@ -17,16 +17,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// subject is one implementation under the contract.
+// subject is one implementation under test.
 type subject struct {
 	Sink
-	// got gives everything that came out, once the sink is closed.
+	// got returns all that was written, once the sink is closed.
 	got func() []byte
 }
 
-// testContract checks what every sink promises.
+// testContract tests what Sink documents.
 func testContract(t *testing.T, open func(t *testing.T) subject) {
-	t.Run("records come out whole and in order, whatever the batches", func(t *testing.T) {
+	t.Run("records are whole and in order", func(t *testing.T) {
 		s := open(t)
 		var want bytes.Buffer
 		for i := range 300 {
@@ -41,10 +41,10 @@ func testContract(t *testing.T, open func(t *testing.T) subject) {
 		}
 		mustClose(t, s)
 		if got := s.got(); !bytes.Equal(got, want.Bytes()) {
-			t.Errorf("%d bytes came out, not the %d that went in", len(got), want.Len())
+			t.Errorf("got %d bytes, which differ from the %d bytes written", len(got), want.Len())
 		}
 	})
-	t.Run("a batch larger than any buffer comes out", func(t *testing.T) {
+	t.Run("a batch larger than any buffer", func(t *testing.T) {
 		s := open(t)
 		p := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16)
 		if err := s.Write(t.Context(), p); err != nil {
@@ -52,10 +52,10 @@ func testContract(t *testing.T, open func(t *testing.T) subject) {
 		}
 		mustClose(t, s)
 		if got := s.got(); !bytes.Equal(got, p) {
-			t.Errorf("%d bytes came out of %d", len(got), len(p))
+			t.Errorf("got %d bytes, which differ from the %d bytes written", len(got), len(p))
 		}
 	})
-	t.Run("what was given may be changed after Write", func(t *testing.T) {
+	t.Run("the caller may change p after Write", func(t *testing.T) {
 		s := open(t)
 		p := []byte("first\n")
 		if err := s.Write(t.Context(), p); err != nil {
@@ -64,26 +64,26 @@ func testContract(t *testing.T, open func(t *testing.T) subject) {
 		copy(p, "wrong\n")
 		mustClose(t, s)
 		if got := s.got(); string(got) != "first\n" {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want %q", got, "first\n")
 		}
 	})
-	t.Run("an ended ctx writes nothing and leaves the sink usable", func(t *testing.T) {
+	t.Run("a cancelled ctx writes nothing and leaves the sink usable", func(t *testing.T) {
 		s := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		err := s.Write(ctx, []byte("a\n"))
 		if !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) {
-			t.Errorf("got %v, want the ctx's error alone", err)
+			t.Errorf("got %v, want only ctx's error", err)
 		}
 		if err := s.Write(t.Context(), []byte("b\n")); err != nil {
 			t.Error(err)
 		}
 		mustClose(t, s)
 		if got := s.got(); string(got) != "b\n" {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want %q", got, "b\n")
 		}
 	})
-	t.Run("after Close every Write says so", func(t *testing.T) {
+	t.Run("Write after Close", func(t *testing.T) {
 		s := open(t)
 		mustClose(t, s)
 		mustClose(t, s)
@@ -91,7 +91,7 @@ func testContract(t *testing.T, open func(t *testing.T) subject) {
 			t.Errorf("got %v, want ErrClosed", err)
 		}
 		if got := s.got(); len(got) != 0 {
-			t.Errorf("got %q", got)
+			t.Errorf("got %q, want nothing", got)
 		}
 	})
 }

@@ -11,32 +11,32 @@ import (
 	"testing"
 )
 
-// ledger is what an owner of a File keeps: it survives every crash.
+// ledger is the saved state of an owner of a File. It survives crashes.
 type ledger struct {
 	mark Watermark
-	next int // the first record that is not behind mark
+	next int // the first record after mark
 }
 
-// owner ships the records 0 to total-1 as a daemon does, from what a crash left.
+// owner writes the records 0 to total-1 as the daemon does, continuing after crashes.
 type owner struct {
 	path   string
 	total  int
 	saved  ledger
 	policy FsyncPolicy
 	random *rand.Rand
-	reopen bool // also rename the file away, and reopen
+	reopen bool // also rename the file, and reopen
 	gzip   bool // also compress
 }
 
 func numbered(i int) []byte { return fmt.Appendf(nil, "record %06d\n", i) }
 
-// live is one life: recover, open, write until all is shipped or it crashes.
-func (o *owner) live(fs *memFS) error {
+// run is one process: it recovers, opens, and writes until it is done or crashes.
+func (o *owner) run(fs *memFS) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	fs.crashed = cancel // a dead process waits for nothing
+	fs.crashed = cancel // a dead process does not wait
 	next := o.saved.next
-	claim, err := take(fs, o.path, DefaultFileMode)
+	claim, err := acquire(fs, o.path, DefaultFileMode)
 	if err != nil {
 		return err
 	}
@@ -48,8 +48,8 @@ func (o *owner) live(fs *memFS) error {
 	if err != nil {
 		return errors.Join(err, claim.Close())
 	}
-	if o.saved.mark.Number > 0 && r.Found != FoundRecords && (!o.reopen || r.Found != FoundMissing && r.Found != FoundShorter) {
-		return fmt.Errorf("recovery found %v", r.Found)
+	if o.saved.mark.Number > 0 && r.Status != StatusRecovered && (!o.reopen || r.Status != StatusMissing && r.Status != StatusTruncated) {
+		return fmt.Errorf("recovery status: %v", r.Status)
 	}
 	f, err := NewFile(FileOptions{
 		Path: o.path, MaxSize: 60, Fsync: o.policy, Saved: o.saved.mark, Claim: claim, fs: fs,
@@ -94,7 +94,7 @@ func (o *owner) live(fs *memFS) error {
 	return f.Close()
 }
 
-// moveAway renames the current file as logrotate does, at once durably.
+// moveAway renames the current file as logrotate does, and syncs the directory.
 func moveAway(fs *memFS, path string, n int) error {
 	if fs.files[path] == nil || len(fs.files[path].data) == 0 {
 		return nil
@@ -105,7 +105,7 @@ func moveAway(fs *memFS, path string, n int) error {
 	return fs.syncDir("")
 }
 
-// save is a step, too: a crash can come before it.
+// save is a step, too: a crash can precede it.
 func (o *owner) save(fs *memFS, w Watermark, next int) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -116,8 +116,8 @@ func (o *owner) save(fs *memFS, w Watermark, next int) error {
 	return nil
 }
 
-// The law: whatever dies at whatever step, each record is in the files once.
-func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
+// After a crash at any step, each record is in the files exactly once.
+func TestFile_CrashAtEachStep(t *testing.T) {
 	const total = 40
 	for _, policy := range []FsyncPolicy{FsyncInterval, FsyncAlways} {
 		for _, powerCut := range []bool{false, true} {
@@ -128,7 +128,7 @@ func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
 						o := &owner{path: "/d/out", total: total, policy: policy, reopen: reopen, random: rand.New(rand.NewPCG(1, 2))}
 						fs := newMemFS()
 						fs.crashAt = crashAt
-						err := o.live(fs)
+						err := o.run(fs)
 						if err == nil {
 							break
 						}
@@ -137,14 +137,14 @@ func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
 						}
 						seen[strings.Fields(fs.steps[crashAt-1])[0]] = true
 						fs = fs.after(powerCut)
-						if err := o.live(fs); err != nil {
-							t.Fatalf("the life after a crash at step %d (%v): %v", crashAt, lastSteps(fs), err)
+						if err := o.run(fs); err != nil {
+							t.Fatalf("run after a crash at step %d (%v): %v", crashAt, lastSteps(fs), err)
 						}
 						checkOnce(t, fs, o, fmt.Sprintf("crash at step %d", crashAt))
 					}
 					for _, step := range []string{"open", "write", "fsync", "syncdir", "rename", "save"} {
 						if !seen[step] {
-							t.Errorf("no crash at any %s: the test tries too little", step)
+							t.Errorf("the test has no crash at a step %q", step)
 						}
 					}
 				})
@@ -153,16 +153,16 @@ func TestFileHasEachRecordOnceAfterACrashAtAnyStep(t *testing.T) {
 	}
 }
 
-// Many crashes in one history, also inside recoveries.
-func TestFileHasEachRecordOnceAfterManyCrashes(t *testing.T) {
+// Many crashes, also during recovery.
+func TestFile_ManyCrashes(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		o := &owner{path: "/d/out", total: 60, policy: FsyncPolicy(seed % 2), gzip: seed%8 > 5, random: random}
 		fs := newMemFS()
-		lives := 0
-		for ; lives < 200; lives++ {
+		runs := 0
+		for ; runs < 200; runs++ {
 			fs.crashAt = 1 + random.IntN(40)
-			err := o.live(fs)
+			err := o.run(fs)
 			if err == nil {
 				break
 			}
@@ -171,10 +171,10 @@ func TestFileHasEachRecordOnceAfterManyCrashes(t *testing.T) {
 			}
 			fs = fs.after(random.IntN(2) == 0)
 		}
-		if o.saved.next < o.total && lives == 200 {
-			t.Fatalf("seed %d: no progress in %d lives", seed, lives)
+		if o.saved.next < o.total && runs == 200 {
+			t.Fatalf("seed %d: no progress in %d runs", seed, runs)
 		}
-		checkOnce(t, fs, o, fmt.Sprintf("seed %d, %d lives", seed, lives))
+		checkOnce(t, fs, o, fmt.Sprintf("seed %d, %d runs", seed, runs))
 	}
 }
 
@@ -185,11 +185,11 @@ func checkOnce(t *testing.T, fs *memFS, o *owner, when string) {
 		want.Write(numbered(i))
 	}
 	got := fs.all(o.path)
-	if o.reopen { // the order of the files is the mover's affair
+	if o.reopen { // renamed files are in no order
 		got = sortLines(got)
 	}
 	if got != want.String() {
-		t.Fatalf("%s: the files hold\n%s", when, got)
+		t.Fatalf("%s: the files contain\n%s", when, got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,109 +14,113 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// FsyncPolicy says when what was written is made durable against a power cut.
-// Against the death of the process it is durable once written.
+// FsyncPolicy is when written records become durable against a power cut. Against
+// the death of the process they are durable once written.
 type FsyncPolicy int
 
 // The policies.
 const (
-	// FsyncInterval leaves it to the owner, who calls Sync at an interval.
+	// FsyncInterval: the owner calls Sync at an interval.
 	FsyncInterval FsyncPolicy = iota
-	// FsyncAlways makes Write return only when its records are on disk.
+	// FsyncAlways: Write returns once its records are on disk.
 	FsyncAlways
-	// FsyncNever leaves it to the kernel, also at a rotation; directories are
-	// still synced.
+	// FsyncNever: the kernel decides, also at a rotation; directories are still
+	// synced.
 	FsyncNever
 )
 
-// DefaultFileMode is the mode of new files, before the umask: lines of jobs are
-// not for everybody, but a group may collect them.
+// DefaultFileMode is the mode of new files, before the umask: job logs are not
+// world-readable, but a group may collect them.
 const DefaultFileMode os.FileMode = 0o640
 
-// Watermark says how far a sink file was written: everything before Offset in
-// the file that will be called Number when it is rotated, and in those before
-// it. The zero value says nothing.
+// Watermark is how far a sink was written: everything before Offset in the file
+// that gets Number when it is rotated, and all files before it. The zero value means
+// unknown.
 type Watermark struct {
 	Path   string `json:"path"` // absolute
 	Number uint64 `json:"number"`
-	Offset int64  `json:"offset"` // bytes; always a record's end
+	Offset int64  `json:"offset"` // bytes; always the end of a record
 }
 
-// FileOptions are the settings of a File. Only Path is needed.
+// FileOptions are the settings of a File. Only Path is required.
 type FileOptions struct {
-	// Path is the current file's. Rotated files lie beside it as
-	// Path.000001 and so on.
+	// Path is the current file. Rotated files are Path.000001 and so on.
 	Path string
-	// MaxSize rotates the file before it would grow past so many bytes; 0 does
-	// not. A single Write is never split: one larger than that has a file of
+	// MaxSize is the size (bytes) that the file is rotated before it exceeds; 0
+	// means no limit. A single Write is never split: a larger one gets a file of
 	// its own.
 	MaxSize int64
-	// MaxAge rotates a file that is not empty so long after its creation, at the
-	// next Write or Tend; 0 does not.
+	// MaxAge is the age at which a non-empty file is rotated, at the next Write or
+	// Maintain; 0 means no limit.
 	MaxAge time.Duration
-	// MaxFiles is how many rotated files stay; the oldest are removed. 0 keeps
+	// MaxFiles is how many rotated files are kept; the oldest are removed. 0 keeps
 	// all.
 	MaxFiles int
-	// Gzip compresses all rotated files but the newest two, while Run runs.
+	// Gzip makes Run compress all rotated files except the newest two.
 	Gzip bool
-	// Mode is that of new files; 0 means DefaultFileMode.
+	// Mode is the mode of new files; 0 means DefaultFileMode.
 	Mode  os.FileMode
 	Fsync FsyncPolicy
-	// Saved is the watermark that was saved last, for its number; zero if none.
+	// Saved is the last saved watermark, whose number is continued; zero if none.
 	Saved Watermark
-	// Claim is what Take gave for Path; nil: NewFile takes it. NewFile owns it
-	// from then on, also where it fails.
+	// Claim is the result of Acquire for Path; if nil, NewFile acquires it. NewFile
+	// takes ownership of it, even if it fails.
 	Claim *Claim
-	// Checkpoint saves the positions of everything accepted so far, together
-	// with w, and returns once they are on disk. It is called by the goroutine
-	// that is in Write or Reopen. An error makes the sink wait and try again.
-	// One that wraps ErrFailed is final, and Write returns it. nil saves nothing:
-	// then a crash can double lines.
+	// Checkpoint saves the positions of everything accepted so far, together with
+	// w, and returns once they are on disk. The goroutine that is in Write, Reopen,
+	// Maintain or Recreate calls it. After an error the sink waits and tries again,
+	// unless the error wraps ErrFailed: that is final, and Write returns it. nil
+	// saves nothing: then a crash can duplicate lines.
 	Checkpoint func(ctx context.Context, w Watermark) error
 	// Log may be nil.
 	Log logrus.FieldLogger
 
-	fs fileSystem // nil: the real one
+	fs fileSystem // nil: osFS
 }
 
 // File appends records to a file and rotates it.
 //
-// A full disk, missing rights and a checkpoint that fails are back-pressure:
-// Write continues where it was once the cause is gone. A failed fsync, or any
-// other error of a write, is ErrFailed: the file is closed, and Recover and
-// NewFile are the way on, as at start-up.
+// A full disk, missing permissions and a failing checkpoint are back-pressure: Write
+// continues once the cause is gone. A failed fsync, or any other error of a write, is
+// ErrFailed: the file is closed. Continue with Claim.Recover and NewFile, as at
+// start-up.
 //
-// A file that others remove is ErrRemoved, and Remake the way on: Tend finds it,
-// and so does every checkpoint before it saves positions.
+// If another process removes the file, Maintain and every checkpoint return
+// ErrRemoved before positions are saved. Continue with Recreate.
 //
-// Write, Reopen, Tend, Seen, Remake and Close are for one goroutine at a time;
-// Sync, Written, Durable and Stats for any at any time; Run for one beside them.
+// Write, Reopen, Maintain, Check, Recreate and Close must not be called
+// concurrently. Sync, Written, Durable and Stats are safe at any time. One goroutine
+// may call Run alongside them.
 type File struct {
-	o     FileOptions
-	stats Stats
-	stall stall
-	// rotated wakes Run.
-	rotated chan struct{}
+	o       FileOptions
+	stats   Stats
+	stall   stall
+	rotated chan struct{} // wakes Run
 
-	// What follows is changed only by the writer, and by fail.
-	mu      sync.Mutex
-	file    fsFile // nil between a rename and the next open
-	held    fsFile // the one before, whose lock is held until the next one is locked
-	claim   *Claim // what the first open takes; nil afterwards
-	refused int    // times in a row that the path was locked by another
-	// uncounted: its file system does not count links, so a removal cannot be seen.
-	uncounted bool
-	born      time.Time
-	number    uint64
-	offset    int64 // where the next byte goes
-	owed      bool  // a checkpoint has to come before the next byte
-	written   Watermark
-	durable   Watermark
-	broken    error // non-nil: finished
+	// The fields below are changed only by the writer, and by fail.
+	mu sync.Mutex
+	current
+	previous     fsFile // the file before, whose lock is held until the next one is locked
+	claim        *Claim // for the first open; nil afterwards
+	lockFailures int    // consecutive attempts that found the path locked by another process
+	// noLinkCount: the file system does not count links, so a removal cannot be detected.
+	noLinkCount   bool
+	checkpointDue bool // a checkpoint has to precede the next byte
+	written       Watermark
+	durable       Watermark
+	failedErr     error // non-nil: the sink has failed or is closed
 }
 
-// NewFile opens the file, creating it if need be. One that ends within a record
-// is an error: Recover comes first.
+// current is the file that is written.
+type current struct {
+	file      fsFile // nil between a rename and the next open
+	createdAt time.Time
+	number    uint64 // the number it gets when it is rotated
+	offset    int64  // of the next byte
+}
+
+// NewFile opens the file, and creates it if it does not exist. It returns an error if
+// the file ends within a record: call Claim.Recover first.
 func NewFile(o FileOptions) (*File, error) {
 	path, err := filepath.Abs(o.Path)
 	if err != nil {
@@ -128,9 +133,15 @@ func NewFile(o FileOptions) (*File, error) {
 	if o.fs == nil {
 		o.fs = osFS{}
 	}
+	if o.Log == nil {
+		discard := logrus.New()
+		discard.Out = io.Discard
+		o.Log = discard
+	}
+	o.Log = o.Log.WithField("file", path)
 	f := &File{o: o, rotated: make(chan struct{}, 1), claim: o.Claim}
 	if f.claim == nil {
-		if f.claim, err = take(o.fs, path, o.Mode); err != nil {
+		if f.claim, err = acquire(o.fs, path, o.Mode); err != nil {
 			return nil, fmt.Errorf("open sink file %s: %w", path, err)
 		}
 	}
@@ -149,10 +160,8 @@ func NewFile(o FileOptions) (*File, error) {
 		return nil, errors.Join(fmt.Errorf("open sink file %s: %w", path, err), f.Close())
 	}
 	if links, err := f.file.links(); err == nil && links == 0 {
-		f.uncounted = true
-		if o.Log != nil {
-			o.Log.WithField("file", path).Warn("The file system of the sink file counts no links: a removal of the file by others cannot be noticed")
-		}
+		f.noLinkCount = true
+		o.Log.Warn("File system does not count links, so removal of the sink file by another process cannot be detected")
 	}
 	if f.offset > 0 {
 		if err := f.Sync(context.Background()); err != nil {
@@ -163,30 +172,30 @@ func NewFile(o FileOptions) (*File, error) {
 	return f, nil
 }
 
-// endsWithRecord checks that the byte before offset ends a record.
+// endsWithRecord returns an error unless the byte before offset ends a record.
 func endsWithRecord(file fsFile, offset int64) error {
 	var last [1]byte
 	if _, err := file.ReadAt(last[:], offset-1); err != nil {
 		return err
 	}
 	if last[0] != '\n' {
-		return errors.New("it does not end with a newline, so it was not written by this sink, or not recovered; move it away")
+		return errors.New("file does not end with a newline: it was not written by this sink, or not recovered; move it away")
 	}
 	return nil
 }
 
-// Stats counts what the sink did; any goroutine may read it.
+// Stats returns the sink's counters. They may be read concurrently.
 func (f *File) Stats() *Stats { return &f.stats }
 
-// Written is the watermark behind the last accepted record.
+// Written returns the watermark after the last accepted record.
 func (f *File) Written() Watermark {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.written
 }
 
-// Durable is the watermark up to which positions may be saved: what the fsync
-// policy asks for has been done before it.
+// Durable returns the watermark up to which positions may be saved: everything before
+// it satisfies the fsync policy.
 func (f *File) Durable() Watermark {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -204,7 +213,7 @@ func (f *File) Write(ctx context.Context, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	if err := f.prepare(ctx, len(p)); err != nil {
+	if err := f.ensureWritable(ctx, len(p)); err != nil {
 		return err
 	}
 	if err := f.append(ctx, p); err != nil {
@@ -220,7 +229,7 @@ func (f *File) Write(ctx context.Context, p []byte) error {
 	return nil
 }
 
-// append writes p at the file's end, and goes on there after a wait for room.
+// append writes p at the end of the file, and waits for free space if necessary.
 func (f *File) append(ctx context.Context, p []byte) error {
 	for done := 0; ; {
 		n, err := f.file.Write(p[done:])
@@ -229,27 +238,27 @@ func (f *File) append(ctx context.Context, p []byte) error {
 		f.offset += int64(n)
 		f.mu.Unlock()
 		if done == len(p) {
-			f.stall.over(f.o.Log, &f.stats)
+			f.stall.recovered(&f.stats)
 			return nil
 		}
-		if broken := f.failure(); broken != nil { // a failed Sync closed the file
-			return broken
+		if failed := f.failure(); failed != nil { // a failed Sync closed the file
+			return failed
 		}
 		if n > 0 {
-			f.stall.over(f.o.Log, &f.stats)
+			f.stall.recovered(&f.stats)
 		}
 		if err == nil {
 			continue
 		}
 		kind := kindOf(err)
-		f.stats.fail(kind)
-		if err := f.Seen(); err != nil { // no room is made by a file that is gone
+		f.stats.countError(kind)
+		if err := f.Check(); err != nil { // a removed file frees no space until it is closed
 			return err
 		}
 		if kind != kindFull && kind != kindDenied {
 			return f.fail(fmt.Errorf("after %d of %d bytes: %w", done, len(p), err))
 		}
-		if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedy(kind, err)) == nil {
+		if f.stall.wait(ctx, f.o.Log, &f.stats, err, hintFor(kind, err)) == nil {
 			continue
 		}
 		f.stats.StalledSince.Store(0)
@@ -260,28 +269,28 @@ func (f *File) append(ctx context.Context, p []byte) error {
 	}
 }
 
-// remedy returns what an operator can do about an error of a kind.
-func remedy(kind int, err error) string {
+// hintFor returns what an operator can do about an error of a kind.
+func hintFor(kind int, err error) string {
 	switch {
-	case is(err, syscall.EMFILE, syscall.ENFILE):
+	case isAny(err, syscall.EMFILE, syscall.ENFILE):
 		return "raise the limit of open files (ulimit -n, or LimitNOFILE= of the unit)"
-	case is(err, syscall.EBUSY):
-		return "the file itself is a mount and cannot be renamed: mount its directory instead, or leave the rotation to others (rotate: {max_size: 0, max_age: 0s})"
+	case isAny(err, syscall.EBUSY):
+		return "the file itself is a mount and cannot be renamed: mount its directory instead, or let another program rotate it (rotate: {max_size: 0, max_age: 0s})"
 	}
-	return remedies[kind]
+	return hints[kind]
 }
 
-// remedies are what an operator can do, by kind of error.
-var remedies = map[int]string{
+// hints are what an operator can do about an error, by kind.
+var hints = map[int]string{
 	kindFull:       "free some space, or raise the quota or the file size limit",
 	kindDenied:     "make the file and its directory writable",
-	kindCheckpoint: "see to the positions file, as the error says",
+	kindCheckpoint: "fix the positions file as the error says",
 	kindRotate:     "make the sink's directory writable",
-	kindLocked:     "stop the other process that writes it",
-	kindOther:      "see whether the sink's directory is there and whole",
+	kindLocked:     "stop the other process that writes this file",
+	kindOther:      "check that the sink's directory exists and its disk works",
 }
 
-// accept moves the watermark behind what was written.
+// accept advances the watermark to the end of the file.
 func (f *File) accept() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -291,19 +300,18 @@ func (f *File) accept() {
 	}
 }
 
-// Sync makes what was accepted before the call durable, and moves Durable. With
-// FsyncNever it does nothing. It waits for the disk; ctx is looked at before
-// that only.
+// Sync makes everything accepted before the call durable, and advances Durable. With
+// FsyncNever it does nothing. It blocks on the disk, and checks ctx only before that.
 func (f *File) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sync sink file: %w", err)
 	}
 	f.mu.Lock()
-	file, written, broken := f.file, f.written, f.broken
+	file, written, failed := f.file, f.written, f.failedErr
 	clean := file == nil || f.durable == written
 	f.mu.Unlock()
-	if broken != nil {
-		return broken
+	if failed != nil {
+		return failed
 	}
 	if clean || f.o.Fsync == FsyncNever {
 		return nil
@@ -313,56 +321,56 @@ func (f *File) Sync(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.file == file && f.broken == nil {
+	if f.file == file && f.failedErr == nil {
 		f.durable = written
 	}
 	return nil
 }
 
-// fsync syncs file, and ends the sink where that fails: what the kernel could
-// not write is gone from its memory, and another fsync would call that success.
+// fsync syncs file, and fails the sink on an error: the kernel has dropped the pages
+// that it could not write, and another fsync would report success.
 func (f *File) fsync(file fsFile) error {
 	started := time.Now()
 	err := file.Sync()
-	f.stats.fsynced(time.Since(started))
+	f.stats.countFsync(time.Since(started))
 	if err == nil {
 		return nil
 	}
 	f.mu.Lock()
-	gone := f.file != file // rotated meanwhile, and synced before that
+	rotated := f.file != file // rotated meanwhile, and synced before that
 	f.mu.Unlock()
-	if gone && errors.Is(err, os.ErrClosed) {
+	if rotated && errors.Is(err, os.ErrClosed) {
 		return nil
 	}
-	f.stats.fail(kindFsync)
+	f.stats.countError(kindFsync)
 	return f.fail(fmt.Errorf("fsync: %w", err))
 }
 
-// fail ends the sink.
+// fail closes the sink for good, and returns the error of all later calls.
 func (f *File) fail(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.broken == nil {
-		why := ErrFailed
-		if is(err, syscall.ESTALE) { // removed on another machine
-			why = ErrRemoved
+	if f.failedErr == nil {
+		reason := ErrFailed
+		if isAny(err, syscall.ESTALE) { // removed on another machine
+			reason = ErrRemoved
 		}
-		f.broken = fmt.Errorf("sink file %s: %w: %w", f.o.Path, why, err)
+		f.failedErr = fmt.Errorf("sink file %s: %w: %w", f.o.Path, reason, err)
 		f.stats.StalledSince.Store(0)
-		f.shut()
+		f.closeFiles()
 	}
-	return f.broken
+	return f.failedErr
 }
 
-// shut closes all that is open; the caller holds mu.
-func (f *File) shut() error {
+// closeFiles closes all open files. The caller holds mu.
+func (f *File) closeFiles() error {
 	var err error
 	if f.file != nil {
 		err = f.file.Close()
 	}
-	if f.held != nil {
-		_ = f.held.Close()
-		f.held = nil
+	if f.previous != nil {
+		_ = f.previous.Close()
+		f.previous = nil
 	}
 	if f.claim != nil {
 		_ = f.claim.Close()
@@ -374,22 +382,22 @@ func (f *File) shut() error {
 func (f *File) failure() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.broken
+	return f.failedErr
 }
 
-// Close implements Sink: it syncs by policy, and closes the file.
+// Close implements Sink: it syncs according to the policy, and closes the file.
 func (f *File) Close() error {
 	if f.failure() != nil {
-		return nil // it was closed when it failed
+		return nil // already closed
 	}
 	err := f.Sync(context.Background())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
-		err = f.shut()
+		err = f.closeFiles()
 	}
-	if f.broken == nil {
-		f.broken = fmt.Errorf("sink file %s: %w", f.o.Path, ErrClosed)
+	if f.failedErr == nil {
+		f.failedErr = fmt.Errorf("sink file %s: %w", f.o.Path, ErrClosed)
 	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-func TestFileContract(t *testing.T) {
+func TestFile_Contract(t *testing.T) {
 	for name, o := range map[string]FileOptions{
 		"fsync by the owner": {},
 		"fsync always":       {Fsync: FsyncAlways},
@@ -45,7 +45,7 @@ func mustFile(t testing.TB, o FileOptions) *File {
 	return f
 }
 
-// readAll reads the rotated files and the current one.
+// readAll returns the content of the rotated files and the current one.
 func readAll(t *testing.T, path string) []byte {
 	t.Helper()
 	all, err := listArchive(osFS{}, path)
@@ -59,13 +59,13 @@ func readAll(t *testing.T, path string) []byte {
 	return append(b, mustRead(t, path)...)
 }
 
-// openMem opens a file on a file system in memory.
+// openMem opens a File in memory.
 func openMem(t *testing.T, fs *memFS, o FileOptions) *File {
 	o.Path, o.fs = "/d/out", fs
 	return mustFile(t, o)
 }
 
-// inBackground runs a Write in a bubble.
+// inBackground starts a Write in a synctest bubble.
 func inBackground(ctx context.Context, f *File, p string) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f.Write(ctx, []byte(p)) }()
@@ -82,7 +82,7 @@ func pending(t *testing.T, done <-chan error, what string) {
 	}
 }
 
-func TestFileOnAFullDiskGoesOnWhereItWas(t *testing.T) {
+func TestFile_DiskFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		log, lines := newLog()
@@ -90,15 +90,15 @@ func TestFileOnAFullDiskGoesOnWhereItWas(t *testing.T) {
 		fs.setRoom(9)
 		done := inBackground(t.Context(), f, "first\nsecond\n")
 		time.Sleep(10 * time.Minute) // fake time
-		pending(t, done, "no room")
+		pending(t, done, "disk full")
 		if w := f.Written(); w.Offset != 0 {
-			t.Errorf("watermark %+v moved over records that are not whole", w)
+			t.Errorf("watermark %+v includes a partial record", w)
 		}
 		if since := f.Stats().StalledSince.Load(); since == 0 {
-			t.Error("Stats do not tell that it waits")
+			t.Error("StalledSince is 0 while Write waits")
 		}
 		if n := strings.Count(lines(), "level=error"); n < 5 || n > 11 {
-			t.Errorf("%d lines in ten minutes:\n%s", n, lines())
+			t.Errorf("%d log lines in ten minutes, want about 10:\n%s", n, lines())
 		}
 		fs.setRoom(-1)
 		if err := <-done; err != nil {
@@ -107,11 +107,11 @@ func TestFileOnAFullDiskGoesOnWhereItWas(t *testing.T) {
 		if got := fs.all("/d/out"); got != "first\nsecond\n" {
 			t.Errorf("got %q", got)
 		}
-		if !strings.Contains(lines(), "free some space") || !strings.Contains(lines(), "goes on") {
-			t.Errorf("the log does not say what to do, or that it is over:\n%s", lines())
+		if !strings.Contains(lines(), "free some space") || !strings.Contains(lines(), "Sink recovered") {
+			t.Errorf("no hint or no recovery in the log:\n%s", lines())
 		}
 		if kinds := errorsOf(f.Stats()); kinds["full"] == 0 || f.Stats().StalledSince.Load() != 0 {
-			t.Errorf("counters %v", kinds)
+			t.Errorf("errors %v, want some of kind full; StalledSince %d, want 0", kinds, f.Stats().StalledSince.Load())
 		}
 	})
 }
@@ -124,7 +124,7 @@ func errorsOf(s *Stats) map[string]uint64 {
 	return m
 }
 
-// newLog is a log and what it holds.
+// newLog returns a log and a function that returns its lines.
 func newLog() (logrus.FieldLogger, func() string) {
 	var mu sync.Mutex
 	var b bytes.Buffer
@@ -146,14 +146,14 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestFileWaitIsEndedByItsContext(t *testing.T) {
+func TestFile_ContextEndsWait(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		room   int
 		failed bool
 	}{
-		{"before the first byte the sink stays usable", 0, false},
-		{"after a part of a record nothing follows", 3, true},
+		{"before the first byte", 0, false},
+		{"after a partial record", 3, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestFileWaitIsEndedByItsContext(t *testing.T) {
 				cancel()
 				err := <-done
 				if !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) != c.failed {
-					t.Errorf("got %v", err)
+					t.Errorf("got %v, want Canceled, with ErrFailed: %v", err, c.failed)
 				}
 				fs.setRoom(-1)
 				err = f.Write(t.Context(), []byte("next\n"))
@@ -178,18 +178,18 @@ func TestFileWaitIsEndedByItsContext(t *testing.T) {
 					want = "rec"
 				}
 				if got := fs.all("/d/out"); got != want {
-					t.Errorf("the file holds %q, want %q", got, want)
+					t.Errorf("file contains %q, want %q", got, want)
 				}
 			})
 		})
 	}
 }
 
-func TestFileThatFailedStaysFailed(t *testing.T) {
+func TestFile_ErrorsAreFinal(t *testing.T) {
 	for _, c := range []struct{ name, step, kind string }{
-		{"an fsync", "fsync", "fsync"},
-		{"a write that is broken", "write", "other"},
-		{"an fsync of the directory", "syncdir", "fsync"},
+		{"fsync", "fsync", "fsync"},
+		{"write", "write", "other"},
+		{"fsync of the directory", "syncdir", "fsync"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fs := newMemFS()
@@ -215,17 +215,17 @@ func TestFileThatFailedStaysFailed(t *testing.T) {
 				t.Errorf("sync: %v, want ErrFailed", err)
 			}
 			if d := f.Durable(); c.step == "fsync" && d != mark {
-				t.Errorf("Durable moved from %+v to %+v over what failed", mark, d)
+				t.Errorf("Durable advanced from %+v to %+v after a failed fsync", mark, d)
 			}
 			if n := errorsOf(f.Stats())[c.kind]; n != 1 {
-				t.Errorf("%d errors of kind %s", n, c.kind)
+				t.Errorf("%d errors of kind %s, want 1", n, c.kind)
 			}
 			mustClose(t, f)
 		})
 	}
 }
 
-func TestFileFailedSyncEndsTheWriterToo(t *testing.T) {
+func TestFile_SyncFails(t *testing.T) {
 	fs := newMemFS()
 	f := openMem(t, fs, FileOptions{})
 	if err := f.Write(t.Context(), []byte("first\n")); err != nil {
@@ -238,17 +238,17 @@ func TestFileFailedSyncEndsTheWriterToo(t *testing.T) {
 		return nil
 	})
 	if err := f.Sync(t.Context()); !errors.Is(err, ErrFailed) {
-		t.Errorf("sync: %v", err)
+		t.Errorf("sync: got %v, want ErrFailed", err)
 	}
 	if err := f.Write(t.Context(), []byte("second\n")); !errors.Is(err, ErrFailed) {
-		t.Errorf("write: %v", err)
+		t.Errorf("write: got %v, want ErrFailed", err)
 	}
 	if d := f.Durable(); d.Offset != 0 {
-		t.Errorf("Durable is %+v after a failed fsync", d)
+		t.Errorf("Durable is %+v after a failed fsync, want offset 0", d)
 	}
 }
 
-// until polls for a condition.
+// until polls until ok returns true.
 func until(t *testing.T, ok func() (string, bool)) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -263,12 +263,12 @@ func until(t *testing.T, ok func() (string, bool)) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("it stays at %q", got)
+			t.Fatalf("timeout, last state %q", got)
 		}
 	}
 }
 
-func TestFileSyncBesideAWriter(t *testing.T) {
+func TestFile_SyncWhileWriting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	f := mustFile(t, FileOptions{Path: path, MaxSize: 200})
 	stop := make(chan struct{})
@@ -285,7 +285,7 @@ func TestFileSyncBesideAWriter(t *testing.T) {
 				return
 			}
 			if d, w := f.Durable(), f.Written(); d.Number > w.Number || d.Number == w.Number && d.Offset > w.Offset {
-				t.Errorf("durable %+v is ahead of written %+v", d, w)
+				t.Errorf("Durable %+v is after Written %+v", d, w)
 			}
 		}
 	})
@@ -302,15 +302,14 @@ func TestFileSyncBesideAWriter(t *testing.T) {
 	wg.Wait()
 	mustClose(t, f)
 	if f.Durable() != f.Written() {
-		t.Errorf("closed with %+v durable of %+v", f.Durable(), f.Written())
+		t.Errorf("after Close: Durable %+v, Written %+v; want the same", f.Durable(), f.Written())
 	}
 	if got := readAll(t, path); !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%d bytes are there of %d", len(got), want.Len())
+		t.Errorf("files have %d bytes, which differ from the %d bytes written", len(got), want.Len())
 	}
 }
 
-// A Sync may take so long that its file is rotated meanwhile.
-func TestFileOnADiskThatIsFullAgainAndAgainFillsNoLog(t *testing.T) {
+func TestFile_LogRateWhileDiskIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		log, lines := newLog()
@@ -326,41 +325,41 @@ func TestFileOnADiskThatIsFullAgainAndAgainFillsNoLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := strings.Count(lines(), "level="); n == 0 || n > 14 {
-			t.Errorf("%d lines in a minute:\n%s", n, lines())
+			t.Errorf("%d log lines in a minute, want 1 to 14:\n%s", n, lines())
 		}
 	})
 }
 
-func TestFileIsNotOpenedBehindHalfARecord(t *testing.T) {
+func TestNewFile_PartialRecord(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
-	if err := os.WriteFile(path, []byte("whole\nhal"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("whole\npart"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := NewFile(FileOptions{Path: path}); err == nil || !strings.Contains(err.Error(), "newline") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want an error about the missing newline", err)
 	}
 }
 
-func TestFileThatCannotBeOpenedSaysWhy(t *testing.T) {
+func TestNewFile_Errors(t *testing.T) {
 	if _, err := NewFile(FileOptions{Path: "/nonexistent/dir/out"}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrNotExist", err)
 	}
 	if _, err := NewFile(FileOptions{Path: os.DevNull}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-		t.Errorf("a device: %v", err)
+		t.Errorf("device: got %v", err)
 	}
 }
 
-func TestFileModeIsNotForEverybody(t *testing.T) {
+func TestNewFile_Mode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	mustFile(t, FileOptions{Path: path})
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm()&0o007 != 0 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
+		t.Errorf("mode %v, %v; want no permissions for others", info.Mode(), err)
 	}
 }
 
-// On a real full disk, too: a small tmpfs, which only root can mount.
-func TestFileOnARealFullDisk(t *testing.T) {
+// The full disk is a small tmpfs, which only root can mount.
+func TestFile_DiskFullTmpfs(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("cannot mount a tmpfs: %v", err)
@@ -386,24 +385,24 @@ func TestFileOnARealFullDisk(t *testing.T) {
 	}
 	mustClose(t, f)
 	if got := mustRead(t, path); !bytes.Equal(got, p) {
-		t.Errorf("%d bytes are there of %d", len(got), len(p))
+		t.Errorf("file has %d bytes, which differ from the %d bytes written", len(got), len(p))
 	}
 }
 
-// The size limit of a process raises SIGXFSZ, too, which must not end it.
-func TestFileAtTheLimitOfTheProcess(t *testing.T) {
+// RLIMIT_FSIZE also raises SIGXFSZ, which must not kill the process.
+func TestFile_FileSizeLimit(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "out")
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "SINK_TEST_HELPER=write over the limit", "SINK_TEST_PATH="+path)
+	cmd.Env = append(os.Environ(), "SINK_TEST_HELPER=exceed file size limit", "SINK_TEST_PATH="+path)
 	if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != 7 {
-		t.Errorf("helper: %v, want its own exit code 7\n%s", err, out)
+		t.Errorf("helper: %v, want exit code 7\n%s", err, out)
 	}
 	if got := string(mustRead(t, path)); got != "12345678\n1234" {
-		t.Errorf("the file holds %q", got)
+		t.Errorf("file contains %q", got)
 	}
 }
 

@@ -16,12 +16,12 @@ type fileSystem interface {
 	open(path string, flag int, mode os.FileMode) (fsFile, error)
 	rename(from, to string) error
 	remove(path string) error
-	// names lists a directory.
-	names(dir string) ([]string, error)
-	// syncDir makes what names list durable.
+	// readDirNames returns the names in a directory.
+	readDirNames(dir string) ([]string, error)
+	// syncDir makes the names in a directory durable.
 	syncDir(dir string) error
-	// makeDir creates a directory and those above it where they are missing.
-	makeDir(dir string) error
+	// mkdirAll creates a directory and its missing parents.
+	mkdirAll(dir string) error
 }
 
 // fsFile is one open file.
@@ -31,20 +31,20 @@ type fsFile interface {
 	io.Closer
 	Sync() error
 	Truncate(size int64) error
-	// size is in bytes; only a regular file has one.
+	// size returns bytes, and an error unless the file is a regular one.
 	size() (int64, error)
-	// born is when the file was created, as far as its file system tells.
-	born() time.Time
-	// at reports whether path names this very file.
-	at(path string) (bool, error)
-	// links is how many names the file has; 0 once the last one was removed.
+	// createdAt returns the creation time, or the closest that the file system knows.
+	createdAt() time.Time
+	// sameFile reports whether path names this file.
+	sameFile(path string) (bool, error)
+	// links returns the number of names of the file; 0 once the last is removed.
 	links() (uint64, error)
-	// lock keeps the file for this opening of it until it is closed. It returns
-	// an error that is ErrLocked at once where another opening has the lock.
+	// lock locks the file until it is closed. It returns ErrLocked at once if another
+	// open file description has the lock.
 	lock() error
 }
 
-// osFS is the real one.
+// osFS is the operating system's file system.
 type osFS struct{}
 
 func (osFS) open(path string, flag int, mode os.FileMode) (fsFile, error) {
@@ -57,9 +57,9 @@ func (osFS) open(path string, flag int, mode os.FileMode) (fsFile, error) {
 
 func (osFS) rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) remove(path string) error     { return os.Remove(path) }
-func (osFS) makeDir(dir string) error     { return os.MkdirAll(dir, 0o750) }
+func (osFS) mkdirAll(dir string) error    { return os.MkdirAll(dir, 0o750) }
 
-func (osFS) names(dir string) ([]string, error) {
+func (osFS) readDirNames(dir string) ([]string, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (osFS) syncDir(dir string) error {
 	defer d.Close()
 	err = d.Sync()
 	if errors.Is(err, unix.EINVAL) {
-		return nil // a file system whose directories need none
+		return nil // this file system does not sync directories
 	}
 	return err
 }
@@ -89,13 +89,13 @@ func (f osFile) size() (int64, error) {
 		return 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return 0, errors.New("it is not a regular file")
+		return 0, errors.New("not a regular file")
 	}
 	return info.Size(), nil
 }
 
-func (f osFile) born() time.Time {
-	if at, ok := birth(f.File); ok {
+func (f osFile) createdAt() time.Time {
+	if at, ok := btime(f.File); ok {
 		return at
 	}
 	if info, err := f.Stat(); err == nil {
@@ -104,7 +104,7 @@ func (f osFile) born() time.Time {
 	return time.Now()
 }
 
-func (f osFile) at(path string) (bool, error) {
+func (f osFile) sameFile(path string) (bool, error) {
 	there, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil

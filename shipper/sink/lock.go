@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked says that another process has the lock.
+// ErrLocked means that another process has the lock.
 var ErrLocked = errors.New("in use")
 
-// flock locks an open file for this opening of it alone, or returns an error at
-// once. The lock ends with the file's Close, or with the process.
+// flock locks an open file, or returns an error at once. The lock belongs to this open
+// file description, and ends with Close or with the process.
 func flock(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -15,25 +15,25 @@ import (
 	"time"
 )
 
-var errCrash = errors.New("the machine is gone")
+var errCrash = errors.New("crash")
 
-// memFS is a file system in memory that knows what a crash leaves behind: after
-// the death of the process all that was written, after a power cut only what
-// was synced, names and contents apart.
+// memFS is a file system in memory that simulates crashes: after the death of the
+// process all writes remain, after a power cut only synced ones. Names and contents
+// are synced separately.
 type memFS struct {
 	mu      sync.Mutex
 	files   map[string]*inode
 	durable map[string]*inode // as of the last syncDir
 
-	crashAt int // the step at which everything ends; 0: never
+	crashAt int // the step that crashes; 0: none
 	steps   []string
-	crashed func() // called once it has ended; may be nil
-	// fault may fail a step; it is called with the step's name, as "rename x".
+	crashed func() // called after the crash; may be nil
+	// fault returns the error of a step. step is its name, for example "rename x".
 	fault func(step string) error
-	room  int // bytes until the disk is full; negative: no end
-	// slowSync, if set, runs before each fsync and may fail it.
+	room  int // free bytes on the disk; negative: unlimited
+	// slowSync, if set, runs before each fsync and returns its error.
 	slowSync func() error
-	// onStep, if set, runs before each step, outside of it; its own steps do not count.
+	// onStep, if set, runs before each step, without the lock. Its own steps do not count.
 	onStep func(step string)
 }
 
@@ -41,14 +41,14 @@ type inode struct {
 	data    []byte
 	synced  []byte
 	created time.Time
-	owner   *memFile // that has locked it
+	owner   *memFile // has locked it
 }
 
 func newMemFS() *memFS {
 	return &memFS{files: map[string]*inode{}, durable: map[string]*inode{}, room: -1}
 }
 
-// after is the file system as it is found after a crash.
+// after returns the file system as it is after a crash.
 func (fs *memFS) after(powerCut bool) *memFS {
 	next := newMemFS()
 	from := fs.files
@@ -66,17 +66,17 @@ func (fs *memFS) after(powerCut bool) *memFS {
 	return next
 }
 
-// all is every file's content, rotated ones in order, then the current one. A
-// file that is there plain and compressed counts once.
+// all returns the content of the rotated files in order and of the current one. A file
+// that exists uncompressed and compressed counts once.
 func (fs *memFS) all(path string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(fs.files)) {
-		plain, zipped := strings.CutSuffix(name, gzipSuffix)
+		uncompressed, zipped := strings.CutSuffix(name, gzipSuffix)
 		switch {
 		case !strings.HasPrefix(name, path+"."), strings.HasSuffix(name, tempSuffix):
 		case !zipped:
 			b.Write(fs.files[name].data)
-		case fs.files[plain] == nil:
+		case fs.files[uncompressed] == nil:
 			b.WriteString(unzip(fs.files[name].data))
 		}
 	}
@@ -86,7 +86,7 @@ func (fs *memFS) all(path string) string {
 	return b.String()
 }
 
-// unzip unpacks b; where that fails, it says so in the content.
+// unzip decompresses b, and returns the error text if that fails.
 func unzip(b []byte) string {
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err == nil {
@@ -98,7 +98,7 @@ func unzip(b []byte) string {
 	return string(b)
 }
 
-// step counts a step; the caller holds mu.
+// step counts a step, and returns its error. The caller holds mu.
 func (fs *memFS) step(name string) error {
 	if hook := fs.onStep; hook != nil {
 		fs.onStep = nil
@@ -172,7 +172,7 @@ func (fs *memFS) remove(path string) error {
 	return nil
 }
 
-func (fs *memFS) names(string) ([]string, error) {
+func (fs *memFS) readDirNames(string) ([]string, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	var names []string
@@ -297,7 +297,7 @@ func (f *memFile) links() (n uint64, err error) {
 	return n, nil
 }
 
-func (fs *memFS) makeDir(string) error { return nil }
+func (fs *memFS) mkdirAll(string) error { return nil }
 
 func (f *memFile) size() (int64, error) {
 	f.fs.mu.Lock()
@@ -305,9 +305,9 @@ func (f *memFile) size() (int64, error) {
 	return int64(len(f.i.data)), nil
 }
 
-func (f *memFile) born() time.Time { return f.i.created }
+func (f *memFile) createdAt() time.Time { return f.i.created }
 
-func (f *memFile) at(path string) (bool, error) {
+func (f *memFile) sameFile(path string) (bool, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if f.closed {

@@ -7,133 +7,132 @@ import (
 	"io"
 )
 
-// MaxRecord bounds what Recover holds of a record (bytes). A record has its keys
-// first, so that they are there even where it is longer.
+// MaxRecord is how much of a record Recover reads (bytes). A record has its keys
+// first, so that they are complete even if it is longer.
 const MaxRecord = 4 << 20
 
-// recoverBlock is how much Recover reads at once (bytes).
+// recoverBlock is the size of Recover's reads (bytes).
 const recoverBlock = 64 << 10
 
-// Found says what a sink file looked like beside its watermark.
-type Found int
+// RecoveryStatus is how a sink file compares with its watermark.
+type RecoveryStatus int
 
-// What Recover can find. In all cases but FoundRecords the saved positions
-// stand, nothing is known of what came behind them, and it is for the caller to
-// say so.
+// The results of Recover. Unless it is StatusRecovered, what was written after the
+// saved positions is unknown, and the caller has to report that.
 const (
-	// FoundRecords: the file goes on from the watermark; its records behind it
-	// were given.
-	FoundRecords Found = iota
-	// FoundUnmarked: there is no watermark to start from.
-	FoundUnmarked
-	// FoundElsewhere: the watermark is of another path.
-	FoundElsewhere
-	// FoundMissing: the file is not there, and was not rotated.
-	FoundMissing
-	// FoundShorter: the file ends before the watermark.
-	FoundShorter
-	// FoundOther: the watermark is not at a record's end, so the file is not
-	// the one that was written.
-	FoundOther
+	// StatusRecovered: the file matches the watermark; record was called for the
+	// records after it.
+	StatusRecovered RecoveryStatus = iota
+	// StatusNoWatermark: no watermark was saved.
+	StatusNoWatermark
+	// StatusOtherPath: the watermark is of another path.
+	StatusOtherPath
+	// StatusMissing: the file does not exist, and was not rotated.
+	StatusMissing
+	// StatusTruncated: the file ends before the watermark.
+	StatusTruncated
+	// StatusReplaced: the watermark is not at the end of a record, so this is not
+	// the file that was written.
+	StatusReplaced
 )
 
-var foundTexts = map[Found]string{
-	FoundRecords:   "it goes on from the saved position",
-	FoundUnmarked:  "no position in it was saved",
-	FoundElsewhere: "the saved position is in a file at another path",
-	FoundMissing:   "the file is missing",
-	FoundShorter:   "the file is shorter than it was",
-	FoundOther:     "the file is not the one that was written",
+var statusTexts = map[RecoveryStatus]string{
+	StatusRecovered:   "file matches the saved position",
+	StatusNoWatermark: "no position was saved for it",
+	StatusOtherPath:   "saved position is of a file at another path",
+	StatusMissing:     "file is missing",
+	StatusTruncated:   "file is shorter than the saved position",
+	StatusReplaced:    "file is not the one that was written",
 }
 
-// String gives a phrase for people.
-func (f Found) String() string { return foundTexts[f] }
+// String returns a description for log messages.
+func (s RecoveryStatus) String() string { return statusTexts[s] }
 
-// Recovered is what Recover did.
-type Recovered struct {
-	Found Found
-	// Rotated tells that the watermark's file was rotated after it was saved,
-	// so that the current file was read from its start.
+// Recovery is the result of Recover.
+type Recovery struct {
+	Status RecoveryStatus
+	// Rotated reports whether the watermark's file was rotated after the watermark
+	// was saved, so that the current file was read from its start.
 	Rotated bool
-	// Records counts those that were given.
+	// Records is the number of calls of record.
 	Records int
-	// Size is the current file's size, without what was cut; 0 if it is missing.
+	// Size is the size of the current file (bytes), without TornBytes; 0 if missing.
 	Size int64
-	// Cut counts the bytes that were cut off: a torn last record, and what a
-	// power cut left of unwritten blocks; 0 if nothing was.
-	Cut int64
+	// TornBytes is the number of bytes removed at the end: a torn last record, and
+	// unwritten blocks after a power cut.
+	TornBytes int64
 }
 
-// recoverFile is Claim.Recover for a file at path; nil: it was missing.
-func recoverFile(fs fileSystem, file fsFile, path string, saved Watermark, record func([]byte) error) (r Recovered, err error) {
+// recoverFile is Claim.Recover for the file at path; file is nil if it did not exist.
+func recoverFile(fs fileSystem, file fsFile, path string, saved Watermark, record func([]byte) error) (r Recovery, err error) {
 	from := saved.Offset
 	if saved.Path == path && saved.Number > 0 {
 		all, err := listArchive(fs, path)
 		if err != nil {
 			return r, err
 		}
-		// Numbers are never used again: a later one proves the rotation, too.
+		// Numbers are never reused: a later one proves the rotation, too.
 		if len(all) > 0 && all[len(all)-1].number >= saved.Number {
 			r.Rotated, from = true, 0
 		}
 	}
 	if file == nil {
-		r.Found = found(path, saved, r.Rotated, FoundMissing)
+		r.Status = statusOf(path, saved, r.Rotated, StatusMissing)
 		return r, nil
 	}
 	if r.Size, err = file.size(); err != nil {
 		return r, err
 	}
-	r.Found = found(path, saved, false, FoundRecords)
-	if r.Found != FoundRecords {
-		return r, nil // perhaps not ours: nothing is cut
+	r.Status = statusOf(path, saved, false, StatusRecovered)
+	if r.Status != StatusRecovered {
+		return r, nil // possibly not our file: leave it unchanged
 	}
-	if err := r.cut(file, from); err != nil {
-		return r, fmt.Errorf("cut a torn last record: %w", err)
+	if err := r.truncateTorn(file, from); err != nil {
+		return r, fmt.Errorf("truncate a torn last record: %w", err)
 	}
 	if from < 0 || from > r.Size {
-		r.Found = FoundShorter
+		r.Status = StatusTruncated
 		return r, nil
 	}
 	if from > 0 && endsWithRecord(file, from) != nil {
-		r.Found = FoundOther
+		r.Status = StatusReplaced
 		return r, nil
 	}
-	err = eachRecord(io.NewSectionReader(file, from, r.Size-from), func(b []byte) error {
+	err = scanRecords(io.NewSectionReader(file, from, r.Size-from), func(b []byte) error {
 		r.Records++
 		return record(b)
 	})
 	return r, err
 }
 
-// cut cuts a torn last record off, and everything behind the first zero byte
-// that lies behind from: no record holds one, but a power cut can leave a file
-// whose length was written and whose blocks were not, or not all. What is cut
-// there was never counted as written.
-func (r *Recovered) cut(file fsFile, from int64) error {
-	sound := r.Size
+// truncateTorn removes a torn last record, and everything from the first zero byte
+// after from: no record contains one, but a power cut can leave a file whose length
+// was written and some of whose blocks were not. These bytes never counted as
+// written.
+func (r *Recovery) truncateTorn(file fsFile, from int64) error {
+	intact := r.Size
 	if from >= 0 && from <= r.Size && (from == 0 || endsWithRecord(file, from) == nil) {
-		zero, err := firstZero(io.NewSectionReader(file, from, r.Size-from))
+		zero, err := indexZero(io.NewSectionReader(file, from, r.Size-from))
 		if err != nil {
 			return err
 		}
 		if zero >= 0 {
-			sound = from + zero
+			intact = from + zero
 		}
 	}
-	end, err := lastRecordEnd(file, sound)
+	end, err := lastRecordEnd(file, intact)
 	if err != nil || end == r.Size {
 		return err
 	}
 	if err := file.Truncate(end); err != nil {
 		return err
 	}
-	r.Size, r.Cut = end, r.Size-end
+	r.Size, r.TornBytes = end, r.Size-end
 	return file.Sync()
 }
 
-// firstZero gives the offset of the first zero byte of r, and -1 if it has none.
-func firstZero(r io.Reader) (int64, error) {
+// indexZero returns the offset of the first zero byte of r, or -1 if there is none.
+func indexZero(r io.Reader) (int64, error) {
 	block := make([]byte, recoverBlock)
 	for read := int64(0); ; {
 		n, err := r.Read(block)
@@ -150,20 +149,20 @@ func firstZero(r io.Reader) (int64, error) {
 	}
 }
 
-// found judges by the watermark alone, and leaves the rest to otherwise.
-func found(path string, saved Watermark, rotated bool, otherwise Found) Found {
+// statusOf returns the status that the watermark alone decides, or otherwise.
+func statusOf(path string, saved Watermark, rotated bool, otherwise RecoveryStatus) RecoveryStatus {
 	switch {
 	case saved.Number == 0:
-		return FoundUnmarked
+		return StatusNoWatermark
 	case saved.Path != path:
-		return FoundElsewhere
+		return StatusOtherPath
 	case rotated:
-		return FoundRecords
+		return StatusRecovered
 	}
 	return otherwise
 }
 
-// lastRecordEnd finds the end of the last whole record in the first size bytes.
+// lastRecordEnd returns the end of the last whole record in the first size bytes.
 func lastRecordEnd(r io.ReaderAt, size int64) (int64, error) {
 	block := make([]byte, recoverBlock)
 	for end := size; end > 0; {
@@ -180,10 +179,11 @@ func lastRecordEnd(r io.ReaderAt, size int64) (int64, error) {
 	return 0, nil
 }
 
-// eachRecord gives the whole records of r, without newline, cut to MaxRecord.
-func eachRecord(r io.Reader, record func([]byte) error) error {
+// scanRecords calls record for the whole records of r, without newline, truncated to
+// MaxRecord.
+func scanRecords(r io.Reader, record func([]byte) error) error {
 	block := make([]byte, recoverBlock)
-	var held []byte // the beginning of a record whose end has not come
+	var partial []byte // the beginning of a record whose end has not been read
 	for {
 		n, err := r.Read(block)
 		b := block[:n]
@@ -193,16 +193,16 @@ func eachRecord(r io.Reader, record func([]byte) error) error {
 				break
 			}
 			whole := b[:i]
-			if len(held) > 0 {
-				held = appendUpTo(held, whole)
-				whole = held
+			if len(partial) > 0 {
+				partial = appendUpTo(partial, whole)
+				whole = partial
 			}
 			if err := record(whole); err != nil {
 				return err
 			}
-			held, b = held[:0], b[i+1:]
+			partial, b = partial[:0], b[i+1:]
 		}
-		held = appendUpTo(held, b)
+		partial = appendUpTo(partial, b)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -212,7 +212,7 @@ func eachRecord(r io.Reader, record func([]byte) error) error {
 	}
 }
 
-// appendUpTo appends as much of b as MaxRecord leaves room for.
-func appendUpTo(held, b []byte) []byte {
-	return append(held, b[:min(len(b), MaxRecord-len(held))]...)
+// appendUpTo appends b to record, up to a total of MaxRecord bytes.
+func appendUpTo(record, b []byte) []byte {
+	return append(record, b[:min(len(b), MaxRecord-len(record))]...)
 }

@@ -8,44 +8,46 @@ import (
 	"time"
 )
 
-// A rotation is a checkpoint, in an order that a crash at any point leaves
-// readable: fsync the data; save the positions with the watermark at the file's
-// end; rename it to its number, and sync the directory; open the next, and sync
-// the directory before a byte goes into it. Recovery finds out how far that
-// came by whether a file of the saved watermark's number is there.
+// A rotation is a checkpoint. A crash at any point can be recovered, because of the
+// order of its steps: fsync the data; save the positions with the watermark at the
+// end of the file; rename the file to its number, and sync the directory; open the
+// next file, and sync the directory before the first byte is written. Recovery
+// detects a completed rename by a rotated file with the saved watermark's number.
 
-// problem is an error that can heal by itself.
-type problem struct {
+// retryableError is an error whose cause can go away without a restart.
+type retryableError struct {
 	kind int
 	err  error
 }
 
-func (p *problem) Error() string { return p.err.Error() }
-func (p *problem) Unwrap() error { return p.err }
+func (p *retryableError) Error() string { return p.err.Error() }
+func (p *retryableError) Unwrap() error { return p.err }
 
-// prepare makes the file ready for n more bytes, however long that takes.
-func (f *File) prepare(ctx context.Context, n int) error {
-	return f.persist(ctx, func() error { return f.ready(ctx, n) })
+// ensureWritable opens or rotates the file as needed for n more bytes. It retries
+// until ctx ends.
+func (f *File) ensureWritable(ctx context.Context, n int) error {
+	return f.retry(ctx, func() error { return f.rotateIfNeeded(ctx, n) })
 }
 
-// persist tries until it succeeds, fails for good, or ctx ends.
-func (f *File) persist(ctx context.Context, try func() error) error {
+// retry calls try until it succeeds, returns an error that is not retryable, or ctx
+// ends.
+func (f *File) retry(ctx context.Context, try func() error) error {
 	for {
 		if err := f.failure(); err != nil {
 			return err
 		}
 		err := try()
-		var p *problem
+		var p *retryableError
 		switch {
 		case err == nil:
-			f.stall.over(f.o.Log, &f.stats)
+			f.stall.recovered(&f.stats)
 			return nil
 		case !errors.As(err, &p):
 			return err
 		}
 		if ctx.Err() == nil {
-			f.stats.fail(p.kind)
-			if f.stall.wait(ctx, f.o.Log, &f.stats, err, remedy(p.kind, err)) == nil {
+			f.stats.countError(p.kind)
+			if f.stall.wait(ctx, f.o.Log, &f.stats, err, hintFor(p.kind, err)) == nil {
 				continue
 			}
 		}
@@ -54,38 +56,40 @@ func (f *File) persist(ctx context.Context, try func() error) error {
 	}
 }
 
-// ready does what is left to do before n more bytes can be written.
-func (f *File) ready(ctx context.Context, n int) error {
-	if err := f.resume(ctx); err != nil {
+// rotateIfNeeded completes an interrupted rotation, and rotates the file if n more
+// bytes require it.
+func (f *File) rotateIfNeeded(ctx context.Context, n int) error {
+	if err := f.finishRotation(ctx); err != nil {
 		return err
 	}
-	if !f.due(n) {
+	if !f.needsRotation(n) {
 		return nil
 	}
 	if err := f.rotate(ctx); err != nil {
 		return err
 	}
-	return f.resume(ctx)
+	return f.finishRotation(ctx)
 }
 
-// resume finishes a rotation or a reopening that did not get to its end.
-func (f *File) resume(ctx context.Context) error {
+// finishRotation completes a rotation or reopening that was interrupted.
+func (f *File) finishRotation(ctx context.Context) error {
 	if f.file == nil {
 		if err := f.open(); err != nil {
 			return err
 		}
 	}
-	if f.owed {
+	if f.checkpointDue {
 		return f.checkpoint(ctx)
 	}
 	return nil
 }
 
-// lockTries is how often in a row the file may be found locked by another process
-// before that counts as its owner: one that starts looks whether somebody has it.
-const lockTries = 5
+// maxLockFailures is how many attempts in a row may find the file locked before
+// another process counts as its owner. A process that starts locks it briefly, to
+// check that it is free.
+const maxLockFailures = 5
 
-// openNext opens and locks the file that is at the path now.
+// openNext opens and locks the file that is now at the path.
 func (f *File) openNext() (fsFile, error) {
 	if c := f.claim; c != nil {
 		file := c.file
@@ -95,15 +99,15 @@ func (f *File) openNext() (fsFile, error) {
 	file, _, err := openLocked(f.o.fs, f.o.Path, f.o.Mode)
 	switch {
 	case err == nil:
-		f.refused = 0
+		f.lockFailures = 0
 		return file, nil
 	case !errors.Is(err, ErrLocked):
-		return nil, &problem{kindOf(err), err}
+		return nil, &retryableError{kindOf(err), err}
 	}
-	if f.refused++; f.refused < lockTries {
-		return nil, &problem{kindLocked, err}
+	if f.lockFailures++; f.lockFailures < maxLockFailures {
+		return nil, &retryableError{kindLocked, err}
 	}
-	f.stats.fail(kindLocked)
+	f.stats.countError(kindLocked)
 	return nil, f.fail(err)
 }
 
@@ -119,7 +123,7 @@ func (f *File) open() error {
 	}
 	if err != nil {
 		_ = file.Close()
-		return &problem{kindOther, err}
+		return &retryableError{kindOther, err}
 	}
 	if err := f.syncDir(); err != nil {
 		_ = file.Close()
@@ -127,15 +131,15 @@ func (f *File) open() error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.broken != nil { // by a Sync of the file before
+	if f.failedErr != nil { // by a Sync of the previous file
 		_ = file.Close()
-		return f.broken
+		return f.failedErr
 	}
-	if f.held != nil {
-		_ = f.held.Close()
-		f.held = nil
+	if f.previous != nil {
+		_ = f.previous.Close()
+		f.previous = nil
 	}
-	f.file, f.born, f.offset = file, file.born(), size
+	f.file, f.createdAt, f.offset = file, file.createdAt(), size
 	f.written = Watermark{f.o.Path, f.number, size}
 	if size == 0 || f.o.Fsync == FsyncNever {
 		f.durable = f.written
@@ -143,28 +147,28 @@ func (f *File) open() error {
 	return nil
 }
 
-// syncDir makes the names beside the file durable, and ends the sink where that
-// fails, for the reason that fsync has.
+// syncDir makes the names in the file's directory durable, and fails the sink on an
+// error, for the same reason as fsync.
 func (f *File) syncDir() error {
 	err := f.o.fs.syncDir(filepath.Dir(f.o.Path))
 	if err == nil {
 		return nil
 	}
-	f.stats.fail(kindFsync)
+	f.stats.countError(kindFsync)
 	return f.fail(fmt.Errorf("fsync of its directory: %w", err))
 }
 
-// due reports whether the file has to be rotated before n more bytes.
-func (f *File) due(n int) bool {
+// needsRotation reports whether the file has to be rotated before n more bytes.
+func (f *File) needsRotation(n int) bool {
 	if f.offset == 0 {
 		return false
 	}
-	return f.o.MaxSize > 0 && f.offset+int64(n) > f.o.MaxSize || f.aged()
+	return f.o.MaxSize > 0 && f.offset+int64(n) > f.o.MaxSize || f.tooOld()
 }
 
-// aged reports whether the file has to be rotated for its age.
-func (f *File) aged() bool {
-	return f.offset > 0 && f.o.MaxAge > 0 && time.Since(f.born) >= f.o.MaxAge
+// tooOld reports whether the file has reached MaxAge and is not empty.
+func (f *File) tooOld() bool {
+	return f.offset > 0 && f.o.MaxAge > 0 && time.Since(f.createdAt) >= f.o.MaxAge
 }
 
 // checkpoint syncs the file and saves the positions.
@@ -174,7 +178,7 @@ func (f *File) checkpoint(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := f.Seen(); err != nil {
+	if err := f.Check(); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -187,34 +191,34 @@ func (f *File) checkpoint(ctx context.Context) error {
 			return err
 		}
 		if err != nil {
-			return &problem{kindCheckpoint, fmt.Errorf("save positions: %w", err)}
+			return &retryableError{kindCheckpoint, fmt.Errorf("save positions: %w", err)}
 		}
 	}
-	f.owed = false
+	f.checkpointDue = false
 	return nil
 }
 
-// rotate gives the current file its number. Afterwards none is open.
+// rotate renames the current file to its number and closes it.
 func (f *File) rotate(ctx context.Context) error {
 	if err := f.checkpoint(ctx); err != nil {
 		return err
 	}
-	mine, err := f.file.at(f.o.Path)
+	same, err := f.file.sameFile(f.o.Path)
 	if err != nil {
-		return &problem{kindRotate, err}
+		return &retryableError{kindRotate, err}
 	}
-	if !mine { // somebody renamed it: it needs no number
-		f.leave(f.number)
-		f.owed = true
+	if !same { // renamed by another process: it needs no number
+		f.closeCurrent(f.number)
+		f.checkpointDue = true
 		return nil
 	}
 	if err := f.o.fs.rename(f.o.Path, archiveName(f.o.Path, f.number)); err != nil {
-		return &problem{kindRotate, err}
+		return &retryableError{kindRotate, err}
 	}
 	if err := f.syncDir(); err != nil {
 		return err
 	}
-	f.leave(f.number + 1)
+	f.closeCurrent(f.number + 1)
 	f.stats.Rotations.Add(1)
 	f.prune()
 	select {
@@ -224,55 +228,48 @@ func (f *File) rotate(ctx context.Context) error {
 	return nil
 }
 
-// leave closes the current file; the next has the number next.
-func (f *File) leave(next uint64) {
+// closeCurrent ends writing to the current file, and gives the next one its number.
+func (f *File) closeCurrent(next uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.held != nil {
-		_ = f.held.Close()
+	if f.previous != nil {
+		_ = f.previous.Close()
 	}
-	f.held = f.file // synced by policy before
+	f.previous = f.file // already synced according to the policy
 	f.file, f.number, f.offset = nil, next, 0
 	f.written = Watermark{f.o.Path, next, 0}
 	f.durable = f.written
 }
 
-// Reopen opens the path again, as after a rename by others (SIGHUP). It is a
-// checkpoint: what was accepted is synced and its positions are saved before,
-// and after it where the path named another file by then. If ctx ends first,
-// the next Write finishes it.
+// Reopen opens the path again, as after a rename by another process (SIGHUP). It is a
+// checkpoint: accepted records are synced and their positions saved before, and again
+// after it if the path names another file. If ctx ends first, the next Write completes
+// it.
 func (f *File) Reopen(ctx context.Context) error {
 	if err := f.failure(); err != nil {
 		return err
 	}
 	reopened := false
-	return f.persist(ctx, func() error {
-		if err := f.resume(ctx); err != nil || reopened {
+	return f.retry(ctx, func() error {
+		if err := f.finishRotation(ctx); err != nil || reopened {
 			return err
 		}
 		if err := f.checkpoint(ctx); err != nil {
 			return err
 		}
-		mine, err := f.file.at(f.o.Path)
+		same, err := f.file.sameFile(f.o.Path)
 		if err != nil {
-			return &problem{kindOther, err}
+			return &retryableError{kindOther, err}
 		}
 		reopened = true
 		f.stats.Reopens.Add(1)
-		if mine {
-			f.inform("Sink file checked: it was not renamed, and is written on")
+		if same {
+			f.o.Log.Info("Sink file was not renamed and stays open")
 			return nil
 		}
-		f.inform("Sink file reopened: the one before was renamed")
-		f.leave(f.number)
-		f.owed = true
-		return f.resume(ctx)
+		f.o.Log.Info("Sink file was renamed, opened a new one")
+		f.closeCurrent(f.number)
+		f.checkpointDue = true
+		return f.finishRotation(ctx)
 	})
-}
-
-// inform logs what came of a request.
-func (f *File) inform(what string) {
-	if f.o.Log != nil {
-		f.o.Log.WithField("file", f.o.Path).Info(what)
-	}
 }

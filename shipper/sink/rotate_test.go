@@ -16,18 +16,18 @@ import (
 	"time"
 )
 
-func TestFileCheckpointThatFailsIsBackPressure(t *testing.T) {
+func TestFile_CheckpointFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
-		broken := true
+		failing := true
 		var saved []Watermark
 		var mu sync.Mutex
 		log, lines := newLog()
 		f := openMem(t, fs, FileOptions{MaxSize: 10, Log: log, Checkpoint: func(_ context.Context, w Watermark) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if broken {
-				return errors.New("positions are stuck")
+			if failing {
+				return errors.New("positions unavailable")
 			}
 			saved = append(saved, w)
 			return nil
@@ -37,18 +37,18 @@ func TestFileCheckpointThatFailsIsBackPressure(t *testing.T) {
 		}
 		done := inBackground(t.Context(), f, "next\n")
 		time.Sleep(time.Hour)
-		pending(t, done, "the checkpoint fails")
+		pending(t, done, "checkpoint fails")
 		if got := fs.all("/d/out"); got != "12345678\n" {
-			t.Errorf("the file grew to %q", got)
+			t.Errorf("file contains %q, want no new record", got)
 		}
 		if fs.files["/d/out.000001"] != nil {
-			t.Error("it was renamed before the positions were saved")
+			t.Error("file was renamed before the positions were saved")
 		}
-		if !strings.Contains(lines(), "positions are stuck") {
-			t.Errorf("the log does not name the cause:\n%s", lines())
+		if !strings.Contains(lines(), "positions unavailable") {
+			t.Errorf("no cause in the log:\n%s", lines())
 		}
 		mu.Lock()
-		broken = false
+		failing = false
 		mu.Unlock()
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -56,15 +56,15 @@ func TestFileCheckpointThatFailsIsBackPressure(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(saved) != 1 || saved[0] != (Watermark{"/d/out", 1, 9}) {
-			t.Errorf("saved %+v, want the end of the file that is rotated", saved)
+			t.Errorf("saved %+v, want the end of the rotated file", saved)
 		}
 		if w := f.Written(); w != (Watermark{"/d/out", 2, 5}) {
-			t.Errorf("watermark %+v", w)
+			t.Errorf("watermark %+v, want offset 5 of file 2", w)
 		}
 	})
 }
 
-func TestFileRotationThatIsRefusedIsBackPressure(t *testing.T) {
+func TestFile_RotationFails(t *testing.T) {
 	for _, step := range []string{"rename out.000001", "open out"} {
 		t.Run(step, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,21 +85,21 @@ func TestFileRotationThatIsRefusedIsBackPressure(t *testing.T) {
 				pending(t, done, step)
 				cancel()
 				if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, ErrFailed) {
-					t.Errorf("got %v, want the ctx's error alone", err)
+					t.Errorf("got %v, want only ctx's error", err)
 				}
 				fs.setFault(nil)
 				if err := f.Write(t.Context(), []byte("next\n")); err != nil {
 					t.Fatal(err)
 				}
 				if a, b := fs.files["/d/out.000001"], fs.files["/d/out"]; a == nil || b == nil || string(b.data) != "next\n" {
-					t.Errorf("the files hold %q", fs.all("/d/out"))
+					t.Errorf("files contain %q", fs.all("/d/out"))
 				}
 			})
 		})
 	}
 }
 
-func TestFileRotatesBySize(t *testing.T) {
+func TestFile_RotatesBySize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	f := mustFile(t, FileOptions{Path: path, MaxSize: 20, MaxFiles: 3})
 	for i := range 12 {
@@ -115,22 +115,22 @@ func TestFileRotatesBySize(t *testing.T) {
 		"out.000010": "record 109\n", "out.000011": "record 110\n", "out.000012": "record 111\n", "out": huge,
 	} {
 		if got := string(mustRead(t, filepath.Join(filepath.Dir(path), name))); got != want {
-			t.Errorf("%s holds %q, want %q", name, got, want)
+			t.Errorf("%s contains %q, want %q", name, got, want)
 		}
 	}
 	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 4 {
-		t.Errorf("%d files are left: %v", len(entries), entries)
+		t.Errorf("%d files in the directory, want 4: %v", len(entries), entries)
 	}
 	if n, m := f.Stats().Rotations.Load(), f.Stats().Removed.Load(); n != 12 || m != 9 {
-		t.Errorf("%d rotations, %d removed", n, m)
+		t.Errorf("%d rotations and %d removed files, want 12 and 9", n, m)
 	}
 }
 
-func TestFileRotatesByAge(t *testing.T) {
+func TestFile_RotatesByAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{MaxAge: time.Hour})
-		time.Sleep(2 * time.Hour) // an empty file does not age
+		time.Sleep(2 * time.Hour) // an empty file is not rotated
 		for _, p := range []string{"a\n", "b\n"} {
 			if err := f.Write(t.Context(), []byte(p)); err != nil {
 				t.Fatal(err)
@@ -138,18 +138,18 @@ func TestFileRotatesByAge(t *testing.T) {
 			time.Sleep(20 * time.Minute)
 		}
 		if fs.files["/d/out.000001"] == nil || string(fs.files["/d/out"].data) != "b\n" {
-			t.Errorf("the files hold %q, rotated %v", fs.all("/d/out"), fs.files["/d/out.000001"] != nil)
+			t.Errorf("files contain %q, rotated: %v", fs.all("/d/out"), fs.files["/d/out.000001"] != nil)
 		}
 		if err := f.Write(t.Context(), []byte("c\n")); err != nil {
 			t.Fatal(err)
 		}
 		if string(fs.files["/d/out"].data) != "b\nc\n" {
-			t.Error("rotated before its time")
+			t.Error("rotated before MaxAge")
 		}
 	})
 }
 
-func TestFileNumberIsNeverUsedAgain(t *testing.T) {
+func TestFile_NumbersAreNotReused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	for name, want := range map[string]uint64{
 		"out.000007": 8, "out.000009.gz": 10, "out.1000000": 1000001, "out.7": 1, "out.000007.bak": 1, "other.000008": 1,
@@ -165,15 +165,15 @@ func TestFileNumberIsNeverUsedAgain(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nor that of the saved watermark", func(t *testing.T) {
+	t.Run("saved watermark", func(t *testing.T) {
 		f := mustFile(t, FileOptions{Path: path, Saved: Watermark{path, 42, 0}})
 		if got := f.Written().Number; got != 42 {
-			t.Errorf("number %d", got)
+			t.Errorf("number %d, want 42", got)
 		}
 	})
 }
 
-func TestFileGzipLeavesTheNewestTwoPlain(t *testing.T) {
+func TestFile_Gzip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{MaxSize: 5, Gzip: true, MaxFiles: 4})
@@ -190,19 +190,19 @@ func TestFileGzipLeavesTheNewestTwoPlain(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		names, _ := fs.names("")
+		names, _ := fs.readDirNames("")
 		slices.Sort(names)
 		want := "out out.000003.gz out.000004.gz out.000005 out.000006"
 		if got := strings.Join(names, " "); got != want {
-			t.Errorf("the files are %q, want %q", got, want)
+			t.Errorf("got files %q, want %q", got, want)
 		}
 		if got := unzip(fs.files["/d/out.000003.gz"].data); got != "0002\n" {
-			t.Errorf("unpacked %q", got)
+			t.Errorf("decompressed content is %q", got)
 		}
 	})
 }
 
-func TestFileGzipThatFailsLeavesThePlainFile(t *testing.T) {
+func TestFile_GzipFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		log, lines := newLog()
@@ -219,18 +219,18 @@ func TestFileGzipThatFailsLeavesThePlainFile(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		<-done
-		names, _ := fs.names("")
+		names, _ := fs.readDirNames("")
 		slices.Sort(names)
 		if got := strings.Join(names, " "); got != "out out.000001 out.000002 out.000003" {
-			t.Errorf("the files are %q", got)
+			t.Errorf("got files %q", got)
 		}
 		if !strings.Contains(lines(), "compress") || errorsOf(f.Stats())["rotate"] == 0 {
-			t.Errorf("nothing was said: %s", lines())
+			t.Errorf("errors %v, log: %s", errorsOf(f.Stats()), lines())
 		}
 	})
 }
 
-func TestFileReopenFollowsARename(t *testing.T) {
+func TestFile_Reopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	var saved []Watermark
 	f := mustFile(t, FileOptions{Path: path, Checkpoint: func(_ context.Context, w Watermark) error {
@@ -248,7 +248,7 @@ func TestFileReopenFollowsARename(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(saved) != 1 || saved[0].Offset != 7 {
-		t.Errorf("nothing was renamed: saved %+v", saved)
+		t.Errorf("reopen without a rename: saved %+v", saved)
 	}
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
@@ -259,20 +259,20 @@ func TestFileReopenFollowsARename(t *testing.T) {
 	}
 	write("after\n")
 	if got := string(mustRead(t, path+".away")); got != "before\nstill\n" {
-		t.Errorf("the renamed file holds %q", got)
+		t.Errorf("renamed file contains %q", got)
 	}
 	if got := string(mustRead(t, path)); got != "after\n" {
-		t.Errorf("the file holds %q", got)
+		t.Errorf("file contains %q", got)
 	}
 	if len(saved) != 3 || saved[1].Offset != 13 || saved[2].Offset != 0 {
 		t.Errorf("saved %+v, want the end of the old file and the start of the new one", saved)
 	}
 	if n := f.Stats().Reopens.Load(); n != 2 {
-		t.Errorf("%d reopens", n)
+		t.Errorf("%d reopens, want 2", n)
 	}
 }
 
-func TestFileRotationDoesNotRenameWhatItDoesNotWrite(t *testing.T) {
+func TestFile_RotationAfterRename(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	f := mustFile(t, FileOptions{Path: path, MaxSize: 10})
 	if err := f.Write(t.Context(), []byte("12345678\n")); err != nil {
@@ -281,27 +281,27 @@ func TestFileRotationDoesNotRenameWhatItDoesNotWrite(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("theirs\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("other\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Write(t.Context(), []byte("next\n")); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(mustRead(t, path)); got != "theirs\nnext\n" {
-		t.Errorf("the file holds %q", got)
+	if got := string(mustRead(t, path)); got != "other\nnext\n" {
+		t.Errorf("file contains %q", got)
 	}
 	if _, err := os.Stat(archiveName(path, 1)); err == nil {
-		t.Error("a file of somebody else was renamed")
+		t.Error("a file of another process was renamed")
 	}
 }
 
-func TestFileRotatedDuringASync(t *testing.T) {
+func TestFile_RotatedDuringSync(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		err  error
 	}{
-		{"that finds its file closed", nil},
-		{"that fails", syscall.EIO},
+		{"file is closed", nil},
+		{"fsync fails", syscall.EIO},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -330,7 +330,7 @@ func TestFileRotatedDuringASync(t *testing.T) {
 					t.Errorf("sync: %v", err)
 				}
 				if d := f.Durable(); d != (Watermark{"/d/out", 2, 0}) {
-					t.Errorf("durable %+v, want the start of the second file", d)
+					t.Errorf("Durable is %+v, want the start of the second file", d)
 				}
 				if err := f.Write(t.Context(), []byte("x\n")); errors.Is(err, ErrFailed) != (c.err != nil) {
 					t.Errorf("write: %v", err)

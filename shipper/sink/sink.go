@@ -1,8 +1,8 @@
-// Package sink takes records and puts them where they belong: on stdout, or
-// into a rotated file.
+// Package sink writes records to stdout or to a rotated file, and recovers the
+// file after a crash.
 //
-// It knows bytes and records (a record ends with a newline and holds no other
-// one), not what stands in them.
+// It handles bytes and records (a record ends with a newline and contains no
+// other one), and does not interpret their content.
 package sink
 
 import (
@@ -10,48 +10,47 @@ import (
 	"errors"
 )
 
-// Sink takes whole records, in order, from one writer.
+// Sink writes whole records, in order, from one writer.
 //
-// Order: records come out in the order in which they were given, and never
-// half a record with another one behind it.
+// Order: records come out in the order of the calls to Write. No record follows a
+// partial one.
 //
-// Ownership: p stays the caller's. Write does not change it and keeps nothing
-// of it once it has returned.
+// Ownership: p belongs to the caller. Write neither changes nor retains it.
 //
 // Durability: nil from Write means accepted. For Stdout that is "in the pipe";
-// for File "written", and on disk according to its fsync policy. An accepted
-// record is never written again by the sink.
+// for File "written", and on disk according to its fsync policy. The sink never
+// writes an accepted record again.
 //
-// Concurrency: Write and Close are called by one goroutine at a time. What else
-// an implementation has says itself who may call it.
+// Concurrency: Write and Close must not be called concurrently. Implementations
+// document the concurrency of their other methods.
 type Sink interface {
 	// Write accepts p, one or more whole newline-terminated records, or returns
-	// an error. It blocks for back-pressure (a reader that does not read, a
-	// full disk) until ctx ends.
+	// an error. It blocks on back-pressure (a reader that does not read, a full
+	// disk) until ctx ends.
 	//
-	// An error that wraps ctx's own and not ErrFailed means that nothing of p
-	// was written: the sink is as before, and p may be given again. Every other
-	// error is final: a part of p may be out, possibly ending within a record,
-	// the sink will never write behind it, and each later Write returns the
-	// same error. So give a ctx that ends only when the time to drain is over.
+	// If the error wraps ctx's own error and not ErrFailed, nothing of p was
+	// written: the sink is unchanged, and p can be written again. Every other
+	// error is final: a part of p may be written, possibly ending within a record,
+	// and each later Write returns the same error. So pass a ctx that ends only
+	// when the time to drain is over.
 	Write(ctx context.Context, p []byte) error
 
-	// Close ends the sink and frees what it opened. It waits for no reader. A
-	// second Close does nothing.
+	// Close ends the sink and frees what it opened. It does not wait for readers.
+	// A second Close does nothing.
 	Close() error
 }
 
 var (
-	// ErrClosed says that nobody reads what the sink writes any more (EPIPE on
-	// stdout), or that the sink was closed.
+	// ErrClosed means that stdout has no reader any more (EPIPE), or that the sink
+	// was closed.
 	ErrClosed = errors.New("closed")
 
-	// ErrFailed says that the sink broke and is finished: what it holds has to
-	// be recovered as at start-up.
+	// ErrFailed means that the sink has failed permanently. Recover its content as
+	// at start-up.
 	ErrFailed = errors.New("failed")
 
-	// ErrRemoved says that the file under the sink was removed. What was written
-	// since it was last seen is gone with it, and nothing is written any more
-	// until File.Remake has made another one.
-	ErrRemoved = errors.New("removed by others")
+	// ErrRemoved means that another process removed the sink's file. What was
+	// written since the last check is lost with it, and nothing is written until
+	// File.Recreate has made a new file.
+	ErrRemoved = errors.New("removed by another process")
 )

@@ -11,53 +11,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Stdout writes records to a pipe, a terminal, a socket or a file that
-// somebody else opened. It delivers up to there: what lies unread in a pipe
-// when its reader dies goes with the reader.
+// Stdout writes records to a pipe, terminal, socket or file that the caller opened. It
+// delivers up to there: what is unread in a pipe when its reader dies is lost.
 //
-// A reader that does not read is back-pressure, which ctx can end at any time.
-// A reader that has gone (EPIPE) is ErrClosed. A full disk behind a redirected
-// stdout is waited out.
+// A reader that does not read is back-pressure, which ctx can end at any time. A
+// reader that has exited (EPIPE) is ErrClosed. If stdout is redirected to a full disk,
+// Write waits for space.
 //
-// It never raises SIGPIPE, which os.Stdout.Write does for file descriptor 1,
-// killing the process. The program's own log on stderr still does: main should
-// call signal.Ignore(syscall.SIGPIPE).
+// It never raises SIGPIPE, which os.Stdout.Write does for file descriptor 1, and which
+// kills the process. The program's own log on stderr still does: main should call
+// signal.Ignore(syscall.SIGPIPE).
+//
+// Stats may be called concurrently.
 type Stdout struct {
-	// Log is told of a full disk. It may be nil; set it before the first Write.
+	// Log gets messages about a full disk. It may be nil; set it before the first
+	// Write.
 	Log logrus.FieldLogger
 
-	out    output
-	broken error // non-nil: finished
-	full   stall
-	stats  Stats
+	out       ctxWriter
+	failedErr error // non-nil: failed or closed
+	full      stall
+	stats     Stats
 }
 
-// output is one way to write bytes that may have to wait.
-type output interface {
-	// write writes p, waiting until ctx ends, and returns how much of it is out.
+// ctxWriter writes bytes and may block until ctx ends.
+type ctxWriter interface {
+	// write writes p, and returns how much of it was written when ctx ends or an
+	// error occurs.
 	write(ctx context.Context, p []byte) (int, error)
 	close() error
 }
 
-// NewStdout writes to w, normally os.Stdout. Where w is an *os.File, waiting
-// for its reader can be ended by ctx; for any other writer it cannot.
+// NewStdout returns a sink that writes to w, normally os.Stdout. ctx can end a blocked
+// Write only if w is an *os.File.
 //
-// It does not change w's file status flags (they are shared with every other
-// process that holds it). Close leaves w open.
+// It does not change w's file status flags, which all processes that have w open
+// share. Close leaves w open.
 func NewStdout(w io.Writer) *Stdout {
 	if f, ok := w.(*os.File); ok {
-		return &Stdout{out: newFileOutput(f)}
+		return &Stdout{out: newFDWriter(f)}
 	}
-	return &Stdout{out: plainOutput{w}}
+	return &Stdout{out: plainWriter{w}}
 }
 
-// Stats counts what was written; any goroutine may read it.
+// Stats returns the sink's counters. They may be read concurrently.
 func (s *Stdout) Stats() *Stats { return &s.stats }
 
 // Write implements Sink.
 func (s *Stdout) Write(ctx context.Context, p []byte) error {
-	if s.broken != nil {
-		return s.broken
+	if s.failedErr != nil {
+		return s.failedErr
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write to stdout: %w", err)
@@ -66,15 +69,15 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 		n, err := s.out.write(ctx, p[done:])
 		done += n
 		if n > 0 {
-			s.full.over(s.Log, &s.stats)
+			s.full.recovered(&s.stats)
 		}
 		if err == nil {
 			continue
 		}
 		if ctx.Err() == nil {
-			s.stats.fail(kindOf(err))
+			s.stats.countError(kindOf(err))
 			if kindOf(err) == kindFull {
-				err = s.full.wait(ctx, s.Log, &s.stats, err, "free some space where stdout is redirected to")
+				err = s.full.wait(ctx, s.Log, &s.stats, err, "free some space on the disk that stdout is redirected to")
 			}
 		}
 		if err != nil {
@@ -86,32 +89,32 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 	return nil
 }
 
-// end turns the error that stopped a Write after done bytes into what the
-// contract promises.
+// end returns the error of a Write that failed with err after done bytes, and marks
+// the sink as failed if the error is final.
 func (s *Stdout) end(err error, done int) error {
 	switch {
 	case errors.Is(err, unix.EPIPE), errors.Is(err, io.ErrClosedPipe):
-		s.broken = fmt.Errorf("write to stdout: %w: nobody reads it any more", ErrClosed)
+		s.failedErr = fmt.Errorf("write to stdout: %w by its reader", ErrClosed)
 	case done == 0 && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
-		return fmt.Errorf("write to stdout: its reader does not read: %w", err)
+		return fmt.Errorf("write to stdout: its reader is blocked: %w", err)
 	default:
-		s.broken = fmt.Errorf("write to stdout: %w after %d bytes: %w", ErrFailed, done, err)
+		s.failedErr = fmt.Errorf("write to stdout: %w after %d bytes: %w", ErrFailed, done, err)
 	}
-	return s.broken
+	return s.failedErr
 }
 
 // Close implements Sink.
 func (s *Stdout) Close() error {
-	if s.broken == nil {
-		s.broken = fmt.Errorf("write to stdout: %w", ErrClosed)
+	if s.failedErr == nil {
+		s.failedErr = fmt.Errorf("write to stdout: %w", ErrClosed)
 	}
 	return s.out.close()
 }
 
-// plainOutput is any writer: it waits as long as the writer does.
-type plainOutput struct{ w io.Writer }
+// plainWriter writes to any writer, which ctx cannot interrupt.
+type plainWriter struct{ w io.Writer }
 
-func (o plainOutput) write(_ context.Context, p []byte) (int, error) {
+func (o plainWriter) write(_ context.Context, p []byte) (int, error) {
 	n, err := o.w.Write(p)
 	if errors.Is(err, io.ErrShortWrite) && n > 0 {
 		err = nil
@@ -122,4 +125,4 @@ func (o plainOutput) write(_ context.Context, p []byte) (int, error) {
 	return n, err
 }
 
-func (plainOutput) close() error { return nil }
+func (plainWriter) close() error { return nil }

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runHelper is this test binary as a daemon whose stdout is its parent's pipe.
+// runHelper runs this test binary as a process whose stdout is its parent's pipe.
 func runHelper() bool {
 	switch os.Getenv("SINK_TEST_HELPER") {
 	case "":
@@ -34,14 +34,14 @@ func runHelper() bool {
 				os.Exit(8)
 			}
 		}
-	case "write over the limit":
-		os.Exit(writeOverTheLimit(os.Getenv("SINK_TEST_PATH")))
+	case "exceed file size limit":
+		os.Exit(exceedFileSizeLimit(os.Getenv("SINK_TEST_PATH")))
 	}
 	return true
 }
 
-// writeOverTheLimit exits with 7 where the second write waits for room.
-func writeOverTheLimit(path string) int {
+// exceedFileSizeLimit returns 7 if the second write waits for space.
+func exceedFileSizeLimit(path string) int {
 	limit := syscall.Rlimit{Cur: 13, Max: 13}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 		return 8
@@ -49,7 +49,7 @@ func writeOverTheLimit(path string) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	log := logrus.New()
-	log.Out = writerFunc(func(p []byte) (int, error) { // it waits
+	log.Out = writerFunc(func(p []byte) (int, error) { // Write is waiting
 		cancel()
 		return len(p), nil
 	})
@@ -64,20 +64,20 @@ func writeOverTheLimit(path string) int {
 	return 7
 }
 
-// pipeEnds are the ways to get a pipe as stdout.
+// pipeEnds open the kinds of pipes that stdout can be.
 var pipeEnds = map[string]func(t *testing.T) (w, r *os.File){
-	"a pipe that the runtime polls": func(t *testing.T) (w, r *os.File) {
+	"polled pipe": func(t *testing.T) (w, r *os.File) {
 		r, w, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w, r
 	},
-	"a blocking pipe, as inherited": func(t *testing.T) (w, r *os.File) {
+	"inherited blocking pipe": func(t *testing.T) (w, r *os.File) {
 		r, w = blockingPipe(t)
 		return w, r
 	},
-	"a blocking socket, as under systemd": func(t *testing.T) (w, r *os.File) {
+	"blocking socket as of systemd": func(t *testing.T) (w, r *os.File) {
 		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +86,7 @@ var pipeEnds = map[string]func(t *testing.T) (w, r *os.File){
 	},
 }
 
-// blockingPipe is a pipe as a process inherits it.
+// blockingPipe returns a pipe like one that a process inherits.
 func blockingPipe(t *testing.T) (r, w *os.File) {
 	var fds [2]int
 	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
@@ -95,7 +95,7 @@ func blockingPipe(t *testing.T) (r, w *os.File) {
 	return os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
 }
 
-func TestStdoutContract(t *testing.T) {
+func TestStdout_Contract(t *testing.T) {
 	for name, pipe := range pipeEnds {
 		t.Run(name, func(t *testing.T) {
 			testContract(t, func(t *testing.T) subject {
@@ -108,7 +108,7 @@ func TestStdoutContract(t *testing.T) {
 			})
 		})
 	}
-	t.Run("a regular file", func(t *testing.T) {
+	t.Run("regular file", func(t *testing.T) {
 		testContract(t, func(t *testing.T) subject {
 			path := filepath.Join(t.TempDir(), "out")
 			f, err := os.Create(path)
@@ -119,7 +119,7 @@ func TestStdoutContract(t *testing.T) {
 			return subject{NewStdout(f), func() []byte { return mustRead(t, path) }}
 		})
 	})
-	t.Run("a writer that takes seven bytes at a time", func(t *testing.T) {
+	t.Run("short writes", func(t *testing.T) {
 		testContract(t, func(t *testing.T) subject {
 			var b bytes.Buffer
 			return subject{NewStdout(shortWriter{&b}), b.Bytes}
@@ -146,7 +146,7 @@ func mustRead(t *testing.T, path string) []byte {
 	return b
 }
 
-func TestStdoutReaderThatDoesNotRead(t *testing.T) {
+func TestStdout_ReaderBlocked(t *testing.T) {
 	for name, pipe := range pipeEnds {
 		t.Run(name, func(t *testing.T) {
 			w, r := pipe(t)
@@ -156,13 +156,13 @@ func TestStdoutReaderThatDoesNotRead(t *testing.T) {
 			defer s.Close()
 			fill(t, s, w)
 
-			err := s.Write(ended(t), []byte("late\n"))
+			err := s.Write(shortTimeout(t), []byte("late\n"))
 			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrFailed) {
-				t.Fatalf("nothing was written; got %v, want the ctx's error alone", err)
+				t.Fatalf("got %v, want only ctx's error", err)
 			}
 			go io.Copy(io.Discard, r)
 			if err := s.Write(t.Context(), []byte("late\n")); err != nil {
-				t.Fatalf("the reader reads again: %v", err)
+				t.Fatalf("write after the reader reads again: %v", err)
 			}
 		})
 	}
@@ -176,14 +176,14 @@ func fill(t *testing.T, s *Stdout, w *os.File) {
 		if full(w) {
 			return
 		}
-		if err := s.Write(ended(t), record); errors.Is(err, ErrFailed) {
-			t.Fatalf("a record of the size of a page was torn: %v", err)
+		if err := s.Write(shortTimeout(t), record); errors.Is(err, ErrFailed) {
+			t.Fatalf("partial write of a record of one page: %v", err)
 		}
 	}
-	t.Fatal("the pipe is never full")
+	t.Fatal("the pipe does not fill up")
 }
 
-// full reports whether there is no room in w now.
+// full reports whether a write to w would block now.
 func full(w *os.File) bool {
 	conn, err := w.SyscallConn()
 	if err != nil {
@@ -196,38 +196,38 @@ func full(w *os.File) bool {
 	return n == 0
 }
 
-// whileRoom is a ctx that is cancelled once w is full.
-func whileRoom(t *testing.T, w *os.File) context.Context {
+// untilFull returns a ctx that is cancelled once w is full.
+func untilFull(t *testing.T, w *os.File) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer cancel()
-		until(t, func() (string, bool) { return "room", full(w) })
+		until(t, func() (string, bool) { return "not full", full(w) })
 	})
 	t.Cleanup(wg.Wait)
 	return ctx
 }
 
-// ended is a ctx that ends soon.
-func ended(t *testing.T) context.Context {
+// shortTimeout returns a ctx that ends soon.
+func shortTimeout(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func TestStdoutNeverWritesBehindHalfARecord(t *testing.T) {
+func TestStdout_PartialRecord(t *testing.T) {
 	for name, pipe := range pipeEnds {
 		t.Run(name, func(t *testing.T) {
 			w, r := pipe(t)
 			defer r.Close()
 			s := NewStdout(w)
 			long := append(bytes.Repeat([]byte("l"), 4<<20), '\n')
-			err := s.Write(whileRoom(t, w), long)
+			err := s.Write(untilFull(t, w), long)
 			if !errors.Is(err, ErrFailed) || !errors.Is(err, context.Canceled) {
-				t.Fatalf("got %v, want ErrFailed and the ctx's error", err)
+				t.Fatalf("got %v, want ErrFailed and ctx's error", err)
 			}
 			if again := s.Write(t.Context(), []byte("next\n")); !errors.Is(again, ErrFailed) {
-				t.Errorf("a later write: %v, want ErrFailed", again)
+				t.Errorf("later write: got %v, want ErrFailed", again)
 			}
 			mustClose(t, s)
 			w.Close()
@@ -236,10 +236,10 @@ func TestStdoutNeverWritesBehindHalfARecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(got) == 0 || strings.Trim(string(got), "l") != "" {
-				t.Errorf("%d bytes came out, ending in %q", len(got), tail(got))
+				t.Errorf("got %d bytes that end in %q, want a partial record only", len(got), tail(got))
 			}
 			if n := s.Stats().Bytes.Load(); n != 0 {
-				t.Errorf("%d bytes count as accepted", n)
+				t.Errorf("%d bytes counted as accepted, want 0", n)
 			}
 		})
 	}
@@ -247,9 +247,9 @@ func TestStdoutNeverWritesBehindHalfARecord(t *testing.T) {
 
 func tail(b []byte) []byte { return b[max(0, len(b)-20):] }
 
-func TestStdoutReaderThatHasGone(t *testing.T) {
+func TestStdout_ReaderClosed(t *testing.T) {
 	for name, pipe := range pipeEnds {
-		t.Run(name+", gone before the first write", func(t *testing.T) {
+		t.Run(name+"/before the first write", func(t *testing.T) {
 			w, r := pipe(t)
 			defer w.Close()
 			r.Close()
@@ -261,7 +261,7 @@ func TestStdoutReaderThatHasGone(t *testing.T) {
 				}
 			}
 		})
-		t.Run(name+", gone while a write waits", func(t *testing.T) {
+		t.Run(name+"/while a write waits", func(t *testing.T) {
 			w, r := pipe(t)
 			defer w.Close()
 			s := NewStdout(w)
@@ -277,7 +277,7 @@ func TestStdoutReaderThatHasGone(t *testing.T) {
 	}
 }
 
-func TestStdoutDoesNotDieOfSIGPIPE(t *testing.T) {
+func TestStdout_SIGPIPE(t *testing.T) {
 	for name, pipe := range pipeEnds {
 		t.Run(name, func(t *testing.T) {
 			w, r := pipe(t)
@@ -298,13 +298,13 @@ func TestStdoutDoesNotDieOfSIGPIPE(t *testing.T) {
 			r.Close()
 			err = cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != 7 {
-				t.Errorf("helper ended with %v, want its own exit code 7", err)
+				t.Errorf("helper: %v, want exit code 7", err)
 			}
 		})
 	}
 }
 
-func TestStdoutLeavesTheFileAsItWas(t *testing.T) {
+func TestStdout_FileFlagsUnchanged(t *testing.T) {
 	r, w := blockingPipe(t)
 	defer r.Close()
 	defer w.Close()
@@ -314,15 +314,15 @@ func TestStdoutLeavesTheFileAsItWas(t *testing.T) {
 	}
 	flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, w.Fd(), syscall.F_GETFL, 0)
 	if errno != 0 || flags&syscall.O_NONBLOCK != 0 {
-		t.Errorf("flags %#x (%v): the pipe was made non-blocking for everybody", flags, errno)
+		t.Errorf("flags %#x (%v): the pipe was made non-blocking", flags, errno)
 	}
 	mustClose(t, s)
 	if _, err := w.Write([]byte("b\n")); err != nil {
-		t.Errorf("Close closed the caller's file: %v", err)
+		t.Errorf("write after Close: %v, want the caller's file to stay open", err)
 	}
 }
 
-func TestStdoutOfAClosedFileSaysSo(t *testing.T) {
+func TestStdout_ClosedFile(t *testing.T) {
 	r, w := blockingPipe(t)
 	r.Close()
 	w.Close()
@@ -332,7 +332,7 @@ func TestStdoutOfAClosedFileSaysSo(t *testing.T) {
 	}
 }
 
-func TestStdoutIntoAConnection(t *testing.T) {
+func TestStdout_NetConn(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
 	go func() { io.ReadFull(b, make([]byte, 2)); b.Close() }()

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// birth tells when a file was made; false: the file system does not know.
-func birth(f *os.File) (time.Time, bool) {
+// btime returns the creation time of a file, and false if it is unknown.
+func btime(f *os.File) (time.Time, bool) {
 	var stat unix.Statx_t
 	conn, err := f.SyscallConn()
 	if err != nil {

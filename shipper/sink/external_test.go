@@ -14,37 +14,37 @@ import (
 	"time"
 )
 
-// Positions are saved only while what they count is in a file with a name.
-func TestNoPositionsAreSavedForAFileThatIsRemoved(t *testing.T) {
-	for what, act := range map[string]func(f *File) error{
-		"each second":     func(f *File) error { return f.Tend(t.Context()) },
-		"before a save":   func(f *File) error { return f.Seen() },
-		"on a signal":     func(f *File) error { return f.Reopen(t.Context()) },
-		"before rotating": func(f *File) error { return f.Write(t.Context(), []byte("12345678\n")) },
+// Positions are not saved for records in a removed file.
+func TestFile_Removed(t *testing.T) {
+	for name, act := range map[string]func(f *File) error{
+		"maintenance": func(f *File) error { return f.Maintain(t.Context()) },
+		"check":       func(f *File) error { return f.Check() },
+		"reopen":      func(f *File) error { return f.Reopen(t.Context()) },
+		"rotation":    func(f *File) error { return f.Write(t.Context(), []byte("12345678\n")) },
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			var saved []Watermark
 			path := filepath.Join(t.TempDir(), "out")
 			f := mustFile(t, FileOptions{Path: path, MaxSize: 10, Checkpoint: func(_ context.Context, w Watermark) error {
 				saved = append(saved, w)
 				return nil
 			}})
-			if err := f.Write(t.Context(), []byte("gone\n")); err != nil {
+			if err := f.Write(t.Context(), []byte("lost\n")); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 			if err := act(f); !errors.Is(err, ErrRemoved) {
-				t.Fatalf("got %v", err)
+				t.Fatalf("got %v, want ErrRemoved", err)
 			}
 			if len(saved) > 0 || errorsOf(f.Stats())["removed"] != 1 {
-				t.Errorf("saved %+v, errors %v", saved, errorsOf(f.Stats()))
+				t.Errorf("saved %+v, want nothing; errors %v, want 1 of kind removed", saved, errorsOf(f.Stats()))
 			}
 			if err := f.Write(t.Context(), []byte("x\n")); !errors.Is(err, ErrRemoved) {
-				t.Errorf("the next write: %v", err)
+				t.Errorf("next write: got %v, want ErrRemoved", err)
 			}
-			if err := f.Remake(t.Context(), func([]byte) error { return errors.New("there is none") }); err != nil {
+			if err := f.Recreate(t.Context(), func([]byte) error { return errors.New("unexpected record") }); err != nil {
 				t.Fatal(err)
 			}
 			if want := []Watermark{{path, 1, 0}}; !slices.Equal(saved, want) {
@@ -54,14 +54,14 @@ func TestNoPositionsAreSavedForAFileThatIsRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := string(mustRead(t, path)); got != "again\n" {
-				t.Errorf("the file holds %q", got)
+				t.Errorf("file contains %q", got)
 			}
 		})
 	}
 }
 
-// Somebody removes the file to make room: that room comes only with its Close.
-func TestAFileThatIsRemovedOnAFullDiskIsLetGo(t *testing.T) {
+// A removed file frees its space only when it is closed.
+func TestFile_RemovedWhileDiskIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{})
@@ -73,39 +73,39 @@ func TestAFileThatIsRemovedOnAFullDiskIsLetGo(t *testing.T) {
 		delete(fs.files, "/d/out")
 		fs.mu.Unlock()
 		if err := <-done; !errors.Is(err, ErrRemoved) {
-			t.Errorf("got %v", err)
+			t.Errorf("got %v, want ErrRemoved", err)
 		}
 	})
 }
 
-func TestRemakeGivesTheRecordsOfAFileThatOthersPutThere(t *testing.T) {
+func TestFile_RecreateReadsExistingFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	f := mustFile(t, FileOptions{Path: path})
 	err := errors.Join(f.Write(t.Context(), []byte("a\nb\nc\n")), os.WriteFile(path+".new", []byte("a\nb\n"), 0o600), os.Rename(path+".new", path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Tend(t.Context()); !errors.Is(err, ErrRemoved) {
-		t.Fatalf("got %v", err)
+	if err := f.Maintain(t.Context()); !errors.Is(err, ErrRemoved) {
+		t.Fatalf("got %v, want ErrRemoved", err)
 	}
 	var got []string
-	if err := f.Remake(t.Context(), func(b []byte) error { got = append(got, string(b)); return nil }); err != nil {
+	if err := f.Recreate(t.Context(), func(b []byte) error { got = append(got, string(b)); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Write(t.Context(), []byte("c\n")); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, []string{"a", "b"}) || string(mustRead(t, path)) != "a\nb\nc\n" {
-		t.Errorf("records %q, and the file holds %q", got, mustRead(t, path))
+		t.Errorf("got records %q, file contains %q", got, mustRead(t, path))
 	}
 }
 
-func TestARemakeThatIsEndedIsTriedAgain(t *testing.T) {
+func TestFile_RecreateIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{})
 		delete(fs.files, "/d/out")
-		if err := f.Seen(); !errors.Is(err, ErrRemoved) {
+		if err := f.Check(); !errors.Is(err, ErrRemoved) {
 			t.Fatal(err)
 		}
 		fs.setFault(func(step string) error {
@@ -117,50 +117,49 @@ func TestARemakeThatIsEndedIsTriedAgain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		none := func([]byte) error { return nil }
-		if err := f.Remake(ctx, none); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
+		if err := f.Recreate(ctx, none); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want DeadlineExceeded", err)
 		}
 		if err := f.Write(t.Context(), []byte("x\n")); !errors.Is(err, ErrRemoved) {
-			t.Errorf("a write: %v", err)
+			t.Errorf("write: got %v, want ErrRemoved", err)
 		}
 		fs.setFault(nil)
-		if err := errors.Join(f.Remake(t.Context(), none), f.Write(t.Context(), []byte("x\n"))); err != nil {
+		if err := errors.Join(f.Recreate(t.Context(), none), f.Write(t.Context(), []byte("x\n"))); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-func TestAFileThatIsTruncatedIsWrittenOnAndSaid(t *testing.T) {
+func TestFile_TruncatedByAnotherProcess(t *testing.T) {
 	for size, want := range map[int64]string{0: "third\n", 6: "first\nthird\n", 9: "first\nthird\n"} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "out")
 			log, lines := newLog()
 			f := mustFile(t, FileOptions{Path: path, Log: log})
-			if err := errors.Join(f.Write(t.Context(), []byte("first\nsecond\n")), os.Truncate(path, size), f.Tend(t.Context())); err != nil {
+			if err := errors.Join(f.Write(t.Context(), []byte("first\nsecond\n")), os.Truncate(path, size), f.Maintain(t.Context())); err != nil {
 				t.Fatal(err)
 			}
-			if errorsOf(f.Stats())["truncated"] != 1 || !strings.Contains(lines(), "truncated by others") {
-				t.Errorf("errors %v:\n%s", errorsOf(f.Stats()), lines())
+			if errorsOf(f.Stats())["truncated"] != 1 || !strings.Contains(lines(), "truncated by another process") {
+				t.Errorf("errors %v, want 1 of kind truncated; log:\n%s", errorsOf(f.Stats()), lines())
 			}
-			if err := errors.Join(f.Write(t.Context(), []byte("third\n")), f.Sync(t.Context()), f.Tend(t.Context())); err != nil {
+			if err := errors.Join(f.Write(t.Context(), []byte("third\n")), f.Sync(t.Context()), f.Maintain(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			if got := string(mustRead(t, path)); got != want || f.Durable().Offset != int64(len(want)) {
-				t.Errorf("the file holds %q, durable %+v", got, f.Durable())
+				t.Errorf("file contains %q, want %q; durable %+v", got, want, f.Durable())
 			}
 		})
 	}
 }
 
-// A bound in time is kept by time, not by the next line.
-func TestAFileRotatesByAgeWithoutAWrite(t *testing.T) {
+func TestFile_RotatesByAgeWithoutWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := newMemFS()
 		f := openMem(t, fs, FileOptions{MaxAge: time.Hour})
 		tend := func(d time.Duration) {
 			for range d / time.Second {
 				time.Sleep(time.Second)
-				if err := f.Tend(t.Context()); err != nil {
+				if err := f.Maintain(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -169,17 +168,17 @@ func TestAFileRotatesByAgeWithoutAWrite(t *testing.T) {
 		if fs.files["/d/out.000001"] != nil {
 			t.Error("an empty file was rotated")
 		}
-		if err := f.Write(t.Context(), []byte("the last line for a while\n")); err != nil {
+		if err := f.Write(t.Context(), []byte("last line\n")); err != nil {
 			t.Fatal(err)
 		}
 		tend(59 * time.Minute)
 		if fs.files["/d/out.000001"] == nil || fs.files["/d/out"] == nil {
-			t.Errorf("the files hold %q", fs.all("/d/out"))
+			t.Errorf("not rotated: files contain %q", fs.all("/d/out"))
 		}
 	})
 }
 
-func TestRemediesFitTheCause(t *testing.T) {
+func TestFile_Hints(t *testing.T) {
 	for err, want := range map[error]string{
 		syscall.EMFILE: "raise the limit of open files",
 		syscall.ENFILE: "raise the limit of open files",
@@ -204,10 +203,10 @@ func TestRemediesFitTheCause(t *testing.T) {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 					defer cancel()
 					if err := f.Write(ctx, []byte("5678\n")); !errors.Is(err, context.DeadlineExceeded) {
-						t.Errorf("got %v", err)
+						t.Errorf("got %v, want DeadlineExceeded", err)
 					}
 					if !strings.Contains(lines(), want) {
-						t.Errorf("not %q in:\n%s", want, lines())
+						t.Errorf("no %q in the log:\n%s", want, lines())
 					}
 				})
 			})
@@ -215,21 +214,21 @@ func TestRemediesFitTheCause(t *testing.T) {
 	}
 }
 
-// Log rotators send the signal for the file: its log line says what came of it.
-func TestAReopenSaysWhatBecameOfTheFile(t *testing.T) {
+// A log rotator sends SIGHUP: the log reports whether the file was reopened.
+func TestFile_ReopenLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	log, lines := newLog()
 	f := mustFile(t, FileOptions{Path: path, Log: log})
 	if err := f.Reopen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(lines(), "it was not renamed") || !strings.Contains(lines(), path) {
+	if !strings.Contains(lines(), "was not renamed") || !strings.Contains(lines(), path) {
 		t.Errorf("got %s", lines())
 	}
 	if err := errors.Join(os.Rename(path, path+".away"), f.Reopen(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(lines(), "the one before was renamed") {
+	if !strings.Contains(lines(), "was renamed, opened a new one") {
 		t.Errorf("got %s", lines())
 	}
 }

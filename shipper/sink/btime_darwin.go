@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// birth tells when a file was made.
-func birth(f *os.File) (time.Time, bool) {
+// btime returns the creation time of a file, and false if it is unknown.
+func btime(f *os.File) (time.Time, bool) {
 	info, err := f.Stat()
 	if err != nil {
 		return time.Time{}, false
