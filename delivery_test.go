@@ -333,7 +333,7 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	p = d.start() // shorter than it was: the positions stand, and that is said
 	d.ended(p)
-	if text := p.stderr.String(); strings.Count(text, "The sink file is not as it was left: the file is shorter than it was") != 1 {
+	if text := p.stderr.String(); strings.Count(text, "The sink file is not as it was left: file is shorter than the saved position") != 1 {
 		t.Errorf("stderr:\n%s", text)
 	}
 	b, err := os.ReadFile(d.file)
@@ -374,7 +374,7 @@ func TestKeysGoOnAfterTheReaderOfStdoutDied(t *testing.T) {
 	w.Close()
 	<-reading
 	job.Print("three\n")
-	if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "nobody reads it any more") {
+	if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "its reader has exited") {
 		t.Fatalf("exit code %d; stderr:\n%s", code, p.stderr.String())
 	}
 	log := job.Log()

@@ -335,7 +335,7 @@ func TestSignals(t *testing.T) {
 		p.cmd.Args = append(p.cmd.Args, "--web.listen-address", program.FreeAddress(t))
 		p.start()
 		w.Close()
-		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "nobody reads it any more") {
+		if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "its reader has exited") {
 			t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
 		}
 	})

@@ -266,7 +266,7 @@ func TestABrokenStdoutEndsTheDaemon(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	h := open(t, configure(t, hs, "prod"), brokenPipe{})
-	if err := h.ended(); err == nil || !strings.Contains(err.Error(), "nobody reads it any more") {
+	if err := h.ended(); err == nil || !strings.Contains(err.Error(), "its reader has exited") {
 		t.Errorf("got %v", err)
 	}
 }

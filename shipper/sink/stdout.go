@@ -94,7 +94,7 @@ func (s *Stdout) Write(ctx context.Context, p []byte) error {
 func (s *Stdout) end(err error, done int) error {
 	switch {
 	case errors.Is(err, unix.EPIPE), errors.Is(err, io.ErrClosedPipe):
-		s.failedErr = fmt.Errorf("write to stdout: %w by its reader", ErrClosed)
+		s.failedErr = fmt.Errorf("write to stdout: its reader has exited: %w", ErrClosed)
 	case done == 0 && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return fmt.Errorf("write to stdout: its reader is blocked: %w", err)
 	default:
