@@ -28,7 +28,7 @@ func (u *unit) connect(o connect.Options) (ships, error) {
 		}
 		u.client = c
 		return func(lists shipper.Lists, out *shipper.Output, o shipper.Options) *shipper.Shipper {
-			return shipper.NewOfMessages(lists, c, out, o)
+			return shipper.NewMessageShipper(lists, c, out, o)
 		}, nil
 	}
 	c, err := connect.Dashboard(u.spec.cluster, o)

@@ -107,7 +107,7 @@ func (u *unit) status() web.ClusterStatus {
 	if u.shipper == nil {
 		return s
 	}
-	for _, st := range u.shipper.Streams() {
+	for _, st := range u.shipper.Tails() {
 		s.Tails = append(s.Tails, web.TailStatus(st))
 	}
 	return s

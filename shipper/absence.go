@@ -75,21 +75,21 @@ var (
 	errTwoSessions = errors.New("answers of one address name different sessions: does a proxy distribute requests over several heads?")
 )
 
-// session returns the session that the cluster reports. One that differs from
+// currentSession returns the session that the cluster reports. One that differs from
 // known is returned only after several answers in a row have named it. known
 // may be "": then one answer is enough.
-func (s *Shipper) session(ctx context.Context, known string) (string, error) {
-	first, err := s.askSession(ctx)
+func (c *tailCluster) currentSession(ctx context.Context, known string) (string, error) {
+	first, err := c.askSession(ctx)
 	if err != nil || first == known || known == "" {
 		return first, err
 	}
 	for range sessionAnswers - 1 {
 		select {
-		case <-time.After(min(s.opts.Interval, sessionPause)):
+		case <-time.After(min(c.opts.Interval, sessionPause)):
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
-		again, err := s.askSession(ctx)
+		again, err := c.askSession(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -100,8 +100,8 @@ func (s *Shipper) session(ctx context.Context, known string) (string, error) {
 	return first, nil
 }
 
-func (s *Shipper) askSession(ctx context.Context) (string, error) {
-	v, err := s.cluster.Version(ctx)
+func (c *tailCluster) askSession(ctx context.Context) (string, error) {
+	v, err := c.api.Version(ctx)
 	if err == nil && v.Session == "" {
 		err = errNoSession
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"raytap/lines"
 	"raytap/ray"
 )
 
@@ -26,16 +27,16 @@ func BenchmarkLine(b *testing.B) {
 	log := benchLog()
 	enc := newEncoder(&Options{Cluster: "bench"}, "session_2026-11-24_12-00-00_000000_1",
 		ray.Job{SubmissionID: "raysubmit_0000000000000000", JobID: "02000000", Metadata: map[string]string{"job_name": "train"}})
-	c := newCutter(256<<10, 0)
+	c := lines.NewSplitter(256<<10, 0)
 	buf := make([]byte, 0, 1<<20)
-	emit := func(l cutLine) error {
+	emit := func(l lines.Line) error {
 		buf = enc.line(buf, 1764000000000000000, l, 0)
 		return nil
 	}
 	b.SetBytes(200)
 	for i := 0; i < b.N; i += 160 {
 		buf = buf[:0]
-		if err := c.feed(log, emit); err != nil {
+		if err := splitLines(c, log, emit); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -44,10 +45,10 @@ func BenchmarkLine(b *testing.B) {
 // Cutting and hashing alone.
 func BenchmarkCut(b *testing.B) {
 	log := benchLog()
-	c := newCutter(256<<10, 0)
+	c := lines.NewSplitter(256<<10, 0)
 	b.SetBytes(200)
 	for i := 0; i < b.N; i += 160 {
-		if err := c.feed(log, func(cutLine) error { return nil }); err != nil {
+		if err := splitLines(c, log, func(lines.Line) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// errGiveUp tells a tail that memory is spent: it lets its half line go and
+// errMemoryPressure tells a tail that memory is spent: it lets its half line go and
 // reads it again from its position later.
-var errGiveUp = errors.New("the memory for lines is spent: the half line is let go and read again")
+var errMemoryPressure = errors.New("the memory for lines is spent: the half line is let go and read again")
 
 // budget bounds the bytes of all buffers of all streams. Waiters are served in
 // the order they came. It is safe for concurrent use.
@@ -25,7 +25,7 @@ type waiter struct {
 	n     int64
 	half  bool       // for a half line
 	yield bool       // may be told to give up
-	ready chan error // gets nil or errGiveUp; buffered
+	ready chan error // gets nil or errMemoryPressure; buffered
 	gone  bool       // no longer in waiters
 }
 
@@ -35,7 +35,7 @@ func newBudget(size int64) *budget {
 
 // acquire takes n bytes and waits until they are free. half tells that they are
 // for a half line. yield tells that the caller holds or wants a half line and
-// can let it go: its wait may end with errGiveUp.
+// can let it go: its wait may end with errMemoryPressure.
 func (b *budget) acquire(ctx context.Context, n int64, half, yield bool) error {
 	b.mu.Lock()
 	if len(b.waiters) == 0 && b.fits(n) {
@@ -145,7 +145,7 @@ func (b *budget) relieve() {
 		if w.yield {
 			b.waiters = append(b.waiters[:i:i], b.waiters[i+1:]...)
 			w.gone = true
-			w.ready <- errGiveUp
+			w.ready <- errMemoryPressure
 			return
 		}
 	}

@@ -38,9 +38,9 @@ func counters(t *testing.T, m *Metrics) map[string]bool {
 // An increase that makes a series is not seen as one.
 func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 	for name, s := range map[string]*Shipper{
-		"bytes":      {opts: Options{Cluster: "prod"}, client: &filesAlone{}},
-		"an old Ray": {opts: Options{Cluster: "prod", Protocol: ProtocolHTTP}, client: &oldRay{}},
-		"messages":   {opts: Options{Cluster: "prod", Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
+		"bytes":      {opts: Options{Cluster: "prod"}, tails: &tailCluster{client: &filesAlone{}}},
+		"an old Ray": {opts: Options{Cluster: "prod", Protocol: ProtocolHTTP}, tails: &tailCluster{client: &oldRay{}}},
+		"messages":   {opts: Options{Cluster: "prod", Protocol: ProtocolAuto}, tails: &tailCluster{message: struct{ MessageClient }{}}},
 	} {
 		m := NewMetrics()
 		m.join(s)
@@ -55,13 +55,14 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 		over := limiter{Limits: Limits{MaxMessages: 1}}
 		m.limits.WithLabelValues("prod", over.admitMessages(2, now))
-		for _, err := range []error{errComplete, errLimited, errReplaced, errEnded, errSilent, errShort, errOver, errUnstarted, errUnproven, errLost, errBelied, errNoSlot, errBetter, errGiveUp, ray.ErrTransportNotAllowed, errors.New("anything")} {
+		for _, err := range []error{errComplete, errLimited, errReplaced, errClosed, errSilent, errShortReplay, errRunEnded, errNotStarted, errUnproven, errLost, errFramingMismatch, errNoSlot, errBetterTransport, errMemoryPressure, ray.ErrTransportNotAllowed, errors.New("anything")} {
 			m.ends.WithLabelValues("prod", endReason(err))
 		}
 		for code := 400; code < 600; code++ {
 			m.ends.WithLabelValues("prod", endReason(&ray.Error{Code: code}))
 		}
-		for _, w := range (&stream{sh: s}).ladder(now) {
+		c := conditions{protocol: s.opts.Protocol, messages: s.tails.message != nil, support: s.tails.support(now)}
+		for _, w := range (&selector{}).candidates(c) {
 			m.bytes.WithLabelValues("prod", w.String())
 			m.replayed.WithLabelValues("prod", w.String())
 			m.steps.WithLabelValues("prod", w.String())

@@ -41,7 +41,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// A list is one session's. It is sure whose it is where the session was
 	// the same before the list was asked for and after it was answered.
 	if s.known.since.IsZero() {
-		session, err := s.session(ctx, s.out.positions.cluster(s.opts.Cluster).session)
+		session, err := s.tails.currentSession(ctx, s.out.positions.cluster(s.opts.Cluster).session)
 		if err == nil {
 			err = s.out.positions.claim(s.opts.Cluster, session)
 		}
@@ -60,7 +60,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 	}
 	s.known.doubt = time.Time{}
 	if s.differs(jobs) {
-		session, err := s.session(ctx, s.known.session)
+		session, err := s.tails.currentSession(ctx, s.known.session)
 		if err != nil {
 			return err
 		}
@@ -114,7 +114,7 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 		}
 		// Its head is no more, and with it the log: say so.
 		log := s.out.positions.entry(k, ray.Job{})
-		st := s.newStream(k.session, log.run, log)
+		st := newTail(s.tails, s.sessionSlots(k.session), k.session, log.run, log)
 		s.wg.Go(func() { st.close(ctx, errSessionOver) })
 	}
 }
@@ -148,8 +148,8 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	if k != nil && k.is(j) {
 		j = k.dated(j)
 		k.started = j.Start
-		if st := s.stream(j.SubmissionID); st != nil {
-			st.update(j)
+		if st := s.tail(j.SubmissionID); st != nil {
+			st.job.update(j)
 		} else if !k.skip && !k.run && !k.over {
 			s.start(ctx, j, k)
 		}
@@ -173,7 +173,7 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	if k.skip = !s.opts.wants(j); k.skip {
 		return
 	}
-	if st := s.stream(j.SubmissionID); st != nil {
+	if st := s.tail(j.SubmissionID); st != nil {
 		// The id was submitted again: its log goes on where the last run's ended.
 		st.stop(errRunReplaced)
 		<-st.ended
@@ -200,10 +200,10 @@ func (s *Shipper) leftOut(j ray.Job) bool {
 	return open && over && !at.IsZero() && at.Before(first.since.Add(-clockTolerance))
 }
 
-func (s *Shipper) stream(id string) *stream {
+func (s *Shipper) tail(id string) *tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.streams[id]
+	return s.running[id]
 }
 
 // start begins to ship a run. Its log's state is the stream's until that ended.
@@ -211,24 +211,24 @@ func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 	if k.log == nil {
 		k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
 	}
-	st := s.newStream(s.known.session, j, k.log)
-	k.run, st.reopening, st.readOn, k.reopen = true, k.reopen, k.reopen, false
+	st := newTail(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
+	k.run, st.p.reopening, st.job.reopened, k.reopen = true, k.reopen, k.reopen, false
 	reading, stop := context.WithCancelCause(ctx)
 	st.stop = stop
 	s.mu.Lock()
-	s.streams[j.SubmissionID] = st
+	s.running[j.SubmissionID] = st
 	s.mu.Unlock()
 	s.wg.Go(func() {
 		defer stop(nil)
 		st.run(ctx, reading)
-		atEnd, checks := st.log.done && st.log.atEnd, st.log.checks
+		atEnd, checks := st.p.log.done && st.p.log.atEnd, st.p.log.checks
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if atEnd && ctx.Err() == nil && st.session == s.sessionNow {
+		if atEnd && ctx.Err() == nil && st.job.session == s.sessionNow {
 			s.scheduleRecheck(j.SubmissionID, j.Start, checks)
 		}
-		if s.streams[j.SubmissionID] == st {
-			delete(s.streams, j.SubmissionID)
+		if s.running[j.SubmissionID] == st {
+			delete(s.running, j.SubmissionID)
 		}
 	})
 }
@@ -249,8 +249,8 @@ func (s *Shipper) logKey(id string) logKey { return logKey{s.opts.Cluster, s.kno
 func (s *Shipper) endSession(session string) {
 	s.opts.Log.WithField("session", session).Warn("The head was restarted: the logs of the session before are out of reach")
 	s.mu.Lock()
-	old := make([]*stream, 0, len(s.streams))
-	for _, st := range s.streams {
+	old := make([]*tail, 0, len(s.running))
+	for _, st := range s.running {
 		old = append(old, st)
 	}
 	s.mu.Unlock()
@@ -277,10 +277,10 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			continue
 		}
 		k.absent.missed(now)
-		st := s.stream(id)
+		st := s.tail(id)
 		switch {
 		case st != nil:
-			st.ask(ctx)
+			st.job.refresh(ctx)
 		case !k.skip && !k.run && !k.over:
 			// It was deleted while raytap was down: what lies there still is read.
 			log := s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
@@ -315,7 +315,7 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			s.recheckNow(id, started)
 		}
 		if n := s.out.positions.expire(now); n > 0 {
-			s.metrics.forgotten.Add(float64(n))
+			s.out.opts.Metrics.forgotten.Add(float64(n))
 		}
 	}
 }
@@ -327,5 +327,5 @@ func (s *Shipper) forget(id string, k *knownLog, now time.Time) bool {
 		// Decided for the session, which ends with the head; an unknown one never does.
 		return old && s.known.session == ray.UnknownSession
 	}
-	return s.stream(id) == nil && (k.skip || old || len(s.known.logs) > keptLogs)
+	return s.tail(id) == nil && (k.skip || old || len(s.known.logs) > keptLogs)
 }

@@ -1,9 +1,7 @@
 package shipper
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -96,63 +94,4 @@ func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
 	if !strings.HasSuffix(got, "the second line|") || !strings.HasPrefix(got, "Loading|.|") {
 		t.Errorf("lines %s", got)
 	}
-}
-
-// A law: however the text is cut into messages, the joined text is the same, as
-// soon as the form is known to be text; and its content always is.
-func FuzzJoin(f *testing.F) {
-	f.Add([]byte("a\nb\r\nccc\n\nd"), uint64(1))
-	f.Add([]byte("Loading...\nx"), uint64(7))
-	f.Fuzz(func(t *testing.T, text []byte, seed uint64) {
-		rnd := rand.New(rand.NewPCG(seed, 1))
-		j := &joiner{}
-		var out []byte
-		for rest := text; len(rest) > 0; {
-			n := 1 + rnd.IntN(len(rest))
-			var ok bool
-			if out, ok = j.join(out, rest[:n]); !ok {
-				if j.form != formLines {
-					t.Fatal("only lines can be belied")
-				}
-				j.form = formText
-				out, _ = j.join(out, rest[:n])
-			}
-			rest = rest[n:]
-		}
-		out = append(out, j.held...)
-		if got, want := withoutEnds(out), withoutEnds(text); !bytes.Equal(got, want) {
-			t.Fatalf("the content of %q became %q", text, got)
-		}
-		if first := bytes.IndexByte(text, '\n'); j.form == formText && first == 0 && !bytes.Equal(out, text) {
-			t.Fatalf("%q became %q", text, out)
-		}
-	})
-}
-
-// And of lines: however many of them a message holds, the same lines come out.
-func FuzzJoinLines(f *testing.F) {
-	f.Add("a b  c d", uint64(1))
-	f.Fuzz(func(t *testing.T, words string, seed uint64) {
-		lines := strings.FieldsFunc(words, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' })
-		if len(lines) < 2 {
-			return
-		}
-		rnd := rand.New(rand.NewPCG(seed, 2))
-		j := &joiner{}
-		var out []byte
-		for i := 0; i < len(lines); {
-			n := 1
-			if i >= 2 { // the first two tell the form
-				n += rnd.IntN(min(3, len(lines)-i))
-			}
-			var ok bool
-			if out, ok = j.join(out, []byte(strings.Join(lines[i:i+n], "\n"))); !ok {
-				t.Fatalf("%q is no line", lines[i:i+n])
-			}
-			i += n
-		}
-		if want := strings.Join(lines, "\n") + "\n"; string(out) != want {
-			t.Fatalf("%q became %q", want, out)
-		}
-	})
 }

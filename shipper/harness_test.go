@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
 
+	"raytap/lines/linestest"
 	"raytap/ray"
 	"raytap/ray/cache"
 	"raytap/ray/dashboard"
@@ -317,7 +318,7 @@ func (r *rig) exact(id string, log []byte) {
 }
 
 func exactly(recs []record, log []byte) error {
-	want := wantLines(log)
+	want := linestest.Lines(log)
 	epoch, seq, last := uint64(0), uint64(0), ""
 	for _, rec := range recs {
 		if rec.Time <= last {
@@ -335,7 +336,7 @@ func exactly(recs []record, log []byte) error {
 		}
 		lines := []string{rec.Message}
 		if rec.Lines != nil {
-			if lines = linesOf([]byte(rec.Message)); uint64(len(lines)) != *rec.Lines {
+			if lines = linestest.Lines([]byte(rec.Message)); uint64(len(lines)) != *rec.Lines {
 				return fmt.Errorf("%d lines, and it says %d: %q", len(lines), *rec.Lines, rec.Message)
 			}
 		}

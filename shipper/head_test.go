@@ -145,14 +145,14 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 
 // The words of an end are bounded, and of whole characters.
 func TestTheWordsOfAnEndAreBounded(t *testing.T) {
-	long := strings.Repeat("é", wordsMax)
-	if got := firstWords(long); len(got) != wordsMax || strings.Trim(got, "é") != "" {
+	long := strings.Repeat("é", maxHeadLog)
+	if got := firstBytes(long); len(got) != maxHeadLog || strings.Trim(got, "é") != "" {
 		t.Errorf("%d bytes, %q at the end", len(got), got[len(got)-4:])
 	}
-	if got := firstWords("x" + long); len(got) != wordsMax-1 || strings.Trim(got[1:], "é") != "" {
+	if got := firstBytes("x" + long); len(got) != maxHeadLog-1 || strings.Trim(got[1:], "é") != "" {
 		t.Errorf("%d bytes", len(got))
 	}
-	if got := lastWords([]byte(strings.Repeat("a line\n", wordsMax) + "the last\n")); len(got) > wordsMax || !strings.HasSuffix(got, "a line\nthe last") || !strings.HasPrefix(got, "a line\n") {
+	if got := lastBytes([]byte(strings.Repeat("a line\n", maxHeadLog) + "the last\n")); len(got) > maxHeadLog || !strings.HasSuffix(got, "a line\nthe last") || !strings.HasPrefix(got, "a line\n") {
 		t.Errorf("%d bytes, %.20q", len(got), got)
 	}
 }

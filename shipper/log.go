@@ -1,34 +1,37 @@
 package shipper
 
-import "raytap/ray"
+import (
+	"raytap/lines"
+	"raytap/ray"
+)
 
 // snapshot is what has to be remembered of a log. It is a value: a batch carries
 // the one that holds once the sink has accepted its records.
 type snapshot struct {
-	epoch  uint64
-	node   string  // the driver's node
-	run    ray.Job // the last run, as far as it was known
-	begun  bool    // its start event is written
-	done   bool    // it was read to its end, or given up
-	atEnd  bool    // done, and it was read to its end
-	checks int     // how many of the checks after that end were made
-	tally  runTally
-	pos    position
-	forms  [ways]form // of the messages, by way
-	// verified is the last position whose content was verified in full. It is
-	// kept apart from pos only while guessed is true: pos was then reached by
+	epoch    uint64
+	node     string  // the driver's node
+	run      ray.Job // the last run, as far as it was known
+	begun    bool    // its start event is written
+	done     bool    // it was read to its end, or given up
+	atEnd    bool    // done, and it was read to its end
+	checks   int     // how many of the checks after that end were made
+	tally    runTally
+	pos      lines.Position
+	framings [transportCount]lines.Framing // of the messages, by transport
+	// lastVerified is the last position whose content was verified in full. It is
+	// kept apart from pos only while unverified is true: pos was then reached by
 	// windows, which are good guesses and no proof.
-	verified *position // never changed
-	guessed  bool
-	repeats  bool   // a guess was wrong: no more windows on this log
-	lastTime int64  // the time of the last record, Unix nanoseconds
-	skipped  uint64 // lines before pos that no record has told of
-	owed     []owed // events that are decided and not written
+	lastVerified *lines.Position // never changed
+	unverified   bool
+	ambiguous    bool           // a guess was wrong: no more windows on this log
+	lastTime     int64          // the time of the last record, Unix nanoseconds
+	skipped      uint64         // lines before pos that no record has told of
+	pending      []pendingEvent // events that are decided and not written
 }
 
-// owed is an event that must be neither lost nor doubled: it is saved before it
+// pendingEvent is an event that must be neither lost nor doubled: it is saved before it
 // is written.
-type owed struct {
+type pendingEvent struct {
 	event      string
 	epoch, seq uint64
 	record     []byte
@@ -45,14 +48,14 @@ type runTally struct {
 
 // beginRun starts to count a run that begins in front of a line.
 func (l *logState) beginRun(line uint64) {
-	l.tally = runTally{lines: -int64(line), content: -int64(l.pos.content)}
+	l.tally = runTally{lines: -int64(line), content: -int64(l.pos.Content)}
 }
 
 // leaveEpoch counts what a run has had, before it continues at another position in
 // the next epoch. line is the number of the next line in the epoch that it leaves.
-func (l *logState) leaveEpoch(line uint64, at position) {
-	l.tally.lines += int64(line) - int64(at.lines)
-	l.tally.content += int64(l.pos.content) - int64(at.content)
+func (l *logState) leaveEpoch(line uint64, at lines.Position) {
+	l.tally.lines += int64(line) - int64(at.Lines)
+	l.tally.content += int64(l.pos.Content) - int64(at.Content)
 }
 
 // logState is a log's state: a file with its position. It outlives the streams
@@ -68,7 +71,7 @@ type logState struct {
 }
 
 // restart goes on at a position of another file, or of another content.
-func (l *logState) restart(at position) {
+func (l *logState) restart(at lines.Position) {
 	l.epoch++
-	l.pos, l.reached, l.admitted, l.guessed, l.size = at, at.content, at.content, false, 0
+	l.pos, l.reached, l.admitted, l.unverified, l.size = at, at.Content, at.Content, false, 0
 }

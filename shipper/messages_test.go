@@ -11,13 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/lines/linestest"
 	"raytap/ray"
 )
 
 // newAgentRig starts a shipper on an agent; file as newRigOn has it.
 func newAgentRig(t *testing.T, a *fakeAgent, o Options, oo OutputOptions, file string) *rig {
 	t.Helper()
-	return newRigOf(t, func(out *Output, o Options) *Shipper { return NewOfMessages(a, a, out, o) }, o, oo, file)
+	return newRigOf(t, func(out *Output, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
 }
 
 // eachForm runs f for both forms of messages and each protocol.
@@ -150,8 +151,7 @@ func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
 	if n := a.count(func() int { return a.dials[true] }); n != 1 {
 		t.Errorf("%d WebSockets were tried, want 1", n)
 	}
-	s := &stream{sh: r.shipper, slots: newSlots(1, nil, func(map[string]int) {})}
-	if now := time.Now(); s.messagesAble(wayWebSocket, now) || !s.messagesAble(wayWebSocket, now.Add(stepDown)) {
+	if now := time.Now(); !r.shipper.tails.upgradesRefused(now) || r.shipper.tails.upgradesRefused(now.Add(transportCooldown)) {
 		t.Error("a WebSocket may be tried at once, or not again after a while")
 	}
 }
@@ -181,9 +181,9 @@ func TestReplaysAfterARestartAreBounded(t *testing.T) {
 		return nil
 	}
 	r = newAgentRig(t, a, o, oo, file)
-	r.until("some replays are under way", func() bool { return a.count(func() int { return a.open }) == replayers })
+	r.until("some replays are under way", func() bool { return a.count(func() int { return a.open }) == maxConcurrentReplays })
 	<-time.After(100 * time.Millisecond)
-	if n := a.count(func() int { return a.open }); n != replayers {
+	if n := a.count(func() int { return a.open }); n != maxConcurrentReplays {
 		t.Errorf("%d replays at once", n)
 	}
 	a.change(func() { hang = false })
@@ -209,7 +209,7 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 	a.chatter("job-1", 0, 30, briefly)
 	r.until("the stream is given up", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
 	a.change(func() { dead = false })
-	want := len(wantLines(a.text("job-1")))
+	want := len(linestest.Lines(a.text("job-1")))
 	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
 	r.exact("job-1", a.text("job-1"))
 }
@@ -306,7 +306,7 @@ func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
 				a.chatter(id(i), 0, 10, func() {})
 			}
 			for i := range jobs {
-				want := len(wantLines(a.text(id(i)))) + 1
+				want := len(linestest.Lines(a.text(id(i)))) + 1
 				r.until("all lines of a running job are there", func() bool { return len(r.records(id(i))) == want })
 			}
 			for i := range jobs {

@@ -134,7 +134,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	now := time.Now()
 	for s := range m.shippers {
 		held[s.opts.Cluster] = s.slotsHeld()
-		for reason, n := range s.hosts.refused(now) {
+		for reason, n := range s.tails.agents.refused(now) {
 			refused[[2]string{s.opts.Cluster, reason}] += n
 		}
 		if age, ok := s.readAge(now); ok {
@@ -186,9 +186,9 @@ func (m *Metrics) join(s *Shipper) {
 	for _, result := range []string{"same", "grown", "failed"} {
 		m.endChecks.WithLabelValues(c, result)
 	}
-	ways := []way{wayAgent, wayWebSocket, wayFile, wayWhole}
-	if s.messages != nil {
-		ways = []way{wayWebSocket, waySSE, wayWhole}
+	ways := []Transport{transportNodeAgent, transportWebSocket, transportFile, transportSnapshot}
+	if s.tails.message != nil {
+		ways = []Transport{transportWebSocket, transportSSE, transportSnapshot}
 	}
 	for _, w := range ways {
 		m.bytes.WithLabelValues(c, w.String())

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/lines"
 	"raytap/ray"
 )
 
@@ -60,10 +61,10 @@ func TestAMomentKeepsTheMonotonicClock(t *testing.T) {
 // stopped for longer than lost_after has tried nothing meanwhile.
 func TestTimeStoppedIsNotTimeTried(t *testing.T) {
 	s := New(&agentAlone{}, &agentAlone{}, NewOutput(&memory{}, OutputOptions{}), Options{Cluster: "test"})
-	st := s.newStream("s", ray.Job{SubmissionID: "job", Status: ray.JobFailed, DriverNodeID: "n"}, &logState{snapshot: snapshot{pos: newPosition()}})
+	st := newTail(s.tails, s.sessionSlots("s"), "s", ray.Job{SubmissionID: "job", Status: ray.JobFailed, DriverNodeID: "n"}, &logState{snapshot: snapshot{pos: lines.Start()}})
 	now := time.Now()
-	st.lastRead.set(now)
-	st.terminalAt.set(now)
+	st.health.lastRead.set(now)
+	st.job.terminalAt.set(now)
 	l := lostWatch{pause: 30 * time.Second}
 	failed := errors.New("it cannot be read")
 	fail := func(after time.Duration) error {
@@ -88,13 +89,13 @@ func TestTimeStoppedIsNotTimeTried(t *testing.T) {
 		t.Errorf("the log is lost after %d tries in %s awake", tries, time.Duration(tries)*30*time.Second)
 	}
 	l = lostWatch{pause: 30 * time.Second}
-	st.lastRead.set(now)
+	st.health.lastRead.set(now)
 	if err := fail(11 * time.Minute); err != nil {
 		t.Errorf("one try gave the log up: %v", err)
 	}
 	// A read that succeeds starts it again.
 	for range 15 {
-		st.lastRead.set(now)
+		st.health.lastRead.set(now)
 		if err := fail(time.Minute); err != nil {
 			t.Fatalf("a log that can be read is lost: %v", err)
 		}

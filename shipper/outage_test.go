@@ -98,7 +98,7 @@ func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 func TestAnOldAnswerDoesNotBringARunBack(t *testing.T) {
 	head := raytest.New(t)
 	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
-	st := r.shipper.newStream("s", ray.Job{SubmissionID: "x", Status: ray.JobFailed}, r.out.positions.entry(logKey{"test", "s", "x"}, ray.Job{}))
+	st := newJob(r.shipper.tails, "s", ray.Job{SubmissionID: "x", Status: ray.JobFailed})
 	st.update(ray.Job{SubmissionID: "x", Status: ray.JobRunning})
 	if got := st.current().Status; got != ray.JobFailed {
 		t.Errorf("status %s after an old answer", got)
@@ -174,7 +174,7 @@ func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
 			head.Submit(id, raytest.JobOptions{}).Print("a line\n")
 		}
 		shown := func() (why []string) {
-			for _, st := range r.shipper.Streams() {
+			for _, st := range r.shipper.Tails() {
 				why = append(why, st.Error)
 			}
 			return why

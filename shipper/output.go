@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"raytap/lines"
 	"raytap/logthrottle"
 	"raytap/shipper/sink"
 )
@@ -61,7 +62,7 @@ const (
 	batchSize = 64 << 10
 	// batchReserve is what a batch takes from the memory budget: its bytes, and
 	// the chunk that they are made of.
-	batchReserve = batchSize + chunkSize
+	batchReserve = batchSize + lines.ChunkSize
 	// recordRoom is what a record takes beside its message, and more.
 	recordRoom = 2 << 10
 	// queueBatches is how many batches wait for the sink; a stream that outruns
@@ -229,7 +230,7 @@ func (o *Output) take(ctx context.Context, b *batch) error {
 		}
 		o.waiting = append(o.waiting, b.saved)
 	}
-	o.free(b)
+	o.releaseBatch(b)
 	return nil
 }
 
@@ -387,7 +388,7 @@ func (o *Output) checkpoint(ctx context.Context, entry *logEntry, next snapshot)
 }
 
 // batch gives an empty batch once there is memory for it. yield tells that the
-// caller holds a half line that it can let go: then errGiveUp may come.
+// caller holds a half line that it can let go: then errMemoryPressure may come.
 func (o *Output) batch(ctx context.Context, yield bool) (*batch, error) {
 	if err := o.budget.acquire(ctx, batchReserve, false, yield); err != nil {
 		return nil, err
@@ -397,10 +398,10 @@ func (o *Output) batch(ctx context.Context, yield bool) (*batch, error) {
 	return b, nil
 }
 
-// widen makes room in a batch for a record of about n bytes.
-func (o *Output) widen(b *batch, n int) {
+// growBuffer makes room in a batch for a record of about n bytes.
+func (o *Output) growBuffer(b *batch, n int) {
 	small := b.buf
-	b.buf = append(newLong(longSize(len(small)+n)), small...)
+	b.buf = append(lines.GetBuffer(lines.RoundBuffer(len(small)+n)), small...)
 	o.recycle(small)
 }
 
@@ -414,15 +415,15 @@ func (o *Output) put(ctx context.Context, b *batch) error {
 	case o.queue <- b:
 		return nil
 	case <-ctx.Done():
-		o.free(b)
+		o.releaseBatch(b)
 		return ctx.Err()
 	case <-o.done:
-		o.free(b)
+		o.releaseBatch(b)
 		return errOutputClosed
 	}
 }
 
-func (o *Output) free(b *batch) {
+func (o *Output) releaseBatch(b *batch) {
 	if b.reserved > 0 {
 		o.budget.release(b.reserved, false)
 	}
@@ -435,7 +436,7 @@ func (o *Output) recycle(buf []byte) {
 		o.buffers.Put(&batch{buf: buf[:0]})
 		return
 	}
-	freeLong(buf)
+	lines.PutBuffer(buf)
 }
 
 // slotsOf gives the slots of a Ray session, which all who read it share,

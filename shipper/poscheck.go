@@ -98,7 +98,7 @@ func readDatabase(b []byte, visit func(bucket string, key, value []byte) error) 
 	if m.pages > uint64(len(b))/pageSize {
 		return corrupt("it was cut: it has %d of %d bytes", len(b), m.pages*pageSize)
 	}
-	r := reader{b: b[:m.pages*pageSize], seen: make([]bool, m.pages)}
+	r := pageReader{b: b[:m.pages*pageSize], seen: make([]bool, m.pages)}
 	return r.page(m.root, func(flags uint32, name, value []byte) error {
 		if flags != bucketLeaf || len(value) < bucketHeader {
 			return corrupt("%q is no bucket", name)
@@ -117,8 +117,8 @@ func readDatabase(b []byte, visit func(bucket string, key, value []byte) error) 
 	})
 }
 
-// reader walks pages, each at most once.
-type reader struct {
+// pageReader walks pages, each at most once.
+type pageReader struct {
 	b    []byte
 	seen []bool
 }
@@ -126,9 +126,9 @@ type reader struct {
 type leafVisit func(flags uint32, key, value []byte) error
 
 // page walks a page and those below it, whose keys start with the one given.
-func (r *reader) page(id uint64, visit leafVisit) error { return r.below(id, nil, visit) }
+func (r *pageReader) page(id uint64, visit leafVisit) error { return r.below(id, nil, visit) }
 
-func (r *reader) below(id uint64, first []byte, visit leafVisit) error {
+func (r *pageReader) below(id uint64, first []byte, visit leafVisit) error {
 	if id < 2 || id >= uint64(len(r.seen)) {
 		return corrupt("there is no page %d", id)
 	}
@@ -150,7 +150,7 @@ func (r *reader) below(id uint64, first []byte, visit leafVisit) error {
 }
 
 // elements walks what a page holds: keys in order.
-func (r *reader) elements(p, first []byte, visit leafVisit) error {
+func (r *pageReader) elements(p, first []byte, visit leafVisit) error {
 	if len(p) < pageHeader {
 		return corrupt("a page without a header")
 	}

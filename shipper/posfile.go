@@ -10,6 +10,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"raytap/lines"
 	"raytap/ray"
 	"raytap/shipper/sink"
 )
@@ -105,39 +106,39 @@ type (
 	}
 )
 
-func toPositionJSON(p position) (positionJSON, error) {
-	h, err := p.hash.MarshalBinary()
+func toPositionJSON(p lines.Position) (positionJSON, error) {
+	h, err := p.Hash.MarshalBinary()
 	j := positionJSON{
-		Content: p.content, Lines: p.lines, Raw: p.raw, Hash: h,
-		Anchor: anchorJSON{p.anchor.length, strconv.FormatUint(p.anchor.hash, 16), p.anchor.start},
+		Content: p.Content, Lines: p.Lines, Raw: p.Raw, Hash: h,
+		Anchor: anchorJSON{p.Tail.Length, strconv.FormatUint(p.Tail.Hash, 16), p.Tail.Start},
 	}
-	if p.line.size > 0 {
-		j.Line = &lineJSON{p.line.size, strconv.FormatUint(p.line.hash, 16)}
+	if p.Line.Size > 0 {
+		j.Line = &lineJSON{p.Line.Size, strconv.FormatUint(p.Line.Hash, 16)}
 	}
 	return j, err
 }
 
-func (j positionJSON) position() (position, error) {
-	p := position{content: j.Content, lines: j.Lines, raw: j.Raw}
-	p.hash.Reset()
-	if err := p.hash.UnmarshalBinary(j.Hash); err != nil {
+func (j positionJSON) position() (lines.Position, error) {
+	p := lines.Position{Content: j.Content, Lines: j.Lines, Raw: j.Raw}
+	p.Hash.Reset()
+	if err := p.Hash.UnmarshalBinary(j.Hash); err != nil {
 		return p, fmt.Errorf("hash: %w", err)
 	}
 	h, err := strconv.ParseUint(j.Anchor.Hash, 16, 64)
 	if err != nil {
 		return p, fmt.Errorf("anchor: %w", err)
 	}
-	p.anchor = anchor{length: j.Anchor.Length, hash: h, start: j.Anchor.Start}
+	p.Tail = lines.Fingerprint{Length: j.Anchor.Length, Hash: h, Start: j.Anchor.Start}
 	if j.Line != nil {
 		if h, err = strconv.ParseUint(j.Line.Hash, 16, 64); err != nil {
 			return p, fmt.Errorf("line: %w", err)
 		}
-		p.line = lineProof{j.Line.Size, h}
+		p.Line = lines.LineHash{Size: j.Line.Size, Hash: h}
 	}
 	switch {
-	case p.anchor.length < 0 || p.anchor.length > anchorSize || uint64(p.anchor.length) > p.content:
-		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.anchor.length, p.content)
-	case p.content == 0 && p.hash.Sum64() != xxhash.Sum64(nil):
+	case p.Tail.Length < 0 || p.Tail.Length > lines.FingerprintSize || uint64(p.Tail.Length) > p.Content:
+		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.Tail.Length, p.Content)
+	case p.Content == 0 && p.Hash.Sum64() != xxhash.Sum64(nil):
 		return p, fmt.Errorf("hash: of no content, and not that of nothing")
 	}
 	return p, nil
@@ -185,7 +186,7 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 		return logJSON{}, err
 	}
 	l := logJSON{
-		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.repeats, LastTime: e.lastTime,
+		Session: k.session, ID: k.submission, Epoch: e.epoch, Position: pos, Repeats: e.ambiguous, LastTime: e.lastTime,
 		Begun: e.begun, Done: e.done, AtEnd: e.atEnd, Checks: e.checks, RunLines: e.tally.lines, RunContent: e.tally.content, RunGap: e.tally.gap, Skipped: e.skipped,
 		Run: runJSON{Start: e.run.Start, Status: string(e.run.Status), JobID: e.run.JobID,
 			Node: e.run.DriverNodeID, Agent: e.run.DriverAgentURL, Metadata: e.run.Metadata},
@@ -194,22 +195,22 @@ func (e *logEntry) toJSON(k logKey) (logJSON, error) {
 		gone := e.gone
 		l.Gone = &gone
 	}
-	if e.guessed {
-		v, err := toPositionJSON(*e.verified)
+	if e.unverified {
+		v, err := toPositionJSON(*e.lastVerified)
 		if err != nil {
 			return l, err
 		}
 		l.Verified = &v
 	}
-	for w, f := range e.forms {
-		if f != formUnknown {
+	for w, f := range e.framings {
+		if f != lines.FramingUnknown {
 			if l.Forms == nil {
 				l.Forms = map[string]string{}
 			}
-			l.Forms[way(w).String()] = f.String()
+			l.Forms[Transport(w).String()] = f.String()
 		}
 	}
-	for _, o := range e.owed {
+	for _, o := range e.pending {
 		l.Owed = append(l.Owed, owedJSON{o.event, o.epoch, o.seq, string(o.record)})
 	}
 	if r := e.sinkHas; r != nil {
@@ -227,7 +228,7 @@ func (l logJSON) entry() (*logEntry, error) {
 		return nil, err
 	}
 	e := &logEntry{snapshot: snapshot{
-		epoch: l.Epoch, node: l.Run.Node, pos: pos, repeats: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, atEnd: l.AtEnd, checks: l.Checks, tally: runTally{l.RunLines, l.RunContent, l.RunGap}, skipped: l.Skipped,
+		epoch: l.Epoch, node: l.Run.Node, pos: pos, ambiguous: l.Repeats, lastTime: l.LastTime, begun: l.Begun, done: l.Done, atEnd: l.AtEnd, checks: l.Checks, tally: runTally{l.RunLines, l.RunContent, l.RunGap}, skipped: l.Skipped,
 		run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
@@ -241,13 +242,13 @@ func (l logJSON) entry() (*logEntry, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.verified, e.guessed = &verified, true
+		e.lastVerified, e.unverified = &verified, true
 	}
-	for w := range e.forms {
-		e.forms[w] = parseForm(l.Forms[way(w).String()])
+	for w := range e.framings {
+		e.framings[w] = lines.ParseFraming(l.Forms[Transport(w).String()])
 	}
 	for _, o := range l.Owed {
-		e.owed = append(e.owed, owed{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
+		e.pending = append(e.pending, pendingEvent{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
 	}
 	if l.SinkHas != nil {
 		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.SinkHas.LastTime}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"raytap/lines"
 	"raytap/ray"
 	"raytap/shipper/sink"
 )
@@ -253,7 +254,7 @@ func (p *Positions) entry(k logKey, run ray.Job) *logState {
 	defer p.mu.Unlock()
 	e := p.logs[k]
 	if e == nil {
-		e = &logEntry{key: k, snapshot: snapshot{pos: newPosition(), run: run}}
+		e = &logEntry{key: k, snapshot: snapshot{pos: lines.Start(), run: run}}
 		p.logs[k] = e
 		p.note(k) // that alone is no reason to save
 	}
@@ -261,7 +262,7 @@ func (p *Positions) entry(k logKey, run ray.Job) *logState {
 		e.gone = time.Time{}
 		p.note(k)
 	}
-	l := &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}
+	l := &logState{snapshot: e.snapshot, entry: e, reached: e.pos.Content}
 	if e.sinkHas != nil {
 		e.sinkHas.apply(l)
 		e.snapshot = l.snapshot

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/lines"
 	"raytap/ray"
 	"raytap/shipper/sink"
 )
@@ -34,8 +35,8 @@ func written(b *testing.B) (calls, disk int64) {
 // a Ray 2.60 would.
 func finishedJobs(b *testing.B, p *Positions, jobs int) (running logKey) {
 	b.Helper()
-	c := newCutter(256<<10, 0)
-	if err := c.feed(benchLog(), func(cutLine) error { return nil }); err != nil {
+	c := lines.NewSplitter(256<<10, 0)
+	if err := splitLines(c, benchLog(), func(lines.Line) error { return nil }); err != nil {
 		b.Fatal(err)
 	}
 	const session = "session_2026-11-24_12-00-00_123456_1234"
@@ -48,7 +49,7 @@ func finishedJobs(b *testing.B, p *Positions, jobs int) (running logKey) {
 			Metadata: map[string]string{"job_name": fmt.Sprintf("train-%d", i)},
 		})
 		next := l.snapshot
-		next.pos, next.node, next.begun, next.done, next.lastTime = c.position(), next.run.DriverNodeID, true, true, 1764000000123456789
+		next.pos, next.node, next.begun, next.done, next.lastTime = c.Position(), next.run.DriverNodeID, true, true, 1764000000123456789
 		p.accept(l.entry, next)
 	}
 	return running
@@ -85,8 +86,8 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 			began := time.Now()
 			b.ResetTimer()
 			for range b.N {
-				l.pos.lines++
-				l.pos.content += 100
+				l.pos.Lines++
+				l.pos.Content += 100
 				batch, err := o.batch(ctx, false)
 				if err != nil {
 					b.Fatal(err)
@@ -130,8 +131,8 @@ func BenchmarkPositionsSave(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				l.pos.lines++
-				l.pos.content += 100
+				l.pos.Lines++
+				l.pos.Content += 100
 				mark.Offset += 191
 				p.accept(l.entry, l.snapshot)
 				if err := p.Save(b.Context(), mark); err != nil {

@@ -49,7 +49,7 @@ func knows(t *testing.T, p *Positions, logs int) (keys []logKey) {
 func line(p *Positions, k logKey, lines uint64) {
 	l := p.entry(k, ray.Job{Type: ray.JobSubmission, SubmissionID: k.submission, Status: ray.JobRunning, Start: time.UnixMilli(1).UTC(), DriverNodeID: strings.Repeat("0af1", 14)})
 	next := l.snapshot
-	next.pos.lines, next.begun, next.run.SubmissionID, next.run.Type = lines, true, k.submission, ray.JobSubmission
+	next.pos.Lines, next.begun, next.run.SubmissionID, next.run.Type = lines, true, k.submission, ray.JobSubmission
 	p.accept(l.entry, next)
 }
 

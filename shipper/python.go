@@ -3,6 +3,7 @@ package shipper
 import (
 	"bytes"
 
+	"raytap/lines"
 	"raytap/shipper/parse"
 )
 
@@ -58,18 +59,18 @@ func (j *joint) first(text []byte) {
 
 // next reports whether a line goes on what was begun. before is the text of all
 // lines so far.
-func (j *joint) next(l cutLine, before []byte) bool {
-	if l.ends&behindCR != 0 || l.blank > joinBlank {
+func (j *joint) next(l lines.Line, before []byte) bool {
+	if l.Ends&lines.AfterCR != 0 || l.Blank > joinBlank {
 		return false
 	}
-	prefix, s := j.split(l.text)
+	prefix, s := j.split(l.Text)
 	if len(s) == 0 || !bytes.Equal(prefix, j.prefix) {
 		return false
 	}
 	if state, ok := header(s); ok {
 		// A logger prints the traceback behind its line; others' lines are none
 		// of a traceback's.
-		if j.state == jointChain || j.state == jointPlain && l.blank == 0 && severe(before) {
+		if j.state == jointChain || j.state == jointPlain && l.Blank == 0 && severe(before) {
 			j.state = state
 			return true
 		}
@@ -80,7 +81,7 @@ func (j *joint) next(l cutLine, before []byte) bool {
 	case j.state == jointChain:
 		return false
 	case indented && j.state == jointPlain:
-		return l.blank == 0 && !bytes.Contains(s, []byte("%|")) // tqdm begins with blanks
+		return l.Blank == 0 && !bytes.Contains(s, []byte("%|")) // tqdm begins with blanks
 	case indented:
 		if bytes.HasPrefix(bytes.TrimLeft(s, " "), []byte(`File "`)) {
 			j.state = jointTrace

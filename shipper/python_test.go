@@ -3,6 +3,8 @@ package shipper
 import (
 	"strings"
 	"testing"
+
+	"raytap/lines/linestest"
 )
 
 const plainTrace = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\n    ~^^\nValueError: no"
@@ -27,7 +29,7 @@ func TestWhatIsOneTracebackIsOneRecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			recs := shapeAll(t, Options{Shaping: Shaping{Multiline: true}}, "before\n"+text+"\nstep 5 done\n", 0)
-			if len(recs) != 3 || recs[1].text != text || recs[1].lines != len(wantLines([]byte(text))) {
+			if len(recs) != 3 || recs[1].text != text || recs[1].lines != len(linestest.Lines([]byte(text))) {
 				t.Errorf("records %q", texts(recs))
 			}
 		})

@@ -1,19 +1,15 @@
 package shipper
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
 	"errors"
-	"io"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
-
-	"raytap/ray"
 )
 
 // Ray's terminal status ends the driver, not what the driver started: children
@@ -149,7 +145,7 @@ func (q *recheckQueue) Pop() any {
 // scheduleRecheck schedules the check that follows so many.
 func (s *Shipper) scheduleRecheck(id string, started time.Time, done int) {
 	after := s.opts.Recheck
-	if s.messages != nil || s.logWays(time.Now()).NoFile { // a check may read the whole log: one has to do
+	if s.tails.message != nil || s.tails.support(time.Now()).NoFile { // a check may read the whole log: one has to do
 		after = after[min(1, len(after)-1):min(2, len(after))]
 	}
 	if done < len(after) {
@@ -186,12 +182,12 @@ func (s *Shipper) recheckEnds(ctx context.Context) {
 func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	key := s.rechecked(c.id)
 	log, ok := s.out.positions.readToEnd(key, c.started)
-	if !ok || s.stream(c.id) != nil {
+	if !ok || s.tail(c.id) != nil {
 		return // another run, or it is being read
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	grown, err := s.newStream(key.session, log.run, log).grewAfterEnd(ctx)
+	grown, err := newTail(s.tails, s.sessionSlots(key.session), key.session, log.run, log).grewAfterEnd(ctx)
 	result := "same"
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -201,7 +197,7 @@ func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	case grown:
 		result = "grown"
 	}
-	s.metrics.endChecks.WithLabelValues(s.opts.Cluster, result).Inc()
+	s.out.opts.Metrics.endChecks.WithLabelValues(s.opts.Cluster, result).Inc()
 	if grown {
 		s.rechecks.found(c.id, c.started)
 		return
@@ -220,115 +216,6 @@ func (s *Shipper) rechecked(id string) logKey {
 	return logKey{s.opts.Cluster, s.sessionNow, id}
 }
 
-// grewAfterEnd reports whether the log holds content after the position.
-func (s *stream) grewAfterEnd(ctx context.Context) (bool, error) {
-	if s.sh.messages != nil {
-		size, err := s.wholeSize(ctx)
-		return size > s.log.pos.content, err
-	}
-	now := time.Now()
-	if s.log.pos.raw >= 0 && s.sh.opts.Protocol != ProtocolWebSocket && s.able(wayAgent, now) {
-		grown, err := s.grewAtAgent(ctx)
-		switch {
-		case err == nil:
-			s.sh.hosts.markUp(s.current().DriverAgentURL)
-			return grown, nil
-		case shutsOut(err) || unreachable(ray.Code(err)):
-			s.sh.hosts.markDown(s.current().DriverAgentURL, err, now)
-		}
-	}
-	if err := s.turn(ctx); err != nil {
-		return false, err
-	}
-	if s.sh.logWays(now).NoFile {
-		body, release, err := s.openWhole(ctx, s.log.pos.content)
-		if err != nil {
-			return false, err
-		}
-		defer release()
-		return hasMore(body, s.log.pos.content)
-	}
-	grown, err := s.grewInFile(ctx)
-	s.sh.foundNoFile(err, now)
-	return grown, err
-}
-
-// grewAtAgent asks the node's agent for what it has after the position: mostly
-// nothing, or the last line's end.
-func (s *stream) grewAtAgent(ctx context.Context) (bool, error) {
-	part, err := s.sh.client.AgentLog(ctx, s.current().LogRef(), s.log.pos.raw)
-	if err != nil {
-		return false, err
-	}
-	defer part.Body.Close()
-	if _, err := io.CopyN(io.Discard, part.Body, s.log.pos.raw-part.Offset); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return hasContent(part.Body)
-}
-
-// hasContent reports whether there is anything but line ends in a body.
-func hasContent(body io.Reader) (bool, error) {
-	buf := make([]byte, 512)
-	for {
-		n, err := body.Read(buf)
-		if contentLen(buf[:n]) > 0 {
-			return true, nil
-		}
-		if errors.Is(err, io.EOF) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-}
-
-// grewInFile looks for the position in the log's last lines, and reads it as a
-// whole where they do not show it.
-func (s *stream) grewInFile(ctx context.Context) (bool, error) {
-	pos := &s.log.pos
-	if pos.content > 0 && !s.log.repeats {
-		w, err := s.find(ctx, pos, s.windowFor(2*anchorSize))
-		switch {
-		case err != nil:
-			return false, err
-		case w.found == 1:
-			return contentLen(w.text[w.at:]) > 0, nil
-		case w.whole:
-			return hasMore(bytes.NewReader(w.text), pos.content)
-		}
-		s.sh.charge()
-	}
-	if err := s.sh.rereadBudget(ctx, pos.content); err != nil {
-		return false, err
-	}
-	body, err := s.sh.client.LogLines(ctx, s.current().LogRef(), 0)
-	if err != nil {
-		return false, err
-	}
-	defer body.Close()
-	return hasMore(body, pos.content)
-}
-
-// hasMore reports whether a body has more content bytes than so many.
-func hasMore(body io.Reader, content uint64) (bool, error) {
-	buf := chunks.Get().(*[]byte)
-	defer chunks.Put(buf)
-	for has := uint64(0); ; {
-		n, err := body.Read(*buf)
-		has += uint64(contentLen((*buf)[:n]))
-		switch {
-		case has > content:
-			return true, nil
-		case errors.Is(err, io.EOF):
-			return false, nil
-		case err != nil:
-			return false, err
-		}
-	}
-}
-
 // readToEnd returns the state of a run's log that was read to its end, as the
 // sink has accepted it. It must not be changed.
 func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
@@ -338,7 +225,7 @@ func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
 	if e == nil || !e.done || !e.atEnd || !sameRun(e.run.Start, started) {
 		return nil, false
 	}
-	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.content}, true
+	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.Content}, true
 }
 
 // checked remembers how often a log was checked after its end.

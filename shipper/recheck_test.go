@@ -221,7 +221,7 @@ func TestAReopenedLogIsNotDoneForAnOlderCopyOfThePositions(t *testing.T) {
 	k := logKey{"c", "s", "job"}
 	l := p.entry(k, ray.Job{})
 	next := l.snapshot
-	next.pos.lines, next.begun, next.done, next.atEnd = 3, true, true, true
+	next.pos.Lines, next.begun, next.done, next.atEnd = 3, true, true, true
 	p.accept(l.entry, next)
 	find := func(rest string) {
 		t.Helper()

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"raytap/lines"
 	"raytap/ray"
 	"raytap/shipper/parse"
 )
@@ -174,11 +175,11 @@ const (
 
 // line appends the record of a line. skipped is how many lines before it were
 // left out since the last record.
-func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
-	b = e.open(b, now, l.seq)
-	text, first := l.text, l.text
-	if l.lines > 0 { // before the message: recovery reads no further
-		b = appendCount(b, "lines", uint64(l.lines))
+func (e *encoder) line(b []byte, now int64, l lines.Line, skipped uint64) []byte {
+	b = e.open(b, now, l.Seq)
+	text, first := l.Text, l.Text
+	if l.Joined > 0 { // before the message: recovery reads no further
+		b = appendCount(b, "lines", uint64(l.Joined))
 		first = firstLine(text)
 	}
 	if v := parse.Level(first); v != "" {
@@ -190,7 +191,7 @@ func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 		b = e.lineTime(b, first, now)
 	}
 	b = append(b, `,"message":"`...)
-	truncated := l.size > int64(len(text))
+	truncated := l.Size > int64(len(text))
 	if truncated {
 		text = wholeRunes(text)
 	}
@@ -202,11 +203,11 @@ func (e *encoder) line(b []byte, now int64, l cutLine, skipped uint64) []byte {
 	b = append(b, '"')
 	if truncated {
 		b = append(b, `,"truncated":true,"bytes":`...)
-		b = strconv.AppendInt(b, l.size, 10)
+		b = strconv.AppendInt(b, l.Size, 10)
 	}
-	if l.blank > 0 {
+	if l.Blank > 0 {
 		b = append(b, `,"blank":`...)
-		b = strconv.AppendInt(b, int64(l.blank), 10)
+		b = strconv.AppendInt(b, int64(l.Blank), 10)
 	}
 	b = appendCount(b, "skipped", skipped)
 	return append(b, e.tail...)

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"raytap/lines"
 	"raytap/ray"
 )
 
@@ -22,13 +23,13 @@ func testEncoder() *encoder {
 func TestARecordHasItsKeysInOrder(t *testing.T) {
 	e := testEncoder()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 123456789, time.UTC).UnixNano()
-	got := string(e.line(nil, now, cutLine{text: []byte("hello"), size: 5, seq: 1234}, 0))
+	got := string(e.line(nil, now, lines.Line{Text: []byte("hello"), Size: 5, Seq: 1234}, 0))
 	want := `{"time":"2026-11-24T12:00:00.123456789Z","ray_cluster":"prod","session":"session_1","submission_id":"raysubmit_1",` +
 		`"job_id":"02000000","job_name":"train","source":"driver","epoch":0,"seq":1234,"message":"hello","team":"ml","metadata":{"owner":"a\"b"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
-	got = string(e.line(nil, now, cutLine{text: []byte("x\xe2\x98"), size: 99, seq: 5, blank: 2}, 7))
+	got = string(e.line(nil, now, lines.Line{Text: []byte("x\xe2\x98"), Size: 99, Seq: 5, Blank: 2}, 7))
 	if !strings.Contains(got, `"seq":5,"message":"x","truncated":true,"bytes":99,"blank":2,"skipped":7,`) {
 		t.Errorf("a cut line: %s", got)
 	}
@@ -45,7 +46,7 @@ func TestTimeIsStrictlyIncreasingWhateverTheClockDoes(t *testing.T) {
 	last := ""
 	for i, now := range clock {
 		var r struct{ Time string }
-		if err := json.Unmarshal(e.line(nil, now, cutLine{text: []byte("x"), size: 1}, 0), &r); err != nil {
+		if err := json.Unmarshal(e.line(nil, now, lines.Line{Text: []byte("x"), Size: 1}, 0), &r); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := time.Parse(time.RFC3339Nano, r.Time); err != nil || r.Time <= last {
@@ -94,7 +95,7 @@ func TestReadingTimesTakesNoMemory(t *testing.T) {
 		e := testEncoder()
 		e.shape.LineTime, e.shape.StripANSI = true, true
 		buf := make([]byte, 0, 1024)
-		l := cutLine{text: []byte("\x1b[31m" + line), size: int64(len(line))}
+		l := lines.Line{Text: []byte("\x1b[31m" + line), Size: int64(len(line))}
 		e.line(buf, 1e18, l, 0)
 		if n := testing.AllocsPerRun(100, func() { e.line(buf[:0], 1e18, l, 0) }); n != 0 {
 			t.Errorf("%q: %v allocations", line, n)
@@ -105,7 +106,7 @@ func TestReadingTimesTakesNoMemory(t *testing.T) {
 func TestStrippingIsOfTheMessageAlone(t *testing.T) {
 	e := testEncoder()
 	e.shape.StripANSI = true
-	got := string(e.line(nil, 1e18, cutLine{text: []byte("\x1b[31mINFO\x1b[0m x"), size: 99, seq: 5}, 0))
+	got := string(e.line(nil, 1e18, lines.Line{Text: []byte("\x1b[31mINFO\x1b[0m x"), Size: 99, Seq: 5}, 0))
 	if want := `"seq":5,"level":"INFO","message":"INFO x","truncated":true,"bytes":99,`; !bytes.Contains([]byte(got), []byte(want)) {
 		t.Errorf("got %s", got)
 	}
@@ -118,18 +119,18 @@ func BenchmarkRecord(b *testing.B) {
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = e.line(buf[:0], 1795531932277000000, cutLine{text: line, size: 200, seq: 12345}, 0)
+		buf = e.line(buf[:0], 1795531932277000000, lines.Line{Text: line, Size: 200, Seq: 12345}, 0)
 	}
 }
 
 func BenchmarkCutter(b *testing.B) {
 	chunk := []byte(strings.Repeat(strings.Repeat("x", 199)+"\n", 160))
-	c := newCutter(1<<18, 0)
+	c := lines.NewSplitter(1<<18, 0)
 	n := 0
 	b.SetBytes(int64(len(chunk)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.feed(chunk, func(cutLine) error { n++; return nil }); err != nil {
+		if err := splitLines(c, chunk, func(lines.Line) error { n++; return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -142,7 +143,7 @@ func TestNoReaderOfLinesCutsARecord(t *testing.T) {
 	const ends = "a\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029z"
 	o := &Options{Cluster: ends, Labels: map[string]string{"label": ends}, Metadata: []string{"key", "\u2028"}}
 	e := newEncoder(o, ends, ray.Job{SubmissionID: ends, Metadata: map[string]string{"job_name": ends, "key": ends, "\u2028": "<&>"}})
-	b := e.line(nil, 1e18, cutLine{text: []byte(ends), size: int64(len(ends))}, 0)
+	b := e.line(nil, 1e18, lines.Line{Text: []byte(ends), Size: int64(len(ends))}, 0)
 	b = e.event(b, 1e18, 0, EventGap, ends, 0, field{"node_id", ends})
 	if n := strings.Count(string(b), "\n"); n != 2 {
 		t.Errorf("%d newlines", n)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"raytap/lines"
 	"raytap/ray"
 )
 
@@ -50,7 +51,7 @@ func (p *Positions) Recovered(record []byte) error {
 	k := logKey{r.Cluster, r.Session, r.SubmissionID}
 	e := p.logs[k]
 	if e == nil { // the process died before it saved anything of this log
-		e = &logEntry{key: k, snapshot: snapshot{pos: newPosition()}}
+		e = &logEntry{key: k, snapshot: snapshot{pos: lines.Start()}}
 		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.Node}
 		e.run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
 		p.logs[k] = e
@@ -96,7 +97,7 @@ func parseRecord(b []byte) (r recoveredRecord, err error) {
 // passed reports whether a state that is about to be saved says all that r does.
 func (r *recoveredLog) passed(s snapshot) bool {
 	for epoch, next := range r.next {
-		if epoch > s.epoch || epoch == s.epoch && s.pos.lines < next {
+		if epoch > s.epoch || epoch == s.epoch && s.pos.Lines < next {
 			return false
 		}
 	}
@@ -106,7 +107,7 @@ func (r *recoveredLog) passed(s snapshot) bool {
 			return false
 		}
 	}
-	return len(s.owed) == 0
+	return len(s.pending) == 0
 }
 
 // apply tells a log's state what the sink holds already.
@@ -114,13 +115,13 @@ func (r *recoveredLog) apply(l *logState) {
 	if r.lastTime != 0 { // later than what was saved, until the state has it
 		l.lastTime, r.lastTime = r.lastTime, 0
 	}
-	if r.tells(l.epoch, l.pos.lines) {
+	if r.tells(l.epoch, l.pos.Lines) {
 		l.skipped = 0
 	}
 	l.written = r.next
 	l.found = r.events
-	before := l.owed
-	kept := l.owed[:0:0]
+	before := l.pending
+	kept := l.pending[:0:0]
 	for _, o := range before {
 		if r.has(o.event, o.epoch, o.seq) {
 			if o.event == EventEnd || o.event == EventLimit {
@@ -130,7 +131,7 @@ func (r *recoveredLog) apply(l *logState) {
 		}
 		kept = append(kept, o)
 	}
-	l.owed = kept
+	l.pending = kept
 	for _, e := range r.events { // in the order in which they were written
 		start, err := time.Parse(time.RFC3339Nano, e.start)
 		switch {
@@ -145,19 +146,19 @@ func (r *recoveredLog) apply(l *logState) {
 }
 
 // is reports whether an event that the sink has is the one that is owed.
-func (o owed) is(e foundEvent) bool {
+func (o pendingEvent) is(e foundEvent) bool {
 	return o.event == e.event && o.epoch == e.epoch && o.seq == e.seq
 }
 
 // was reports whether an event that is owed is the one that the sink has.
-func (e foundEvent) was(o owed) bool { return o.is(e) }
+func (e foundEvent) was(o pendingEvent) bool { return o.is(e) }
 
 // begin takes over a run of which only its start event is known. An end is owed
 // to it.
 func (l *logState) begin(start time.Time, e foundEvent) {
 	node := e.node
 	if l.node != "" && node != l.node {
-		l.restart(newPosition()) // another node, another file
+		l.restart(lines.Start()) // another node, another file
 	}
 	if !l.run.Start.Equal(start) || l.run.DriverNodeID != node {
 		l.run = ray.Job{Type: ray.JobSubmission, SubmissionID: l.run.SubmissionID, Start: start, DriverNodeID: node}

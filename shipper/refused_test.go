@@ -109,7 +109,7 @@ func TestRefusalsGoWithTheirCause(t *testing.T) {
 		if !errors.Is(err, ray.ErrTransportNotAllowed) && reason != "denied" && reason != "" {
 			t.Errorf("%s: is no ErrTransportNotAllowed", reason)
 		}
-		h := hosts{down: map[string]downAgent{}}
+		h := agentHealth{down: map[string]downAgent{}}
 		h.markDown("http://10.0.0.1:52365", &ray.Error{Code: 503}, now)
 		if len(h.refused(now)) > 0 {
 			t.Error("an agent that is out of reach counts as refused")
@@ -123,7 +123,7 @@ func TestRefusalsGoWithTheirCause(t *testing.T) {
 		if got := h.refused(now); !maps.Equal(got, want) {
 			t.Errorf("%q: %v", reason, got)
 		}
-		if got := h.refused(now.Add(2*stepDown + time.Second)); len(got) > 0 || len(h.down) > 0 {
+		if got := h.refused(now.Add(2*transportCooldown + time.Second)); len(got) > 0 || len(h.down) > 0 {
 			t.Errorf("%q: nobody asks for it any more, but %v", reason, got)
 		}
 		h.markDown("http://10.0.0.1:52365", err, now)

@@ -21,9 +21,9 @@ func (r *rig) savedLines() int {
 	defer p.mu.Unlock()
 	for _, e := range p.logs {
 		if was, ok := p.unsaved[e]; ok {
-			return int(was.snapshot.pos.lines)
+			return int(was.snapshot.pos.Lines)
 		}
-		return int(e.pos.lines)
+		return int(e.pos.Lines)
 	}
 	return 0
 }

@@ -2,7 +2,6 @@ package shipper
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"raytap/ray"
@@ -19,7 +18,7 @@ func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
 			k = &knownLog{started: started, over: true, gone: time.Now()}
 			s.known.logs[id] = k
 		}
-		if k.skip || !sameRun(k.started, started) || s.stream(id) != nil {
+		if k.skip || !sameRun(k.started, started) || s.tail(id) != nil {
 			continue
 		}
 		if k.log == nil {
@@ -33,25 +32,4 @@ func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
 		k.reopen = true
 		s.start(ctx, j, k)
 	}
-}
-
-// reopened records that the log of a run that had its end goes on, before the
-// first line after that.
-func (s *stream) reopened(ctx context.Context) error {
-	s.reopening = false
-	s.log.done, s.log.atEnd, s.log.checks = false, false, 0
-	s.logger().Info("The log has grown after the end of its run")
-	if err := s.flush(ctx); err != nil {
-		return err
-	}
-	return s.tell(ctx, false, s.record(EventReopened, "the log has grown after the end of the run: it is read on"))
-}
-
-// finishReopening ends a stream that was to read on after the end and got no
-// further line.
-func (s *stream) finishReopening(ctx context.Context, err error) error {
-	if errors.Is(err, errLost) || errors.Is(err, errSessionOver) {
-		return s.tell(ctx, true, s.gapRecord("what was printed after the end is lost: "+err.Error()))
-	}
-	return nil
 }

@@ -227,9 +227,9 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 			h.mu.Lock()
 			h.agent = nil
 			h.mu.Unlock()
-			time.Sleep(stepDown + 2*fileIdle)
+			time.Sleep(transportCooldown + 2*fileIdle)
 			by := map[string]int{}
-			for _, st := range s.Streams() {
+			for _, st := range s.Tails() {
 				by[st.Transport]++
 			}
 			if by["node_agent"] != jobs {

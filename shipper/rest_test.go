@@ -148,7 +148,7 @@ func TestALogAtRestHoldsNoBuffersAndIsReadByItsLastBytesOnly(t *testing.T) {
 		shipAlone(t, a, func(s *Shipper) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if st := s.stream("job"); st.cut != nil || st.b != nil {
+			if tail := s.tail("job"); tail.p.split != nil || tail.p.batch != nil {
 				t.Error("a silent job holds buffers")
 			}
 			for _, from := range a.from[1:] {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"raytap/lines"
+	"raytap/lines/linestest"
 	"raytap/ray"
 	"raytap/ray/raytest"
 )
@@ -225,13 +227,15 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := p.entry(logKey{"c", "s", "job"}, ray.Job{})
-	c := newCutter(100, 0)
-	cutAll(t, c, [][]byte{[]byte(strings.Repeat("some line\n", 1000))}, false)
+	c := lines.NewSplitter(100, 0)
+	if err := splitLines(c, []byte(strings.Repeat("some line\n", 1000)), func(lines.Line) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	next := l.snapshot
-	next.pos, next.epoch, next.begun, next.guessed = c.position(), 3, true, true
-	next.verified, next.skipped = &next.pos, 7
+	next.pos, next.epoch, next.begun, next.unverified = c.Position(), 3, true, true
+	next.lastVerified, next.skipped = &next.pos, 7
 	next.atEnd, next.checks, next.tally = true, 2, runTally{-3, 4, true}
-	next.owed = []owed{{EventGap, 3, 1000, []byte("{}\n")}}
+	next.pending = []pendingEvent{{EventGap, 3, 1000, []byte("{}\n")}}
 	p.accept(l.entry, next)
 	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
 	p.setSlots("s", map[string]int{"k": 2})
@@ -271,7 +275,7 @@ func TestLinesSkippedBeforeAnEventInTheSinkAreKnown(t *testing.T) {
 	k := logKey{"c", "s", "job"}
 	l := p.entry(k, ray.Job{})
 	next := l.snapshot
-	next.pos.lines, next.skipped = 3, 2
+	next.pos.Lines, next.skipped = 3, 2
 	p.accept(l.entry, next)
 	if l = p.entry(k, ray.Job{}); l.skipped != 2 {
 		t.Fatalf("%d lines skipped before the crash", l.skipped)
@@ -307,7 +311,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	for range 2 {
 		r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
 		other.Print("moves the watermark on\n")
-		want := len(wantLines(other.Log())) + 1
+		want := len(linestest.Lines(other.Log())) + 1
 		r.until("job-2 is shipped", func() bool { return len(r.records("job-2")) == want })
 		saved := r.metric("positions_last_saved_timestamp_seconds")
 		other.Print("and once more\n")

@@ -16,10 +16,10 @@ const drainFor = time.Minute
 // over, and where the new one runs on another node, or on one that is not known yet,
 // the old log does not change any more. On the same node both are one file.
 func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
-	if !s.canDrain() || k.skip || k.over {
+	if !s.tails.canDrain() || k.skip || k.over {
 		return false
 	}
-	st := s.stream(j.SubmissionID)
+	st := s.tail(j.SubmissionID)
 	if st == nil && !k.run {
 		// A process before this one has left it open.
 		if k.log == nil {
@@ -27,17 +27,17 @@ func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
 		}
 		if old := k.log.run; k.log.begun && !k.log.done && old.Start.Equal(k.started) && elsewhere(old, j) {
 			s.start(ctx, old, k)
-			st = s.stream(j.SubmissionID)
+			st = s.tail(j.SubmissionID)
 		}
 	}
-	if st == nil || !elsewhere(*st.current(), j) {
+	if st == nil || !elsewhere(*st.job.current(), j) {
 		k.drain = time.Time{}
 		return false
 	}
 	now := time.Now()
 	if k.drain.IsZero() {
 		k.drain = now
-		st.supersede()
+		st.job.supersede()
 	}
 	if now.Sub(k.drain) < drainFor {
 		return true
@@ -47,19 +47,12 @@ func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
 }
 
 // canDrain reports whether a log can be read by its node once its id is another run's.
-func (s *Shipper) canDrain() bool {
-	return s.messages == nil && s.opts.Protocol != ProtocolWebSocket
+func (c *tailCluster) canDrain() bool {
+	return c.message == nil && c.opts.Protocol != ProtocolWebSocket
 }
 
 // elsewhere reports whether a run has a log of its own that another one does not
 // continue, as far as that is known.
 func elsewhere(old, j ray.Job) bool {
 	return old.DriverNodeID != "" && old.DriverNodeID != j.DriverNodeID
-}
-
-// supersede tells the stream that another run has taken its id: its own is over.
-func (s *stream) supersede() {
-	s.superseded.Store(true)
-	s.terminalAt.setFirst(time.Now())
-	s.poke()
 }

@@ -170,7 +170,7 @@ func (o *Output) discard(b *batch) {
 	if b.saved != nil {
 		b.saved <- errSinkRemoved
 	}
-	o.free(b)
+	o.releaseBatch(b)
 }
 
 // accepted is what the positions said of a log when they were saved last.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"time"
+
+	"raytap/lines"
 )
 
 // Shaping is how records are made of lines. The zero value makes one record of
@@ -28,51 +30,52 @@ type Shaping struct {
 
 func (o *Shaping) holds() bool { return o.Multiline || o.Progress > 0 }
 
-// outlet takes what a shaper lets go. Each method may find that memory is spent,
-// or that ctx has ended.
-type outlet interface {
-	// need makes sure that write has room.
-	need(ctx context.Context) error
-	// write makes a record. Before it returns the position may be asked for.
-	write(ctx context.Context, l cutLine, now int64) error
-	// reserveHalf takes memory for n more bytes. The position may be asked for.
-	reserveHalf(ctx context.Context, n int) error
-	// unreserve gives memory back.
-	unreserve(n int)
-	// skip counts a line that makes no record.
-	skip()
+// Emitter takes the lines that an aggregator releases. Each method may return an error
+// where memory is exhausted, or ctx has ended.
+type Emitter interface {
+	// Ensure makes sure that Emit has room.
+	Ensure(ctx context.Context) error
+	// Emit makes a record. now is when its first line came, Unix nanoseconds. Before it
+	// returns the position may be requested.
+	Emit(ctx context.Context, l lines.Line, now int64) error
+	// Skip counts a line that makes no record.
+	Skip()
+	// Reserve takes memory for n more bytes. The position may be requested.
+	Reserve(ctx context.Context, n int) error
+	// Release gives memory back.
+	Release(n int)
 }
 
-// shaper stands between the cutter and the records, and holds lines back until
+// aggregator stands between the cutter and the records, and holds lines back until
 // it is known what becomes of them. It keeps the position behind the last line
 // that has left it: one that is held back is read again after a crash, and what
 // becomes of it then may differ, but it is in one record, or counted as skipped,
 // once. It is nil where nothing is held back; its methods are for one goroutine.
-type shaper struct {
+type aggregator struct {
 	o   Shaping
 	max int // bytes of a joined message
-	to  outlet
+	to  Emitter
 
-	left   proofs // up to the last line that has left
+	left   lines.Tracker // up to the last line that has left
 	lines  uint64
 	endRaw int64
-	line   lineProof
+	line   lines.LineHash
 
 	group held // lines that are to be one record
 	joint joint
 	bar   held  // behind the group: a line that may be overwritten
 	shown int64 // when a line that was overwritten was let through, Unix nanoseconds
-	c     *cutter
+	split *lines.Splitter
 }
 
 // held is some lines of a log, one behind the other.
 type held struct {
-	first cutLine // without its text
-	text  []byte  // of all, with a \n for each line end
+	first lines.Line // without its text
+	text  []byte     // of all, with a \n for each line end
 	parts []part
-	proof lineProof // of the last one
-	since int64     // when the first one came, Unix nanoseconds
-	last  int64     // when the last one came
+	proof lines.LineHash // of the last one
+	since int64          // when the first one came, Unix nanoseconds
+	last  int64          // when the last one came
 }
 
 // part is one line of what is held.
@@ -81,113 +84,92 @@ type part struct {
 	size int
 }
 
-// partProof is what a position needs of a line beside its bytes.
-type partProof struct {
-	raw  int64 // raw offset of its first byte, or unknown
-	line lineProof
-}
-
-// proof gives that of the line that the cutter has just given.
-func (h *shaper) proof(l cutLine) partProof {
-	raw := h.c.endRaw
-	if raw >= 0 {
-		raw -= l.size
-	}
-	return partProof{raw, h.c.line}
-}
-
 func (h *held) empty() bool { return len(h.parts) == 0 }
 
-func newShaper(o *Options, to outlet) *shaper {
+func newAggregator(o *Options, to Emitter) *aggregator {
 	if !o.Shaping.holds() {
 		return nil
 	}
-	return &shaper{o: o.Shaping, max: o.Limits.MaxMessageSize, to: to}
+	return &aggregator{o: o.Shaping, max: o.Limits.MaxMessageSize, to: to}
 }
 
 // begin goes on where a cutter stands.
-func (h *shaper) begin(c *cutter) {
-	h.c = c
+func (h *aggregator) begin(s *lines.Splitter) {
+	h.split = s
 	h.sync()
 }
 
-// sync puts the position where the cutter's is. Nothing may be held.
-func (h *shaper) sync() {
-	c, tail, marks := h.c, h.left.tail, h.left.marks
-	h.left = c.proofs
-	h.left.tail = append(tail[:0], c.tail...)
-	h.left.marks = append(marks[:0], c.marks...)
-	h.lines, h.endRaw, h.line = c.lines, c.endRaw, c.line
-}
+// sync puts the position where the splitter's is. Nothing may be held.
+func (h *aggregator) sync() { h.lines, h.endRaw, h.line = h.split.Track(&h.left) }
 
 // drop forgets what is held, and the position: begin gives the next one.
-func (h *shaper) drop() {
+func (h *aggregator) drop() {
 	for _, x := range []*held{&h.group, &h.bar} {
 		x.parts = nil
 		h.release(x)
 	}
-	h.left = proofs{}
+	h.left = lines.Tracker{}
 }
 
-func (h *shaper) release(x *held) {
+func (h *aggregator) release(x *held) {
 	if cap(x.text) > 0 {
-		h.to.unreserve(cap(x.text))
+		h.to.Release(cap(x.text))
 		x.text = nil
 	}
 }
 
 // reserved reports whether memory for half lines is held.
-func (h *shaper) reserved() bool { return cap(h.group.text) > 0 || cap(h.bar.text) > 0 }
+func (h *aggregator) reserved() bool { return cap(h.group.text) > 0 || cap(h.bar.text) > 0 }
 
-func (h *shaper) empty() bool { return h.group.empty() && h.bar.empty() }
+func (h *aggregator) empty() bool { return h.group.empty() && h.bar.empty() }
 
 // position gives the place behind the last line that has left.
-func (h *shaper) position() position {
-	p := h.left.position(h.lines, h.endRaw)
-	p.line = h.line
+func (h *aggregator) position() lines.Position {
+	p := h.left.Position(h.lines, h.endRaw)
+	p.Line = h.line
 	return p
 }
 
-// take takes the next line.
-func (h *shaper) take(ctx context.Context, l cutLine, now int64) error {
+// add takes the next line.
+func (h *aggregator) add(ctx context.Context, l lines.Line, now int64) error {
 	if err := h.settleBar(ctx, l, now); err != nil {
 		return err
 	}
-	if l.size > int64(len(l.text)) {
+	if l.Size > int64(len(l.Text)) {
 		if err := h.close(ctx); err != nil {
 			return err
 		}
-		if err := h.to.need(ctx); err != nil {
+		if err := h.to.Ensure(ctx); err != nil {
 			return err
 		}
 		h.sync()
-		return h.to.write(ctx, l, now)
+		return h.to.Emit(ctx, l, now)
 	}
-	if h.o.Progress > 0 && l.ends&endsCR != 0 {
-		return h.hold(ctx, &h.bar, l, now, h.proof(l))
+	if h.o.Progress > 0 && l.Ends&lines.EndsCR != 0 {
+		return h.hold(ctx, &h.bar, l, now, h.split.Origin(l))
 	}
-	return h.join(ctx, l, now, h.proof(l))
+	return h.join(ctx, l, now, h.split.Origin(l))
 }
 
 // pass takes a line that the sink has already. Nothing is held then: what came
 // before it is there as well.
-func (h *shaper) pass(l cutLine) {
-	if l.size > int64(len(l.text)) {
+func (h *aggregator) pass(l lines.Line) {
+	if l.Size > int64(len(l.Text)) {
 		h.sync()
 		return
 	}
-	h.add(l.text, h.proof(l))
+	h.advance(l.Text, h.split.Origin(l))
 }
 
 // lone reports whether the \r behind the bar is no part of a \r\n, so far.
-func (h *shaper) lone() bool { return !h.c.lf }
+func (h *aggregator) lone() bool { return !h.split.AfterNewline() }
 
 // settleBar decides what becomes of the line in front of l.
-func (h *shaper) settleBar(ctx context.Context, l cutLine, now int64) error {
+func (h *aggregator) settleBar(ctx context.Context, l lines.Line, now int64) error {
 	switch {
 	case h.bar.empty():
 		return nil
-	case l.ends&over == 0:
+	case l.Ends&lines.SameTerminal == 0:
 	case now-h.shown >= int64(h.o.Progress):
 		h.shown = now
 	default:
@@ -195,17 +177,17 @@ func (h *shaper) settleBar(ctx context.Context, l cutLine, now int64) error {
 			return err
 		}
 		h.leave(&h.bar)
-		h.to.skip()
+		h.to.Skip()
 		return nil
 	}
 	return h.passBar(ctx)
 }
 
 // passBar lets the bar go on.
-func (h *shaper) passBar(ctx context.Context) error {
+func (h *aggregator) passBar(ctx context.Context) error {
 	l := h.bar.first
-	l.text = h.bar.text
-	if err := h.join(ctx, l, h.bar.since, partProof{h.bar.parts[0].raw, h.bar.proof}); err != nil {
+	l.Text = h.bar.text
+	if err := h.join(ctx, l, h.bar.since, lines.Origin{Raw: h.bar.parts[0].raw, Hash: h.bar.proof}); err != nil {
 		return err
 	}
 	h.bar.parts = h.bar.parts[:0]
@@ -213,37 +195,37 @@ func (h *shaper) passBar(ctx context.Context) error {
 }
 
 // join makes a line part of the group before it, or lets that go.
-func (h *shaper) join(ctx context.Context, l cutLine, now int64, proof partProof) error {
+func (h *aggregator) join(ctx context.Context, l lines.Line, now int64, origin lines.Origin) error {
 	if !h.o.Multiline {
-		if err := h.to.need(ctx); err != nil {
+		if err := h.to.Ensure(ctx); err != nil {
 			return err
 		}
-		h.add(l.text, proof)
-		return h.to.write(ctx, l, now)
+		h.advance(l.Text, origin)
+		return h.to.Emit(ctx, l, now)
 	}
 	g := &h.group
-	if !g.empty() && (len(g.parts) >= h.o.MaxLines || len(g.text)+1+int(l.blank)+len(l.text) > h.max || !h.joint.next(l, g.text)) {
+	if !g.empty() && (len(g.parts) >= h.o.MaxLines || len(g.text)+1+int(l.Blank)+len(l.Text) > h.max || !h.joint.next(l, g.text)) {
 		if err := h.give(ctx, g); err != nil {
 			return err
 		}
 	}
 	if g.empty() {
-		h.joint.first(l.text)
+		h.joint.first(l.Text)
 	}
-	return h.hold(ctx, g, l, now, proof)
+	return h.hold(ctx, g, l, now, origin)
 }
 
 // hold adds a line to what is held.
-func (h *shaper) hold(ctx context.Context, x *held, l cutLine, now int64, proof partProof) error {
+func (h *aggregator) hold(ctx context.Context, x *held, l lines.Line, now int64, origin lines.Origin) error {
 	ends := 0
 	if x.empty() {
 		x.text = x.text[:0]
 	} else {
-		ends = 1 + int(l.blank)
+		ends = 1 + int(l.Blank)
 	}
-	if need := len(x.text) + ends + len(l.text); need > cap(x.text) {
+	if need := len(x.text) + ends + len(l.Text); need > cap(x.text) {
 		size := min(max(need, 2*cap(x.text), 256), max(h.max, need))
-		if err := h.to.reserveHalf(ctx, size-cap(x.text)); err != nil {
+		if err := h.to.Reserve(ctx, size-cap(x.text)); err != nil {
 			return err
 		}
 		x.text = append(make([]byte, 0, size), x.text...)
@@ -253,54 +235,54 @@ func (h *shaper) hold(ctx context.Context, x *held, l cutLine, now int64, proof 
 	}
 	if x.empty() {
 		x.first, x.since = l, now
-		x.first.text = nil
+		x.first.Text = nil
 	}
-	x.text = append(x.text, l.text...)
-	x.parts = append(x.parts, part{proof.raw, len(l.text)})
-	x.proof, x.last = proof.line, now
+	x.text = append(x.text, l.Text...)
+	x.parts = append(x.parts, part{origin.Raw, len(l.Text)})
+	x.proof, x.last = origin.Hash, now
 	return nil
 }
 
 // give makes a record of what is held.
-func (h *shaper) give(ctx context.Context, x *held) error {
+func (h *aggregator) give(ctx context.Context, x *held) error {
 	if x.empty() {
 		return nil
 	}
-	if err := h.to.need(ctx); err != nil {
+	if err := h.to.Ensure(ctx); err != nil {
 		return err
 	}
 	l := x.first
-	l.text, l.size = x.text, int64(len(x.text))
+	l.Text, l.Size = x.text, int64(len(x.text))
 	if n := len(x.parts); n > 1 {
-		l.lines = uint16(n)
+		l.Joined = uint16(n)
 	}
 	h.leave(x)
-	return h.to.write(ctx, l, x.since)
+	return h.to.Emit(ctx, l, x.since)
 }
 
 // leave puts the position behind what is held, and holds it no longer.
-func (h *shaper) leave(x *held) {
+func (h *aggregator) leave(x *held) {
 	text := x.text
 	for _, p := range x.parts {
 		text = bytes.TrimLeft(text, "\n")
-		h.add(text[:p.size], partProof{p.raw, x.proof})
+		h.advance(text[:p.size], lines.Origin{Raw: p.raw, Hash: x.proof})
 		text = text[p.size:]
 	}
 	x.parts = x.parts[:0]
 }
 
-// add puts the position behind a line.
-func (h *shaper) add(text []byte, proof partProof) {
-	h.left.add(text, proof.raw)
+// advance puts the position after a line.
+func (h *aggregator) advance(text []byte, origin lines.Origin) {
+	h.left.Add(text, origin.Raw)
 	h.lines++
-	h.line = proof.line
-	if h.endRaw = proof.raw; proof.raw >= 0 {
+	h.line = origin.Hash
+	if h.endRaw = origin.Raw; origin.Raw >= 0 {
 		h.endRaw += int64(len(text))
 	}
 }
 
 // close lets all go that is held: what follows does not belong to it.
-func (h *shaper) close(ctx context.Context) error {
+func (h *aggregator) close(ctx context.Context) error {
 	if err := h.give(ctx, &h.group); err != nil {
 		return err
 	}
@@ -313,7 +295,7 @@ func (h *shaper) close(ctx context.Context) error {
 }
 
 // due gives when rest has something to do; false: never, as it stands.
-func (h *shaper) due() (at time.Time, ok bool) {
+func (h *aggregator) due() (at time.Time, ok bool) {
 	if !h.bar.empty() {
 		if !h.lone() {
 			return time.Time{}, true
@@ -330,7 +312,7 @@ func (h *shaper) due() (at time.Time, ok bool) {
 
 // rest lets go what has waited long enough. still tells that a read brought
 // nothing new.
-func (h *shaper) rest(ctx context.Context, now time.Time, still bool) error {
+func (h *aggregator) expire(ctx context.Context, now time.Time, still bool) error {
 	if !h.bar.empty() && (!h.lone() || now.UnixNano()-h.shown >= int64(h.o.Progress)) {
 		if h.lone() {
 			h.shown = now.UnixNano()

@@ -8,9 +8,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"raytap/lines"
+	"raytap/lines/linestest"
 )
 
-// shapedRecord is a record as a shaper gives it.
+// shapedRecord is a record as a aggregator gives it.
 type shapedRecord struct {
 	seq, skipped uint64
 	lines        int
@@ -20,18 +23,18 @@ type shapedRecord struct {
 
 // shapedState is what the positions know.
 type shapedState struct {
-	pos     position
+	pos     lines.Position
 	skipped uint64
 	sinkHas *recoveredLog // behind pos, as far as recovery found it
 }
 
-// shapedWorld ships a log through a shaper, with a sink that keeps records and a
+// shapedWorld ships a log through a aggregator, with a sink that keeps records and a
 // state that is saved now and then.
 type shapedWorld struct {
 	t         testing.TB
 	r         *rand.Rand
 	o         Options
-	h         *shaper
+	h         *aggregator
 	recs      []shapedRecord // that the sink has
 	batch     []shapedRecord
 	skipped   uint64
@@ -43,15 +46,15 @@ type shapedWorld struct {
 	exhausted bool // memory may be spent
 }
 
-func (w *shapedWorld) need(context.Context) error {
+func (w *shapedWorld) Ensure(context.Context) error {
 	if w.exhausted && w.r.IntN(40) == 0 {
-		return errGiveUp
+		return errMemoryPressure
 	}
 	return nil
 }
 
-func (w *shapedWorld) write(_ context.Context, l cutLine, _ int64) error {
-	w.batch = append(w.batch, shapedRecord{l.seq, w.skipped, max(int(l.lines), 1), string(l.text), l.size})
+func (w *shapedWorld) Emit(_ context.Context, l lines.Line, _ int64) error {
+	w.batch = append(w.batch, shapedRecord{l.Seq, w.skipped, max(int(l.Joined), 1), string(l.Text), l.Size})
 	w.skipped = 0
 	if w.r.IntN(4) == 0 {
 		w.flush()
@@ -59,17 +62,17 @@ func (w *shapedWorld) write(_ context.Context, l cutLine, _ int64) error {
 	return nil
 }
 
-func (w *shapedWorld) reserveHalf(_ context.Context, n int) error {
+func (w *shapedWorld) Reserve(_ context.Context, n int) error {
 	w.flush()
 	if w.exhausted && w.r.IntN(10) == 0 {
-		return errGiveUp
+		return errMemoryPressure
 	}
 	w.unfreed += n
 	return nil
 }
 
-func (w *shapedWorld) unreserve(n int) { w.unfreed -= n }
-func (w *shapedWorld) skip()           { w.skipped++ }
+func (w *shapedWorld) Release(n int) { w.unfreed -= n }
+func (w *shapedWorld) Skip()         { w.skipped++ }
 
 func (w *shapedWorld) flush() {
 	w.recs = append(w.recs, w.batch...)
@@ -112,37 +115,37 @@ func (w *shapedWorld) die() {
 func (w *shapedWorld) read(log []byte, now *int64) (done bool) {
 	raw := int64(0)
 	if w.r.IntN(2) == 0 {
-		raw = unknown
+		raw = lines.UnknownOffset
 	}
 	pos := w.accepted.pos
-	if raw == unknown {
-		pos.raw = unknown
+	if raw == lines.UnknownOffset {
+		pos.Raw = lines.UnknownOffset
 	}
-	p := proveAll(pos, raw)
-	rest, all := p.feed(log)
-	if !all || !p.proven() {
-		w.t.Fatalf("the position %d does not fit the log", pos.content)
+	p := lines.VerifyAll(pos, raw)
+	rest, all := p.Feed(log)
+	if !all || !p.OK() {
+		w.t.Fatalf("the position %d does not fit the log", pos.Content)
 	}
-	c := resumeCutter(w.o.Limits.MaxMessageSize, p)
+	c := lines.Resume(w.o.Limits.MaxMessageSize, p)
 	w.h.begin(c)
 	ctx := context.Background()
-	emit := func(l cutLine) error {
-		if l.seq < w.written {
+	emit := func(l lines.Line) error {
+		if l.Seq < w.written {
 			w.h.pass(l)
 			return nil
 		}
-		return w.h.take(ctx, l, *now)
+		return w.h.add(ctx, l, *now)
 	}
-	for _, b := range split(rest, w.r.Uint64()) {
+	for _, b := range linestest.Chunks(rest, w.r.Uint64()) {
 		*now += int64(w.r.IntN(2000)) * int64(time.Millisecond)
-		err := c.feed(b, emit)
-		if a, b := w.h.position(), c.position(); err == nil && w.h.empty() {
-			if a.hash.Sum64() != b.hash.Sum64() || a.content != b.content || a.lines != b.lines || a.raw != b.raw || a.line != b.line || a.anchor != b.anchor {
+		err := splitLines(c, b, emit)
+		if a, b := w.h.position(), c.Position(); err == nil && w.h.empty() {
+			if a.Hash.Sum64() != b.Hash.Sum64() || a.Content != b.Content || a.Lines != b.Lines || a.Raw != b.Raw || a.Line != b.Line || a.Tail != b.Tail {
 				w.t.Fatalf("nothing is held, and the position is %+v, not %+v", a, b)
 			}
 		}
 		if err == nil && w.r.IntN(2) == 0 {
-			err = w.h.rest(ctx, time.Unix(0, *now), w.r.IntN(3) == 0)
+			err = w.h.expire(ctx, time.Unix(0, *now), w.r.IntN(3) == 0)
 		}
 		if err != nil || w.r.IntN(30) == 0 {
 			if w.h.close(ctx) == nil {
@@ -157,7 +160,7 @@ func (w *shapedWorld) read(log []byte, now *int64) (done bool) {
 			return false // and what is held is read again
 		}
 	}
-	if c.flush(emit) != nil || w.h.close(ctx) != nil {
+	if lastLine(c, emit) != nil || w.h.close(ctx) != nil {
 		return false
 	}
 	w.flush()
@@ -195,8 +198,8 @@ func FuzzEachLineIsShapedOnce(f *testing.F) {
 			w.o.Shaping.Progress = 5 * time.Second
 		}
 		w.o = w.o.withDefaults()
-		w.h = newShaper(&w.o, w)
-		w.accepted.pos, w.saved.pos = newPosition(), newPosition()
+		w.h = newAggregator(&w.o, w)
+		w.accepted.pos, w.saved.pos = lines.Start(), lines.Start()
 		now := int64(1e18)
 		for lives := 0; !w.read(log, &now); lives++ {
 			if lives > 200 {
@@ -211,10 +214,10 @@ func FuzzEachLineIsShapedOnce(f *testing.F) {
 				w.exhausted = false
 			}
 		}
-		if got, want := w.accepted.pos.lines, uint64(len(wantLines(log))); got != want {
+		if got, want := w.accepted.pos.Lines, uint64(len(linestest.Lines(log))); got != want {
 			t.Fatalf("the position stands behind %d lines of %d", got, want)
 		}
-		checkShaped(t, w.recs, wantLines(log), w.accepted.skipped, w.o)
+		checkShaped(t, w.recs, linestest.Lines(log), w.accepted.skipped, w.o)
 	})
 }
 
@@ -253,15 +256,15 @@ func shapeAll(t testing.TB, o Options, log string, step time.Duration) []shapedR
 	t.Helper()
 	o = o.withDefaults()
 	w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(1, 2)), o: o}
-	w.h = newShaper(&o, w)
-	c := newCutter(o.Limits.MaxMessageSize, 0)
+	w.h = newAggregator(&o, w)
+	c := lines.NewSplitter(o.Limits.MaxMessageSize, 0)
 	w.h.begin(c)
 	now := int64(1e18)
-	emit := func(l cutLine) error { now += int64(step); return w.h.take(t.Context(), l, now) }
-	if err := c.feed([]byte(log), emit); err != nil {
+	emit := func(l lines.Line) error { now += int64(step); return w.h.add(t.Context(), l, now) }
+	if err := splitLines(c, []byte(log), emit); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.flush(emit); err != nil {
+	if err := lastLine(c, emit); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.h.close(t.Context()); err != nil {
@@ -308,18 +311,18 @@ func TestProgressIsThinnedToItsLastStates(t *testing.T) {
 func TestWhatIsHeldWaitsNoLongerThanItMay(t *testing.T) {
 	o := Options{Shaping: Shaping{Multiline: true, Progress: 10 * time.Second}}.withDefaults()
 	w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(1, 2)), o: o}
-	w.h = newShaper(&o, w)
-	c := newCutter(1000, 0)
+	w.h = newAggregator(&o, w)
+	c := lines.NewSplitter(1000, 0)
 	w.h.begin(c)
 	now := time.Unix(1e9, 0)
 	feed := func(s string) {
-		if err := c.feed([]byte(s), func(l cutLine) error { return w.h.take(t.Context(), l, now.UnixNano()) }); err != nil {
+		if err := splitLines(c, []byte(s), func(l lines.Line) error { return w.h.add(t.Context(), l, now.UnixNano()) }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	rest := func(after time.Duration, still bool) int {
 		now = now.Add(after)
-		if err := w.h.rest(t.Context(), now, still); err != nil {
+		if err := w.h.expire(t.Context(), now, still); err != nil {
 			t.Fatal(err)
 		}
 		return len(w.recs) + len(w.batch)
@@ -356,14 +359,14 @@ func BenchmarkShape(b *testing.B) {
 			log := benchLog()
 			opts := Options{Shaping: o}.withDefaults()
 			w := &discardShaped{}
-			h := newShaper(&opts, w)
-			c := newCutter(256<<10, 0)
+			h := newAggregator(&opts, w)
+			c := lines.NewSplitter(256<<10, 0)
 			h.begin(c)
-			emit := func(l cutLine) error { return h.take(b.Context(), l, 1) }
+			emit := func(l lines.Line) error { return h.add(b.Context(), l, 1) }
 			b.SetBytes(200)
 			b.ReportAllocs()
 			for i := 0; i < b.N; i += 160 {
-				if err := c.feed(log, emit); err != nil {
+				if err := splitLines(c, log, emit); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -371,11 +374,11 @@ func BenchmarkShape(b *testing.B) {
 	}
 }
 
-// discardShaped is an outlet that keeps nothing.
+// discardShaped is an Emitter that keeps nothing.
 type discardShaped struct{}
 
-func (*discardShaped) need(context.Context) error                  { return nil }
-func (*discardShaped) write(context.Context, cutLine, int64) error { return nil }
-func (*discardShaped) reserveHalf(context.Context, int) error      { return nil }
-func (*discardShaped) unreserve(int)                               {}
-func (*discardShaped) skip()                                       {}
+func (*discardShaped) Ensure(context.Context) error                  { return nil }
+func (*discardShaped) Emit(context.Context, lines.Line, int64) error { return nil }
+func (*discardShaped) Reserve(context.Context, int) error            { return nil }
+func (*discardShaped) Release(int)                                   {}
+func (*discardShaped) Skip()                                         {}

@@ -161,10 +161,10 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 }
 
 func TestWhatIsDroppedIsNotCountedAsSkipped(t *testing.T) {
-	s := &stream{log: &logState{snapshot: snapshot{skipped: 2}}, skipped: 5} // three lines behind the position
-	s.drop()
-	if s.skipped != 2 {
-		t.Errorf("%d lines skipped, and three of them are read again", s.skipped)
+	p := &pipeline{log: &logState{snapshot: snapshot{skipped: 2}}, skipped: 5} // three lines behind the position
+	p.drop()
+	if p.skipped != 2 {
+		t.Errorf("%d lines skipped, and three of them are read again", p.skipped)
 	}
 }
 

@@ -3,27 +3,14 @@ package shipper
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 
 	"raytap/logthrottle"
 	"raytap/ray"
 )
 
 const (
-	// rereadRate is how many bytes a second may be read again to prove a
-	// position: 200 MB cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
-	rereadRate  = 5 << 20
-	rereadBurst = 8 << 20
-	// rereadJitter spreads the whole reads of many jobs after a restart.
-	rereadJitter = time.Second
-	// readers is how many polls of a cluster may be under way at once.
-	readers = 16
 	// keptLogs bounds what is remembered of logs whose runs are over.
 	keptLogs = 10_000
 	// keptFor is how long that is kept once Ray does not list the job any more.
@@ -32,29 +19,14 @@ const (
 
 // Shipper ships the logs of one cluster's jobs. Make it with New.
 type Shipper struct {
-	opts    Options
-	lists   Lists
-	cluster Cluster
-	client  Client // of bytes, or
-	// messages is where the cluster gives messages; else nil.
-	messages MessageClient
-	out      *Output
-	metrics  *Metrics
-
-	hosts     hosts
-	refused   moment              // when the server last refused a WebSocket
-	replays   *semaphore.Weighted // replays of messages
-	noFile    moment              // when the file way was last found to be one that this Ray lacks
-	reads     *semaphore.Weighted // polls of agents
-	whole     *semaphore.Weighted // whole reads, one after another
-	filePolls *rate.Limiter
-	reread    *rate.Limiter
+	opts  Options
+	lists Lists
+	out   *Output
+	tails *tailCluster // what its tails share
 
 	mu         sync.Mutex
-	streams    map[string]*stream // by submission id
-	held       *slots             // of the current session
-	tailed     map[string]bool    // nodes that have a tail open, where they bear one only
-	warned     map[string]bool    // what was warned of
+	running    map[string]*tail // by submission id
+	held       *slots           // of the current session
 	wg         sync.WaitGroup
 	sessionNow string // the current session
 
@@ -62,50 +34,36 @@ type Shipper struct {
 
 	known   discovery
 	listing logthrottle.Condition // the job list
-	reading logthrottle.Condition // the logs
-	unread  atomic.Int64          // streams whose last read failed
 }
 
-// New makes a shipper for one cluster. lists may be shared with others, client
-// must not cache.
+// New returns a shipper for one cluster. lists may be shared with others, client must not
+// cache.
 func New(lists Lists, client Client, out *Output, o Options) *Shipper {
-	s := newShipper(lists, client, out, o)
-	s.client = client
-	return s
+	return newShipper(lists, client, client, nil, out, o)
 }
 
-// NewOfMessages is New for a cluster that gives logs as messages.
-func NewOfMessages(lists Lists, client MessageClient, out *Output, o Options) *Shipper {
-	s := newShipper(lists, client, out, o)
-	s.messages = client
-	return s
+// NewMessageShipper is New for a cluster whose logs are read as messages.
+func NewMessageShipper(lists Lists, client MessageClient, out *Output, o Options) *Shipper {
+	return newShipper(lists, client, nil, client, out, o)
 }
 
-func newShipper(lists Lists, cluster Cluster, out *Output, o Options) *Shipper {
+func newShipper(lists Lists, api Cluster, client Client, message MessageClient, out *Output, o Options) *Shipper {
 	o = o.withDefaults()
 	return &Shipper{
-		opts:      o,
-		lists:     lists,
-		cluster:   cluster,
-		out:       out,
-		metrics:   out.opts.Metrics,
-		hosts:     hosts{down: map[string]downAgent{}},
-		reads:     semaphore.NewWeighted(readers),
-		whole:     semaphore.NewWeighted(1),
-		replays:   semaphore.NewWeighted(replayers),
-		filePolls: rate.NewLimiter(rate.Limit(o.FileRate), 5),
-		reread:    rate.NewLimiter(rereadRate, rereadBurst),
-		streams:   map[string]*stream{},
-		listing:   logthrottle.Condition{Log: o.Log},
-		reading:   logthrottle.Condition{Log: o.Log, Gap: time.Minute},
+		opts:    o,
+		lists:   lists,
+		out:     out,
+		tails:   newTailCluster(lists, api, client, message, out, o),
+		running: map[string]*tail{},
+		listing: logthrottle.Condition{Log: o.Log},
 	}
 }
 
 // Run discovers jobs and ships their logs until ctx ends; it returns nil once
-// all streams have stopped.
+// all tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
-	s.metrics.join(s)
-	defer s.metrics.leave(s)
+	s.out.opts.Metrics.join(s)
+	defer s.out.opts.Metrics.leave(s)
 	defer s.out.positions.unclaim(s.opts.Cluster)
 	for {
 		run, end, ok := s.out.runs.begin(ctx)
@@ -118,7 +76,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	}
 }
 
-// work discovers jobs and ships their logs until ctx ends and all streams have
+// work discovers jobs and ships their logs until ctx ends and all tails have
 // stopped.
 func (s *Shipper) work(ctx context.Context) {
 	defer s.wg.Wait()
@@ -126,10 +84,10 @@ func (s *Shipper) work(ctx context.Context) {
 	for {
 		err := s.discover(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.listing.Failed("No jobs can be discovered", err)
+			s.listing.Failed("Job discovery failed", err)
 		} else if err == nil {
-			s.listing.Recovered("Jobs are discovered again")
-			s.metrics.discovered.WithLabelValues(s.opts.Cluster).SetToCurrentTime()
+			s.listing.Recovered("Job discovery recovered")
+			s.out.opts.Metrics.discovered.WithLabelValues(s.opts.Cluster).SetToCurrentTime()
 		}
 		t := time.NewTimer(max(s.opts.Interval, retryAfter(err)))
 		select {
@@ -141,35 +99,15 @@ func (s *Shipper) work(ctx context.Context) {
 	}
 }
 
-// rereadBudget waits until n content bytes may be read again.
-func (s *Shipper) rereadBudget(ctx context.Context, n uint64) error {
-	if n == 0 {
-		return nil
-	}
-	select {
-	case <-time.After(rand.N(rereadJitter)):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	for n > 0 {
-		part := min(n, rereadBurst)
-		if err := s.reread.WaitN(ctx, int(part)); err != nil {
-			return err
-		}
-		n -= part
-	}
-	return nil
-}
-
-// readAge is how long ago the stream that waits longest was read.
+// readAge is how long ago the log that waits longest was read.
 func (s *Shipper) readAge(now time.Time) (time.Duration, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var age time.Duration
-	for _, st := range s.streams {
-		age = max(age, now.Sub(st.lastRead.get()))
+	for _, st := range s.running {
+		age = max(age, now.Sub(st.health.lastRead.get()))
 	}
-	return age, len(s.streams) > 0
+	return age, len(s.running) > 0
 }
 
 // slotsOfSession gives the WebSocket slots of the cluster's current session.

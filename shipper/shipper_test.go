@@ -175,7 +175,7 @@ func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
 		}
 		r.until("the limit is told", func() bool { return len(r.events("job-1", EventLimit)) > 0 })
 		job.End("SUCCEEDED", 0)
-		r.until("the stream is gone", func() bool { return r.shipper.stream("job-1") == nil })
+		r.until("the stream is gone", func() bool { return r.shipper.tail("job-1") == nil })
 		recs := r.records("job-1")
 		if n := len(recs); n != 12 || recs[10].Message != "line 9" || recs[11].Limit != "max_lines" || recs[11].Seq != 10 {
 			t.Errorf("%d records, the last ones %+v", n, recs[max(0, n-2):])

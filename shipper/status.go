@@ -3,15 +3,14 @@ package shipper
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
-// StreamStatus tells how one job that is followed fares.
-type StreamStatus struct {
+// TailStatus is the status of one log that is tailed.
+type TailStatus struct {
 	SubmissionID string
 	Status       string // of the job, as last listed
-	Transport    string // by which its log is read; none before the first
+	Transport    string // over which it is read; none before the first read
 	State        string // reading, or waiting to try again
 	LastRead     time.Time
 	// Error is why the last read failed, maxShownError bytes of it at most; empty
@@ -22,51 +21,29 @@ type StreamStatus struct {
 	Lines, Bytes uint64
 }
 
-// maxShownError bounds what is shown of an error: thousands of streams can have one.
-const maxShownError = 300
-
-// shownError is the start of an error's text, of whole characters.
-func shownError(err error) string {
-	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
-	if len(text) <= maxShownError {
-		return text
-	}
-	const more = "…"
-	return strings.ToValidUTF8(text[:maxShownError-len(more)], "") + more
-}
-
-// shown is what others may see of a stream's place: its way and whether it reads.
-type shown struct {
-	way     way
-	reading bool
-}
-
-// Streams tells how each job that is followed fares, sorted by id. It is safe
+// Tails returns the status of each log that is tailed, sorted by id. It is safe
 // for concurrent use.
-func (s *Shipper) Streams() []StreamStatus {
+func (s *Shipper) Tails() []TailStatus {
 	s.mu.Lock()
-	streams := make([]*stream, 0, len(s.streams))
-	for _, st := range s.streams {
-		streams = append(streams, st)
+	tails := make([]*tail, 0, len(s.running))
+	for _, t := range s.running {
+		tails = append(tails, t)
 	}
 	s.mu.Unlock()
-	out := make([]StreamStatus, 0, len(streams))
-	for _, st := range streams {
-		job := st.current()
-		at := StreamStatus{
-			SubmissionID: job.SubmissionID, Status: string(job.Status), Transport: wayNone.String(), State: streamState(false),
-			LastRead: st.lastRead.get(),
+	out := make([]TailStatus, 0, len(tails))
+	for _, t := range tails {
+		job, state := t.job.current(), tailState{}
+		if p := t.status.Load(); p != nil {
+			state = *p
 		}
-		if p := st.failed.Load(); p != nil {
-			at.Error = *p
+		at := TailStatus{
+			SubmissionID: job.SubmissionID, Status: string(job.Status), Transport: state.transport.String(), State: state.label(),
+			LastRead: t.health.lastRead.get(), Error: t.health.currentError(),
 		}
-		if p := st.shown.Load(); p != nil {
-			at.Transport, at.State = p.way.String(), streamState(p.reading)
-		}
-		at.Lines, at.Bytes = s.out.positions.shipped(logKey{s.opts.Cluster, st.session, job.SubmissionID})
+		at.Lines, at.Bytes = s.out.positions.shipped(logKey{s.opts.Cluster, t.job.session, job.SubmissionID})
 		out = append(out, at)
 	}
-	slices.SortFunc(out, func(a, b StreamStatus) int { return cmp.Compare(a.SubmissionID, b.SubmissionID) })
+	slices.SortFunc(out, func(a, b TailStatus) int { return cmp.Compare(a.SubmissionID, b.SubmissionID) })
 	return out
 }
 
@@ -78,7 +55,7 @@ func (p *Positions) shipped(k logKey) (lines, bytes uint64) {
 	if e == nil {
 		return 0, 0
 	}
-	return e.pos.lines, e.pos.content
+	return e.pos.Lines, e.pos.Content
 }
 
 // File gives the file of the positions; "": they are in memory.

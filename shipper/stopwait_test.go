@@ -72,12 +72,12 @@ func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
 	r.until("it was read", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	head.Down()
-	r.until("a read failed", func() bool { return strings.Contains(r.text(), "A job's log cannot be read") })
+	r.until("a read failed", func() bool { return strings.Contains(r.text(), "Log read over node_agent failed") })
 	r.stop()
-	if strings.Contains(r.text(), "can be read again") {
+	if strings.Contains(r.text(), "reads recovered") {
 		t.Error("the log says that logs can be read again")
 	}
-	if n := r.shipper.unread.Load(); n != 0 {
+	if n := r.shipper.tails.health.failing.Load(); n != 0 {
 		t.Errorf("%d streams count as unread", n)
 	}
 }

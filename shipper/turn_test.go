@@ -54,7 +54,7 @@ func (f *filesAlone) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.Read
 // A stream that waits for its turn longer than the better way is left alone for has
 // to use the turn, else it waits for the next one for ever.
 func TestEachLogHasItsTurnHoweverManyThereAre(t *testing.T) {
-	const jobs, rate = 800, 2 // a round takes longer than stepDown
+	const jobs, rate = 800, 2 // a round takes longer than transportCooldown
 	synctest.Test(t, func(t *testing.T) {
 		f := newFilesAlone(jobs)
 		sink := &memory{moved: make(chan struct{})}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/lines/linestest"
 	"raytap/ray/raytest"
 )
 
@@ -73,7 +74,7 @@ func TestEveryLineOnceByEachWay(t *testing.T) {
 		if end.Status != "FAILED" || end.Complete == nil || !*end.Complete || end.ExitCode == nil || *end.ExitCode != 3 {
 			t.Errorf("end event %+v", end)
 		}
-		if want := uint64(len(wantLines(log))); *end.Lines != want {
+		if want := uint64(len(linestest.Lines(log))); *end.Lines != want {
 			t.Errorf("the end event counts %d lines, want %d", *end.Lines, want)
 		}
 		if n := r.metric("gaps_total"); n != 0 {
@@ -134,7 +135,7 @@ func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
 	recs := r.records("job-1")
-	want := wantLines(log)
+	want := linestest.Lines(log)
 	for i, rec := range recs {
 		if rec.Truncated && rec.Bytes == 4_500_000 {
 			recs[i].Message = want[rec.Seq] // shown to be cut: checked for its place

@@ -10,9 +10,9 @@ import (
 	"raytap/ray"
 )
 
-// hosts remembers the node agents that cannot be used, and why, so that not each of
+// agentHealth remembers the node agents that cannot be used, and why, so that not each of
 // their jobs finds it out. It is safe for concurrent use.
-type hosts struct {
+type agentHealth struct {
 	mu   sync.Mutex
 	down map[string]downAgent // by host and port
 }
@@ -39,7 +39,7 @@ var refusals = []struct {
 // refusalDenied is the reason of an agent that answers 401 or 403.
 const refusalDenied = "denied"
 
-// refusalOf gives the reason that an agent's error tells, "" for an error of another
+// refusalOf returns the reason that an agent's error tells, "" for an error of another
 // kind.
 func refusalOf(err error) string {
 	for _, r := range refusals {
@@ -53,10 +53,10 @@ func refusalOf(err error) string {
 	return ""
 }
 
-// mayTry reports whether an agent may be tried. Of all who ask for one that could
+// allow reports whether an agent may be tried. Of all who ask for one that could
 // not be used, one may every five minutes, until it has answered: for the one that is
 // told so the time starts again.
-func (h *hosts) mayTry(agent string, now time.Time) bool {
+func (h *agentHealth) allow(agent string, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	host := agentHost(agent)
@@ -65,36 +65,36 @@ func (h *hosts) mayTry(agent string, now time.Time) bool {
 		return false
 	}
 	if known {
-		agentDown.until = now.Add(stepDown)
+		agentDown.until = now.Add(transportCooldown)
 		h.down[host] = agentDown
 	}
 	return true
 }
 
-// mark gives until when an agent is left alone, which changes with each mark.
-func (h *hosts) mark(agent string) time.Time {
+// generation returns until when an agent is left alone, which changes with each mark.
+func (h *agentHealth) generation(agent string) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.down[agentHost(agent)].until
 }
 
 // markDown notes that an agent cannot be used for a while; err says why.
-func (h *hosts) markDown(agent string, err error, now time.Time) {
+func (h *agentHealth) markDown(agent string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget(now)
 	host := agentHost(agent)
 	d := h.down[host]
 	if d.reason = refusalOf(err); !d.until.After(now) {
-		d.until = now.Add(stepDown)
+		d.until = now.Add(transportCooldown)
 	}
 	h.down[host] = d
 }
 
 // forget drops the agents that nobody asks for any more. h.mu is held.
-func (h *hosts) forget(now time.Time) {
+func (h *agentHealth) forget(now time.Time) {
 	for host, d := range h.down {
-		if now.Sub(d.until) > stepDown {
+		if now.Sub(d.until) > transportCooldown {
 			delete(h.down, host)
 		}
 	}
@@ -102,7 +102,7 @@ func (h *hosts) forget(now time.Time) {
 
 // refused counts the agents that are left aside, by reason. One that no job asks for
 // any more is counted for ten minutes at most.
-func (h *hosts) refused(now time.Time) map[string]int {
+func (h *agentHealth) refused(now time.Time) map[string]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forget(now)
@@ -116,7 +116,7 @@ func (h *hosts) refused(now time.Time) map[string]int {
 }
 
 // markUp tells that an agent has answered.
-func (h *hosts) markUp(agent string) {
+func (h *agentHealth) markUp(agent string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.down, agentHost(agent))

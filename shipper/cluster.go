@@ -1,0 +1,189 @@
+package shipper
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"raytap/logthrottle"
+	"raytap/ray"
+)
+
+const (
+	// rereadRate is how many bytes a second may be read again to verify a position:
+	// 200 MB cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
+	rereadRate  = 5 << 20
+	rereadBurst = 8 << 20
+	// rereadJitter spreads the full reads of many jobs after a restart.
+	rereadJitter = time.Second
+	// maxConcurrentPolls is how many polls of node agents may run at once.
+	maxConcurrentPolls = 16
+	// maxConcurrentReplays is how many logs may be replayed at once to verify a
+	// position.
+	maxConcurrentReplays = 4
+)
+
+// tailCluster is what all tails of one cluster share: its clients, the writer, what
+// is known of its transports, and what its logs may cost it. Safe for concurrent use.
+type tailCluster struct {
+	opts    Options
+	lists   Lists
+	api     Cluster
+	client  Client        // of logs as bytes, or
+	message MessageClient // of logs as messages; the other one is nil
+	out     *Output
+	metrics *Metrics
+	agents  agentHealth
+	load    readLimits
+	health  clusterHealth
+
+	webSocketRefused   moment // when the server last refused a WebSocket
+	fileAPIUnsupported moment // when Ray was last found to lack the file API
+
+	mu        sync.Mutex
+	nodeTails map[string]bool // nodes with an open WebSocket, where they serve only one
+	warned    map[string]bool // what was warned of
+}
+
+// newTailCluster returns what the tails of a cluster share. One of client and message
+// is nil.
+func newTailCluster(lists Lists, api Cluster, client Client, message MessageClient, out *Output, o Options) *tailCluster {
+	return &tailCluster{
+		opts: o, lists: lists, api: api, client: client, message: message, out: out, metrics: out.opts.Metrics,
+		agents: agentHealth{down: map[string]downAgent{}},
+		load: readLimits{
+			polls:       semaphore.NewWeighted(maxConcurrentPolls),
+			fullReads:   semaphore.NewWeighted(1),
+			replays:     semaphore.NewWeighted(maxConcurrentReplays),
+			filePolls:   rate.NewLimiter(rate.Limit(o.FileRate), 5),
+			rereadBytes: rate.NewLimiter(rereadRate, rereadBurst),
+		},
+		health: clusterHealth{condition: logthrottle.Condition{Log: o.Log, Gap: time.Minute}},
+	}
+}
+
+// clusterHealth counts the logs of a cluster that cannot be read, and logs that.
+type clusterHealth struct {
+	condition logthrottle.Condition
+	failing   atomic.Int64 // tails whose last read failed
+}
+
+// readLimits bound what the reads of all tails together cost the cluster.
+type readLimits struct {
+	polls       *semaphore.Weighted // of node agents
+	fullReads   *semaphore.Weighted // one after another
+	replays     *semaphore.Weighted // of messages
+	filePolls   *rate.Limiter
+	rereadBytes *rate.Limiter
+}
+
+// waitFilePoll waits until the cluster can serve another read of its file API.
+func (l *readLimits) waitFilePoll(ctx context.Context) error {
+	r := l.filePolls.Reserve()
+	t := time.NewTimer(r.Delay())
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		r.Cancel()
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// chargeFilePoll counts one more read within a turn: it does not wait, but the next
+// turn comes later.
+func (l *readLimits) chargeFilePoll() { l.filePolls.Reserve() }
+
+// waitReread waits until n content bytes may be read again.
+func (l *readLimits) waitReread(ctx context.Context, n uint64) error {
+	if n == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(rand.N(rereadJitter)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for n > 0 {
+		part := min(n, rereadBurst)
+		if err := l.rereadBytes.WaitN(ctx, int(part)); err != nil {
+			return err
+		}
+		n -= part
+	}
+	return nil
+}
+
+// upgradesRefused reports whether the server has refused a WebSocket upgrade lately.
+// It is tried again after a while.
+func (c *tailCluster) upgradesRefused(now time.Time) bool {
+	return c.webSocketRefused.isSet() && now.Sub(c.webSocketRefused.get()) < transportCooldown
+}
+
+// support returns which calls this Ray has to read logs as bytes: by its version, and
+// by an answer that reported that it has no file API.
+func (c *tailCluster) support(now time.Time) ray.LogTransports {
+	if c.client == nil {
+		return ray.LogTransports{}
+	}
+	w := c.client.LogTransports()
+	w.NoFile = w.NoFile || c.fileAPIUnsupported.isSet() && now.Sub(c.fileAPIUnsupported.get()) < transportCooldown
+	return w
+}
+
+// noteFileAPI takes the error of a read of the file API.
+func (c *tailCluster) noteFileAPI(err error, now time.Time) {
+	if ray.Code(err) == http.StatusNotImplemented {
+		c.fileAPIUnsupported.set(now)
+	}
+}
+
+// acquireNodeTail takes the one WebSocket that the agent of a node serves, where tails
+// block it. release gives it back; ok is false while another tail has it.
+func (c *tailCluster) acquireNodeTail(node string) (release func(), ok bool) {
+	w := c.support(time.Now())
+	if !w.TailsBlock {
+		return func() {}, true
+	}
+	c.warnOnce("tails block", "This Ray stops a node's job agent while a log there is tailed over a WebSocket: one job per node is tailed at a time, the other logs are read when their jobs have ended. Set protocol to auto")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nodeTails[node] {
+		return nil, false
+	}
+	if c.nodeTails == nil {
+		c.nodeTails = map[string]bool{}
+	}
+	c.nodeTails[node] = true
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.nodeTails, node)
+	}, true
+}
+
+// warnOnce logs a warning, at most once for each topic.
+func (c *tailCluster) warnOnce(topic, message string) {
+	c.mu.Lock()
+	before := c.warned[topic]
+	if c.warned == nil {
+		c.warned = map[string]bool{}
+	}
+	c.warned[topic] = true
+	c.mu.Unlock()
+	if before {
+		return
+	}
+	log := c.opts.Log
+	if w := c.support(time.Now()); w.Ray != "" {
+		log = log.WithField("ray_version", w.Ray)
+	}
+	log.Warn(message)
+}

@@ -1,0 +1,229 @@
+package shipper
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"raytap/lines"
+)
+
+// Event records, and the write-ahead that makes those that must be neither lost nor
+// duplicated come once whenever the process dies.
+
+// event writes an event record after what was written before.
+func (p *pipeline) event(ctx context.Context, event, message string, fields ...field) error {
+	if err := p.ensureBatch(ctx); err != nil {
+		return err
+	}
+	p.batch.buf = append(p.batch.buf, p.newEvent(event, message, fields...).record...)
+	p.batch.records++
+	return p.flush(ctx)
+}
+
+// nextLine returns the number of the line that comes next in the sink. The sink has
+// lines after the position where a crash came before they were saved.
+func (p *pipeline) nextLine() uint64 {
+	n := p.log.pos.Lines
+	if p.split != nil {
+		n = p.released()
+	}
+	return max(n, p.log.written[p.log.epoch])
+}
+
+// newEvent makes an event record. Its seq is that of the next line.
+func (p *pipeline) newEvent(event, message string, fields ...field) pendingEvent {
+	seq := p.nextLine()
+	now := time.Now().UnixNano()
+	r := p.stepBack(nil, now, seq)
+	r = p.enc.event(r, now, seq, event, message, p.skipped, fields...)
+	p.skipped, p.log.skipped = 0, 0
+	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, event).Inc()
+	return pendingEvent{event: event, epoch: p.enc.epoch, seq: seq, record: r}
+}
+
+// commitEvents writes events that must be neither lost nor duplicated: first they are
+// saved as pending, together with the state that the log has from then on, then they
+// are written. done: the run is over with them. That is the tail's own run, or the one
+// before it where that was left open: then the tail's own has not begun.
+func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...pendingEvent) error {
+	// Pending from the first save on: the lines that an event reports as skipped are
+	// counted nowhere else.
+	for _, e := range events {
+		if !slices.ContainsFunc(p.log.found, e.is) { // the sink has it from before a crash
+			p.log.pending = append(p.log.pending, e)
+		}
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	p.log.lastTime = p.enc.last
+	if !p.leftOpen() {
+		p.log.run = *p.job.current()
+	}
+	if err := p.cl.out.checkpoint(ctx, p.log.entry, p.log.snapshot); err != nil {
+		return err
+	}
+	return p.writePending(ctx, done)
+}
+
+// writePending writes the events that are pending.
+func (p *pipeline) writePending(ctx context.Context, done bool) error {
+	if err := p.ensureBatch(ctx); err != nil {
+		return err
+	}
+	for _, o := range p.log.pending {
+		p.batch.buf = append(p.batch.buf, o.record...)
+		p.batch.records++
+	}
+	p.log.pending = nil
+	p.log.done = p.log.done || done
+	return p.flush(ctx)
+}
+
+// replayPending writes the events that a process before this one has left pending.
+// over: the run's end was among them, or is written already.
+func (p *pipeline) replayPending(ctx context.Context) (over bool, err error) {
+	same := sameRun(p.log.run.Start, p.job.started)
+	if len(p.log.pending) > 0 {
+		done := slices.ContainsFunc(p.log.pending, func(o pendingEvent) bool { return o.event == EventEnd || o.event == EventLimit })
+		if err := p.writePending(ctx, done); err != nil {
+			return false, err
+		}
+	}
+	return same && p.log.done, nil
+}
+
+// leftOpen reports whether the log's last run was another than the tail's, and has no
+// end event yet.
+func (p *pipeline) leftOpen() bool {
+	return p.log.begun && !p.log.done && !sameRun(p.log.run.Start, p.job.started)
+}
+
+// start writes the start event of the run, unless the sink has it, after the end of
+// the one before it where that was left open.
+func (p *pipeline) start(ctx context.Context) error {
+	j := *p.job.current()
+	if p.leftOpen() {
+		// Another run came while raytap was down.
+		if err := p.commitEvents(ctx, true, p.endEvent(otherStart, runEnd{})); err != nil {
+			return err
+		}
+	}
+	if p.log.node != "" && p.log.node != j.DriverNodeID {
+		// Another node, another file.
+		p.log.restart(lines.Start())
+	}
+	p.log.node = j.DriverNodeID
+	p.setEncoder()
+	start := j.Start.UTC().Format(time.RFC3339Nano)
+	found := slices.IndexFunc(p.log.found, func(e foundEvent) bool { return e.event == EventStart && e.start == start })
+	p.log.found = p.log.found[found+1:] // those before it are of another run
+	if p.log.begun && sameRun(p.log.run.Start, j.Start) || found >= 0 {
+		p.log.run, p.log.begun, p.log.done, p.log.atEnd = j, true, false, false
+		return nil
+	}
+	p.log.found = nil
+	p.log.beginRun(p.nextLine())
+	p.log.run, p.log.begun, p.log.done, p.log.atEnd = j, true, false, false
+	ip := ""
+	if u, err := url.Parse(j.DriverAgentURL); err == nil {
+		ip = u.Hostname()
+	}
+	fields := []field{{"node_id", j.DriverNodeID}, {"node_ip", ip}}
+	if !j.Start.IsZero() {
+		fields = append(fields, field{"start_time", start})
+	}
+	return p.event(ctx, EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
+}
+
+// newEpoch continues at a position that the log as it is now does have, after a gap.
+func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message string, before ...pendingEvent) error {
+	p.log.leaveEpoch(p.nextLine(), at)
+	p.log.restart(at)
+	p.enc.setEpoch(p.log.epoch)
+	p.job.logger().WithField("epoch", p.log.epoch).Warn("New epoch: " + message)
+	return p.commitEvents(ctx, false, append(before, p.newEvent(EventEpoch, message))...)
+}
+
+// gapEvent reports bytes that cannot be had any more, and how many where that is known.
+func (p *pipeline) gapEvent(message string) pendingEvent {
+	p.drop()
+	// Before the first line of the run, it is a log of other runs that was lost.
+	p.log.tally.gap = p.log.tally.gap || p.runLines() > 0
+	p.cl.metrics.gaps.WithLabelValues(p.cl.opts.Cluster).Inc()
+	p.job.logger().Warn("Lines are lost: " + message)
+	f := field{key: "at_least"}
+	if n := p.log.size - p.log.pos.Raw; p.log.pos.Raw >= 0 && n > 1 {
+		f.value = n
+	}
+	return p.newEvent(EventGap, message, f)
+}
+
+// reopen records that the log of a run that had its end goes on, before the first line
+// after that.
+func (p *pipeline) reopen(ctx context.Context) error {
+	p.reopening = false
+	p.log.done, p.log.atEnd, p.log.checks = false, false, 0
+	p.job.logger().Info("Log has grown after the end of its run")
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	return p.commitEvents(ctx, false, p.newEvent(EventReopened, "the log has grown after the end of the run: it is read on"))
+}
+
+// hitLimit writes the event of a limit. It returns nil once the tail may go on, or
+// errLimited where the limit ends the job's shipping.
+func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
+	p.cl.metrics.limits.WithLabelValues(p.cl.opts.Cluster, limit).Inc()
+	pause := p.limiter.Pause && p.limiter.Window > 0
+	message := "limit " + limit + " is reached: the job's log is shipped no further"
+	if pause {
+		message = "limit " + limit + " is reached: reading goes on when the window of " + p.limiter.Window.String() + " is over"
+	}
+	p.job.logger().WithField("limit", limit).Warn("A " + message)
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	if !pause {
+		return cmp.Or(p.commitEvents(ctx, true, p.newEvent(EventLimit, message, field{"limit", limit})), errLimited)
+	}
+	if err := p.event(ctx, EventLimit, message, field{"limit", limit}); err != nil {
+		return err
+	}
+	t := time.NewTimer(p.limiter.rest(time.Now()))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// maxAhead is how far the time of a log's records may be ahead of our clock.
+const maxAhead = time.Second
+
+// stepBack appends an event where the times of the log's records are further ahead of
+// our clock than that, since it was ahead once: the next record has the clock's time
+// again. now is a time of ours that may be a while ago, seq that of the next record.
+func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
+	if p.enc.last <= now+int64(maxAhead) {
+		return b
+	}
+	clock := time.Now().UnixNano()
+	last := p.enc.last
+	if last <= clock+int64(maxAhead) {
+		return b
+	}
+	p.enc.last = 0
+	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", time.Duration(last-clock).Round(time.Millisecond))
+	b = p.enc.event(b, clock, seq, EventClock, message, p.skipped)
+	p.skipped, p.log.skipped = 0, 0
+	p.job.logger().Warn("Record times go back: " + message)
+	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, EventClock).Inc()
+	return b
+}

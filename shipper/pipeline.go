@@ -1,0 +1,318 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"raytap/lines"
+)
+
+// pipeline makes records of a log's bytes: chunk, verified, lines, aggregated lines,
+// batch. It owns what is remembered of the log. It is for one goroutine.
+type pipeline struct {
+	cl     *tailCluster
+	job    *job
+	health *health
+	slots  *slots
+	log    *logState
+
+	enc       *encoder
+	limiter   limiter
+	agg       *aggregator     // nil where no lines are held back
+	split     *lines.Splitter // nil between reads
+	reserved  int             // memory of the partial line (bytes)
+	batch     *batch          // nil while nothing is to be written
+	skipped   uint64          // lines omitted since the last record
+	now       int64           // when the bytes in hand came, Unix nanoseconds
+	progress  progress
+	reopening bool // the run's end is written, and its log has grown: it goes on with the next line
+}
+
+// progress is what a read has brought.
+type progress struct {
+	grew      bool   // new content came since the last attempt began
+	pendingAt uint64 // the content that the last read which left lines pending came to
+}
+
+func newPipeline(cl *tailCluster, j *job, h *health, s *slots, log *logState) *pipeline {
+	p := &pipeline{cl: cl, job: j, health: h, slots: s, log: log, limiter: limiter{Limits: cl.opts.Limits}, skipped: log.skipped}
+	p.agg = newAggregator(&cl.opts, p)
+	p.setEncoder()
+	return p
+}
+
+func (p *pipeline) setEncoder() {
+	p.enc = newEncoder(&p.cl.opts, p.job.session, *p.job.current())
+	p.enc.setEpoch(p.log.epoch)
+	p.enc.last = p.log.lastTime
+}
+
+// begin puts a splitter in use.
+func (p *pipeline) begin(s *lines.Splitter) {
+	p.drop()
+	p.split = s
+	if p.agg != nil {
+		p.agg.begin(s)
+	}
+}
+
+// splitLines consumes the next bytes of the log. Nothing is handed over but full
+// batches: flush does that.
+func (p *pipeline) splitLines(ctx context.Context, b []byte) error {
+	s := p.split
+	s.Write(b)
+	for {
+		size, ok := s.Next()
+		p.releasePartial(s)
+		if err := p.reservePartial(ctx, s.Need()); err != nil {
+			return err
+		}
+		if !ok {
+			s.Keep()
+			return nil
+		}
+		if err := p.admit(ctx, s, size); err != nil {
+			return err
+		}
+		if err := p.consume(ctx, s.Line()); err != nil {
+			return err
+		}
+	}
+}
+
+// flushPartial makes the partial line, if there is one, the log's last: its run has
+// ended.
+func (p *pipeline) flushPartial(ctx context.Context) error {
+	s := p.split
+	if size, ok := s.Flush(); ok {
+		if err := p.admit(ctx, s, size); err != nil {
+			return err
+		}
+		err := p.consume(ctx, s.Line())
+		s.Drop()
+		p.releasePartial(s)
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.flushPending(ctx); err != nil {
+		return err
+	}
+	return p.flush(ctx)
+}
+
+// admit checks a line against the limits, and takes memory for its record, before it
+// is consumed: until then the position can be before it.
+func (p *pipeline) admit(ctx context.Context, s *lines.Splitter, size int64) error {
+	if p.reopening {
+		if err := p.reopen(ctx); err != nil {
+			return err
+		}
+	}
+	end := s.Content() + uint64(size)
+	for p.limiter.bounds() && end > p.log.admitted { // a line that is read again is not new
+		exceeded := p.limiter.admit(size, time.Unix(0, p.now))
+		if exceeded == "" {
+			break
+		}
+		if err := p.hitLimit(ctx, exceeded); err != nil {
+			return err
+		}
+		p.now = time.Now().UnixNano()
+	}
+	p.log.admitted = max(p.log.admitted, end)
+	return p.ensureBatch(ctx)
+}
+
+// consume takes the next line.
+func (p *pipeline) consume(ctx context.Context, l lines.Line) error {
+	switch known := len(p.log.written) > 0 && l.Seq < p.log.written[p.log.epoch]; {
+	case p.agg == nil && known:
+		return nil // the sink has it from before a crash
+	case p.agg == nil:
+		return p.write(ctx, l, p.now)
+	case known:
+		p.agg.pass(l)
+		return nil
+	}
+	return p.agg.add(ctx, l, p.now)
+}
+
+// write makes a record. now is when its first line came, Unix nanoseconds.
+func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
+	if l.Truncated() {
+		p.cl.metrics.cut.WithLabelValues(p.cl.opts.Cluster).Inc()
+		if p.cl.opts.Limits.SkipOversized {
+			p.skip()
+			return nil
+		}
+	}
+	b := p.batch
+	if len(b.buf)+len(l.Text)+recordRoom > cap(b.buf) {
+		p.cl.out.growBuffer(b, len(l.Text)+recordRoom)
+	}
+	b.buf = p.stepBack(b.buf, now, l.Seq)
+	b.buf = p.enc.line(b.buf, now, l, p.skipped)
+	b.records++
+	p.skipped = 0
+	if len(b.buf) >= batchSize {
+		return p.flush(ctx)
+	}
+	return nil
+}
+
+// skip counts a line that makes no record. The next one reports it.
+func (p *pipeline) skip() {
+	p.cl.metrics.skipped.WithLabelValues(p.cl.opts.Cluster).Inc()
+	p.skipped++
+}
+
+// ensureBatch makes sure that there is a batch to write into.
+func (p *pipeline) ensureBatch(ctx context.Context) error {
+	if p.batch != nil {
+		return nil
+	}
+	b, err := p.cl.out.batch(ctx, p.hasPending())
+	p.batch = b
+	return err
+}
+
+// flush hands the batch over, if there is one. From then on the log's position is
+// after the last line that was consumed and is not pending.
+func (p *pipeline) flush(ctx context.Context) error {
+	moved := p.split != nil && p.released() != p.log.pos.Lines
+	b := p.batch
+	if b == nil && !moved {
+		return nil
+	}
+	p.batch = nil
+	if b == nil {
+		b = &batch{} // lines that make no record
+	}
+	next := p.log.snapshot
+	if moved {
+		next.pos = p.position()
+	}
+	next.lastTime, next.skipped = p.enc.last, p.skipped
+	b.entry, b.next = p.log.entry, next
+	if err := p.cl.out.put(ctx, b); err != nil {
+		p.drop() // its lines are read again from the position
+		return err
+	}
+	if moved {
+		p.cl.metrics.lines.WithLabelValues(p.cl.opts.Cluster).Add(float64(next.pos.Lines - p.log.pos.Lines))
+	}
+	p.log.snapshot = next
+	return nil
+}
+
+// released returns how many lines of the log were consumed and are not pending.
+func (p *pipeline) released() uint64 {
+	if p.agg != nil {
+		return p.agg.lines
+	}
+	return p.split.Lines()
+}
+
+func (p *pipeline) position() lines.Position {
+	if p.agg != nil {
+		return p.agg.position()
+	}
+	return p.split.Position()
+}
+
+// reached returns how many content bytes were read, those of the partial line
+// included.
+func (p *pipeline) reached() uint64 { return p.split.Reached() }
+
+// drop releases the splitter, and with it the partial line: what was not handed over
+// is read again from the position.
+func (p *pipeline) drop() {
+	if p.split != nil {
+		p.split.Drop()
+		p.releasePartial(p.split)
+		p.split = nil
+	}
+	if p.agg != nil {
+		p.agg.drop()
+	}
+	if p.batch != nil {
+		p.cl.out.releaseBatch(p.batch)
+		p.batch = nil
+	}
+	p.skipped = p.log.skipped
+}
+
+// reservePartial takes memory for n more bytes of a partial line. It holds no batch
+// while it waits, so that what it waits for can happen.
+func (p *pipeline) reservePartial(ctx context.Context, n int) error {
+	if n == 0 {
+		return nil
+	}
+	if err := p.Reserve(ctx, n); err != nil {
+		return err
+	}
+	p.reserved += n
+	return nil
+}
+
+// releasePartial gives back the memory that the splitter does not use any more.
+func (p *pipeline) releasePartial(s *lines.Splitter) {
+	if n := p.reserved - s.Buffered(); n > 0 {
+		p.reserved -= n
+		p.Release(n)
+	}
+}
+
+// Reserve takes memory for n bytes of lines that are held back.
+func (p *pipeline) Reserve(ctx context.Context, n int) error {
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	err := p.cl.out.budget.acquire(ctx, int64(n), true, true)
+	if errors.Is(err, errMemoryPressure) {
+		p.notePartialDropped()
+	}
+	return err
+}
+
+// Release gives it back.
+func (p *pipeline) Release(n int) { p.cl.out.budget.release(int64(n), true) }
+
+func (p *pipeline) notePartialDropped() {
+	p.cl.metrics.givenUp.WithLabelValues(p.cl.opts.Cluster).Inc()
+}
+
+// Ensure, Emit and Skip make the pipeline the Emitter of its aggregator.
+func (p *pipeline) Ensure(ctx context.Context) error { return p.ensureBatch(ctx) }
+func (p *pipeline) Emit(ctx context.Context, l lines.Line, now int64) error {
+	return p.write(ctx, l, now)
+}
+func (p *pipeline) Skip() { p.skip() }
+
+// hasPending reports whether there is a partial line, or lines held back, in memory
+// that others may wait for.
+func (p *pipeline) hasPending() bool {
+	return p.split != nil && (p.split.Buffered() > 0 || p.agg != nil && p.agg.reserved())
+}
+
+// underPressure reports whether memory has to be given back.
+func (p *pipeline) underPressure() bool {
+	select {
+	case <-p.cl.out.budget.pressure():
+		return true
+	default:
+		return false
+	}
+}
+
+// yieldMemory returns errMemoryPressure where there is a partial line, or lines held
+// back, to give up. It is called while memory is exhausted.
+func (p *pipeline) yieldMemory() error {
+	if !p.hasPending() {
+		return nil
+	}
+	p.notePartialDropped()
+	return errMemoryPressure
+}
