@@ -15,17 +15,16 @@ import (
 	"testing"
 )
 
-// page has the table of packages and what each may import.
+// page has a table of the packages and what each may import.
 const page = "docs/architecture.md"
 
-// rules is what the page says: package -> the packages of raytap that it may
-// import, with "anything" for those that may import all.
+// rules maps a package to the packages of raytap that it may import; "anything"
+// stands for all.
 type rules map[string][]string
 
 var inCode = regexp.MustCompile("`([^`]+)`")
 
-// readRules reads the rows of the table whose last cell is what a package may
-// import.
+// readRules returns the rules in the table of the page.
 func readRules(t *testing.T) rules {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -51,13 +50,13 @@ func readRules(t *testing.T) rules {
 		}
 	}
 	if len(out) < 5 {
-		t.Fatalf("%s has no table of packages that this test can read", page)
+		t.Fatalf("%s: no table of packages found", page)
 	}
 	return out
 }
 
-// of gives the rule of a package: its own, or that of a parent which may
-// import anything.
+// of returns the rule of a package: its own, or that of a parent that may import
+// anything.
 func (r rules) of(pkg string) ([]string, bool) {
 	if may, ok := r[pkg]; ok {
 		return may, true
@@ -70,8 +69,8 @@ func (r rules) of(pkg string) ([]string, bool) {
 	return nil, false
 }
 
-// imports lists, for each package of raytap and its tests apart, the packages
-// of raytap that it imports and one file that does.
+// imports returns, for each package of raytap, the packages of raytap that it imports,
+// with one file that does; separately for code and tests.
 func imports(t *testing.T) (code, tests map[string]map[string]string) {
 	t.Helper()
 	code, tests = map[string]map[string]string{}, map[string]map[string]string{}
@@ -116,7 +115,7 @@ func imports(t *testing.T) (code, tests map[string]map[string]string) {
 	return code, tests
 }
 
-func TestPackagesImportOnlyWhatTheMapAllows(t *testing.T) {
+func TestArchitecture_Imports(t *testing.T) {
 	r := readRules(t)
 	code, _ := imports(t)
 	for _, pkg := range slices.Sorted(maps.Keys(code)) {
@@ -133,11 +132,11 @@ func TestPackagesImportOnlyWhatTheMapAllows(t *testing.T) {
 	}
 }
 
-func TestTheMapNamesNoPackageThatIsGone(t *testing.T) {
+func TestArchitecture_PackagesExist(t *testing.T) {
 	code, tests := imports(t)
 	for pkg, may := range readRules(t) {
 		if slices.Contains(may, "anything") {
-			continue // not part of raytap itself
+			continue // not part of the raytap binary
 		}
 		if code[pkg] == nil && tests[pkg] == nil && !hasGo(pkg) {
 			t.Errorf("%s lists %s, which has no Go files", page, pkg)
@@ -145,7 +144,7 @@ func TestTheMapNamesNoPackageThatIsGone(t *testing.T) {
 	}
 }
 
-// hasGo tells whether a folder, or one below it, has Go files.
+// hasGo reports whether a directory, or one below it, has Go files.
 func hasGo(dir string) bool {
 	found := false
 	_ = filepath.WalkDir(dir, func(file string, _ fs.DirEntry, err error) error {
@@ -155,14 +154,14 @@ func hasGo(dir string) bool {
 	return found
 }
 
-// The tests of a package may use the fakes, and what the package itself may.
-func TestOnlyTestsImportTheFakes(t *testing.T) {
+// Only tests may import the fakes.
+func TestArchitecture_FakesOnlyInTests(t *testing.T) {
 	code, _ := imports(t)
 	for pkg, imported := range code {
 		if may, _ := readRules(t).of(pkg); slices.Contains(may, "anything") {
 			continue
 		}
-		for _, fake := range []string{"ray/raytest", "ray/agenttest"} {
+		for _, fake := range []string{"ray/raytest", "ray/synapsetest"} {
 			if file := imported[fake]; file != "" {
 				t.Errorf("%s imports %s, which is for tests", file, fake)
 			}
@@ -170,17 +169,17 @@ func TestOnlyTestsImportTheFakes(t *testing.T) {
 	}
 }
 
-func TestHalvesAndDialectsStayApart(t *testing.T) {
+func TestArchitecture_ForbiddenRules(t *testing.T) {
 	r := readRules(t)
 	for _, forbidden := range [][2]string{
 		{"collector", "shipper"}, {"shipper", "collector"},
 		{"collector", "ray/dashboard"}, {"shipper", "ray/dashboard"},
-		{"collector", "ray/agent"}, {"shipper", "ray/agent"},
-		{"ray", "ray/dashboard"}, {"ray", "ray/agent"}, {"collector", "config"}, {"shipper", "config"},
-		{"cli", "config"}, {"cli", "ray/dashboard"}, {"cli", "ray/agent"},
+		{"collector", "ray/synapse"}, {"shipper", "ray/synapse"},
+		{"ray", "ray/dashboard"}, {"ray", "ray/synapse"}, {"collector", "config"}, {"shipper", "config"},
+		{"cli", "config"}, {"cli", "ray/dashboard"}, {"cli", "ray/synapse"},
 	} {
 		if may, _ := r.of(forbidden[0]); slices.Contains(may, forbidden[1]) {
-			t.Errorf("%s allows %s to import %s: the house rests on it not to", page, forbidden[0], forbidden[1])
+			t.Errorf("%s allows %s to import %s, which it must not", page, forbidden[0], forbidden[1])
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 )
 
-func TestEachCollectorHasASwitch(t *testing.T) {
+func TestFlags_DisableCollector(t *testing.T) {
 	for _, name := range []string{"cluster", "jobs", "nodes", "tasks", "actors", "serve"} {
 		t.Run(name, func(t *testing.T) {
 			app := kingpin.New("raytap", "")
@@ -24,7 +24,7 @@ func TestEachCollectorHasASwitch(t *testing.T) {
 				"tasks": c.Collector.Tasks.Enabled, "actors": c.Collector.Actors.Enabled, "serve": c.Collector.Serve.Enabled,
 			} {
 				if on != (other != name) {
-					t.Errorf("%s is on: %t", other, on)
+					t.Errorf("%s is enabled: %t", other, on)
 				}
 			}
 		})

@@ -1,4 +1,4 @@
-package main
+package delivery
 
 import (
 	"os"
@@ -12,15 +12,15 @@ import (
 
 const stalled = "\nraytap_sink_stalled_since_timestamp_seconds "
 
-// A full disk is waited out, also by the raytap after one that was killed there.
-func TestAFullDiskIsBackPressure(t *testing.T) {
+// raytap waits while the disk is full, also after a kill and a restart.
+func TestDelivery_FullDisk(t *testing.T) {
 	d := deliver(t)
 	disk := filepath.Dir(d.file)
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("raytap-test", disk, "tmpfs", 0, "size=3m"); err != nil {
-		t.Skipf("needs the right to mount a file system: %v", err)
+		t.Skipf("needs permission to mount a file system: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
@@ -34,12 +34,12 @@ func TestAFullDiskIsBackPressure(t *testing.T) {
 	job := d.head.Submit("job-1", raytest.JobOptions{})
 	p := d.start()
 	job.Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 1500))
-	p.until("the disk is full", func() bool {
-		return strings.Contains(p.page("/metrics"), stalled) && strings.Contains(p.stderr.String(), "no space left on device: free some space")
+	p.Until("the disk is full", func() bool {
+		return strings.Contains(p.Get("/metrics"), stalled) && strings.Contains(p.Stderr.String(), "no space left on device: free some space")
 	})
 	p.Kill()
 	p = d.start()
-	p.until("the disk is full again", func() bool { return strings.Contains(p.stderr.String(), "no space left on device") })
+	p.Until("the disk is full again", func() bool { return strings.Contains(p.Stderr.String(), "no space left on device") })
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
@@ -47,15 +47,15 @@ func TestAFullDiskIsBackPressure(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	d.ended(p)
 	exact(t, d.records(d.files()...), log, 0)
-	p.until("it stalls no more", func() bool { return !strings.Contains(p.page("/metrics"), stalled) })
-	if n := strings.Count(p.stderr.String(), "no space left"); n > 3 {
-		t.Errorf("it says so %d times:\n%s", n, p.stderr.String())
+	p.Until("the sink has recovered", func() bool { return !strings.Contains(p.Get("/metrics"), stalled) })
+	if n := strings.Count(p.Stderr.String(), "no space left"); n > 3 {
+		t.Errorf("logged %d times:\n%s", n, p.Stderr.String())
 	}
 }
 
-// A folder that raytap may not write to any more is waited out; at its start it
+// raytap waits while it has no permission to write to the directory; at start-up this
 // is an error.
-func TestMissingRightsAreBackPressure(t *testing.T) {
+func TestDelivery_MissingPermissions(t *testing.T) {
 	d := deliver(t)
 	d.rotate = "max_size: 1MiB"
 	dir := filepath.Dir(d.file)
@@ -77,11 +77,11 @@ func TestMissingRightsAreBackPressure(t *testing.T) {
 	}
 	job := d.head.Submit("job-1", raytest.JobOptions{})
 	p := d.start()
-	p.until("the file is written", func() bool { return len(d.records(d.file)) > 0 })
+	p.Until("the file is written", func() bool { return len(d.records(d.file)) > 0 })
 	allow(0o555)
 	job.Print(strings.Repeat(strings.Repeat("x", 999)+"\n", 1500))
-	p.until("it waits for rights", func() bool {
-		return strings.Contains(p.page("/metrics"), stalled) && strings.Contains(p.stderr.String(), "permission denied")
+	p.Until("the sink is blocked", func() bool {
+		return strings.Contains(p.Get("/metrics"), stalled) && strings.Contains(p.Stderr.String(), "permission denied")
 	})
 	allow(0o755)
 	log := job.Log()
@@ -89,8 +89,8 @@ func TestMissingRightsAreBackPressure(t *testing.T) {
 	d.ended(p)
 	exact(t, d.records(d.files()...), log, 0)
 	p.Signal(syscall.SIGTERM)
-	if code := p.code(); code != 0 {
-		t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
+	if code := p.Code(); code != 0 {
+		t.Errorf("exit code %d; stderr:\n%s", code, p.Stderr.String())
 	}
 	if err := os.Chmod(d.file, 0o444); err != nil {
 		t.Fatal(err)
@@ -100,5 +100,5 @@ func TestMissingRightsAreBackPressure(t *testing.T) {
 		t.Fatal(err)
 	}
 	allow(0o555)
-	d.start() // all it needs is there
+	d.start() // it needs no other permission
 }

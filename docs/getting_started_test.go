@@ -1,4 +1,4 @@
-package main
+package docs
 
 import (
 	"os"
@@ -15,10 +15,10 @@ import (
 	"raytap/test/program"
 )
 
-// The commands of docs/getting-started.md are run as they stand, on fakes: addresses are
-// those of the fakes, and a job is submitted by the test.
-func TestTheFirstStepsWork(t *testing.T) {
-	text, err := os.ReadFile("docs/getting-started.md")
+// The commands of getting-started.md run on fakes: the test replaces the addresses and
+// submits the jobs.
+func TestGettingStarted_Commands(t *testing.T) {
+	text, err := os.ReadFile("getting-started.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,20 +56,20 @@ func TestTheFirstStepsWork(t *testing.T) {
 	}
 }
 
-// runSteps runs a script, and submits a job when a file named submitted is there.
+// runSteps runs a script, and submits a job when the script creates the file submitted.
 func runSteps(t *testing.T, home, script string, submit func()) {
 	t.Helper()
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir, cmd.Env = home, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p := program.Start(t, cmd)
-	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }() // and what it started
+	defer func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }() // and its children
 	if strings.Contains(script, "touch submitted") {
 		p.Until(time.Minute, "a job is submitted", func() bool { return os.Remove(filepath.Join(home, "submitted")) == nil })
 		submit()
 	}
 	if code := p.Wait(time.Minute); code != 0 {
-		t.Errorf("the commands end with %d", code)
+		t.Errorf("exit code %d", code)
 	}
 }
 
@@ -83,7 +83,7 @@ func save(t *testing.T, file, text string) {
 	}
 }
 
-// commandsOf gives what stands in the sh blocks of a section.
+// commandsOf returns the content of the sh blocks of a section.
 func commandsOf(t *testing.T, text, title string) string {
 	t.Helper()
 	_, section, _ := strings.Cut(text, "\n## "+title+"\n")
@@ -93,7 +93,7 @@ func commandsOf(t *testing.T, text, title string) string {
 		out.WriteString(m[1])
 	}
 	if out.Len() == 0 {
-		t.Fatalf("there is no section %q with commands", title)
+		t.Fatalf("no section %q with commands", title)
 	}
 	return out.String()
 }

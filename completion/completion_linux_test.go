@@ -1,4 +1,4 @@
-package main
+package completion_test
 
 import (
 	"os/exec"
@@ -11,9 +11,9 @@ import (
 	"raytap/test/program"
 )
 
-// A person presses TAB in a real shell: nothing of a file is run, and a name
-// with blanks is typed as one word.
-func TestTABRunsNothingOfAFile(t *testing.T) {
+// TAB in a real shell executes nothing from a file, and completes a name with spaces
+// as one word.
+func TestShells_TabExecutesNothing(t *testing.T) {
 	for _, shell := range []struct {
 		name    string
 		args    []string
@@ -26,14 +26,14 @@ func TestTABRunsNothingOfAFile(t *testing.T) {
 		t.Run(shell.name, func(t *testing.T) {
 			path, err := exec.LookPath(shell.name)
 			if err != nil {
-				t.Skip("no ", shell.name, " here")
+				t.Skip("no ", shell.name)
 			}
 			dir := t.TempDir()
 			file := program.File(t, filepath.Join(dir, "odd.yaml"), strings.ReplaceAll(oddNames, "{dir}", dir))
-			term := openTerminal(t, 200)
+			term := program.NewTerminal(t, 200)
 			cmd := exec.Command(path, shell.args...)
 			cmd.Dir, cmd.Env = dir, append(withRaytap(t), "TERM=dumb", "LC_ALL=C.UTF-8", "PS1=> ")
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = term.slave, term.slave, term.slave
+			term.Attach(cmd)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 			p := program.Start(t, cmd)
 			typed := func(text, until string) {
@@ -41,7 +41,7 @@ func TestTABRunsNothingOfAFile(t *testing.T) {
 				if _, err := term.WriteString(text); err != nil {
 					t.Fatal(err)
 				}
-				p.Until(20*time.Second, "the screen shows "+until, func() bool { return strings.Contains(term.screen.String(), until) })
+				p.Until(20*time.Second, "the screen shows "+until, func() bool { return strings.Contains(term.Screen.String(), until) })
 			}
 			typed(shell.prepare+"; echo \"re\"ady\r", "ready")
 			line := "raytap jobs get --config.file " + file + " --cluster "
@@ -52,7 +52,7 @@ func TestTABRunsNothingOfAFile(t *testing.T) {
 			p.Wait(20 * time.Second)
 			entries, _ := filepath.Glob(filepath.Join(dir, "[ab]"))
 			if len(entries) > 0 {
-				t.Errorf("TAB ran a cluster's name: %q", entries)
+				t.Errorf("TAB executed a cluster name: %q", entries)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package delivery
 
 import (
 	"encoding/json"
@@ -18,41 +18,42 @@ import (
 	"raytap/test/program"
 )
 
-// delivery is a head and a place for what raytap makes of it, over the lives of
-// several processes.
+// delivery is a fake head and a sink file, which several raytap processes use one after
+// another.
 type delivery struct {
 	t      *testing.T
 	head   *raytest.Head
-	file   string // the sink's
-	rotate string // settings of it, in YAML
-	agents string // on or off
-	as     *syscall.Credential
+	file   string // the sink file
+	rotate string // its rotation settings, in YAML
+	agents string // mode of node_agents: on or off
+
+	as *syscall.Credential
 }
 
 func deliver(t *testing.T) *delivery {
 	return &delivery{t: t, head: raytest.New(t), file: filepath.Join(t.TempDir(), "out", "raytap.jsonl"), agents: "off"}
 }
 
-// prepare gives a raytap that is not started.
-func (d *delivery) prepare() *process {
+// prepare returns a raytap that is not started.
+func (d *delivery) prepare() *program.Command {
 	d.t.Helper()
-	p := command(d.t, nil, "--config.file", write(d.t, fmt.Sprintf(`
+	p := program.NewCommand(d.t, nil, "--config.file", program.TempFile(d.t, fmt.Sprintf(`
 clusters: [{url: %q, node_agents: {mode: %q}}]
 collector: {enabled: false}
 shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, grace_period: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {%s}}}
 `, d.head.URL(), d.agents, d.file, d.rotate)))
 	if d.as != nil {
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.as}
-		openTo(d.t, filepath.Dir(p.cmd.Path), filepath.Dir(p.cmd.Args[2]), p.cmd.Dir)
-		if err := os.Chmod(p.cmd.Args[2], 0o644); err != nil {
+		p.Cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.as}
+		openTo(d.t, filepath.Dir(p.Cmd.Path), filepath.Dir(p.Cmd.Args[2]), p.Cmd.Dir)
+		if err := os.Chmod(p.Cmd.Args[2], 0o644); err != nil {
 			d.t.Fatal(err)
 		}
 	}
 	return p
 }
 
-// openTo lets other users into folders, up to the root.
+// openTo lets other users enter directories and their parents.
 func openTo(t *testing.T, dirs ...string) {
 	t.Helper()
 	for _, dir := range dirs {
@@ -68,23 +69,23 @@ func openTo(t *testing.T, dirs ...string) {
 	}
 }
 
-func (d *delivery) start() *process {
+func (d *delivery) start() *program.Command {
 	d.t.Helper()
-	return d.prepare().serving()
+	return d.prepare().Serve()
 }
 
-// refused starts a raytap that has to exit with 1 and one line.
+// refused starts a raytap that must exit with 1 and one line of output.
 func (d *delivery) refused(want string) {
 	d.t.Helper()
 	p := d.prepare()
-	p.cmd.Args = append(p.cmd.Args, "--web.listen-address", program.FreeAddress(d.t))
-	p.start()
-	if code, text := p.code(), p.stderr.String(); code != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, want) {
+	p.Cmd.Args = append(p.Cmd.Args, "--web.listen-address", program.FreeAddress(d.t))
+	p.Start()
+	if code, text := p.Code(), p.Stderr.String(); code != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, want) {
 		d.t.Errorf("exit code %d, want 1 and one line with %q; stderr:\n%s", code, want, text)
 	}
 }
 
-// shipped is what these tests read of a record.
+// shipped has the fields of a record that these tests check.
 type shipped struct {
 	Job        string `json:"submission_id"`
 	Epoch, Seq int
@@ -93,21 +94,21 @@ type shipped struct {
 	Complete   bool
 }
 
-// records reads whole records.
+// records returns the complete records in a text.
 func records(t *testing.T, text string) (all []shipped) {
 	t.Helper()
-	text = text[:strings.LastIndexByte(text, '\n')+1] // a process may be at work
+	text = text[:strings.LastIndexByte(text, '\n')+1] // a process may be writing
 	for line := range strings.Lines(text) {
 		var r shipped
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatalf("a record that is none: %v: %.200q", err, line)
+			t.Fatalf("invalid record: %v: %.200q", err, line)
 		}
 		all = append(all, r)
 	}
 	return all
 }
 
-// files lists what is there of the sink's file, the oldest first.
+// files returns the sink's files, the oldest first.
 func (d *delivery) files() []string {
 	d.t.Helper()
 	names, err := filepath.Glob(d.file + ".0*")
@@ -139,17 +140,17 @@ func (d *delivery) size() (n int64) {
 	return n
 }
 
-// ended waits for the job's end event in the current file.
-func (d *delivery) ended(p *process) {
+// ended waits for the end event of the job in the current file.
+func (d *delivery) ended(p *program.Command) {
 	d.t.Helper()
-	p.until("the job's end is in the file", func() bool {
+	p.Until("the job's end is in the file", func() bool {
 		all := d.records(d.file)
 		return len(all) > 0 && all[len(all)-1].Event == "end"
 	})
 }
 
-// exact checks that records are a log's lines from number from on, each once
-// and in order, between one start and one complete end event.
+// exact checks that records are a log's lines, starting with number from, each once
+// and in order, between one start event and one complete end event.
 func exact(t *testing.T, all []shipped, log []byte, from int) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(string(log), "\n"), "\n")
@@ -157,13 +158,13 @@ func exact(t *testing.T, all []shipped, log []byte, from int) {
 	for i, r := range all {
 		switch {
 		case r.Epoch != 0 || r.Seq != next:
-			t.Fatalf("record %d has epoch %d, seq %d, where 0, %d was due: %+v", i, r.Epoch, r.Seq, next, r)
+			t.Fatalf("record %d has epoch %d, seq %d, want 0, %d: %+v", i, r.Epoch, r.Seq, next, r)
 		case r.Event == "start":
 			starts++
 		case r.Event == "end" && r.Complete:
 			ends++
 		case r.Event != "":
-			t.Errorf("event %+v", r)
+			t.Errorf("unexpected event %+v", r)
 		case next >= len(lines) || r.Message != lines[next]:
 			t.Fatalf("line %d is %q", next, r.Message)
 		default:
@@ -175,8 +176,8 @@ func exact(t *testing.T, all []shipped, log []byte, from int) {
 	}
 }
 
-// printing lets a job print numbered lines until the function that it gives is
-// called, which returns when the last one is out.
+// printing lets a job print numbered lines until the returned function is called, which
+// returns after the last line.
 func printing(job *raytest.Job, width int) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -197,7 +198,7 @@ func printing(job *raytest.Job, width int) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
+func TestDelivery_KillsAndRestarts(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		t.Run("agents "+agents, func(t *testing.T) {
 			t.Parallel()
@@ -208,11 +209,11 @@ func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
 			p := d.start()
 			for round := range 8 {
 				size := d.size() + 1 + rand.Int64N(300<<10)
-				p.until("more lines are in the file", func() bool { return d.size() >= size })
+				p.Until("more lines are in the file", func() bool { return d.size() >= size })
 				if round%4 == 3 {
 					p.Signal(syscall.SIGTERM)
-					if code := p.code(); code != 0 {
-						t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
+					if code := p.Code(); code != 0 {
+						t.Errorf("exit code %d; stderr:\n%s", code, p.Stderr.String())
 					}
 				} else {
 					p.Signal(syscall.SIGKILL)
@@ -226,18 +227,18 @@ func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
 			d.ended(p)
 			exact(t, d.records(d.files()...), log, 0)
 			for _, want := range []string{"raytap_sink_recovered_records_total ", "raytap_sink_file_number ", "raytap_sink_fsyncs_total ", `raytap_sink_errors_total{kind="full"} 0`} {
-				if !strings.Contains(p.page("/metrics"), "\n"+want) {
-					t.Errorf("the page lacks %s", want)
+				if !strings.Contains(p.Get("/metrics"), "\n"+want) {
+					t.Errorf("/metrics lacks %s", want)
 				}
 			}
 			p.Signal(syscall.SIGTERM)
-			if code := p.code(); code != 0 {
-				t.Errorf("exit code %d; stderr:\n%s", code, p.stderr.String())
+			if code := p.Code(); code != 0 {
+				t.Errorf("exit code %d; stderr:\n%s", code, p.Stderr.String())
 			}
 			before := d.size()
-			p = d.start() // and once more on a job that is over
-			p.until("the cluster was seen", func() bool {
-				return strings.Contains(p.page("/metrics"), "\nraytap_shipper_discovery_last_success_timestamp_seconds{")
+			p = d.start() // once more, after the end of the job
+			p.Until("the cluster was seen", func() bool {
+				return strings.Contains(p.Get("/metrics"), "\nraytap_shipper_discovery_last_success_timestamp_seconds{")
 			})
 			if n := d.size(); n != before {
 				t.Errorf("%d bytes more after another restart", n-before)
@@ -246,20 +247,20 @@ func TestKillsAndRestartsLoseAndDoubleNothing(t *testing.T) {
 	}
 }
 
-func TestRotationUnderLoadKeepsTheNewestFiles(t *testing.T) {
+func TestDelivery_RotationUnderLoad(t *testing.T) {
 	d := deliver(t)
 	d.rotate = "max_size: 1MiB, max_files: 2, gzip: true"
 	job := d.head.Submit("job-1", raytest.JobOptions{})
 	p := d.start()
 	stop := printing(job, 1000)
-	p.until("old files were removed", func() bool { return strings.Contains(p.page("/metrics"), "\nraytap_sink_removed_files_total 3") })
+	p.Until("old files were removed", func() bool { return strings.Contains(p.Get("/metrics"), "\nraytap_sink_removed_files_total 3") })
 	stop()
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
 	d.ended(p)
 	files := d.files()
 	if len(files) != 3 {
-		t.Errorf("there are %q", files)
+		t.Errorf("files %q", files)
 	}
 	for _, name := range files {
 		if info, err := os.Stat(name); err != nil || info.Size() > 1<<20 {
@@ -270,19 +271,19 @@ func TestRotationUnderLoadKeepsTheNewestFiles(t *testing.T) {
 	exact(t, all, log, all[0].Seq)
 }
 
-func TestSIGHUPFollowsARename(t *testing.T) {
+func TestDelivery_SIGHUPAfterRename(t *testing.T) {
 	d := deliver(t)
 	job := d.head.Submit("job-1", raytest.JobOptions{})
 	stop := printing(job, 100)
 	p := d.start()
 	renamed := []string{d.file + ".old-1", d.file + ".old-2"}
 	for _, name := range renamed {
-		p.until("lines are in the file", func() bool { return len(d.records(d.file)) > 0 })
+		p.Until("lines are in the file", func() bool { return len(d.records(d.file)) > 0 })
 		if err := os.Rename(d.file, name); err != nil {
 			t.Fatal(err)
 		}
 		p.Signal(syscall.SIGHUP)
-		p.until("there is a new one", func() bool { _, err := os.Stat(d.file); return err == nil })
+		p.Until("there is a new file", func() bool { _, err := os.Stat(d.file); return err == nil })
 	}
 	p.Kill()
 	p = d.start()
@@ -293,17 +294,17 @@ func TestSIGHUPFollowsARename(t *testing.T) {
 	exact(t, d.records(append(renamed, d.file)...), log, 0)
 }
 
-func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
+func TestDelivery_InconsistentFilesAreRefused(t *testing.T) {
 	d := deliver(t)
 	job := d.head.Submit("job-1", raytest.JobOptions{})
 	job.Print("hello\n")
 	p := d.start()
-	p.until("the line is in the file", func() bool { return len(d.records(d.file)) == 4 })
+	p.Until("the line is in the file", func() bool { return len(d.records(d.file)) == 4 })
 	positions := d.file + ".positions.db"
 	d.refused("positions.db is in use by another raytap (process ")
 	p.Signal(syscall.SIGTERM)
-	if code := p.code(); code != 0 {
-		t.Fatalf("exit code %d; stderr:\n%s", code, p.stderr.String())
+	if code := p.Code(); code != 0 {
+		t.Fatalf("exit code %d; stderr:\n%s", code, p.Stderr.String())
 	}
 	good, err := os.ReadFile(positions)
 	if err != nil {
@@ -322,7 +323,7 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	if err := os.Remove(positions); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // trying it leaves nothing that lets the next try through
+	for range 2 { // the first attempt must not make the second one succeed
 		d.refused("holds records, and there are no positions that tell which")
 	}
 	put(good)
@@ -331,9 +332,9 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	}
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	p = d.start() // shorter than it was: the positions stand, and that is said
+	p = d.start() // shorter than before: the positions are kept, and it is reported
 	d.ended(p)
-	if text := p.stderr.String(); strings.Count(text, "The sink file is not as it was left: file is shorter than the saved position") != 1 {
+	if text := p.Stderr.String(); strings.Count(text, "The sink file is not as it was left: file is shorter than the saved position") != 1 {
 		t.Errorf("stderr:\n%s", text)
 	}
 	b, err := os.ReadFile(d.file)
@@ -343,9 +344,9 @@ func TestWhatRaytapCannotBeSureOfIsRefused(t *testing.T) {
 	exact(t, records(t, strings.TrimPrefix(string(b), "{}\n")), log, strings.Count(string(log), "\n"))
 }
 
-// A reader of stdout that is gone ends raytap. What it had read is not shipped
-// again, and the keys go on.
-func TestKeysGoOnAfterTheReaderOfStdoutDied(t *testing.T) {
+// raytap exits if the reader of stdout is gone. Lines that were read are not shipped
+// again, and the sequence numbers continue.
+func TestDelivery_StdoutReaderGone(t *testing.T) {
 	head := raytest.New(t)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\ntwo\n")
@@ -368,18 +369,18 @@ func TestKeysGoOnAfterTheReaderOfStdoutDied(t *testing.T) {
 		}
 		r.Close()
 	}()
-	p := command(t, env)
-	p.cmd.Stdout = w
-	p.serving()
+	p := program.NewCommand(t, env)
+	p.Cmd.Stdout = w
+	p.Serve()
 	w.Close()
 	<-reading
 	job.Print("three\n")
-	if code := p.code(); code != 1 || !strings.Contains(p.stderr.String(), "its reader has exited") {
-		t.Fatalf("exit code %d; stderr:\n%s", code, p.stderr.String())
+	if code := p.Code(); code != 1 || !strings.Contains(p.Stderr.String(), "its reader has exited") {
+		t.Fatalf("exit code %d; stderr:\n%s", code, p.Stderr.String())
 	}
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	p = command(t, env).serving()
-	p.until("the end is shipped", func() bool { return strings.Contains(p.stdout.String(), `"event":"end"`) })
-	exact(t, slices.Concat(records(t, read.String()), records(t, p.stdout.String())), log, 0)
+	p = program.NewCommand(t, env).Serve()
+	p.Until("the end is shipped", func() bool { return strings.Contains(p.Stdout.String(), `"event":"end"`) })
+	exact(t, slices.Concat(records(t, read.String()), records(t, p.Stdout.String())), log, 0)
 }

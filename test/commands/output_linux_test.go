@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"os"
@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
-// No command ends well whose answer was not written.
-func TestAnAnswerThatIsNotWrittenIsAnError(t *testing.T) {
+// A command that cannot write its output exits with 1.
+func TestCommand_OutputNotWritten(t *testing.T) {
 	head := raytest.New(t)
 	head.Submit("j", raytest.JobOptions{}).Print("a line\n")
-	good := write(t, "clusters: [{url: 'http://127.0.0.1:1'}]\n")
+	good := program.TempFile(t, "clusters: [{url: 'http://127.0.0.1:1'}]\n")
 	url := " --url=" + head.URL()
 	for _, args := range []string{
 		"--help", "jobs list --help", "help jobs", "--version", "version", "completion bash", "completion zsh", "completion fish",
@@ -23,27 +24,27 @@ func TestAnAnswerThatIsNotWrittenIsAnError(t *testing.T) {
 		t.Run(args[:min(len(args), 24)], func(t *testing.T) {
 			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 			if err != nil {
-				t.Skip("no /dev/full here: ", err)
+				t.Skip("no /dev/full: ", err)
 			}
 			defer full.Close()
-			p := command(t, nil, strings.Fields(args)...)
-			p.cmd.Stdout = full
-			p.start()
-			if code := p.code(); code != 1 || !strings.HasPrefix(p.stderr.String(), "raytap: write ") || strings.Count(p.stderr.String(), "\n") != 1 {
-				t.Errorf("full: exit code %d, stderr %q", code, p.stderr.String())
+			p := program.NewCommand(t, nil, strings.Fields(args)...)
+			p.Cmd.Stdout = full
+			p.Start()
+			if code := p.Code(); code != 1 || !strings.HasPrefix(p.Stderr.String(), "raytap: write ") || strings.Count(p.Stderr.String(), "\n") != 1 {
+				t.Errorf("/dev/full: exit code %d, stderr %q", code, p.Stderr.String())
 			}
-			// As before head(1) that has seen enough: quiet, and no success.
+			// A reader that is gone, like head(1): no message, but a failure.
 			reader, writer, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
 			}
 			reader.Close()
 			defer writer.Close()
-			p = command(t, nil, strings.Fields(args)...)
-			p.cmd.Stdout = writer
-			p.start()
-			if code := p.code(); code == 0 || p.stderr.String() != "" {
-				t.Errorf("without a reader: exit code %d, stderr %q", code, p.stderr.String())
+			p = program.NewCommand(t, nil, strings.Fields(args)...)
+			p.Cmd.Stdout = writer
+			p.Start()
+			if code := p.Code(); code == 0 || p.Stderr.String() != "" {
+				t.Errorf("reader gone: exit code %d, stderr %q", code, p.Stderr.String())
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"net/http"
@@ -8,30 +8,31 @@ import (
 	"testing"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
-// A command acts on the cluster that Ray's variables name, or on none.
-func TestRAYADDRESSIsNotPassedOver(t *testing.T) {
+// An unsupported RAY_ADDRESS is an error, not ignored.
+func TestEnvironment_RayAddress(t *testing.T) {
 	head := raytest.New(t)
 	job := head.Submit("j", raytest.JobOptions{})
-	code, _, stderr := ask(t, []string{"RAY_ADDRESS=ray://somewhere:10001"}, "jobs", "stop", "--yes", "j")
+	code, _, stderr := program.Run(t, []string{"RAY_ADDRESS=ray://somewhere:10001"}, "jobs", "stop", "--yes", "j")
 	if code != 2 || !strings.Contains(stderr, "RAY_ADDRESS: ") || !strings.Contains(stderr, "set RAY_API_SERVER_ADDRESS") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
-	// A daemon neither.
-	if code, _, stderr := ask(t, []string{"RAY_ADDRESS=somewhere:6380"}); code != 2 || !strings.Contains(stderr, "RAY_ADDRESS: ") {
+	// The same holds for the daemon.
+	if code, _, stderr := program.Run(t, []string{"RAY_ADDRESS=somewhere:6380"}); code != 2 || !strings.Contains(stderr, "RAY_ADDRESS: ") {
 		t.Errorf("the daemon: exit code %d, %q", code, stderr)
 	}
-	// What was made of it is said, and only where it is used.
-	if _, _, stderr := ask(t, []string{"RAY_ADDRESS=nowhere.invalid:6379"}, "health"); !strings.Contains(stderr, "asking http://nowhere.invalid:8265") {
+	// The derived address is printed, but only if it is used.
+	if _, _, stderr := program.Run(t, []string{"RAY_ADDRESS=nowhere.invalid:6379"}, "health"); !strings.Contains(stderr, "asking http://nowhere.invalid:8265") {
 		t.Errorf("stderr %q", stderr)
 	}
-	if code, _, stderr := ask(t, []string{"RAY_ADDRESS=ray://somewhere:10001"}, "jobs", "stop", "--yes", "--wait", "j", "--url", head.URL()); code != 0 || job.Status() != "STOPPED" || strings.Contains(stderr, "RAY_ADDRESS") {
+	if code, _, stderr := program.Run(t, []string{"RAY_ADDRESS=ray://somewhere:10001"}, "jobs", "stop", "--yes", "--wait", "j", "--url", head.URL()); code != 0 || job.Status() != "STOPPED" || strings.Contains(stderr, "RAY_ADDRESS") {
 		t.Errorf("with --url: exit code %d, %s, %q", code, job.Status(), stderr)
 	}
 }
 
-func TestHeadersOfTheEnvironmentAreSentAndNeverShown(t *testing.T) {
+func TestEnvironment_HeadersAreSentNotPrinted(t *testing.T) {
 	head := raytest.New(t)
 	var seen atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,11 +45,11 @@ func TestHeadersOfTheEnvironmentAreSentAndNeverShown(t *testing.T) {
 	}))
 	defer server.Close()
 	env := []string{"RAY_API_SERVER_ADDRESS=" + server.URL, `RAY_JOB_HEADERS={"X-Gate": "hunter2"}`}
-	_, _, stderr := ask(t, env, "jobs", "list")
+	_, _, stderr := program.Run(t, env, "jobs", "list")
 	if seen.Load() == 0 || strings.Contains(stderr, "hunter2") {
 		t.Errorf("%d requests have the header; stderr %q", seen.Load(), stderr)
 	}
-	if code, shown, _ := ask(t, env, "config", "show"); code != 0 || !strings.Contains(shown, "X-Gate: <secret>") || strings.Contains(shown, "hunter2") {
+	if code, shown, _ := program.Run(t, env, "config", "show"); code != 0 || !strings.Contains(shown, "X-Gate: <secret>") || strings.Contains(shown, "hunter2") {
 		t.Errorf("config show: exit code %d:\n%s", code, shown)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package completion_test
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 	"raytap/test/program"
 )
 
-// withRaytap is an environment in which a shell finds raytap.
+// withRaytap returns an environment in which a shell finds raytap.
 func withRaytap(t *testing.T) []string {
 	return []string{"PATH=" + filepath.Dir(program.Binary(t)) + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 }
@@ -19,13 +19,13 @@ func bash(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("bash")
 	if err != nil {
-		t.Skip("no bash here")
+		t.Skip("no bash")
 	}
 	return path
 }
 
-// oddNames are clusters whose names mean something to a shell; {dir} is a folder
-// in which nothing may appear.
+// oddNames are clusters whose names have a meaning for a shell; {dir} is a directory
+// in which no file may appear.
 const oddNames = `clusters:
   - {name: "$(touch {dir}/a)", url: 'http://127.0.0.1:1'}
   - {name: "\u0060touch {dir}/b\u0060", url: 'http://127.0.0.1:1'}
@@ -36,10 +36,10 @@ const oddNames = `clusters:
   - {name: "*", url: 'http://127.0.0.1:1'}
 `
 
-// The script for bash offers what raytap says may follow, each word whole.
-func TestBashCompletes(t *testing.T) {
+// The bash script offers raytap's suggestions, each as one word.
+func TestBash(t *testing.T) {
 	bash := bash(t)
-	file := write(t, "clusters: [{name: prod-a, url: 'http://127.0.0.1:1'}, {name: prod-b, url: 'http://127.0.0.1:2'}]\n")
+	file := program.TempFile(t, "clusters: [{name: prod-a, url: 'http://127.0.0.1:1'}, {name: prod-b, url: 'http://127.0.0.1:2'}]\n")
 	dir := t.TempDir()
 	odd := program.File(t, filepath.Join(dir, "odd.yaml"), strings.ReplaceAll(oddNames, "{dir}", dir))
 	const script = `source <(raytap completion bash)
@@ -56,7 +56,7 @@ _raytap_bash_autocomplete; IFS='|'; echo "${COMPREPLY[*]}"`
 		"--config.file " + file + " jobs list --cluster ": "prod-a|prod-b",
 		"jobs get --config.file=" + file + " --cluster ":  "prod-a|prod-b",
 		"jobs get --config.file=/nonexistent --cluster ":  "",
-		// As readline cuts them.
+		// As readline splits them.
 		"jobs get --config.file = " + file + " --cluster = prod-": "prod-a|prod-b",
 		"jobs get --config.file = " + file + " --cluster =":       "prod-a|prod-b",
 		"jobs get --config.file " + odd + " --cluster prod : e":   "eu",
@@ -81,12 +81,12 @@ _raytap_bash_autocomplete; IFS='|'; echo "${COMPREPLY[*]}"`
 	cmd := exec.Command(bash, "-c", script, "bash", "")
 	cmd.Env = withRaytap(t)
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "jobs|nodes|tasks|serve") {
-		t.Errorf("of all commands: %q, %v", out, err)
+		t.Errorf("all commands: %q, %v", out, err)
 	}
-	onlyThere(t, dir, "odd.yaml")
+	checkFiles(t, dir, "odd.yaml")
 }
 
-func onlyThere(t *testing.T, dir string, names ...string) {
+func checkFiles(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -97,15 +97,15 @@ func onlyThere(t *testing.T, dir string, names ...string) {
 		got = append(got, e.Name())
 	}
 	if strings.Join(got, " ") != strings.Join(names, " ") {
-		t.Errorf("%s holds %q, want %q", dir, got, names)
+		t.Errorf("%s has %q, want %q", dir, got, names)
 	}
 }
 
-// The parser's own scripts, which evaluate what they are offered, cannot be had.
-func TestHiddenFlagsPrintTheSameScripts(t *testing.T) {
+// The parser's own scripts evaluate the suggestions: they must be replaced.
+func TestScript_HiddenFlags(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh"} {
-		_, want, _ := ask(t, nil, "completion", shell)
-		code, got, _ := ask(t, nil, "--completion-script-"+shell)
+		_, want, _ := program.Run(t, nil, "completion", shell)
+		code, got, _ := program.Run(t, nil, "--completion-script-"+shell)
 		if code != 0 || strings.TrimSpace(got) != strings.TrimSpace(want) || strings.Contains(got, "compgen") {
 			t.Errorf("--completion-script-%s: exit code %d, %q", shell, code, got)
 		}
