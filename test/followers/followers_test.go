@@ -20,21 +20,21 @@ import (
 	"raytap/test/program"
 )
 
-// key is what tells records apart.
+// key identifies a record.
 type key struct {
 	job   string
 	seq   int
 	event string
 }
 
-// follower is a program that follows the file, and what it has got.
+// follower is a program that follows the sink file, and the records it has read.
 type follower struct {
 	name string
 	*program.Process
-	got func() map[key]int // how often each record
+	got func() map[key]int // number of copies of each record
 }
 
-// rsyslogConf follows files and writes their lines as they are.
+// rsyslogConf follows files and writes their lines unchanged.
 const rsyslogConf = `
 global(workDirectory=%q maxMessageSize="512k")
 module(load="imfile")
@@ -42,10 +42,11 @@ template(name="line" type="string" string="%%msg%%\n")
 ruleset(name="keep") { action(type="omfile" file=%q template="line") }
 %s`
 
-// rsyslogInput is one for each file or pattern.
+// rsyslogInput is the input for a file or pattern.
 const rsyslogInput = `input(type="imfile" file=%q tag="ray" ruleset="keep" reopenOnTruncate="on")
 `
 
+// followByRsyslog follows files with rsyslog.
 func followByRsyslog(t *testing.T, files ...string) follower {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,12 +66,12 @@ func followByRsyslog(t *testing.T, files ...string) follower {
 	}}
 }
 
-// followByVlagent has vlagent follow files, and VictoriaLogs keep what it sends.
+// followByVlagent follows files with vlagent, which sends them to VictoriaLogs.
 func followByVlagent(t *testing.T, globs ...string) follower {
 	t.Helper()
 	store, dir := program.FreeAddress(t), t.TempDir()
 	s := run(t, "victoria-logs", "-storageDataPath="+filepath.Join(dir, "store"), "-retentionPeriod=100y", "-httpListenAddr="+store)
-	s.Until(20*time.Second, "VictoriaLogs is up", func() bool { return program.Get("http://"+store+"/health") != "" })
+	s.Until(20*time.Second, "VictoriaLogs is ready", func() bool { return program.Get("http://"+store+"/health") != "" })
 	args := []string{"-remoteWrite.url=http://" + store + "/insert/native", "-tmpDataPath=" + dir,
 		"-httpListenAddr=" + program.FreeAddress(t), "-fileCollector.refreshInterval=1s"}
 	for _, glob := range globs {
@@ -81,17 +82,18 @@ func followByVlagent(t *testing.T, globs ...string) follower {
 	}}
 }
 
-// count counts records by key; what is no record counts for the zero key.
+// count returns the number of copies of each record. Lines that are not records count
+// for the zero key.
 func count(text string) map[key]int {
 	all := map[key]int{}
-	text = text[:strings.LastIndexByte(text, '\n')+1] // a writer may be at work
+	text = text[:strings.LastIndexByte(text, '\n')+1] // the last line may be incomplete
 	for line := range strings.Lines(text) {
 		var r struct {
 			Job   string `json:"submission_id"`
 			Seq   any
 			Event string
 		}
-		// VictoriaLogs gives each value as a string.
+		// VictoriaLogs returns each value as a string.
 		if json.Unmarshal([]byte(line), &r) != nil || r.Job == "" {
 			all[key{}]++
 			continue
@@ -106,8 +108,8 @@ func count(text string) map[key]int {
 	return all
 }
 
-// printing lets jobs print numbered lines, about 0.7 MB a second together,
-// until the function that it gives is called.
+// printing makes jobs print numbered lines, about 0.7 MB per second in total, until stop
+// is called.
 func printing(jobs []*raytest.Job) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	text := strings.Repeat("x", 150)
@@ -131,8 +133,8 @@ func printing(jobs []*raytest.Job) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// fill leaves no more room than a part of a record on the disk. Where it could
-// not be mounted, raytap's files may not grow.
+// fill fills the disk except for a part of a record. If no disk could be mounted, it
+// limits the size of raytap's files.
 func (d *disk) fill(p *program.Process, file string) (free func()) {
 	d.t.Helper()
 	if !d.mounted {
@@ -141,7 +143,7 @@ func (d *disk) fill(p *program.Process, file string) (free func()) {
 			d.t.Fatal(err)
 		}
 		limit := func(n uint64) {
-			// A process that was killed has no limits any more.
+			// The process may have been killed.
 			_ = unix.Prlimit(p.Cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: unix.RLIM_INFINITY}, nil)
 		}
 		limit(uint64(info.Size()) + 2000)
@@ -160,8 +162,8 @@ func (d *disk) fill(p *program.Process, file string) (free func()) {
 	}
 }
 
-// occupy gives all free space to ballast. What is free is asked for anew where
-// raytap has taken some of it meanwhile.
+// occupy fills all free space with ballast. It tries again if raytap uses some of the
+// space meanwhile.
 func (d *disk) occupy(ballast *os.File) {
 	d.t.Helper()
 	var err error
@@ -183,19 +185,19 @@ func (d *disk) occupy(ballast *os.File) {
 	}
 }
 
-// scene is a raytap, one life after the other, that writes to a small disk.
-type scene struct {
+// subject is a raytap that writes to a small disk, and is restarted.
+type subject struct {
 	t      *testing.T
 	disk   *disk
 	file   string
 	config string
 	*program.Process
-	page string
+	metrics string // URL
 }
 
-func newScene(t *testing.T, head *raytest.Head) *scene {
+func newSubject(t *testing.T, head *raytest.Head) *subject {
 	t.Helper()
-	s := &scene{t: t, disk: newDisk(t, "40m")}
+	s := &subject{t: t, disk: newDisk(t, "40m")}
 	s.file = filepath.Join(s.disk.dir, "raytap.jsonl")
 	s.config = fmt.Sprintf(`
 clusters: [{url: %q}]
@@ -203,35 +205,37 @@ collector: {enabled: false}
 shipper: {discovery: {interval: 100ms}, poll_interval: 100ms, grace_period: 100ms, backoff: {initial: 20ms, max: 200ms}, positions: {interval: 100ms}}
 sink: {file: {path: %q, fsync: 50ms, rotate: {max_size: 1MiB, max_files: 20}}}
 `, head.URL(), s.file)
-	s.Process, s.page = raytap(t, nil, s.config)
+	s.Process, s.metrics = raytap(t, nil, s.config)
 	return s
 }
 
-func (s *scene) restart() {
+func (s *subject) restart() {
 	s.t.Helper()
 	s.Kill()
-	s.Process, s.page = raytap(s.t, nil, s.config)
+	s.Process, s.metrics = raytap(s.t, nil, s.config)
 }
 
-func (s *scene) rotated() int { return int(sample(program.Get(s.page), "raytap_sink_file_number")) }
+func (s *subject) rotated() int {
+	return int(sample(program.Get(s.metrics), "raytap_sink_file_number"))
+}
 
-// rotate waits for so many more rotations.
-func (s *scene) rotate(n int) {
+// rotate waits for n rotations.
+func (s *subject) rotate(n int) {
 	s.t.Helper()
 	want := s.rotated() + n
 	s.Until(time.Minute, fmt.Sprintf("%d more rotations", n), func() bool { return s.rotated() >= want })
 }
 
-func (s *scene) stalled() bool {
-	return strings.Contains(program.Get(s.page), "\nraytap_sink_stalled_since_timestamp_seconds ")
+func (s *subject) blocked() bool {
+	return strings.Contains(program.Get(s.metrics), "\nraytap_sink_stalled_since_timestamp_seconds ")
 }
 
-// tear fills the disk so that the file ends within a record.
-func (s *scene) tear() (free func()) {
+// fillWithinRecord fills the disk so that the file ends with a partial record.
+func (s *subject) fillWithinRecord() (free func()) {
 	s.t.Helper()
 	for range 5 {
 		free = s.disk.fill(s.Process, s.file)
-		s.Until(20*time.Second, "the disk is full", s.stalled)
+		s.Until(20*time.Second, "the disk is full", s.blocked)
 		b, err := os.ReadFile(s.file)
 		if err != nil {
 			s.t.Fatal(err)
@@ -239,14 +243,14 @@ func (s *scene) tear() (free func()) {
 		if len(b) > 0 && b[len(b)-1] != '\n' {
 			return free
 		}
-		free() // it ended with a record, by chance
-		s.Until(20*time.Second, "there is room again", func() bool { return !s.stalled() })
+		free() // it ends with a complete record, by chance
+		s.Until(20*time.Second, "the sink recovers", func() bool { return !s.blocked() })
 	}
-	s.t.Fatal("a full disk tears no record")
+	s.t.Fatal("the file does not end with a partial record")
 	return nil
 }
 
-// expect gives the records that there have to be in the end.
+// expect returns the records of the jobs.
 func expect(jobs []*raytest.Job) map[key]bool {
 	want := map[key]bool{}
 	for _, job := range jobs {
@@ -259,14 +263,14 @@ func expect(jobs []*raytest.Job) map[key]bool {
 	return want
 }
 
-// Rotations, SIGKILLs, a record torn by a full disk and cut off at the next
-// start, and a burst over several files. Followers of the current file and the
-// rotated ones get every record, some twice; followers of the rotated ones alone
-// get each of theirs once.
+// The sink rotates, raytap is killed, a full disk leaves a partial record that the next
+// start removes, and a burst fills several files. Followers of the current file and the
+// rotated ones get every record, some twice. Followers of the rotated ones only get each
+// record once.
 func TestFollowers_EveryRecord(t *testing.T) {
 	head := raytest.New(t)
 	jobs := []*raytest.Job{head.Submit("job-1", raytest.JobOptions{}), head.Submit("job-2", raytest.JobOptions{})}
-	s := newScene(t, head)
+	s := newSubject(t, head)
 	began, rotated := time.Now(), s.file+".[0-9]*"
 	all := []follower{followByRsyslog(t, s.file, rotated), followByVlagent(t, s.file, rotated)}
 	finished := []follower{followByRsyslog(t, rotated), followByVlagent(t, rotated)}
@@ -280,14 +284,14 @@ func TestFollowers_EveryRecord(t *testing.T) {
 		s.restart()
 		s.rotate(1)
 	}
-	free := s.tear()
+	free := s.fillWithinRecord()
 	stop()
 	s.restart()
-	if s.disk.mounted { // else the limit was the other process's
-		s.Until(20*time.Second, "the disk is full again", s.stalled)
+	if s.disk.mounted { // else the limit applied to the killed process
+		s.Until(20*time.Second, "the disk is full again", s.blocked)
 	}
-	if sample(program.Get(s.page), "raytap_sink_torn_bytes_total") == 0 {
-		t.Error("no torn record was cut off")
+	if sample(program.Get(s.metrics), "raytap_sink_torn_bytes_total") == 0 {
+		t.Error("no partial record was removed")
 	}
 	free()
 	stop = printing(jobs)
@@ -302,7 +306,7 @@ func TestFollowers_EveryRecord(t *testing.T) {
 		job.End("SUCCEEDED", 0)
 	}
 	for _, f := range all {
-		f.judge(t, want)
+		f.check(t, want)
 	}
 	b, err := os.ReadFile(s.file)
 	if err != nil {
@@ -312,16 +316,16 @@ func TestFollowers_EveryRecord(t *testing.T) {
 		delete(want, k)
 	}
 	for _, f := range finished {
-		if doubled := f.judge(t, want); doubled > 0 {
-			t.Errorf("%s has %d records more than once", f.name, doubled)
+		if duplicated := f.check(t, want); duplicated > 0 {
+			t.Errorf("%s has %d duplicated records", f.name, duplicated)
 		}
 	}
 	t.Logf("%d files, %.1f s", s.rotated()+1, time.Since(began).Seconds())
 }
 
-// judge waits for all records and tells which are missing, and how many came
-// more than once.
-func (f follower) judge(t *testing.T, want map[key]bool) (doubled int) {
+// check waits for all records and fails the test if some are missing. It returns the
+// number of duplicated records.
+func (f follower) check(t *testing.T, want map[key]bool) (duplicated int) {
 	t.Helper()
 	missing := func(got map[key]int) (keys []key) {
 		for k := range want {
@@ -335,19 +339,19 @@ func (f follower) judge(t *testing.T, want map[key]bool) (doubled int) {
 	for limit := time.Now().Add(40 * time.Second); len(missing(got)) > 0 && time.Now().Before(limit); got = f.got() {
 		select {
 		case <-f.Exited:
-			t.Fatalf("%s ended", f.name)
+			t.Fatalf("%s exited", f.name)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
 	for k := range want {
 		if got[k] > 1 {
-			doubled++
+			duplicated++
 		}
 	}
-	lacks := missing(got)
-	t.Logf("%s: %d records of %d, %d of them more than once, %d lines that are no record", f.name, len(want)-len(lacks), len(want), doubled, got[key{}])
-	if len(lacks) > 0 {
-		t.Errorf("%s lacks %d records of %d, among them %v", f.name, len(lacks), len(want), lacks[:min(10, len(lacks))])
+	lost := missing(got)
+	t.Logf("%s: %d of %d records, %d of them duplicated, %d lines that are not records", f.name, len(want)-len(lost), len(want), duplicated, got[key{}])
+	if len(lost) > 0 {
+		t.Errorf("%s lacks %d of %d records, for example %v", f.name, len(lost), len(want), lost[:min(10, len(lost))])
 	}
-	return doubled
+	return duplicated
 }

@@ -1,8 +1,7 @@
 //go:build e2e && linux
 
-// Package followers runs the real raytap beside programs that follow its file,
-// and at the bounds of its memory. The head is a fake one, so that every line
-// that there ever was is known.
+// Package followers runs the real raytap with programs that follow its sink file, and at
+// its memory limits. The head is a fake, so that every line is known.
 package followers
 
 import (
@@ -26,7 +25,7 @@ func run(t *testing.T, name string, args ...string) *program.Process {
 	return program.Start(t, exec.Command(program.Tool(t, "bin/"+name), args...))
 }
 
-// memory reads a figure of a process's status in MiB: VmRSS, VmHWM.
+// memory returns a value of a process's status in MiB: VmRSS or VmHWM.
 func memory(t *testing.T, p *program.Process, key string) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
@@ -46,30 +45,30 @@ func memory(t *testing.T, p *program.Process, key string) int {
 	return 0
 }
 
-// sample sums the samples of a metric on a page.
-func sample(page, name string) (sum float64) {
-	for line := range strings.Lines(page) {
+// sample returns the sum of the samples of a metric.
+func sample(text, name string) (sum float64) {
+	for line := range strings.Lines(text) {
 		rest, ok := strings.CutPrefix(line, name)
 		if !ok || rest[0] != ' ' && rest[0] != '{' {
 			continue
 		}
 		fields := strings.Fields(rest)
-		v, _ := strconv.ParseFloat(fields[len(fields)-1], 64) // the page is raytap's
+		v, _ := strconv.ParseFloat(fields[len(fields)-1], 64) // raytap's output is valid
 		sum += v
 	}
 	return sum
 }
 
-// raytap starts one with this configuration, its page apart. out is its stdout;
-// nil: it is kept with what raytap says.
-func raytap(t *testing.T, out *os.File, config string) (p *program.Process, page string) {
+// raytap starts raytap with this configuration and a free port. out is its stdout; nil
+// means that Process.Output keeps it. metrics is a URL.
+func raytap(t *testing.T, out *os.File, config string) (p *program.Process, metrics string) {
 	t.Helper()
 	cmd := program.Raytap(t, "--config.file", program.File(t, filepath.Join(t.TempDir(), "raytap.yaml"), config))
 	if out != nil {
 		cmd.Stdout = out
 	}
 	p, url := program.Serve(t, cmd)
-	t.Cleanup(func() { // before it is killed
+	t.Cleanup(func() { // runs before it is killed
 		if !t.Failed() {
 			return
 		}
@@ -82,8 +81,8 @@ func raytap(t *testing.T, out *os.File, config string) (p *program.Process, page
 	return p, url + "/metrics"
 }
 
-// disk is a small one of the sink's own where the test may mount, else a limit
-// of the size of raytap's files: writes fail likewise.
+// disk is a small disk for the sink if the test can mount one. Otherwise raytap's files
+// get a size limit, which makes writes fail in the same way.
 type disk struct {
 	t       *testing.T
 	dir     string

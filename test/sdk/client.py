@@ -1,8 +1,7 @@
 """Runs the published client of Synapse agents, step by step.
 
-Reads one JSON object from standard input: the agent's base URL, the tokens and
-a list of steps. Writes one JSON object a line, in their order: what the step
-gave, and its error, if it had one.
+Reads one JSON object from stdin: the agent's base URL, the tokens and a list of steps.
+Writes one JSON object per line and step: its result, and its error, if there was one.
 """
 
 import json
@@ -17,8 +16,8 @@ TAILS = {
 }
 
 
-def tail(client, step, given):
-    """Follows a log; what was given before an error stays in given."""
+def tail(client, step, received):
+    """Follows a log and appends its messages to received."""
     for name, value in step.get("limits", {}).items():
         setattr(client.stream_limits, name, value)
     protocol, timeout = step.get("protocol", "auto"), step.get("timeout", 30)
@@ -28,11 +27,11 @@ def tail(client, step, given):
     else:
         lines = client.tail_job_logs(step["args"][0], timeout=timeout, protocol=protocol)
     for line in lines:
-        given.append(line)
+        received.append(line)
 
 
 def run(client, step):
-    """Gives what a step gave, and its error."""
+    """Returns the result of a step, and its error."""
     value = []
     try:
         if step["op"] == "tail":

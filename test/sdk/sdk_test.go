@@ -1,8 +1,8 @@
 //go:build e2e
 
-// Package sdk runs the client that Synapse agents publish against the fake
-// agent, so that the fake cannot drift from what a real agent is, and compares
-// what it gives with what raytap's own client gives.
+// Package sdk runs the published Python client of Synapse agents against the fake agent,
+// so that the fake stays compatible with real agents, and compares its results with those
+// of raytap's client.
 package sdk
 
 import (
@@ -30,40 +30,40 @@ type step struct {
 	Protocol string         `json:"protocol,omitempty"`
 	Timeout  any            `json:"timeout,omitempty"`
 	Limits   map[string]int `json:"limits,omitempty"`
-	Direct   bool           `json:"direct,omitempty"` // the protocol's own method
+	Direct   bool           `json:"direct,omitempty"` // call the method of the protocol
 }
 
-// answer is what it gave; Code is nil where there was no error of the client's.
-type answer struct {
+// result is the result of a step. Code is nil if the client raised no error.
+type result struct {
 	Value json.RawMessage `json:"value"`
 	Code  *int            `json:"code"`
 	Error string          `json:"error"`
 }
 
-func (a answer) code() int {
+func (r result) code() int {
 	switch {
-	case a.Code != nil:
-		return *a.Code
-	case a.Error != "":
+	case r.Code != nil:
+		return *r.Code
+	case r.Error != "":
 		return -1
 	}
 	return 0
 }
 
-// lines are the messages of a tail.
-func (a answer) lines(t *testing.T) []string {
+// lines returns the messages of a tail.
+func (r result) lines(t *testing.T) []string {
 	t.Helper()
 	lines := []string{}
-	if err := json.Unmarshal(a.Value, &lines); err != nil {
-		t.Fatalf("%s: %v", a.Value, err)
+	if err := json.Unmarshal(r.Value, &lines); err != nil {
+		t.Fatalf("%s: %v", r.Value, err)
 	}
 	return lines
 }
 
 type tokens struct{ agent, user, tenant string }
 
-// run has the published client do the steps.
-func run(t *testing.T, a *synapsetest.Agent, tok tokens, steps ...step) []answer {
+// run runs the steps with the published client.
+func run(t *testing.T, a *synapsetest.Agent, tok tokens, steps ...step) []result {
 	t.Helper()
 	task, err := json.Marshal(map[string]any{"url": a.URL(), "token": tok.agent, "user": orNil(tok.user), "tenant": orNil(tok.tenant), "steps": steps})
 	if err != nil {
@@ -79,18 +79,18 @@ func run(t *testing.T, a *synapsetest.Agent, tok tokens, steps ...step) []answer
 	if err != nil {
 		t.Fatalf("the published client: %v\n%s", err, stderr.Bytes())
 	}
-	var answers []answer
+	var results []result
 	for line := range bytes.Lines(out) {
-		var one answer
+		var one result
 		if err := json.Unmarshal(line, &one); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
-		answers = append(answers, one)
+		results = append(results, one)
 	}
-	if len(answers) != len(steps) {
-		t.Fatalf("%d answers to %d steps\n%s", len(answers), len(steps), stderr.Bytes())
+	if len(results) != len(steps) {
+		t.Fatalf("%d results of %d steps\n%s", len(results), len(steps), stderr.Bytes())
 	}
-	return answers
+	return results
 }
 
 func orNil(s string) any {
@@ -100,8 +100,8 @@ func orNil(s string) any {
 	return s
 }
 
-// own is raytap's client of the same agent.
-func own(t *testing.T, a *synapsetest.Agent, tok tokens) *synapse.Client {
+// raytapClient returns raytap's client of the same agent.
+func raytapClient(t *testing.T, a *synapsetest.Agent, tok tokens) *synapse.Client {
 	t.Helper()
 	tr, err := synapse.NewTransport(transport.Options{URL: a.URL(), Token: transport.StaticToken(tok.agent)},
 		synapse.Credentials{User: transport.StaticToken(tok.user), Tenant: transport.StaticToken(tok.tenant)})
@@ -116,7 +116,7 @@ func own(t *testing.T, a *synapsetest.Agent, tok tokens) *synapse.Client {
 	return c
 }
 
-// ids gives the value of one key in each row, sorted.
+// ids returns the value of one key in each row, sorted.
 func ids(t *testing.T, raw json.RawMessage, key string) []string {
 	t.Helper()
 	var rows []map[string]any
@@ -147,7 +147,7 @@ func TestSDK_Operations(t *testing.T) {
 	done.Print("one\nzwei \"ü\" 😀\n")
 	done.End("FAILED", 3)
 	a.Submit("running", synapsetest.JobOptions{})
-	c, ctx := own(t, a, tok), t.Context()
+	c, ctx := raytapClient(t, a, tok), t.Context()
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -174,20 +174,20 @@ func TestSDK_Operations(t *testing.T) {
 		{Op: "list_tasks"}, {Op: "get_task", Args: []string{tasks.Tasks[0].ID}},
 		{Op: "list_serve_applications"}, {Op: "get_serve_application", Args: []string{"chat"}},
 		{Op: "get_gpu_status"}, {Op: "get_cluster_resources"},
-		{Op: "stop_job", Args: []string{"running"}}, {Op: "stop_job", Args: []string{"running"}}, {Op: "get_job", Args: []string{"nobody"}},
+		{Op: "stop_job", Args: []string{"running"}}, {Op: "stop_job", Args: []string{"running"}}, {Op: "get_job", Args: []string{"unknown"}},
 		{Op: "delete_serve_application", Args: []string{"search"}}, {Op: "get_serve_application", Args: []string{"search"}},
 	}
 	codes := map[int]int{13: 400, 14: 404, 16: 404}
-	answers := run(t, a, tok, steps...)
-	for i, got := range answers {
+	results := run(t, a, tok, steps...)
+	for i, got := range results {
 		if got.code() != codes[i] {
 			t.Errorf("%s %q: code %d, want %d: %s", steps[i].Op, steps[i].Args, got.code(), codes[i], got.Error)
 		}
 	}
 	same := func(i int, key string, want []string) {
 		t.Helper()
-		if got := ids(t, answers[i].Value, key); !slices.Equal(got, want) {
-			t.Errorf("%s: the published client says %q, raytap %q", steps[i].Op, got, want)
+		if got := ids(t, results[i].Value, key); !slices.Equal(got, want) {
+			t.Errorf("%s: the published client has %q, raytap %q", steps[i].Op, got, want)
 		}
 	}
 	same(1, "submission_id", idsOf(jobs, func(j ray.Job) string { return j.SubmissionID }))
@@ -195,13 +195,13 @@ func TestSDK_Operations(t *testing.T) {
 	same(4, "node_id", idsOf(nodes, func(n ray.Node) string { return n.ID }))
 	same(4, "state", idsOf(nodes, func(n ray.Node) string { return string(n.State) }))
 	same(8, "name", idsOf(apps.Applications, func(app ray.ServeApplication) string { return app.Name }))
-	unfinished := slices.DeleteFunc(ids(t, answers[6].Value, "state"), func(s string) bool { return s == "FINISHED" })
+	unfinished := slices.DeleteFunc(ids(t, results[6].Value, "state"), func(s string) bool { return s == "FINISHED" })
 	if want := idsOf(tasks.Tasks, func(task ray.Task) string { return task.State }); !slices.Equal(unfinished, want) {
-		t.Errorf("list_tasks: the published client says %q, raytap %q", unfinished, want)
+		t.Errorf("list_tasks: the published client has %q, raytap %q", unfinished, want)
 	}
 	var log string
-	if err := json.Unmarshal(answers[3].Value, &log); err != nil || log != string(done.Log()) {
-		t.Errorf("get_job_logs: %s, %v", answers[3].Value, err)
+	if err := json.Unmarshal(results[3].Value, &log); err != nil || log != string(done.Log()) {
+		t.Errorf("get_job_logs: %s, %v", results[3].Value, err)
 	}
 	var hardware struct {
 		CPU, Memory struct{ Total, Used, Available float64 }
@@ -213,15 +213,15 @@ func TestSDK_Operations(t *testing.T) {
 			ID string `json:"node_id"`
 		}
 	}
-	if err := json.Unmarshal(answers[11].Value, &hardware); err != nil {
+	if err := json.Unmarshal(results[11].Value, &hardware); err != nil {
 		t.Fatal(err)
 	}
 	if hardware.CPU != *resources.CPU || hardware.Memory != *resources.Memory || hardware.GPU.Total != *resources.GPU.Total ||
 		hardware.RunningJobs != *resources.RunningJobs || hardware.Nodes[0].ID != resources.Nodes[0].ID {
-		t.Errorf("get_cluster_resources: the published client says %s, raytap %+v", answers[11].Value, resources)
+		t.Errorf("get_cluster_resources: the published client has %s, raytap %+v", results[11].Value, resources)
 	}
 	if a.Job("running").Status() != "STOPPED" || !slices.Equal(a.DeletedApplications(), []string{"search"}) {
-		t.Errorf("the job is %s, deleted are %q", a.Job("running").Status(), a.DeletedApplications())
+		t.Errorf("the status of the job is %s; deleted applications: %q", a.Job("running").Status(), a.DeletedApplications())
 	}
 }
 
@@ -244,7 +244,7 @@ func TestSDK_Tail(t *testing.T) {
 		steps = append(steps, step{Op: "tail", Args: []string{id}, Protocol: "websocket", Direct: true},
 			step{Op: "tail", Args: []string{id}, Protocol: "http", Direct: true})
 	}
-	c := own(t, a, tokens{})
+	c := raytapClient(t, a, tokens{})
 	for i, got := range run(t, a, tokens{}, steps...) {
 		if text := strings.Join(got.lines(t), ""); got.code() != 0 || text != strings.Join(lines, "") {
 			t.Errorf("%+v: code %d, %d bytes, %s", steps[i], got.code(), len(text), got.Error)
@@ -275,22 +275,22 @@ func TestSDK_Faults(t *testing.T) {
 		lines int
 	}{
 		{"messages at the limit", nil, nil, step{Protocol: "websocket", Limits: map[string]int{"max_messages": 21}}, 0, 20},
-		{"messages over it", nil, nil, step{Protocol: "websocket", Limits: map[string]int{"max_messages": 5}}, 429, 5},
-		{"lines over it", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_lines": 5}}, 429, 5},
-		{"bytes over it", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_bytes": 12}}, 429, 6},
-		{"an id that cannot be", nil, nil, step{Args: []string{"a/b"}}, 400, 0},
-		{"an empty id", nil, nil, step{Args: []string{""}}, 400, 0},
-		{"an id that is too long", nil, nil, step{Args: []string{strings.Repeat("a", 101)}}, 400, 0},
+		{"messages over the limit", nil, nil, step{Protocol: "websocket", Limits: map[string]int{"max_messages": 5}}, 429, 5},
+		{"lines over the limit", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_lines": 5}}, 429, 5},
+		{"bytes over the limit", nil, nil, step{Protocol: "http", Limits: map[string]int{"max_bytes": 12}}, 429, 6},
+		{"an invalid ID", nil, nil, step{Args: []string{"a/b"}}, 400, 0},
+		{"an empty ID", nil, nil, step{Args: []string{""}}, 400, 0},
+		{"an ID that is too long", nil, nil, step{Args: []string{strings.Repeat("a", 101)}}, 400, 0},
 		{"a timeout that is too long", nil, nil, step{Timeout: 300.5}, 400, 0},
-		{"another protocol", nil, nil, step{Protocol: "stream"}, 400, 0},
+		{"an unknown protocol", nil, nil, step{Protocol: "stream"}, 400, 0},
 		{"no WebSocket, auto", []synapsetest.Option{synapsetest.NoWebSocket(403)}, nil, step{Protocol: "auto"}, 0, 20},
-		{"no WebSocket, alone", []synapsetest.Option{synapsetest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
-		{"an unknown job over HTTP", nil, nil, step{Args: []string{"nobody"}, Protocol: "http"}, 503, 0},
+		{"no WebSocket, websocket only", []synapsetest.Option{synapsetest.NoWebSocket(404)}, nil, step{Protocol: "websocket"}, 503, 0},
+		{"an unknown job over HTTP", nil, nil, step{Args: []string{"unknown"}, Protocol: "http"}, 503, 0},
 		{"an error event", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "websocket"}, 500, 5},
 		{"an error event over HTTP", nil, &synapsetest.Fault{Endpoint: sse, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "http"}, 500, 5},
-		{"an error event, auto: lines come twice", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "auto"}, 0, 25},
-		{"a close is an end", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 5}, step{Protocol: "websocket"}, 0, 5},
-		{"a cut body is none", nil, &synapsetest.Fault{Endpoint: sse, Action: synapsetest.CutClose, AfterMessages: 5}, step{Protocol: "http"}, 503, -1},
+		{"an error event, auto: lines are repeated", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.ErrorEvent, Body: "disk", AfterMessages: 5}, step{Protocol: "auto"}, 0, 25},
+		{"a close frame is an end", nil, &synapsetest.Fault{Endpoint: ws, Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 5}, step{Protocol: "websocket"}, 0, 5},
+		{"a cut response is an error", nil, &synapsetest.Fault{Endpoint: sse, Action: synapsetest.CutClose, AfterMessages: 5}, step{Protocol: "http"}, 503, -1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := synapsetest.New(t, row.o...)

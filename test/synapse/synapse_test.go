@@ -1,7 +1,7 @@
 //go:build e2e && linux
 
-// Package synapse runs the real raytap on a fake Synapse agent, so that every line
-// that there ever was is known.
+// Package synapse runs the real raytap on a fake Synapse agent, so that every line is
+// known.
 package synapse
 
 import (
@@ -23,13 +23,13 @@ import (
 const (
 	jobs    = 20
 	lines   = 50_000 // of each job
-	atOnce  = 500    // lines printed at a time
-	between = 3_000  // lines between two drops of a job's stream
+	batch   = 500    // lines printed at a time
+	between = 3_000  // lines between two cuts of a job's stream
 )
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
-// raytap is the process under test; it is killed and started again.
+// raytap is the process under test. It is killed and restarted.
 type raytap struct {
 	t      *testing.T
 	config string
@@ -41,9 +41,8 @@ func (r *raytap) start() {
 	r.Process = program.Start(r.t, program.Raytap(r.t, "--config.file", r.config, "--web.listen-address", "127.0.0.1:0"))
 }
 
-// shapes are how the jobs' logs become messages: as an agent that passes Ray's
-// batches on, one that sends a line at a time, one that cuts anywhere, and one
-// that sends lines without their newlines.
+// shapes are the kinds of messages in which the fake agent sends logs: Ray's batches, one
+// line per message, messages that end anywhere, and lines without their newlines.
 var shapes = []synapsetest.MessageFormat{{Lines: 10}, {}, {Bytes: 700}, {NoNewline: true}}
 
 func TestSynapse_EveryLineOnce(t *testing.T) {
@@ -68,24 +67,24 @@ sink: {file: {path: %s, rotate: {max_size: 64MiB, max_files: 50}, fsync: never}}
 `, a.URL(), file("token", "the agent's\n"), file("user", "the user's\n"), sink))}
 	r.start()
 	began := time.Now()
-	drops := printAll(t, a, r)
-	t.Logf("%d lines printed, %d streams dropped, raytap killed 3 times, the agent restarted, in %s", jobs*lines, drops, time.Since(began).Round(time.Second))
-	if drops < jobs*lines/between/4 {
-		t.Errorf("only %d streams were dropped", drops)
+	cuts := printAll(t, a, r)
+	t.Logf("%d lines printed, %d streams cut, raytap killed 3 times, the agent restarted, in %s", jobs*lines, cuts, time.Since(began).Round(time.Second))
+	if cuts < jobs*lines/between/4 {
+		t.Errorf("only %d streams were cut", cuts)
 	}
 	waitForEnds(t, r, sink)
-	t.Logf("all shipped after %s", time.Since(began).Round(time.Second))
+	t.Logf("everything shipped after %s", time.Since(began).Round(time.Second))
 	check(t, sink)
 	for _, endpoint := range []string{synapsetest.EndpointWebSocket, synapsetest.EndpointSSE, synapsetest.EndpointLogs} {
 		if a.Requests(endpoint) == 0 {
-			t.Errorf("%s was never asked for", endpoint)
+			t.Errorf("no requests to %s", endpoint)
 		}
 	}
 }
 
 func id(job int) string { return fmt.Sprintf("raysubmit_%02d", job) }
 
-// line is a line of a job's log. Some are alike.
+// line returns line n of a job's log. Some lines are equal.
 func line(job, n int) string {
 	if n%10 == 9 {
 		return "the same as ever"
@@ -93,9 +92,9 @@ func line(job, n int) string {
 	return fmt.Sprintf("job %d step %d loss %d.%03d é", job, n, n*7919%97, n*31%1000)
 }
 
-// printAll has all jobs print all their lines and end, drops their streams and
-// kills raytap meanwhile. It gives the number of drops.
-func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (drops int) {
+// printAll makes all jobs print all their lines and end. Meanwhile it cuts their streams
+// and kills raytap. It returns the number of cuts.
+func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (cuts int) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	list := make([]*synapsetest.Job, jobs)
 	for i := range list {
@@ -103,41 +102,41 @@ func printAll(t *testing.T, a *synapsetest.Agent, r *raytap) (drops int) {
 	}
 	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
-	for n := 0; n < lines; n += atOnce {
+	for n := 0; n < lines; n += batch {
 		for i, j := range list {
 			var text strings.Builder
-			for k := n; k < n+atOnce; k++ {
+			for k := n; k < n+batch; k++ {
 				text.WriteString(line(i, k) + "\n")
 			}
 			j.Print(text.String())
-			if (n+i*atOnce)%between == 0 {
+			if (n+i*batch)%between == 0 {
 				how := []synapsetest.Action{synapsetest.CutClose, synapsetest.CutReset, synapsetest.CloseFrame, synapsetest.ErrorEvent}
-				drops += a.CutTails(how[rnd.IntN(len(how))], j.ID)
+				cuts += a.CutTails(how[rnd.IntN(len(how))], j.ID)
 			}
 		}
 		switch n {
 		case lines / 4, lines / 2, lines * 3 / 4:
 			r.Kill()
 			r.start()
-		case lines * 3 / 8: // it is restarted
+		case lines * 3 / 8: // the agent restarts
 			a.Down()
-		case lines*3/8 + 8*atOnce:
+		case lines*3/8 + 8*batch:
 			if err := a.Up(); err != nil {
 				t.Fatal(err)
 			}
 		case lines * 5 / 8:
 			a.Inject(synapsetest.Fault{Endpoint: synapsetest.EndpointWebSocket, Action: synapsetest.Respond, Status: 403})
-			drops += a.CutTails(synapsetest.CutReset, "")
+			cuts += a.CutTails(synapsetest.CutReset, "")
 		}
 		<-tick.C
 	}
 	for i, j := range list {
 		j.End([]string{"SUCCEEDED", "FAILED"}[i%2], i%2)
 	}
-	return drops
+	return cuts
 }
 
-// record is what is read of one.
+// record is a record in the sink.
 type record struct {
 	SubmissionID string `json:"submission_id"`
 	Session      string
@@ -149,7 +148,7 @@ type record struct {
 	Complete     bool
 }
 
-// each calls f for the records of the sink's file and of those rotated before it.
+// each calls f for all records in the sink file and the rotated ones.
 func each(t *testing.T, sink string, f func(record)) {
 	t.Helper()
 	names, err := filepath.Glob(sink + ".0*")
@@ -175,17 +174,17 @@ func each(t *testing.T, sink string, f func(record)) {
 	}
 }
 
-// waitForEnds waits until each job has its end record.
+// waitForEnds waits until each job has an end event.
 func waitForEnds(t *testing.T, r *raytap, sink string) {
 	t.Helper()
-	limit := time.After(2 * time.Minute)
+	timeout := time.After(2 * time.Minute)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		names, _ := filepath.Glob(sink + ".0*") // the pattern is sound
+		names, _ := filepath.Glob(sink + ".0*") // the pattern is valid
 		n := 0
 		for _, name := range append(names, sink) {
-			if text, err := os.ReadFile(name); err == nil { // it may be rotated just now
+			if text, err := os.ReadFile(name); err == nil { // it may have been rotated
 				n += strings.Count(string(text), `"event":"end"`)
 			}
 		}
@@ -194,15 +193,15 @@ func waitForEnds(t *testing.T, r *raytap, sink string) {
 		}
 		select {
 		case <-r.Exited:
-			t.Fatal("raytap ended")
-		case <-limit:
-			t.Fatalf("%d of %d jobs have an end", n, jobs)
+			t.Fatal("raytap exited")
+		case <-timeout:
+			t.Fatalf("%d of %d jobs have an end event", n, jobs)
 		case <-tick.C:
 		}
 	}
 }
 
-// check holds what the file has against what was printed.
+// check compares the sink with the printed lines.
 func check(t *testing.T, sink string) {
 	t.Helper()
 	due := make(map[string]uint64, jobs)
@@ -216,18 +215,18 @@ func check(t *testing.T, sink string) {
 		job, known := number[rec.SubmissionID]
 		switch {
 		case !known || rec.Session != "unknown":
-			t.Fatalf("a record of nobody: %+v", rec)
+			t.Fatalf("a record of an unknown job: %+v", rec)
 		case rec.Epoch != 0 || rec.Seq != next:
-			t.Fatalf("job %s: epoch %d seq %d where seq %d of epoch 0 was due: %+v", rec.SubmissionID, rec.Epoch, rec.Seq, next, rec)
+			t.Fatalf("job %s: epoch %d seq %d, want epoch 0 seq %d: %+v", rec.SubmissionID, rec.Epoch, rec.Seq, next, rec)
 		case rec.Event == "start":
 			starts++
 		case rec.Event == "end":
 			ends++
 			if want := []string{"SUCCEEDED", "FAILED"}[job%2]; rec.Lines != lines || !rec.Complete || rec.Status != want {
-				t.Errorf("end record %+v", rec)
+				t.Errorf("end event %+v", rec)
 			}
 		case rec.Event != "":
-			t.Errorf("an event: %+v", rec)
+			t.Errorf("unexpected event: %+v", rec)
 		case rec.Message != line(job, int(next)):
 			t.Fatalf("job %s: line %d is %q", rec.SubmissionID, next, rec.Message)
 		default:
@@ -235,7 +234,7 @@ func check(t *testing.T, sink string) {
 		}
 	})
 	if starts != jobs || ends != jobs {
-		t.Errorf("%d start and %d end records of %d jobs", starts, ends, jobs)
+		t.Errorf("%d start and %d end events of %d jobs", starts, ends, jobs)
 	}
 	for i := range jobs {
 		if due[id(i)] != lines {
