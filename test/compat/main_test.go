@@ -1,7 +1,8 @@
 //go:build e2e && linux
 
-// Package compat runs raytap on older Rays: the same jobs, read by each way, with
-// raytap killed twice meanwhile, against the log files that Ray itself wrote.
+// Package compat runs raytap on older Rays. Several raytaps with different transports
+// read the same jobs and are killed twice. Their records are compared with Ray's own log
+// files.
 package compat
 
 import (
@@ -18,47 +19,47 @@ import (
 	"raytap/test/realray"
 )
 
-// release is the Ray to test on; `make compat` installs it under .tools.
-var release = flag.String("ray", "2.9.3", "the version of Ray to run on, under .tools/ray-VERSION")
+// release is the version of Ray; `make compat` installs it in .tools.
+var release = flag.String("ray", "2.9.3", "version of Ray, installed in .tools/ray-VERSION")
 
 func TestMain(m *testing.M) {
 	realray.Main()
 	os.Exit(program.Main(m))
 }
 
-// minor is 9 for Ray 2.9.3.
+// minor returns the minor version of the release: 9 for Ray 2.9.3.
 func minor(t testing.TB) int {
 	t.Helper()
 	part := strings.Split(*release, ".")
 	if len(part) < 2 {
-		t.Fatalf("-ray %s is no version", *release)
+		t.Fatalf("-ray %s is not a version", *release)
 	}
 	n, err := strconv.Atoi(part[1])
 	if err != nil {
-		t.Fatalf("-ray %s is no version", *release)
+		t.Fatalf("-ray %s is not a version", *release)
 	}
 	return n
 }
 
-// startHead starts a head of the release, until the test ends. From the first
-// release that can, it wants a token.
+// startHead starts a head of the release, until the test ends. It uses token
+// authentication if the release supports it.
 func startHead(t *testing.T) *realray.Head {
 	t.Helper()
 	o := realray.Options{CPUs: 8}
 	if minor(t) >= 53 {
 		o.Token = strings.Repeat("0123456789abcdef", 4)
 	}
-	// The dashboard's modules may take their time on a busy machine.
+	// The dashboard's modules start slowly on a busy machine.
 	o.Env = []string{"RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT=120"}
 	if minor(t) >= 60 {
-		// Task events on the dashboard head, where later releases have them.
+		// Task events go to the dashboard head, as in later releases.
 		o.Env = append(o.Env, "RAY_enable_task_events_to_dashboard_head=1", "RAY_enable_ray_event=1",
 			"RAY_enable_core_worker_ray_event_to_aggregator=1")
 	}
 	o.Ray = program.Tool(t, "ray-"+*release+"/bin/ray")
 	began := time.Now()
 	head, err := start(o)
-	for try := 1; err != nil && try < 3; try++ { // ray start gives its dashboard 20 s, whatever else the machine does
+	for try := 1; err != nil && try < 3; try++ { // the dashboard has 20 s to start, also on a busy machine
 		t.Logf("try %d: %v", try, err)
 		head, err = start(o)
 	}
@@ -73,7 +74,7 @@ func startHead(t *testing.T) *realray.Head {
 			t.Error(err)
 		}
 	})
-	eventually(t, time.Minute, "the head takes jobs", func() error { // its dashboard answers before
+	eventually(t, time.Minute, "the head accepts jobs", func() error { // later than its dashboard is ready
 		_, err := head.Submit(t.Context(), realray.Submission{Entrypoint: "true"})
 		return err
 	})
@@ -81,7 +82,7 @@ func startHead(t *testing.T) *realray.Head {
 	if err != nil || version != *release {
 		t.Fatalf("the head is Ray %q (%v), not %s", version, err, *release)
 	}
-	t.Logf("Ray %s started in %.1f s; its version tells the session %q", version, time.Since(began).Seconds(), session)
+	t.Logf("Ray %s started in %.1f s; /api/version has the session %q", version, time.Since(began).Seconds(), session)
 	return head
 }
 
@@ -91,12 +92,12 @@ func start(o realray.Options) (*realray.Head, error) {
 	return realray.Start(ctx, o)
 }
 
-// eventually polls until ok is content.
+// eventually polls until ok returns nil. A timeout fails the test with the last error.
 func eventually(t testing.TB, limit time.Duration, what string, ok func() error) {
 	t.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(limit)
+	timeout := time.After(limit)
 	for {
 		err := ok()
 		if err == nil {
@@ -104,8 +105,8 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() error)
 		}
 		select {
 		case <-tick.C:
-		case <-over:
-			t.Fatalf("not within %s: %s: %v", limit, what, err)
+		case <-timeout:
+			t.Fatalf("timeout after %s: waiting until %s: %v", limit, what, err)
 		}
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"raytap/test/realray"
 )
 
-// tasksScript has two tasks that run, three that wait for a resource that no node
-// has, and five that are done, until its input ends.
+// tasksScript has two running tasks, three that wait for a resource that no node has, and
+// five that have finished.
 const tasksScript = `python3 -c "
 import ray, time
 ray.init('auto', log_to_driver=False)
@@ -46,44 +46,44 @@ func submitTasks(t *testing.T, head *realray.Head) (id string) {
 	return id
 }
 
-// agreeOnMetrics holds raytap's page against Ray's own answers, at a moment when
-// the tasks' job is where its script says, and ends it.
-func agreeOnMetrics(t *testing.T, head *realray.Head, w *way, tasks string) {
+// compareMetrics waits until raytap's metrics agree with Ray's API and the tasks are in
+// the states of tasksScript. Then it stops their job.
+func compareMetrics(t *testing.T, head *realray.Head, w *setup, tasks string) {
 	t.Helper()
-	eventually(t, 5*time.Minute, "the page agrees with Ray", func() error { // a list that took 5 s is used for 250 s
+	eventually(t, 5*time.Minute, "the metrics agree with Ray", func() error { // a list that took 5 s is cached for 250 s
 		info, err := head.Job(t.Context(), tasks)
 		if err != nil || info.JobID == "" {
 			return fmt.Errorf("job %s has the job_id %q (%v)", tasks, info.JobID, err)
 		}
-		page, err := getPage(w.url + "/metrics")
+		metrics, err := getMetrics(w.url + "/metrics")
 		if err != nil {
 			return err
 		}
-		return errors.Join(agreeOnJobs(t, head, page), agreeOnNodes(t, head, page), agreeOnTasks(t, head, page, info.JobID), collectorsSucceed(page))
+		return errors.Join(compareJobs(t, head, metrics), compareNodes(t, head, metrics), compareTasks(t, head, metrics, info.JobID), checkCollectors(metrics))
 	})
 	if err := head.StopJob(t.Context(), tasks); err != nil {
 		t.Error(err)
 	}
 }
 
-type page map[string]*dto.MetricFamily
+type metrics map[string]*dto.MetricFamily
 
-func getPage(url string) (page, error) {
+func getMetrics(url string) (metrics, error) {
 	body := program.Get(url)
 	if body == "" {
-		return nil, fmt.Errorf("%s gives nothing", url)
+		return nil, fmt.Errorf("scrape %s: no response", url)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	return parser.TextToMetricFamilies(bytes.NewReader([]byte(body)))
 }
 
-// values gives the samples of a family with certain labels, by the value of one.
-func (p page) values(name, by string, with ...string) map[string]float64 {
+// values returns the samples of a family with certain labels, by the value of one label.
+func (m metrics) values(name, by string, with ...string) map[string]float64 {
 	got := map[string]float64{}
 samples:
-	for _, m := range p[name].GetMetric() {
+	for _, series := range m[name].GetMetric() {
 		labels := map[string]string{}
-		for _, l := range m.GetLabel() {
+		for _, l := range series.GetLabel() {
 			labels[l.GetName()] = l.GetValue()
 		}
 		for _, pair := range with {
@@ -92,24 +92,24 @@ samples:
 				continue samples
 			}
 		}
-		if v := m.GetGauge().GetValue() + m.GetCounter().GetValue(); v != 0 {
+		if v := series.GetGauge().GetValue() + series.GetCounter().GetValue(); v != 0 {
 			got[labels[by]] += v
 		}
 	}
 	return got
 }
 
-func same(what string, ray, page map[string]float64) error {
+func same(what string, ray, metrics map[string]float64) error {
 	if len(ray) == 0 {
-		return errors.New("Ray tells of no " + what)
+		return errors.New("Ray has no " + what)
 	}
-	if fmt.Sprint(ray) != fmt.Sprint(page) {
-		return fmt.Errorf("%s: Ray tells %v, the page %v", what, ray, page)
+	if fmt.Sprint(ray) != fmt.Sprint(metrics) {
+		return fmt.Errorf("%s: Ray has %v, the metrics have %v", what, ray, metrics)
 	}
 	return nil
 }
 
-func agreeOnJobs(t *testing.T, head *realray.Head, page page) error {
+func compareJobs(t *testing.T, head *realray.Head, metrics metrics) error {
 	jobs, err := head.Jobs(t.Context())
 	if err != nil {
 		return err
@@ -120,58 +120,58 @@ func agreeOnJobs(t *testing.T, head *realray.Head, page page) error {
 			want[j.Status]++
 		}
 	}
-	return same("jobs", want, page.values("raytap_jobs", "status", "type=SUBMISSION"))
+	return same("jobs", want, metrics.values("raytap_jobs", "status", "type=SUBMISSION"))
 }
 
-// rows are the rows of a list of the State API, counted by one key.
+// rows counts the rows of a State API list by the value of one key.
 func rows(t *testing.T, head *realray.Head, path, by string) (map[string]float64, error) {
-	var answer struct {
+	var res struct {
 		Data struct {
 			Result struct{ Result []map[string]any }
 		}
 	}
-	if err := head.Do(t.Context(), http.MethodGet, path, nil, &answer); err != nil {
+	if err := head.Do(t.Context(), http.MethodGet, path, nil, &res); err != nil {
 		return nil, err
 	}
 	count := map[string]float64{}
-	for _, row := range answer.Data.Result.Result {
+	for _, row := range res.Data.Result.Result {
 		count[fmt.Sprint(row[by])]++
 	}
 	return count, nil
 }
 
-func agreeOnNodes(t *testing.T, head *realray.Head, page page) error {
+func compareNodes(t *testing.T, head *realray.Head, metrics metrics) error {
 	want, err := rows(t, head, "/api/v0/nodes", "state")
 	if err != nil {
 		return err
 	}
-	return errors.Join(same("nodes", want, page.values("raytap_nodes", "state")),
-		same("CPUs", map[string]float64{"CPU": 8}, page.values("raytap_node_resources", "resource", "resource=CPU")))
+	return errors.Join(same("nodes", want, metrics.values("raytap_nodes", "state")),
+		same("CPUs", map[string]float64{"CPU": 8}, metrics.values("raytap_node_resources", "resource", "resource=CPU")))
 }
 
-func agreeOnTasks(t *testing.T, head *realray.Head, page page, jobID string) error {
+func compareTasks(t *testing.T, head *realray.Head, metrics metrics, jobID string) error {
 	query := url.Values{"limit": {"1000"}, "filter_keys": {"job_id"}, "filter_predicates": {"="}, "filter_values": {jobID}}
 	want, err := rows(t, head, "/api/v0/tasks?"+query.Encode(), "state")
 	switch {
 	case err != nil:
 		return err
 	case want["RUNNING"] != 2 || want["PENDING_NODE_ASSIGNMENT"] != 3 || want["FINISHED"] < 5:
-		return fmt.Errorf("Ray does not say yet that 2 tasks run, 3 wait and 5 are done: %v", want)
+		return fmt.Errorf("want 2 tasks RUNNING, 3 PENDING_NODE_ASSIGNMENT and 5 FINISHED in Ray: %v", want)
 	}
-	unfinished := page.values("raytap_tasks", "state", "job_id="+jobID)
+	unfinished := metrics.values("raytap_tasks", "state", "job_id="+jobID)
 	for state, n := range want {
 		if state != "FINISHED" && unfinished[state] != n {
-			return fmt.Errorf("tasks: Ray tells %v, the page %v", want, unfinished)
+			return fmt.Errorf("tasks: Ray has %v, the metrics have %v", want, unfinished)
 		}
 	}
 	return nil
 }
 
-func collectorsSucceed(page page) error {
-	for _, m := range page["raytap_collector_success"].GetMetric() {
+func checkCollectors(metrics metrics) error {
+	for _, m := range metrics["raytap_collector_success"].GetMetric() {
 		if m.GetGauge().GetValue() != 1 {
-			return fmt.Errorf("a collector fails: %v", m)
+			return fmt.Errorf("a collector failed: %v", m)
 		}
 	}
-	return same("up", map[string]float64{"compat": 1}, page.values("raytap_up", "ray_cluster"))
+	return same("up", map[string]float64{"compat": 1}, metrics.values("raytap_up", "ray_cluster"))
 }

@@ -1,9 +1,9 @@
-"""Prints what a log is made of, for the tests of older Rays.
+"""Prints different kinds of output, for the tests of older Rays.
 
 usage: python3 -S -E prints.py short|unended|bytes|failing|returns|slow|big
 
-No Ray is imported, and Python starts without its site packages: it is Ray's own
-start of a job that takes long.
+It does not import Ray, and Python starts without site packages: Ray's own start of a
+job is slow enough.
 """
 
 import os

@@ -18,19 +18,19 @@ import (
 	"raytap/test/program"
 )
 
-// browser is a headless Chromium, driven through its DevTools protocol, which
-// measures a page also where the page's own policy allows no script.
+// browser is a headless Chromium, controlled through its DevTools protocol, which can
+// evaluate scripts even if the page's content security policy forbids them.
 type browser struct {
 	t       *testing.T
 	conn    *websocket.Conn
 	id      int
-	session string // of the tab that is driven; "": of the browser itself
-	// complaints are what the browser had to say of pages: of their console, of
-	// its own log, and what could not be loaded.
-	complaints []string
+	session string // of the current tab; "": of the browser itself
+	// problems are messages about the page: from its console and the browser's log, and
+	// failed requests.
+	problems []string
 }
 
-// message is what the browser sends: the answer to a command, or an event.
+// message is a message from the browser: the response to a command, or an event.
 type message struct {
 	ID     int             `json:"id"`
 	Method string          `json:"method"`
@@ -41,8 +41,8 @@ type message struct {
 	} `json:"error"`
 }
 
-// patience bounds each wait for the browser.
-const patience = time.Minute
+// browserTimeout limits each wait for the browser.
+const browserTimeout = time.Minute
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
@@ -50,12 +50,12 @@ func newBrowser(t *testing.T) *browser {
 	args := []string{"--headless", "--remote-debugging-port=0", "--user-data-dir=" + profile, "--disable-gpu",
 		"--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run", "--hide-scrollbars"}
 	if os.Geteuid() == 0 {
-		args = append(args, "--no-sandbox") // it refuses root otherwise
+		args = append(args, "--no-sandbox") // required for root
 	}
 	p := program.Start(t, exec.Command(program.Tool(t, "bin/chromium"), append(args, "about:blank")...))
 	var port, path string
-	p.Until(patience, "the browser says where its DevTools are", func() bool {
-		b, _ := os.ReadFile(filepath.Join(profile, "DevToolsActivePort")) // it is not there at once
+	p.Until(browserTimeout, "the DevTools port is open", func() bool {
+		b, _ := os.ReadFile(filepath.Join(profile, "DevToolsActivePort")) // it does not exist immediately
 		var ok bool
 		port, path, ok = strings.Cut(strings.TrimSpace(string(b)), "\n")
 		return ok
@@ -65,15 +65,15 @@ func newBrowser(t *testing.T) *browser {
 		t.Fatal(err)
 	}
 	b := &browser{t: t, conn: conn}
-	t.Cleanup(func() { // it takes its processes along, and has let go of its profile
+	t.Cleanup(func() { // the browser must exit before its profile is removed
 		_ = conn.WriteJSON(map[string]any{"id": 0, "method": "Browser.close"})
-		p.Wait(patience)
+		p.Wait(browserTimeout)
 		conn.Close()
 	})
 	return b
 }
 
-// do sends a command and gives its result into v, where v is not nil.
+// do sends a command and decodes its result into v, unless v is nil.
 func (b *browser) do(v any, method string, params map[string]any) {
 	b.t.Helper()
 	b.id++
@@ -97,20 +97,20 @@ func (b *browser) do(v any, method string, params map[string]any) {
 	}
 }
 
-// next reads to the message that is waited for, and notes complaints before it.
+// next reads messages until is returns true, and records problems.
 func (b *browser) next(what string, is func(message) bool) message {
 	b.t.Helper()
 	for {
 		var m message
-		if err := b.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := b.conn.SetReadDeadline(time.Now().Add(browserTimeout)); err != nil {
 			b.t.Fatal(err)
 		}
 		if err := b.conn.ReadJSON(&m); err != nil {
-			b.t.Fatalf("%s: the browser does not answer: %v", what, err)
+			b.t.Fatalf("%s: read from the browser: %v", what, err)
 		}
 		switch m.Method {
 		case "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed":
-			b.complaints = append(b.complaints, fmt.Sprintf("%s %s", m.Method, m.Params))
+			b.problems = append(b.problems, fmt.Sprintf("%s %s", m.Method, m.Params))
 		}
 		if is(m) {
 			return m
@@ -118,12 +118,11 @@ func (b *browser) next(what string, is func(message) bool) message {
 	}
 }
 
-// open opens a page in a tab of its own, of a screen so many pixels wide and
-// with the colours that its user prefers, "light" or "dark". The tab is driven
-// from then on.
+// open opens a page in a new tab with the size and colour scheme of a screen. Later
+// commands go to this tab.
 func (b *browser) open(url string, screen screen) {
 	b.t.Helper()
-	b.session, b.complaints = "", nil
+	b.session, b.problems = "", nil
 	var tab struct {
 		ID string `json:"targetId"`
 	}
@@ -138,41 +137,41 @@ func (b *browser) open(url string, screen screen) {
 	}
 	b.do(nil, "Emulation.setDeviceMetricsOverride", map[string]any{"width": screen.width, "height": screen.height, "deviceScaleFactor": 1, "mobile": screen.phone})
 	b.do(nil, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": screen.colours}}})
-	var gone struct {
+	var failure struct {
 		Error string `json:"errorText"`
 	}
-	b.do(&gone, "Page.navigate", map[string]any{"url": url})
-	if gone.Error != "" {
-		b.t.Fatalf("open %s: %s", url, gone.Error)
+	b.do(&failure, "Page.navigate", map[string]any{"url": url})
+	if failure.Error != "" {
+		b.t.Fatalf("open %s: %s", url, failure.Error)
 	}
 	var ready string
-	for over := time.Now().Add(patience); ready != "complete "+url; {
-		if time.Now().After(over) {
+	for deadline := time.Now().Add(browserTimeout); ready != "complete "+url; {
+		if time.Now().After(deadline) {
 			b.t.Fatalf("%s is not loaded: %q", url, ready)
 		}
 		b.eval(&ready, "document.readyState + ' ' + location.href")
 	}
 }
 
-// eval gives the value of an expression of JavaScript into v.
+// eval evaluates a JavaScript expression and decodes its value into v.
 func (b *browser) eval(v any, expression string) {
 	b.t.Helper()
-	var answer struct {
+	var res struct {
 		Result struct {
 			Value json.RawMessage `json:"value"`
 		} `json:"result"`
 		Exception json.RawMessage `json:"exceptionDetails"`
 	}
-	b.do(&answer, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true})
-	if answer.Exception != nil {
-		b.t.Fatalf("%s: %s", expression, answer.Exception)
+	b.do(&res, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true})
+	if res.Exception != nil {
+		b.t.Fatalf("%s: %s", expression, res.Exception)
 	}
-	if err := json.Unmarshal(answer.Result.Value, v); err != nil {
+	if err := json.Unmarshal(res.Result.Value, v); err != nil {
 		b.t.Fatalf("%s: %v", expression, err)
 	}
 }
 
-// screenshot writes a picture of the whole page, beyond the window too.
+// screenshot writes a picture of the whole page, not only of the window.
 func (b *browser) screenshot(file string) {
 	b.t.Helper()
 	var shot struct {

@@ -1,7 +1,7 @@
 //go:build e2e && linux
 
-// Package page opens raytap's page in a real browser: the real raytap on a fake
-// head, one of whose logs cannot be read, and on an address where nobody listens.
+// Package page opens raytap's status page in a real browser. raytap is real; one cluster
+// is a fake head with a log that cannot be read, the other one is down.
 package page
 
 import (
@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
-// screen is what the page is looked at on.
+// screen is a screen size and colour scheme.
 type screen struct {
 	name          string
 	width, height int
@@ -36,27 +36,27 @@ var screens = []screen{
 	{"desk-dark", 1280, 900, false, "dark"},
 }
 
-// jobs are the ids of the submissions; the first one's log cannot be read, and
-// the last one's id is as long as users make them.
+// jobs are submission IDs. The log of the first one cannot be read; the last one is a
+// long ID.
 var jobs = []string{"raysubmit_LostItsLog", "raysubmit_nVPpPCMFCB4QdPmT", "raysubmit_Fq6WwbcXUBuaQ7cE",
 	"nightly-training-of-the-recommendation-model-in-eu-central-1-with-all-features-2026-11-24"}
 
-// seen is what a browser makes of the page.
-type seen struct {
+// rendered is the page in the browser.
+type rendered struct {
 	Title      string            `json:"title"`
 	Text       string            `json:"text"`
-	Clusters   map[string]string `json:"clusters"` // their states
+	Clusters   map[string]string `json:"clusters"` // states by name
 	Jobs       []string          `json:"jobs"`
 	Errors     []string          `json:"errors"`
-	Width      int               `json:"width"`  // of all that there is
-	Beyond     []string          `json:"beyond"` // what reaches out of the window, and may not
+	Width      int               `json:"width"`  // of the whole page
+	Beyond     []string          `json:"beyond"` // elements outside of the window that should not be
 	Background []int             `json:"background"`
 	Foreground []int             `json:"foreground"`
 }
 
-// look is evaluated in the page. What lies in a box that scrolls by itself may
-// be wider than the window; the streams and errors lie in none.
-const look = `(() => {
+// inspect returns a rendered. Elements in a scrollable box may be wider than the window;
+// tails and errors are not in such a box.
+const inspect = `(() => {
 	const text = e => e.textContent.trim(), all = (q, of = document) => [...of.querySelectorAll(q)];
 	const colour = c => c.match(/\d+/g).slice(0, 3).map(Number);
 	const style = getComputedStyle(document.body);
@@ -75,7 +75,7 @@ const look = `(() => {
 })()`
 
 func TestStatusPage_Screens(t *testing.T) {
-	url, nobody := watched(t)
+	url, down := startRaytap(t)
 	b := newBrowser(t)
 	dir := t.TempDir()
 	if keep := os.Getenv("PAGE_SCREENSHOTS"); keep != "" {
@@ -86,38 +86,38 @@ func TestStatusPage_Screens(t *testing.T) {
 	}
 	for _, s := range screens {
 		b.open(url+"/", s)
-		var page seen
-		b.eval(&page, look)
+		var page rendered
+		b.eval(&page, inspect)
 		b.screenshot(filepath.Join(dir, s.name+".png"))
-		check(t, s, page, nobody)
-		for _, c := range b.complaints {
-			t.Errorf("%s: the browser complains: %s", s.name, c)
+		check(t, s, page, down)
+		for _, c := range b.problems {
+			t.Errorf("%s: browser message: %s", s.name, c)
 		}
 	}
 }
 
-// check holds one look at the page against what there is to see.
-func check(t *testing.T, s screen, page seen, nobody string) {
+// check checks the page on one screen.
+func check(t *testing.T, s screen, page rendered, down string) {
 	t.Helper()
 	if page.Clusters["production"] != "up" || page.Clusters["staging"] != "down" || len(page.Clusters) != 2 {
 		t.Errorf("%s: the clusters are %v", s.name, page.Clusters)
 	}
 	if !strings.Contains(page.Title, "1 down") {
-		t.Errorf("%s: the title %q does not tell of the cluster that is down", s.name, page.Title)
+		t.Errorf("%s: the title %q does not contain the number of clusters that are down", s.name, page.Title)
 	}
 	if got := slices.Sorted(slices.Values(page.Jobs)); !slices.Equal(got, slices.Sorted(slices.Values(jobs))) {
 		t.Errorf("%s: the streams are %q", s.name, got)
 	}
 	for what, part := range map[string]string{"the log that cannot be read": "the disk of this log is gone", "the cluster that is down": "connection refused"} {
 		if !slices.ContainsFunc(page.Errors, func(e string) bool { return strings.Contains(e, part) }) {
-			t.Errorf("%s: nothing is seen of %s: %q", s.name, what, page.Errors)
+			t.Errorf("%s: no error about %s: %q", s.name, what, page.Errors)
 		}
 	}
-	if !strings.Contains(page.Text, nobody) {
-		t.Errorf("%s: the address of the cluster that is down is not seen", s.name)
+	if !strings.Contains(page.Text, down) {
+		t.Errorf("%s: the address of the cluster that is down is missing", s.name)
 	}
 	if page.Width > s.width || len(page.Beyond) > 0 {
-		t.Errorf("%s: the page is %d pixels wide in a window of %d; out of it are %q", s.name, page.Width, s.width, page.Beyond)
+		t.Errorf("%s: the page is %d pixels wide in a window of %d; outside of it: %q", s.name, page.Width, s.width, page.Beyond)
 	}
 	light := func(c []int) bool { return len(c) == 3 && c[0]+c[1]+c[2] > 3*128 }
 	if dark := s.colours == "dark"; light(page.Background) == dark || light(page.Foreground) != dark {
@@ -125,9 +125,9 @@ func check(t *testing.T, s screen, page seen, nobody string) {
 	}
 }
 
-// watched starts raytap on both clusters, and waits until its status tells all
-// that the page is to show. nobody is the address of the one that is down.
-func watched(t *testing.T) (url, nobody string) {
+// startRaytap starts raytap on both clusters, and waits until its status has everything
+// that the page must show. down is the address of the cluster that is down.
+func startRaytap(t *testing.T) (url, down string) {
 	t.Helper()
 	head := raytest.New(t)
 	head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: jobs[0], Status: 500, Body: "the disk of this log is gone"})
@@ -139,7 +139,7 @@ func watched(t *testing.T) (url, nobody string) {
 			job.Printf("epoch %d: loss 0.%04d\n", line/100, line)
 		}
 	}
-	nobody = program.FreeAddress(t)
+	down = program.FreeAddress(t)
 	dir := t.TempDir()
 	config := program.File(t, filepath.Join(dir, "raytap.yaml"), fmt.Sprintf(`
 clusters:
@@ -151,10 +151,10 @@ shipper:
   grace_period: 100ms
   positions: {interval: 200ms}
 sink: {file: {path: %s, fsync: never}}
-`, head.URL(), nobody, filepath.Join(dir, "lines.jsonl")))
+`, head.URL(), down, filepath.Join(dir, "lines.jsonl")))
 	p, url := program.Serve(t, program.Raytap(t, "--config.file", config))
-	program.Get(url + "/metrics") // the collectors show how they fared in a scrape
-	p.Until(time.Minute, "the status tells of both clusters and of all streams", func() bool {
+	program.Get(url + "/metrics") // the status of collectors is known after a scrape
+	p.Until(time.Minute, "the status has both clusters and all tails", func() bool {
 		var status struct {
 			Clusters []struct {
 				State string `json:"state"`
@@ -168,15 +168,15 @@ sink: {file: {path: %s, fsync: never}}
 		if json.Unmarshal([]byte(program.Get(url+"/api/v1/status")), &status) != nil || len(status.Clusters) != 2 {
 			return false
 		}
-		told := 0
+		complete := 0
 		for _, c := range status.Clusters {
 			for _, st := range c.Tails {
 				if i := slices.Index(jobs, st.ID); i == 0 && st.Error != "" || i > 0 && st.Lines >= 1000*i && st.Error == "" {
-					told++
+					complete++
 				}
 			}
 		}
-		return told == len(jobs) && status.Clusters[0].State == "up" && status.Clusters[1].State == "down"
+		return complete == len(jobs) && status.Clusters[0].State == "up" && status.Clusters[1].State == "down"
 	})
-	return url, nobody
+	return url, down
 }

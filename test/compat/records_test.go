@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// record is what the tests read of one.
+// record is a record in the sink.
 type record struct {
 	SubmissionID string `json:"submission_id"`
 	Session      string `json:"session"`
@@ -27,7 +27,7 @@ type record struct {
 	ExitCode     *int `json:"driver_exit_code"`
 }
 
-// readRecords gives the whole records of a sink file by their jobs.
+// readRecords returns the complete records of a sink file by job.
 func readRecords(t *testing.T, name string) map[string][]record {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -40,7 +40,7 @@ func readRecords(t *testing.T, name string) map[string][]record {
 	got := map[string][]record{}
 	for line := range bytes.Lines(b) {
 		if line[len(line)-1] != '\n' {
-			break // it is being written
+			break // incomplete
 		}
 		var r record
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -51,8 +51,8 @@ func readRecords(t *testing.T, name string) map[string][]record {
 	return got
 }
 
-// check holds the records of a job against the log that Ray wrote.
-func check(w *way, j *job, minor int, records []record) error {
+// check compares the records of a job with the log that Ray wrote.
+func check(w *setup, j *job, minor int, records []record) error {
 	if len(records) == 0 {
 		return errors.New("no record")
 	}
@@ -65,7 +65,7 @@ func check(w *way, j *job, minor int, records []record) error {
 		case r.Epoch != 0:
 			return fmt.Errorf("record %d is of epoch %d: %s %q", i, r.Epoch, r.Event, r.Message)
 		case r.Seq != len(lines):
-			return fmt.Errorf("record %d (event %q) has seq %d, and %d was due", i, r.Event, r.Seq, len(lines))
+			return fmt.Errorf("record %d (event %q) has seq %d, want %d", i, r.Event, r.Seq, len(lines))
 		case r.Event == "":
 			lines = append(lines, r.Message)
 		case r.Event == "start" && i == 0, r.Event == "end" && i == len(records)-1:
@@ -75,40 +75,40 @@ func check(w *way, j *job, minor int, records []record) error {
 		}
 	}
 	if records[0].Event != "start" || end.Event != "end" {
-		return fmt.Errorf("it begins with %q and ends with %q", records[0].Event, end.Event)
+		return fmt.Errorf("the first event is %q, the last one %q", records[0].Event, end.Event)
 	}
 	if end.Status != j.status || end.Complete == nil || end.Lines == nil || *end.Lines != len(lines) {
-		return fmt.Errorf("the end is %+v, and the job %s with %d lines shipped", end, j.status, len(lines))
+		return fmt.Errorf("the end event is %+v; the job is %s and has %d lines", end, j.status, len(lines))
 	}
 	if (j.exit == nil) != (end.ExitCode == nil) || j.exit != nil && *j.exit != *end.ExitCode {
-		return fmt.Errorf("the end tells the exit code %v, Ray %v", end.ExitCode, j.exit)
+		return fmt.Errorf("the end event has exit code %v, Ray has %v", end.ExitCode, j.exit)
 	}
 	want := linesOf(j.log)
 	for i, line := range lines {
 		if i >= len(want) {
-			return fmt.Errorf("%d lines, and the log has %d; line %d is %q", len(lines), len(want), i, line)
+			return fmt.Errorf("%d lines, but the log has %d; line %d is %q", len(lines), len(want), i, line)
 		}
 		if squeeze(want[i]) != squeeze(line) {
-			return fmt.Errorf("line %d is %q, and %q in the log", i, line, want[i])
+			return fmt.Errorf("line %d is %q, but %q in the log", i, line, want[i])
 		}
 	}
-	whole := len(lines) == len(want)
+	allLines := len(lines) == len(want)
 	switch {
-	case *end.Complete && !whole:
-		return fmt.Errorf("%d of %d lines, and the end says complete: %s", len(lines), len(want), end.Message)
+	case *end.Complete && !allLines:
+		return fmt.Errorf("%d of %d lines, but the end event is complete: %s", len(lines), len(want), end.Message)
 	case !readable(w, j, minor):
-		if whole || *end.Complete {
-			return fmt.Errorf("%d of %d lines of a log that this way cannot read, complete %v", len(lines), len(want), *end.Complete)
+		if allLines || *end.Complete {
+			return fmt.Errorf("%d of %d lines of a log that this transport cannot read, complete %v", len(lines), len(want), *end.Complete)
 		}
-	case !whole, !*end.Complete:
+	case !allLines, !*end.Complete:
 		return fmt.Errorf("%d of %d lines, complete %v: %s", len(lines), len(want), *end.Complete, end.Message)
 	}
 	return nil
 }
 
-// readable reports whether a way can give the whole of a log. A log that is not
-// UTF-8 lies open only to node agents, and from 2.40 on in the log's file.
-func readable(w *way, j *job, minor int) bool {
+// readable reports whether a setup can read all of a log. Only node agents, and from 2.40
+// on the State API's log file, can send a log that is not UTF-8.
+func readable(w *setup, j *job, minor int) bool {
 	switch {
 	case utf8.Valid(j.log), w.agents == "on":
 		return true
@@ -124,8 +124,8 @@ func linesOf(log []byte) []string {
 
 var replacements = regexp.MustCompile("\uFFFD+")
 
-// squeeze makes one of a run of U+FFFD: how many stand for bad bytes is the
-// encoder's business.
+// squeeze replaces a sequence of U+FFFD by one: their number for a sequence of invalid
+// bytes depends on the encoder.
 func squeeze(s string) string { return replacements.ReplaceAllString(s, "\uFFFD") }
 
 // The oracle must be able to fail.
@@ -135,14 +135,14 @@ func TestOracle_DetectsFaults(t *testing.T) {
 		return []record{{Session: "s", Event: "start"}, {Session: "s", Message: "a"}, {Session: "s", Seq: 1, Message: "b"}, {Session: "s", Seq: 2, Message: "c"},
 			{Session: "s", Seq: 3, Event: "end", Status: "SUCCEEDED", Complete: &yes, Lines: &three}}
 	}
-	w, j := &way{protocol: "auto", agents: "off"}, &job{status: "SUCCEEDED", log: []byte("a\r\nb\n\rc")}
+	w, j := &setup{protocol: "auto", agents: "off"}, &job{status: "SUCCEEDED", log: []byte("a\r\nb\n\rc")}
 	if err := check(w, j, 9, good()); err != nil {
 		t.Fatal(err)
 	}
 	for name, fault := range map[string]func([]record) []record{
 		"a line is missing":        func(r []record) []record { return append(r[:2:2], r[3:]...) },
-		"a line is doubled":        func(r []record) []record { return append(r[:3:3], r[2:]...) },
-		"a line is another":        func(r []record) []record { r[2].Message = "x"; return r },
+		"a line is duplicated":     func(r []record) []record { return append(r[:3:3], r[2:]...) },
+		"a line is different":      func(r []record) []record { r[2].Message = "x"; return r },
 		"the last line is missing": func(r []record) []record { r[4].Seq, r[4].Lines = 2, &[]int{2}[0]; return append(r[:3:3], r[4]) },
 		"the end is missing":       func(r []record) []record { return r[:4] },
 		"the end is incomplete":    func(r []record) []record { r[4].Complete = &no; return r },
@@ -153,17 +153,17 @@ func TestOracle_DetectsFaults(t *testing.T) {
 		"no record":                func([]record) []record { return nil },
 	} {
 		if check(w, j, 9, fault(good())) == nil {
-			t.Errorf("not seen: %s", name)
+			t.Errorf("not detected: %s", name)
 		}
 	}
 	broken := &job{status: "SUCCEEDED", log: []byte("a\nb\nc\n\xff\nd\n")}
 	if check(w, broken, 9, good()) == nil {
-		t.Error("not seen: a log that cannot be read is complete")
+		t.Error("not detected: a log that cannot be read is complete")
 	}
-	if check(&way{protocol: "auto", agents: "off"}, broken, 40, good()) == nil {
-		t.Error("not seen: lines of a readable log are missing")
+	if check(&setup{protocol: "auto", agents: "off"}, broken, 40, good()) == nil {
+		t.Error("not detected: lines of a readable log are missing")
 	}
-	if check(&way{protocol: "auto", agents: "on"}, broken, 9, good()) == nil {
-		t.Error("not seen: lines that a node agent has are missing")
+	if check(&setup{protocol: "auto", agents: "on"}, broken, 9, good()) == nil {
+		t.Error("not detected: lines that a node agent can read are missing")
 	}
 }

@@ -17,18 +17,18 @@ import (
 	"raytap/test/realray"
 )
 
-// way is one manner to run raytap on a cluster.
-type way struct {
+// setup is a raytap with one configuration of transports.
+type setup struct {
 	name, protocol, agents string
 
-	config string // its file
+	config string // path of its configuration
 	sink   string
-	url    string // of its page
+	url    string // of its HTTP server
 	*program.Process
 }
 
-func theWays() []*way {
-	return []*way{
+func newSetups() []*setup {
+	return []*setup{
 		{name: "auto", protocol: "auto", agents: "on"},
 		{name: "auto-without-agents", protocol: "auto", agents: "off"},
 		{name: "websocket", protocol: "websocket", agents: "off"},
@@ -37,8 +37,8 @@ func theWays() []*way {
 	}
 }
 
-// configure writes the way's configuration.
-func (w *way) configure(t *testing.T, head *realray.Head) {
+// configure writes the configuration file.
+func (w *setup) configure(t *testing.T, head *realray.Head) {
 	t.Helper()
 	dir, listen := t.TempDir(), program.FreeAddress(t)
 	w.sink, w.url = filepath.Join(dir, "lines.jsonl"), "http://"+listen
@@ -56,23 +56,23 @@ web: {listen_addresses: [%q]}
 `, head.URL, w.agents, auth, w.protocol, w.sink, listen))
 }
 
-// start starts raytap, as it was before where it ran already.
-func (w *way) start(t *testing.T) {
+// start starts raytap. Files of an earlier run are kept.
+func (w *setup) start(t *testing.T) {
 	t.Helper()
 	cmd := program.Raytap(t, "--config.file", w.config, "--log.level", "debug")
 	w.Process = program.Start(t, cmd)
-	w.Until(30*time.Second, "raytap serves its page", func() bool { return program.Get(w.url+"/-/healthy") != "" })
+	w.Until(30*time.Second, "raytap serves HTTP", func() bool { return program.Get(w.url+"/-/healthy") != "" })
 }
 
-// job is one that was submitted.
+// job is a submitted job.
 type job struct {
 	mode, id string
 	status   string
 	exit     *int
-	log      []byte // the file that Ray wrote
+	log      []byte // content of Ray's log file
 }
 
-// submit submits a job of each mode.
+// submit submits one job per mode of prints.py.
 func submit(t *testing.T, head *realray.Head, modes ...string) []*job {
 	t.Helper()
 	script, err := filepath.Abs("prints.py")
@@ -93,7 +93,7 @@ func submit(t *testing.T, head *realray.Head, modes ...string) []*job {
 	return jobs
 }
 
-// awaitEnds returns when every job has ended; it learns how, and what its log holds.
+// awaitEnds waits until every job has ended, and sets its status, exit code and log.
 func awaitEnds(t *testing.T, head *realray.Head, limit time.Duration, jobs []*job) {
 	t.Helper()
 	for _, j := range jobs {
@@ -113,15 +113,15 @@ func awaitEnds(t *testing.T, head *realray.Head, limit time.Duration, jobs []*jo
 	}
 }
 
-// Every way gives each line of each job once, over two kills of raytap, and says
-// the truth of each job's end: complete where all of the log is in the file, and
-// where a Ray can give no more of a log, that it is not.
+// Each setup ships each line of each job once, over two kills of raytap. An end event is
+// complete if and only if all of the log is in the file; some transports of some Rays
+// cannot read all of a log.
 func TestCompat_EveryLineOnce(t *testing.T) {
 	head := startHead(t)
-	ways := theWays()
-	early := submit(t, head, "short", "unended") // over before raytap is there
+	setups := newSetups()
+	early := submit(t, head, "short", "unended") // these end before raytap starts
 	awaitEnds(t, head, time.Minute, early)
-	for _, w := range ways {
+	for _, w := range setups {
 		w.configure(t, head)
 		w.start(t)
 	}
@@ -129,30 +129,30 @@ func TestCompat_EveryLineOnce(t *testing.T) {
 	tasks := submitTasks(t, head)
 	for kill := range 2 {
 		eventually(t, time.Minute, "lines of the long job are shipped", func() error {
-			text, err := os.ReadFile(ways[0].sink)
+			text, err := os.ReadFile(setups[0].sink)
 			if n := bytes.Count(text, []byte{'\n'}); err != nil || n < 20_000*(kill+1) {
 				return fmt.Errorf("%d records (%v)", n, err)
 			}
 			return nil
 		})
-		for _, w := range ways {
+		for _, w := range setups {
 			w.Kill()
 			w.start(t)
 		}
 	}
-	agreeOnMetrics(t, head, ways[0], tasks)
+	compareMetrics(t, head, setups[0], tasks)
 	awaitEnds(t, head, 2*time.Minute, jobs)
 	jobs = append(early, jobs...)
-	awaitRecords(t, ways, jobs)
-	for _, w := range ways {
+	awaitRecords(t, setups, jobs)
+	for _, w := range setups {
 		got := readRecords(t, w.sink)
 		for _, j := range jobs {
 			if err := check(w, j, minor(t), got[j.id]); err != nil {
 				t.Errorf("%s: job %s (%s): %v", w.name, j.mode, j.id, err)
 			}
 		}
-		if said := w.Output.String(); head.Token != "" && strings.Contains(said, head.Token) {
-			t.Errorf("%s: the log shows the token", w.name)
+		if log := w.Output.String(); head.Token != "" && strings.Contains(log, head.Token) {
+			t.Errorf("%s: the log contains the token", w.name)
 		}
 		if code := w.Stop(20 * time.Second); code != 0 {
 			t.Errorf("%s: exit code %d", w.name, code)
@@ -160,23 +160,23 @@ func TestCompat_EveryLineOnce(t *testing.T) {
 	}
 }
 
-// awaitRecords returns when each job has its end in each way's file.
-func awaitRecords(t *testing.T, ways []*way, jobs []*job) {
+// awaitRecords waits until each job has its end event in each setup's file.
+func awaitRecords(t *testing.T, setups []*setup, jobs []*job) {
 	t.Helper()
-	over, tick := time.Now(), time.NewTicker(500*time.Millisecond)
+	began, tick := time.Now(), time.NewTicker(500*time.Millisecond)
 	defer tick.Stop()
-	limits := map[*way]time.Duration{}
-	for left := slices.Clone(ways); len(left) > 0; <-tick.C {
-		late := time.Since(over)
-		left = slices.DeleteFunc(left, func(w *way) bool {
+	limits := map[*setup]time.Duration{}
+	for left := slices.Clone(setups); len(left) > 0; <-tick.C {
+		took := time.Since(began)
+		left = slices.DeleteFunc(left, func(w *setup) bool {
 			missing := w.missing(t, jobs)
 			switch {
 			case missing == "":
-				t.Logf("%-20s: all ends are there %.1f s after the last job's", w.name, late.Seconds())
+				t.Logf("%-20s: all end events %.1f s after the last job ended", w.name, took.Seconds())
 				return true
-			case late > max(base, limits[w]):
-				if limits[w] = w.patience("/api/jobs/"); late > limits[w] {
-					t.Errorf("%s: no end within %s after the jobs': %s", w.name, limits[w], missing)
+			case took > max(baseTimeout, limits[w]):
+				if limits[w] = w.listTimeout("/api/jobs/"); took > limits[w] {
+					t.Errorf("%s: no end event within %s after the jobs ended: %s", w.name, limits[w], missing)
 					return true
 				}
 			}
@@ -185,8 +185,8 @@ func awaitRecords(t *testing.T, ways []*way, jobs []*job) {
 	}
 }
 
-// missing names the jobs that have no end in the file yet.
-func (w *way) missing(t *testing.T, jobs []*job) string {
+// missing returns the names of the jobs without an end event in the file.
+func (w *setup) missing(t *testing.T, jobs []*job) string {
 	t.Helper()
 	text, err := os.ReadFile(w.sink)
 	if err != nil {
@@ -201,7 +201,7 @@ func (w *way) missing(t *testing.T, jobs []*job) string {
 	return strings.Join(missing, ", ")
 }
 
-// ended looks for a job's end without decoding what is before it.
+// ended reports whether text has the end event of a job. It decodes no records.
 func ended(text []byte, id string) bool {
 	for line := range bytes.Lines(text) {
 		if bytes.Contains(line, []byte(`"event":"end"`)) && bytes.Contains(line, []byte(id)) {

@@ -14,32 +14,32 @@ import (
 )
 
 const (
-	// base is how long a way may take where Ray answers at once.
-	base = 2 * time.Minute
-	// loadFactor is raytap's: an answer that took d is used for 50 d.
+	// baseTimeout is the timeout if Ray responds immediately.
+	baseTimeout = 2 * time.Minute
+	// loadFactor is the one of raytap: it caches a list that took d for 50 d.
 	loadFactor = 50
-	// most bounds patience, so that a test fails with its own words, before the time
-	// limit of all tests.
-	most = 6 * time.Minute
+	// maxTimeout limits listTimeout, so that a test fails with its own message before the
+	// timeout of go test.
+	maxTimeout = 6 * time.Minute
 )
 
-// patience is how long to wait for what raytap learns from one of Ray's lists. On
-// a busy machine a list can take seconds (about 4 s of the job list were seen when
-// five raytaps started at once on half a core), and raytap then asks for it
-// again only minutes later: no start and no end of a job is known before. The sum of
-// what the requests of an endpoint took is no less than the slowest of them.
-func patience(p page, endpoints ...string) time.Duration {
+// listTimeout returns how long to wait until raytap has a current list. On a busy machine
+// a list can take seconds (about 4 s were measured for the job list when five raytaps
+// started at once on half a core), and raytap then requests it again only minutes later:
+// until then it knows of no start and no end of a job. The sum of the durations of all
+// requests to an endpoint is an upper limit of the slowest one.
+func listTimeout(m metrics, endpoints ...string) time.Duration {
 	slowest := 0.0
 	for _, endpoint := range endpoints {
 		sum := 0.0
-		for _, m := range p["raytap_api_request_duration_seconds"].GetMetric() {
-			if label(m, "endpoint") == endpoint {
-				sum += m.GetHistogram().GetSampleSum()
+		for _, series := range m["raytap_api_request_duration_seconds"].GetMetric() {
+			if label(series, "endpoint") == endpoint {
+				sum += series.GetHistogram().GetSampleSum()
 			}
 		}
 		slowest = max(slowest, sum)
 	}
-	return min(base+time.Duration(math.Ceil(loadFactor*slowest))*time.Second, most)
+	return min(baseTimeout+time.Duration(math.Ceil(loadFactor*slowest))*time.Second, maxTimeout)
 }
 
 func label(m *dto.Metric, name string) string {
@@ -51,13 +51,14 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// patience of a way by its page as it is now; the whole where it cannot be had.
-func (w *way) patience(endpoints ...string) time.Duration {
-	p, err := getPage(w.url + "/metrics")
+// listTimeout returns the timeout according to the setup's current metrics, maxTimeout if
+// they are not available.
+func (s *setup) listTimeout(endpoints ...string) time.Duration {
+	p, err := getMetrics(s.url + "/metrics")
 	if err != nil {
-		return most
+		return maxTimeout
 	}
-	return patience(p, endpoints...)
+	return listTimeout(p, endpoints...)
 }
 
 func TestListTimeout(t *testing.T) {
@@ -81,11 +82,11 @@ raytap_api_request_duration_seconds_count{code="200",endpoint="/nodes"} 1
 		endpoints []string
 		want      time.Duration
 	}{
-		{[]string{"/api/jobs/"}, base + 100*time.Second},
-		{[]string{"/api/jobs/", "/nodes"}, most},
-		{[]string{"/other"}, base},
+		{[]string{"/api/jobs/"}, baseTimeout + 100*time.Second},
+		{[]string{"/api/jobs/", "/nodes"}, maxTimeout},
+		{[]string{"/other"}, baseTimeout},
 	} {
-		if got := patience(page(p), tt.endpoints...); got != tt.want {
+		if got := listTimeout(metrics(p), tt.endpoints...); got != tt.want {
 			t.Errorf("%v: %s, want %s", tt.endpoints, got, tt.want)
 		}
 	}
