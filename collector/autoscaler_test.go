@@ -45,7 +45,7 @@ func TestAClusterWithoutAStatusSaysSo(t *testing.T) {
 				raytap_pending_demand{resource="CPU"} 0`)
 			time.Sleep(15 * time.Second)
 		}
-		if n := len(lines.AllEntries()); n != 2 || !strings.Contains(lines.LastEntry().Message, "autoscaler v2") {
+		if n := len(lines.AllEntries()); n != 2 || !strings.Contains(lines.LastEntry().Message, "Autoscaler v2") {
 			t.Errorf("%d lines: %v", n, lines.AllEntries())
 		}
 	})

@@ -176,12 +176,12 @@ func BenchmarkPage(b *testing.B) {
 			b.Run(s.name+"/"+encoding+"/raytap", func(b *testing.B) {
 				c := collector.New(big(s.size, time.Now()), uncapped())
 				page(b, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-					return collector.Gather(c.Page(b.Context())), nil
+					return collector.Gather(c.Collect(b.Context())), nil
 				}))
 			})
 			b.Run(s.name+"/"+encoding+"/promhttp", func(b *testing.B) {
 				registry := prometheus.NewRegistry()
-				registry.MustRegister(readyMade(collector.Gather(collector.New(big(s.size, time.Now()), uncapped()).Page(b.Context()))))
+				registry.MustRegister(readyMade(collector.Gather(collector.New(big(s.size, time.Now()), uncapped()).Collect(b.Context()))))
 				page(b, registry)
 			})
 		}
@@ -196,7 +196,7 @@ func BenchmarkCollect(b *testing.B) {
 			series := 0
 			measured(b, func() {
 				series = 0
-				for _, f := range collector.Gather(collect.Page(b.Context())) {
+				for _, f := range collector.Gather(collect.Collect(b.Context())) {
 					series += len(f.GetMetric())
 				}
 			})

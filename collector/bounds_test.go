@@ -55,7 +55,7 @@ func TestNoFamilyGrowsPastItsCap(t *testing.T) {
 	o.Nodes = collector.NodesOptions{Max: 50}
 	o.Tasks.MaxSeries, o.Serve.Max = 200, 30
 	c := newCollector(swamped(time.Now()), o)
-	page := registered{c.Page(t.Context())}
+	page := registered{c.Collect(t.Context())}
 	total := 0
 	for _, f := range gather(t, page) {
 		n := len(f.GetMetric())
@@ -147,8 +147,8 @@ func TestTasksThatRunOrFailedAreKeptFirst(t *testing.T) {
 }
 
 func TestDroppedFamiliesAreNotShown(t *testing.T) {
-	c := newCollector(full(time.Now()), collector.Options{Drop: []*regexp.Regexp{regexp.MustCompile("^raytap_(node_.*|up)$")}})
-	for _, f := range gather(t, registered{c.Page(t.Context())}) {
+	c := newCollector(full(time.Now()), collector.Options{ExcludeMetrics: []*regexp.Regexp{regexp.MustCompile("^raytap_(node_.*|up)$")}})
+	for _, f := range gather(t, registered{c.Collect(t.Context())}) {
 		if name := f.GetName(); strings.HasPrefix(name, "raytap_node_") || name == "raytap_up" {
 			t.Errorf("%s is shown", name)
 		}
@@ -180,7 +180,7 @@ func TestAScrapeOfSomeCollectorsAsksForThemAndTheVersion(t *testing.T) {
 	c := full(time.Now())
 	collect := newCollector(c, collector.Options{})
 	got := map[string]bool{}
-	for _, f := range gather(t, registered{collect.Page(t.Context(), "jobs", "nonsense")}) {
+	for _, f := range gather(t, registered{collect.Collect(t.Context(), "jobs", "nonsense")}) {
 		got[f.GetName()] = true
 	}
 	for name, want := range map[string]bool{
@@ -211,7 +211,7 @@ func TestAListOfNodesThatRayCutsIsToldSo(t *testing.T) {
 		c.nodes[i].ID = fmt.Sprint(i)
 	}
 	collect := newCollector(c, collector.Options{})
-	if got := single(t, registered{collect.Page(t.Context())}, "raytap_nodes_truncated"); got != 1 {
+	if got := single(t, registered{collect.Collect(t.Context())}, "raytap_nodes_truncated"); got != 1 {
 		t.Error("10,000 nodes are called complete")
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"raytap/ray"
 )
 
-// This file: the cluster as a whole: what it is, its logical resources, and
-// what waits for them.
+// This file: the cluster as a whole: its version, its logical resources and the
+// pending demand.
 
 type versionSource interface {
 	Version(context.Context) (ray.Version, error)
@@ -24,39 +24,39 @@ type statusSource interface {
 	ClusterStatus(context.Context) (ray.ClusterStatus, error)
 }
 
-// maxShapes bounds the shapes of demand that are shown.
+// maxShapes is the maximum number of shapes of pending demand.
 const maxShapes = 20
 
 var versionTable = table[ray.Version]{
-	source: "version call, cached for collector.cache_ttl (14s).",
+	source: "version request, cached for collector.cache_ttl (14s).",
 	rows: []row[ray.Version]{
 		{
 			name:   "cluster_info",
-			help:   "The cluster's Ray version and the session of its head; 1. The session is empty where the cluster does not tell it.",
+			help:   "The cluster's Ray version and the session of its head; always 1. The session is empty if the cluster does not report it.",
 			labels: []string{"ray_version", "session"},
 			series: func(v ray.Version, emit *emitter) { emit.series(1, v.Ray, v.Session) },
 		},
 	},
 }
 
-// statusView is a cluster status with what is shown of it.
+// statusView is a cluster status and the selection of it that is shown.
 type statusView struct {
 	ray.ClusterStatus
-	names  names
-	shapes bool // whether what waits is shown by shape
-	top    []shape
-	over   int // shapes that did not fit
+	names    resourceNames
+	shapes   bool // pending demand is shown by shape
+	top      []shape
+	overflow int // shapes beyond maxShapes
 }
 
 var statusTable = table[statusView]{
 	source: statusFresh,
 	rows: []row[statusView]{
 		{
-			name: "cluster_status_available", help: "1 if there is a cluster status, 0 if Ray has none: then nothing is known of the cluster's resources and of what waits for them, and there are no series of it.",
+			name: "cluster_status_available", help: "1 if Ray has a cluster status. 0 if it has none: then metrics of the cluster's resources and of pending demand are absent.",
 			value: func(s statusView) (float64, bool) { return number(s.Usage != nil), true },
 		},
 		{
-			name: "autoscaler_info", help: "1 with the version of the autoscaler that the cluster status is from, v1 or v2 (KubeRay's newer default); absent where there is no status.", labels: []string{"version"},
+			name: "autoscaler_info", help: "Version of the autoscaler that reports the cluster status: v1, or v2 (the default of newer KubeRay); always 1. Absent without a status.", labels: []string{"version"},
 			series: func(s statusView, emit *emitter) {
 				if s.Autoscaler != "" {
 					emit.series(1, s.Autoscaler)
@@ -64,12 +64,12 @@ var statusTable = table[statusView]{
 			},
 		},
 		{
-			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status. Absent with autoscaler v2, which makes one for each request.",
+			name: "cluster_status_timestamp_seconds", help: "Unix time when Ray wrote the cluster status. Absent with autoscaler v2, which creates one for each request.",
 			value: func(s statusView) (float64, bool) { return unix(s.At) },
 		},
 		{
 			name:   "cluster_resources",
-			help:   "Logical resources of all nodes together; memory in bytes, others in units of the resource. Ray's node:... markers are left out.",
+			help:   "Logical resources of all nodes together. Memory in bytes, others in units of the resource. Ray's node:... markers are excluded.",
 			labels: []string{"resource"},
 			series: func(s statusView, emit *emitter) {
 				for name, u := range s.Usage {
@@ -81,7 +81,7 @@ var statusTable = table[statusView]{
 		},
 		{
 			name:   "cluster_resources_used",
-			help:   "Logical resources in use on all nodes together; memory in bytes (with autoscaler v2 rounded to 0.01 of its unit), others in units of the resource.",
+			help:   "Logical resources in use on all nodes together. Memory in bytes (with autoscaler v2 rounded to 0.01 of its unit), others in units of the resource.",
 			labels: []string{"resource"},
 			series: func(s statusView, emit *emitter) {
 				for name, u := range s.Usage {
@@ -93,13 +93,13 @@ var statusTable = table[statusView]{
 		},
 		{
 			name:   "pending_demand",
-			help:   "Resources that pending tasks and actors wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes.",
+			help:   "Resources requested by pending tasks and actors, 0 for a resource of the cluster that has no pending demand. Memory in bytes.",
 			labels: []string{"resource"},
 			series: func(s statusView, emit *emitter) { s.demand(s.Pending, emit) },
 		},
 		{
 			name:   "pending_placement_group_demand",
-			help:   "Resources that bundles of pending placement groups wait for, 0 for a resource of the cluster that nothing waits for; memory in bytes. Absent where they could not be listed.",
+			help:   "Resources requested by bundles of pending placement groups, 0 for a resource of the cluster that has no pending demand. Memory in bytes. Absent if they could not be listed.",
 			labels: []string{"resource"},
 			series: func(s statusView, emit *emitter) {
 				if !s.PGsUnknown {
@@ -109,7 +109,7 @@ var statusTable = table[statusView]{
 		},
 		{
 			name:   "pending_shape_demand",
-			help:   "Pending tasks and actors by the shape of their demand, the 20 most wanted. Only where the configuration asks for it.",
+			help:   "Pending tasks and actors by the shape of their demand, for the 20 most frequent shapes. Requires collector.cluster.demand_shapes.",
 			labels: []string{"shape"},
 			series: func(s statusView, emit *emitter) {
 				for _, shape := range s.top {
@@ -118,20 +118,21 @@ var statusTable = table[statusView]{
 			},
 		},
 		{
-			name: "pending_shapes_overflow", help: "Shapes of demand that are not shown because there are more than 20. Only where the configuration asks for shapes.",
-			value: func(s statusView) (float64, bool) { return float64(s.over), s.shapes },
+			name: "pending_shapes_overflow", help: "Shapes of pending demand that are not shown because there are more than 20. Requires collector.cluster.demand_shapes.",
+			value: func(s statusView) (float64, bool) { return float64(s.overflow), s.shapes },
 		},
 		{
-			name: "cluster_resources_overflow", help: "Names of resources that are not shown because there are more than 100.",
-			value: func(s statusView) (float64, bool) { return float64(s.names.over), true },
+			name: "cluster_resources_overflow", help: "Resources that are not shown because there are more than 100 names.",
+			value: func(s statusView) (float64, bool) { return float64(s.names.overflow), true },
 		},
 		{
-			name: "cluster_resources_unmapped", help: "Resources of the cluster status that are not shown because their real name is not known: Ray camel-cases names there.",
+			name: "cluster_resources_unmapped", help: "Resources of the cluster status that are not shown because their real name is unknown: Ray converts names to camel case there.",
 			value: func(s statusView) (float64, bool) { return float64(s.Unmapped), true },
 		},
 	},
 }
 
+// demand emits the resources that all the demands request together.
 func (s statusView) demand(all []ray.Demand, emit *emitter) {
 	sum := make(map[string]float64)
 	for name := range s.Usage {
@@ -154,9 +155,9 @@ type shape struct {
 	count int
 }
 
-// topShapes gives the most wanted shapes in a canonical spelling, "CPU=1,GPU=1",
-// and how many there are besides.
-func topShapes(all []ray.Demand) (top []shape, over int) {
+// topShapes returns the most frequent shapes in canonical form, "CPU=1,GPU=1", and the
+// number of other shapes.
+func topShapes(all []ray.Demand) (top []shape, overflow int) {
 	counts := make(map[string]int)
 	for _, d := range all {
 		var b strings.Builder
@@ -172,27 +173,9 @@ func topShapes(all []ray.Demand) (top []shape, over int) {
 	for name, count := range counts {
 		shapes = append(shapes, shape{name, count})
 	}
-	largestRank(shapes, func(s shape) int { return -s.count }, func(s shape) string { return s.name })
+	sortByRank(shapes, func(s shape) int { return -s.count }, func(s shape) string { return s.name })
 	fit := min(len(shapes), maxShapes)
 	return shapes[:fit], len(shapes) - fit
-}
-
-type versionCollector struct {
-	source versionSource
-	table  bound[ray.Version]
-}
-
-func newVersion(source versionSource, s settings) *versionCollector {
-	return &versionCollector{source: source, table: versionTable.bind(s)}
-}
-
-func (c *versionCollector) collect(ctx context.Context, out *sink) error {
-	v, err := c.source.Version(ctx)
-	if err != nil {
-		return err
-	}
-	c.table.emit(out, v)
-	return nil
 }
 
 type statusCollector struct {
@@ -206,13 +189,13 @@ func newStatus(source statusSource, s settings, o StatusOptions, log logrus.Fiel
 	return &statusCollector{source: source, shapes: o.Shapes, table: statusTable.bind(s), log: newStatusLog(log)}
 }
 
-func (c *statusCollector) collect(ctx context.Context, out *sink) error {
+func (c *statusCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	status, err := c.source.ClusterStatus(ctx)
 	if err != nil {
 		return err
 	}
-	c.log.note(status, time.Now())
-	picked := pickResources(func(yield func(string)) {
+	c.log.observe(status, time.Now())
+	names := selectResources(func(yield func(string)) {
 		for name := range status.Usage {
 			yield(name)
 		}
@@ -222,9 +205,9 @@ func (c *statusCollector) collect(ctx context.Context, out *sink) error {
 			}
 		}
 	})
-	v := statusView{ClusterStatus: status, names: picked, shapes: c.shapes}
+	v := statusView{ClusterStatus: status, names: names, shapes: c.shapes}
 	if c.shapes {
-		v.top, v.over = topShapes(status.Pending)
+		v.top, v.overflow = topShapes(status.Pending)
 	}
 	c.table.emit(out, v)
 	return nil

@@ -1,8 +1,8 @@
-// Package collector turns a cluster's answers into Prometheus metrics.
+// Package collector turns the state of a Ray cluster into Prometheus metrics.
 //
-// One file per resource: what it needs of a cluster, its metric table, and
-// Collect over both. Absent is absent: what the cluster did not tell has no
-// series, and what it told before it fell silent is not repeated.
+// There is one file per resource: the interface that it needs, its metric table,
+// and a function that fills the table. A value that the cluster does not report
+// has no series, and values of a cluster that no longer answers are not repeated.
 package collector
 
 import (
@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -21,16 +20,8 @@ import (
 	"raytap/ray"
 )
 
-const (
-	defaultRetention = time.Hour
-	defaultMaxJobs   = 2000
-	defaultMaxNodes  = 2000
-	defaultMaxSeries = 1000
-	defaultMaxServe  = 1000
-)
-
-// Cluster is what a Collector needs of a cluster; a cache.Source is one. Each
-// method returns when its context ends, at the latest.
+// Cluster is what a Collector needs of a cluster; cache.Source implements it. Each
+// method returns at the latest when its context ends.
 type Cluster interface {
 	versionSource
 	statusSource
@@ -41,81 +32,15 @@ type Cluster interface {
 	groupsSource
 	serveSource
 	hardwareSource
-	// Answers reports whether the cluster answers: it has since t, or did not
-	// long before and no request has gone without an answer after that.
-	Reachable(ctx context.Context, t time.Time) bool
-}
-
-// Options says what is collected. The zero value collects everything that
-// needs no opting in.
-type Options struct {
-	Cluster string // the value of the label ray_cluster
-	Status  StatusOptions
-	Jobs    JobsOptions
-	Nodes   NodesOptions
-	Tasks   TasksOptions
-	Actors  ActorsOptions
-	Serve   ServeOptions
-	// Log gets the failures of single resources; that the whole cluster does
-	// not answer is for whoever watches it to say. nil: nothing is logged.
-	Log logrus.FieldLogger
-	// Drop are the families of a Page that are not shown: those whose name,
-	// "raytap_up" say, one of them matches.
-	Drop []*regexp.Regexp
-	// SkippedRows tells how many rows of lists could not be decoded so far.
-	// nil: it is not shown.
-	SkippedRows func() uint64
-	// SkippedFields tells how many fields of answers were omitted or cut so far; nil
-	// shows none.
-	SkippedFields func() uint64
-}
-
-// StatusOptions is about the cluster's resources and what waits for them.
-type StatusOptions struct {
-	Disabled bool
-	Shapes   bool // show pending demand by shape, too
-}
-
-// JobsOptions is about the job list.
-type JobsOptions struct {
-	Disabled bool
-	// Retention is how long a job (and a node) is shown after its end; 0 is 1 h.
-	Retention time.Duration
-	// Max bounds the jobs that have series of their own; 0 is 2000.
-	Max int
-	// Metadata are the keys of a job's metadata that job_info carries.
-	Metadata []string
-}
-
-// NodesOptions is about the node list.
-type NodesOptions struct {
-	Disabled bool
-	// Max bounds the nodes that have series of their own; 0 is 2000.
-	Max int
-	// Labels are the keys of node labels that node_info carries.
-	Labels []string
-}
-
-// TasksOptions is about the tasks.
-type TasksOptions struct {
-	Disabled  bool
-	ByName    bool
-	MaxSeries int // of each family of tasks; 0 is 1000
-}
-
-// ActorsOptions is about actors and placement groups.
-type ActorsOptions struct{ Disabled bool }
-
-// ServeOptions is about Serve.
-type ServeOptions struct {
-	Disabled bool
-	Max      int // applications and deployments that are shown; 0 is 1000
+	// Reachable reports whether the cluster answered a request since the given time,
+	// or shortly before it and no request has failed to get an answer after that.
+	Reachable(ctx context.Context, since time.Time) bool
 }
 
 var upTable = table[bool]{
 	rows: []row[bool]{
 		{
-			name: "up", help: "1 if the cluster answered an API call during the scrape, or up to collector.cache_ttl (14s) before it and no request has gone without an answer since; 0 if not: then none of its values are shown.",
+			name: "up", help: "1 if the cluster answered an API request during the scrape, or at most collector.cache_ttl (14s) before it with no unanswered request since. 0 otherwise: then none of its other values are present.",
 			value: func(up bool) (float64, bool) { return number(up), true },
 		},
 	},
@@ -125,20 +50,20 @@ var selfTable = table[result]{
 	labels: []string{"collector"},
 	rows: []row[result]{
 		{
-			name: "collector_success", help: "1 if the collector got its answer, or the cluster's version of Ray has no such thing; 0 if it failed or the cluster is not up.",
+			name: "collector_success", help: "1 if the collector succeeded, or the cluster's version of Ray does not have the resource. 0 if it failed or the cluster is down.",
 			value: func(r result) (float64, bool) { return number(r.err == nil), true },
 		},
 		{
-			name: "collector_duration_seconds", help: "Time from the start of the scrape to the collector's end; short where the answer was cached.",
+			name: "collector_duration_seconds", help: "Time from the start of the scrape to the end of the collector. Short if the response was cached.",
 			value: func(r result) (float64, bool) { return r.took.Seconds(), true },
 		},
 		{
-			name: "collector_duplicate_series", help: "Series that the collector left out because the cluster's answer named the same thing twice.",
+			name: "collector_duplicate_series", help: "Series that the collector omitted because the cluster's response named the same entity twice.",
 			value: func(r result) (float64, bool) { return float64(r.out.duplicates), true },
 		},
 		{
-			name: "collector_overflow_series", help: "Series that the collector left out because one node had more than 64 mounts, GPUs or TPUs.",
-			value: func(r result) (float64, bool) { return float64(r.out.over), true },
+			name: "collector_overflow_series", help: "Series that the collector omitted because one node had more than 64 mounts, GPUs or TPUs.",
+			value: func(r result) (float64, bool) { return float64(r.out.overflow), true },
 		},
 	},
 }
@@ -146,7 +71,7 @@ var selfTable = table[result]{
 var skippedTable = table[uint64]{
 	rows: []row[uint64]{
 		{
-			name: "skipped_rows_total", help: "Rows of the cluster's lists that could not be decoded and are missing in all counts, since raytap began to watch it.", counter: true,
+			name: "skipped_rows_total", help: "Rows of the cluster's lists that could not be decoded and are missing in all counts, since raytap began to watch the cluster.", counter: true,
 			value: func(n uint64) (float64, bool) { return float64(n), true },
 		},
 	},
@@ -155,202 +80,233 @@ var skippedTable = table[uint64]{
 var skippedFieldsTable = table[uint64]{
 	rows: []row[uint64]{
 		{
-			name: "skipped_fields_total", help: "Fields of the cluster's answers that were of another type than expected and are absent, or too long and cut, since raytap began to watch it.", counter: true,
+			name: "skipped_fields_total", help: "Fields of the cluster's responses that had an unexpected type and were omitted, or were too long and were truncated, since raytap began to watch the cluster.", counter: true,
 			value: func(n uint64) (float64, bool) { return float64(n), true },
 		},
 	},
 }
 
-// versionName and jobsName are the parts that others ask for by name.
+// Names of collectors that have a special role.
 const (
 	versionName = "version"
 	jobsName    = "jobs"
 )
 
-// part collects one resource.
-type part struct {
+// collectFunc adds the series of one resource to out. Nothing of out is shown where
+// it returns an error.
+type collectFunc func(ctx context.Context, out *seriesBuffer) error
+
+// subCollector collects one resource.
+type subCollector struct {
 	name    string
-	collect func(context.Context, *sink) error
+	collect collectFunc
 	health  *logthrottle.Condition
 }
 
-// result is what became of a part in one scrape.
+// result is the outcome of a subCollector in one scrape.
 type result struct {
-	out  *sink
+	out  *seriesBuffer
 	err  error
 	took time.Duration
 }
 
-// Collector shows one cluster. It starts nothing; safe for concurrent use.
+// Collector collects the metrics of one cluster. It starts no goroutine of its own,
+// and is safe for concurrent use.
 type Collector struct {
-	cluster  Cluster
-	skipped  func() uint64
-	odd      func() uint64
-	log      logrus.FieldLogger
-	parts    []part
-	finished *finished // nil where jobs are disabled
-	up       bound[bool]
-	self     bound[result]
-	rows     bound[uint64]
-	fields   bound[uint64]
-	health   healthBook
+	cluster       Cluster
+	skippedRows   func() uint64
+	skippedFields func() uint64
+	log           logrus.FieldLogger
+	subs          []subCollector
+	finished      *finishedJobs // nil if jobs are disabled
+	health        healthTracker
+
+	upMetrics     bound[bool]
+	selfMetrics   bound[result]
+	rowsMetrics   bound[uint64]
+	fieldsMetrics bound[uint64]
 }
 
-// New collects from a cluster. Ends of jobs are counted from now; give
-// ObserveJobs every job list that is fetched (cache.Source's OnJobs does), so
-// that they are counted however seldom somebody scrapes.
+// New returns a Collector for a cluster. It counts the ends of jobs from now on. Call
+// ObserveJobs with each job list that is fetched (cache.Source's OnJobs does), so that
+// ends are counted independently of scrapes.
 func New(cluster Cluster, o Options) *Collector {
-	s := settings{cluster: o.Cluster, drop: o.drops}
+	s := settings{cluster: o.Cluster, exclude: o.excludes}
 	c := &Collector{
-		cluster: cluster, log: o.Log, skipped: o.SkippedRows, odd: o.SkippedFields,
-		up: upTable.bind(s), self: selfTable.bind(s), rows: skippedTable.bind(s), fields: skippedFieldsTable.bind(s),
+		cluster: cluster, log: o.Log, skippedRows: o.SkippedRows, skippedFields: o.SkippedFields,
+		upMetrics: upTable.bind(s), selfMetrics: selfTable.bind(s),
+		rowsMetrics: skippedTable.bind(s), fieldsMetrics: skippedFieldsTable.bind(s),
 	}
 	if c.log == nil {
-		silent := logrus.New()
-		silent.SetOutput(io.Discard)
-		c.log = silent
+		discard := logrus.New()
+		discard.SetOutput(io.Discard)
+		c.log = discard
 	}
 	c.log = c.log.WithField(clusterLabel, o.Cluster)
-	add := func(name string, disabled bool, collect func(context.Context, *sink) error) {
+	add := func(name string, disabled bool, collect collectFunc) {
 		if !disabled {
 			health := &logthrottle.Condition{Log: c.log.WithField("collector", name)}
-			c.parts = append(c.parts, part{name: name, collect: collect, health: health})
+			c.subs = append(c.subs, subCollector{name: name, collect: collect, health: health})
 		}
 	}
 	if !o.Jobs.Disabled {
-		c.finished = newFinished(s)
+		c.finished = newFinishedJobs(s)
 	}
-	add(versionName, false, newVersion(cluster, s).collect)
+	add(versionName, false, collectOne(cluster, Cluster.Version, versionTable.bind(s)))
 	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status, c.log).collect)
 	add(jobsName, o.Jobs.Disabled, newJobs(cluster, s, o.Jobs, c.finished).collect)
 	add("nodes", o.Nodes.Disabled, newNodes(cluster, s, o.Nodes, o.Jobs.Retention).collect)
-	add("usage", o.Nodes.Disabled || o.Status.Disabled, newUsage(cluster, s, o.Nodes).collect)
-	add("drivers", o.Nodes.Disabled || o.Jobs.Disabled, newDrivers(cluster, s, o.Jobs).collect)
+	add("usage", o.Nodes.Disabled || o.Status.Disabled, collectNodeUsage(cluster, s, o.Nodes))
+	add("drivers", o.Nodes.Disabled || o.Jobs.Disabled, collectDriverNodes(cluster, s, o.Jobs))
 	add("tasks", o.Tasks.Disabled, newTasks(cluster, s, o.Tasks).collect)
-	add("actors", o.Actors.Disabled, newActors(cluster, s).collect)
-	add("placement_groups", o.Actors.Disabled, newGroups(cluster, s).collect)
+	add("actors", o.Actors.Disabled, collectOne(cluster, Cluster.Actors, actorsTable.bind(s)))
+	add("placement_groups", o.Actors.Disabled, collectOne(cluster, Cluster.PlacementGroups, groupsTable.bind(s)))
 	add("hardware", o.Status.Disabled, newHardware(cluster, s, o.Nodes).collect)
 	add("serve", o.Serve.Disabled, newServe(cluster, s, o.Serve).collect)
 	return c
 }
 
-// Where values come from, and how old they may be, as help texts tell it.
-const (
-	fresh       = ", cached for collector.cache_ttl (14s) or 50 times what it took."
-	tasksFresh  = ", cached for collector.tasks.cache_ttl (29s) or 50 times what it took."
-	statusFresh = "cluster status, which Ray rewrites every 5s (autoscaler v2 makes it for each request)" + fresh
-)
-
-// drops reports whether the configuration leaves a family out.
-func (o Options) drops(family string) bool {
-	return slices.ContainsFunc(o.Drop, func(p *regexp.Regexp) bool { return p.MatchString(family) })
+// collectOne returns a collectFunc that shows the response of one call in a table.
+func collectOne[S, T any](source S, fetch func(S, context.Context) (T, error), t bound[T]) collectFunc {
+	return func(ctx context.Context, out *seriesBuffer) error {
+		v, err := fetch(source, ctx)
+		if err != nil {
+			return err
+		}
+		t.emit(out, v)
+		return nil
+	}
 }
 
-// ObserveJobs counts the ends of jobs in a list that was just fetched.
+// collectTwo returns a collectFunc that passes the responses of two calls to emit.
+func collectTwo[S, A, B any](source S, fetchA func(S, context.Context) (A, error), fetchB func(S, context.Context) (B, error), emit func(*seriesBuffer, A, B)) collectFunc {
+	return func(ctx context.Context, out *seriesBuffer) error {
+		a, err := fetchA(source, ctx)
+		if err != nil {
+			return err
+		}
+		b, err := fetchB(source, ctx)
+		if err != nil {
+			return err
+		}
+		emit(out, a, b)
+		return nil
+	}
+}
+
+// Endings of help texts: where values come from, and how old they may be.
+const (
+	fresh       = ", cached for collector.cache_ttl (14s) or 50 times the request's duration."
+	tasksFresh  = ", cached for collector.tasks.cache_ttl (29s) or 50 times the request's duration."
+	statusFresh = "cluster status, which Ray rewrites every 5s (with autoscaler v2 at each request)" + fresh
+)
+
+// ObserveJobs counts the ends of jobs in a job list that was just fetched.
 func (c *Collector) ObserveJobs(jobs []ray.Job) {
 	if c.finished != nil {
 		c.finished.observe(jobs, time.Now())
 	}
 }
 
-// errSilent stands in for what a cached answer would have shown of a cluster
-// that does not answer.
-var errSilent = errors.New("the cluster does not answer")
+// errDown is the error of a collector that has a cached response of a cluster that
+// does not answer.
+var errDown = errors.New("the cluster does not answer")
 
-// Names lists what can be collected by itself, in the order in which it is.
+// Names returns the names of the enabled collectors, in a fixed order.
 func (c *Collector) Names() []string {
-	names := make([]string, len(c.parts))
-	for i, p := range c.parts {
-		names[i] = p.name
+	names := make([]string, len(c.subs))
+	for i, sub := range c.subs {
+		names[i] = sub.name
 	}
 	return names
 }
 
-// Page asks for all resources side by side, or for those of Names that are
-// named in only, and gives what came until ctx ended; a resource that did not
-// come by then has failed alone. Names that are not known give nothing.
-func (c *Collector) Page(ctx context.Context, only ...string) Page {
+// Collect runs the collectors concurrently: all, or those of Names that are listed in
+// only. Unknown names are ignored. It returns what succeeded before ctx ended; a
+// collector that is late fails alone.
+func (c *Collector) Collect(ctx context.Context, only ...string) Exposition {
 	began := time.Now()
-	parts := c.chosen(only)
-	results := make([]result, len(parts))
+	subs := c.selected(only)
+	results := make([]result, len(subs))
 	var wg sync.WaitGroup
-	for i, p := range parts {
+	for i, sub := range subs {
 		wg.Go(func() {
-			out := &sink{}
-			err := p.collect(ctx, out)
+			out := &seriesBuffer{}
+			err := sub.collect(ctx, out)
 			if unsupported(err) {
-				c.log.WithField("collector", p.name).WithError(err).Debug("this version of Ray cannot tell")
-				err, out = nil, &sink{}
+				c.log.WithField("collector", sub.name).WithError(err).Debug("Resource not available in this version of Ray")
+				err, out = nil, &seriesBuffer{}
 			}
 			results[i] = result{out: out, err: err, took: time.Since(began)}
 		})
 	}
 	wg.Wait()
 	up := c.cluster.Reachable(ctx, began)
-	report(parts, results, up)
-	c.health.note(parts, results, up)
-	own := &sink{}
-	page := Page{sinks: []*sink{own}}
-	c.up.emit(own, up)
-	if c.skipped != nil {
-		c.rows.emit(own, c.skipped())
+	logFailures(subs, results, up)
+	c.health.note(subs, results, up)
+	own := &seriesBuffer{}
+	e := Exposition{buffers: []*seriesBuffer{own}}
+	c.upMetrics.emit(own, up)
+	if c.skippedRows != nil {
+		c.rowsMetrics.emit(own, c.skippedRows())
 	}
-	if c.odd != nil {
-		c.fields.emit(own, c.odd())
+	if c.skippedFields != nil {
+		c.fieldsMetrics.emit(own, c.skippedFields())
 	}
 	for i, r := range results {
 		if !up && r.err == nil {
-			r.err = errSilent
+			r.err = errDown
 		}
 		if r.err != nil {
-			r.out = &sink{} // half a list would be a lie
+			r.out = &seriesBuffer{} // a partial list would show wrong counts
 		}
-		c.self.emit(own, r, parts[i].name)
-		if parts[i].name == jobsName {
+		c.selfMetrics.emit(own, r, subs[i].name)
+		if subs[i].name == jobsName {
 			c.finished.collect(own)
 		}
-		page.sinks = append(page.sinks, r.out)
+		e.buffers = append(e.buffers, r.out)
 	}
-	return page
+	return e
 }
 
-// chosen gives the parts that are named, and all where none is. The version is
-// always among them: whether the cluster answers is decided by it.
-func (c *Collector) chosen(only []string) []part {
+// selected returns the collectors with the given names, or all if there are none. The
+// version is always among them, so that each scrape finds out whether the cluster
+// answers.
+func (c *Collector) selected(only []string) []subCollector {
 	if len(only) == 0 {
-		return c.parts
+		return c.subs
 	}
-	var some []part
-	for _, p := range c.parts {
-		if p.name == versionName || slices.Contains(only, p.name) {
-			some = append(some, p)
+	var some []subCollector
+	for _, sub := range c.subs {
+		if sub.name == versionName || slices.Contains(only, sub.name) {
+			some = append(some, sub)
 		}
 	}
 	return some
 }
 
-// report logs what failed alone.
-func report(parts []part, results []result, up bool) {
+// logFailures logs collectors that fail while the cluster answers. Several collectors
+// that fail because of the same list are logged once.
+func logFailures(subs []subCollector, results []result, up bool) {
 	if !up {
 		return
 	}
-	told := make(map[string]bool)
+	logged := make(map[string]bool)
 	for i, r := range results {
-		health := parts[i].health
+		health := subs[i].health
 		switch {
 		case r.err == nil:
-			health.Recovered("the collector works again")
-		case cancelled(r.err) || told[r.err.Error()]:
-			// The scraper left; or one list failed that several collectors read.
+			health.Recovered("Collector recovered")
+		case cancelled(r.err) || logged[r.err.Error()]:
 		default:
-			told[r.err.Error()] = true
-			health.Failed("the collector failed, its metrics are missing", r.err)
+			logged[r.err.Error()] = true
+			health.Failed("Collector failed, its metrics are missing", r.err)
 		}
 	}
 }
 
-// cancelled reports whether err says no more than that the scraper went away.
+// cancelled reports whether the scraper ended the request.
 func cancelled(err error) bool { return ray.Code(err) == 0 }
 
-// unsupported reports whether the cluster's version cannot do what was asked.
+// unsupported reports whether the cluster's version of Ray does not have the resource.
 func unsupported(err error) bool { return ray.Code(err) == http.StatusNotImplemented }

@@ -95,7 +95,7 @@ var (
 
 // registered puts pages through a registry of client_golang, which checks and
 // sorts them.
-type registered []collector.Page
+type registered []collector.Exposition
 
 func (registered) Describe(chan<- *prometheus.Desc) {}
 
@@ -143,9 +143,9 @@ func gather(t *testing.T, all ...prometheus.Collector) []*dto.MetricFamily {
 // name begins with one of the prefixes, if there are any.
 func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*collector.Collector) string {
 	t.Helper()
-	var all []collector.Page
+	var all []collector.Exposition
 	for _, c := range collectors {
-		all = append(all, c.Page(ctx))
+		all = append(all, c.Collect(ctx))
 	}
 	var b bytes.Buffer
 	for _, f := range gather(t, registered(all)) {

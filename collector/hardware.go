@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -8,16 +9,16 @@ import (
 	"raytap/ray"
 )
 
-// This file: a cluster's hardware, where an agent watches it. What it counts as
-// used is not what Ray's own bookkeeping does, so that the families are others.
+// This file: a cluster's hardware as a Synapse agent reports it. The agent counts usage of
+// the machines, not of Ray's logical resources: hence the separate families.
 
 type hardwareSource interface {
 	Resources(context.Context) (ray.ClusterResources, error)
 }
 
-const hardwareFresh = "the agent's cluster resources, which it may cache itself" + fresh + " Only where the cluster is watched by an agent."
+const hardwareFresh = "the Synapse agent's cluster resources, which it may cache itself" + fresh + " Requires api: synapse."
 
-// hardwareView is an answer with how many of its nodes are not shown.
+// hardwareView is a response and the number of its nodes that are not shown.
 type hardwareView struct {
 	ray.ClusterResources
 	overflow int
@@ -28,7 +29,7 @@ var hardwareTable = table[hardwareView]{
 	rows: slices.Concat(
 		[]row[hardwareView]{
 			{
-				name: "hardware_stale", help: "1 if the agent could not get new values and gave old ones, 0 if they are as new as it has them.",
+				name: "hardware_stale", help: "1 if the agent could not refresh its values and returned old ones, 0 otherwise.",
 				value: func(v hardwareView) (float64, bool) { return number(v.Stale), true },
 			},
 			{
@@ -41,21 +42,21 @@ var hardwareTable = table[hardwareView]{
 		amountRows("hardware_object_store", "_bytes", "Object store memory of all nodes together", func(v hardwareView) *ray.Amount { return v.ObjectStore }),
 		[]row[hardwareView]{
 			gpuTotal("hardware_gpus", "GPUs of all nodes together.", func(g *ray.GPUTotals) *float64 { return g.Total }),
-			gpuTotal("hardware_gpus_available", "GPUs of all nodes together that are free.", func(g *ray.GPUTotals) *float64 { return g.Available }),
+			gpuTotal("hardware_gpus_available", "Free GPUs of all nodes together.", func(g *ray.GPUTotals) *float64 { return g.Available }),
 			gpuTotal("hardware_gpu_memory_bytes", "Memory of all GPUs together.", func(g *ray.GPUTotals) *float64 { return g.MemoryTotal }),
-			gpuTotal("hardware_gpu_memory_available_bytes", "Memory of all GPUs together that is free.", func(g *ray.GPUTotals) *float64 { return g.MemoryAvailable }),
+			gpuTotal("hardware_gpu_memory_available_bytes", "Free memory of all GPUs together.", func(g *ray.GPUTotals) *float64 { return g.MemoryAvailable }),
 			gpuTotal("hardware_gpu_max_usage_ratio", "Share of time that the busiest GPU is busy, 0 to 1.", func(g *ray.GPUTotals) *float64 { return g.MaxUtilization }),
-			gpuTotal("hardware_gpu_mean_usage_ratio", "Share of time that GPUs are busy, 0 to 1, the mean over all.", func(g *ray.GPUTotals) *float64 { return g.AvgUtilization }),
+			gpuTotal("hardware_gpu_mean_usage_ratio", "Mean share of time that GPUs are busy, 0 to 1.", func(g *ray.GPUTotals) *float64 { return g.AvgUtilization }),
 			{
-				name: "hardware_running_jobs", help: "Jobs that run, as the agent counts them.",
+				name: "hardware_running_jobs", help: "Running jobs, as counted by the agent.",
 				value: func(v hardwareView) (float64, bool) { return optional(v.RunningJobs) },
 			},
 			{
-				name: "hardware_serve_replicas", help: "Replicas of all Serve deployments together, as the agent counts them.",
+				name: "hardware_serve_replicas", help: "Replicas of all Serve deployments together, as counted by the agent.",
 				value: func(v hardwareView) (float64, bool) { return optional(v.ServeReplicas) },
 			},
 			{
-				name: "hardware_nodes", help: "Nodes by state, as the agent counts them; OTHER are those that it counts as neither.", labels: []string{"state"},
+				name: "hardware_nodes", help: "Nodes by state, as counted by the agent. OTHER are those that it counts as neither alive nor dead.", labels: []string{"state"},
 				series: func(v hardwareView, emit *emitter) {
 					if n := v.NodeCounts; n != nil {
 						emit.series(float64(n.Alive), string(ray.NodeAlive))
@@ -65,7 +66,7 @@ var hardwareTable = table[hardwareView]{
 				},
 			},
 			{
-				name: "hardware_nodes_overflow", help: "Nodes whose hardware is not shown because there are more than nodes.max. Live ones are kept first.",
+				name: "hardware_nodes_overflow", help: "Nodes whose hardware is not shown because there are more than nodes.max. Live nodes are kept first.",
 				value: func(v hardwareView) (float64, bool) { return float64(v.overflow), true },
 			},
 		},
@@ -78,7 +79,7 @@ var hardwareNodeTable = table[ray.NodeHardware]{
 	rows: slices.Concat(
 		[]row[ray.NodeHardware]{
 			{
-				name: "hardware_node_info", help: "A node's address, state and kind of accelerator; 1.",
+				name: "hardware_node_info", help: "A node's address, state and type of accelerator; always 1.",
 				labels: []string{"node_ip", "host", "is_head", "state", "accelerator_type"},
 				series: func(n ray.NodeHardware, emit *emitter) {
 					emit.series(1, n.IP, n.Host, strconv.FormatBool(n.Head), string(n.State), n.AcceleratorType)
@@ -93,11 +94,11 @@ var hardwareNodeTable = table[ray.NodeHardware]{
 
 var hardwareGPURows = []row[ray.NodeHardware]{
 	{
-		name: "hardware_node_gpu_info", help: "A GPU's name and UUID; 1.", labels: []string{"gpu", "gpu_name", "uuid"}, most: maxParts,
+		name: "hardware_node_gpu_info", help: "A GPU's name and UUID; always 1.", labels: []string{"gpu", "gpu_name", "uuid"}, maxSeries: maxPerNode,
 		series: eachGPU(func(g ray.GPU, emit *emitter) { emit.series(1, strconv.Itoa(g.Index), g.Name, g.UUID) }),
 	},
 	{
-		name: "hardware_node_gpu_usage_ratio", help: "Share of time that the GPU is busy, 0 to 1; absent where it is not told.", labels: []string{"gpu"}, most: maxParts,
+		name: "hardware_node_gpu_usage_ratio", help: "Share of time that the GPU is busy, 0 to 1. Absent if the agent does not report it.", labels: []string{"gpu"}, maxSeries: maxPerNode,
 		series: eachGPU(func(g ray.GPU, emit *emitter) {
 			if g.Utilization != nil {
 				emit.series(*g.Utilization, strconv.Itoa(g.Index))
@@ -105,7 +106,7 @@ var hardwareGPURows = []row[ray.NodeHardware]{
 		}),
 	},
 	{
-		name: "hardware_node_gpu_memory_bytes", help: "Memory of the GPU.", labels: []string{"gpu"}, most: maxParts,
+		name: "hardware_node_gpu_memory_bytes", help: "Memory of the GPU.", labels: []string{"gpu"}, maxSeries: maxPerNode,
 		series: eachGPU(func(g ray.GPU, emit *emitter) {
 			if g.MemTotal > 0 {
 				emit.series(g.MemTotal, strconv.Itoa(g.Index))
@@ -113,7 +114,7 @@ var hardwareGPURows = []row[ray.NodeHardware]{
 		}),
 	},
 	{
-		name: "hardware_node_gpu_memory_used_bytes", help: "Memory in use on the GPU.", labels: []string{"gpu"}, most: maxParts,
+		name: "hardware_node_gpu_memory_used_bytes", help: "Memory in use on the GPU.", labels: []string{"gpu"}, maxSeries: maxPerNode,
 		series: eachGPU(func(g ray.GPU, emit *emitter) {
 			if g.MemTotal > 0 {
 				emit.series(g.MemUsed, strconv.Itoa(g.Index))
@@ -122,7 +123,7 @@ var hardwareGPURows = []row[ray.NodeHardware]{
 	},
 }
 
-// amountRows are the metrics of an amount; nil: they are absent.
+// amountRows returns the metrics of an amount. They are absent if it is nil.
 func amountRows[T any](name, unit, what string, get func(T) *ray.Amount) []row[T] {
 	one := func(name, help string, field func(*ray.Amount) float64) row[T] {
 		return row[T]{name: name, help: help, value: func(v T) (float64, bool) {
@@ -134,12 +135,12 @@ func amountRows[T any](name, unit, what string, get func(T) *ray.Amount) []row[T
 	}
 	return []row[T]{
 		one(name+unit, what+".", func(a *ray.Amount) float64 { return a.Total }),
-		one(name+"_used"+unit, what+": what is in use, as the agent counts it.", func(a *ray.Amount) float64 { return a.Used }),
-		one(name+"_available"+unit, what+": what is free, as the agent counts it.", func(a *ray.Amount) float64 { return a.Available }),
+		one(name+"_used"+unit, what+" in use, as counted by the agent.", func(a *ray.Amount) float64 { return a.Used }),
+		one(name+"_available"+unit, what+" available, as counted by the agent.", func(a *ray.Amount) float64 { return a.Available }),
 	}
 }
 
-// liveRows are absent for a node that is dead.
+// liveRows makes rows absent for a dead node. It modifies rows.
 func liveRows(rows []row[ray.NodeHardware]) []row[ray.NodeHardware] {
 	for i := range rows {
 		get := rows[i].value
@@ -160,7 +161,7 @@ func gpuTotal(name, help string, get func(*ray.GPUTotals) *float64) row[hardware
 	}}
 }
 
-// eachGPU emits the series of each GPU of a node that is not dead.
+// eachGPU calls one for each GPU of a node that is not dead.
 func eachGPU(one func(ray.GPU, *emitter)) func(ray.NodeHardware, *emitter) {
 	return func(n ray.NodeHardware, emit *emitter) {
 		if n.State == ray.NodeDead {
@@ -181,18 +182,18 @@ type hardwareCollector struct {
 
 func newHardware(source hardwareSource, s settings, o NodesOptions) *hardwareCollector {
 	return &hardwareCollector{
-		source: source, max: orDefault(o.Max, defaultMaxNodes),
+		source: source, max: cmp.Or(o.Max, defaultMaxNodes),
 		all: hardwareTable.bind(s), node: hardwareNodeTable.bind(s),
 	}
 }
 
-func (c *hardwareCollector) collect(ctx context.Context, out *sink) error {
+func (c *hardwareCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	answer, err := c.source.Resources(ctx)
 	if err != nil {
 		return err
 	}
 	nodes := slices.Clone(answer.Nodes)
-	largestRank(nodes, func(n ray.NodeHardware) int { return int(number(n.State == ray.NodeDead)) },
+	sortByRank(nodes, func(n ray.NodeHardware) int { return int(number(n.State == ray.NodeDead)) },
 		func(n ray.NodeHardware) string { return n.ID })
 	fit := nodes[:min(len(nodes), c.max)]
 	c.all.emit(out, hardwareView{answer, len(nodes) - len(fit)})

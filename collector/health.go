@@ -2,46 +2,46 @@ package collector
 
 import "sync"
 
-// Health is how a collector fared when it was last asked for.
+// Health is the result of a collector's last run.
 type Health struct {
 	Name string
-	Err  error // why it failed; nil: it did not
+	Err  error // nil if it succeeded
 }
 
-// healthBook remembers it for all collectors of a cluster. The zero value is
-// ready, and it is safe for concurrent use.
-type healthBook struct {
+// healthTracker remembers the last result of each collector. The zero value is ready
+// for use, and it is safe for concurrent use.
+type healthTracker struct {
 	mu   sync.Mutex
 	last map[string]error
 }
 
-// note takes the results of one scrape.
-func (b *healthBook) note(parts []part, results []result, up bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.last == nil {
-		b.last = make(map[string]error, len(parts))
+// note records the results of one scrape.
+func (t *healthTracker) note(subs []subCollector, results []result, up bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		t.last = make(map[string]error, len(subs))
 	}
 	for i, r := range results {
 		err := r.err
 		if err == nil && !up {
-			err = errSilent
+			err = errDown
 		}
-		if !cancelled(err) || err == nil { // a scraper that left says nothing of the cluster
-			b.last[parts[i].name] = err
+		if !cancelled(err) || err == nil {
+			t.last[subs[i].name] = err
 		}
 	}
 }
 
-// Health tells how each collector fared when it was last asked for, in the order
-// of Names; those that never were are left out.
+// Health returns the last result of each collector, in the order of Names. Collectors
+// that have not run yet are omitted.
 func (c *Collector) Health() []Health {
 	c.health.mu.Lock()
 	defer c.health.mu.Unlock()
 	var out []Health
-	for _, p := range c.parts {
-		if err, ok := c.health.last[p.name]; ok {
-			out = append(out, Health{p.name, err})
+	for _, sub := range c.subs {
+		if err, ok := c.health.last[sub.name]; ok {
+			out = append(out, Health{sub.name, err})
 		}
 	}
 	return out

@@ -11,15 +11,15 @@ import (
 	"raytap/ray"
 )
 
-// This file: the job list. One id names a job everywhere: the submission id,
-// and for a driver that merely connected, which has none, its job id.
+// This file: the job list. The same id identifies a job in all metrics: the submission
+// id, or the job id of a driver that only connected and has no submission id.
 
 type jobsSource interface {
 	Jobs(context.Context) ([]ray.Job, error)
 }
 
-// statusEnded is what a DRIVER job's end is called: Ray says SUCCEEDED
-// whatever happened to the script (2.60.0).
+// statusEnded is the final status of a DRIVER job: Ray reports SUCCEEDED whether or not
+// the script failed (2.60.0).
 const statusEnded = "ENDED"
 
 var (
@@ -33,9 +33,9 @@ var (
 	driverStatuses = []string{string(ray.JobRunning), statusEnded}
 )
 
-const jobsFresh = "job list" + fresh + " The shipper's discovery gets it more often."
+const jobsFresh = "job list" + fresh + " The shipper's discovery refreshes it more often."
 
-// jobsView is the whole list.
+// jobsView is the complete list.
 type jobsView struct {
 	jobs     []ray.Job
 	overflow int
@@ -46,29 +46,30 @@ var jobsTable = table[jobsView]{
 	rows: []row[jobsView]{
 		{
 			name:   "jobs",
-			help:   "Jobs that Ray lists, by type and status. Ray never cuts this list, and has finished ones in it until they are deleted or the head restarts. A DRIVER that is gone has status ENDED.",
+			help:   "Jobs that Ray lists, by type and status. Ray never truncates this list, and keeps finished jobs until they are deleted or the head restarts. A DRIVER that has ended has status ENDED.",
 			labels: []string{"type", "status"},
 			series: countJobs,
 		},
 		{
-			name: "jobs_overflow", help: "Jobs that have no series of their own because more than jobs.max would have some. Running ones are kept first, then failed ones.",
+			name: "jobs_overflow", help: "Jobs without series of their own because there are more than jobs.max. Running jobs are kept first, then failed ones.",
 			value: func(v jobsView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},
 }
 
-// jobAt is a job as seen at a moment.
+// jobAt is a job at a point in time.
 type jobAt struct {
 	ray.Job
 	now time.Time
 }
 
-// newJobTable has job_info carry what stands in a job's metadata under keys.
+// newJobTable returns the table of a job, with labels of job_info for the given keys of
+// the job's metadata.
 func newJobTable(keys []string) table[jobAt] {
 	keys, labels := extraLabels("metadata_", keys)
 	return table[jobAt]{source: jobsFresh, labels: []string{"submission_id"}, rows: slices.Concat([]row[jobAt]{{
 		name:   "job_info",
-		help:   "A job's ids and names; 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name stands in the job's metadata, node_id is the driver's node. Keys of the metadata that jobs.metadata names are labels metadata_KEY.",
+		help:   "A job's ids and names; always 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name comes from the job's metadata, node_id is the driver's node. Metadata keys listed in jobs.metadata are labels metadata_KEY.",
 		labels: slices.Concat([]string{"job_id", "type", "job_name", "node_id"}, labels),
 		series: func(j jobAt, emit *emitter) {
 			emit.series(1, slices.Concat([]string{j.JobID, string(j.Type), j.Name(), j.DriverNodeID}, valuesOf(j.Metadata, keys))...)
@@ -78,12 +79,12 @@ func newJobTable(keys []string) table[jobAt] {
 
 var jobRows = []row[jobAt]{
 	{
-		name: "job_status", help: "1 for the status that the job is in, 0 for the others of its type.",
+		name: "job_status", help: "1 for the job's current status, 0 for the other statuses of its type.",
 		labels: []string{"status"},
 		series: func(j jobAt, emit *emitter) { stateSet(statusesOf(j.Type), statusOf(j.Job), emit) },
 	},
 	{
-		name: "job_error_info", help: "1 with Ray's error type of a job that has one (Ray 2.53 has it, 2.40 does not).",
+		name: "job_error_info", help: "Ray's error type of a failed job; always 1. Absent without one (Ray 2.53 reports it, 2.40 does not).",
 		labels: []string{"error_type"},
 		series: func(j jobAt, emit *emitter) {
 			if j.ErrorType != "" {
@@ -92,21 +93,21 @@ var jobRows = []row[jobAt]{
 		},
 	},
 	{
-		name: "job_submit_timestamp_seconds", help: "Unix time the job was submitted (Ray's start_time; when the driver started is not told). For a DRIVER job, when it connected.",
+		name: "job_submit_timestamp_seconds", help: "Unix time when the job was submitted (Ray's start_time; Ray does not report when the driver started). For a DRIVER job, when it connected.",
 		value: func(j jobAt) (float64, bool) { return unix(j.Start) },
 	},
 	{
-		name: "job_pending_seconds", help: "Seconds since the job was submitted, by the cluster's clock as the Date of its answers shows it, while it is PENDING; absent otherwise.",
+		name: "job_pending_seconds", help: "Seconds since the job was submitted, while it is PENDING, by the cluster's clock (the Date header of its responses). Absent otherwise.",
 		value: func(j jobAt) (float64, bool) {
 			return max(0, j.now.Sub(j.Start).Seconds()), j.Status == ray.JobPending && !j.Start.IsZero()
 		},
 	},
 	{
-		name: "job_end_timestamp_seconds", help: "Unix time the job ended; absent until then.",
+		name: "job_end_timestamp_seconds", help: "Unix time when the job ended. Absent until then.",
 		value: func(j jobAt) (float64, bool) { return unix(j.End) },
 	},
 	{
-		name: "job_driver_exit_code", help: "Exit code of the job's entrypoint; absent until it ended, and for a job that was stopped or never started.",
+		name: "job_driver_exit_code", help: "Exit code of the job's entrypoint. Absent until it has ended, and for a job that was stopped or never started.",
 		value: func(j jobAt) (float64, bool) {
 			if j.DriverExitCode == nil {
 				return 0, false
@@ -150,21 +151,21 @@ func countJobs(v jobsView, emit *emitter) {
 type jobsCollector struct {
 	source   jobsSource
 	opts     JobsOptions
-	finished *finished
+	finished *finishedJobs
 	jobs     bound[jobsView]
 	job      bound[jobAt]
 }
 
-func newJobs(source jobsSource, s settings, o JobsOptions, f *finished) *jobsCollector {
-	o.Retention = orDefault(o.Retention, defaultRetention)
-	o.Max = orDefault(o.Max, defaultMaxJobs)
+func newJobs(source jobsSource, s settings, o JobsOptions, f *finishedJobs) *jobsCollector {
+	o.Retention = cmp.Or(o.Retention, defaultRetention)
+	o.Max = cmp.Or(o.Max, defaultMaxJobs)
 	return &jobsCollector{
 		source: source, opts: o, finished: f,
 		jobs: jobsTable.bind(s), job: newJobTable(o.Metadata).bind(s),
 	}
 }
 
-func (c *jobsCollector) collect(ctx context.Context, out *sink) error {
+func (c *jobsCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	jobs, err := c.source.Jobs(ctx)
 	if err != nil {
 		return err
@@ -173,7 +174,7 @@ func (c *jobsCollector) collect(ctx context.Context, out *sink) error {
 	c.finished.observe(jobs, time.Now())
 	jobs = newestRuns(jobs)
 	shown := slices.DeleteFunc(slices.Clone(jobs), func(j ray.Job) bool {
-		return j.Status.Terminal() && now.Sub(lastSign(j)) > c.opts.Retention
+		return j.Status.Terminal() && now.Sub(endTime(j)) > c.opts.Retention
 	})
 	fit := importantJobs(shown, c.opts.Max)
 	c.jobs.emit(out, jobsView{jobs: jobs, overflow: len(shown) - len(fit)})
@@ -183,7 +184,7 @@ func (c *jobsCollector) collect(ctx context.Context, out *sink) error {
 	return nil
 }
 
-// importantJobs gives the limit most important jobs, reordering jobs.
+// importantJobs returns the limit most important jobs. It reorders jobs.
 func importantJobs(jobs []ray.Job, limit int) []ray.Job {
 	if len(jobs) <= limit {
 		return jobs
@@ -192,7 +193,7 @@ func importantJobs(jobs []ray.Job, limit int) []ray.Job {
 	return jobs[:limit]
 }
 
-// newestRuns keeps the run that began last where the list names an id twice.
+// newestRuns returns the jobs with only the latest run of each id.
 func newestRuns(jobs []ray.Job) []ray.Job {
 	at := make(map[string]int, len(jobs))
 	kept := make([]ray.Job, 0, len(jobs))
@@ -209,17 +210,16 @@ func newestRuns(jobs []ray.Job) []ray.Job {
 	return kept
 }
 
-// lastSign is when a terminal job ended, as far as Ray tells.
-func lastSign(j ray.Job) time.Time {
+// endTime returns when a terminal job ended, or its start if Ray does not report the end.
+func endTime(j ray.Job) time.Time {
 	if j.End.IsZero() {
 		return j.Start
 	}
 	return j.End
 }
 
-// byImportance orders jobs under the cap: what runs (the oldest first, so that
-// a new one does not push it out), what failed (the newest first), what waits,
-// and the rest.
+// byImportance compares jobs by what is kept first under a limit: running (oldest first,
+// so that a new job does not displace it), failed (newest first), pending, others.
 func byImportance(a, b ray.Job) int {
 	rank := func(j ray.Job) int {
 		switch j.Status {
@@ -234,7 +234,7 @@ func byImportance(a, b ray.Job) int {
 	}
 	when := a.Start.Compare(b.Start)
 	if a.Status.Terminal() {
-		when = lastSign(b).Compare(lastSign(a))
+		when = endTime(b).Compare(endTime(a))
 	}
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), when, strings.Compare(a.Key(), b.Key()))
 }

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// maxLabel bounds a label value in bytes: many are chosen by users.
+	// maxLabel is the maximum length of a label value in bytes: users choose many.
 	maxLabel = 256
-	// maxUnknownStates bounds the states that a newer Ray may have beyond
-	// those known; what exceeds it is counted under otherState.
+	// maxUnknownStates is the maximum number of series for states that only a newer
+	// Ray has. Further ones are counted as otherState.
 	maxUnknownStates = 16
 	otherState       = "OTHER"
 )
 
-// label makes s fit for a label value: valid UTF-8, at most maxLabel bytes,
-// cut between runes.
+// label returns s as a label value: valid UTF-8, truncated to at most maxLabel bytes
+// of whole runes.
 func label(s string) string {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
@@ -28,16 +28,16 @@ func label(s string) string {
 	if len(s) <= maxLabel {
 		return s
 	}
-	cut := maxLabel
-	for !utf8.RuneStart(s[cut]) {
-		cut--
+	end := maxLabel
+	for !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s[:cut]
+	return s[:end]
 }
 
-// extraLabels gives the names of labels that carry what users named by keys:
-// the prefix and the key, with _ for each character that a label's name cannot
-// hold. A key whose label another one has already is left out.
+// extraLabels returns the names of the labels for keys that users have configured: the
+// prefix and the key, with _ for each character that label names do not allow. A key
+// whose label already exists is omitted.
 func extraLabels(prefix string, keys []string) (kept, labels []string) {
 	for _, key := range keys {
 		name := prefix + strings.Map(func(r rune) rune {
@@ -53,7 +53,7 @@ func extraLabels(prefix string, keys []string) (kept, labels []string) {
 	return kept, labels
 }
 
-// valuesOf gives what stands under each key, "" where nothing does.
+// valuesOf returns the value of each key, "" if there is none.
 func valuesOf(m map[string]string, keys []string) []string {
 	values := make([]string, len(keys))
 	for i, key := range keys {
@@ -62,8 +62,8 @@ func valuesOf(m map[string]string, keys []string) []string {
 	return values
 }
 
-// stateSet emits one series per known state, 1 for the current one, and one
-// for a current state that is not known. No state, no series.
+// stateSet emits one series for each known state, 1 for the current one and 0 for the
+// others, and one for an unknown current state. It emits none if current is empty.
 func stateSet(known []string, current string, emit *emitter) {
 	if current == "" {
 		return
@@ -76,9 +76,8 @@ func stateSet(known []string, current string, emit *emitter) {
 	}
 }
 
-// countStates emits how many are in each known state, 0 included: the list is
-// complete, so that nobody being in a state is a fact. States that are not
-// known get series of their own, a bounded number of them.
+// countStates emits the count of each known state, including 0, and of at most
+// maxUnknownStates unknown ones.
 func countStates(known []string, counts map[string]int, emit func(n float64, state string)) {
 	for _, state := range known {
 		emit(float64(counts[state]), state)
@@ -99,9 +98,9 @@ func countStates(known []string, counts map[string]int, emit func(n float64, sta
 	}
 }
 
-// largestRank sorts v so that what is to be kept under a cap comes first: by
-// rank, then by id, so that the choice is the same at each scrape.
-func largestRank[T any](v []T, rank func(T) int, id func(T) string) {
+// sortByRank sorts v so that what is kept under a limit comes first: by rank, lowest
+// first, then by id, so that the selection is the same at each scrape.
+func sortByRank[T any](v []T, rank func(T) int, id func(T) string) {
 	slices.SortStableFunc(v, func(a, b T) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(id(a), id(b)))
 	})
@@ -114,17 +113,9 @@ func number(b bool) float64 {
 	return 0
 }
 
-// unix gives t in Unix seconds; false for the zero time, which nobody told.
+// unix returns t in Unix seconds, and false for the zero time.
 func unix(t time.Time) (float64, bool) {
-	// Microseconds fit a float64 exactly, nanoseconds do not: Ray's
-	// milliseconds would come out with a tail of digits.
+	// Microseconds fit a float64 exactly. With nanoseconds, Ray's milliseconds would
+	// be shown with a tail of digits.
 	return float64(t.UnixMicro()) / 1e6, !t.IsZero()
-}
-
-// orDefault gives the standard where v is not set.
-func orDefault[T int | time.Duration](v, standard T) T {
-	if v <= 0 {
-		return standard
-	}
-	return v
 }

@@ -111,7 +111,7 @@ func scrapeOf(t *testing.T, asked *asks, phases ...time.Duration) map[string][]t
 			time.Sleep(phase)
 			for range 40 {
 				began := time.Now()
-				c.Page(t.Context())
+				c.Collect(t.Context())
 				time.Sleep(15*time.Second - time.Since(began))
 			}
 		})
@@ -230,7 +230,7 @@ func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
 		c := newCollector(s, collector.Options{})
 		var wg sync.WaitGroup
 		for range scrapers {
-			wg.Go(func() { c.Page(t.Context()) })
+			wg.Go(func() { c.Collect(t.Context()) })
 		}
 		wg.Wait()
 		if most.Load() != 1 {

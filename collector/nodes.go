@@ -11,45 +11,44 @@ import (
 	"raytap/ray"
 )
 
-// This file: the nodes, what they are and what their agents read. A node that
-// is not alive has no readings: Ray keeps showing its last ones.
+// This file: nodes, and the stats that their node agents report. A node that is not alive
+// has no stats: Ray still lists its last ones.
 
 type nodesSource interface {
 	Nodes(context.Context) ([]ray.Node, error)
 }
 
-// maxRows is where Ray cuts a list of nodes (2.60.0).
+// maxRows is the number of nodes at which Ray truncates the list (2.60.0).
 const maxRows = 10000
 
-// maxParts bounds the mounts and the GPUs of a node that are shown.
-const maxParts = 64
+// maxPerNode is the maximum number of mounts, GPUs and TPUs of a node.
+const maxPerNode = 64
 
 var nodeStates = []string{string(ray.NodeAlive), string(ray.NodeDead)}
 
-// unspecified is Ray's own word for a death whose reason it does not know.
+// unspecified is Ray's value for an unknown reason of a death.
 const unspecified = "UNSPECIFIED"
 
-// deathReasons are the reasons of a node's death that Ray 2.60.0 knows
-// (NodeDeathInfo.Reason).
+// deathReasons are the reasons of a node's death in Ray 2.60.0 (NodeDeathInfo.Reason).
 var deathReasons = []string{
 	unspecified, "EXPECTED_TERMINATION", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED", "AUTOSCALER_DRAIN_IDLE",
 }
 
 const (
 	nodesFresh = "node list" + fresh
-	statsFresh = "readings of the node's agent, which reports every 5s, in the node list" + fresh
+	statsFresh = "stats in the node list, which each node agent reports every 5s" + fresh
 )
 
-// nodesView is the whole list.
+// nodesView is the complete list.
 type nodesView struct {
 	nodes             []ray.Node
 	overflow          int // nodes without series of their own
 	resourcesOverflow int
 }
 
-// unread reports whether the readings of the nodes could not be asked for, and
-// with them the reasons of deaths.
-func (v nodesView) unread() bool {
+// statsUnavailable reports whether the request for the nodes' stats, and for the reasons of
+// deaths, failed.
+func (v nodesView) statsUnavailable() bool {
 	return slices.ContainsFunc(v.nodes, func(n ray.Node) bool { return n.StatsUnavailable })
 }
 
@@ -57,7 +56,7 @@ var nodesTable = table[nodesView]{
 	source: nodesFresh,
 	rows: []row[nodesView]{
 		{
-			name: "nodes", help: "Nodes that Ray lists, by state. Ray goes on listing dead ones.", labels: []string{"state"},
+			name: "nodes", help: "Nodes that Ray lists, by state. Ray keeps listing dead ones.", labels: []string{"state"},
 			series: func(v nodesView, emit *emitter) {
 				counts := make(map[string]int)
 				for _, n := range v.nodes {
@@ -67,9 +66,9 @@ var nodesTable = table[nodesView]{
 			},
 		},
 		{
-			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death; UNSPECIFIED where it is not told. Absent while node_stats_unavailable is 1.", labels: []string{"reason"},
+			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death, UNSPECIFIED if Ray does not report it. Absent while node_stats_unavailable is 1.", labels: []string{"reason"},
 			series: func(v nodesView, emit *emitter) {
-				if v.unread() {
+				if v.statsUnavailable() {
 					return
 				}
 				counts := make(map[string]int)
@@ -82,38 +81,39 @@ var nodesTable = table[nodesView]{
 			},
 		},
 		{
-			name: "node_resources_overflow", help: "Names of resources that no node shows because there are more than 100.",
+			name: "node_resources_overflow", help: "Resources that are not shown for any node because there are more than 100 names.",
 			value: func(v nodesView) (float64, bool) { return float64(v.resourcesOverflow), true },
 		},
 		{
-			name: "nodes_overflow", help: "Nodes that have no series of their own because there are more than nodes.max. Live ones are kept first.",
+			name: "nodes_overflow", help: "Nodes without series of their own because there are more than nodes.max. Live nodes are kept first.",
 			value: func(v nodesView) (float64, bool) { return float64(v.overflow), true },
 		},
 		{
-			name: "nodes_truncated", help: "1 if the list has 10,000 nodes, at which Ray cuts it, 0 if it is complete.",
+			name: "nodes_truncated", help: "1 if the list has 10,000 nodes, where Ray truncates it, 0 if it is complete.",
 			value: func(v nodesView) (float64, bool) { return number(len(v.nodes) >= maxRows), true },
 		},
 		{
-			name: "node_stats_unavailable", help: "1 if the nodes could be listed but what their agents read could not be asked for, 0 if it could.",
-			value: func(v nodesView) (float64, bool) { return number(v.unread()), true },
+			name: "node_stats_unavailable", help: "1 if the nodes were listed, but the request for their stats failed. 0 otherwise.",
+			value: func(v nodesView) (float64, bool) { return number(v.statsUnavailable()), true },
 		},
 	},
 }
 
 func deathReason(n ray.Node) string { return cmp.Or(n.DeathReason, unspecified) }
 
-// nodeView is a node with the names of resources that are shown.
+// nodeView is a node and the names of resources to show.
 type nodeView struct {
 	ray.Node
 	keep map[string]bool
 }
 
-// newNodeTable has node_info carry the node's own labels of these keys.
+// newNodeTable returns the table of a node, with labels of node_info for the given keys of
+// the node's labels in Ray.
 func newNodeTable(keys []string) table[nodeView] {
 	keys, labels := extraLabels("label_", keys)
 	return table[nodeView]{source: nodesFresh, labels: []string{"node_id"}, rows: slices.Concat([]row[nodeView]{{
 		name:   "node_info",
-		help:   "A node's address and names; 1. is_head is true for the head. Ray's labels of the node that nodes.labels names are labels label_KEY.",
+		help:   "A node's address and names; always 1. is_head is true for the head. Ray's labels of the node that are listed in nodes.labels are labels label_KEY.",
 		labels: slices.Concat([]string{"node_ip", "node_name", "host", "is_head"}, labels),
 		series: func(n nodeView, emit *emitter) {
 			emit.series(1, slices.Concat([]string{n.IP, n.Name, n.Host, strconv.FormatBool(n.Head)}, valuesOf(n.Labels, keys))...)
@@ -123,19 +123,19 @@ func newNodeTable(keys []string) table[nodeView] {
 
 var nodeRows = []row[nodeView]{
 	{
-		name: "node_state", help: "1 for the state that the node is in, 0 for the other.", labels: []string{"state"},
+		name: "node_state", help: "1 for the node's current state, 0 for the other.", labels: []string{"state"},
 		series: func(n nodeView, emit *emitter) { stateSet(nodeStates, string(n.State), emit) },
 	},
 	{
-		name: "node_start_timestamp_seconds", help: "Unix time the node joined the cluster.",
+		name: "node_start_timestamp_seconds", help: "Unix time when the node joined the cluster.",
 		value: func(n nodeView) (float64, bool) { return unix(n.Start) },
 	},
 	{
-		name: "node_end_timestamp_seconds", help: "Unix time the node died; where Ray does not tell it, when raytap first saw the node dead. Absent while it lives.",
+		name: "node_end_timestamp_seconds", help: "Unix time when the node died, or when raytap first saw it dead if Ray does not report the time. Absent while it is alive.",
 		value: func(n nodeView) (float64, bool) { return unix(n.End) },
 	},
 	{
-		name: "node_death_info", help: "1 with the reason of a dead node's death, UNSPECIFIED where it is not told; absent while it lives, and while node_stats_unavailable is 1.", labels: []string{"reason"},
+		name: "node_death_info", help: "Reason of a dead node's death, UNSPECIFIED if Ray does not report it; always 1. Absent while the node is alive, and while node_stats_unavailable is 1.", labels: []string{"reason"},
 		series: func(n nodeView, emit *emitter) {
 			if n.State == ray.NodeDead && !n.StatsUnavailable {
 				emit.series(1, deathReason(n.Node))
@@ -143,7 +143,7 @@ var nodeRows = []row[nodeView]{
 		},
 	},
 	{
-		name: "node_resources", help: "Logical resources of a live node under their real names; memory in bytes, others in units of the resource.",
+		name: "node_resources", help: "Logical resources of a live node, under their real names. Memory in bytes, others in units of the resource.",
 		labels: []string{"resource"},
 		series: func(n nodeView, emit *emitter) {
 			if n.State == ray.NodeDead {
@@ -163,7 +163,7 @@ var statsTable = table[*ray.NodeStats]{
 	labels: []string{"node_id"},
 	rows: slices.Concat([]row[*ray.NodeStats]{
 		{
-			name: "node_stats_timestamp_seconds", help: "Unix time of the node's readings, by its own clock. Absent, as all readings are, once it has not changed for a minute by raytap's clock.",
+			name: "node_stats_timestamp_seconds", help: "Unix time of the node's stats, by its own clock. Absent, like all stats, if it has not changed for one minute by raytap's clock.",
 			value: func(s *ray.NodeStats) (float64, bool) { return unix(s.At) },
 		},
 		{
@@ -171,11 +171,11 @@ var statsTable = table[*ray.NodeStats]{
 			value: func(s *ray.NodeStats) (float64, bool) { return float64(s.CPUs), s.CPUs > 0 },
 		},
 		{
-			name: "node_cpu_usage_ratio", help: "Share of all logical CPUs that is busy, 0 to 1.",
+			name: "node_cpu_usage_ratio", help: "CPU usage of the node, 0 (idle) to 1 (all logical CPUs busy).",
 			value: func(s *ray.NodeStats) (float64, bool) { return s.CPURatio, s.CPUs > 0 && !s.CPUUnknown },
 		},
 		{
-			name: "node_memory_bytes", help: "Memory that the node has (its container's limit, if it has one).",
+			name: "node_memory_bytes", help: "Memory of the node, or the limit of its container.",
 			value: func(s *ray.NodeStats) (float64, bool) { return s.MemTotal, s.MemTotal > 0 },
 		},
 		{
@@ -183,7 +183,7 @@ var statsTable = table[*ray.NodeStats]{
 			value: func(s *ray.NodeStats) (float64, bool) { return s.MemUsed, s.MemTotal > 0 },
 		},
 		{
-			name: "node_memory_available_bytes", help: "Memory that the node can still give.",
+			name: "node_memory_available_bytes", help: "Memory available on the node.",
 			value: func(s *ray.NodeStats) (float64, bool) { return s.MemAvailable, s.MemTotal > 0 },
 		},
 		{
@@ -196,7 +196,7 @@ var statsTable = table[*ray.NodeStats]{
 			},
 		},
 		{
-			name: "node_object_store_available_bytes", help: "Object store memory that is free on the node.",
+			name: "node_object_store_available_bytes", help: "Object store memory available on the node.",
 			value: func(s *ray.NodeStats) (float64, bool) {
 				if s.ObjectStore == nil {
 					return 0, false
@@ -210,58 +210,17 @@ var statsTable = table[*ray.NodeStats]{
 		},
 		loadRow("node_load1", 0, "1 minute"), loadRow("node_load5", 1, "5 minutes"), loadRow("node_load15", 2, "15 minutes"),
 		{
-			name: "node_network_transmit_bytes_total", help: "Bytes sent since boot, by interfaces whose name begins with e.", counter: true,
+			name: "node_network_transmit_bytes_total", help: "Bytes sent since boot, on interfaces whose name begins with e.", counter: true,
 			value: func(s *ray.NodeStats) (float64, bool) { return s.NetworkSent, s.HasNetwork },
 		},
 		{
-			name: "node_network_receive_bytes_total", help: "Bytes received since boot, by interfaces whose name begins with e.", counter: true,
+			name: "node_network_receive_bytes_total", help: "Bytes received since boot, on interfaces whose name begins with e.", counter: true,
 			value: func(s *ray.NodeStats) (float64, bool) { return s.NetworkRecv, s.HasNetwork },
 		},
 		diskRow("node_disk_bytes", "Size of the mounted file system.", func(d ray.Disk) float64 { return d.Total }),
 		diskRow("node_disk_used_bytes", "Bytes in use on the mounted file system.", func(d ray.Disk) float64 { return d.Used }),
 		diskRow("node_disk_free_bytes", "Bytes free on the mounted file system.", func(d ray.Disk) float64 { return d.Free }),
 	}, gpuRows, tpuRows),
-}
-
-var gpuRows = []row[*ray.NodeStats]{
-	{
-		name: "node_gpu_info", most: maxParts, help: "A GPU's name and UUID; 1.", labels: []string{"gpu", "gpu_name", "uuid"},
-		series: func(s *ray.NodeStats, emit *emitter) {
-			for _, g := range s.GPUs {
-				emit.series(1, strconv.Itoa(g.Index), g.Name, g.UUID)
-			}
-		},
-	},
-	{
-		name: "node_gpu_usage_ratio", most: maxParts, help: "Share of time that the GPU is busy, 0 to 1; absent where the driver does not tell.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit *emitter) {
-			for _, g := range s.GPUs {
-				if g.Utilization != nil {
-					emit.series(*g.Utilization, strconv.Itoa(g.Index))
-				}
-			}
-		},
-	},
-	{
-		name: "node_gpu_memory_bytes", most: maxParts, help: "Memory of the GPU.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit *emitter) {
-			for _, g := range s.GPUs {
-				if g.MemTotal > 0 {
-					emit.series(g.MemTotal, strconv.Itoa(g.Index))
-				}
-			}
-		},
-	},
-	{
-		name: "node_gpu_memory_used_bytes", most: maxParts, help: "Memory in use on the GPU.", labels: []string{"gpu"},
-		series: func(s *ray.NodeStats, emit *emitter) {
-			for _, g := range s.GPUs {
-				if g.MemTotal > 0 {
-					emit.series(g.MemUsed, strconv.Itoa(g.Index))
-				}
-			}
-		},
-	},
 }
 
 func loadRow(name string, i int, span string) row[*ray.NodeStats] {
@@ -272,7 +231,7 @@ func loadRow(name string, i int, span string) row[*ray.NodeStats] {
 }
 
 func diskRow(name, help string, get func(ray.Disk) float64) row[*ray.NodeStats] {
-	return row[*ray.NodeStats]{name: name, help: help, labels: []string{"mount"}, most: maxParts,
+	return row[*ray.NodeStats]{name: name, help: help, labels: []string{"mount"}, maxSeries: maxPerNode,
 		series: func(s *ray.NodeStats, emit *emitter) {
 			for _, d := range s.Disks {
 				emit.series(get(d), d.Mount)
@@ -284,36 +243,36 @@ type nodesCollector struct {
 	source    nodesSource
 	max       int
 	retention time.Duration
-	deaths    deaths
+	deaths    nodeDeaths
 	nodes     bound[nodesView]
 	node      bound[nodeView]
 	stats     bound[*ray.NodeStats]
 }
 
-// newNodes shows dead nodes for a retention, counted from their end.
+// newNodes returns a collector that shows dead nodes for a retention after their end.
 func newNodes(source nodesSource, s settings, o NodesOptions, retention time.Duration) *nodesCollector {
 	return &nodesCollector{
-		source: source, max: orDefault(o.Max, defaultMaxNodes), retention: orDefault(retention, defaultRetention),
+		source: source, max: cmp.Or(o.Max, defaultMaxNodes), retention: cmp.Or(retention, defaultRetention),
 		nodes: nodesTable.bind(s), node: newNodeTable(o.Labels).bind(s), stats: statsTable.bind(s),
 	}
 }
 
-func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
+func (c *nodesCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	nodes, err := c.source.Nodes(ctx)
 	if err != nil {
 		return err
 	}
 	now := clusterNow(c.source)
 	nodes = slices.Clone(nodes)
-	c.deaths.date(nodes, now)
+	c.deaths.setEnds(nodes, now)
 	shown := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool {
 		return n.State == ray.NodeDead && now.Sub(n.End) > c.retention
 	})
 	fit := importantNodes(shown, c.max)
-	picked := nodeResources(nodes)
-	c.nodes.emit(out, nodesView{nodes: nodes, overflow: len(shown) - len(fit), resourcesOverflow: picked.over})
+	names := nodeResources(nodes)
+	c.nodes.emit(out, nodesView{nodes: nodes, overflow: len(shown) - len(fit), resourcesOverflow: names.overflow})
 	for _, n := range fit {
-		c.node.emit(out, nodeView{n, picked.keep}, n.ID)
+		c.node.emit(out, nodeView{n, names.keep}, n.ID)
 		if n.State == ray.NodeAlive && n.Stats != nil {
 			c.stats.emit(out, n.Stats, n.ID)
 		}
@@ -321,9 +280,9 @@ func (c *nodesCollector) collect(ctx context.Context, out *sink) error {
 	return nil
 }
 
-// nodeResources chooses the names of resources that are shown of nodes.
-func nodeResources(nodes []ray.Node) names {
-	return pickResources(func(yield func(string)) {
+// nodeResources selects the names of resources to show for nodes.
+func nodeResources(nodes []ray.Node) resourceNames {
+	return selectResources(func(yield func(string)) {
 		for _, n := range nodes {
 			for name := range n.Resources {
 				yield(name)
@@ -332,9 +291,8 @@ func nodeResources(nodes []ray.Node) names {
 	})
 }
 
-// importantNodes gives the limit most important nodes, reordering nodes: the
-// live ones, of which the oldest first so that a new one does not push one out,
-// then the dead ones, of which the newest.
+// importantNodes returns the limit most important nodes: live ones (oldest first, so that a
+// new node does not displace one), then dead ones (newest first). It reorders nodes.
 func importantNodes(nodes []ray.Node, limit int) []ray.Node {
 	if len(nodes) <= limit {
 		return nodes

@@ -10,16 +10,16 @@ import (
 
 const (
 	requestsName = namespace + "_api_request_duration_seconds"
-	requestsHelp = "Duration of raytap's requests to the cluster's API, by endpoint and HTTP status (or the code of the error where no status came). Streams count up to their headers."
+	requestsHelp = "Duration of raytap's requests to the cluster's API, by endpoint and HTTP status (or an error's code if there was no response). For streams, until the response headers."
 )
 
 var requestsLabels = []string{clusterLabel, "endpoint", "code"}
 
-// Requests is a histogram of the requests that raytap sends, over all
-// clusters. It is a prometheus.Collector; safe for concurrent use.
+// Requests is a histogram of the requests that raytap sends, for all clusters. It is a
+// prometheus.Collector, and safe for concurrent use.
 type Requests struct{ *prometheus.HistogramVec }
 
-// NewRequests gives an empty histogram.
+// NewRequests returns an empty histogram.
 func NewRequests() Requests {
 	return Requests{prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: requestsName, Help: requestsHelp,
@@ -27,8 +27,8 @@ func NewRequests() Requests {
 	}, requestsLabels)}
 }
 
-// Observer gives the function that counts a cluster's requests. endpoint must
-// be one of a fixed set, never a path with an id in it.
+// Observer returns a function that records the requests to a cluster. endpoint must be one
+// of a fixed set, never a path with an id in it.
 func (r Requests) Observer(cluster string) func(endpoint string, code int, took time.Duration) {
 	cluster = label(cluster)
 	return func(endpoint string, code int, took time.Duration) {
@@ -36,7 +36,7 @@ func (r Requests) Observer(cluster string) func(endpoint string, code int, took 
 	}
 }
 
-// Forget drops the series of a cluster that was given up.
+// Forget removes the series of a cluster.
 func (r Requests) Forget(cluster string) {
 	r.DeletePartialMatch(prometheus.Labels{clusterLabel: label(cluster)})
 }

@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// maxResources bounds the distinct names of resources per family and cluster:
-// users make up their own.
+// maxResources is the maximum number of resource names per family and cluster: users
+// define their own.
 const maxResources = 100
 
-// names is the set of resource names that get series.
-type names struct {
-	keep map[string]bool
-	over int // how many names did not fit
+// resourceNames is the set of resource names that have series.
+type resourceNames struct {
+	keep     map[string]bool
+	overflow int // names beyond maxResources
 }
 
-// pickResources chooses among the names that all goes through: Ray's own four
-// first, then alphabetically, so that the choice is the same at each scrape.
+// selectResources selects from the names that all yields: Ray's own four first, then in
+// alphabetical order, so that the selection is the same at each scrape.
 //
-// Ray's markers "node:…", by which work is bound to a node, are no resources
-// that anybody uses up, and there is one per node: they are left out.
-func pickResources(all func(yield func(name string))) names {
+// Ray's markers "node:…", which tie work to a node, are excluded: they are not consumed,
+// and there is one for each node.
+func selectResources(all func(yield func(name string))) resourceNames {
 	found := make(map[string]bool)
 	all(func(name string) {
 		if !strings.HasPrefix(name, "node:") {
@@ -28,13 +28,13 @@ func pickResources(all func(yield func(name string))) names {
 		}
 	})
 	if len(found) <= maxResources {
-		return names{keep: found}
+		return resourceNames{keep: found}
 	}
 	list := make([]string, 0, len(found))
 	for name := range found {
 		list = append(list, name)
 	}
-	largestRank(list, func(name string) int {
+	sortByRank(list, func(name string) int {
 		if slices.Contains([]string{"CPU", "GPU", "memory", "object_store_memory"}, name) {
 			return 0
 		}
@@ -44,5 +44,5 @@ func pickResources(all func(yield func(name string))) names {
 	for _, name := range list[:maxResources] {
 		keep[name] = true
 	}
-	return names{keep: keep, over: len(list) - maxResources}
+	return resourceNames{keep: keep, overflow: len(list) - maxResources}
 }

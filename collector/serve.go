@@ -1,13 +1,14 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
 	"raytap/ray"
 )
 
-// This file: Serve's applications, their deployments, and its proxies.
+// This file: Ray Serve's applications, their deployments, and its proxies.
 
 type serveSource interface {
 	Serve(context.Context) (ray.ServeStatus, error)
@@ -24,11 +25,11 @@ var serveTable = table[serveView]{
 	source: serveFresh,
 	rows: []row[serveView]{
 		{
-			name: "serve_running", help: "1 if Serve runs on the cluster, 0 if it does not.",
+			name: "serve_running", help: "1 if Serve runs on the cluster, 0 otherwise.",
 			value: func(v serveView) (float64, bool) { return number(v.running), true },
 		},
 		{
-			name: "serve_overflow", help: "Applications and deployments, and proxies, that are not shown because there are more than serve.max. What is not well is kept first.",
+			name: "serve_overflow", help: "Applications and deployments, and proxies, that are not shown because there are more than serve.max. Unhealthy ones are kept first.",
 			value: func(v serveView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},
@@ -39,15 +40,15 @@ var applicationTable = table[ray.ServeApplication]{
 	labels: []string{"application"},
 	rows: []row[ray.ServeApplication]{
 		{
-			name: "serve_application_info", help: "An application's route and where its configuration came from; 1.", labels: []string{"route_prefix", "source"},
+			name: "serve_application_info", help: "An application's route and the source of its configuration; always 1.", labels: []string{"route_prefix", "source"},
 			series: func(a ray.ServeApplication, emit *emitter) { emit.series(1, a.RoutePrefix, a.Source) },
 		},
 		{
-			name: "serve_application_status", help: "1 for the status that the application is in, 0 for the others.", labels: []string{"status"},
+			name: "serve_application_status", help: "1 for the application's current status, 0 for the others.", labels: []string{"status"},
 			series: func(a ray.ServeApplication, emit *emitter) { stateSet(ray.ServeApplicationStatuses, a.Status, emit) },
 		},
 		{
-			name: "serve_application_last_deployed_timestamp_seconds", help: "Unix time the application was last deployed.",
+			name: "serve_application_last_deployed_timestamp_seconds", help: "Unix time when the application was last deployed.",
 			value: func(a ray.ServeApplication) (float64, bool) { return unix(a.LastDeployed) },
 		},
 	},
@@ -58,7 +59,7 @@ var deploymentTable = table[ray.ServeDeployment]{
 	labels: []string{"application", "deployment"},
 	rows: []row[ray.ServeDeployment]{
 		{
-			name: "serve_deployment_status", help: "1 for the status that the deployment is in, 0 for the others.", labels: []string{"status"},
+			name: "serve_deployment_status", help: "1 for the deployment's current status, 0 for the others.", labels: []string{"status"},
 			series: func(d ray.ServeDeployment, emit *emitter) { stateSet(ray.ServeDeploymentStatuses, d.Status, emit) },
 		},
 		{
@@ -68,11 +69,11 @@ var deploymentTable = table[ray.ServeDeployment]{
 			},
 		},
 		{
-			name: "serve_deployment_target_replicas", help: "Replicas that the deployment should have.",
+			name: "serve_deployment_target_replicas", help: "Target number of replicas of the deployment.",
 			value: func(d ray.ServeDeployment) (float64, bool) { return optional(d.TargetReplicas) },
 		},
 		{
-			name: "serve_deployment_recent_dead_replicas", help: "Replicas that died recently, as far as Serve remembers (Ray 2.60 and later).",
+			name: "serve_deployment_recent_dead_replicas", help: "Replicas that died recently, as far as Serve keeps them (Ray 2.60 and later).",
 			value: func(d ray.ServeDeployment) (float64, bool) { return optional(d.DeadReplicas) },
 		},
 	},
@@ -83,7 +84,7 @@ var proxyTable = table[ray.ServeProxy]{
 	labels: []string{"node_id"},
 	rows: []row[ray.ServeProxy]{
 		{
-			name: "serve_proxy_status", help: "1 for the status that the node's proxy is in, 0 for the others.", labels: []string{"status"},
+			name: "serve_proxy_status", help: "1 for the current status of the node's proxy, 0 for the others.", labels: []string{"status"},
 			series: func(p ray.ServeProxy, emit *emitter) { stateSet(ray.ServeProxyStatuses, p.Status, emit) },
 		},
 	},
@@ -107,28 +108,28 @@ type serveCollector struct {
 
 func newServe(source serveSource, s settings, o ServeOptions) *serveCollector {
 	return &serveCollector{
-		source: source, max: orDefault(o.Max, defaultMaxServe),
+		source: source, max: cmp.Or(o.Max, defaultMaxServe),
 		serve: serveTable.bind(s), application: applicationTable.bind(s),
 		deployment: deploymentTable.bind(s), proxy: proxyTable.bind(s),
 	}
 }
 
-func (c *serveCollector) collect(ctx context.Context, out *sink) error {
+func (c *serveCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	status, err := c.source.Serve(ctx)
 	if err != nil {
 		return err
 	}
 	apps := slices.Clone(status.Applications)
-	largestRank(apps, func(a ray.ServeApplication) int {
+	sortByRank(apps, func(a ray.ServeApplication) int {
 		if a.Status == "RUNNING" {
 			return 1
 		}
 		return 0
 	}, func(a ray.ServeApplication) string { return a.Name })
-	room, over := c.max, 0
+	room, overflow := c.max, 0
 	for _, app := range apps {
 		if room == 0 {
-			over += 1 + len(app.Deployments)
+			overflow += 1 + len(app.Deployments)
 			continue
 		}
 		room--
@@ -138,15 +139,15 @@ func (c *serveCollector) collect(ctx context.Context, out *sink) error {
 			c.deployment.emit(out, d, app.Name, d.Name)
 		}
 		room -= fits
-		over += len(app.Deployments) - fits
+		overflow += len(app.Deployments) - fits
 	}
 	proxies := slices.Clone(status.Proxies)
-	largestRank(proxies, func(p ray.ServeProxy) int { return int(number(p.Status == "HEALTHY")) }, func(p ray.ServeProxy) string { return p.NodeID })
+	sortByRank(proxies, func(p ray.ServeProxy) int { return int(number(p.Status == "HEALTHY")) }, func(p ray.ServeProxy) string { return p.NodeID })
 	fit := min(len(proxies), c.max)
 	for _, p := range proxies[:fit] {
 		c.proxy.emit(out, p, p.NodeID)
 	}
-	over += len(proxies) - fit
-	c.serve.emit(out, serveView{running: status.Running, overflow: over})
+	overflow += len(proxies) - fit
+	c.serve.emit(out, serveView{running: status.Running, overflow: overflow})
 	return nil
 }

@@ -12,7 +12,7 @@ const (
 	clusterLabel = "ray_cluster"
 )
 
-// Family describes one metric family as it stands on the page.
+// Family describes a metric family of the exposition.
 type Family struct {
 	Name   string
 	Help   string
@@ -20,50 +20,49 @@ type Family struct {
 	Labels []string // ray_cluster first
 }
 
-// row is one metric of a resource T: the only place where its name, help and
-// type stand. Exactly one of value and series is set.
+// row defines one metric of a resource T. Exactly one of value and series is set.
 type row[T any] struct {
 	name    string // without the namespace
 	help    string
 	counter bool
 	labels  []string // after those of the table
-	// value gives the metric's one value; false where it is absent.
+	// value returns the metric's only value, and false if it is absent.
 	value func(T) (float64, bool)
-	// series gives any number of them.
+	// series emits any number of series.
 	series func(T, *emitter)
-	// most bounds the series of one T; those beyond it are counted. 0 is no bound.
-	most int
-	// unique says that series never emits the same labels twice. Others are
-	// compared with each other, which is for a hundred or so.
+	// maxSeries is the maximum number of series of one T; further ones are only counted.
+	// 0: no limit.
+	maxSeries int
+	// unique means that series never emits the same labels twice. Otherwise all series of
+	// one T are compared with each other, which suits about a hundred.
 	unique bool
 }
 
-// table is the metrics of a resource T.
+// table defines the metrics of a resource T.
 type table[T any] struct {
-	// source tells where the values come from and how old they may be; it ends
-	// each help text.
+	// source ends each help text: where the values come from, and how old they may be.
 	source string
-	// labels name the thing that a T is; emit gives their values.
+	// labels identify a T; emit takes their values.
 	labels []string
 	rows   []row[T]
 }
 
-// settings are what a configuration makes of all tables of a cluster.
+// settings apply to all tables of a cluster.
 type settings struct {
 	cluster string
-	drop    func(family string) bool // nil: nothing is dropped
+	exclude func(family string) bool // nil: none is excluded
 }
 
 // bound is a table for one cluster.
 type bound[T any] struct {
-	id    *int // tells it from others
+	id    *int // identifies the table
 	names []*string
 	rows  []boundRow[T]
 }
 
 type boundRow[T any] struct {
 	row[T]
-	line *line
+	desc *desc
 }
 
 func (t table[T]) bind(s settings) bound[T] {
@@ -72,19 +71,19 @@ func (t table[T]) bind(s settings) bound[T] {
 	b := bound[T]{id: new(int), names: pointers(t.labels)}
 	for _, r := range t.rows {
 		family := namespace + "_" + r.name
-		if s.drop != nil && s.drop(family) {
+		if s.exclude != nil && s.exclude(family) {
 			continue
 		}
 		all := slices.Concat([]string{clusterLabel}, t.labels, r.labels)
-		l := &line{
+		l := &desc{
 			family: family, help: t.help(r),
-			counter: r.counter, common: common, names: pointers(r.labels), most: r.most, unique: r.unique,
+			counter: r.counter, common: common, names: pointers(r.labels), maxSeries: r.maxSeries, unique: r.unique,
 		}
 		sorted := slices.Sorted(slices.Values(all))
 		for _, name := range all {
-			l.place = append(l.place, slices.Index(sorted, name))
+			l.labelOrder = append(l.labelOrder, slices.Index(sorted, name))
 		}
-		b.rows = append(b.rows, boundRow[T]{row: r, line: l})
+		b.rows = append(b.rows, boundRow[T]{row: r, desc: l})
 	}
 	return b
 }
@@ -119,47 +118,48 @@ func (t table[T]) families() []Family {
 	return all
 }
 
-// emit writes what v has into out. ids are the values of the table's labels.
-func (b bound[T]) emit(out *sink, v T, ids ...string) {
+// emit adds the series of v to out. ids are the values of the table's labels. If an entity
+// with these labels was added before, its series are only counted as duplicates.
+func (b bound[T]) emit(out *seriesBuffer, v T, ids ...string) {
 	named := make([]*dto.LabelPair, len(ids), maxIDs)
 	for i, id := range ids {
 		named[i] = out.newPair(b.names[i], id)
 	}
-	if !out.first(b.id, named) {
-		var again sink
-		b.write(&again, v, named)
-		out.duplicates += again.len() + again.duplicates + again.over
+	if !out.isFirst(b.id, named) {
+		var repeated seriesBuffer
+		b.write(&repeated, v, named)
+		out.duplicates += repeated.len() + repeated.duplicates + repeated.overflow
 		return
 	}
 	b.write(out, v, named)
 }
 
-// write writes what v has. Rows without labels of their own share one list.
-func (b bound[T]) write(out *sink, v T, ids []*dto.LabelPair) {
+// write adds the series of v to out. Rows without labels of their own share one list.
+func (b bound[T]) write(out *seriesBuffer, v T, ids []*dto.LabelPair) {
 	var common []*dto.LabelPair
 	for i := range b.rows {
 		r := &b.rows[i]
 		if r.value == nil {
-			r.series(v, out.begin(r.line, ids))
+			r.series(v, out.begin(r.desc, ids))
 			continue
 		}
 		x, ok := r.value(v)
-		if !ok || x != x { // Python's JSON can hold NaN; no reading is no reading
+		if !ok || x != x { // Python's JSON can hold NaN, which means no value
 			continue
 		}
 		if common == nil {
-			common = out.labels(r.line, ids, nil)
+			common = out.labels(r.desc, ids, nil)
 		}
-		out.add(r.line, x, common)
+		out.add(r.desc, x, common)
 	}
 }
 
-// Families lists every family that a Collector and Requests can show, sorted by name.
+// Families returns all families that a Collector and Requests can show, sorted by name.
 func Families() []Family {
 	all := slices.Concat(
 		upTable.families(), selfTable.families(), skippedTable.families(), skippedFieldsTable.families(), requestFamilies(),
-		versionTable.families(), statusTable.families(), usageTable.families(),
-		jobsTable.families(), newJobTable(nil).families(), finishedTable.families(), driverTable.families(),
+		versionTable.families(), statusTable.families(), nodeUsageTable.families(),
+		jobsTable.families(), newJobTable(nil).families(), finishedTable.families(), driverNodeTable.families(),
 		nodesTable.families(), newNodeTable(nil).families(), statsTable.families(),
 		tasksTable.families(), actorsTable.families(), groupsTable.families(),
 		serveTable.families(), applicationTable.families(), deploymentTable.families(), proxyTable.families(),

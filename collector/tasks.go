@@ -10,12 +10,12 @@ import (
 	"raytap/ray"
 )
 
-// This file: unfinished and failed tasks. Finished ones have no series: Ray
-// forgets them as it likes, and counting them blocks its State worker.
+// This file: unfinished and failed tasks. Finished ones have no series: Ray evicts them at
+// any time, and counting them blocks its State worker.
 
 type tasksSource interface {
 	Tasks(context.Context) (ray.TaskList, error)
-	// VersionNewerThan gives a version that was asked for at t or later.
+	// VersionNewerThan returns a version that was requested at t or later.
 	VersionNewerThan(ctx context.Context, t time.Time) (ray.Version, error)
 }
 
@@ -24,8 +24,8 @@ var taskStates = slices.DeleteFunc(slices.Clone(ray.TaskStates), func(s string) 
 
 const stateFinished = "FINISHED"
 
-// taskKey is what tasks are counted by: who is a job id, or a task's name.
-type taskKey struct{ who, state string }
+// taskKey is what tasks are counted by: owner is a job id or a task's name.
+type taskKey struct{ owner, state string }
 
 type taskCount struct {
 	taskKey
@@ -47,19 +47,19 @@ var tasksTable = table[tasksView]{
 	rows: []row[tasksView]{
 		{
 			name:   "tasks",
-			help:   "Attempts of tasks in a state that is not FINISHED, by job; absent where there is none. Too low where tasks_truncated is 1.",
+			help:   "Task attempts in each state except FINISHED, by job. Absent where there is none. Too low if tasks_truncated is 1.",
 			labels: []string{"job_id", "state"}, unique: true,
 			series: func(v tasksView, emit *emitter) { emitCounts(v.jobs, emit) },
 		},
 		{
 			name:   "tasks_by_name",
-			help:   "Attempts of tasks in a state that is not FINISHED, by task name; absent where there is none. Too low where tasks_truncated is 1. Only where the configuration asks for it.",
+			help:   "Task attempts in each state except FINISHED, by task name. Absent where there is none. Too low if tasks_truncated is 1. Requires collector.tasks.by_name.",
 			labels: []string{"name", "state"}, unique: true,
 			series: func(v tasksView, emit *emitter) { emitCounts(v.names, emit) },
 		},
 		{
 			name:   "tasks_by_state",
-			help:   "Attempts of tasks in a state that is not FINISHED, over all jobs; exact also where tasks_truncated is 1, absent where that could not be had.",
+			help:   "Task attempts in each state except FINISHED, for all jobs together. Exact even if tasks_truncated is 1; absent if the exact counts could not be fetched.",
 			labels: []string{"state"},
 			series: func(v tasksView, emit *emitter) {
 				if counts, ok := exactStates(v.TaskList); ok {
@@ -68,23 +68,23 @@ var tasksTable = table[tasksView]{
 			},
 		},
 		{
-			name: "tasks_truncated", help: "1 if Ray cut the list of tasks (at 10,000 rows), 0 if it is complete.",
+			name: "tasks_truncated", help: "1 if Ray truncated the task list (at 10,000 rows), 0 if it is complete.",
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated), true },
 		},
 		{
-			name: "tasks_queried_by_state", help: "1 if the list was cut and Ray was asked for the total of each state one by one: that takes it seconds, so that all values of tasks are asked for more rarely, 50 times what it took; else 0.",
+			name: "tasks_queried_by_state", help: "1 if the task list was truncated and the total of each state was requested separately. This takes Ray seconds, so that all task metrics are refreshed less often, after 50 times the duration. 0 otherwise.",
 			value: func(v tasksView) (float64, bool) { return number(v.Truncated && v.ByState != nil), true },
 		},
 		{
-			name: "tasks_evicted", help: "Attempts of tasks, of any state, that Ray has had and no longer keeps: those of them that are not finished are missing in all counts. Absent where it does not tell.",
+			name: "tasks_evicted", help: "Task attempts, in any state, that Ray no longer keeps. Unfinished ones among them are missing in all counts. Absent if Ray does not report the number.",
 			value: func(v tasksView) (float64, bool) { return float64(v.Dropped), v.Dropped > 0 },
 		},
 		{
-			name: "tasks_reset_total", help: "Times that Ray's list of tasks started over without a new session, since raytap began to watch the cluster: the attempts that failed or that Ray no longer keeps, which only get more while a list lives, fell to under half, from 10 or more. What had run before is in no count any more. A list that starts over with fewer of them, or has caught up by the next look, is missed. Absent where the session is not known.", counter: true,
+			name: "tasks_reset_total", help: "Resets of Ray's task list within a session, since raytap began to watch the cluster. A reset is detected when the number of failed and evicted attempts, which otherwise only grows, falls from 10 or more to less than half. Earlier tasks are in no count any more. A reset with fewer attempts, or one that has caught up by the next request, is missed. Absent if the session is unknown.", counter: true,
 			value: func(v tasksView) (float64, bool) { return float64(v.resets), v.resetsKnown },
 		},
 		{
-			name: "tasks_overflow", help: "Series of a family that are not shown because it has more than tasks.max_series. What runs and what failed is kept first.", labels: []string{"family"},
+			name: "tasks_overflow", help: "Series of a family that are not shown because there are more than tasks.max_series. Running and failed tasks are kept first.", labels: []string{"family"},
 			series: func(v tasksView, emit *emitter) {
 				emit.series(float64(v.jobsOverflow), "tasks")
 				if v.byName {
@@ -97,12 +97,12 @@ var tasksTable = table[tasksView]{
 
 func emitCounts(counts []taskCount, emit *emitter) {
 	for _, c := range counts {
-		emit.series(float64(c.n), c.who, c.state)
+		emit.series(float64(c.n), c.owner, c.state)
 	}
 }
 
-// exactStates counts by state; false where the list lacks rows and no exact
-// totals came with it.
+// exactStates returns the count of each state except FINISHED, and false if the list is
+// truncated and has no exact totals.
 func exactStates(l ray.TaskList) (map[string]int, bool) {
 	if l.Truncated && l.ByState == nil {
 		return nil, false
@@ -132,18 +132,18 @@ type tasksCollector struct {
 }
 
 func newTasks(source tasksSource, s settings, o TasksOptions) *tasksCollector {
-	o.MaxSeries = orDefault(o.MaxSeries, defaultMaxSeries)
+	o.MaxSeries = cmp.Or(o.MaxSeries, defaultMaxSeries)
 	return &tasksCollector{source: source, opts: o, table: tasksTable.bind(s)}
 }
 
-func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
+func (c *tasksCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	list, err := c.source.Tasks(ctx)
 	if err != nil {
 		return err
 	}
 	v := tasksView{TaskList: list, byName: c.opts.ByName}
-	v.resets, v.resetsKnown = c.resets.look(ctx, c.source, list)
-	// Of the rest, the newest jobs are kept under the cap: job ids count up.
+	v.resets, v.resetsKnown = c.resets.observe(ctx, c.source, list)
+	// Under the limit the newest jobs are kept: job ids are ascending.
 	v.jobs, v.jobsOverflow = c.count(list.Tasks, func(t ray.Task) string { return t.JobID }, -1)
 	if c.opts.ByName {
 		v.names, v.namesOverflow = c.count(list.Tasks, func(t ray.Task) string { return cmp.Or(t.Name, t.Func) }, 1)
@@ -152,14 +152,14 @@ func (c *tasksCollector) collect(ctx context.Context, out *sink) error {
 	return nil
 }
 
-// count counts tasks by who and state, and keeps as many as may be shown: what
-// runs and what failed, then in the order of who (-1: falling), so that the
-// choice is the same at each scrape.
-func (c *tasksCollector) count(tasks []ray.Task, who func(ray.Task) string, order int) ([]taskCount, int) {
+// count counts tasks by owner and state. It returns at most MaxSeries counts and the number
+// of those omitted: running and failed tasks first, then by owner, in ascending (order 1) or
+// descending (-1) order, so that the selection is the same at each scrape.
+func (c *tasksCollector) count(tasks []ray.Task, owner func(ray.Task) string, order int) ([]taskCount, int) {
 	counts := make(map[taskKey]int)
 	for _, t := range tasks {
 		if t.State != stateFinished {
-			counts[taskKey{label(who(t)), label(t.State)}]++
+			counts[taskKey{label(owner(t)), label(t.State)}]++
 		}
 	}
 	all := make([]taskCount, 0, len(counts))
@@ -169,14 +169,14 @@ func (c *tasksCollector) count(tasks []ray.Task, who func(ray.Task) string, orde
 	overflow := max(0, len(all)-c.opts.MaxSeries)
 	if overflow > 0 {
 		slices.SortFunc(all, func(a, b taskCount) int {
-			return cmp.Or(cmp.Compare(taskRank(a.state), taskRank(b.state)), order*strings.Compare(a.who, b.who), strings.Compare(a.state, b.state))
+			return cmp.Or(cmp.Compare(taskRank(a.state), taskRank(b.state)), order*strings.Compare(a.owner, b.owner), strings.Compare(a.state, b.state))
 		})
 		all = all[:c.opts.MaxSeries]
 	}
 	return all, overflow
 }
 
-// taskRank is 0 for the states that are kept first under a cap.
+// taskRank returns 0 for the states that are kept first under a limit, 1 for others.
 func taskRank(state string) int {
 	if state == stateFailed || strings.HasPrefix(state, "RUNNING") {
 		return 0

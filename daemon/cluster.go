@@ -112,20 +112,20 @@ func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
 
 func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 	c := s.collector
-	drop := make([]*regexp.Regexp, len(c.ExcludeMetrics))
+	exclude := make([]*regexp.Regexp, len(c.ExcludeMetrics))
 	for i, p := range c.ExcludeMetrics {
-		drop[i] = p.Regexp
+		exclude[i] = p.Regexp
 	}
 	return collector.Options{
-		Cluster: s.cluster.Name,
-		Status:  collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
-		Jobs:    collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max, Metadata: c.Jobs.Metadata},
-		Nodes:   collector.NodesOptions{Disabled: !c.Nodes.Enabled, Max: c.Nodes.Max, Labels: c.Nodes.Labels},
-		Tasks:   collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
-		Actors:  collector.ActorsOptions{Disabled: !c.Actors.Enabled},
-		Serve:   collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
-		Drop:    drop,
-		Log:     log,
+		Cluster:        s.cluster.Name,
+		Status:         collector.StatusOptions{Disabled: !c.Cluster.Enabled, Shapes: c.Cluster.DemandShapes},
+		Jobs:           collector.JobsOptions{Disabled: !c.Jobs.Enabled, Retention: time.Duration(c.Jobs.Retention), Max: c.Jobs.Max, Metadata: c.Jobs.Metadata},
+		Nodes:          collector.NodesOptions{Disabled: !c.Nodes.Enabled, Max: c.Nodes.Max, Labels: c.Nodes.Labels},
+		Tasks:          collector.TasksOptions{Disabled: !c.Tasks.Enabled, ByName: c.Tasks.ByName, MaxSeries: c.Tasks.MaxSeries},
+		Actors:         collector.ActorsOptions{Disabled: !c.Actors.Enabled},
+		Serve:          collector.ServeOptions{Disabled: !c.Serve.Enabled, Max: c.Serve.Max},
+		ExcludeMetrics: exclude,
+		Log:            log,
 	}
 }
 
@@ -242,9 +242,9 @@ func (u *unit) look(ctx context.Context) {
 
 // collect gives the cluster's metrics, and false once it is being given up: its
 // client refuses calls then, which would read as a cluster that is down.
-func (u *unit) collect(ctx context.Context, only []string) (collector.Page, bool) {
-	page := u.collector.Page(ctx, only...)
-	return page, !u.gone.Load()
+func (u *unit) collect(ctx context.Context, only []string) (collector.Exposition, bool) {
+	exposition := u.collector.Collect(ctx, only...)
+	return exposition, !u.gone.Load()
 }
 
 // requests counts a cluster's requests until the cluster is given up. What

@@ -105,16 +105,16 @@ func stop(units []*unit) {
 // answered, or failed alone, when ctx ends at the latest.
 func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFamily {
 	units := slices.DeleteFunc(slices.Clone(s.all()), func(u *unit) bool { return u.collector == nil })
-	pages, there := make([]collector.Page, len(units)), make([]bool, len(units))
+	expositions, there := make([]collector.Exposition, len(units)), make([]bool, len(units))
 	var wg sync.WaitGroup
 	for i, u := range units {
-		wg.Go(func() { pages[i], there[i] = u.collect(ctx, only) })
+		wg.Go(func() { expositions[i], there[i] = u.collect(ctx, only) })
 	}
 	wg.Wait()
-	shown := pages[:0]
-	for i, page := range pages {
+	shown := expositions[:0]
+	for i, e := range expositions {
 		if there[i] {
-			shown = append(shown, page)
+			shown = append(shown, e)
 		}
 	}
 	return collector.Gather(shown...)

@@ -120,12 +120,12 @@ func (p *probes) probe(q url.Values) (web.Collect, func(), error) {
 	x.used = now
 	x.active++
 	collect := func(ctx context.Context, only []string) []*dto.MetricFamily {
-		page, there := x.unit.collect(ctx, only)
+		exposition, there := x.unit.collect(ctx, only)
 		if !there {
 			return nil
 		}
 		requests, _ := x.registry.Gather() // of one histogram: no error
-		return append(collector.Gather(page), requests...)
+		return append(collector.Gather(exposition), requests...)
 	}
 	return collect, sync.OnceFunc(func() { p.release(x) }), nil
 }

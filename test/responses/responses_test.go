@@ -93,7 +93,7 @@ func TestResponses_OtherServer(t *testing.T) {
 			c := dial(t, s.URL, isSynapse)
 			cached := cache.New(c, cache.Options{})
 			series := 0
-			for _, f := range collector.Gather(collector.New(cached, collector.Options{Cluster: "c"}).Page(t.Context())) {
+			for _, f := range collector.Gather(collector.New(cached, collector.Options{Cluster: "c"}).Collect(t.Context())) {
 				for _, m := range f.GetMetric() {
 					switch v := m.GetGauge().GetValue(); f.GetName() {
 					case "raytap_up":
@@ -208,7 +208,7 @@ func compare(want, got rows, err error, at place, ch change, counted bool) error
 func checkExposition(t *testing.T, c client, collectors []string) error {
 	cached := cache.New(c, cache.Options{})
 	defer cached.Close()
-	families := collector.Gather(collector.New(cached, collector.Options{Cluster: "c", SkippedRows: c.SkippedRows}).Page(t.Context(), append(collectors, "version")...))
+	families := collector.Gather(collector.New(cached, collector.Options{Cluster: "c", SkippedRows: c.SkippedRows}).Collect(t.Context(), append(collectors, "version")...))
 	var b strings.Builder
 	for _, f := range families {
 		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {

@@ -68,7 +68,7 @@ func everything() collector.Options {
 func TestFamiliesAreWhatThePageShows(t *testing.T) {
 	requests := collector.NewRequests()
 	requests.Observer("prod")("jobs", 200, time.Millisecond)
-	families := gather(t, registered{newCollector(full(time.Now()), everything()).Page(t.Context())}, requests)
+	families := gather(t, registered{newCollector(full(time.Now()), everything()).Collect(t.Context())}, requests)
 	listed := collector.Families()
 	if !slices.IsSortedFunc(listed, func(a, b collector.Family) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("not sorted")
@@ -365,8 +365,8 @@ func TestOneListThatFailsIsOneLineUntilItWorksAgain(t *testing.T) {
 		said = append(said, fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message))
 	}
 	want := []string{
-		"warning prod jobs the collector failed, its metrics are missing: ask: 503 connection refused",
-		"info prod jobs the collector works again",
+		"warning prod jobs Collector failed, its metrics are missing: ask: 503 connection refused",
+		"info prod jobs Collector recovered",
 	}
 	if !slices.Equal(said, want) {
 		t.Errorf("got\n%s", strings.Join(said, "\n"))

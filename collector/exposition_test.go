@@ -13,8 +13,8 @@ import (
 
 func TestPagesOfSeveralClustersAreOnePageThatARegistryTakes(t *testing.T) {
 	now := time.Now()
-	a := collector.New(full(now), collector.Options{Cluster: "a", SkippedRows: func() uint64 { return 1 }}).Page(t.Context())
-	b := collector.New(swamped(now), collector.Options{Cluster: "b"}).Page(t.Context())
+	a := collector.New(full(now), collector.Options{Cluster: "a", SkippedRows: func() uint64 { return 1 }}).Collect(t.Context())
+	b := collector.New(swamped(now), collector.Options{Cluster: "b"}).Collect(t.Context())
 	got := collector.Gather(a, b)
 	byName := func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) }
 	if !slices.IsSortedFunc(got, byName) {

@@ -66,7 +66,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				at := func(s float64) time.Time { return begin.Add(time.Duration(s * float64(time.Second))) }
-				f := newFinished(settings{cluster: "prod"})
+				f := newFinishedJobs(settings{cluster: "prod"})
 				for _, list := range row.lists {
 					time.Sleep(time.Minute)
 					var jobs []ray.Job
@@ -93,7 +93,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 
 func TestEndedRunsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFinished(settings{cluster: "prod"})
+		f := newFinishedJobs(settings{cluster: "prod"})
 		for i := range 100 {
 			f.observe([]ray.Job{{SubmissionID: fmt.Sprint(i), Status: ray.JobFailed, End: time.Now()}}, time.Now())
 			time.Sleep(time.Minute)
@@ -108,7 +108,7 @@ func TestEndedRunsAreForgotten(t *testing.T) {
 // make them new ones.
 func TestAnEmptyListAfterAnOutageCountsNothingTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFinished(settings{cluster: "prod"})
+		f := newFinishedJobs(settings{cluster: "prod"})
 		f.observe(nil, time.Now())
 		time.Sleep(time.Second)
 		jobs := []ray.Job{{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobFailed, Start: time.Now(), End: time.Now()}}
