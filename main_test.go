@@ -112,9 +112,9 @@ func TestDaemon_BrokenClusters(t *testing.T) {
 		{"wrong-token", "url: " + guarded.URL() + ", auth: {token: hunter2}", "403 "},
 		{"no-token-file", "url: " + guarded.URL() + ", auth: {token_file: /nonexistent/token}", "token file /nonexistent/token does not exist: create it"},
 		{"hangs", "url: " + hangs.URL() + ", timeout: 1s", "408 "},
-		{"html", "url: " + html.URL(), "the answer is HTML, not JSON: is 127.0.0.1"},
-		{"big", "url: " + big.URL + ", max_body: 8MiB", "the answer is larger than 8 MiB"},
-		{"unknown", "url: http://nowhere.invalid:8265", "the host of nowhere.invalid:8265 is not known: check the url and the DNS"},
+		{"html", "url: " + html.URL(), "the response is HTML, not JSON: check that 127.0.0.1"},
+		{"big", "url: " + big.URL + ", max_body: 8MiB", "the response is larger than 8 MiB"},
+		{"unknown", "url: http://nowhere.invalid:8265", "the host of nowhere.invalid:8265 cannot be resolved: check the url and the DNS"},
 		{"not-tls", "url: " + strings.Replace(healthy.URL(), "http:", "https:", 1), "does not speak TLS: use http:// in the url"},
 		{"healthy", "url: " + healthy.URL(), ""},
 	}

@@ -42,7 +42,7 @@ func TestCheckStartAndReloadRefuseTheSame(t *testing.T) {
 		"no such web configuration":     {func(c *config.Config) { c.Web.ConfigFile = name("none") }, "web.config_file: "},
 		"a web configuration of no use": {func(c *config.Config) { c.Web.ConfigFile = name("web.yml") }, "web.config_file: "},
 		"a CA file that is missing":     {func(c *config.Config) { c.Clusters[0].TLS.CAFile = name("none") }, "clusters[0]: read the CA file: open "},
-		"a CA file that holds none":     {func(c *config.Config) { c.Clusters[0].TLS.CAFile = name("text") }, "holds no PEM certificate"},
+		"a CA file that holds none":     {func(c *config.Config) { c.Clusters[0].TLS.CAFile = name("text") }, "contains no PEM certificate"},
 		"a certificate that is missing": {func(c *config.Config) {
 			c.Clusters[0].TLS.CertFile, c.Clusters[0].TLS.KeyFile = name("none"), name("text")
 		}, "clusters[0]: read the client certificate: open "},

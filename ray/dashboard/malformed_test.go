@@ -139,7 +139,7 @@ func TestMalformed_ContentType(t *testing.T) {
 		{"a gzip", "application/json", "gzip", packed.String(), "", 200},
 		{"a gzip that is not told", "application/json", "", packed.String(), "", 200},
 		{"no gzip, though told", "application/json", "gzip", list, "", 200},
-		{"half a gzip", "application/json", "gzip", packed.String()[:packed.Len()/2], "gzip that is damaged", 200},
+		{"half a gzip", "application/json", "gzip", packed.String()[:packed.Len()/2], "invalid gzip", 200},
 		{"a byte order mark", "application/json", "", "\ufeff" + list, "", 200},
 		{"JSON called HTML", "text/html", "", list, "", 200},
 		{"JSON called nothing", "application/octet-stream", "", list, "", 200},

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// An error names what was asked: the dashboard, or an agent on a node.
-func TestARefusedConnectionNamesWhatWasAsked(t *testing.T) {
+func TestClient_ConnectionRefusedNamesTheService(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +22,7 @@ func TestARefusedConnectionNamesWhatWasAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, client := range map[string]*Client{"is a Ray dashboard running there?": c, "is a Ray node agent running there?": agent} {
+	for want, client := range map[string]*Client{"check that a Ray dashboard is running there": c, "check that a Ray node agent is running there": agent} {
 		res, err := client.Do(t.Context(), Request{Op: "read", Path: "/x", Endpoint: "x"})
 		if err == nil {
 			res.Body.Close()

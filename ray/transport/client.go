@@ -1,9 +1,10 @@
-// Package transport is the one way by which raytap speaks HTTP: headers, token,
-// TLS, proxy, timeouts, bounded bodies, bounded concurrency, and errors that an
-// operator can act on. It knows nothing of what is asked.
+// Package transport sends all HTTP requests of raytap: headers, token, TLS, proxy,
+// timeouts, bounded bodies, bounded concurrency, and errors that an operator can act
+// on. It is independent of the API.
 package transport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,31 +24,31 @@ import (
 // Client sends requests to one server. It is safe for concurrent use, and
 // printing it shows no secret.
 type Client struct {
-	base    *url.URL
-	http    *http.Client
-	wire    *http.Transport
-	direct  *http.Transport // for addresses given to WithBaseURL
-	auth    *auth
-	timeout time.Duration
-	maxBody int64
-	large   *semaphore.Weighted // nil: no bound
-	service string
-	observe func(endpoint string, code int, took time.Duration)
-	clock   *clock
-	calls   chan struct{} // one element a call in progress
-	streams chan struct{} // one element an open stream
+	base            *url.URL
+	http            *http.Client
+	transport       *http.Transport
+	directTransport *http.Transport // for addresses given to WithBaseURL
+	auth            *auth
+	timeout         time.Duration
+	maxBody         int64
+	responseMemory  *semaphore.Weighted // nil: no bound
+	service         string
+	observe         func(endpoint string, code int, took time.Duration)
+	clock           *clock
+	calls           chan struct{} // one element for each call in progress
+	streams         chan struct{} // one element for each open stream
 }
 
-// auth is what a request carries. The headers lie behind a function and the
-// whole behind a pointer, so that a dump of a Client shows addresses.
+// auth holds the headers of a request. It is used through a pointer, and the headers
+// through a function, so that a dump of a Client shows addresses.
 type auth struct {
 	token  TokenSource // nil for none
 	scheme string
 	tokens map[string]TokenSource // by canonical header
-	header func() http.Header     // gives a copy
+	header func() http.Header     // returns a copy
 }
 
-// New checks the options and builds a client; it does not connect.
+// New returns a client, or an error if an option is invalid. It does not connect.
 func New(o Options) (*Client, error) {
 	base, err := parseBase(o.URL)
 	if err != nil {
@@ -68,33 +69,33 @@ func New(o Options) (*Client, error) {
 	for name, source := range o.TokenHeaders {
 		tokens[http.CanonicalHeaderKey(name)] = source
 	}
-	slots := orDefault(o.MaxConcurrent, DefaultMaxConcurrent)
+	slots := cmp.Or(o.MaxConcurrent, DefaultMaxConcurrent)
 	c := &Client{
-		base:    base,
-		wire:    newWire(o.TLS, proxy, 2*slots),
-		direct:  newWire(nil, nil, 2),
-		auth:    &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
-		timeout: orDefault(o.Timeout, DefaultTimeout),
-		maxBody: orDefault(o.MaxBody, DefaultMaxBody),
-		large:   o.ResponseMemory,
-		service: orDefault(o.Service, defaultService),
-		observe: o.Observe,
-		clock:   &clock{},
-		calls:   make(chan struct{}, slots),
-		streams: make(chan struct{}, slots),
+		base:            base,
+		transport:       newHTTPTransport(o.TLS, proxy, 2*slots),
+		directTransport: newHTTPTransport(nil, nil, 2),
+		auth:            &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
+		timeout:         cmp.Or(o.Timeout, DefaultTimeout),
+		maxBody:         cmp.Or(o.MaxBody, DefaultMaxBody),
+		responseMemory:  o.ResponseMemory,
+		service:         cmp.Or(o.Service, defaultService),
+		observe:         o.Observe,
+		clock:           &clock{},
+		calls:           make(chan struct{}, slots),
+		streams:         make(chan struct{}, slots),
 	}
-	c.http = &http.Client{Transport: c.wire, CheckRedirect: checkRedirect}
+	c.http = &http.Client{Transport: c.transport, CheckRedirect: checkRedirect}
 	return c, nil
 }
 
-func newWire(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), idle int) *http.Transport {
+func newHTTPTransport(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), idle int) *http.Transport {
 	if conf != nil {
 		conf = conf.Clone()
 	} else {
 		conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	// Ray speaks HTTP/1.1 only, and a WebSocket needs it: HTTP/2 must not be
-	// negotiated with an ingress that offers it.
+	// Ray supports HTTP/1.1 only, and WebSockets need it: do not negotiate HTTP/2 with
+	// an ingress that offers it.
 	conf.NextProtos = []string{"http/1.1"}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -105,34 +106,26 @@ func newWire(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), idle
 		Protocols:           protocols,
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: idle,
-		// Ray's server closes idle connections after 75 s; closing first
-		// avoids requests that run into it.
+		// Ray's server closes idle connections after 75 s; closing them first avoids
+		// requests that fail because of it.
 		IdleConnTimeout:        60 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
 }
 
-func orDefault[T int | int64 | time.Duration | string](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-// WithBaseURL returns a client of another address (a node's agent) with the same timeouts
-// and bounds and with slots of its own. It connects directly, never through a
-// proxy, and follows no redirect. Only a trusted address gets the token and the
-// configured headers; another gets the User-Agent alone. Connections are shared
-// with all other clients made by WithBaseURL.
+// WithBaseURL returns a client of another address (a node agent) with the same timeouts
+// and bounds, and with slots of its own. It connects directly, never through a proxy,
+// and follows no redirects. Only a trusted address gets the token and the configured
+// headers; any other gets the User-Agent only. All clients made by WithBaseURL share
+// connections.
 func (c *Client) WithBaseURL(base string, trusted bool) (*Client, error) {
 	u, err := parseBase(base)
 	if err != nil {
 		return nil, err
 	}
 	other := *c
-	other.base, other.wire, other.service = u, c.direct, nodeAgent
-	other.http = &http.Client{Transport: c.direct, CheckRedirect: func(*http.Request, []*http.Request) error {
+	other.base, other.transport, other.service = u, c.directTransport, nodeAgentService
+	other.http = &http.Client{Transport: c.directTransport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
 	other.clock = &clock{}
@@ -144,20 +137,20 @@ func (c *Client) WithBaseURL(base string, trusted bool) (*Client, error) {
 	return &other, nil
 }
 
-// URL gives a copy of the base URL, without a trailing slash.
+// URL returns a copy of the base URL, without a trailing slash.
 func (c *Client) URL() *url.URL { u := *c.base; return &u }
 
-// Timeout gives the timeout of a whole call.
+// Timeout returns the timeout of a whole call.
 func (c *Client) Timeout() time.Duration { return c.timeout }
 
-// TLS gives a copy of the TLS configuration, for a WebSocket dialer.
-func (c *Client) TLS() *tls.Config { return c.wire.TLSClientConfig.Clone() }
+// TLS returns a copy of the TLS configuration, for a WebSocket dialer.
+func (c *Client) TLS() *tls.Config { return c.transport.TLSClientConfig.Clone() }
 
-// Proxy gives the function that chooses a request's proxy, for a WebSocket dialer.
-func (c *Client) Proxy() func(*http.Request) (*url.URL, error) { return c.wire.Proxy }
+// Proxy returns the function that chooses a request's proxy, for a WebSocket dialer.
+func (c *Client) Proxy() func(*http.Request) (*url.URL, error) { return c.transport.Proxy }
 
-// HasToken reports whether requests carry a token now. An unreadable token
-// file counts as one: it will be there again.
+// HasToken reports whether requests carry a token now. A token file that cannot be read
+// counts as one: it may be readable again.
 func (c *Client) HasToken() bool {
 	if c.auth.header().Get("Authorization") != "" {
 		return true
@@ -169,14 +162,14 @@ func (c *Client) HasToken() bool {
 	return err != nil || token != ""
 }
 
-// Header gives the headers that every request carries: Authorization,
-// User-Agent and the configured ones. The error is that of a token source.
+// Header returns the headers of every request: Authorization, User-Agent and the
+// configured ones. An error is that of a token source.
 func (c *Client) Header() (http.Header, error) {
 	h := c.auth.header()
 	set := func(name, prefix string, source TokenSource) error {
 		token, err := source.Token()
 		if err == nil && !headerValue(token) {
-			err = errors.New("the token holds a line break or a control character: is it the right file?")
+			err = errors.New("the token contains a line break or another control character: check that it is the right file")
 		}
 		if err == nil && token != "" {
 			h.Set(name, prefix+token)
@@ -196,31 +189,31 @@ func (c *Client) Header() (http.Header, error) {
 	return h, nil
 }
 
-// Close closes the idle connections, also those of clients made by WithBaseURL. Calls in
-// progress go on.
+// Close closes the idle connections, including those of clients made by WithBaseURL.
+// Calls in progress continue.
 func (c *Client) Close() {
-	c.wire.CloseIdleConnections()
-	c.direct.CloseIdleConnections()
+	c.transport.CloseIdleConnections()
+	c.directTransport.CloseIdleConnections()
 }
 
-// String names the server.
+// String returns the server's address.
 func (c Client) String() string { return "transport.Client{" + c.base.String() + "}" }
 
 // Format keeps every fmt verb from printing a secret.
 func (c Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// resolve joins the base URL, an escaped path and a query.
+// resolve returns the base URL joined with an escaped path and a query.
 func (c *Client) resolve(path string, query url.Values) (*url.URL, error) {
 	u, err := url.Parse(c.base.String() + path)
 	if err != nil || !strings.HasPrefix(path, "/") {
-		return nil, errors.New("the path of the request cannot be parsed")
+		return nil, errors.New("the request path cannot be parsed")
 	}
 	u.RawQuery = query.Encode()
 	return u, nil
 }
 
-// checkRedirect follows a GET within its host only: a token must not travel to
-// another one, and a POST must not turn into a GET.
+// checkRedirect follows redirects of a GET within its host only: the token must not be
+// sent to another one, and a POST must not become a GET.
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	first := via[0]
 	if first.Method != http.MethodGet || len(via) > 5 ||
@@ -230,7 +223,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// observed reports a call that ended to Observe.
+// observed calls Observe for a call that ended.
 func (c *Client) observed(ctx context.Context, endpoint string, status int, err error, began time.Time) {
 	if c.observe == nil || errors.Is(ctx.Err(), context.Canceled) {
 		return

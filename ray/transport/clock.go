@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// clockNoise is the difference of clocks that is taken for none: the Date of an
-// answer has whole seconds.
+// clockNoise is the largest difference of clocks that counts as none: the Date of a
+// response has whole seconds.
 const clockNoise = 2 * time.Second
 
-// clock is how far a server's clock is ahead of this machine's, by the Date of its
-// last answer. The zero value is a server without a difference.
+// clock holds how far a server's clock is ahead of this machine's, by the Date of its
+// last response. The zero value is no difference.
 type clock struct{ ahead atomic.Int64 }
 
-// note takes an answer to a request that began then.
-func (c *clock) note(h http.Header, began, now time.Time) {
+// update takes the headers of a response to a request that began at began.
+func (c *clock) update(h http.Header, began, now time.Time) {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
 		return
@@ -29,7 +29,7 @@ func (c *clock) note(h http.Header, began, now time.Time) {
 	c.ahead.Store(int64(ahead))
 }
 
-// ClockAhead returns how far the server's clock is ahead of this machine's, negative
-// where it is behind; 0 before the first answer, where answers have no Date, and for
-// less than two seconds. A proxy in between may answer with a Date of its own.
+// ClockAhead returns how far the server's clock is ahead of this machine's, negative if
+// it lags; 0 before the first response, without a Date header, and for less than two
+// seconds. A proxy in between may set a Date of its own.
 func (c *Client) ClockAhead() time.Duration { return time.Duration(c.clock.ahead.Load()) }

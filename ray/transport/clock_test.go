@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// The law: the cluster's times are compared with the cluster's clock.
-func TestTheServersClockIsKnownByItsAnswers(t *testing.T) {
+func TestClock_Offset(t *testing.T) {
 	began := time.Now()
 	for _, row := range []struct {
 		off, took, want time.Duration
@@ -18,14 +17,14 @@ func TestTheServersClockIsKnownByItsAnswers(t *testing.T) {
 		var c clock
 		now := began.Add(row.took)
 		date := began.Add(row.took / 2).Add(row.off).UTC().Format(http.TimeFormat)
-		c.note(http.Header{"Date": {date}}, began, now)
+		c.update(http.Header{"Date": {date}}, began, now)
 		got := time.Duration(c.ahead.Load())
 		if diff := (got - row.want).Abs(); diff > time.Second {
-			t.Errorf("off by %s, in an answer that took %s: %s", row.off, row.took, got)
+			t.Errorf("offset %s, response time %s: got %s", row.off, row.took, got)
 		}
-		c.note(http.Header{}, began, now)
+		c.update(http.Header{}, began, now)
 		if time.Duration(c.ahead.Load()) != got {
-			t.Error("an answer without a Date changed it")
+			t.Error("a response without a Date changed the offset")
 		}
 	}
 }

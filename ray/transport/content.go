@@ -13,33 +13,33 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// This file: what came in place of an answer. It is judged by its bytes first;
-// the headers are believed of what cannot be told by them.
+// This file describes responses that are not what was requested. It looks at their
+// bytes first, and at the headers only if the bytes do not suffice.
 
-// maxOpening is how much of an answer's text is remembered for errors, in bytes.
-const maxOpening = 1 << 10
+// maxHead is how many bytes of a response are kept for errors.
+const maxHead = 1 << 10
 
-// opening remembers how a text begins.
-type opening struct {
+// headReader keeps the first bytes of a text.
+type headReader struct {
 	r    io.Reader
 	seen []byte
 }
 
-func (o *opening) Read(p []byte) (int, error) {
-	n, err := o.r.Read(p)
-	if room := maxOpening - len(o.seen); room > 0 {
-		o.seen = append(o.seen, p[:min(n, room)]...)
+func (h *headReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if room := maxHead - len(h.seen); room > 0 {
+		h.seen = append(h.seen, p[:min(n, room)]...)
 	}
 	return n, err
 }
 
-// errContent says what an answer is that cannot be read.
+// errContent describes the content of a response that cannot be read.
 type errContent string
 
 func (e errContent) Error() string { return string(e) }
 
-// content returns the text of an answer's body, without the compression that a
-// server or a proxy was not asked for.
+// content returns the text of a response's body, decompressed: servers and proxies
+// compress responses without being asked to.
 func (c *Client) content(res *http.Response) (io.Reader, error) {
 	var first [4]byte
 	n, err := io.ReadFull(res.Body, first[:])
@@ -50,7 +50,7 @@ func (c *Client) content(res *http.Response) (io.Reader, error) {
 	switch head := string(first[:n]); {
 	case strings.HasPrefix(head, "\x1f\x8b"):
 		b, _ := res.Body.(*body)
-		return newInflated(text, b)
+		return newGunzipReader(text, b)
 	case head == "\x28\xb5\x2f\xfd":
 		return nil, errContent("compressed by zstd")
 	case strings.HasPrefix(head, "\xff\xfe"), strings.HasPrefix(head, "\xfe\xff"), n >= 2 && (head[0] == 0) != (head[1] == 0):
@@ -59,43 +59,46 @@ func (c *Client) content(res *http.Response) (io.Reader, error) {
 	return text, nil
 }
 
-// inflated is the text of a gzip. It has the bounds of the body that it came in.
-type inflated struct {
+// errBadGzip describes a gzip that cannot be decompressed.
+const errBadGzip = errContent("invalid gzip")
+
+// gunzipReader decompresses a gzip within the bounds of the body that it is read from.
+type gunzipReader struct {
 	zip  io.Reader
 	body *body // nil: no bound
 	left int64
 }
 
-func newInflated(r io.Reader, b *body) (io.Reader, error) {
+func newGunzipReader(r io.Reader, b *body) (io.Reader, error) {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
-		return nil, errContent("a gzip that is damaged")
+		return nil, errBadGzip
 	}
-	i := &inflated{zip: zip, body: b}
+	g := &gunzipReader{zip: zip, body: b}
 	if b != nil {
-		i.left = b.most
+		g.left = b.limit
 	}
-	return i, nil
+	return g, nil
 }
 
-func (i *inflated) Read(p []byte) (int, error) {
-	b := i.body
-	if b != nil && !b.stream && b.most-i.left >= largeAnswer {
-		if err := b.large.take(b.ctx, b.c.large, b.c.maxBody); err != nil {
+func (g *gunzipReader) Read(p []byte) (int, error) {
+	b := g.body
+	if b != nil && !b.stream && b.limit-g.left >= largeResponse {
+		if err := b.memory.acquire(b.ctx, b.c.responseMemory, b.c.maxBody); err != nil {
 			return 0, b.c.netError(b.parent, b.ctx, b.op, err)
 		}
 	}
-	n, err := i.zip.Read(p)
-	if i.left -= int64(n); b != nil && !b.stream && i.left < 0 {
-		return 0, b.c.tooLargeError(b.op, tooLarge(b.most))
+	n, err := g.zip.Read(p)
+	if g.left -= int64(n); b != nil && !b.stream && g.left < 0 {
+		return 0, b.c.tooLargeError(b.op, tooLarge(b.limit))
 	}
 	if err != nil && err != io.EOF && (b == nil || b.failed == nil) {
-		err = errContent("a gzip that is damaged")
+		err = errBadGzip
 	}
 	return n, err
 }
 
-// errorText reads the beginning of an answer that is an error.
+// errorText returns the first bytes of a response with an error status.
 func (c *Client) errorText(res *http.Response) []byte {
 	r, err := c.content(res)
 	if err != nil {
@@ -110,16 +113,21 @@ func isHTML(res *http.Response, text []byte) bool {
 }
 
 func (c *Client) htmlDetail() string {
-	return "the answer is HTML, not JSON: is " + c.base.Host + " a " + c.service + "?"
+	return "the response is HTML, not JSON: " + c.checkServer()
 }
 
-func (c *Client) tooLargeError(op string, most tooLarge) *ray.Error {
+// checkServer is the advice to check the address.
+func (c *Client) checkServer() string {
+	return "check that " + c.base.Host + " is a " + c.service
+}
+
+func (c *Client) tooLargeError(op string, limit tooLarge) *ray.Error {
 	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Err: errTooLarge,
-		Detail: "the answer is larger than " + size(int64(most)) + ": raise the cluster's max_body"}
+		Detail: "the response is larger than " + size(int64(limit)) + ": raise the cluster's max_body"}
 }
 
-// decodeError says why a complete answer could not be decoded; head is how its
-// text begins.
+// decodeError returns why a complete response could not be decoded. head is the start
+// of its text.
 func (c *Client) decodeError(op string, res *http.Response, head []byte, err error) error {
 	var known *ray.Error
 	if errors.As(err, &known) {
@@ -134,35 +142,35 @@ func (c *Client) decodeError(op string, res *http.Response, head []byte, err err
 	packed := strings.ToLower(res.Header.Get("Content-Encoding"))
 	switch {
 	case errors.As(err, &content):
-		e.Detail = c.clean("the answer is " + string(content) + ", which is not read: does a proxy in front of " + c.base.Host + " change it?")
+		e.Detail = c.redact("the response is " + string(content) + ", which is not supported: check for a proxy in front of " + c.base.Host + " that changes it")
 	case len(head) == 0:
-		e.Detail = "the answer is empty: is " + c.base.Host + " a " + c.service + "?"
+		e.Detail = "the response is empty: " + c.checkServer()
 	case head[0] == '<':
 		e.Detail = c.htmlDetail()
 	case errors.As(err, &shape):
-		e.Detail = c.clean(fmt.Sprintf("the answer is not that of a %s: it has %s%s", c.service, shape.Error(), saying(head)))
+		e.Detail = c.redact(fmt.Sprintf("the response is not that of a %s: it has %s%s", c.service, shape.Error(), objectSummary(head)))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		e.Detail = "the answer ends in the middle of its JSON"
+		e.Detail = "the response ends in the middle of its JSON"
 	case packed != "" && packed != "identity" && packed != "gzip":
-		e.Detail = c.clean("the answer is compressed (Content-Encoding: " + clip(packed, 32) + "), which is not read: does a proxy in front of " + c.base.Host + " compress it?")
+		e.Detail = c.redact("the response is compressed (Content-Encoding: " + truncate(packed, 32) + "), which is not supported: check for a proxy in front of " + c.base.Host + " that compresses it")
 	default:
-		e.Detail = c.clean("the answer is not JSON but " + described(res, head) + ": is " + c.base.Host + " a " + c.service + "?")
+		e.Detail = c.redact("the response is not JSON but " + textSummary(res, head) + ": " + c.checkServer())
 	}
 	return e
 }
 
-// saying is what an object in place of an answer says, or which keys it has.
-func saying(head []byte) string {
+// objectSummary returns the message of an unexpected object, or its keys.
+func objectSummary(head []byte) string {
 	if head[0] != '{' {
 		return ""
 	}
 	if text := jsonMessage(head); text != "" {
-		return fmt.Sprintf(", and says %q", clip(text, 120))
+		return fmt.Sprintf(", with the message %q", truncate(text, 120))
 	}
 	var keys []string
 	d := pyjson.NewDecoder(bytes.NewReader(head))
 	_ = d.Object(func(key []byte) error {
-		keys = append(keys, clip(string(key), 32))
+		keys = append(keys, truncate(string(key), 32))
 		return d.Skip()
 	})
 	if len(keys) == 0 {
@@ -171,11 +179,11 @@ func saying(head []byte) string {
 	return ", with the keys " + strings.Join(keys[:min(len(keys), 5)], ", ")
 }
 
-// described tells what a text is, and how it begins.
-func described(res *http.Response, head []byte) string {
+// textSummary returns the type of an unexpected text, and its start.
+func textSummary(res *http.Response, head []byte) string {
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
 	if kind = strings.TrimSpace(kind); kind == "" || strings.HasSuffix(kind, "json") {
 		kind = "text"
 	}
-	return fmt.Sprintf("%s that begins with %q", clip(kind, 64), clip(printable(string(head)), 40))
+	return fmt.Sprintf("%s that begins with %q", truncate(kind, 64), truncate(printable(string(head)), 40))
 }

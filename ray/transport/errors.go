@@ -22,40 +22,41 @@ import (
 	"raytap/secret"
 )
 
-// Bounds of what is taken of an error's answer, in bytes.
+// Bounds of an error's text, in bytes.
 const (
 	maxDetail    = 256
 	maxErrorBody = 64 << 10
 )
 
-// waitError says that no slot came free.
-func (c *Client) waitError(parent context.Context, op string, ctx context.Context) error {
+// slotTimeout returns the error of a call for which no slot became free.
+func (c *Client) slotTimeout(parent context.Context, op string, ctx context.Context) error {
 	if err := c.contextError(parent, ctx, op); err != nil {
 		if e, ok := err.(*ray.Error); ok && errors.Is(context.Cause(ctx), errTimeout) {
-			e.Detail = fmt.Sprintf("no free slot for the request within %s: %d others to %s are in progress", short(c.waited(ctx)), cap(c.calls), c.base.Host)
+			e.Detail = fmt.Sprintf("no free slot for the request within %s: %d other requests to %s are in progress", short(c.timeoutOf(ctx)), cap(c.calls), c.base.Host)
 		}
 		return err
 	}
 	return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "no free slot"}
 }
 
-// contextError gives the error of a call that its caller or its timeout ended, else nil.
+// contextError returns the error of a call that its caller or its timeout ended, else
+// nil.
 func (c *Client) contextError(parent, ctx context.Context, op string) error {
 	switch {
 	case errors.Is(parent.Err(), context.Canceled):
 		return &ray.Error{Op: op, Code: http.StatusServiceUnavailable, Detail: "cancelled", Err: context.Canceled}
 	case parent.Err() != nil:
 		return &ray.Error{Op: op, Code: http.StatusRequestTimeout, Err: context.DeadlineExceeded,
-			Detail: "no answer from " + c.base.Host + " before the caller's deadline"}
+			Detail: "no response from " + c.base.Host + " before the caller's deadline"}
 	case errors.Is(context.Cause(ctx), errTimeout):
 		return &ray.Error{Op: op, Code: http.StatusRequestTimeout, Err: context.DeadlineExceeded,
-			Detail: fmt.Sprintf("no answer from %s within %s: %s", c.base.Host, short(c.waited(ctx)), c.overload())}
+			Detail: fmt.Sprintf("no response from %s within %s: %s", c.base.Host, short(c.timeoutOf(ctx)), c.overload())}
 	}
 	return nil
 }
 
-// waited is how long the timeout was that ended a context.
-func (c *Client) waited(ctx context.Context) time.Duration {
+// timeoutOf returns the timeout that ended a context.
+func (c *Client) timeoutOf(ctx context.Context) time.Duration {
 	var cause timeoutCause
 	if errors.As(context.Cause(ctx), &cause) {
 		return time.Duration(cause)
@@ -65,13 +66,12 @@ func (c *Client) waited(ctx context.Context) time.Duration {
 
 func (c *Client) overload() string {
 	if c.service == defaultService {
-		return "is it overloaded, or is its GCS gone?"
+		return "it may be overloaded, or its GCS may be down"
 	}
-	return "is it overloaded?"
+	return "it may be overloaded"
 }
 
-// netError turns a failure of the network, on the way or within a body, into
-// the error that an operator reads.
+// netError returns the *ray.Error of a network failure, before or within a body.
 func (c *Client) netError(parent, ctx context.Context, op string, err error) error {
 	if e := c.contextError(parent, ctx, op); e != nil {
 		return e
@@ -95,7 +95,7 @@ func (c *Client) netError(parent, ctx context.Context, op string, err error) err
 	return &ray.Error{Op: op, Code: code, Detail: c.netDetail(err), Err: err}
 }
 
-// netDetail says what happened, and what to look at.
+// netDetail describes a network failure, and what to check.
 func (c *Client) netDetail(err error) string {
 	host := c.base.Host
 	var (
@@ -109,11 +109,11 @@ func (c *Client) netDetail(err error) string {
 	)
 	switch {
 	case errors.As(err, &oe) && oe.Op == "proxyconnect":
-		return "the proxy cannot be reached: check proxy_url, HTTP_PROXY and NO_PROXY"
+		return "the proxy is unreachable: check proxy_url, HTTP_PROXY and NO_PROXY"
 	case errors.As(err, &dns):
-		return "the host of " + host + " is not known: check the url and the DNS"
+		return "the host of " + host + " cannot be resolved: check the url and the DNS"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused by " + host + ": is a " + c.service + " running there?"
+		return "connection refused by " + host + ": check that a " + c.service + " is running there"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "no route to " + host
 	case errors.As(err, &authority):
@@ -121,21 +121,21 @@ func (c *Client) netDetail(err error) string {
 	case errors.As(err, &hostname):
 		return "the certificate of " + host + " is for another name: correct the url or set tls.server_name"
 	case errors.As(err, &invalid):
-		return "the certificate of " + host + " is not valid: has it expired?"
+		return "the certificate of " + host + " is not valid: check whether it has expired"
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return host + " does not speak TLS: use http:// in the url"
 	case errors.As(err, &alert):
-		return host + " refused the TLS connection: does it want a client certificate?"
+		return host + " refused the TLS connection: it may require a client certificate (tls.cert_file)"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return host + " closed the connection before the answer was complete"
+		return host + " closed the connection before the response was complete"
 	case strings.Contains(err.Error(), "malformed HTTP"):
 		// net/http has no type for it.
-		return host + " does not answer in HTTP/1.1: does it want https:// in the url?"
+		return host + " does not respond in HTTP/1.1: it may require https:// in the url"
 	}
-	return c.clean("connection to " + host + " failed: " + err.Error())
+	return c.redact("connection to " + host + " failed: " + err.Error())
 }
 
-// statusError reads the answer of a status that is an error.
+// statusError returns the error of a response with an error status.
 func (c *Client) statusError(op string, sent http.Header, res *http.Response) error {
 	status := res.StatusCode
 	e := &ray.Error{Op: op, Code: statusCode(status), Status: status, RetryAfter: retryAfter(res)}
@@ -144,32 +144,32 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 		return e
 	}
 	text := c.errorText(res)
-	said := c.Detail(string(text))
+	message := c.Detail(string(text))
 	html := isHTML(res, text)
 	if html {
-		said = ""
+		message = ""
 	}
 	where := "auth.token_file"
-	if c.service == defaultService || c.service == nodeAgent {
+	if c.service == defaultService || c.service == nodeAgentService {
 		where += ", RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
 	}
 	switch {
 	case status == http.StatusUnauthorized && sent.Get("Authorization") == "":
-		said = join(said, "set "+where)
+		message = join(message, "set "+where)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden && sent.Get("Authorization") != "":
-		said = join(said, "the token was refused: check "+where)
+		message = join(message, "the token was rejected: check "+where)
 	case status == http.StatusForbidden:
-		said = join(said, "no token was sent: does the server want one?")
+		message = join(message, "no token was sent: the server may require one")
 	case status == http.StatusProxyAuthRequired:
-		said = "the proxy wants a user and a password: set them in proxy_url"
+		message = "the proxy requires a user and a password: set them in proxy_url"
 	case html && statusCode(status) == http.StatusServiceUnavailable:
-		said = "a proxy in front of " + c.base.Host + " answers with a page, " + http.StatusText(status) + ": it does not reach the " + c.service
+		message = "a proxy in front of " + c.base.Host + " returned an HTML page (" + http.StatusText(status) + "): it cannot reach the " + c.service
 	case html:
-		said = c.htmlDetail()
-	case said == "":
-		said = http.StatusText(status)
+		message = c.htmlDetail()
+	case message == "":
+		message = http.StatusText(status)
 	}
-	e.Detail = said
+	e.Detail = message
 	return e
 }
 
@@ -188,11 +188,11 @@ func statusCode(status int) int {
 	return http.StatusBadRequest
 }
 
-// maxRetryAfter bounds what a server may ask for.
+// maxRetryAfter is the longest Retry-After that is followed.
 const maxRetryAfter = time.Hour
 
-// retryAfter reads the seconds of a Retry-After. A date there is passed over: it
-// is by the server's clock.
+// retryAfter returns the duration of a Retry-After header in seconds. A date is ignored:
+// it follows the server's clock.
 func retryAfter(res *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(res.Header.Get("Retry-After"), 10, 32)
 	if err != nil {
@@ -204,25 +204,25 @@ func retryAfter(res *http.Response) time.Duration {
 func (c *Client) redirectDetail(res *http.Response) string {
 	to, err := res.Location()
 	if err != nil {
-		return c.base.Host + " answers with a redirect to nowhere: is it a " + c.service + "?"
+		return c.base.Host + " returned a redirect without a location: " + c.checkServer()
 	}
 	if to.Host == c.base.Host && to.Scheme == c.base.Scheme {
-		return c.base.Host + " keeps redirecting: is it a " + c.service + "?"
+		return c.base.Host + " redirects in a loop: " + c.checkServer()
 	}
-	return c.clean(fmt.Sprintf("%s redirects to %s://%s, which is not followed: set the url to the final address", c.base.Host, to.Scheme, to.Host))
+	return c.redact(fmt.Sprintf("%s redirects to %s://%s, which is not followed: set the url to the final address", c.base.Host, to.Scheme, to.Host))
 }
 
-// Detail gives the one line of a server's error text that an Error may carry:
-// bounded, printable, without the client's own secrets.
-func (c *Client) Detail(text string) string { return c.clean(summary(text)) }
+// Detail returns one line of a server's error text: bounded, printable, without the
+// client's own secrets.
+func (c *Client) Detail(text string) string { return c.redact(errorSummary(text)) }
 
-// summary reduces a server's error text to one line: the last line of a Python
-// traceback, the msg of a State API answer, else the first line that says more
-// than the status. Ray sends whole tracebacks with paths of the head in them.
-func summary(text string) string {
+// errorSummary returns one line of a server's error text: the last line of a Python
+// traceback, the msg of a State API response, else the first line that is more than the
+// status. Ray sends whole tracebacks, with paths of the head in them.
+func errorSummary(text string) string {
 	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "{") {
-		if said := jsonMessage([]byte(trimmed)); said != "" {
-			text = said
+		if message := jsonMessage([]byte(trimmed)); message != "" {
+			text = message
 		}
 	}
 	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
@@ -240,9 +240,9 @@ func summary(text string) string {
 	return best
 }
 
-// jsonMessage finds the text for people in a JSON error: the msg of Ray's State
-// API; the detail of a FastAPI server, a text or a list of what is wrong with a
-// request; or a message, with the kind of error in front.
+// jsonMessage returns the message of a JSON error: the msg of Ray's State API; the
+// detail of a FastAPI server, a text or a list of a request's errors; or a message,
+// after the type of the error.
 func jsonMessage(b []byte) string {
 	var e struct {
 		Msg     string          `json:"msg"`
@@ -280,16 +280,16 @@ func jsonMessage(b []byte) string {
 	return e.Message
 }
 
-// isStatusLine recognises "500 Internal Server Error" and the "500: …" of
-// Ray's wrappers with nothing after it.
+// isStatusLine reports whether a line is a bare status such as "500 Internal Server
+// Error".
 func isStatusLine(line string) bool {
 	return len(line) > 4 && strings.Trim(line[:3], "0123456789") == "" && line[3] == ' ' &&
 		http.StatusText(int(line[0]-'0')*100+int(line[1]-'0')*10+int(line[2]-'0')) == line[4:]
 }
 
-// clean bounds a text and cuts out of it whatever the client keeps secret,
-// should a server or a proxy have sent it back.
-func (c *Client) clean(text string) string {
+// redact bounds a text and replaces the client's secrets in it, in case a server or a
+// proxy has sent them back.
+func (c *Client) redact(text string) string {
 	text = printable(text)
 	hide := func(value string) {
 		if len(value) >= 4 {
@@ -311,10 +311,10 @@ func (c *Client) clean(text string) string {
 			hide(values[0])
 		}
 	}
-	return clip(text, maxDetail)
+	return truncate(text, maxDetail)
 }
 
-// printable replaces control characters and invalid UTF-8 by spaces.
+// printable replaces control characters and invalid UTF-8 with spaces.
 func printable(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == utf8.RuneError {
@@ -324,8 +324,8 @@ func printable(s string) string {
 	}, s))
 }
 
-// clip cuts a text to at most n bytes, at a rune boundary.
-func clip(s string, n int) string {
+// truncate returns at most n bytes of a text, cut at a rune boundary.
+func truncate(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
@@ -336,11 +336,11 @@ func clip(s string, n int) string {
 	return s[:n] + "…"
 }
 
-func join(said, advice string) string {
-	if said == "" {
+func join(message, advice string) string {
+	if message == "" {
 		return advice
 	}
-	return said + ": " + advice
+	return message + ": " + advice
 }
 
 func short(d time.Duration) string { return d.Round(time.Millisecond).String() }

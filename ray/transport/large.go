@@ -7,46 +7,47 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// largeAnswer is how long an answer may be before it counts as a big one, in bytes.
-const largeAnswer = 1 << 20
+// largeResponse is the size, in bytes, from which a response takes part of the memory
+// that large responses share.
+const largeResponse = 1 << 20
 
-// largeHold is what one answer has taken of what big answers share. It takes all
-// that it can ever need at once, so that no two can wait for each other.
-type largeHold struct {
-	mu    sync.Mutex
-	from  *semaphore.Weighted // nil: nothing is held
-	size  int64
-	ended bool
+// reservation is one response's part of that memory. It is acquired all at once, so
+// that no two responses can wait for each other.
+type reservation struct {
+	mu       sync.Mutex
+	from     *semaphore.Weighted // nil: nothing is held
+	size     int64
+	released bool
 }
 
-// take waits until size is free and holds it, if it does not already. The error
-// is that of ctx. A nil from has room for all.
-func (h *largeHold) take(ctx context.Context, from *semaphore.Weighted, size int64) error {
-	h.mu.Lock()
-	held := h.from != nil
-	h.mu.Unlock()
+// acquire waits until size is free and holds it, unless it already does. The error is
+// that of ctx. A nil from has no bound.
+func (r *reservation) acquire(ctx context.Context, from *semaphore.Weighted, size int64) error {
+	r.mu.Lock()
+	held := r.from != nil
+	r.mu.Unlock()
 	if from == nil || held {
 		return nil
 	}
 	if err := from.Acquire(ctx, size); err != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ended { // closed while it waited
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.released { // closed while it waited
 		from.Release(size)
 		return context.Canceled
 	}
-	h.from, h.size = from, size
+	r.from, r.size = from, size
 	return nil
 }
 
-// end gives back what is held; it is called once.
-func (h *largeHold) end() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.ended = true
-	if h.from != nil {
-		h.from.Release(h.size)
+// release returns what is held; it is called once.
+func (r *reservation) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.released = true
+	if r.from != nil {
+		r.from.Release(r.size)
 	}
 }

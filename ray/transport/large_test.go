@@ -14,16 +14,16 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// rows answers with a list of n bytes or a little more.
+// rows responds with a list of n bytes or slightly more.
 func rows(n int) http.HandlerFunc {
-	return answer(http.StatusOK, "application/json", "["+strings.Repeat(`"xxxxxxxxxxxx",`, n/15)+`"end"]`)
+	return respond(http.StatusOK, "application/json", "["+strings.Repeat(`"xxxxxxxxxxxx",`, n/15)+`"end"]`)
 }
 
-func TestBigAnswersTakeTurns(t *testing.T) {
+func TestResponseMemory_LargeResponsesWait(t *testing.T) {
 	const maxBody = 4 << 20
-	large := semaphore.NewWeighted(maxBody) // room for one
-	big, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(2<<20))
-	small, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(512<<10))
+	memory := semaphore.NewWeighted(maxBody) // room for one
+	big, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: memory}, rows(2<<20))
+	small, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: memory}, rows(512<<10))
 	inside, release := make(chan struct{}), make(chan struct{})
 	done := make(chan error)
 	go func() {
@@ -38,34 +38,34 @@ func TestBigAnswersTakeTurns(t *testing.T) {
 	<-inside
 	var list []string
 	if err := small.GetJSON(t.Context(), op, "/x", "/x", nil, &list); err != nil {
-		t.Errorf("a small answer waits: %v", err)
+		t.Errorf("a small response waited: %v", err)
 	}
-	impatient, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large, Timeout: 50 * time.Millisecond}, rows(2<<20))
-	if err := impatient.GetJSON(t.Context(), op, "/x", "/x", nil, &list); ray.Code(err) != http.StatusRequestTimeout {
-		t.Errorf("a second big answer gives %v, want a timeout", err)
+	short, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: memory, Timeout: 50 * time.Millisecond}, rows(2<<20))
+	if err := short.GetJSON(t.Context(), op, "/x", "/x", nil, &list); ray.Code(err) != http.StatusRequestTimeout {
+		t.Errorf("got %v for a second large response, want a timeout", err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := big.GetJSON(cancelled, op, "/x", "/x", nil, &list); err == nil {
-		t.Error("a call that was given up has an answer")
+		t.Error("a cancelled call succeeded")
 	}
 	close(release)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	// All of it is given back, also by the calls that failed.
+	// All of it is released, by failed calls, too.
 	if err := big.GetJSON(t.Context(), op, "/x", "/x", nil, &list); err != nil || len(list) < 100_000 {
-		t.Errorf("the next big answer: %v, %d rows", err, len(list))
+		t.Errorf("next large response: %v, %d rows", err, len(list))
 	}
-	if !large.TryAcquire(maxBody) {
-		t.Error("something is still held")
+	if !memory.TryAcquire(maxBody) {
+		t.Error("memory is still reserved")
 	}
 }
 
-func TestABigAnswerThatIsClosedEarlyHoldsNothing(t *testing.T) {
+func TestResponseMemory_ReleasedOnClose(t *testing.T) {
 	const maxBody = 4 << 20
-	large := semaphore.NewWeighted(maxBody)
-	c, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: large}, rows(3<<20))
+	memory := semaphore.NewWeighted(maxBody)
+	c, _ := testClient(t, Options{MaxBody: maxBody, ResponseMemory: memory}, rows(3<<20))
 	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x"})
 	if err != nil {
 		t.Fatal(err)
@@ -73,13 +73,13 @@ func TestABigAnswerThatIsClosedEarlyHoldsNothing(t *testing.T) {
 	if _, err := io.CopyN(io.Discard, res.Body, 2<<20); err != nil {
 		t.Fatal(err)
 	}
-	if large.TryAcquire(1) {
-		t.Error("a big answer in progress holds nothing")
+	if memory.TryAcquire(1) {
+		t.Error("a large response in progress reserves no memory")
 	}
 	if err := res.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !large.TryAcquire(maxBody) {
-		t.Error("it holds something after it was closed")
+	if !memory.TryAcquire(maxBody) {
+		t.Error("memory is still reserved after Close")
 	}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -15,65 +16,65 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// What stands for a zero value in Options.
+// Defaults of Options.
 const (
 	DefaultTimeout       = 10 * time.Second
 	DefaultMaxConcurrent = 8
 	DefaultMaxBody       = 64 << 20 // bytes
 	defaultUserAgent     = "raytap"
 	defaultService       = "Ray dashboard"
-	nodeAgent            = "Ray node agent" // of the clients of WithBaseURL
+	nodeAgentService     = "Ray node agent" // of the clients of WithBaseURL
 )
 
-// Options say where a server is and how it is spoken to. Printing them shows
-// neither the token nor a header value nor a password; but no method can guard
-// a copy in an unexported field of a struct that is printed.
+// Options are a server's address and the settings of its client. Printing them shows
+// neither the token nor header values nor passwords; a copy in an unexported field of a
+// struct is not protected.
 type Options struct {
 	// URL is http or https, with or without a path prefix; trailing slashes are
-	// cut. Credentials, a query or a fragment in it are refused.
+	// removed. It must not contain credentials, a query or a fragment.
 	URL string
-	// Token gives the token of each request; nil sends none.
+	// Token is queried at each request; nil sends none.
 	Token TokenSource
-	// Scheme stands before the token in Authorization: "Bearer " for Ray, which
-	// takes no other spelling; "" sends the bare token.
+	// Scheme precedes the token in Authorization: "Bearer " for Ray, which accepts no
+	// other spelling; "" sends the bare token.
 	Scheme string
-	// Headers are sent with every request. They may hold secrets.
+	// Headers are sent with every request. They may contain secrets.
 	Headers map[string]string
-	// TokenHeaders are headers whose value is asked for at each request, as the
-	// token's is; one that is empty is not sent.
+	// TokenHeaders are further headers with a token, queried at each request; an empty
+	// one is not sent.
 	TokenHeaders map[string]TokenSource
 	// TLS is cloned; nil trusts the system's authorities.
 	TLS *tls.Config
-	// ProxyURL replaces the proxy of the environment (HTTP_PROXY, HTTPS_PROXY,
-	// NO_PROXY), which "" means.
+	// ProxyURL overrides the proxy of the environment (HTTP_PROXY, HTTPS_PROXY,
+	// NO_PROXY); "" does not.
 	ProxyURL string
 	// Timeout covers a whole call: the wait for a free slot, connecting, headers
-	// and body. 0 is 10 s.
+	// and body. 0 means 10 s.
 	Timeout time.Duration
-	// MaxConcurrent bounds the calls in progress, and apart from them the
-	// streams, so that slow readers of logs never hold up a call. 0 is 8.
+	// MaxConcurrent bounds the calls in progress and, separately, the open streams, so
+	// that slow readers of logs never delay a call. 0 means 8.
 	MaxConcurrent int
-	// MaxBody bounds an answer in bytes, streams excepted. 0 is 64 MiB.
+	// MaxBody bounds a response in bytes, except for streams. 0 means 64 MiB.
 	MaxBody int64
-	// ResponseMemory is shared by the clients of a process: each of their answers takes
-	// MaxBody of it from the time that it is over 1 MiB until it is closed, so that
-	// big answers are held in memory a few at a time. The wait is part of the
-	// call's Timeout. It must not be smaller than MaxBody; nil is no bound.
+	// ResponseMemory, in bytes, is shared by the clients of a process: each response
+	// over 1 MiB takes MaxBody of it until it is closed, so that only a few large
+	// responses are in memory at a time. The wait is part of the call's Timeout. It
+	// must not be smaller than MaxBody; nil means no bound.
 	ResponseMemory *semaphore.Weighted
-	// Service is what errors call the server; "" is "Ray dashboard".
+	// Service is the server's name in errors; "" means "Ray dashboard".
 	Service string
-	// UserAgent is never empty on the wire: Ray 2.40 and 2.9 answer 500 to a
-	// request without one. "" is "raytap". One that begins with Mozilla is
-	// refused: Ray takes it for a browser and answers 405 to every POST.
+	// UserAgent is always sent: Ray 2.40 and 2.9 answer 500 to a request without one.
+	// "" means "raytap". It must not begin with Mozilla: Ray would take it for a
+	// browser and answer 405 to every POST.
 	UserAgent string
-	// Observe is told of each call that ended: the endpoint's constant label,
-	// the HTTP status (or the code of the error, where no status came) and the
-	// time it took, up to the headers for a stream. Calls that their caller
-	// cancelled are not told. nil is nobody.
+	// Observe is called after each call: with the endpoint's constant label, the HTTP
+	// status (or the code of the error, if there is no status) and the duration, for a
+	// stream that up to the headers. Calls that their caller cancelled are omitted. nil
+	// observes nothing.
 	Observe func(endpoint string, code int, took time.Duration)
 }
 
-// String describes the options without their secrets.
+// String returns the options without their secrets.
 func (o Options) String() string {
 	names := make([]string, 0, len(o.Headers))
 	for name := range o.Headers {
@@ -87,11 +88,11 @@ func (o Options) String() string {
 // Format keeps every fmt verb from printing a secret.
 func (o Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.String()) }
 
-// MarshalJSON gives the description as a string.
+// MarshalJSON returns String as a JSON string.
 func (o Options) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
 
-// publicURL cuts user, query and fragment from a URL, and shows nothing of one
-// that cannot be parsed: a password may stand anywhere in it.
+// publicURL returns a URL without user, query and fragment, and nothing of one that
+// cannot be parsed: a password may be anywhere in it.
 func publicURL(raw string) string {
 	if raw == "" {
 		return ""
@@ -104,7 +105,7 @@ func publicURL(raw string) string {
 	return host.String() + u.EscapedPath()
 }
 
-// parseBase checks a base URL and cuts its trailing slashes.
+// parseBase checks a base URL and removes its trailing slashes.
 func parseBase(raw string) (*url.URL, error) {
 	raw = strings.TrimSpace(raw)
 	if raw == "" {
@@ -115,13 +116,13 @@ func parseBase(raw string) (*url.URL, error) {
 	case err != nil && !strings.Contains(raw, "://"), err == nil && u.Scheme != "http" && u.Scheme != "https":
 		// A text before "://" is safe to show, one before ":" may be a user.
 		if scheme, _, ok := strings.Cut(raw, "://"); ok {
-			return nil, fmt.Errorf("url has the scheme %q: it must begin with http:// or https://", clip(scheme, 32))
+			return nil, fmt.Errorf("url has the scheme %q: it must begin with http:// or https://", truncate(scheme, 32))
 		}
 		return nil, errors.New("url must begin with http:// or https://")
 	case err != nil:
 		return nil, errors.New("url cannot be parsed: it must look like https://host:8265/prefix")
 	case u.User != nil:
-		return nil, errors.New("url holds a user or password: give the token by auth.token_file or RAY_AUTH_TOKEN instead")
+		return nil, errors.New("url contains a user or password: set auth.token_file or RAY_AUTH_TOKEN instead")
 	case u.Hostname() == "":
 		return nil, errors.New("url has no host: it must look like https://host:8265/prefix")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
@@ -132,42 +133,39 @@ func parseBase(raw string) (*url.URL, error) {
 	return url.Parse(host.String() + strings.TrimRight(u.EscapedPath(), "/"))
 }
 
-// reservedHeaders are the ones that raytap or HTTP set, and the ones by which
-// Ray takes a client for a browser and refuses its POSTs (2.60.0).
+// reservedHeaders are those that raytap or HTTP sets, and those that make Ray take a
+// client for a browser and refuse its POSTs (2.60.0).
 var reservedHeaders = map[string]bool{
 	"Host": true, "Content-Length": true, "Content-Type": true, "Transfer-Encoding": true,
 	"Connection": true, "Upgrade": true, "User-Agent": true, "Accept-Encoding": true, "Range": true,
 	"Origin": true, "Referer": true,
 }
 
-// checkHeaders gives the canonical headers of an Options. Its errors name a
-// header, never its value.
+// checkHeaders returns the canonical headers of an Options. Its errors name a header,
+// never its value.
 func checkHeaders(o Options) (http.Header, error) {
 	h := http.Header{}
 	for name, value := range o.Headers {
 		key := http.CanonicalHeaderKey(name)
 		switch {
 		case !headerName(name):
-			return nil, fmt.Errorf("headers: %q is not a header name", clip(name, 64))
+			return nil, fmt.Errorf("headers: %q is not a header name", truncate(name, 64))
 		case reservedHeaders[key] || strings.HasPrefix(key, "Sec-"):
 			return nil, fmt.Errorf("headers: %s cannot be set", key)
 		case key == "Authorization" && o.Token != nil:
 			return nil, errors.New("headers: Authorization and a token cannot both be set")
 		case !headerValue(value):
-			return nil, fmt.Errorf("headers: the value of %s holds a control character", key)
+			return nil, fmt.Errorf("headers: the value of %s contains a control character", key)
 		}
 		h.Set(key, value)
 	}
 	for name := range o.TokenHeaders {
 		key := http.CanonicalHeaderKey(name)
 		if !headerName(name) || reservedHeaders[key] || key == "Authorization" || h.Get(key) != "" {
-			return nil, fmt.Errorf("headers: %q cannot be set to a token, or is set twice", clip(name, 64))
+			return nil, fmt.Errorf("headers: %q cannot be set to a token, or is set twice", truncate(name, 64))
 		}
 	}
-	agent := o.UserAgent
-	if agent == "" {
-		agent = defaultUserAgent
-	}
+	agent := cmp.Or(o.UserAgent, defaultUserAgent)
 	if !headerValue(agent) || strings.HasPrefix(strings.ToLower(agent), "mozilla") {
 		return nil, errors.New("user agent must be printable and must not begin with Mozilla: Ray takes that for a browser")
 	}
@@ -188,7 +186,7 @@ func headerValue(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < 32 && r != '\t' || r == 127 })
 }
 
-// proxyFunc gives the proxy of each request.
+// proxyFunc returns the function that chooses a request's proxy.
 func proxyFunc(raw string) (func(*http.Request) (*url.URL, error), error) {
 	if raw == "" {
 		return http.ProxyFromEnvironment, nil

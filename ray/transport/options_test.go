@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-func TestURLIsCheckedAndCut(t *testing.T) {
+func TestNew_URL(t *testing.T) {
 	for _, row := range []struct{ name, in, want, fault string }{
 		{"plain", "http://127.0.0.1:8265", "http://127.0.0.1:8265", ""},
-		{"trailing slashes are cut", "https://ray.example//", "https://ray.example", ""},
-		{"a prefix stays", "https://ray.example/some/prefix/", "https://ray.example/some/prefix", ""},
-		{"an escaped prefix stays escaped", "https://ray.example/a%2Fb", "https://ray.example/a%2Fb", ""},
-		{"surrounding space is cut", " http://h:1 \n", "http://h:1", ""},
-		{"the zone of an address stays", "http://[fe80::1%25eth0]:8265/p/", "http://[fe80::1%25eth0]:8265/p", ""},
+		{"trailing slashes", "https://ray.example//", "https://ray.example", ""},
+		{"prefix", "https://ray.example/some/prefix/", "https://ray.example/some/prefix", ""},
+		{"escaped prefix", "https://ray.example/a%2Fb", "https://ray.example/a%2Fb", ""},
+		{"surrounding space", " http://h:1 \n", "http://h:1", ""},
+		{"IPv6 zone", "http://[fe80::1%25eth0]:8265/p/", "http://[fe80::1%25eth0]:8265/p", ""},
 		{"empty", "", "", "set it to the dashboard's address"},
 		{"no scheme", "localhost:8265", "", "must begin with http://"},
 		{"no scheme, address", "10.0.0.1:8265", "", "must begin with http://"},
@@ -41,19 +41,19 @@ func TestURLIsCheckedAndCut(t *testing.T) {
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), row.fault) || strings.Contains(err.Error(), "hunter2") {
-				t.Fatalf("error %v; want one that says %q and keeps the password", err, row.fault)
+				t.Fatalf("error %v; want one with %q and without the password", err, row.fault)
 			}
 		})
 	}
 }
 
-func TestHeadersAreChecked(t *testing.T) {
+func TestNew_Headers(t *testing.T) {
 	for _, row := range []struct {
 		name  string
 		o     Options
 		fault string
 	}{
-		{"a header of the user's", Options{Headers: map[string]string{"X-Tenant": "a"}}, ""},
+		{"a custom header", Options{Headers: map[string]string{"X-Tenant": "a"}}, ""},
 		{"a browser's header", Options{Headers: map[string]string{"origin": "s3cret"}}, "Origin"},
 		{"a fetch header", Options{Headers: map[string]string{"Sec-Fetch-Mode": "s3cret"}}, "Sec-Fetch-Mode"},
 		{"not a name", Options{Headers: map[string]string{"a b": "s3cret"}}, `"a b"`},
@@ -74,7 +74,7 @@ func TestHeadersAreChecked(t *testing.T) {
 	}
 }
 
-func TestNothingPrintsASecret(t *testing.T) {
+func TestOptions_SecretsNeverPrinted(t *testing.T) {
 	const token, header, password = "tok-3n-aaaa", "hdr-v4lue-bbbb", "pr0xy-cccc"
 	o := Options{
 		URL: "http://user:" + password + "@host", Token: StaticToken(token), Scheme: "Bearer ",
@@ -112,7 +112,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		}
 	}
 	if _, err := New(o); err == nil {
-		t.Fatal("credentials in the URL were taken")
+		t.Fatal("credentials in the URL were accepted")
 	} else {
 		checkNoSecret(t, "error", fmt.Sprintf("%+v", err), token, header, password)
 	}
@@ -127,11 +127,11 @@ func checkNoSecret(t *testing.T, what, text string, secrets ...string) {
 	}
 }
 
-func TestFileTokenFollowsItsFile(t *testing.T) {
+func TestFileToken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	src := FileToken(path)
 	if _, err := src.Token(); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "does not exist") {
-		t.Fatalf("a missing file gives %v", err)
+		t.Fatalf("missing file: %v", err)
 	}
 	write := func(text string) {
 		t.Helper()
@@ -160,7 +160,7 @@ func TestFileTokenFollowsItsFile(t *testing.T) {
 	want("longer")
 	write(" \n")
 	if _, err := src.Token(); err == nil || !strings.Contains(err.Error(), "is empty") {
-		t.Fatalf("an empty file gives %v", err)
+		t.Fatalf("empty file: %v", err)
 	}
 	write("three")
 	want("three")
@@ -168,15 +168,15 @@ func TestFileTokenFollowsItsFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := src.Token(); err == nil {
-		t.Fatalf("a file that went away still gives %q", got)
+		t.Fatalf("removed file: got the token %q", got)
 	}
 	write(strings.Repeat("x", maxTokenFile+1))
 	if _, err := src.Token(); err == nil || !strings.Contains(err.Error(), "64 KiB") {
-		t.Fatalf("a huge file gives %v", err)
+		t.Fatalf("huge file: %v", err)
 	}
 }
 
-func TestEnvTokenLooksWhereRayLooks(t *testing.T) {
+func TestEnvToken(t *testing.T) {
 	home := t.TempDir()
 	named := filepath.Join(t.TempDir(), "named")
 	if err := os.WriteFile(named, []byte("from-path\n"), 0o600); err != nil {
@@ -195,33 +195,33 @@ func TestEnvTokenLooksWhereRayLooks(t *testing.T) {
 		}
 	}
 	src := set("", "")
-	want("nothing anywhere", src, "")
+	want("no token", src, "")
 	if err := os.MkdirAll(filepath.Join(home, ".ray"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(home, ".ray", "auth_token"), []byte("from-home"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want("a home file that appeared later", src, "from-home")
-	want("a named file before the home file", set("", named), "from-path")
-	want("the variable before all", set("from-env", named), "from-env")
+	want("a home file that was created later", src, "from-home")
+	want("a named file precedes the home file", set("", named), "from-path")
+	want("the variable precedes all", set("from-env", named), "from-env")
 	if got, err := set("", named+".gone").Token(); err == nil {
-		t.Errorf("a named file that is missing falls through to %q", got)
+		t.Errorf("missing named file: got the token %q", got)
 	}
 }
 
-func TestRequestWithoutItsTokenIsNotSent(t *testing.T) {
-	c, asked := testClient(t, Options{Token: FileToken(filepath.Join(t.TempDir(), "gone"))}, func(w http.ResponseWriter, _ *http.Request) {})
+func TestClient_NoRequestWithoutToken(t *testing.T) {
+	c, requests := testClient(t, Options{Token: FileToken(filepath.Join(t.TempDir(), "gone"))}, func(w http.ResponseWriter, _ *http.Request) {})
 	err := c.GetJSON(t.Context(), "list jobs", "/x", "/x", nil, new(any))
 	if err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("error is %v", err)
 	}
-	if n := asked.Load(); n != 0 {
+	if n := requests.Load(); n != 0 {
 		t.Errorf("%d requests were sent", n)
 	}
 }
 
-func TestTokenHeadersAreAskedForAtEachRequestAndHidden(t *testing.T) {
+func TestClient_TokenHeaders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "user")
 	if err := os.WriteFile(file, []byte("first-token\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -239,16 +239,16 @@ func TestTokenHeadersAreAskedForAtEachRequestAndHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ask := func() error { return c.GetJSON(t.Context(), "get x", "/x", "/x", nil, new(any)) }
-	err = ask()
+	request := func() error { return c.GetJSON(t.Context(), "get x", "/x", "/x", nil, new(any)) }
+	err = request()
 	if text := fmt.Sprint(err); strings.Contains(text, "first-token") || !strings.Contains(text, "header.0: not <secret>; q: missing") {
 		t.Errorf("the error is %q", text)
 	}
 	if err := os.WriteFile(file, []byte("second-token-longer"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_ = ask()
+	_ = request()
 	if want := []string{"first-token|", "second-token-longer|"}; !slices.Equal(got, want) {
-		t.Errorf("the server saw %q, want %q", got, want)
+		t.Errorf("the server got %q, want %q", got, want)
 	}
 }

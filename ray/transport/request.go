@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,45 +26,45 @@ type Request struct {
 	Query    url.Values
 	Header   http.Header // in addition to the client's own, e.g. Range
 	Body     []byte      // JSON; nil for none
-	// Stream lifts MaxBody and limits the timeout to the wait for the headers
-	// and to each single read of the body; the slot is one of the streams'.
-	// Waiting for that slot is bounded by the context alone.
+	// Stream removes MaxBody, and applies the timeout to the wait for the headers and
+	// to each read of the body. It takes one of the streams' slots; only the context
+	// bounds the wait for that slot.
 	Stream bool
-	// LongLived says of a stream that it stays open for as long as somebody listens. It
-	// takes no slot, so that calls which end never wait for it: whoever opens such
-	// has a bound of its own on them, as on WebSockets.
+	// LongLived is a stream that stays open for as long as its reader wants. It takes
+	// no slot, so that no other request waits for it: callers bound their number
+	// themselves, as they do for WebSockets.
 	LongLived bool
-	// Timeout replaces the client's for this request; 0 is the client's.
+	// Timeout overrides the client's for this request; 0 does not.
 	Timeout time.Duration
-	// Idle bounds each read of a stream's body; 0 is the timeout.
+	// Idle bounds each read of a stream's body; 0 means the timeout.
 	Idle time.Duration
-	// AllowStatus lists statuses outside 2xx that are answers, not errors (416).
+	// AllowStatus lists statuses outside 2xx that are not errors (416).
 	AllowStatus []int
-	// MaxBody raises the client's bound on the answer, for one that is read row by
-	// row and never held in memory as a whole; a smaller one changes nothing.
+	// MaxBody raises the client's bound on the response, for one that is read row by
+	// row and never in memory as a whole. A smaller value has no effect.
 	MaxBody int64
 }
 
-// errTimeout and errTooLarge end a body early; both reach the caller as a *ray.Error.
+// errTimeout and errTooLarge end a body early; callers get both as a *ray.Error.
 var (
 	errTimeout  = errors.New("timeout")
 	errTooLarge = ray.ErrTooLarge
 )
 
-// tooLarge is an errTooLarge that knows the bound, in bytes.
+// tooLarge is an errTooLarge with the bound, in bytes.
 type tooLarge int64
 
 func (tooLarge) Error() string        { return errTooLarge.Error() }
 func (tooLarge) Is(target error) bool { return target == errTooLarge }
 
-// timeoutCause is an errTimeout that knows how long it took.
+// timeoutCause is an errTimeout with its duration.
 type timeoutCause time.Duration
 
 func (timeoutCause) Error() string        { return errTimeout.Error() }
 func (timeoutCause) Is(target error) bool { return target == errTimeout }
 
-// Do sends a request and gives the answer once its headers are there; the
-// caller must close the body, which frees the slot. Every error, also one of
+// Do sends a request and returns the response as soon as its headers have arrived. The
+// caller must close the body, which releases the slot. Every error, including those of
 // reading the body, is a *ray.Error.
 func (c *Client) Do(ctx context.Context, r Request) (*http.Response, error) {
 	began := time.Now()
@@ -81,8 +82,8 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, timeout: orDefault(r.Timeout, c.timeout), most: max(c.maxBody, r.MaxBody)}
-	b.left = b.most
+	b := &body{c: c, op: r.Op, parent: ctx, stream: r.Stream, timeout: cmp.Or(r.Timeout, c.timeout), limit: max(c.maxBody, r.MaxBody)}
+	b.left = b.limit
 	b.ctx, b.cancel = context.WithCancelCause(ctx)
 	slots := c.calls
 	if r.Stream {
@@ -98,7 +99,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 			b.release = func() { <-slots }
 		case <-b.ctx.Done():
 			b.end()
-			return nil, c.waitError(ctx, r.Op, b.ctx)
+			return nil, c.slotTimeout(ctx, r.Op, b.ctx)
 		}
 	}
 	if r.Stream {
@@ -107,7 +108,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	began := time.Now()
 	res, err := c.http.Do(req.WithContext(b.ctx))
 	if err == nil {
-		c.clock.note(res.Header, began, time.Now())
+		c.clock.update(res.Header, began, time.Now())
 	}
 	if err != nil {
 		err = c.netError(ctx, b.ctx, r.Op, err)
@@ -121,9 +122,9 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 		return nil, err
 	}
 	if r.Stream {
-		// A timer of its own, for a read's bound may be another one.
+		// A new timer: a read's bound may differ from the timeout.
 		b.timer.Stop()
-		b.timeout = orDefault(r.Idle, b.timeout)
+		b.timeout = cmp.Or(r.Idle, b.timeout)
 		idle := timeoutCause(b.timeout)
 		b.timer = time.AfterFunc(b.timeout, func() { b.cancel(idle) })
 		b.timer.Stop()
@@ -131,7 +132,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 	return res, nil
 }
 
-// build makes the request, or says why it cannot be made.
+// build returns the HTTP request.
 func (c *Client) build(r Request) (*http.Request, error) {
 	u, err := c.resolve(r.Path, r.Query)
 	if err != nil {
@@ -161,21 +162,21 @@ func (c *Client) build(r Request) (*http.Request, error) {
 	return req, nil
 }
 
-// body is an answer's body under the bounds of its request.
+// body is a response's body with the bounds of its request.
 type body struct {
 	c       *Client
 	op      string
-	parent  context.Context // the caller's, to tell its end from our timeout
+	parent  context.Context // the caller's, to distinguish its end from our timeout
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	rc      io.ReadCloser
 	release func()
 	stream  bool
-	timeout time.Duration // of the request; then, of a stream, of one read
-	most    int64         // bytes that the answer may have
-	left    int64         // bytes of them that may still come
-	large   largeHold
+	timeout time.Duration // of the request; then, for a stream, of one read
+	limit   int64         // maximum size in bytes
+	left    int64         // bytes that may still come
+	memory  reservation
 	failed  error // what Read returned last, if not io.EOF
 	once    sync.Once
 }
@@ -188,8 +189,8 @@ func (b *body) Read(p []byte) (int, error) {
 		b.timer.Reset(b.timeout)
 		defer b.timer.Stop()
 	} else {
-		if b.most-b.left >= largeAnswer {
-			if err := b.large.take(b.ctx, b.c.large, b.c.maxBody); err != nil {
+		if b.limit-b.left >= largeResponse {
+			if err := b.memory.acquire(b.ctx, b.c.responseMemory, b.c.maxBody); err != nil {
 				b.failed = b.c.netError(b.parent, b.ctx, b.op, err)
 				return 0, b.failed
 			}
@@ -201,7 +202,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.rc.Read(p)
 	if !b.stream {
 		if b.left -= int64(n); b.left < 0 {
-			n, err = n-1, tooLarge(b.most)
+			n, err = n-1, tooLarge(b.limit)
 		}
 	}
 	if err != nil && err != io.EOF {
@@ -211,19 +212,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close frees the slot. It may be called more than once, and while a Read waits.
+// Close releases the slot. It may be called more than once, and while a Read waits.
 func (b *body) Close() error {
 	b.once.Do(func() {
 		b.cancel(context.Canceled)
 		_ = b.rc.Close()
 		b.timer.Stop()
-		b.large.end()
+		b.memory.release()
 		b.release()
 	})
 	return nil
 }
 
-// end frees what an answer that never came held.
+// end releases what a request without a response holds.
 func (b *body) end() {
 	b.cancel(context.Canceled)
 	if b.timer != nil {
@@ -234,19 +235,19 @@ func (b *body) end() {
 	}
 }
 
-// Get asks for JSON and lets read decode it from a bounded body; a decoding
-// error of read comes back as a *ray.Error that says what was wrong.
+// Get requests JSON and calls read to decode it from a bounded body. A decoding error
+// of read is returned as a *ray.Error that describes it.
 func (c *Client) Get(ctx context.Context, op, endpoint, path string, query url.Values, read func(*pyjson.Decoder) error) error {
 	return c.Call(ctx, Request{Op: op, Endpoint: endpoint, Path: path, Query: query}, read)
 }
 
-// GetJSON asks for JSON and decodes it into a value, field by field: one of
-// another type is absent.
+// GetJSON requests JSON and decodes it into a value, field by field: a field of another
+// type is absent.
 func (c *Client) GetJSON(ctx context.Context, op, endpoint, path string, query url.Values, into any) error {
 	return c.Get(ctx, op, endpoint, path, query, func(d *pyjson.Decoder) error { return d.Decode(into) })
 }
 
-// PostJSON sends a POST, with a JSON body unless that is nil, and decodes the answer.
+// PostJSON sends a POST, with payload as JSON unless it is nil, and decodes the response.
 func (c *Client) PostJSON(ctx context.Context, op, endpoint, path string, payload, into any) error {
 	r := Request{Op: op, Endpoint: endpoint, Method: http.MethodPost, Path: path}
 	if payload != nil {
@@ -258,7 +259,7 @@ func (c *Client) PostJSON(ctx context.Context, op, endpoint, path string, payloa
 	return c.Call(ctx, r, func(d *pyjson.Decoder) error { return d.Decode(into) })
 }
 
-// Call is Get for any request that is no stream.
+// Call is Get for any request that is not a stream.
 func (c *Client) Call(ctx context.Context, r Request, read func(*pyjson.Decoder) error) error {
 	began := time.Now()
 	res, err := c.open(ctx, r)
@@ -273,27 +274,27 @@ func (c *Client) Call(ctx context.Context, r Request, read func(*pyjson.Decoder)
 	return err
 }
 
-// decode reads one JSON answer and closes it. What it is, is judged by its
-// content: a server may call JSON anything.
+// decode reads one JSON response and closes it. It ignores the content type: servers
+// send JSON under any.
 func (c *Client) decode(op string, res *http.Response, read func(*pyjson.Decoder) error) error {
 	defer res.Body.Close()
 	b, _ := res.Body.(*body)
-	head := &opening{}
+	head := &headReader{}
 	text, err := c.content(res)
 	if err == nil {
 		head.r = text
 		err = read(pyjson.NewDecoder(head))
 	}
 	if b != nil && b.failed != nil {
-		return b.failed // the body broke, whatever the decoder made of it
+		return b.failed // not the decoder's error, which follows from it
 	}
 	if err != nil {
 		if head.r != nil { // for the error's text
-			_, _ = io.CopyN(io.Discard, head, maxOpening)
+			_, _ = io.CopyN(io.Discard, head, maxHead)
 		}
 		return c.decodeError(op, res, head.seen, err)
 	}
-	// The rest is a line end; reading it lets the connection be used again.
+	// The rest is a line end; the connection can be reused once it is read.
 	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
 	return nil
 }

@@ -13,10 +13,10 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
+func TestClient_ConcurrencyLimits(t *testing.T) {
 	running, most := new(atomic.Int32), new(atomic.Int32)
 	release := make(chan struct{})
-	c, asked := testClient(t, Options{MaxConcurrent: 2}, func(w http.ResponseWriter, r *http.Request) {
+	c, requests := testClient(t, Options{MaxConcurrent: 2}, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stream" {
 			_, _ = io.WriteString(w, "x")
 			w.(http.Flusher).Flush()
@@ -46,7 +46,7 @@ func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
 	for range 3 {
 		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true, LongLived: true})
 		if err != nil {
-			t.Fatalf("a stream that stays open waited for a slot: %v", err)
+			t.Fatalf("a long-lived stream waited for a slot: %v", err)
 		}
 		open = append(open, res.Body)
 	}
@@ -62,24 +62,24 @@ func TestConcurrencyIsBoundedAndStreamsAreApart(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if most.Load() > 2 || asked.Load() != 11 {
-		t.Errorf("%d calls ran at once, %d were asked", most.Load(), asked.Load())
+	if most.Load() > 2 || requests.Load() != 11 {
+		t.Errorf("%d concurrent calls, %d requests", most.Load(), requests.Load())
 	}
 	for _, b := range open {
 		_ = b.Close()
-		_ = b.Close() // frees its slot once
+		_ = b.Close() // releases its slot once
 	}
 	res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/s", Path: "/stream", Stream: true})
 	if err != nil {
-		t.Fatalf("a closed stream did not free its slot: %v", err)
+		t.Fatalf("a closed stream did not release its slot: %v", err)
 	}
 	_ = res.Body.Close()
 	if _, err := res.Body.Read(make([]byte, 1)); err == nil || err == io.EOF {
-		t.Errorf("reading a closed stream gives %v", err)
+		t.Errorf("reading a closed stream: %v", err)
 	}
 }
 
-func TestWaitingForASlotIsPartOfTheTimeout(t *testing.T) {
+func TestClient_SlotTimeout(t *testing.T) {
 	c, _ := testClient(t, Options{MaxConcurrent: 1, Timeout: 100 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "{")
 		w.(http.Flusher).Flush()
@@ -93,21 +93,21 @@ func TestWaitingForASlotIsPartOfTheTimeout(t *testing.T) {
 	checkError(t, c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any)), 408, "no free slot")
 }
 
-// slowAnswer answers at once, then gives ten bytes after each of its waits, and
-// at last nothing any more.
-type slowAnswer struct {
+// slowResponse sends headers at once, ten bytes after each of its waits, and then
+// nothing.
+type slowResponse struct {
 	ctx   context.Context
 	waits []time.Duration
 }
 
-func (s *slowAnswer) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *slowResponse) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.ctx = r.Context()
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: s, Request: r}, nil
 }
 
-func (s *slowAnswer) Close() error { return nil }
+func (s *slowResponse) Close() error { return nil }
 
-func (s *slowAnswer) Read(p []byte) (int, error) {
+func (s *slowResponse) Read(p []byte) (int, error) {
 	if len(s.waits) == 0 {
 		<-s.ctx.Done()
 		return 0, s.ctx.Err()
@@ -121,13 +121,13 @@ func (s *slowAnswer) Read(p []byte) (int, error) {
 	}
 }
 
-func TestAStreamMayBeSlowAndLongButNotDead(t *testing.T) {
+func TestClient_StreamIdleTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Options{URL: "http://host", Timeout: 10 * time.Second, MaxBody: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{9 * time.Second, 9 * time.Second, 0}}}
+		c.http = &http.Client{Transport: &slowResponse{waits: []time.Duration{9 * time.Second, 9 * time.Second, 0}}}
 		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Stream: true})
 		if err != nil {
 			t.Fatal(err)
@@ -138,18 +138,18 @@ func TestAStreamMayBeSlowAndLongButNotDead(t *testing.T) {
 			if _, err := io.ReadFull(res.Body, p); err != nil {
 				t.Fatal(err)
 			}
-			<-time.After(time.Hour) // a reader that has no room is no fault of the server
+			<-time.After(time.Hour) // a slow reader is not a stalled server
 		}
 		began := time.Now()
 		_, err = res.Body.Read(p)
-		checkError(t, err, 408, "no answer from")
+		checkError(t, err, 408, "no response from")
 		if took := time.Since(began); took != 10*time.Second {
-			t.Errorf("a dead stream was given up after %s", took)
+			t.Errorf("a stalled stream timed out after %s", took)
 		}
 	})
 }
 
-func TestPassedStatusIsAnAnswer(t *testing.T) {
+func TestClient_AllowStatus(t *testing.T) {
 	c, _ := testClient(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Range") != "bytes=9-" {
 			t.Errorf("Range is %q", r.Header.Get("Range"))
@@ -164,7 +164,7 @@ func TestPassedStatusIsAnAnswer(t *testing.T) {
 	_ = res.Body.Close()
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+func TestClient_ReusesConnections(t *testing.T) {
 	addrs := map[string]bool{}
 	c, _ := testClient(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
 		addrs[r.RemoteAddr] = true
@@ -180,13 +180,13 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-func TestARequestMayHaveATimeoutOfItsOwn(t *testing.T) {
+func TestClient_RequestTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Options{URL: "http://host", Timeout: 10 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{50 * time.Second}}}
+		c.http = &http.Client{Transport: &slowResponse{waits: []time.Duration{50 * time.Second}}}
 		res, err := c.Do(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Stream: true, Timeout: time.Second, Idle: time.Minute})
 		if err != nil {
 			t.Fatal(err)
@@ -197,7 +197,7 @@ func TestARequestMayHaveATimeoutOfItsOwn(t *testing.T) {
 		}
 		_, err = res.Body.Read(make([]byte, 10))
 		checkError(t, err, 408, "within 1m0s")
-		c.http = &http.Client{Transport: &slowAnswer{waits: []time.Duration{2 * time.Second}}}
+		c.http = &http.Client{Transport: &slowResponse{waits: []time.Duration{2 * time.Second}}}
 		err = c.Call(t.Context(), Request{Op: op, Endpoint: "/x", Path: "/x", Timeout: time.Second}, func(d *pyjson.Decoder) error { return d.Decode(new(any)) })
 		checkError(t, err, 408, "within 1s")
 	})

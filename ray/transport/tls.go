@@ -8,17 +8,16 @@ import (
 	"os"
 )
 
-// TLSOptions say how a server's certificate is checked and what raytap shows
-// of its own. The zero value trusts the system's authorities.
+// TLSOptions are how to verify the server's certificate, and raytap's own certificate.
+// The zero value trusts the system's authorities.
 type TLSOptions struct {
 	CAFile             string // PEM; replaces the system's authorities
 	CertFile, KeyFile  string // PEM; both or neither
-	ServerName         string // the name in the certificate, where it is not the host of the URL
-	InsecureSkipVerify bool   // no check at all
+	ServerName         string // the name in the certificate, if it is not the host of the URL
+	InsecureSkipVerify bool   // disables verification
 }
 
-// Config reads the files and builds the configuration; nil for the zero value.
-// The files are read once.
+// Config returns the configuration, nil for the zero value. It reads the files once.
 func (o TLSOptions) Config() (*tls.Config, error) {
 	if o == (TLSOptions{}) {
 		return nil, nil
@@ -35,7 +34,7 @@ func (o TLSOptions) Config() (*tls.Config, error) {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA file %s holds no PEM certificate", o.CAFile)
+			return nil, fmt.Errorf("CA file %s contains no PEM certificate", o.CAFile)
 		}
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {

@@ -86,7 +86,7 @@ func readTokenFile(path string) (string, error) {
 		return "", tokenFileError(path, err)
 	}
 	if len(b) > maxTokenFile {
-		return "", fmt.Errorf("token file %s is larger than 64 KiB: is it the right file?", path)
+		return "", fmt.Errorf("token file %s is larger than 64 KiB: check that it is the right file", path)
 	}
 	token := strings.TrimSpace(string(b))
 	if token == "" {
@@ -100,7 +100,7 @@ func tokenFileError(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("token file %s does not exist: create it with the cluster's token, or correct the path", path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("token file %s may not be read by this user: change its owner or mode", path)
+		return fmt.Errorf("token file %s cannot be read by this user: change its owner or permissions", path)
 	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {

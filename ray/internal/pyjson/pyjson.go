@@ -51,7 +51,7 @@ func (e *ShapeError) Error() string {
 	if e.Got == "" {
 		return "no " + e.Want
 	}
-	return e.Got + " in place of " + e.Want
+	return e.Got + " instead of " + e.Want
 }
 
 // SyntaxError says that the text is not JSON.
