@@ -1,5 +1,5 @@
 // Package rules checks the rules in deploy/prometheus, their tests and their
-// runbooks. That the alerts fire when they should is for promtool: see
+// runbooks. promtool tests when the alerts fire: see
 // scripts/check-rules.
 package rules
 
@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	folder   = "../../prometheus"
+	rulesDir = "../../prometheus"
 	metrics  = "../../../docs/metrics.md"
 	runbooks = "../../../docs/runbooks.md"
 	link     = "docs/runbooks.md#"
@@ -64,17 +64,17 @@ func decode(t *testing.T, file string, into any) {
 	}
 }
 
-// glob gives the files that a pattern names, at least one.
+// glob returns the files that match a pattern, at least one.
 func glob(t *testing.T, pattern string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, pattern))
+	files, err := filepath.Glob(filepath.Join(rulesDir, pattern))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no %s in %s: %v", pattern, folder, err)
+		t.Fatalf("no %s in %s: %v", pattern, rulesDir, err)
 	}
 	return files
 }
 
-// all gives the rules of all files, in order.
+// all returns the rules of all files, in order.
 func all(t *testing.T) (rules []rule) {
 	t.Helper()
 	for _, file := range glob(t, "*.rules.yml") {
@@ -110,10 +110,10 @@ var (
 	usedLabel  = regexp.MustCompile(`\$labels\.(\w+)`)
 )
 
-func TestRulesNameMetricsAndLabelsThatExist(t *testing.T) {
-	book := promql.NewBook(families(t))
+func TestRules_MetricsAndLabelsExist(t *testing.T) {
+	checker := promql.NewBook(families(t))
 	for _, r := range all(t) {
-		used, err := book.Check(r.Expr)
+		used, err := checker.Check(r.Expr)
 		if err != nil {
 			t.Errorf("%s%s: %v", r.Record, r.Alert, err)
 		}
@@ -121,27 +121,27 @@ func TestRulesNameMetricsAndLabelsThatExist(t *testing.T) {
 			if !recordName.MatchString(r.Record) {
 				t.Errorf("%s is not level:metric:operations", r.Record)
 			}
-			book.Add(r.Record, used.Labels)
+			checker.Add(r.Record, used.Labels)
 			continue
 		}
 		for name, text := range r.Annotations {
 			for _, m := range usedLabel.FindAllStringSubmatch(text, -1) {
 				if !slices.Contains(used.Labels, m[1]) {
-					t.Errorf("%s: its %s shows the label %s, which it cannot have", r.Alert, name, m[1])
+					t.Errorf("%s: its %s uses the label %s, which the expression does not have", r.Alert, name, m[1])
 				}
 			}
 		}
 	}
 }
 
-func TestEachAlertSaysHowBadItIsWhatHappenedAndWhatToDo(t *testing.T) {
+func TestAlerts_SeverityAndAnnotations(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range all(t) {
 		if r.Alert == "" {
 			continue
 		}
 		if seen[r.Alert] {
-			t.Errorf("there are two alerts %s", r.Alert)
+			t.Errorf("alert %s is defined twice", r.Alert)
 		}
 		seen[r.Alert] = true
 		if !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
@@ -156,7 +156,7 @@ func TestEachAlertSaysHowBadItIsWhatHappenedAndWhatToDo(t *testing.T) {
 	}
 }
 
-func TestEachAlertHasARunbookAndEachRunbookAnAlert(t *testing.T) {
+func TestAlerts_Runbooks(t *testing.T) {
 	text, err := os.ReadFile(runbooks)
 	if err != nil {
 		t.Fatal(err)
@@ -166,9 +166,9 @@ func TestEachAlertHasARunbookAndEachRunbookAnAlert(t *testing.T) {
 	for _, s := range sections {
 		title, body, _ := strings.Cut(s, "\n")
 		titles = append(titles, title)
-		for _, part := range []string{"**Means:**", "**Check:**", "**Do:**"} {
+		for _, part := range []string{"**Meaning:**", "**Check:**", "**Fix:**"} {
 			if !strings.Contains(body, part) {
-				t.Errorf("the runbook of %s has no part %s", title, part)
+				t.Errorf("the runbook of %s has no %s", title, part)
 			}
 		}
 	}
@@ -185,7 +185,7 @@ func TestEachAlertHasARunbookAndEachRunbookAnAlert(t *testing.T) {
 	}
 }
 
-func TestEachAlertIsTestedForFiringAndForNotFiring(t *testing.T) {
+func TestAlerts_FiringAndNotFiring(t *testing.T) {
 	fires, silent := map[string]bool{}, map[string]bool{}
 	for _, file := range glob(t, "tests/*.yml") {
 		var f testFile
@@ -207,20 +207,20 @@ func TestEachAlertIsTestedForFiringAndForNotFiring(t *testing.T) {
 	}
 }
 
-// A list that is cut, and series that are left out, must not go unnoticed.
-func TestEveryCutAndOverflowHasAnAlert(t *testing.T) {
-	book := promql.NewBook(families(t))
+// Truncated lists and omitted series must cause an alert.
+func TestAlerts_TruncationAndOverflow(t *testing.T) {
+	checker := promql.NewBook(families(t))
 	var named []string
 	for _, r := range all(t) {
 		if r.Alert != "" {
-			used, _ := book.Check(r.Expr) // what it says of records is checked elsewhere
+			used, _ := checker.Check(r.Expr) // errors are checked in TestRules_MetricsAndLabelsExist
 			named = append(named, used.Metrics...)
 		}
 	}
 	for _, f := range families(t) {
 		watched := strings.HasSuffix(f.Name, "_truncated") || strings.HasSuffix(f.Name, "_overflow") || strings.HasSuffix(f.Name, "_overflow_series")
 		if watched && !slices.Contains(named, f.Name) {
-			t.Errorf("no alert names %s", f.Name)
+			t.Errorf("no alert uses %s", f.Name)
 		}
 	}
 }
