@@ -1,9 +1,9 @@
 //go:build e2e && linux
 
-// Package image builds the Dockerfile with buildah, and runs what came of it in a
-// container. What it begins from cannot be pulled everywhere; so it is a stand-in:
-// a shell and the authorities out of a small Debian, and this machine's Go, with the
-// caches of its modules and builds. Nothing is asked of the net.
+// Package image builds the Dockerfile with buildah and runs the image in a container. The
+// base image cannot be pulled everywhere, so the tests use a replacement: a shell and the
+// CA certificates of a small Debian, and this machine's Go with its module and build
+// caches. No network is needed.
 package image
 
 import (
@@ -30,12 +30,12 @@ const (
 	version  = "1.2.3"
 	revision = "0123456789abcdef0123456789abcdef01234567"
 	user     = 65532
-	// largest is what the image may hold.
-	largest = 64 << 20
+	// maxSize limits the size of the image in bytes.
+	maxSize = 64 << 20
 )
 
-// build is a script that leaves the image's description and its files in $out. It
-// works in a copy of the Debian root that is gone with its mounts.
+// build is a script that writes the image's description and its files to $out. It works
+// in a copy of the Debian root, which ends with its mounts.
 const build = `set -e
 debian=$1 dir=$2 out=$3 source=$4 go=$5 modules=$6 cache=$7
 mount -t tmpfs -o mode=755 raytap-test "$dir"
@@ -74,7 +74,7 @@ cp -a "$(buildah mount "$(buildah from --pull-never raytap)")/." /out/files/
 END
 `
 
-// config is of an image what matters here.
+// config is the part of an image's configuration that the tests check.
 type config struct {
 	User         string
 	Entrypoint   []string
@@ -85,33 +85,34 @@ type config struct {
 	Labels       map[string]string
 }
 
-// needsRoot ends a test where nothing can be mounted. On CI that is a failure: a
-// stage that shows nothing must not pass.
+// needsRoot skips a test if it cannot mount. On CI it fails instead, because there a
+// skipped stage must not pass.
 func needsRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() == 0 {
 		return
 	}
-	const why = "an image is only built and run by root"
+	const why = "building and running an image requires root"
 	if os.Getenv("CI") != "" {
 		t.Fatal(why)
 	}
 	t.Skip(why)
 }
 
-// debian is the folder of the Debian root.
+// debian returns the directory of the Debian root.
 func debian(t *testing.T) string {
 	t.Helper()
 	return filepath.Dir(filepath.Dir(filepath.Dir(program.Tool(t, "debian/usr/bin/buildah"))))
 }
 
-// unshared is a script that ends with all that it started and mounted.
+// unshared returns a command that runs a script in its own namespaces. Its processes and
+// mounts end with it.
 func unshared(script string, args ...string) *exec.Cmd {
 	return exec.Command("unshare", append([]string{"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"sh", "-c", script, "sh"}, args...)...)
 }
 
-// built builds the image and gives its description, and the folder of its files.
+// built builds the image, and returns its configuration and the directory of its files.
 func built(t *testing.T) (c config, root string) {
 	t.Helper()
 	source, err := filepath.Abs("../..")
@@ -127,7 +128,7 @@ func built(t *testing.T) (c config, root string) {
 		}
 		args = append(args, strings.TrimSpace(string(value)))
 	}
-	// In the container go.mod's modules have to be in the cache.
+	// The container has only the modules in the cache.
 	download := exec.Command("go", "mod", "download")
 	download.Dir = source
 	if out, err := download.CombinedOutput(); err != nil {
@@ -135,7 +136,7 @@ func built(t *testing.T) (c config, root string) {
 	}
 	p := program.Start(t, unshared(build, args...))
 	if code := p.Wait(8 * time.Minute); code != 0 {
-		t.Fatalf("the image is not built: exit code %d\n%s", code, program.Last(p.Output.String(), 4000))
+		t.Fatalf("build the image: exit code %d\n%s", code, program.Last(p.Output.String(), 4000))
 	}
 	b, err := os.ReadFile(filepath.Join(out, "image.json"))
 	if err != nil {
@@ -155,20 +156,20 @@ func TestImage(t *testing.T) {
 		t.Errorf("the image's configuration is %+v", c)
 	}
 	if _, ok := c.ExposedPorts["9265/tcp"]; !ok || len(c.ExposedPorts) != 1 {
-		t.Errorf("its ports are %v", c.ExposedPorts)
+		t.Errorf("the image's ports are %v", c.ExposedPorts)
 	}
 	for name, want := range map[string]string{"version": version, "revision": revision, "licenses": "Apache-2.0", "title": "raytap"} {
 		if got := c.Labels["org.opencontainers.image."+name]; got != want {
-			t.Errorf("its label %s is %q, want %q", name, got, want)
+			t.Errorf("the image's label %s is %q, want %q", name, got, want)
 		}
 	}
 	checkFiles(t, root)
-	said, err := run(t, root, nil, append(c.Entrypoint, "version")).CombinedOutput()
+	out, err := run(t, root, nil, append(c.Entrypoint, "version")).CombinedOutput()
 	if err != nil {
-		t.Fatalf("raytap version: %v\n%s", err, said)
+		t.Fatalf("raytap version: %v\n%s", err, out)
 	}
-	if !strings.Contains(string(said), "version "+version+" (") || !strings.Contains(string(said), "revision: "+revision+")") {
-		t.Errorf("it calls itself %s", said)
+	if !strings.Contains(string(out), "version "+version+" (") || !strings.Contains(string(out), "revision: "+revision+")") {
+		t.Errorf("raytap version prints %s", out)
 	}
 
 	state := t.TempDir()
@@ -184,17 +185,17 @@ func TestImage(t *testing.T) {
 		"RAY_API_SERVER_ADDRESS="+head.URL(), "XDG_STATE_HOME=/var/lib/raytap")
 	cmd.Stdout = &lines
 	p := program.Start(t, cmd)
-	p.Until(time.Minute, "its page answers", func() bool {
+	p.Until(time.Minute, "raytap serves /metrics", func() bool {
 		return strings.Contains(program.Get("http://"+address+"/metrics"), `raytap_build_info{`)
 	})
-	p.Until(time.Minute, "the line comes", func() bool { return strings.Contains(lines.String(), `"message":"a line"`) })
+	p.Until(time.Minute, "the line is written", func() bool { return strings.Contains(lines.String(), `"message":"a line"`) })
 	p.Until(time.Minute, "positions are saved", func() bool {
 		b, _ := os.ReadFile(filepath.Join(state, "raytap/positions.db"))
 		return bytes.Contains(b, []byte("raysubmit_1"))
 	})
 }
 
-// checkFiles sees that the image has nothing but what it needs.
+// checkFiles checks that the image has only the files that it needs.
 func checkFiles(t *testing.T, root string) {
 	t.Helper()
 	var files []string
@@ -214,23 +215,23 @@ func checkFiles(t *testing.T, root string) {
 		t.Fatal(err)
 	}
 	if want := []string{"/LICENSE", "/etc/ssl/certs/ca-certificates.crt", "/raytap"}; !slices.Equal(files, want) {
-		t.Errorf("the image has %q", files)
+		t.Errorf("the files of the image are %q", files)
 	}
-	t.Logf("the image has %.1f MiB", float64(size)/(1<<20))
-	if size > largest {
-		t.Errorf("the image has %d bytes, want %d at most", size, largest)
+	t.Logf("the size of the image is %.1f MiB", float64(size)/(1<<20))
+	if size > maxSize {
+		t.Errorf("the size of the image is %d bytes, want at most %d", size, maxSize)
 	}
 	info, err := os.Stat(filepath.Join(root, "var/lib/raytap"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s := info.Sys().(*syscall.Stat_t); s.Uid != user || s.Gid != user {
-		t.Errorf("the folder for a volume belongs to %d:%d", s.Uid, s.Gid)
+		t.Errorf("the directory for a volume belongs to %d:%d", s.Uid, s.Gid)
 	}
 }
 
-// run is a container of the image's files as Kubernetes makes it: a root that
-// cannot be written, no rights, and a volume, if there is one.
+// run returns a command that runs a container of the image's files like Kubernetes: with a
+// read-only root, without privileges, and with a volume, if there is one.
 func run(t *testing.T, root string, volume *string, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	type object = map[string]any
@@ -257,7 +258,7 @@ func run(t *testing.T, root string, volume *string, args []string, env ...string
 	return unshared(`set -e
 debian=$1 bundle=$2
 mount -t tmpfs -o mode=755 raytap-test /run
-umount -R /sys/fs/cgroup # crun knows no hybrid of old and unified groups
+umount -R /sys/fs/cgroup # crun does not support a hybrid cgroup hierarchy
 mount -t cgroup2 raytap-test /sys/fs/cgroup
 libraries=$(dirname "$(find "$debian/usr/lib" -name libc.so.6 | head -n 1)")
 loader=$(find "$debian/lib64/" "$debian/lib/" -name 'ld-linux-*.so.*' | head -n 1)

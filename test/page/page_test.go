@@ -106,7 +106,7 @@ func check(t *testing.T, s screen, page rendered, down string) {
 		t.Errorf("%s: the title %q does not contain the number of clusters that are down", s.name, page.Title)
 	}
 	if got := slices.Sorted(slices.Values(page.Jobs)); !slices.Equal(got, slices.Sorted(slices.Values(jobs))) {
-		t.Errorf("%s: the streams are %q", s.name, got)
+		t.Errorf("%s: the tails are %q", s.name, got)
 	}
 	for what, part := range map[string]string{"the log that cannot be read": "the disk of this log is gone", "the cluster that is down": "connection refused"} {
 		if !slices.ContainsFunc(page.Errors, func(e string) bool { return strings.Contains(e, part) }) {

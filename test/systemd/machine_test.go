@@ -24,13 +24,12 @@ import (
 
 const architecture = runtime.GOARCH
 
-// patience is for what a busy machine does in the end.
-const patience = 90 * time.Second
+// timeout is long enough for a busy machine.
+const timeout = 90 * time.Second
 
-// boot is a script: nspawn on a copy of the Debian root that lives in memory. All
-// that it mounts is gone with it. systemd-nspawn is the root's own, with the
-// libraries that it was built with. It sees a unified hierarchy of control groups,
-// also where the host's is an older one.
+// boot is a script that runs systemd-nspawn on a copy of the Debian root in memory. All
+// its mounts end with it. systemd-nspawn and its libraries are those of the Debian root.
+// It gets a unified cgroup hierarchy, even if the host uses cgroup v1.
 const boot = `set -e
 debian=$1 dir=$2 group=$3
 mount -t tmpfs -o mode=755 raytap-test "$dir"
@@ -47,29 +46,29 @@ exec "$loader" --library-path "$libraries:$libraries/systemd" "$debian/usr/bin/s
 	--console=pipe --resolv-conf=off --timezone=off --link-journal=no
 `
 
-// machine is a Debian that runs. Its methods are for the test's goroutine.
+// machine is a running Debian. Call its methods from the test's goroutine.
 type machine struct {
 	t      *testing.T
 	p      *program.Process // of systemd-nspawn
-	leader string           // the process id of its systemd, as the host has it
+	leader string           // PID of its systemd on the host
 }
 
-// newMachine boots one, which ends with the test.
+// newMachine boots a machine, which ends with the test.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	needsRoot(t)
 	debian := filepath.Dir(filepath.Dir(filepath.Dir(program.Tool(t, "debian/usr/bin/systemd-nspawn"))))
 	group := newGroup(t)
-	// With a namespace of processes of its own: nothing of it outlives its first one.
+	// In its own PID namespace, no process outlives the first one.
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"sh", "-c", boot, "boot", debian, t.TempDir(), filepath.Base(group))
 	m := &machine{t: t, p: program.Start(t, cmd)}
-	m.p.Until(patience, "the machine's systemd runs", func() bool {
+	m.p.Until(timeout, "the machine's systemd is running", func() bool {
 		b, _ := os.ReadFile(filepath.Join(group, "payload/init.scope/cgroup.procs"))
 		m.leader, _, _ = strings.Cut(string(b), "\n")
 		return m.leader != ""
 	})
-	m.p.Until(patience, "the machine is up", func() bool {
+	m.p.Until(timeout, "the machine is up", func() bool {
 		out, _ := m.try("systemctl", "is-system-running")
 		return out == "running\n" || out == "degraded\n"
 	})
@@ -82,8 +81,8 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// newGroup makes a control group for the machine in the unified hierarchy, and
-// removes it, empty or not, with the test.
+// newGroup creates a cgroup for the machine in the unified hierarchy. It is removed with
+// the test.
 func newGroup(t *testing.T) string {
 	t.Helper()
 	var hierarchy string
@@ -97,7 +96,7 @@ func newGroup(t *testing.T) string {
 		}
 	}
 	if hierarchy == "" {
-		t.Fatal("this machine has no unified hierarchy of control groups (cgroup2)")
+		t.Fatal("this machine has no unified cgroup hierarchy (cgroup2)")
 	}
 	group, err := os.MkdirTemp(hierarchy, "raytap-test-")
 	if err != nil {
@@ -107,10 +106,10 @@ func newGroup(t *testing.T) string {
 		if err := os.WriteFile(filepath.Join(group, "cgroup.kill"), []byte("1"), 0o600); err != nil {
 			t.Error(err)
 		}
-		deadline := time.Now().Add(patience)
+		deadline := time.Now().Add(timeout)
 		for remove(group) != nil {
 			if time.Now().After(deadline) {
-				t.Errorf("the control group %s stays", group)
+				t.Errorf("the cgroup %s cannot be removed", group)
 				return
 			}
 			<-time.After(20 * time.Millisecond)
@@ -119,7 +118,7 @@ func newGroup(t *testing.T) string {
 	return group
 }
 
-// remove removes a control group with all below it.
+// remove removes a cgroup and its children.
 func remove(group string) error {
 	entries, err := os.ReadDir(group)
 	if err != nil {
@@ -127,13 +126,13 @@ func remove(group string) error {
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			_ = remove(filepath.Join(group, e.Name())) // the parent's tells
+			_ = remove(filepath.Join(group, e.Name())) // the parent's removal reports the error
 		}
 	}
 	return os.Remove(group)
 }
 
-// command is a program inside, as root, not started yet.
+// command returns a command in the machine, as root. It is not started.
 func (m *machine) command(args ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{"--target", m.leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
 		"--root", "--", "env", "-C", "/"}, args...)...)
@@ -141,7 +140,7 @@ func (m *machine) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// try runs a program inside and gives all that it says.
+// try runs a command in the machine and returns its output.
 func (m *machine) try(args ...string) (string, error) {
 	out, err := m.command(args...).CombinedOutput()
 	if err != nil {
@@ -150,7 +149,7 @@ func (m *machine) try(args ...string) (string, error) {
 	return string(out), err
 }
 
-// must is try where an error ends the test.
+// must is try, but an error ends the test.
 func (m *machine) must(args ...string) string {
 	m.t.Helper()
 	out, err := m.try(args...)
@@ -160,23 +159,23 @@ func (m *machine) must(args ...string) string {
 	return out
 }
 
-// sh runs a line of shell inside, which has to succeed.
+// sh runs a shell command in the machine. An error ends the test.
 func (m *machine) sh(line string) string { m.t.Helper(); return m.must("sh", "-ec", line) }
 
-// put copies a file of the host into a folder inside, and gives its name there.
-func (m *machine) put(file, folder string) string {
+// put copies a file of the host to a directory of the machine, and returns its name there.
+func (m *machine) put(file, dir string) string {
 	m.t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	defer f.Close()
-	name := filepath.Join(folder, filepath.Base(file))
+	name := filepath.Join(dir, filepath.Base(file))
 	m.write(name, f)
 	return name
 }
 
-// write makes a file inside, with its folder.
+// write writes a file in the machine, and creates its directory.
 func (m *machine) write(name string, content io.Reader) {
 	m.t.Helper()
 	cmd := m.command("sh", "-ec", `mkdir -p "$(dirname "$1")" && cat >"$1"`, "sh", name)
@@ -187,22 +186,22 @@ func (m *machine) write(name string, content io.Reader) {
 }
 
 // until polls for a condition while the machine runs.
-func (m *machine) until(what string, ok func() bool) { m.t.Helper(); m.p.Until(patience, what, ok) }
+func (m *machine) until(what string, ok func() bool) { m.t.Helper(); m.p.Until(timeout, what, ok) }
 
-// inside calls f on a thread that is in the machine's network: what f listens on
-// or dials is there.
+// inside calls f on a thread in the machine's network namespace: f listens and dials
+// there.
 func (m *machine) inside(f func()) {
-	// A thread must not end: what it started would be killed with it.
+	// The thread must not end: the processes that it started would be killed with it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	enter := func(place string) *os.File {
-		ns, err := os.Open(place)
+	open := func(path string) *os.File {
+		ns, err := os.Open(path)
 		if err != nil {
 			panic(err)
 		}
 		return ns
 	}
-	home, there := enter("/proc/thread-self/ns/net"), enter("/proc/"+m.leader+"/ns/net")
+	home, there := open("/proc/thread-self/ns/net"), open("/proc/"+m.leader+"/ns/net")
 	defer home.Close()
 	defer there.Close()
 	if err := unix.Setns(int(there.Fd()), syscall.CLONE_NEWNET); err != nil {
@@ -210,15 +209,15 @@ func (m *machine) inside(f func()) {
 	}
 	defer func() {
 		if err := unix.Setns(int(home.Fd()), syscall.CLONE_NEWNET); err != nil {
-			panic(err) // the thread would do other tests' work in there
+			panic(err) // other tests would run in the namespace
 		}
 	}()
 	f()
 }
 
-// get gives the body of a page of the machine, "" where there is none.
+// get returns the body of a response of the machine, "" after an error.
 func (m *machine) get(url string) string {
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
 			m.inside(func() { c, err = (&net.Dialer{}).DialContext(ctx, network, address) })

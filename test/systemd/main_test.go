@@ -1,8 +1,8 @@
 //go:build e2e && linux
 
-// Package systemd installs raytap's Debian package with dpkg and runs its unit
-// under a real systemd: that of a small Debian which systemd-nspawn boots. The
-// head is a fake one, inside of the machine's network, so that every line is known.
+// Package systemd installs raytap's Debian package with dpkg and runs its unit under a
+// real systemd, in a small Debian that systemd-nspawn boots. The head is a fake in the
+// machine's network, so that every line is known.
 package systemd
 
 import (
@@ -21,28 +21,28 @@ func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 // root is the repository.
 const root = "../.."
 
-// needsRoot ends a test where no machine can be booted. On CI that is a failure:
-// a stage that shows nothing must not pass.
+// needsRoot skips a test if it cannot boot a machine. On CI it fails instead, because
+// there a skipped stage must not pass.
 func needsRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() == 0 {
 		return
 	}
-	const why = "a machine is only booted by root"
+	const why = "booting a machine requires root"
 	if os.Getenv("CI") != "" {
 		t.Fatal(why)
 	}
 	t.Skip(why)
 }
 
-// building keeps tests from making the same package at once.
+// building serialises builds of the package.
 var building sync.Mutex
 
-// deb makes the package of a version, once, and gives its file.
+// deb builds the package of a version, once, and returns its file.
 func deb(t *testing.T, version string) string {
 	t.Helper()
 	binary := program.Binary(t)
-	dir := filepath.Dir(binary) // which is removed in the end
+	dir := filepath.Dir(binary) // removed by program.Main
 	file := filepath.Join(dir, "raytap_"+version+"_"+architecture+".deb")
 	building.Lock()
 	defer building.Unlock()

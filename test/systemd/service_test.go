@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	page  = "http://127.0.0.1:9265"
+	url   = "http://127.0.0.1:9265"
 	lines = "/var/lib/raytap/raytap.jsonl"
 )
 
-// service is the package's unit on a machine, and a head with a job for it.
+// service is the package's unit on a machine, and a fake head with a job.
 type service struct {
 	*machine
-	head *raytest.Head
-	job  *raytest.Job
-	said int // lines of the job
+	head    *raytest.Head
+	job     *raytest.Job
+	printed int // lines of the job
 }
 
-// install boots a machine, installs the package there, and tells its configuration
-// of a head, as the book says. It starts nothing.
+// install boots a machine, installs the package there, and configures it for a head, as
+// documented. It does not start the unit.
 func install(t *testing.T) *service {
 	t.Helper()
 	needsRoot(t)
@@ -45,35 +45,34 @@ func install(t *testing.T) *service {
 	return s
 }
 
-// configure edits the configuration: a sed expression for what is there, and what
-// there shall be.
+// configure edits the configuration: from is a sed expression, to its replacement.
 func (s *service) configure(from, to string) {
 	s.t.Helper()
 	s.must("sed", "-i", "-E", "s#"+from+"#"+to+"#", "/etc/raytap/raytap.yaml")
 }
 
-// override is what systemctl edit makes of a text.
+// override writes a drop-in, like systemctl edit.
 func (s *service) override(text string) {
 	s.t.Helper()
 	s.write("/etc/systemd/system/raytap.service.d/override.conf", strings.NewReader("[Service]\n"+text+"\n"))
 	s.must("systemctl", "daemon-reload")
 }
 
-// show gives properties of the unit.
+// show returns the properties of the unit.
 func (s *service) show() map[string]string {
 	s.t.Helper()
 	return fields(s.must("systemctl", "show", "raytap"))
 }
 
-// say has the job print lines.
-func (s *service) say(n int) {
+// print makes the job print lines.
+func (s *service) print(n int) {
 	for range n {
-		s.said++
-		s.job.Printf("line %d\n", s.said)
+		s.printed++
+		s.job.Printf("line %d\n", s.printed)
 	}
 }
 
-// written gives how often each line of the job is in the sink's file.
+// written returns how often each line of the job is in the sink file.
 func (s *service) written() map[string]int {
 	s.t.Helper()
 	out, _ := s.try("cat", lines)
@@ -82,7 +81,7 @@ func (s *service) written() map[string]int {
 		var record struct {
 			Message string `json:"message"`
 		}
-		// The last may be half written; and Ray and raytap have lines of their own.
+		// The last record may be partial; Ray and raytap write lines, too.
 		if json.Unmarshal([]byte(line), &record) == nil && strings.HasPrefix(record.Message, "line ") {
 			seen[record.Message]++
 		}
@@ -90,12 +89,12 @@ func (s *service) written() map[string]int {
 	return seen
 }
 
-// arrives waits until every line that the job has printed is in the file, and
-// sees that each is there once.
-func (s *service) arrives() {
+// awaitLines waits until every line of the job is in the file, and checks that each is
+// there once.
+func (s *service) awaitLines() {
 	s.t.Helper()
 	want := map[string]int{}
-	for n := range s.said {
+	for n := range s.printed {
 		want[fmt.Sprintf("line %d", n+1)] = 1
 	}
 	s.until("all lines are in the file", func() bool { return len(s.written()) >= len(want) })
@@ -109,14 +108,14 @@ func (s *service) arrives() {
 	}
 }
 
-// journal gives what raytap and systemd said about the unit.
+// journal returns the unit's log messages of raytap and systemd.
 func (s *service) journal() string {
 	s.t.Helper()
 	return s.must("journalctl", "--no-pager", "-o", "cat", "-u", "raytap")
 }
 
-// logs waits for all of these texts in the journal.
-func (s *service) logs(texts ...string) {
+// awaitLog waits for all of these texts in the journal.
+func (s *service) awaitLog(texts ...string) {
 	s.t.Helper()
 	s.until(fmt.Sprintf("the journal has %q", texts), func() bool {
 		all := s.journal()
@@ -124,11 +123,11 @@ func (s *service) logs(texts ...string) {
 	})
 }
 
-// again waits until systemd has started the unit once more by itself, and it is
-// ready. before is what show gave.
-func (s *service) again(before map[string]string) {
+// awaitRestart waits until systemd has restarted the unit, and raytap is ready. before is
+// an earlier result of show.
+func (s *service) awaitRestart(before map[string]string) {
 	s.t.Helper()
-	s.until("systemd has started raytap again", func() bool {
+	s.until("systemd has restarted raytap", func() bool {
 		now := s.show()
 		return now["NRestarts"] != before["NRestarts"] && now["ActiveState"] == "active" && now["MainPID"] != before["MainPID"]
 	})
