@@ -15,19 +15,19 @@ import (
 	"raytap/test/program"
 )
 
-// elastic is what rsyslog needs of Elasticsearch: its bulk API, which creates a
-// document under an id once and answers 409 to a second one, as its reference says.
+// elastic is a fake of Elasticsearch's bulk API as rsyslog uses it. It creates a document
+// with an ID once, and returns 409 for a second one, according to the API reference.
 type elastic struct {
 	mu        sync.Mutex
 	documents map[string]map[string]any
-	refused   int
-	wrong     []string
+	conflicts int
+	invalid   []string
 }
 
 func (e *elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.URL.Path != "/_bulk" {
-		fmt.Fprint(w, `{}`) // rsyslog asks whether it is there
+		fmt.Fprint(w, `{}`) // rsyslog checks the connection
 		return
 	}
 	e.mu.Lock()
@@ -40,23 +40,23 @@ func (e *elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		var document map[string]any
 		if err := d.Decode(&action); err != nil {
-			e.wrong = append(e.wrong, err.Error())
+			e.invalid = append(e.invalid, err.Error())
 			break
 		}
 		if err := d.Decode(&document); err != nil {
-			e.wrong = append(e.wrong, err.Error())
+			e.invalid = append(e.invalid, err.Error())
 			break
 		}
 		a, ok := action["create"]
 		if !ok || a.Index != "raytap" || a.ID == "" {
-			e.wrong = append(e.wrong, fmt.Sprint(action))
+			e.invalid = append(e.invalid, fmt.Sprint(action))
 		}
 		status := http.StatusCreated
 		item := map[string]any{"_index": a.Index, "_id": a.ID}
-		if _, known := e.documents[a.ID]; known {
+		if _, exists := e.documents[a.ID]; exists {
 			status, failed = http.StatusConflict, true
 			item["error"] = map[string]any{"type": "version_conflict_engine_exception", "reason": "document already exists", "index": a.Index}
-			e.refused++
+			e.conflicts++
 		} else {
 			e.documents[a.ID] = document
 			item["result"] = "created"
@@ -67,7 +67,7 @@ func (e *elastic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"took": 1, "errors": failed, "items": items})
 }
 
-// stored are the documents as records; their ids are not looked at here.
+// stored returns the documents as records, without their IDs.
 func (e *elastic) stored(t *testing.T) map[key][]record {
 	t.Helper()
 	e.mu.Lock()
@@ -85,54 +85,54 @@ func (e *elastic) stored(t *testing.T) map[key][]record {
 		fields["_time"], fields["_msg"] = fields["@timestamp"], fields["message"]
 		k, r, err := fromStore(fields)
 		if err != nil {
-			t.Fatalf("%s is no record: %v: %v", id, err, document)
+			t.Fatalf("document %s is not a record: %v: %v", id, err, document)
 		}
 		all[k] = append(all[k], r)
 	}
 	return all
 }
 
-// With the changes that rsyslog.conf names for Elasticsearch, each record becomes one
-// document, though rotated files are read again: the second is refused, and rsyslog
-// goes on.
+// With the changes for Elasticsearch documented in rsyslog.conf, each record becomes one
+// document, although rotated files are read again: duplicates are rejected, and rsyslog
+// continues.
 func TestPipelines_ElasticsearchDeduplicates(t *testing.T) {
 	t.Parallel()
 	e := &elastic{documents: map[string]map[string]any{}}
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
-	s := newScene(t, nil)
+	s := newPipeline(t, nil)
 	path := s.config("rsyslog.conf")
 	text := read(t, path)
-	for old, now := range map[string]string{
+	for old, replacement := range map[string]string{
 		`{\"_time\":`:                     `{\"@timestamp\":`,
 		"    set $!_msg = $!message;\n":   "",
 		"    unset $!message;\n":          "",
 		s.store + "/insert/elasticsearch": server.URL,
 	} {
 		if strings.Count(text, old) != 1 {
-			t.Fatalf("rsyslog.conf has %q %d times", old, strings.Count(text, old))
+			t.Fatalf("rsyslog.conf has %q %d times, want once", old, strings.Count(text, old))
 		}
-		text = strings.Replace(text, old, now, 1)
+		text = strings.Replace(text, old, replacement, 1)
 	}
 	program.File(t, path, text)
 	p := program.Start(t, s.rsyslogd(path))
 	s.rotate(2)
 	s.end()
-	s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+	s.raytap.Until(time.Minute, "all end events are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
 	want := s.written(s.files()...)
-	p.Until(time.Minute, "each record is there, and doubles were refused", func() bool {
+	p.Until(time.Minute, "every record is stored, and duplicates were rejected", func() bool {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		return len(e.documents) >= len(want) && e.refused > 0
+		return len(e.documents) >= len(want) && e.conflicts > 0
 	})
 	p.Stop(30 * time.Second)
-	if doubled := s.differ(want, e.stored(t)); doubled > 0 {
-		t.Errorf("%d records are more than one document", doubled)
+	if duplicated := s.compareStored(want, e.stored(t)); duplicated > 0 {
+		t.Errorf("%d records are in more than one document", duplicated)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.wrong) > 0 {
-		t.Errorf("Elasticsearch would not take %d actions, such as %.300s", len(e.wrong), e.wrong[0])
+	if len(e.invalid) > 0 {
+		t.Errorf("%d invalid actions, for example %.300s", len(e.invalid), e.invalid[0])
 	}
-	t.Logf("%d documents, %d doubles refused", len(e.documents), e.refused)
+	t.Logf("%d documents, %d duplicates rejected", len(e.documents), e.conflicts)
 }

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// lokiPath is where VictoriaLogs takes Loki's protocol, as deploy/pipelines says.
+// lokiPath is the path of the Loki API in VictoriaLogs, as in deploy/pipelines.
 const lokiPath = "/insert/loki/api/v1/push?disable_message_parsing=1"
 
-// pushLoki sends records in Loki's form, as the configurations for Loki map them:
-// ray_cluster and source as labels, the rest of the key as structured metadata.
+// pushLoki sends records by Loki's API like the configurations for Loki: ray_cluster and
+// source are labels, the rest of the key is structured metadata.
 func pushLoki(t *testing.T, store string, records map[key]record) {
 	t.Helper()
 	type stream struct {
@@ -53,20 +53,20 @@ func pushLoki(t *testing.T, store string, records map[key]record) {
 	}
 	res.Body.Close()
 	if res.StatusCode/100 != 2 {
-		t.Fatalf("VictoriaLogs answers %s", res.Status)
+		t.Fatalf("VictoriaLogs: %s", res.Status)
 	}
 }
 
-// What programs for Loki send arrives in VictoriaLogs as raytap wrote it, also a
-// line that is JSON itself.
+// Records sent by Loki's API are in VictoriaLogs as raytap wrote them, also lines that are
+// JSON.
 func TestPipelines_LokiFormatInVictoriaLogs(t *testing.T) {
-	s := newScene(t, nil)
+	s := newPipeline(t, nil)
 	s.print()
 	s.end()
-	s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+	s.raytap.Until(time.Minute, "all end events are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
 	want := s.written(s.files()...)
 	pushLoki(t, s.store, want)
-	if doubled := s.judge(want); doubled > 0 {
-		t.Errorf("%d records came more than once", doubled)
+	if duplicated := s.awaitStored(want); duplicated > 0 {
+		t.Errorf("%d duplicated records", duplicated)
 	}
 }

@@ -1,8 +1,7 @@
 //go:build e2e && linux
 
-// Package pipelines runs raytap with each program that can be had between it and
-// a store, by the configurations in deploy/pipelines, and compares what the store
-// holds with what the jobs printed.
+// Package pipelines runs raytap with the log collectors for which deploy/pipelines has
+// configurations, and compares the content of the store with the output of the jobs.
 package pipelines
 
 import (
@@ -12,7 +11,7 @@ import (
 	"raytap/test/program"
 )
 
-const shipped = "../../deploy/pipelines"
+const configs = "../../deploy/pipelines"
 
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 

@@ -17,40 +17,40 @@ import (
 	"raytap/test/program"
 )
 
-// key is what tells records apart: the key that docs name.
+// key identifies a record, as in docs/records.md.
 type key struct {
 	Cluster, Session, ID, Source string
 	Epoch, Seq                   int
 	Event                        string
 }
 
-// record is what has to arrive as it was.
+// record contains the values that a pipeline must not change.
 type record struct {
 	Time, Message, Level, LineTime string
 	Lines                          int
 }
 
-// scene is raytap at work on a fake head, with a store.
-type scene struct {
+// pipeline is a raytap that reads a fake head, and a store.
+type pipeline struct {
 	t      *testing.T
-	dir    string // of raytap's file, the store's data and the consumer's state
+	dir    string // of the sink file, the store's data and the collector's state
 	jobs   []*raytest.Job
 	store  string // VictoriaLogs' URL
 	server *program.Process
 	raytap *program.Process
 }
 
-func (s *scene) file() string { return filepath.Join(s.dir, "raytap.jsonl") }
+func (s *pipeline) file() string { return filepath.Join(s.dir, "raytap.jsonl") }
 
-// newScene starts a store and a raytap that writes to its file, or, with out, to
-// that.
-func newScene(t *testing.T, out *os.File) *scene {
+// newPipeline starts a store and raytap. raytap writes to stdout if out is set, and
+// otherwise to a file.
+func newPipeline(t *testing.T, out *os.File) *pipeline {
 	t.Helper()
 	head := raytest.New(t)
-	s := &scene{t: t, dir: t.TempDir()}
+	s := &pipeline{t: t, dir: t.TempDir()}
 	for i := range 3 {
 		job := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{EmptyLog: true})
-		job.Print("   leading and trailing blanks   \n") // there is no line that it could be joined to
+		job.Print("   leading and trailing blanks   \n") // the first line cannot be joined to another one
 		s.jobs = append(s.jobs, job)
 	}
 	address := program.FreeAddress(t)
@@ -70,14 +70,14 @@ sink: {%s}
 	return s
 }
 
-func (s *scene) startStore() {
+func (s *pipeline) startStore() {
 	s.t.Helper()
 	s.server = program.Start(s.t, exec.Command(program.Tool(s.t, "bin/victoria-logs"), "-storageDataPath="+filepath.Join(s.dir, "store"), "-retentionPeriod=100y",
 		"-httpListenAddr="+strings.TrimPrefix(s.store, "http://"), "-insert.maxLineSizeBytes=2MiB"))
-	s.server.Until(20*time.Second, "VictoriaLogs is up", func() bool { return program.Get(s.store+"/health") != "" })
+	s.server.Until(20*time.Second, "VictoriaLogs is ready", func() bool { return program.Get(s.store+"/health") != "" })
 }
 
-func (s *scene) startRaytap(out *os.File) {
+func (s *pipeline) startRaytap(out *os.File) {
 	s.t.Helper()
 	cmd := program.Raytap(s.t, "--config.file", filepath.Join(s.dir, "raytap.yaml"))
 	if out != nil {
@@ -86,8 +86,8 @@ func (s *scene) startRaytap(out *os.File) {
 	s.raytap, _ = program.Serve(s.t, cmd)
 }
 
-// rotate prints until raytap has begun so many more files.
-func (s *scene) rotate(n int) {
+// rotate prints until the sink has rotated n times.
+func (s *pipeline) rotate(n int) {
 	s.t.Helper()
 	files := func() int {
 		all, err := filepath.Glob(s.file() + ".[0-9]*")
@@ -103,25 +103,25 @@ func (s *scene) rotate(n int) {
 	})
 }
 
-// odd are lines that a careless consumer changes, or takes for something else.
-var odd = []string{
+// difficult are lines that a collector may change or misinterpret.
+var difficult = []string{
 	`quotes "double" and 'single', a backslash \ and a tab	`,
 	"naïve 漢字 🚀 and a control \x01 and a colour \x1b[31mred\x1b[0m",
 	`{"message": "a line that is JSON", "time": "1999-01-01T00:00:00Z", "level": "ERROR"}`,
-	"2026-01-02 03:04:05,678 WARNING train: a level, and a time of its own",
-	"2026-01-02 03:04:06,789 ERROR train: joined with what follows",
+	"2026-01-02 03:04:05,678 WARNING train: a level and a time",
+	"2026-01-02 03:04:06,789 ERROR train: joined with the next lines",
 	"Traceback (most recent call last):",
 	`  File "train.py", line 7, in <module>`,
 	"    step(\"\\n\")",
 	"ValueError: 漢字 \x01",
 	"100% done %s %d ${HOME} %$!msg% <b>&amp;",
-	"", // no record of its own
+	"", // no record
 }
 
-// print has each job print some lines.
-func (s *scene) print() {
+// print makes each job print some lines.
+func (s *pipeline) print() {
 	for _, job := range s.jobs {
-		for _, line := range odd {
+		for _, line := range difficult {
 			job.Print(line + "\n")
 		}
 		for i := range 20 {
@@ -130,17 +130,16 @@ func (s *scene) print() {
 	}
 }
 
-// end has the jobs end, with a long line before, and waits for all of it in
-// raytap's file.
-func (s *scene) end() {
+// end makes each job print a long line and end.
+func (s *pipeline) end() {
 	for _, job := range s.jobs {
 		job.Print(strings.Repeat("long ", 40_000) + "\n")
 		job.End("SUCCEEDED", 0)
 	}
 }
 
-// files gives the text of raytap's files, the current one last.
-func (s *scene) files() []string {
+// files returns the content of the sink files, the current one last.
+func (s *pipeline) files() []string {
 	s.t.Helper()
 	names, err := filepath.Glob(s.file() + ".[0-9]*")
 	if err != nil {
@@ -154,16 +153,17 @@ func (s *scene) files() []string {
 	return texts
 }
 
-// ended tells whether raytap has written the end of each job.
-func (s *scene) ended(text string) bool {
+// ended reports whether a text has the end event of each job.
+func (s *pipeline) ended(text string) bool {
 	return strings.Count(text, `"event":"end"`) == len(s.jobs)
 }
 
-// config is a shipped configuration with its places put into the scene.
-func (s *scene) config(name string) string {
+// config writes a configuration of deploy/pipelines with the paths and addresses of the
+// pipeline, and returns its path.
+func (s *pipeline) config(name string) string {
 	s.t.Helper()
-	text := read(s.t, filepath.Join(shipped, name))
-	state := filepath.Join(s.dir, "consumer")
+	text := read(s.t, filepath.Join(configs, name))
+	state := filepath.Join(s.dir, "collector")
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
@@ -173,48 +173,48 @@ func (s *scene) config(name string) string {
 		text = strings.ReplaceAll(text, old, now)
 	}
 	if m := regexp.MustCompile(`/var/[^ "]*`).FindString(text); m != "" {
-		s.t.Fatalf("%s names %s, which this test does not know", name, m)
+		s.t.Fatalf("%s has the path %s, which this test does not replace", name, m)
 	}
 	return program.File(s.t, filepath.Join(s.dir, name), text)
 }
 
-func (s *scene) otelcol() *program.Process {
+func (s *pipeline) otelcol() *program.Process {
 	return program.Start(s.t, exec.Command(program.Tool(s.t, "bin/otelcol"),
 		"--feature-gates=stanza.synchronousLogEmitter", "--config", s.config("otelcol.yaml")))
 }
 
-func (s *scene) rsyslog() *program.Process {
+func (s *pipeline) rsyslog() *program.Process {
 	return program.Start(s.t, s.rsyslogd(s.config("rsyslog.conf")))
 }
 
-func (s *scene) rsyslogd(config string) *exec.Cmd {
-	pid := filepath.Join(s.t.TempDir(), "pid") // the one that a kill leaves is another's
+func (s *pipeline) rsyslogd(config string) *exec.Cmd {
+	pid := filepath.Join(s.t.TempDir(), "pid") // a killed process leaves its own
 	return exec.Command(program.Tool(s.t, "bin/rsyslogd"), "-n", "-f", config, "-i", pid)
 }
 
-func (s *scene) vlagent() *program.Process {
-	cmd := exec.Command(filepath.Join(shipped, "vlagent.sh"), "-httpListenAddr="+program.FreeAddress(s.t))
-	cmd.Env = program.Env(s.t, "VLAGENT="+program.Tool(s.t, "bin/vlagent"), "RAYTAP_FILE="+s.file(), "VICTORIALOGS="+s.store, "STATE="+filepath.Join(s.dir, "consumer"))
+func (s *pipeline) vlagent() *program.Process {
+	cmd := exec.Command(filepath.Join(configs, "vlagent.sh"), "-httpListenAddr="+program.FreeAddress(s.t))
+	cmd.Env = program.Env(s.t, "VLAGENT="+program.Tool(s.t, "bin/vlagent"), "RAYTAP_FILE="+s.file(), "VICTORIALOGS="+s.store, "STATE="+filepath.Join(s.dir, "collector"))
 	return program.Start(s.t, cmd)
 }
 
-// Through rotations, a store that is away, a raytap that is killed, and a consumer
-// that is stopped or killed, each record is in the store as raytap wrote it.
+// Each record is in the store as raytap wrote it, although the sink rotates, the store is
+// down for a while, raytap is killed, and the collector is stopped or killed.
 func TestPipelines_EachLineReachesStore(t *testing.T) {
 	for _, c := range []struct {
-		name     string
-		consumer func(*scene) *program.Process
-		kill     bool // the consumer with SIGKILL
+		name      string
+		collector func(*pipeline) *program.Process
+		kill      bool // stop the collector by SIGKILL
 	}{
-		{"otelcol stopped", (*scene).otelcol, false},
-		{"otelcol killed", (*scene).otelcol, true},
-		{"vlagent killed", (*scene).vlagent, true},
-		{"rsyslog stopped", (*scene).rsyslog, false},
+		{"otelcol stopped", (*pipeline).otelcol, false},
+		{"otelcol killed", (*pipeline).otelcol, true},
+		{"vlagent killed", (*pipeline).vlagent, true},
+		{"rsyslog stopped", (*pipeline).rsyslog, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, nil)
-			p := c.consumer(s)
+			s := newPipeline(t, nil)
+			p := c.collector(s)
 			s.print()
 			p.Until(30*time.Second, "the first records are in the store", func() bool { return len(s.stored()) >= len(s.jobs) })
 			s.rotate(2)
@@ -228,26 +228,26 @@ func TestPipelines_EachLineReachesStore(t *testing.T) {
 				p.Stop(30 * time.Second)
 			}
 			s.rotate(1)
-			c.consumer(s)
+			c.collector(s)
 			s.raytap.Kill()
 			s.startRaytap(nil)
 			s.rotate(1)
 			s.end()
-			s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
-			s.judge(s.written(s.files()...)) // each of them sends a batch again that it does not know the fate of
+			s.raytap.Until(time.Minute, "all end events are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+			s.awaitStored(s.written(s.files()...)) // collectors repeat a batch if they got no response
 		})
 	}
 }
 
-// Standard output as JSON lines, by curl.
+// stdout is sent as JSON lines by curl.
 func TestPipelines_StdoutToVictoriaLogs(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	captured := filepath.Join(t.TempDir(), "out.jsonl")
-	cmd := exec.Command("sh", "-c", `tee "$0" | "$1"`, captured, filepath.Join(shipped, "victorialogs.sh"))
-	s := newScene(t, w)
+	cmd := exec.Command("sh", "-c", `tee "$0" | "$1"`, captured, filepath.Join(configs, "victorialogs.sh"))
+	s := newPipeline(t, w)
 	w.Close()
 	cmd.Stdin, cmd.Env = r, program.Env(t, "VICTORIALOGS="+s.store)
 	p := program.Start(t, cmd)
@@ -257,10 +257,10 @@ func TestPipelines_StdoutToVictoriaLogs(t *testing.T) {
 	}
 	p.Until(30*time.Second, "lines are in the store while the jobs run", func() bool { return len(s.stored()) > 100 })
 	s.end()
-	p.Until(time.Minute, "the ends are written", func() bool { return s.ended(read(t, captured)) })
+	p.Until(time.Minute, "all end events are written", func() bool { return s.ended(read(t, captured)) })
 	s.raytap.Stop(30 * time.Second)
-	<-p.Exited // its stdin has ended
-	if doubled := s.judge(s.written(read(t, captured))); doubled > 0 {
-		t.Errorf("%d records came more than once", doubled)
+	<-p.Exited // at the end of its stdin
+	if duplicated := s.awaitStored(s.written(read(t, captured))); duplicated > 0 {
+		t.Errorf("%d duplicated records", duplicated)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"raytap/test/program"
 )
 
-// vector is what is used of deploy/pipelines/vector.yaml.
+// vector is the part of deploy/pipelines/vector.yaml that the test uses.
 type vector struct {
 	Transforms struct {
 		Record struct {
@@ -36,8 +36,8 @@ type vector struct {
 	}
 }
 
-// remap runs the configuration's program, by Vector's own compiler, on what its
-// file source makes of lines. An event is nil where the program failed.
+// remap runs the configuration's VRL program, with Vector's compiler, on the events that
+// the file source makes of lines. An event is nil if the program failed.
 func (v vector) remap(t *testing.T, lines []string) []map[string]any {
 	t.Helper()
 	var in bytes.Buffer
@@ -49,10 +49,10 @@ func (v vector) remap(t *testing.T, lines []string) []map[string]any {
 	}
 	file := program.File(t, filepath.Join(t.TempDir(), "record.vrl"), v.Transforms.Record.Source)
 	cmd := exec.Command(program.Tool(t, "vrl/bin/python"), "vrl.py", file)
-	var out, said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = &in, &out, &said
+	var out, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &in, &out, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v: %s", err, said.String())
+		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	var events []map[string]any
 	for d := json.NewDecoder(&out); d.More(); {
@@ -63,15 +63,15 @@ func (v vector) remap(t *testing.T, lines []string) []map[string]any {
 		events = append(events, event)
 	}
 	if len(events) != len(lines) {
-		t.Fatalf("%d events of %d lines: %s", len(events), len(lines), said.String())
+		t.Fatalf("%d events for %d lines: %s", len(events), len(lines), stderr.String())
 	}
 	return events
 }
 
 var template = regexp.MustCompile(`^\{\{ (\w+) \}\}$`)
 
-// fill does for a table of templates what the loki sink does: each is filled from the
-// event, and an object under * stands for its keys.
+// fill expands templates like the loki sink: each gets its value from the event, and an
+// object under * gets a value for each of its keys.
 func fill(t *testing.T, templates map[string]string, event map[string]any) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -85,12 +85,12 @@ func fill(t *testing.T, templates map[string]string, event map[string]any) map[s
 	for name, text := range templates {
 		m := template.FindStringSubmatch(text)
 		if m == nil {
-			t.Fatalf("%s: this test does not understand %s", name, text)
+			t.Fatalf("%s: unsupported template %s", name, text)
 		}
 		value, ok := event[m[1]]
 		switch object, isObject := value.(map[string]any); {
 		case !ok || value == nil:
-			t.Fatalf("%s: %v has no %s", name, event, m[1])
+			t.Fatalf("%s: event %v has no %s", name, event, m[1])
 		case name == "*" && isObject:
 			for name, value := range object {
 				put(name, value)
@@ -102,28 +102,28 @@ func fill(t *testing.T, templates map[string]string, event map[string]any) map[s
 	return all
 }
 
-// What Vector's program makes of raytap's records is what its sink wants, and has
-// each key as raytap wrote it.
+// Vector's program converts raytap's records to what its sink requires, with each key as
+// raytap wrote it.
 func TestPipelines_VectorTransform(t *testing.T) {
-	s := newScene(t, nil)
+	s := newPipeline(t, nil)
 	s.print()
 	s.end()
-	s.raytap.Until(time.Minute, "the ends are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
+	s.raytap.Until(time.Minute, "all end events are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
 	text := strings.Join(s.files(), "")
 	want := s.written(text)
 
 	var v vector
-	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(shipped, "vector.yaml"))), &v); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(configs, "vector.yaml"))), &v); err != nil {
 		t.Fatal(err)
 	}
 	if loki := v.Sinks.Loki; loki.Encoding.Codec != "text" || !slices.Equal(slices.Sorted(maps.Keys(loki.Labels)), []string{"ray_cluster", "source"}) {
-		t.Errorf("the sink sends %s with labels of %v", loki.Encoding.Codec, loki.Labels)
+		t.Errorf("the sink has codec %s and labels %v", loki.Encoding.Codec, loki.Labels)
 	}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	lines = append(lines, lines[0][:len(lines[0])/2]) // torn by a crash
+	lines = append(lines, lines[0][:len(lines[0])/2]) // partial, after a crash
 	events := v.remap(t, lines)
-	if torn := events[len(lines)-1]; torn != nil || !v.Transforms.Record.Drop {
-		t.Errorf("a torn record is not dropped: %v", torn)
+	if partial := events[len(lines)-1]; partial != nil || !v.Transforms.Record.Drop {
+		t.Errorf("a partial record is not dropped: %v", partial)
 	}
 	got := map[key][]record{}
 	for _, event := range events[:len(lines)-1] {
@@ -131,7 +131,7 @@ func TestPipelines_VectorTransform(t *testing.T) {
 		maps.Copy(fields, fill(t, v.Sinks.Loki.Metadata, event))
 		for name, value := range fields {
 			if value == "" {
-				t.Fatalf("%s is sent empty: %v", name, event)
+				t.Fatalf("%s is empty: %v", name, event)
 			}
 		}
 		fields["_msg"], _ = event["message"].(string)
@@ -146,7 +146,7 @@ func TestPipelines_VectorTransform(t *testing.T) {
 		}
 		got[k] = append(got[k], r)
 	}
-	if doubled := s.differ(want, got); doubled > 0 {
-		t.Errorf("%d records came more than once", doubled)
+	if duplicated := s.compareStored(want, got); duplicated > 0 {
+		t.Errorf("%d duplicated records", duplicated)
 	}
 }

@@ -1,7 +1,7 @@
-"""Runs a program in Vector's language on events: vrl.py PROGRAM <EVENTS.
+"""Runs a VRL program (Vector's language) on events: vrl.py PROGRAM <EVENTS.
 
-Of each event, a JSON object a line, the result is a line: what came out, or null
-where the program failed.
+Each event is a line with a JSON object. Each result is a line with the event after the
+program, or null if the program failed.
 """
 
 import json

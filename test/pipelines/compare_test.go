@@ -16,9 +16,8 @@ import (
 	"raytap/test/program"
 )
 
-// written reads the records that raytap wrote, and checks that they are what the
-// jobs printed.
-func (s *scene) written(texts ...string) map[key]record {
+// written returns the records in texts, and checks that they are what the jobs printed.
+func (s *pipeline) written(texts ...string) map[key]record {
 	s.t.Helper()
 	all := map[key]record{}
 	joined, timed := 0, 0
@@ -44,16 +43,16 @@ func (s *scene) written(texts ...string) map[key]record {
 		}
 	}
 	if joined == 0 || timed == 0 {
-		s.t.Fatalf("of %d records %d join lines and %d state a time: that shows nothing", len(all), joined, timed)
+		s.t.Fatalf("of %d records %d are multiline and %d have line_time: the test proves nothing", len(all), joined, timed)
 	}
 	for _, job := range s.jobs {
-		s.compare(job.ID, string(job.Log()), all)
+		s.compareLog(job.ID, string(job.Log()), all)
 	}
 	return all
 }
 
-// compare looks for each line of a log in the records of its job.
-func (s *scene) compare(id, log string, all map[key]record) {
+// compareLog checks that each line of a log is in the records of its job.
+func (s *pipeline) compareLog(id, log string, all map[key]record) {
 	s.t.Helper()
 	var lines []string
 	for line := range strings.Lines(log) {
@@ -69,7 +68,7 @@ func (s *scene) compare(id, log string, all map[key]record) {
 		r := all[k]
 		count := max(r.Lines, 1)
 		if k.Seq != n || n+count > len(lines) || r.Message != strings.Join(lines[n:n+count], "\n") {
-			s.t.Fatalf("raytap has not written line %d of %s: the next record is %d of %d lines, %.200q", n, id, k.Seq, count, r.Message)
+			s.t.Fatalf("raytap has not written line %d of %s: the next record has seq %d and %d lines: %.200q", n, id, k.Seq, count, r.Message)
 		}
 		n += count
 	}
@@ -78,8 +77,8 @@ func (s *scene) compare(id, log string, all map[key]record) {
 	}
 }
 
-// stored asks the store for all that it has.
-func (s *scene) stored() map[key][]record {
+// stored returns all records in the store.
+func (s *pipeline) stored() map[key][]record {
 	s.t.Helper()
 	all := map[key][]record{}
 	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {
@@ -91,14 +90,14 @@ func (s *scene) stored() map[key][]record {
 		}
 		k, got, err := fromStore(r)
 		if err != nil {
-			s.t.Fatalf("the store has what is no record of raytap's: %v: %.300s", err, line)
+			s.t.Fatalf("the store has something that is not a record: %v: %.300s", err, line)
 		}
 		all[k] = append(all[k], got)
 	}
 	return all
 }
 
-// fromStore reads a record of which all values are text.
+// fromStore converts a record from strings.
 func fromStore(r map[string]string) (k key, got record, err error) {
 	if r["lines"] == "" {
 		r["lines"] = "0"
@@ -113,9 +112,9 @@ func fromStore(r map[string]string) (k key, got record, err error) {
 	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], numbers["lines"]}, nil
 }
 
-// judge waits until the store has every record, and compares. It gives how many
-// came more than once.
-func (s *scene) judge(want map[key]record) (doubled int) {
+// awaitStored waits until the store has every record, and compares them. It returns the
+// number of duplicated records.
+func (s *pipeline) awaitStored(want map[key]record) (duplicated int) {
 	s.t.Helper()
 	got := s.stored()
 	for limit := time.Now().Add(time.Minute); len(got) < len(want) && time.Now().Before(limit); got = s.stored() {
@@ -124,11 +123,12 @@ func (s *scene) judge(want map[key]record) (doubled int) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	return s.differ(want, got)
+	return s.compareStored(want, got)
 }
 
-// differ compares what a store has with what was written.
-func (s *scene) differ(want map[key]record, got map[key][]record) (doubled int) {
+// compareStored compares the records in a store with those that raytap wrote. It returns
+// the number of duplicated records.
+func (s *pipeline) compareStored(want map[key]record, got map[key][]record) (duplicated int) {
 	s.t.Helper()
 	lost, wrong := 0, 0
 	for k, w := range want {
@@ -140,25 +140,25 @@ func (s *scene) differ(want map[key]record, got map[key][]record) (doubled int) 
 		for _, g := range got[k] {
 			if !same(g, w) {
 				if wrong++; wrong <= 5 {
-					s.t.Errorf("%+v\nis in the store as %.300s\nand in the file as %.300s", k, fmt.Sprintf("%#v", g), fmt.Sprintf("%#v", w))
+					s.t.Errorf("%+v\nin the store: %.300s\nin the file:  %.300s", k, fmt.Sprintf("%#v", g), fmt.Sprintf("%#v", w))
 				}
 			}
 		}
 		if len(got[k]) > 1 {
-			doubled++
+			duplicated++
 		}
 	}
 	for k := range got {
 		if _, ok := want[k]; !ok {
-			s.t.Errorf("%+v is in the store, and was never written", k)
+			s.t.Errorf("%+v is in the store, but was not written", k)
 		}
 	}
-	s.t.Logf("%d records, %d not in the store, %d of them changed, %d more than once", len(want), lost, wrong, doubled)
-	return doubled
+	s.t.Logf("%d records, %d not in the store, %d changed, %d duplicated", len(want), lost, wrong, duplicated)
+	return duplicated
 }
 
-// same compares a stored record with the one in the file: the same moment,
-// however it is written, to the nanosecond, and all else as it was.
+// same reports whether a stored record equals the one in the file. Times may have
+// different formats, but must be equal to the nanosecond.
 func same(g, w record) bool {
 	a, err1 := time.Parse(time.RFC3339Nano, g.Time)
 	b, err2 := time.Parse(time.RFC3339Nano, w.Time)
