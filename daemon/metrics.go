@@ -36,13 +36,13 @@ func newMetrics() *metrics {
 		registry:   prometheus.NewRegistry(),
 		requests:   collector.NewRequests(),
 		shipper:    shipper.NewMetrics(),
-		clusters:   gauge("clusters", "Clusters that are watched: those of the configuration and of cluster_files."),
-		refused:    gauge("cluster_files_refused", "Clusters that files list and that are not watched: their name is taken, max_clusters is reached, or a certificate cannot be read. The log tells which."),
+		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
+		refused:    gauge("cluster_files_refused", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
-		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if an older one is still in use."),
-		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time at which the configuration in use was loaded."),
+		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous one is still in use."),
+		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time when the current configuration was loaded."),
 		config: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "raytap", Name: "config_info",
-			Help: "1, with the SHA-256 of the configuration file in use (of the address, where there is no file)."}, []string{"hash"}),
+			Help: "SHA-256 of the current configuration file, or of the address if there is no file; always 1."}, []string{"hash"}),
 	}
 	m.registry.MustRegister(
 		newGoCollector(),
@@ -77,8 +77,8 @@ func newFileMetrics() *fileMetrics {
 		return prometheus.NewDesc("raytap_cluster_file_"+name, help, []string{"file"}, nil)
 	}
 	return &fileMetrics{
-		valid:    desc("valid", "1 if the file is in use as it is; 0 if it is wrong or cannot be read, and what it held before is in use."),
-		clusters: desc("clusters", "Clusters that the file lists, as it is in use."),
+		valid:    desc("valid", "1 if the file's content is in use. 0 if it is invalid or cannot be read, and its last valid content is in use."),
+		clusters: desc("clusters", "Clusters in the file's content that is in use."),
 	}
 }
 

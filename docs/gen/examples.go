@@ -1,6 +1,6 @@
 package main
 
-// examples has a query for each family: one that somebody would ask.
+// examples has a useful query for each family.
 var examples = map[string]string{
 	// Clusters.
 	"raytap_up":                               "max by (ray_cluster) (raytap_up) == 0",
@@ -134,7 +134,7 @@ var examples = map[string]string{
 	"raytap_serve_deployment_recent_dead_replicas":             "raytap_serve_deployment_recent_dead_replicas > 0",
 	"raytap_serve_proxy_status":                                `raytap_serve_proxy_status{status="UNHEALTHY"} == 1`,
 
-	// The log half.
+	// Shipper.
 	"raytap_shipper_tails":                                    "sum by (ray_cluster, transport) (raytap_shipper_tails)",
 	"raytap_shipper_lines_total":                              "sum by (ray_cluster) (rate(raytap_shipper_lines_total[5m]))",
 	"raytap_shipper_read_bytes_total":                         "sum by (transport) (rate(raytap_shipper_read_bytes_total[5m]))",
@@ -162,7 +162,7 @@ var examples = map[string]string{
 	"raytap_shipper_memory_bytes":                             "raytap_shipper_memory_bytes / raytap_shipper_memory_limit_bytes",
 	"raytap_shipper_memory_limit_bytes":                       "raytap_shipper_memory_limit_bytes",
 
-	// The sink.
+	// Sink.
 	"raytap_sink_bytes_total":                     "rate(raytap_sink_bytes_total[5m])",
 	"raytap_sink_records_total":                   "rate(raytap_sink_records_total[5m])",
 	"raytap_sink_stalled_since_timestamp_seconds": "time() - raytap_sink_stalled_since_timestamp_seconds > 60",

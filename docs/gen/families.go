@@ -13,8 +13,8 @@ import (
 	"raytap/daemon"
 )
 
-// listFamilies gives every family that is raytap's own and that a page can have,
-// sorted by name: those of clusters, and those of the process.
+// listFamilies returns all metric families of raytap, sorted by name: those of clusters, and
+// those of the process.
 func listFamilies() ([]collector.Family, error) {
 	own, err := ownFamilies()
 	if err != nil {
@@ -23,7 +23,7 @@ func listFamilies() ([]collector.Family, error) {
 	of := map[string]collector.Family{}
 	for _, f := range append(own, collector.Families()...) {
 		if strings.HasPrefix(f.Name, "raytap_") {
-			of[f.Name] = f // a cluster's table knows the type for certain
+			of[f.Name] = f // a cluster's table has the exact type
 		}
 	}
 	all := make([]collector.Family, 0, len(of))
@@ -34,7 +34,7 @@ func listFamilies() ([]collector.Family, error) {
 	return all, nil
 }
 
-// ownFamilies reads the descriptions of a daemon's registry.
+// ownFamilies returns the families of a daemon's registry.
 func ownFamilies() ([]collector.Family, error) {
 	registry := daemon.OwnMetrics()
 	gathered, err := registry.Gather()
@@ -56,7 +56,7 @@ func ownFamilies() ([]collector.Family, error) {
 		f, err := parseDesc(d.String())
 		if err != nil {
 			failed = err
-			continue // the channel must be emptied
+			continue // drain the channel
 		}
 		f.Type = types[f.Name]
 		if f.Type == "" {
@@ -67,8 +67,8 @@ func ownFamilies() ([]collector.Family, error) {
 	return all, failed
 }
 
-// typeByName is the type of a family that has no series until something
-// happens: counters and nothing else end in _total.
+// typeByName returns the type of a family that has no series yet: only names of counters
+// end in _total.
 func typeByName(name string) string {
 	if strings.HasSuffix(name, "_total") {
 		return "counter"
@@ -77,7 +77,7 @@ func typeByName(name string) string {
 }
 
 var (
-	// client_golang tells what a Desc holds in this form alone.
+	// The only way to read a Desc of client_golang is its String method.
 	desc = regexp.MustCompile(`^Desc\{fqName: "([^"]*)", help: ("(?:[^"\\]|\\.)*")(?:, unit: "[^"]*")?, constLabels: \{(.*)\}, variableLabels: \{(.*)\}\}$`)
 	pair = regexp.MustCompile(`([a-zA-Z_][a-zA-Z0-9_]*)="(?:[^"\\]|\\.)*"`)
 )
@@ -85,7 +85,7 @@ var (
 func parseDesc(s string) (collector.Family, error) {
 	m := desc.FindStringSubmatch(s)
 	if m == nil {
-		return collector.Family{}, fmt.Errorf("the form of a metric's description is not known: %s", s)
+		return collector.Family{}, fmt.Errorf("unknown format of a metric's description: %s", s)
 	}
 	help, err := strconv.Unquote(m[2])
 	if err != nil {

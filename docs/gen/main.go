@@ -1,6 +1,6 @@
-// Command gen writes docs/metrics.md, every metric that raytap's page can have with
-// an example query, from the tables in the code, and docs/configuration.md, every key
-// of the configuration, from its structs.
+// Command gen writes docs/metrics.md, all metrics with an example query each, from the
+// tables in the code, and docs/configuration.md, all keys of the configuration, from its
+// structs.
 //
 //	go run ./docs/gen
 package main
@@ -12,8 +12,7 @@ import (
 	"path/filepath"
 )
 
-// pages are the files that are written, by name, with what makes their text. root is
-// the repository's folder.
+// pages maps each file to the function that renders it. root is the repository's directory.
 var pages = map[string]func(root string) ([]byte, error){
 	"docs/metrics.md":       func(string) ([]byte, error) { return renderMetrics() },
 	"docs/configuration.md": renderConfiguration,
@@ -39,7 +38,7 @@ func write(root string) error {
 	return nil
 }
 
-// renderMetrics gives the text of the reference of metrics.
+// renderMetrics returns the text of docs/metrics.md.
 func renderMetrics() ([]byte, error) {
 	families, err := listFamilies()
 	if err != nil {

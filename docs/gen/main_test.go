@@ -19,11 +19,11 @@ func families(t *testing.T) []collector.Family {
 	return all
 }
 
-// That the examples parse, and name what there is, is checked in deploy/gen.
-func TestEveryFamilyHasASectionAndAnExample(t *testing.T) {
+// The tests in deploy/gen check that the examples parse and use metrics that exist.
+func TestMetrics_SectionAndExample(t *testing.T) {
 	for _, f := range families(t) {
 		if groupOf(f) < 0 {
-			t.Errorf("%s is in no section: give one a prefix for it in docs/gen/page.go", f.Name)
+			t.Errorf("%s is in no section: add a prefix to one in docs/gen/page.go", f.Name)
 		}
 		if examples[f.Name] == "" {
 			t.Errorf("%s has no example: write one in docs/gen/examples.go, then make docs", f.Name)
@@ -31,16 +31,16 @@ func TestEveryFamilyHasASectionAndAnExample(t *testing.T) {
 	}
 }
 
-func TestNoExampleIsOfAFamilyThatIsGone(t *testing.T) {
+func TestMetrics_ExamplesOfKnownFamilies(t *testing.T) {
 	all := families(t)
 	for _, name := range slices.Sorted(maps.Keys(examples)) {
 		if !slices.ContainsFunc(all, func(f collector.Family) bool { return f.Name == name }) {
-			t.Errorf("docs/gen/examples.go has %s, which no page can have", name)
+			t.Errorf("docs/gen/examples.go has %s, which does not exist", name)
 		}
 	}
 }
 
-func TestTheReferencesAreCurrent(t *testing.T) {
+func TestPages_Current(t *testing.T) {
 	for name, render := range pages {
 		want, err := render("../..")
 		if err != nil {
@@ -51,12 +51,12 @@ func TestTheReferencesAreCurrent(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(got) != string(want) {
-			t.Errorf("%s does not say what the code does: run make docs", name)
+			t.Errorf("%s is out of date: run make docs", name)
 		}
 	}
 }
 
-func TestAFamilyIsReadFromItsDescription(t *testing.T) {
+func TestParseDesc(t *testing.T) {
 	for name, test := range map[string]struct {
 		desc   string
 		help   string
@@ -79,6 +79,6 @@ func TestAFamilyIsReadFromItsDescription(t *testing.T) {
 		})
 	}
 	if f, err := parseDesc("Desc{}"); err == nil {
-		t.Errorf("an unknown form gave %+v", f)
+		t.Errorf("an unknown format returned %+v", f)
 	}
 }

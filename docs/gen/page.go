@@ -8,7 +8,7 @@ import (
 	"raytap/collector"
 )
 
-// group is a section of the page. prefixes are those of its families' names,
+// group is a section of the page. prefixes are the prefixes of its families' names,
 // without the namespace.
 type group struct {
 	title    string
@@ -17,19 +17,19 @@ type group struct {
 }
 
 var groups = []group{
-	{"Clusters", "Whether a cluster answers, what it has, and what waits for it.", []string{"up", "cluster_", "autoscaler_", "pending_", "skipped_rows_", "skipped_fields_"}},
-	{"Jobs", "Submissions and drivers. A `submission_id` names a job everywhere; for a DRIVER job, which has none, it is the job id. Names and ids are in `raytap_job_info`: join it with `group_left`.", []string{"job"}},
-	{"Nodes", "A dead node has no readings, and goes after the jobs' retention.", []string{"node"}},
-	{"Hardware", "Of clusters that are watched by an agent. What an agent counts as used is not what Ray's own bookkeeping does.", []string{"hardware_"}},
-	{"Tasks, actors, placement groups", "By state. Finished tasks have no series: Ray forgets them as it likes.", []string{"task", "actor", "placement_group"}},
-	{"Serve", "", []string{"serve_"}},
-	{"The log half", "How the logs of jobs are followed. Those without `ray_cluster` are of the one writer behind all clusters.", []string{"shipper_", "node_agents_"}},
-	{"The sink", "Where lines go. Those about files, fsyncs and rotations are there only for a file.", []string{"sink_"}},
-	{"raytap itself", "How each part of a scrape went, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "cluster_file", "build_info"}},
+	{"Clusters", "Whether a cluster is up, its resources, and pending demand.", []string{"up", "cluster_", "autoscaler_", "pending_", "skipped_rows_", "skipped_fields_"}},
+	{"Jobs", "Submissions and drivers. `submission_id` identifies a job in all metrics; for a DRIVER job, which has none, it is the job id. Names and ids are labels of `raytap_job_info`: join it with `group_left`.", []string{"job"}},
+	{"Nodes", "A dead node has no stats. It disappears after `collector.jobs.retention`.", []string{"node"}},
+	{"Hardware", "For clusters with `api: synapse`. The Synapse agent counts usage of the machines, not of Ray's logical resources.", []string{"hardware_"}},
+	{"Tasks, actors, placement groups", "By state. Finished tasks have no series: Ray evicts them at any time.", []string{"task", "actor", "placement_group"}},
+	{"Ray Serve", "", []string{"serve_"}},
+	{"Shipper", "Tails of job logs. Metrics without `ray_cluster` are about the writer that all clusters share.", []string{"shipper_", "node_agents_"}},
+	{"Sink", "Where records are written. Metrics about files, fsyncs and rotations exist only for a file.", []string{"sink_"}},
+	{"raytap itself", "Results of the collectors, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "cluster_file", "build_info"}},
 }
 
-// groupOf is the index of a family's section, the one with the longest prefix of
-// its name; -1 where there is none.
+// groupOf returns the index of a family's section, the one with the longest prefix of
+// its name, or -1.
 func groupOf(f collector.Family) int {
 	name := strings.TrimPrefix(f.Name, "raytap_")
 	found, longest := -1, 0
@@ -45,18 +45,18 @@ func groupOf(f collector.Family) int {
 
 const head = `# Metrics
 
-Every family that raytap's page can have, by what it is about. Made from the
-tables in the code by ` + "`make docs`" + `; do not edit.
+All metrics of raytap, by subject, each with an example query. Generated from the code by
+` + "`make docs`" + `; do not edit.
 
-- What is not known has no series; it is never 0. Where a cluster does not answer,
-  ` + "`raytap_up`" + ` is 0 and its other values are gone.
+- A value that is not known has no series; it is never 0. While a cluster is down,
+  ` + "`raytap_up`" + ` is 0 and its other metrics are absent.
 - The label ` + "`ray_cluster`" + ` is the cluster's name in the configuration. Prometheus adds
   ` + "`job` and `instance`" + `.
-- State sets have one series for each known state, 1 for the one that holds.
-- Two raytaps on one cluster show the same gauges: ` + "`max by (...)`" + ` counts each once.
+- State sets have one series for each known state: 1 for the current one, 0 for the others.
+- Two raytap instances on one cluster have the same gauges: ` + "`max by (...)`" + ` counts each once.
 
-Beside these there are the usual ` + "`go_...`, `process_...` and `promhttp_...`" + ` of a Go program.
-The examples are queries to start from; [deploy](../deploy) has alerts and dashboards.
+In addition there are the usual ` + "`go_...`, `process_...` and `promhttp_...`" + ` metrics of a Go
+program. [deploy](../deploy) has alerts and dashboards.
 `
 
 func writePage(b *bytes.Buffer, families []collector.Family) {
@@ -84,7 +84,7 @@ func writeSection(b *bytes.Buffer, index int, g group, families []collector.Fami
 	}
 }
 
-// markdown keeps a help text from being read as markup.
+// markdown escapes a help text.
 func markdown(s string) string {
 	return strings.NewReplacer("_", `\_`, "*", `\*`, "<", "&lt;", "|", `\|`).Replace(s)
 }
