@@ -56,7 +56,11 @@ func commandRows(app *kingpin.ApplicationModel, cmd *kingpin.CmdModel) [][2]stri
 		if !c.Hidden {
 			name := c.FullCommand
 			for _, arg := range c.Args {
-				name += " <" + arg.Name + ">"
+				if arg.Required {
+					name += " <" + arg.Name + ">"
+				} else {
+					name += " [<" + arg.Name + ">]"
+				}
 			}
 			out = append(out, [2]string{name, c.Help})
 		}

@@ -198,7 +198,7 @@ func atof(t *testing.T, s string) (f float64) {
 	return f
 }
 
-func TestSignals(t *testing.T) {
+func TestDaemon_Signals(t *testing.T) {
 	head := raytest.New(t)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("hello\n")

@@ -32,7 +32,7 @@ func TestFollow_JobResults(t *testing.T) {
 		last    int
 		out     string
 		stderr  string
-		failure string // "": none; what Explain says
+		failure string // the error message; "": none
 		code    int
 	}{
 		"succeeded": {

@@ -128,24 +128,6 @@ type nodeTPUView struct {
 	tpuView
 }
 
-// listTPUs returns the TPUs in the nodes' stats. A Synapse agent reports none.
-func listTPUs(ctx context.Context, from nodeLister) ([]nodeTPUView, error) {
-	nodes, err := from.Nodes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []nodeTPUView
-	for _, n := range nodes {
-		if n.Stats == nil {
-			continue
-		}
-		for _, t := range n.Stats.TPUs {
-			out = append(out, nodeTPUView{n.ID, cmp.Or(n.Host, n.IP), tpuView(t)})
-		}
-	}
-	return out, nil
-}
-
 // showAccelerators shows the accelerators of all nodes, and the status of a Synapse
 // agent, which has no fixed schema.
 func showAccelerators(ctx context.Context, from acceleratorReader, p printer) error {
@@ -153,7 +135,7 @@ func showAccelerators(ctx context.Context, from acceleratorReader, p printer) er
 	if err != nil && ray.Code(err) != http.StatusNotImplemented {
 		return err
 	}
-	list, err := listGPUs(ctx, from)
+	gpus, tpus, err := listAccelerators(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -161,17 +143,13 @@ func showAccelerators(ctx context.Context, from acceleratorReader, p printer) er
 		{title: "NODE", minWidth: 12, noEllipsis: true}, {title: "HOST", minWidth: 12}, {title: "UNIT"}, {title: "NAME", minWidth: 8}, {title: "BUSY", alignRight: true},
 		{title: "MEMORY", alignRight: true}, {title: "UUID", minWidth: 8, dropOrder: 1},
 	}}
-	for _, g := range list {
+	for _, g := range gpus {
 		busy := ""
 		if g.Utilization != nil {
 			busy = formatPercent(*g.Utilization)
 		}
 		t.add(text(g.NodeID), text(g.Host), text("GPU "+strconv.Itoa(g.Index)), text(g.Name), text(busy),
 			text(gpuMemory(g.MemUsed, g.MemTotal)), text(g.UUID))
-	}
-	tpus, err := listTPUs(ctx, from)
-	if err != nil {
-		return err
 	}
 	for _, u := range tpus {
 		busy := ""
@@ -185,7 +163,7 @@ func showAccelerators(ctx context.Context, from acceleratorReader, p printer) er
 		p.infof("no accelerators found")
 		return nil
 	}
-	return p.print(acceleratorsView{GPUs: list, TPUs: tpus, Status: status}, func() string {
+	return p.print(acceleratorsView{GPUs: gpus, TPUs: tpus, Status: status}, func() string {
 		if len(t.rows) == 0 {
 			return renderFields(statusOnly, p.Colors)
 		}
@@ -193,35 +171,40 @@ func showAccelerators(ctx context.Context, from acceleratorReader, p printer) er
 	})
 }
 
-// listGPUs returns the GPUs of the hardware that a Synapse agent reports, or else
-// of the nodes' stats.
-func listGPUs(ctx context.Context, from acceleratorReader) ([]nodeGPUView, error) {
-	out := []nodeGPUView{}
+// listAccelerators returns the GPUs of the hardware that a Synapse agent reports, or
+// else of the nodes' stats, and the TPUs of the nodes' stats, which a Synapse agent
+// does not report.
+func listAccelerators(ctx context.Context, from acceleratorReader) (gpus []nodeGPUView, tpus []nodeTPUView, err error) {
 	r, err := from.Resources(ctx)
-	switch {
-	case err == nil:
-		for _, n := range r.Nodes {
-			for _, g := range n.GPUs {
-				out = append(out, nodeGPUView{n.ID, cmp.Or(n.Host, n.IP), gpuView(g)})
-			}
-		}
-		return out, nil
-	case ray.Code(err) != http.StatusNotImplemented:
-		return nil, err
+	supported := err == nil
+	if !supported && ray.Code(err) != http.StatusNotImplemented {
+		return nil, nil, err
 	}
 	nodes, err := from.Nodes(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	gpus = []nodeGPUView{}
+	for _, n := range r.Nodes {
+		for _, g := range n.GPUs {
+			gpus = append(gpus, nodeGPUView{n.ID, cmp.Or(n.Host, n.IP), gpuView(g)})
+		}
 	}
 	for _, n := range nodes {
 		if n.Stats == nil {
 			continue
 		}
-		for _, g := range n.Stats.GPUs {
-			out = append(out, nodeGPUView{n.ID, cmp.Or(n.Host, n.IP), gpuView(g)})
+		host := cmp.Or(n.Host, n.IP)
+		if !supported {
+			for _, g := range n.Stats.GPUs {
+				gpus = append(gpus, nodeGPUView{n.ID, host, gpuView(g)})
+			}
+		}
+		for _, t := range n.Stats.TPUs {
+			tpus = append(tpus, nodeTPUView{n.ID, host, tpuView(t)})
 		}
 	}
-	return out, nil
+	return gpus, tpus, nil
 }
 
 // statusFields returns the fields of a JSON object without a fixed schema.

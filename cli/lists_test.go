@@ -112,7 +112,7 @@ func TestList_PatternMatchesSlash(t *testing.T) {
 
 func TestCommands_ClusterUnreachable(t *testing.T) {
 	f := cluster()
-	f.down = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
+	f.down = &ray.Error{Op: "list", Code: 503, Detail: "connection refused"}
 	ctx := context.Background()
 	for name, run := range map[string]func(p printer) error{
 		"jobs list":  func(p printer) error { return listJobs(ctx, f, jobFilter{}, p) },

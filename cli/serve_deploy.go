@@ -167,44 +167,32 @@ func planQuestion(plan ray.ServePlan) string {
 // that it removes are gone. It returns an error with Ray's message if Ray could not
 // deploy one, and retries temporary errors.
 func waitForDeployment(ctx context.Context, c serveLister, plan ray.ServePlan, before ray.ServeStatus, timeout time.Duration, console Console) error {
-	wait, stop := ctx, context.CancelFunc(func() {})
-	if timeout > 0 {
-		wait, stop = context.WithTimeout(ctx, timeout)
-	}
-	defer stop()
 	old := map[string]time.Time{}
 	for _, a := range before.Applications {
 		old[a.Name] = a.LastDeployed
 	}
-	var open []string
-	for {
-		now, err := c.Serve(wait)
-		switch {
-		case err == nil:
-			if open, err = pendingChanges(plan, now, old); err != nil {
-				return err
-			}
-			if len(open) == 0 {
-				console.infof("all applications are running")
-				return nil
-			}
-		case !temporary(err) && wait.Err() == nil:
-			return err
+	var pending []string
+	err := poll(ctx, deployPoll, timeout, func(ctx context.Context) (bool, error) {
+		now, err := c.Serve(ctx)
+		if err != nil {
+			return false, err
 		}
-		select {
-		case <-time.After(deployPoll):
-		case <-wait.Done():
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("configuration accepted, but not deployed within %s (--timeout): %s", timeout, strings.Join(open, ", "))
-		}
+		pending, err = pendingChanges(plan, now, old)
+		return len(pending) == 0, err
+	})
+	switch {
+	case errors.Is(err, errPollTimeout):
+		return fmt.Errorf("configuration accepted, but not deployed within %s (--timeout): %s", timeout, strings.Join(pending, ", "))
+	case err != nil:
+		return err
 	}
+	console.infof("all applications are running")
+	return nil
 }
 
 // pendingChanges returns what is not done yet of a plan, or an error for a failed
 // deployment. It ignores the status of an earlier deployment, which has another time.
-func pendingChanges(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time) (open []string, err error) {
+func pendingChanges(plan ray.ServePlan, now ray.ServeStatus, old map[string]time.Time) (pending []string, err error) {
 	for _, c := range plan.Changes {
 		if c.Action == ray.ServeKeep {
 			continue
@@ -214,17 +202,17 @@ func pendingChanges(plan ray.ServePlan, now ray.ServeStatus, old map[string]time
 		switch {
 		case i < 0 && c.Action == ray.ServeRemove:
 		case i < 0:
-			open = append(open, name+" does not exist yet")
+			pending = append(pending, name+" does not exist yet")
 		case c.Action != ray.ServeRemove && !old[c.Name].IsZero() && now.Applications[i].LastDeployed.Equal(old[c.Name]):
-			open = append(open, name+" is not redeployed yet")
+			pending = append(pending, name+" is not redeployed yet")
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "RUNNING":
 		case c.Action != ray.ServeRemove && now.Applications[i].Status == "DEPLOY_FAILED":
 			return nil, fmt.Errorf("application %s: DEPLOY_FAILED: %s", name, printable(failureMessage(now.Applications[i]), false))
 		default:
-			open = append(open, name+" is "+now.Applications[i].Status)
+			pending = append(pending, name+" is "+now.Applications[i].Status)
 		}
 	}
-	return open, nil
+	return pending, nil
 }
 
 // failureMessage returns Ray's messages about an application that it could not

@@ -66,33 +66,17 @@ func stopJob(ctx context.Context, c jobStopper, id string, o stopOptions, consol
 
 // waitForEnd polls a job until it has ended. It retries temporary errors.
 func waitForEnd(ctx context.Context, c jobGetter, id string, timeout time.Duration, console Console) error {
-	wait, stop := ctx, context.CancelFunc(func() {})
-	if timeout > 0 {
-		wait, stop = context.WithTimeout(ctx, timeout)
+	var job ray.Job
+	err := poll(ctx, stopPoll, timeout, func(ctx context.Context) (done bool, err error) {
+		job, err = c.Job(ctx, id)
+		return job.Status.Terminal(), err
+	})
+	switch {
+	case errors.Is(err, errPollTimeout):
+		return fmt.Errorf("stop requested, but job %s has not ended within %s (--timeout)", printable(id, true), timeout)
+	case err != nil:
+		return err
 	}
-	defer stop()
-	for {
-		job, err := c.Job(wait, id)
-		switch {
-		case err == nil && job.Status.Terminal():
-			console.infof("job %s: %s", printable(id, true), job.Status)
-			return nil
-		case err != nil && !temporary(err) && wait.Err() == nil:
-			return err
-		}
-		select {
-		case <-time.After(stopPoll):
-		case <-wait.Done():
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("stop requested, but job %s has not ended within %s (--timeout)", printable(id, true), timeout)
-		}
-	}
-}
-
-// temporary reports whether the same call can succeed later.
-func temporary(err error) bool {
-	var e *ray.Error
-	return errors.As(err, &e) && e.Temporary()
+	console.infof("job %s: %s", printable(id, true), job.Status)
+	return nil
 }

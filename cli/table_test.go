@@ -66,7 +66,7 @@ func TestTable_Colors(t *testing.T) {
 	colored := sample().render(60, true)
 	for _, want := range []string{"\x1b[31mFAILED\x1b[0m", "\x1b[32mRUNNING\x1b[0m", "\x1b[1mID\x1b[0m"} {
 		if !strings.Contains(colored, want) {
-			t.Errorf("it lacks %q:\n%q", want, colored)
+			t.Errorf("no %q in:\n%q", want, colored)
 		}
 	}
 	bare := colored

@@ -88,7 +88,7 @@ func has(text, part string) bool { return (text == "") == (part == "") && string
 
 func TestHelp_AllCommands(t *testing.T) {
 	_, all, _ := program.Run(t, nil, "--help")
-	names := regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)?)(?: <| {2,}|$)`).FindAllStringSubmatch(all[strings.Index(all, "Commands:"):strings.Index(all, "\nFlags:")], -1)
+	names := regexp.MustCompile(`(?m)^  ([a-z]+(?: [a-z]+)?)(?: \[?<| {2,}|$)`).FindAllStringSubmatch(all[strings.Index(all, "Commands:"):strings.Index(all, "\nFlags:")], -1)
 	if len(names) < 18 {
 		t.Fatalf("only %d commands in:\n%s", len(names), all)
 	}
