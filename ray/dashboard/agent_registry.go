@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	liveTTL           = 30 * time.Second // how long the list of live nodes is believed
-	liveRetryInterval = 5 * time.Second  // between two requests for it, whatever is asked
-	hostTTL           = 30 * time.Second // how long the addresses of the API's host are believed
-	maxAgents         = 4096             // agents remembered
+	liveTTL           = 30 * time.Second // how long the list of live nodes is valid
+	liveRetryInterval = 5 * time.Second  // minimum time between two requests for that list
+	hostTTL           = 30 * time.Second // how long the addresses of the API host are valid
+	maxAgents         = 4096             // clients kept
 )
 
-// agentRegistry remembers which addresses are agents, and the clients of those that
-// were asked. The zero value is ready; it is safe for concurrent use.
+// agentRegistry caches which addresses belong to node agents, and one client for each
+// agent used. The zero value is ready; it is safe for concurrent use.
 type agentRegistry struct {
 	mu      sync.Mutex
 	clients map[agentKey]*transport.Client
 
-	refreshing  chan struct{} // made at first use; holds an element while a request for the nodes runs
+	refreshing  chan struct{} // created at first use; holds an element while a request for the nodes runs
 	live        map[netip.Addr]bool
 	refreshedAt time.Time // when the last request for the nodes ended
-	refreshErr  error     // what it ended with
+	refreshErr  error     // of that request
 
 	host           map[netip.Addr]bool
 	hostResolvedAt time.Time
@@ -39,7 +39,7 @@ type agentKey struct {
 	trusted bool
 }
 
-// client gives the one client of an agent: its slots bound what is asked of it.
+// client returns the only client of an agent: its slots limit concurrent requests.
 func (b *agentRegistry) client(t *transport.Client, addr netip.AddrPort, trusted bool) (*transport.Client, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,29 +58,29 @@ func (b *agentRegistry) client(t *transport.Client, addr netip.AddrPort, trusted
 	return c, nil
 }
 
-// isLive reports whether a live node has this address. The list is asked for
-// anew when it is old, and, at a bounded rate, when the address is not in it.
-func (b *agentRegistry) isLive(ctx context.Context, ask func(context.Context) (map[netip.Addr]bool, error), ip netip.Addr) (bool, error) {
-	asking := b.refreshSlot()
+// isLive reports whether a live node has this address. It queries the list again
+// when it has expired, and, at a bounded rate, when the address is not in it.
+func (b *agentRegistry) isLive(ctx context.Context, query func(context.Context) (map[netip.Addr]bool, error), ip netip.Addr) (bool, error) {
+	slot := b.refreshSlot()
 	select {
-	case asking <- struct{}{}:
-		defer func() { <-asking }()
+	case slot <- struct{}{}:
+		defer func() { <-slot }()
 	case <-ctx.Done():
 		return false, &ray.Error{Op: opNodeAgentLog, Code: http.StatusRequestTimeout, Detail: "another request for the node list was still running", Err: ctx.Err()}
 	}
 	b.mu.Lock()
-	live, asked, failure := b.live, b.refreshedAt, b.refreshErr
+	live, refreshedAt, refreshErr := b.live, b.refreshedAt, b.refreshErr
 	b.mu.Unlock()
-	age := time.Since(asked)
+	age := time.Since(refreshedAt)
 	switch {
-	case age < liveRetryInterval && !asked.IsZero():
-		return failure == nil && live[ip], failure
-	case failure == nil && live[ip] && age < liveTTL:
+	case age < liveRetryInterval && !refreshedAt.IsZero():
+		return refreshErr == nil && live[ip], refreshErr
+	case refreshErr == nil && live[ip] && age < liveTTL:
 		return true, nil
 	}
-	live, err := ask(ctx)
+	live, err := query(ctx)
 	if err != nil && ctx.Err() != nil {
-		return false, err // this caller's end says nothing to the others
+		return false, err // not cached: only this caller's context ended
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -97,8 +97,8 @@ func (b *agentRegistry) refreshSlot() chan struct{} {
 	return b.refreshing
 }
 
-// isHost reports whether an address is the host's. Where the host is a loopback
-// address, every address of this machine is: a local Ray tells the machine's
+// isHost reports whether an address belongs to the host. If the host is a loopback
+// address, every address of this machine does: a local Ray reports the machine's
 // address for its agent even when its dashboard listens on loopback (2.60.0).
 func (b *agentRegistry) isHost(ctx context.Context, host string, ip netip.Addr) bool {
 	b.mu.Lock()
@@ -117,11 +117,10 @@ func (b *agentRegistry) isHost(ctx context.Context, host string, ip netip.Addr) 
 	return found[ip]
 }
 
-// hostAddresses gives what a host name or an IP stands for; none where that
-// cannot be learnt.
+// hostAddresses resolves a host name or an IP address; nil if it cannot be resolved.
 func hostAddresses(ctx context.Context, host string) map[netip.Addr]bool {
 	found := map[netip.Addr]bool{}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host) // an IP is its own answer
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host) // an IP address resolves to itself
 	if err != nil {
 		return nil
 	}

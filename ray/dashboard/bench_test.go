@@ -17,12 +17,12 @@ import (
 // recorded ones again and again, each with an id of its own.
 func grown(b *testing.B, file string, n int, id string, keys ...string) []byte {
 	b.Helper()
-	deref, err := os.ReadFile(filepath.Join("testdata", "2.60.0", file))
+	text, err := os.ReadFile(filepath.Join("testdata", "2.60.0", file))
 	if err != nil {
 		b.Fatal(err)
 	}
 	var answer any
-	if err := json.Unmarshal(deref, &answer); err != nil {
+	if err := json.Unmarshal(text, &answer); err != nil {
 		b.Fatal(err)
 	}
 	list, set := answer, func(rows []any) { answer = rows }
@@ -40,10 +40,10 @@ func grown(b *testing.B, file string, n int, id string, keys ...string) []byte {
 		rows = append(rows, row)
 	}
 	set(rows)
-	if deref, err = json.Marshal(answer); err != nil {
+	if text, err = json.Marshal(answer); err != nil {
 		b.Fatal(err)
 	}
-	return deref
+	return text
 }
 
 // BenchmarkLists asks a server on loopback for the lists of a big cluster and

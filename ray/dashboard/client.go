@@ -1,5 +1,5 @@
-// Package dashboard is a Ray cluster as the HTTP API of its dashboard tells it,
-// from Ray 2.9 to 2.60: one file per resource, domain types out.
+// Package dashboard is a client of the HTTP API of Ray's dashboard, from Ray 2.9
+// to 2.60: one file per resource; methods return domain types.
 package dashboard
 
 import (
@@ -15,26 +15,26 @@ import (
 	"raytap/ray/transport"
 )
 
-// Client asks one dashboard. It is safe for concurrent use.
+// Client is a client of one dashboard. It is safe for concurrent use.
 //
-// Requests to the State API (/api/v0/*, logs excepted) run one at a time: Ray
-// has a single worker thread for them, and a second one would only wait there
-// in front of everybody else's (2.60.0).
+// Requests to the State API (/api/v0/*, except logs) run one at a time: Ray
+// has a single worker thread for them, and a second request would only wait
+// there ahead of other clients' requests (2.60.0).
 type Client struct {
 	t            *transport.Client
 	nodeAgents   NodeAgents
-	partial      partial.Reporter // what answers lacked
+	partial      partial.Reporter // skipped rows and fields
 	state        chan struct{}    // holds one element while a State API request runs
-	agents       agentRegistry    // which node agents may be asked
-	statsTracker statsTracker     // which nodes still report
-	host         follow.Host      // whether WebSockets are opened there
+	agents       agentRegistry    // which node agents may be used
+	statsTracker statsTracker     // which nodes still report stats
+	host         follow.Host      // whether the server refuses WebSockets
 
 	mu       sync.Mutex
-	version  ray.Version     // the last one told; zero before
+	version  ray.Version     // of the last response; zero before
 	names    map[string]bool // real resource names of the last node list
 	namesAt  time.Time
 	totals   map[string]float64 // resources of that list's live nodes
-	groups   []ray.Demand       // of bundles of pending placement groups, as last listed
+	groups   []ray.Demand       // of the bundles of pending placement groups, as last listed
 	groupsAt time.Time
 }
 
@@ -49,8 +49,8 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	return &Client{t: t, nodeAgents: o.NodeAgents, partial: partial.Reporter{Logger: o.Log}, state: make(chan struct{}, 1)}, nil
 }
 
-// ClockAhead returns how far the cluster's clock is ahead of this machine's, by the
-// Date of its answers; 0 where it is not known.
+// ClockAhead returns how far the cluster's clock is ahead of this machine's, from the
+// Date of its responses; 0 if unknown.
 func (c *Client) ClockAhead() time.Duration { return c.t.ClockAhead() }
 
 // Close closes idle connections.
@@ -72,13 +72,12 @@ func (c *Client) lockState(ctx context.Context, op string) error {
 
 func (c *Client) unlockState() { <-c.state }
 
-// SkippedRows counts the rows of lists that were left out since the client was
-// made, because they could not be decoded.
+// SkippedRows returns the number of list rows skipped since the client was created,
+// because they could not be decoded.
 func (c *Client) SkippedRows() uint64 { return c.partial.TotalRows() }
 
-// SkippedFields counts the fields of answers that were omitted since the client was
-// made, because they were of another type than expected, or cut because they were
-// too long for anything that is made of them.
+// SkippedFields returns the number of fields since the client was created that were
+// omitted because of an unexpected type, or truncated because of their length.
 func (c *Client) SkippedFields() uint64 { return c.partial.TotalFields() }
 
 func notFound(op, detail string) error {

@@ -10,13 +10,13 @@ import (
 )
 
 // number is a JSON number that Ray may send as a string (64-bit protobuf
-// integers) or as null; ok is false for null and where it was absent.
+// integers) or as null; ok is false if it was null or absent.
 type number struct {
 	value float64
 	ok    bool
 }
 
-// ReadJSON reads a number; what is none is absent.
+// ReadJSON reads a number; any other value counts as absent.
 func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
 	n.value, n.ok, err = d.Number()
 	return err
@@ -25,10 +25,10 @@ func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
 // Scalar keeps an absent number's place in a list.
 func (number) Scalar() {}
 
-// maxCount is more than anything that is counted.
+// maxCount is larger than any valid count.
 const maxCount = 1 << 53
 
-// whole returns a number of things, 0 where there is none.
+// whole returns the value as a count; 0 if it is absent or invalid.
 func (n number) whole() int {
 	if !n.ok || n.value < 0 || n.value > maxCount {
 		return 0
@@ -36,10 +36,10 @@ func (n number) whole() int {
 	return int(n.value)
 }
 
-// maxMillis is the year 9999: Ray sends 2^64-1 for a time that it does not know.
+// maxMillis is the year 9999: Ray sends 2^64-1 for an unknown time.
 const maxMillis = 253402300799999
 
-// millis takes a number of milliseconds since 1970; 0 is no time.
+// millis returns the time of a number of milliseconds since 1970; 0 is the zero time.
 func (n number) millis() time.Time {
 	if !n.ok || n.value <= 0 || n.value > maxMillis {
 		return time.Time{}
@@ -47,7 +47,7 @@ func (n number) millis() time.Time {
 	return time.UnixMilli(int64(n.value)).UTC()
 }
 
-// seconds takes a number of seconds since 1970; 0 is no time.
+// seconds returns the time of a number of seconds since 1970; 0 is the zero time.
 func (n number) seconds() time.Time {
 	if !n.ok || n.value <= 0 || n.value > maxMillis/1000 {
 		return time.Time{}
@@ -55,7 +55,7 @@ func (n number) seconds() time.Time {
 	return time.UnixMicro(int64(n.value * 1e6)).UTC()
 }
 
-// call sends a request and counts what its answer lacked.
+// call sends a request and counts the rows and fields that its response lacked.
 func (c *Client) call(ctx context.Context, list string, r transport.Request, read func(*pyjson.Decoder) error) error {
 	return c.t.Call(ctx, r, func(d *pyjson.Decoder) error {
 		err := read(d)
@@ -68,8 +68,8 @@ func (c *Client) call(ctx context.Context, list string, r transport.Request, rea
 }
 
 // eachKey walks a JSON object. A key without a function is skipped. A value that
-// its function cannot read is passed over, and the ShapeError returned when all
-// of the object has been read, unless the key comes once more with one that it can.
+// its function cannot read is skipped, and its ShapeError is returned once the
+// whole object has been read, unless the key appears again with a readable value.
 func eachKey(d *pyjson.Decoder, keys map[string]func(*pyjson.Decoder) error) error {
 	var wrong error
 	at := ""
@@ -94,7 +94,7 @@ func eachKey(d *pyjson.Decoder, keys map[string]func(*pyjson.Decoder) error) err
 	return err
 }
 
-// within reads the value of one key of an object, which must be there.
+// within reads the value of one required key of an object.
 func within(key string, read func(*pyjson.Decoder) error) func(*pyjson.Decoder) error {
 	return func(d *pyjson.Decoder) error {
 		found := false
@@ -109,8 +109,8 @@ func within(key string, read func(*pyjson.Decoder) error) func(*pyjson.Decoder) 
 	}
 }
 
-// eachRow walks a JSON array. A row that has another type than expected, or that
-// use refuses, is counted, also in d.Lost, and passed over.
+// eachRow walks a JSON array. A row of an unexpected type, or that use rejects, is
+// skipped and counted, also in d.Lost.
 func eachRow[T any](d *pyjson.Decoder, use func(T) bool) (skipped int, err error) {
 	var row, zero T
 	err = d.Array(func() error {
@@ -140,7 +140,7 @@ func eachEntry[T any](d *pyjson.Decoder, use func(name string, row T) bool) erro
 	})
 }
 
-// into decodes a value into a variable, which is zero where it is of another type.
+// into decodes a value into a variable; a value of another type leaves it zero.
 func into(v any) func(*pyjson.Decoder) error {
 	return func(d *pyjson.Decoder) error {
 		err := d.Decode(v)
@@ -152,14 +152,14 @@ func into(v any) func(*pyjson.Decoder) error {
 	}
 }
 
-// distinct finds what comes twice in a list.
+// distinct finds duplicates in a list.
 type distinct map[string]struct{}
 
-// first reports whether an id comes for the first time.
+// first reports whether an id appears for the first time.
 func (seen distinct) first(id string) bool {
-	_, again := seen[id]
+	_, duplicate := seen[id]
 	seen[id] = struct{}{}
-	return !again
+	return !duplicate
 }
 
 // pairCount is a pair [value, count].
@@ -168,8 +168,8 @@ type pairCount[T any] struct {
 	Count int
 }
 
-// ReadJSON reads a pair. One of which any part is not what it should be is none:
-// a demand that lacks a resource would be another one.
+// ReadJSON reads a pair. A pair with any invalid part is an error: a demand that
+// lacks a resource would be a different demand.
 func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
 	before, place, wrong := d.Lost, 0, false
 	var n number
@@ -198,7 +198,7 @@ func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
 	return nil
 }
 
-// shapeKey spells a shape of resources canonically.
+// shapeKey returns the canonical form of a set of resources.
 func shapeKey(shape map[string]float64) string {
 	b, _ := json.Marshal(shape) // keys come sorted; numbers cannot fail
 	return string(b)

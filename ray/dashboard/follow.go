@@ -14,19 +14,19 @@ import (
 )
 
 // Tail follows a job's log until the job has ended and its log was read to the
-// end, and gives each line once, over connections that break. Under auto the log of
-// a job that ended more than ten seconds ago is read as a whole, at once. See
-// ray.TailOptions for protocols, timeout and limits; under http the log's file
-// is asked for again and again, the less often the longer it is silent, which
-// takes Ray 2.40 or later. Ray answers no ping (2.60.0): a WebSocket whose other
-// end is gone is found by TCP, after about a minute, whatever the timeout.
+// end. It returns each line once, across broken connections. With auto, the log
+// of a job that ended more than ten seconds ago is read in one request. See
+// ray.TailOptions for protocols, timeout and limits. With http, the log file is
+// polled, less often the longer it is silent; this needs Ray 2.40 or later. Ray
+// answers no pings (2.60.0): TCP detects a WebSocket whose peer is gone after
+// about a minute, whatever the timeout.
 //
-// The iterator's errors are *ray.Error, and each is its last element: code 400
-// for an id, a timeout or a protocol that cannot be, and for a DRIVER job, whose
-// output Ray does not keep; 404 for an unknown job, 429 over a limit, 500 where
-// the log is another one than it was, 503 where no connection could be had at
-// all. A connection that breaks later is opened again, with growing pauses,
-// until ctx ends. Each use of the iterator is a tail of its own.
+// The iterator's errors are *ray.Error, and an error is its last element: code
+// 400 for an invalid id, timeout or protocol, and for a DRIVER job, whose output
+// Ray does not keep; 404 for an unknown job, 429 over a limit, 500 if the log was
+// replaced, 503 if no connection could be opened at all. A connection that breaks
+// later is opened again, with growing pauses, until ctx ends. Each use of the
+// iterator starts a new tail.
 func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Seq2[ray.TailLine, error] {
 	if _, err := jobPath("tail job", id, ""); err != nil {
 		return func(yield func(ray.TailLine, error) bool) { yield(ray.TailLine{}, err) }
@@ -58,7 +58,7 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			case err != nil:
 				return nil, err
 			case release.before(2, 40):
-				return nil, &ray.Error{Op: "tail job", Code: http.StatusNotImplemented, Detail: "the http protocol takes Ray 2.40 or later"}
+				return nil, &ray.Error{Op: "tail job", Code: http.StatusNotImplemented, Detail: "the http protocol needs Ray 2.40 or later"}
 			}
 			return newFileConn(ctx, c, job), nil
 		},
@@ -73,13 +73,13 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 	}, o)
 }
 
-// settleAfterEnd is how long ago, by the cluster's clock, a job has to have ended so that
-// all is in its log: its children may print after it.
+// settleAfterEnd is how long after a job's end, by the cluster's clock, its log is
+// complete: its child processes may print after it.
 const settleAfterEnd = 10 * time.Second
 
-// finishedLog gives the whole log of a job that has ended a while ago, nil for any
-// other one and where it cannot be had. Ray gives such a log at once, and by a
-// tail in five seconds: it waits for a second at each step (2.60.0).
+// finishedLog returns the whole log of a job that ended at least settleAfterEnd
+// ago; nil for any other job and on an error. Ray returns such a log immediately,
+// but takes five seconds to tail it: it waits for a second at each step (2.60.0).
 func (c *Client) finishedLog(ctx context.Context, id string) io.ReadCloser {
 	job, err := c.Job(ctx, id)
 	if err != nil || !job.Status.Terminal() || job.End.IsZero() || time.Since(job.End)+c.ClockAhead() < settleAfterEnd {
@@ -87,12 +87,12 @@ func (c *Client) finishedLog(ctx context.Context, id string) io.ReadCloser {
 	}
 	log, err := c.JobLogs(ctx, id)
 	if err != nil {
-		return nil // the tail says why
+		return nil // the tail will report the error
 	}
 	return log
 }
 
-// tailConn is a Conn over the WebSocket tail, whose end is never the log's.
+// tailConn is a follow.Conn over the WebSocket tail. The tail's end never proves the end of the log.
 type tailConn struct {
 	s        ray.LogStream
 	buf      []byte
@@ -114,9 +114,10 @@ func (t *tailConn) Next() ([]byte, bool, error) {
 
 func (t *tailConn) Close() error { return t.s.Close() }
 
-// How a log's file is asked for again: the pause while nothing comes grows from
-// the first to the second and is at least 50 times what the last answer took; a
-// window of so many lines is looked at for the last bytes that were given.
+// Polling of a log file: the interval grows from minPoll to maxPoll while the log
+// is silent, and is at least pollFactor times as long as the last request took.
+// Each poll reads the last windowLines lines and searches them for the bytes that
+// were delivered last.
 const (
 	minPoll, maxPoll = time.Second, 15 * time.Second
 	pollFactor       = 50
@@ -125,21 +126,21 @@ const (
 	maxLastBytes     = 4 << 10
 )
 
-// fileConn is a Conn over the log's file, asked for again and again until it was
-// read to its end after the job's.
+// fileConn is a follow.Conn that polls the log file until it was read to its end
+// after the end of the job.
 type fileConn struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	c      *Client
 	ref    ray.LogRef
-	ended  bool // the job had ended before the read under way, or the last one, began
-	done   bool // a read that began after the job's end was read to its end
+	ended  bool // the job had ended before the current or the last read began
+	done   bool // a read that began after the job's end reached the end of the file
 
 	mu     sync.Mutex
-	body   io.ReadCloser // of a whole read under way, nil if none; guarded by mu
+	body   io.ReadCloser // of the full read in progress, nil if none; guarded by mu
 	closed bool          // guarded by mu
 
-	skip         int64 // bytes of it that were given before
+	skip         int64 // bytes of body that were delivered before
 	buf          []byte
 	delivered    int64  // bytes of the file
 	lastBytes    []byte // the last of them
@@ -154,7 +155,7 @@ func newFileConn(ctx context.Context, c *Client, job ray.Job) *fileConn {
 	return f
 }
 
-// Next implements follow.Conn; no message begins, for there are none.
+// Next implements follow.Conn; there are no messages here.
 func (f *fileConn) Next() ([]byte, bool, error) {
 	for {
 		p, err := f.next()
@@ -211,7 +212,7 @@ func (f *fileConn) next() ([]byte, error) {
 	return nil, err
 }
 
-// setBody makes a body the one that is read, nil for none.
+// setBody sets the body to read; nil for none.
 func (f *fileConn) setBody(body io.ReadCloser) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -220,7 +221,7 @@ func (f *fileConn) setBody(body io.ReadCloser) {
 	}
 }
 
-// wait waits before the file is asked for again.
+// wait pauses before the next poll.
 func (f *fileConn) wait() error {
 	timer := time.NewTimer(max(f.pause, pollFactor*f.lastDuration))
 	defer timer.Stop()
@@ -233,8 +234,8 @@ func (f *fileConn) wait() error {
 	}
 }
 
-// readWindow reads the file's last lines; false: they do not show where the bytes
-// stand that were given last.
+// readWindow reads the last lines of the file and returns what follows the bytes
+// delivered last; false if these are not found in it exactly once.
 func (f *fileConn) readWindow() ([]byte, bool, error) {
 	body, err := f.c.LogLines(f.ctx, f.ref, windowLines)
 	if err != nil {
@@ -252,7 +253,7 @@ func (f *fileConn) readWindow() ([]byte, bool, error) {
 	return b[i+len(f.lastBytes):], true, nil
 }
 
-// readBody gives the next bytes of a whole readBody.
+// readBody returns the next bytes of a full read.
 func (f *fileConn) readBody(body io.ReadCloser) ([]byte, error) {
 	n, err := body.Read(f.buf)
 	p := f.buf[:n]
@@ -266,13 +267,13 @@ func (f *fileConn) readBody(body io.ReadCloser) ([]byte, error) {
 		f.setBody(nil)
 		f.done, err = f.ended, nil
 		if f.skip > 0 {
-			err = &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "the log's file is shorter than it was"}
+			err = &ray.Error{Op: opLines, Code: http.StatusServiceUnavailable, Detail: "the log file is shorter than before"}
 		}
 	}
 	return p, err
 }
 
-// noteDelivered keeps the last bytes that were given.
+// noteDelivered counts delivered bytes and keeps the last of them.
 func (f *fileConn) noteDelivered(p []byte) {
 	if len(p) == 0 {
 		return

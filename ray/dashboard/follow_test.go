@@ -216,11 +216,11 @@ func TestJobLogs_OldRay(t *testing.T) {
 
 // A job that never had a node has what Ray says of it on the head: each way shows it.
 func TestJobLogs_JobWithoutNode(t *testing.T) {
-	truncate := raytest.New(t)
-	c := headClient(t, truncate.URL())
-	job := truncate.Submit("job-1", raytest.JobOptions{Pending: true})
+	head := raytest.New(t)
+	c := headClient(t, head.URL())
+	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	job.FailSetup("runtime_env setup failed\nOSError: no such package")
-	never := truncate.Submit("job-2", raytest.JobOptions{Pending: true})
+	never := head.Submit("job-2", raytest.JobOptions{Pending: true})
 	never.End("FAILED", 1)
 	for _, protocol := range []string{ray.TailAuto, ray.TailHTTP, ray.TailWebSocket} {
 		lines, err := tailed(t.Context(), c, "job-1", tailOptions(protocol))

@@ -12,11 +12,11 @@ import (
 // maxHeadLog bounds what HeadLog returns, in bytes.
 const maxHeadLog = 8 << 10
 
-// HeadLog returns what Ray wrote on the head of a job that ran on another node: the
-// last 8 KiB of a file of the same name as the log's, whole lines where it is cut.
-// Ray writes there how it set the job up, and why it ended where its node was lost
-// (2.60.0). "" where there is nothing: the job has not ended, it had no node or the
-// head (then JobLogs has all there is), or both nodes keep their logs in one place.
+// HeadLog returns what Ray logged on the head about a job that ran on another node:
+// the last 8 KiB of the file there that has the same name as the job's log, cut at a
+// line. Ray logs there how it set up the job, and why the job ended if its node was
+// lost (2.60.0). It returns "" if the job has not ended, if it had no node or ran on
+// the head (JobLogs then has everything), or if both nodes share one log directory.
 //
 // An unknown id is an error of code 404, a Ray before 2.40 one of code 501. Safe for
 // concurrent use.
@@ -32,22 +32,23 @@ func (c *Client) HeadLog(ctx context.Context, id string) (string, error) {
 	case err != nil || ref.NodeID == job.DriverNodeID:
 		return "", err
 	}
-	// The log is read first: in the same file its end is found again, whatever came.
+	// The job's log is read first: if both are one file, its end is found in the second
+	// read even if the file has grown.
 	log, logErr := c.lastLines(ctx, job.LogRef())
-	words, err := c.lastLines(ctx, ref)
+	headText, err := c.lastLines(ctx, ref)
 	switch {
 	case ray.Code(err) == http.StatusNotFound:
 		return "", nil
 	case err != nil:
 		return "", err
 	}
-	if end := log[max(0, len(log)-maxLastBytes):]; logErr == nil && len(end) > 0 && bytes.Contains(words, end) {
+	if end := log[max(0, len(log)-maxLastBytes):]; logErr == nil && len(end) > 0 && bytes.Contains(headText, end) {
 		return "", nil
 	}
-	return lastText(words, maxHeadLog), nil
+	return lastText(headText, maxHeadLog), nil
 }
 
-// lastLines reads the last lines of a log, windowLines and maxWindow bytes at most.
+// lastLines returns the last lines of a log, at most windowLines and maxWindow bytes.
 func (c *Client) lastLines(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	body, err := c.LogLines(ctx, ref, windowLines)
 	if err != nil {
@@ -57,10 +58,10 @@ func (c *Client) lastLines(ctx context.Context, ref ray.LogRef) ([]byte, error) 
 	return io.ReadAll(io.LimitReader(body, maxWindow))
 }
 
-// lastText returns the end of a text, of most bytes at most.
-func lastText(text []byte, most int) string {
+// lastText returns the last whole lines of a text, at most limit bytes.
+func lastText(text []byte, limit int) string {
 	text = bytes.TrimSpace(text)
-	if over := len(text) - most; over > 0 {
+	if over := len(text) - limit; over > 0 {
 		text = text[over:]
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
 			text = text[i+1:]
@@ -69,9 +70,9 @@ func lastText(text []byte, most int) string {
 	return string(bytes.ToValidUTF8(text, []byte("\uFFFD")))
 }
 
-// headLogRef names the file on the head in which Ray keeps what it says of a job that
-// never had a node: one that failed in its runtime_env, or whose supervisor did not
-// start (2.60.0). An error of code 404: the cluster names no live head.
+// headLogRef returns the file on the head in which Ray logs about a job that never
+// had a node: its runtime_env failed, or its supervisor did not start (2.60.0). The
+// error has code 404 if the cluster lists no live head.
 func (c *Client) headLogRef(ctx context.Context, submissionID string) (ray.LogRef, error) {
 	head := ""
 	_, err := stateRows(ctx, c, "list nodes for their logs", "nodes", listQuery(maxRows, filter{"state", "=", "ALIVE"}), func(row struct {
@@ -85,13 +86,13 @@ func (c *Client) headLogRef(ctx context.Context, submissionID string) (ray.LogRe
 		return row.ID != ""
 	})
 	if err == nil && head == "" {
-		err = &ray.Error{Op: opLines, Code: http.StatusNotFound, Detail: "the list of nodes names no head"}
+		err = &ray.Error{Op: opLines, Code: http.StatusNotFound, Detail: "the node list has no live head"}
 	}
 	return ray.LogRef{SubmissionID: submissionID, NodeID: head}, err
 }
 
-// logFileRef names the file of a job's log: on its node, else on the head where the job
-// has ended without one. false: there is none yet.
+// logFileRef returns the file of a job's log: on its node, or on the head if the job
+// ended without a node. false: there is none yet.
 func (c *Client) logFileRef(ctx context.Context, job ray.Job) (ray.LogRef, bool) {
 	if job.DriverNodeID != "" || !job.Status.Terminal() {
 		return job.LogRef(), job.DriverNodeID != ""

@@ -8,23 +8,23 @@ import (
 	"raytap/ray"
 )
 
-// inBandMarker begins the text by which Ray 2.40 says, at the end of an answer of
-// status 200, that it could not read on.
+// inBandMarker starts the error text that Ray 2.40 appends to a response of status 200
+// when it could not read the rest of the log.
 const inBandMarker = "[get_logs] Fetch log error: "
 
-// maxInBandError is how long that text may be, in bytes; more after the mark means
-// that a job printed it.
+// maxInBandError is the maximum length of that text, in bytes; if more follows the
+// marker, a job printed it.
 const maxInBandError = 4 << 10
 
-// inBandErrorReader gives a log's bytes and takes that text out of their end, as an error.
-// It holds back at most the mark and what follows it.
+// inBandErrorReader returns the bytes of a log, and removes such a text from their end
+// and returns it as an error. It holds back at most the marker and what follows it.
 type inBandErrorReader struct {
 	body   io.ReadCloser
-	detail func(string) string // bounds a server's text
+	detail func(string) string // redacts and truncates a server's text
 
-	buffered []byte // read, and not given yet
-	consumed int    // of held
-	bodyErr  error  // what the body ended with
+	buffered []byte // read from body
+	consumed int    // bytes of buffered already returned
+	bodyErr  error  // with which the body ended
 }
 
 func (r *inBandErrorReader) Read(p []byte) (int, error) {
@@ -40,7 +40,7 @@ func (r *inBandErrorReader) Read(p []byte) (int, error) {
 	}
 }
 
-// committed tells how much of held is the log's for sure.
+// committed returns how many bytes of buffered certainly belong to the log.
 func (r *inBandErrorReader) committed() int {
 	if r.bodyErr != nil {
 		return len(r.buffered)
@@ -58,7 +58,8 @@ func (r *inBandErrorReader) committed() int {
 	}
 }
 
-// partialMarker is the length of the longest end of b that can begin the mark.
+// partialMarker returns the length of the longest suffix of b that is a prefix of the
+// marker.
 func partialMarker(b []byte) int {
 	for n := min(len(b), len(inBandMarker)-1); n > 0; n-- {
 		if string(b[len(b)-n:]) == inBandMarker[:n] {
@@ -68,7 +69,7 @@ func partialMarker(b []byte) int {
 	return 0
 }
 
-// fill reads more, and at the body's end decides what the held mark was.
+// fill reads more, and at the end of the body decides whether a held marker is an error.
 func (r *inBandErrorReader) fill() {
 	r.buffered = append(r.buffered[:0], r.buffered[r.consumed:]...)
 	r.consumed = 0

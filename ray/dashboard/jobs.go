@@ -15,9 +15,9 @@ import (
 	"raytap/ray/transport"
 )
 
-// jobRow is a job as the Jobs API tells it; its 15 keys are the same from Ray
-// 2.9.3 to 2.60.0. Its runtime_env, which holds secrets in clear, has no field
-// here and must not get one.
+// jobRow is a job of the Jobs API; its 15 keys are the same from Ray 2.9.3 to
+// 2.60.0. Its runtime_env, which holds secrets in clear text, has no field here
+// and must not get one.
 type jobRow struct {
 	Type         string            `json:"type"`
 	SubmissionID string            `json:"submission_id"`
@@ -34,7 +34,7 @@ type jobRow struct {
 	ExitCode     number            `json:"driver_exit_code"`
 }
 
-// job gives the domain type; false for a row that names no job.
+// job returns the domain type; false for a row without an id or a status.
 func (r jobRow) job() (ray.Job, bool) {
 	j := ray.Job{
 		Type:           ray.JobType(upper(r.Type)),
@@ -53,34 +53,34 @@ func (r jobRow) job() (ray.Job, bool) {
 		code := int(r.ExitCode.value)
 		j.DriverExitCode = &code
 	}
-	if len(r.Metadata) > 0 { // of what is no string, as older rows may hold, nothing came
+	if len(r.Metadata) > 0 { // values that are not strings, as in older rows, are already dropped
 		j.Metadata = r.Metadata
 	}
 	return j, j.Key() != "" && j.Status != ""
 }
 
-// The job list grows for as long as its head lives, 20 kB and more for a job that
-// failed. It is read row by row, so that its length costs time and no memory.
+// The job list grows until the head restarts, by 20 kB and more for a failed job.
+// It is read row by row, so that its length costs time but no memory.
 const (
 	maxJobList = 1 << 30 // bytes
 	maxJobs    = 1 << 20
-	// maxListMessage bounds the message of a job in the list, in bytes: Ray puts the last
-	// 20,000 characters of a log into it. Job returns it in full.
+	// maxListMessage limits the message of a job in the list, in bytes: Ray puts the
+	// last 20,000 characters of a log into it. Job returns it in full.
 	maxListMessage = 4 << 10
 )
 
-// Jobs lists all jobs of the session that were not deleted: submissions, whose
-// order is arbitrary, then drivers. A row that cannot be decoded, that names no job
-// or one that came before, is skipped, logged and counted in SkippedRows. A long
-// Message has its middle cut out.
+// Jobs lists all jobs of the session that were not deleted: submissions in
+// arbitrary order, then drivers. A row that cannot be decoded, has no id or repeats
+// one is skipped, logged and counted in SkippedRows. A long Message is shortened in
+// its middle.
 //
-// The list may have a GiB, whatever the transport's MaxBody, and a million jobs.
+// The list may have up to a GiB, whatever the transport's MaxBody, and a million jobs.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) { return c.JobsWithTimeout(ctx, 0) }
 
 var _ ray.TimeoutSource = (*Client)(nil)
 
-// JobsWithTimeout is Jobs whose request may take d in place of the transport's Timeout; 0
-// is that. Ray needs some 0.11 s for 1,000 jobs (2.60.0).
+// JobsWithTimeout is Jobs with a request timeout of d instead of the transport's
+// Timeout; 0 uses the transport's. Ray needs about 0.11 s for 1,000 jobs (2.60.0).
 func (c *Client) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Job, error) {
 	const op = "list jobs"
 	jobs := []ray.Job{}
@@ -109,8 +109,8 @@ func (c *Client) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Jo
 	return jobs, nil
 }
 
-// Job asks for one job by its submission id or job id. An unknown id is an
-// error of code 404.
+// Job returns one job by its submission id or job id. An unknown id is an error of
+// code 404.
 func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 	const op = "get job"
 	path, err := jobPath(op, id, "")
@@ -123,18 +123,18 @@ func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 	}
 	j, ok := row.job()
 	if !ok {
-		return ray.Job{}, &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the answer names no job"}
+		return ray.Job{}, &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the response has no job"}
 	}
 	return j, nil
 }
 
-// JobLogs gives the whole driver log as it is when it is asked for. It comes
-// from the log's file, unchanged, where Ray gives that (2.40 and later), else
-// from the Jobs API, as LogText gives it. The caller closes it; it ends with io.EOF
-// only where the log ended.
+// JobLogs returns the whole driver log as of the time of the request. It is the
+// unchanged content of the log file if Ray serves it (2.40 and later), otherwise
+// the text that LogText returns. The caller closes it; it ends with io.EOF only at
+// the end of the log.
 //
-// A whole log costs Ray 0.4 s of CPU for 200 MB (2.60.0): it is for who asks
-// once. A DRIVER job is an error of code 400, an unknown id one of code 404.
+// A whole log of 200 MB costs Ray 0.4 s of CPU (2.60.0): do not poll it. A DRIVER
+// job is an error of code 400, an unknown id one of code 404.
 func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
 	job, err := c.Job(ctx, id)
 	switch {
@@ -151,15 +151,15 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 			return file, err
 		}
 	}
-	// No file, or none that is given unchanged.
+	// No file, or Ray does not serve it unchanged.
 	return c.LogText(ctx, ray.LogRef{SubmissionID: id})
 }
 
 const opJobLogs = "get job logs"
 
-// jobLogsText asks the Jobs API for a log. It costs Ray's processes more memory
-// than the log is long (2.60.0: 200 to 250 MB each for 200 MB), and a log longer
-// than the transport's MaxBody is an error.
+// jobLogsText returns a log from the Jobs API. Ray's processes need more memory for
+// it than the log is long (2.60.0: 200 to 250 MB each for 200 MB). A log longer than
+// the transport's MaxBody is an error.
 func (c *Client) jobLogsText(ctx context.Context, id string) (string, error) {
 	path, err := jobPath(opJobLogs, id, "/logs")
 	if err != nil {
@@ -176,8 +176,8 @@ func (c *Client) jobLogsText(ctx context.Context, id string) (string, error) {
 	return logs, err
 }
 
-// StopJob asks Ray to stop a job; it does not wait for the end. A job that has
-// ended is an error of code 400. On a job that is still PENDING Ray agrees and
+// StopJob requests that Ray stop a job; it does not wait for the end. A job that has
+// already ended is an error of code 400. For a PENDING job Ray reports success and
 // does nothing (2.60.0).
 func (c *Client) StopJob(ctx context.Context, id string) error {
 	const op = "stop job"
@@ -185,32 +185,32 @@ func (c *Client) StopJob(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	var answer struct {
+	var response struct {
 		Stopped *bool `json:"stopped"`
 	}
-	if err := c.t.PostJSON(ctx, op, "/api/jobs/{id}/stop", path, nil, &answer); err != nil {
+	if err := c.t.PostJSON(ctx, op, "/api/jobs/{id}/stop", path, nil, &response); err != nil {
 		return err
 	}
-	if answer.Stopped == nil {
-		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the answer does not tell whether the job was stopped"}
+	if response.Stopped == nil {
+		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: "the response does not state whether the job was stopped"}
 	}
-	if !*answer.Stopped {
-		return &ray.Error{Op: op, Code: http.StatusBadRequest, Status: http.StatusOK, Detail: "the job has ended already"}
+	if !*response.Stopped {
+		return &ray.Error{Op: op, Code: http.StatusBadRequest, Status: http.StatusOK, Detail: "the job has already ended"}
 	}
 	return nil
 }
 
-// jobPath gives the path of a job. Ray does not validate ids, so anything may
-// stand in one; but "." and ".." vanish from a path however they are escaped.
+// jobPath returns the path of a job. Ray does not validate ids, so an id may contain
+// anything; but "." and ".." disappear from a path even when escaped.
 func jobPath(op, id, rest string) (string, error) {
 	switch id {
 	case "", ".", "..":
-		return "", &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "the id " + `"` + id + `" cannot be asked for`}
+		return "", &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: `the id "` + id + `" cannot be used in a request`}
 	}
 	return "/api/jobs/" + url.PathEscape(id) + rest, nil
 }
 
-func text(s *string) string {
+func deref(s *string) string {
 	if s == nil {
 		return ""
 	}

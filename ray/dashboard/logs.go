@@ -18,24 +18,24 @@ const (
 	endpointLines = "/api/v0/logs/file"
 )
 
-// Seconds that Ray may take to read a log from the node that it lies on. They
-// run until the last byte is taken, so that a reader that is slow for good
-// reason needs many (2.60.0: a deadline on the call to the node's agent).
+// Seconds that Ray may take to read a log from its node. They include the time
+// until the last byte is read, so a slow reader needs many (2.60.0: a deadline on
+// the call to the node agent).
 const (
 	windowSeconds = "30"
 	wholeSeconds  = "600"
 )
 
 // LogLines reads the last n lines of a job's log as raw bytes, counting \n only;
-// the whole log for n <= 0. It ends with io.EOF where the file ended when it
-// was asked, and with another error where the answer was cut short.
+// the whole log if n <= 0. It ends with io.EOF at the end that the file had at the
+// time of the request, and with another error if the response was cut short.
 //
-// It asks by file name where the node is known: that also works for jobs that
-// are deleted or PENDING, and for every id that has a log at all. Else it asks
-// by submission id (a node must be named even then, and is not looked at).
+// If the node is known, the request names the file: that also works for jobs that
+// are deleted or PENDING, and for every id that has a log at all. Otherwise it names
+// the submission id (Ray then requires a node as well, and ignores it).
 //
-// Code 404: no such file or no such submission. Code 501: before 2.40 Ray puts
-// a byte of its own in front of each piece, which cannot be taken out again.
+// Code 404: no such file or no such submission. Code 501: before 2.40 Ray puts a
+// byte of its own before each chunk, which cannot be removed again.
 func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
 	release, err := c.release(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 	}
 	if release.before(firstLogFile.major, firstLogFile.minor) {
 		return nil, &ray.Error{Op: opLines, Code: http.StatusNotImplemented,
-			Detail: "Ray " + release.text + " does not give log files unchanged: 2.40 is the first that does"}
+			Detail: "Ray " + release.text + " does not serve log files unchanged: use 2.40 or later"}
 	}
 	q := url.Values{"format": {"text"}, "lines": {"-1"}, "timeout": {wholeSeconds}}
 	if n > 0 {
@@ -73,9 +73,9 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 // logFile is the name of a submission's log in its node's log directory.
 func logFile(submissionID string) string { return "job-driver-" + submissionID + ".log" }
 
-// noFileMessages are the words with which Ray says that a log is not there; the first
-// two are the same in 2.40.0 and 2.60.0, the third was seen on 2.60.0 for a job
-// that never got a node.
+// noFileMessages are Ray's messages for a log that does not exist; the first two
+// are the same in 2.40.0 and 2.60.0, the third was seen on 2.60.0 for a job that
+// never had a node.
 var noFileMessages = []string{
 	"A file is not found at:",
 	"Could not find a log file.",
@@ -83,15 +83,15 @@ var noFileMessages = []string{
 }
 
 func isNoFileMessage(text string) bool {
-	for _, words := range noFileMessages {
-		if strings.Contains(text, words) {
+	for _, message := range noFileMessages {
+		if strings.Contains(text, message) {
 			return true
 		}
 	}
 	return false
 }
 
-// asNotFound turns Ray's 500 for a log that is not there into a 404.
+// asNotFound turns Ray's 500 for a missing log into a 404.
 func asNotFound(err error) error {
 	var e *ray.Error
 	if errors.As(err, &e) && e.Status == http.StatusInternalServerError && isNoFileMessage(e.Detail) {
@@ -100,17 +100,18 @@ func asNotFound(err error) error {
 	return err
 }
 
-// rejectHTML closes an answer that is a page, such as a proxy's login.
+// rejectHTML returns an error, and closes the response, if it is an HTML page such as
+// a proxy's login.
 func rejectHTML(res *http.Response, op string) error {
 	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 		return nil
 	}
 	_ = res.Body.Close()
 	return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: res.StatusCode,
-		Detail: "the answer is an HTML page, not a log: does a proxy in between want a login?"}
+		Detail: "the response is an HTML page, not a log: check whether a proxy requires a login"}
 }
 
-// releaseNumber is a Ray version, to be compared.
+// releaseNumber is a comparable Ray version.
 type releaseNumber struct {
 	major, minor int
 	text         string
@@ -120,9 +121,9 @@ func (r releaseNumber) before(major, minor int) bool {
 	return r.major < major || (r.major == major && r.minor < minor)
 }
 
-// release gives the version of the last answer, and asks where none came yet.
-// A head is upgraded by a restart, after which the version is asked again by
-// everybody who watches the session.
+// release returns Ray's version from the last response, and queries it if there was
+// none. A head is upgraded by a restart, after which all callers that watch the
+// session query the version again.
 func (c *Client) release(ctx context.Context) (releaseNumber, error) {
 	v := c.lastVersion()
 	if v.Ray == "" {
@@ -134,7 +135,7 @@ func (c *Client) release(ctx context.Context) (releaseNumber, error) {
 	return parseRelease(v.Ray), nil
 }
 
-// parseRelease reads "2.60.0"; what cannot be read counts as new.
+// parseRelease parses "2.60.0"; an unreadable version counts as newer than all others.
 func parseRelease(s string) releaseNumber {
 	major, rest, _ := strings.Cut(s, ".")
 	minor, _, _ := strings.Cut(rest, ".")

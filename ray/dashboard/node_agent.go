@@ -15,18 +15,19 @@ import (
 
 const (
 	opNodeAgentLog    = "read log from node agent"
-	endpointNodeAgent = "agent /logs/{file}" // a node's agent, not the dashboard
+	endpointNodeAgent = "agent /logs/{file}" // of a node agent, not of the dashboard
 )
 
-// AgentLog reads a job's log from an offset on, from the agent of the node that
-// it lies on: raw bytes, at no cost to the head. An offset at or past the
-// file's end gives an empty body and the file's size.
+// AgentLog reads a job's log from an offset on, from the agent of the node where
+// the log is stored: raw bytes, at no cost to the head. An offset at or past the
+// end of the file returns an empty body and the file's size.
 //
-// The agent must be one that NodeAgents allows, else the error's code is 403
-// and one of the reasons that are a ray.ErrTransportNotAllowed is in its chain. It is asked directly, without a proxy,
-// and gets the token and the configured headers only where NodeAgents says so.
-// A long body is bounded by its progress alone: no bytes for the client's
-// timeout end it. Code 404: the agent has no such file.
+// The agent must be one that NodeAgents allows; otherwise the error has code 403
+// and one of the reasons that are a ray.ErrTransportNotAllowed in its chain. The
+// request goes to the agent directly, without a proxy, and carries the token and
+// the configured headers only where NodeAgents allows it. A long body has no
+// deadline, but ends when no bytes arrive for the client's timeout. Code 404:
+// the agent has no such file.
 func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogRange, error) {
 	agent, err := c.agentClient(ctx, ref.AgentURL)
 	if err != nil {
@@ -48,43 +49,44 @@ func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.
 	if !ok {
 		_ = res.Body.Close()
 		return ray.LogRange{}, &ray.Error{Op: opNodeAgentLog, Code: http.StatusInternalServerError, Status: res.StatusCode,
-			Detail: "the agent does not tell which bytes of the file it sends, nor how many there are: is it a Ray node agent?"}
+			Detail: "the response states neither the byte range nor the file size: check that the address is a Ray node agent"}
 	}
 	return part, nil
 }
 
-// parseRange reads what an answer to a Range request holds.
+// parseRange returns the byte range that a response to a Range request holds.
 func parseRange(res *http.Response, from int64) (ray.LogRange, bool) {
 	part := ray.LogRange{Body: res.Body}
-	said := res.Header.Get("Content-Range")
+	header := res.Header.Get("Content-Range")
 	switch res.StatusCode {
 	case http.StatusPartialContent:
-		first, size, ok := parseContentRange(said)
+		first, size, ok := parseContentRange(header)
 		part.Offset, part.Size = first, size
 		return part, ok
 	case http.StatusRequestedRangeNotSatisfiable:
-		size, err := strconv.ParseInt(strings.TrimPrefix(said, "bytes */"), 10, 64)
+		size, err := strconv.ParseInt(strings.TrimPrefix(header, "bytes */"), 10, 64)
 		_ = res.Body.Close()
 		part.Body, part.Offset, part.Size = http.NoBody, from, size
-		return part, err == nil && strings.HasPrefix(said, "bytes */") && size >= 0
+		return part, err == nil && strings.HasPrefix(header, "bytes */") && size >= 0
 	}
-	part.Size = res.ContentLength // 200: the Range was not looked at
+	part.Size = res.ContentLength // 200: the Range was ignored
 	return part, part.Size >= 0
 }
 
-// parseContentRange reads "bytes 150-165/166".
+// parseContentRange parses "bytes 150-165/166".
 func parseContentRange(s string) (first, size int64, ok bool) {
 	span, total, ok1 := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
-	begin, _, ok2 := strings.Cut(span, "-")
-	first, err1 := strconv.ParseInt(begin, 10, 64)
+	start, _, ok2 := strings.Cut(span, "-")
+	first, err1 := strconv.ParseInt(start, 10, 64)
 	size, err2 := strconv.ParseInt(total, 10, 64)
 	return first, size, ok1 && ok2 && err1 == nil && err2 == nil && first >= 0 && first < size
 }
 
-// agentClient gives the transport to a node's agentClient, or says why it must not be asked.
+// agentClient returns the transport to a node agent, or the reason why it must not be
+// used.
 func (c *Client) agentClient(ctx context.Context, raw string) (*transport.Client, error) {
 	if c.nodeAgents.Mode == NodeAgentsOff {
-		return nil, notAllowed(ray.ErrAgentsDisabled, "node agents are switched off (node_agents.mode)")
+		return nil, notAllowed(ray.ErrAgentsDisabled, "node agents are disabled (node_agents.mode)")
 	}
 	addr, err := agentAddress(raw)
 	if err != nil {
@@ -97,8 +99,8 @@ func (c *Client) agentClient(ctx context.Context, raw string) (*transport.Client
 	return c.agents.client(c.t, addr, trusted)
 }
 
-// authorizeAgent applies the rule of NodeAgents to an address, and tells whether it may
-// see the token.
+// authorizeAgent applies the rule of NodeAgents to an address, and reports whether
+// it may receive the token.
 //
 //	auto, token:    in allow, or the API's own host where the API is plain http
 //	auto, no token: a live node
@@ -121,7 +123,7 @@ func (c *Client) authorizeAgent(ctx context.Context, ip netip.Addr) (trusted boo
 		if trusted {
 			return true, nil
 		}
-		return false, notAllowed(ray.ErrTokenWithheld, fmt.Sprintf("the node agent at %s must not see the token: add its network to node_agents.allow to read logs from it", ip))
+		return false, notAllowed(ray.ErrTokenWithheld, fmt.Sprintf("the node agent at %s is not trusted with the token: add its network to node_agents.allow to read logs from it", ip))
 	}
 	return trusted, c.requireAlive(ctx, ip)
 }
@@ -135,19 +137,19 @@ func (c *Client) allows(ip netip.Addr) bool {
 	return false
 }
 
-// requireAlive refuses an address that no live node has.
+// requireAlive returns an error for an address that no live node has.
 func (c *Client) requireAlive(ctx context.Context, ip netip.Addr) error {
 	live, err := c.agents.isLive(ctx, c.liveAddresses, ip)
 	switch {
 	case err != nil:
 		return err
 	case !live:
-		return notAllowed(ray.ErrAgentNotAlive, fmt.Sprintf("the node agent's address %s is not that of a live node", ip))
+		return notAllowed(ray.ErrAgentNotAlive, fmt.Sprintf("the node agent's address %s does not belong to a live node", ip))
 	}
 	return nil
 }
 
-// liveAddresses asks which addresses the live nodes have.
+// liveAddresses queries the addresses of the live nodes.
 func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error) {
 	live := map[netip.Addr]bool{}
 	_, err := stateRows(ctx, c, "list nodes for their agents", "nodes", listQuery(maxRows), func(row struct {
@@ -162,25 +164,25 @@ func (c *Client) liveAddresses(ctx context.Context) (map[netip.Addr]bool, error)
 	return live, err
 }
 
-// notAllowed gives the error of an agent that is not asked; reason is one of ray's
-// ErrTransportNotAllowed.
+// notAllowed returns the error for an agent that must not be used; reason is one of
+// ray's ErrTransportNotAllowed.
 func notAllowed(reason error, detail string) error {
 	return &ray.Error{Op: opNodeAgentLog, Code: http.StatusForbidden, Detail: detail, Err: reason}
 }
 
-// agentAddress reads a job's driver_agent_http_address, which anybody may have
-// planted who can write to the cluster: nothing passes but http, an IP and a port.
+// agentAddress parses a job's driver_agent_http_address. Anyone who can write to
+// the cluster may have planted it: only http, an IP address and a port are accepted.
 func agentAddress(raw string) (netip.AddrPort, error) {
 	if raw == "" {
-		return netip.AddrPort{}, fmt.Errorf("the address of the job's node agent is not told yet")
+		return netip.AddrPort{}, fmt.Errorf("the address of the job's node agent is not known yet")
 	}
 	addr, err := netip.ParseAddrPort(strings.TrimSuffix(strings.TrimPrefix(raw, "http://"), "/"))
 	if err != nil || !strings.HasPrefix(raw, "http://") || addr.Port() == 0 || addr.Addr().Zone() != "" {
-		return netip.AddrPort{}, fmt.Errorf("the address that Ray tells for the job's node agent is not http://IP:PORT")
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the job's node agent is not http://IP:PORT")
 	}
 	ip := addr.Addr().Unmap()
 	if ip.IsUnspecified() || ip.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("the address that Ray tells for the job's node agent (%s) is none of a host", ip)
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the job's node agent (%s) is not the address of a host", ip)
 	}
 	return netip.AddrPortFrom(ip, addr.Port()), nil
 }

@@ -13,12 +13,12 @@ import (
 	"raytap/ray/transport"
 )
 
-// maxStatsAge is how long a node's agent may go without new readings before the
-// last ones are no longer shown: agents report every 5 s, and a dead one's
-// readings stay in the answer (2.60.0). See readingBook.
+// maxStatsAge is how long a node's stats may stay unchanged before they are omitted:
+// node agents report every 5 s, and a dead agent's last stats stay in the response
+// (2.60.0). See statsTracker.
 const maxStatsAge = 60 * time.Second
 
-// nodeRow is a node as the State API tells it, with the real resource names.
+// nodeRow is a node of the State API, with the real resource names.
 type nodeRow struct {
 	ID           string             `json:"node_id"`
 	IP           *string            `json:"node_ip"`
@@ -32,7 +32,7 @@ type nodeRow struct {
 	End          number             `json:"end_time_ms"` // 0 while alive
 }
 
-// summaryRow is a node of the dashboard's summary. Its resource names are
+// summaryRow is a node of the dashboard's node summary. Its resource names are
 // camel-cased (2.60.0) and therefore not read.
 type summaryRow struct {
 	Now     number             `json:"now"` // seconds; absent until the agent reported
@@ -62,13 +62,13 @@ type summaryRow struct {
 	} `json:"raylet"`
 }
 
-// loadRow is numbers that belong together.
+// loadRow is a list of load averages.
 type loadRow []number
 
-// ReadJSON reads them.
+// ReadJSON reads the list.
 func (l *loadRow) ReadJSON(d *pyjson.Decoder) error { return d.Decode((*[]number)(l)) }
 
-// Scalar keeps the place of what is no such list.
+// Scalar keeps the place of an invalid element.
 func (loadRow) Scalar() {}
 
 type diskRow struct {
@@ -87,12 +87,12 @@ type gpuRow struct {
 	MemTotal    number  `json:"memoryTotal"`
 }
 
-// Nodes lists the nodes, dead ones included, with the current readings of the
-// live ones.
+// Nodes lists the nodes, including dead ones, with the current stats of the live
+// ones.
 //
-// Two answers make the list. If only that of the readings fails, the nodes come
-// without readings and death reasons, StatsUnavailable is set on each, and the
-// failure is logged.
+// The list is built from two responses. If only the request for the stats fails,
+// the nodes have no stats and no death reasons, StatsUnavailable is set on each, and
+// the failure is logged.
 func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 	nodes, err := c.stateNodes(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		c.partial.Warn("the readings of the nodes could not be asked for", logrus.Fields{"error": err.Error()})
+		c.partial.Warn("Node stats request failed", logrus.Fields{"error": err.Error()})
 		for i := range nodes {
 			nodes[i].StatsUnavailable = true
 		}
@@ -113,7 +113,8 @@ func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 	return nodes, nil
 }
 
-// Node gives one node with its readings; an unknown id is an error of code 404.
+// Node returns one node with its stats; an unknown id is an error of code 404. It
+// lists all nodes: Ray's response for one node has less.
 func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
@@ -124,10 +125,10 @@ func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
 			return n, nil
 		}
 	}
-	return ray.Node{}, notFound("get node", "there is no node of this id")
+	return ray.Node{}, notFound("get node", "there is no node with this id")
 }
 
-// stateNodes asks the State API and remembers the resource names that it tells.
+// stateNodes lists the nodes of the State API and caches their resource names.
 func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 	nodes := []ray.Node{}
 	names, totals, seen := map[string]bool{}, map[string]float64{}, distinct{}
@@ -149,7 +150,7 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 		return nil, err
 	}
 	if counts.truncated() {
-		c.partial.Warn("the node list is cut: Ray gives no more rows", logrus.Fields{"total": counts.total, "rows": counts.received})
+		c.partial.Warn("Node list is truncated by Ray", logrus.Fields{"total": counts.total, "rows": counts.received})
 	}
 	c.mu.Lock()
 	c.names, c.totals, c.namesAt = names, totals, time.Now()
@@ -159,7 +160,7 @@ func (c *Client) stateNodes(ctx context.Context) ([]ray.Node, error) {
 
 func (r nodeRow) node() ray.Node {
 	n := ray.Node{
-		ID: r.ID, IP: text(r.IP), Name: text(r.Name), Head: r.Head, State: ray.NodeState(upper(r.State)),
+		ID: r.ID, IP: deref(r.IP), Name: deref(r.Name), Head: r.Head, State: ray.NodeState(upper(r.State)),
 		Labels: r.Labels, Start: r.Start.millis(), End: r.End.millis(),
 	}
 	if n.State != ray.NodeAlive {
@@ -174,11 +175,11 @@ func (r nodeRow) node() ray.Node {
 	return n
 }
 
-// nodeSummary is the answer of /nodes?view=summary.
+// nodeSummary is the response of /nodes?view=summary.
 type nodeSummary struct {
 	rows []summaryRow
-	// logical is what is used of each node's resources, as text by node id; with
-	// autoscaler v2 the cluster status does not tell it.
+	// logical is the resource usage of each node as text, by node id; with autoscaler
+	// v2 the cluster status does not have it.
 	logical map[string]string
 }
 
@@ -212,8 +213,8 @@ func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error
 	return s, err
 }
 
-// fill adds what the summary knows to the nodes; current has those whose
-// readings are of now. It returns how many mounts had to be left out.
+// fill adds the summary's data to the nodes; current has the nodes whose stats are
+// current. It returns how many mounts were skipped.
 func (s nodeSummary) fill(nodes []ray.Node, current map[string]bool) (unnamed int) {
 	byID := make(map[string]*summaryRow, len(s.rows))
 	for i := range s.rows {
@@ -225,13 +226,13 @@ func (s nodeSummary) fill(nodes []ray.Node, current map[string]bool) (unnamed in
 		if row == nil {
 			continue
 		}
-		if n.Host = text(row.Host); n.Host == "" {
-			n.Host = text(row.Raylet.Host)
+		if n.Host = deref(row.Host); n.Host == "" {
+			n.Host = deref(row.Raylet.Host)
 		}
 		if n.State == ray.NodeDead && row.Raylet.DeathReport != nil {
 			n.DeathReason = upper(row.Raylet.DeathReport.Reason)
 		}
-		// The two answers are of different moments: a node must live in both.
+		// The two responses are of different times: a node must be alive in both.
 		if n.State == ray.NodeAlive {
 			n.Usage = nodeUsage(s.logical[n.ID], n.Resources)
 		}
@@ -244,8 +245,8 @@ func (s nodeSummary) fill(nodes []ray.Node, current map[string]bool) (unnamed in
 	return unnamed
 }
 
-// stats gives the readings, or nil where the ones that every node has are
-// missing, and how many mounts are left out because their names are not known.
+// stats returns the stats, or nil if one is missing that every node has, and how many
+// mounts were skipped because their names are not known.
 func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 	if !r.CPU.ok || len(r.CPUs) < 1 || len(r.Mem) < 4 || !r.Mem[0].ok || !r.Mem[1].ok || !r.Mem[3].ok {
 		return nil, 0
@@ -261,8 +262,8 @@ func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 		s.DashboardAgent = port
 	}
 	r.memory(s)
-	// Ray leaves a count of 0 out (2.60.0), and all of them until the raylet has
-	// reported, which its object store shows.
+	// Ray omits a count of 0 (2.60.0), and also every count until the raylet has
+	// reported, which the object store shows.
 	workers, ok := r.Raylet.Workers.count()
 	if s.WorkersUnknown = !ok && (r.Raylet.Workers.ok || s.ObjectStore == nil); ok {
 		s.Workers = workers
@@ -304,12 +305,12 @@ func (r *summaryRow) stats() (s *ray.NodeStats, unnamed int) {
 	return s, unnamed
 }
 
-// memory sets what is told of the node's memory and of its object store.
+// memory sets the stats of the node's memory and of its object store.
 func (r *summaryRow) memory(s *ray.NodeStats) {
 	total, ok1 := r.Mem[0].bytes()
 	available, ok2 := r.Mem[1].bytes()
 	used, ok3 := r.Mem[3].bytes()
-	if ok1 && ok2 && ok3 && used > 0 { // a machine that runs a raylet uses memory
+	if ok1 && ok2 && ok3 && used > 0 { // 0 is a sentinel: a running raylet uses memory
 		s.MemTotal, s.MemAvailable, s.MemUsed = total, available, used
 	}
 	storeUsed, ok1 := r.Raylet.StoreUsed.bytes()
@@ -321,7 +322,7 @@ func (r *summaryRow) memory(s *ray.NodeStats) {
 
 func (g gpuRow) gpu(place int) ray.GPU {
 	const mib = 1 << 20
-	out := ray.GPU{Index: place, Name: text(g.Name), UUID: text(g.UUID), Utilization: g.Utilization.percent()}
+	out := ray.GPU{Index: place, Name: deref(g.Name), UUID: deref(g.UUID), Utilization: g.Utilization.percent()}
 	if index, ok := g.Index.count(); ok {
 		out.Index = index
 	}

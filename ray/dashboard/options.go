@@ -15,18 +15,19 @@ const (
 	NodeAgentsOff  = "off"
 )
 
-// NodeAgents says which node agents may be connected to, and so may see the
-// token: with a token, auto connects only to addresses in Allow, or to the API
-// host itself where the API is plain http too.
+// NodeAgents sets which node agents may be connected to, and so may receive the
+// token: with a token, auto connects only to addresses in Allow, or to the API host
+// itself if the API is plain http too.
 type NodeAgents struct {
 	Mode  string
 	Allow []netip.Prefix
 }
 
-// Options are what a Client needs beside its transport. The zero value works.
+// Options configure a Client. The zero value is valid.
 type Options struct {
 	NodeAgents NodeAgents
-	// Log gets what an answer lacked, each kind at most once a minute; nil is nobody.
+	// Log receives warnings about incomplete responses, each kind at most once a
+	// minute; nil disables them.
 	Log logrus.FieldLogger
 }
 
@@ -40,7 +41,7 @@ func (o *Options) check() error {
 	}
 	for _, p := range o.NodeAgents.Allow {
 		if !p.IsValid() {
-			return errors.New("node_agents.allow holds an invalid network")
+			return errors.New("node_agents.allow has an invalid network")
 		}
 	}
 	return nil

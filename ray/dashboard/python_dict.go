@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// parsePythonDict reads Python's spelling of a dict from strings to numbers,
-// {'CPU': 1.0, "it's": 2}, from the start of s, and returns what follows it.
+// parsePythonDict parses the repr of a Python dict from strings to numbers,
+// {'CPU': 1.0, "it's": 2}, at the start of s, and returns the rest of s.
 func parsePythonDict(s string) (dict map[string]float64, rest string, ok bool) {
 	s, ok = strings.CutPrefix(s, "{")
 	if !ok {
@@ -39,10 +39,10 @@ func parsePythonDict(s string) (dict map[string]float64, rest string, ok bool) {
 	}
 }
 
-// pythonEscapes are the escapes of one character that Python's repr writes.
+// pythonEscapes are the one-character escapes that Python's repr writes.
 var pythonEscapes = map[byte]byte{'\\': '\\', '\'': '\'', '"': '"', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// parsePythonString reads a string literal as Python's repr writes one.
+// parsePythonString parses a string literal as Python's repr writes it.
 func parsePythonString(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '\'' && s[0] != '"' {
 		return "", "", false

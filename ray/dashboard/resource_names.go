@@ -6,10 +6,10 @@ import (
 	"unicode"
 )
 
-// camelCase spells a name as Ray's dashboard spells the keys of its answers,
-// resource names among them: parts between underscores, each but the first in
-// title case (my_custom_res -> myCustomRes, TPU-v4_head -> TPU-v4Head). It
-// cannot be undone.
+// camelCase returns a name as Ray's dashboard writes the keys of its responses,
+// including resource names: parts between underscores, each except the first in
+// title case (my_custom_res -> myCustomRes, TPU-v4_head -> TPU-v4Head). It is not
+// reversible.
 func camelCase(name string) string {
 	first, rest, _ := strings.Cut(name, "_")
 	var b strings.Builder
@@ -40,19 +40,18 @@ var (
 	groupCamel = regexp.MustCompile(`^.+Group\d*[0-9a-fA-F]{36}$`)
 )
 
-// groupMarker is the name under which a group counts its bundles; it is no resource.
+// groupMarker is the name under which a group counts its bundles; it is not a resource.
 const groupMarker = "bundle"
 
-// isGroupResource recognises both spellings of such a name.
+// isGroupResource reports whether a name is one of these, camel-cased or not.
 func isGroupResource(name string) bool {
 	return groupName.MatchString(name) || groupCamel.MatchString(name)
 }
 
-// nameMap maps camel-cased names to real ones. "" marks a name that two real
-// ones share.
+// nameMap maps camel-cased names to real ones; "" if two real names share one.
 type nameMap map[string]string
 
-// add learns a real name.
+// add adds a real name.
 func (m nameMap) add(real string) {
 	camel := camelCase(real)
 	if old, seen := m[camel]; seen && old != real {
@@ -61,5 +60,5 @@ func (m nameMap) add(real string) {
 	m[camel] = real
 }
 
-// real gives the real name, or "" where there is none or more than one.
+// real returns the real name, or "" if there is none or more than one.
 func (m nameMap) real(camel string) string { return m[camel] }

@@ -13,8 +13,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// maxMessage bounds a message of an application or a deployment, in bytes:
-// it may be a whole traceback.
+// maxMessage limits a message of an application or a deployment, in bytes: it may be
+// a whole traceback.
 const maxMessage = 4 << 10
 
 type serveProxyRow struct {
@@ -48,7 +48,7 @@ type deploymentRow struct {
 // deploymentRows is a map by name, or a list.
 type deploymentRows []deploymentRow
 
-// ReadJSON reads either.
+// ReadJSON reads either form.
 func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 	if k, err := d.Kind(); err != nil {
 		return err
@@ -68,10 +68,10 @@ func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 	return nil
 }
 
-// Serve asks Serve's controller. Where Serve was never started, was shut down
-// or is not installed (501), the answer is the zero value. A stuck controller
-// makes the request run into its timeout; 503 means that the controller's call
-// failed (2.60.0).
+// Serve returns the state of Ray Serve from its controller. If Serve was never
+// started, was shut down or is not installed (501), the result is the zero value. If
+// the controller is stuck, the request times out; 503 means that the call to the
+// controller failed (2.60.0).
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	const op = "get serve applications"
 	var out ray.ServeStatus
@@ -88,7 +88,8 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	return out, nil
 }
 
-// ServeApplication gives one application; an unknown name is an error of code 404.
+// ServeApplication returns one application; an unknown name is an error of code 404.
+// Ray has no such request: it lists all.
 func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeApplication, error) {
 	status, err := c.Serve(ctx)
 	if err != nil {
@@ -102,8 +103,8 @@ func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeAp
 	return ray.ServeApplication{}, notFound("get serve application", "there is no application of this name")
 }
 
-// serveNotInstalled recognises Ray's own answer where it runs without ray[serve]; the
-// words are the same from 2.9.3 to 2.60.0. Other servers say 501, too.
+// serveNotInstalled reports whether an error is Ray's response when ray[serve] is not
+// installed; the text is the same from 2.9.3 to 2.60.0. Other servers return 501, too.
 func serveNotInstalled(err error) bool {
 	var e *ray.Error
 	return errors.As(err, &e) && e.Code == http.StatusNotImplemented && strings.Contains(e.Detail, "Serve dependencies are not installed")
@@ -158,12 +159,12 @@ func readServe(d *pyjson.Decoder, out *ray.ServeStatus) error {
 	return err
 }
 
-// application returns the domain type, and how many deployments and replicas it
-// lacks because nothing names them, or their state.
+// application returns the domain type, and how many deployments without a name and
+// replicas without a state were skipped.
 func (r serveAppRow) application(key string) (app ray.ServeApplication, skipped int) {
 	app = ray.ServeApplication{
 		Name: r.Name, RoutePrefix: r.RoutePrefix, DocsPath: r.DocsPath, Status: upper(r.Status),
-		Message: head(r.Message, maxMessage), Source: r.Source, LastDeployed: r.LastDeployed.seconds(),
+		Message: pyjson.Truncate(r.Message, maxMessage), Source: r.Source, LastDeployed: r.LastDeployed.seconds(),
 	}
 	if app.Name == "" {
 		app.Name = key
@@ -183,7 +184,7 @@ func (r serveAppRow) application(key string) (app ray.ServeApplication, skipped 
 }
 
 func (r deploymentRow) deployment() (d ray.ServeDeployment, skipped int) {
-	d = ray.ServeDeployment{Name: r.Name, Status: upper(r.Status), Message: head(r.Message, maxMessage), Replicas: map[string]int{}}
+	d = ray.ServeDeployment{Name: r.Name, Status: upper(r.Status), Message: pyjson.Truncate(r.Message, maxMessage), Replicas: map[string]int{}}
 	if r.Target.ok {
 		n := r.Target.whole()
 		d.TargetReplicas = &n
@@ -204,15 +205,4 @@ func (r deploymentRow) deployment() (d ray.ServeDeployment, skipped int) {
 		d.DeadReplicas = &n
 	}
 	return d, skipped
-}
-
-// head gives the first n bytes of a text, or less to end at a rune.
-func head(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n]
 }

@@ -20,7 +20,7 @@ const (
 	endpointServe = "/api/serve/applications/"
 )
 
-// deployedConfig is what Serve tells of how its applications were deployed.
+// deployedConfig is how Serve's applications were deployed.
 type deployedConfig struct {
 	Capacity     json.RawMessage        `json:"target_capacity"`
 	Applications map[string]deployedApp `json:"applications"`
@@ -33,17 +33,17 @@ type deployedApp struct {
 }
 
 // DeleteServeApplication deletes one application that was deployed by a
-// configuration. Ray has no request for that: only one that sets the list of all
-// of them, and one that shuts Serve down, which is never sent. So the others are
-// set anew as they were deployed; Ray deploys them again without touching
-// replicas whose configuration and code are the same (2.60.0). Serve itself goes
-// on without any application.
+// configuration. Ray has no such request: only one that sets the list of all
+// applications, and one that shuts Serve down, which is never sent. So the other
+// applications are deployed again with their configurations; Ray does not touch
+// replicas whose configuration and code are unchanged (2.60.0). Serve keeps running
+// without any application.
 //
-// It is refused, with code 400 and nothing sent, where that could change anything
-// else: where the application or another one was deployed by code
-// (serve.run), or where Ray does not tell all configurations in full (as
-// versions do not that tell no source). An unknown name is an error of code 404.
-// A configuration that somebody else deploys at the same moment may be undone.
+// The error has code 400, and nothing is sent, if that could change anything else:
+// the application or another one was deployed by code (serve.run), or Ray does not
+// report all configurations in full (versions that do not report the source do not).
+// An unknown name is an error of code 404. A configuration that another client
+// deploys at the same time may be undone.
 func (c *Client) DeleteServeApplication(ctx context.Context, name string) error {
 	now, err := c.deployedConfig(ctx, opDelete)
 	if err != nil {
@@ -61,9 +61,9 @@ func (c *Client) DeleteServeApplication(ctx context.Context, name string) error 
 	return res.Body.Close()
 }
 
-// deployedConfig asks how the applications were deployed. It is an error where Ray's
-// answer holds a value that JSON does not have, or that is none of a
-// configuration: sent again, it would be another one.
+// deployedConfig returns how the applications were deployed. It returns an error if
+// Ray's response has a value that is not valid JSON or not valid in a configuration:
+// it could not be sent again unchanged.
 func (c *Client) deployedConfig(ctx context.Context, op string) (deployedConfig, error) {
 	var now deployedConfig
 	var lost pyjson.Lost
@@ -79,16 +79,16 @@ func (c *Client) deployedConfig(ctx context.Context, op string) (deployedConfig,
 	case serveNotInstalled(err):
 		return now, notFound(op, "Serve is not running")
 	case err == nil && lost != pyjson.Lost{}:
-		err = &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and the configuration of one holds a value that cannot be sent again unchanged (such as NaN or Infinity)"}
+		err = &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and the configuration of one has a value that cannot be sent again unchanged (such as NaN or Infinity)"}
 	}
 	return now, err
 }
 
-// without gives the configuration of all applications but one, or says why it
-// must not be sent.
+// without returns the configuration of all applications except one, or the reason
+// why it must not be sent.
 func (d deployedConfig) without(name string) ([]byte, error) {
 	if _, ok := d.Applications[name]; !ok {
-		return nil, notFound(opDelete, "there is no application of this name")
+		return nil, notFound(opDelete, "there is no application with this name")
 	}
 	names := make([]string, 0, len(d.Applications))
 	for other := range d.Applications {
@@ -101,8 +101,8 @@ func (d deployedConfig) without(name string) ([]byte, error) {
 		if other != name && upper(app.Status) == "DELETING" {
 			continue
 		}
-		if why := app.whyNotRestorable(other); why != "" {
-			return nil, &ray.Error{Op: opDelete, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and " + why}
+		if reason := app.whyNotRestorable(other); reason != "" {
+			return nil, &ray.Error{Op: opDelete, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and " + reason}
 		}
 		if other != name {
 			rest = append(rest, app.Config)
@@ -119,7 +119,8 @@ func (d deployedConfig) without(name string) ([]byte, error) {
 	return body, nil
 }
 
-// whyNotRestorable says why an application could not be deployed again as it is, or "".
+// whyNotRestorable returns the reason why an application cannot be deployed again
+// unchanged, or "".
 func (a deployedApp) whyNotRestorable(name string) string {
 	var config struct {
 		Name *string `json:"name"`
@@ -128,11 +129,11 @@ func (a deployedApp) whyNotRestorable(name string) string {
 	case strings.EqualFold(a.Source, "imperative"):
 		return fmt.Sprintf("%s was deployed by code: delete it by serve.delete", name)
 	case !strings.EqualFold(a.Source, "declarative"):
-		return fmt.Sprintf("it does not tell how %s was deployed", name)
+		return fmt.Sprintf("it does not report how %s was deployed", name)
 	case json.Unmarshal(a.Config, &config) != nil || len(a.Config) == 0 || a.Config[0] != '{':
-		return fmt.Sprintf("it does not tell the configuration of %s", name)
+		return fmt.Sprintf("it does not report the configuration of %s", name)
 	case config.Name != nil && *config.Name != name || config.Name == nil && name != "default":
-		return fmt.Sprintf("the configuration that it tells of %s is another one's", name)
+		return fmt.Sprintf("the configuration that it reports for %s belongs to another application", name)
 	case bytes.Contains(a.Config, []byte(`"<redacted>"`)), bytes.Contains(a.Config, []byte(`"\u003credacted\u003e"`)):
 		return fmt.Sprintf("it hides parts of the configuration of %s", name)
 	}

@@ -20,28 +20,28 @@ import (
 const (
 	opPlan   = "plan serve deployment"
 	opDeploy = "deploy serve applications"
-	// defaultApp is the name of an application whose configuration has none.
+	// defaultApp is the name of an application whose configuration has no name.
 	defaultApp = "default"
-	// deployTimeout is how long Ray may take to answer a deployment: the first one
-	// starts Serve's controller and its proxies before the answer (2.60.0).
+	// deployTimeout is how long Ray may take to respond to a deployment: the first one
+	// starts Serve's controller and proxies before the response (2.60.0).
 	deployTimeout = 90 * time.Second
 )
 
-// serveConfig is what is read of a configuration in Ray's declarative schema.
+// serveConfig is the parsed part of a configuration in Ray's declarative schema.
 type serveConfig struct {
 	top  map[string]json.RawMessage
 	apps map[string]json.RawMessage // by name
 }
 
-// parseServeConfig reads a configuration as far as a plan needs it; Ray checks
-// the rest. Its errors are of code 400.
+// parseServeConfig parses the parts of a configuration that a plan needs; Ray checks
+// the rest. Its errors have code 400.
 func parseServeConfig(op string, config []byte) (serveConfig, error) {
 	wrong := func(format string, args ...any) error {
 		return &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "the configuration " + fmt.Sprintf(format, args...)}
 	}
 	c := serveConfig{apps: map[string]json.RawMessage{}}
 	if err := json.Unmarshal(config, &c.top); err != nil || c.top == nil {
-		return c, wrong("is not a JSON object in Ray's schema of several applications")
+		return c, wrong("is not a JSON object in Ray's multi-application schema")
 	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(c.top["applications"], &list); err != nil || list == nil {
@@ -52,7 +52,7 @@ func parseServeConfig(op string, config []byte) (serveConfig, error) {
 			Name *string `json:"name"`
 		}
 		if err := json.Unmarshal(raw, &app); err != nil || !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
-			return c, wrong("has in applications[%d] what is no application", i)
+			return c, wrong("has an invalid application at applications[%d]", i)
 		}
 		name := defaultApp
 		if app.Name != nil {
@@ -67,11 +67,11 @@ func parseServeConfig(op string, config []byte) (serveConfig, error) {
 }
 
 // PlanServe returns what DeployServe with the same configuration would do now.
-// It changes nothing. config is JSON in Ray's declarative schema. The error is
-// of code 400 where config is none, and of code 501 where Serve is not installed.
+// It changes nothing. config is JSON in Ray's declarative schema. The error has code
+// 400 if config is invalid, and code 501 if Serve is not installed.
 //
-// Configurations are compared as Ray reports them, without fields that it does
-// not know: a field that Ray ignores shows as a change.
+// Configurations are compared with what Ray reports, which lacks fields that Ray does
+// not know: a field that Ray ignores appears as a change.
 func (c *Client) PlanServe(ctx context.Context, config []byte) (ray.ServePlan, error) {
 	wanted, err := parseServeConfig(opPlan, config)
 	if err != nil {
@@ -107,17 +107,17 @@ func (c *Client) PlanServe(ctx context.Context, config []byte) (ray.ServePlan, e
 	if !sameJSON(before, after) {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("the target capacity is %s and will be %s", before, after))
 	}
-	if len(now.Controller) > 0 { // it runs, and ignores what is about its start
+	if len(now.Controller) > 0 { // Serve is running, and ignores options of its start
 		if v, ok := wanted.top["proxy_location"]; ok && len(now.Location) > 0 && !sameJSON(v, now.Location) {
-			plan.Notes = append(plan.Notes, fmt.Sprintf("Serve runs already: proxy_location stays %s", now.Location))
+			plan.Notes = append(plan.Notes, fmt.Sprintf("Serve is already running: proxy_location stays %s", now.Location))
 		}
 		plan.Notes = append(plan.Notes, ignoredOptions(wanted.top["http_options"], now.HTTP)...)
 	}
 	return plan, nil
 }
 
-// plan says what a configuration does to an application, whose zero value is
-// none.
+// plan returns what a configuration does to an application; the zero value of a is an
+// application that does not exist.
 func (a deployedApp) plan(name string, wanted json.RawMessage) ray.ServePlanned {
 	p := ray.ServePlanned{Name: name, Action: ray.ServeUnchanged}
 	switch {
@@ -129,8 +129,8 @@ func (a deployedApp) plan(name string, wanted json.RawMessage) ray.ServePlanned 
 		return p
 	}
 	var before, after map[string]json.RawMessage
-	_ = json.Unmarshal(a.Config, &before) // one that is not told differs in all
-	_ = json.Unmarshal(wanted, &after)    // it was read before
+	_ = json.Unmarshal(a.Config, &before) // if missing, all fields differ
+	_ = json.Unmarshal(wanted, &after)    // parsed before
 	keys := map[string]bool{}
 	for k := range before {
 		keys[k] = true
@@ -155,7 +155,7 @@ func (a deployedApp) plan(name string, wanted json.RawMessage) ray.ServePlanned 
 }
 
 // deployedByCode reports whether code deployed an application (serve.run). Ray before
-// 2.40 does not report that, but then there is no configuration (2.9.3).
+// 2.40 does not report that, but reports no configuration then (2.9.3).
 func (a deployedApp) deployedByCode() bool {
 	if a.Source != "" {
 		return upper(a.Source) == "IMPERATIVE"
@@ -163,14 +163,14 @@ func (a deployedApp) deployedByCode() bool {
 	return len(a.Config) == 0 || string(a.Config) == "null"
 }
 
-// ignoredOptions says which HTTP options of a configuration a running Serve ignores.
+// ignoredOptions returns a note for each HTTP option that a running Serve ignores.
 func ignoredOptions(wanted json.RawMessage, now map[string]json.RawMessage) []string {
 	var options map[string]json.RawMessage
-	_ = json.Unmarshal(wanted, &options) // Ray refuses what is no object
+	_ = json.Unmarshal(wanted, &options) // Ray refuses anything but an object
 	var notes []string
 	for k, v := range options {
 		if is, ok := now[k]; ok && !sameJSON(is, v) {
-			notes = append(notes, fmt.Sprintf("Serve runs already: http_options.%s stays %s", k, is))
+			notes = append(notes, fmt.Sprintf("Serve is already running: http_options.%s stays %s", k, is))
 		}
 	}
 	slices.Sort(notes)
@@ -184,7 +184,7 @@ func orNone(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// sameJSON compares two values; numbers by what they are worth.
+// sameJSON reports whether two values are equal; numbers are compared by value.
 func sameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true
@@ -193,12 +193,12 @@ func sameJSON(a, b json.RawMessage) bool {
 	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
-// DeployServe declares Serve's applications: those of config are deployed, and
-// all others that a configuration deployed before are removed; see PlanServe.
-// config is JSON in Ray's declarative schema. It returns when Ray has accepted
-// it, and starts Serve where it does not run; the applications are deployed
-// after that: see Serve for how it goes. The error is of code 400 with Ray's
-// words where the configuration is wrong, and nothing was changed then.
+// DeployServe sets Serve's applications: those of config are deployed, and all others
+// that a configuration deployed before are removed; see PlanServe. config is JSON in
+// Ray's declarative schema. It starts Serve if it is not running, and returns when Ray
+// has accepted the configuration; Ray deploys the applications after that, and Serve
+// returns their state. If the configuration is invalid, the error has code 400 and
+// Ray's message, and nothing was changed.
 func (c *Client) DeployServe(ctx context.Context, config []byte) error {
 	if _, err := parseServeConfig(opDeploy, config); err != nil {
 		return err
@@ -209,27 +209,28 @@ func (c *Client) DeployServe(ctx context.Context, config []byte) error {
 		return err
 	}
 	defer res.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(res.Body, maxConfigError)) // what came of it is shown
+	message, _ := io.ReadAll(io.LimitReader(res.Body, maxConfigError)) // shown even if incomplete
 	if res.StatusCode != http.StatusBadRequest {
 		return nil
 	}
 	return &ray.Error{Op: opDeploy, Code: http.StatusBadRequest, Status: http.StatusBadRequest,
-		Detail: "Ray refused the configuration: " + c.configError(string(said))}
+		Detail: "Ray refused the configuration: " + c.configError(string(message))}
 }
 
-// maxConfigError and maxConfigErrorLines bound what is read and shown of a refusal.
+// maxConfigError (bytes) and maxConfigErrorLines limit Ray's message about an invalid
+// configuration.
 const (
 	maxConfigError      = 64 << 10
 	maxConfigErrorLines = 20
 )
 
-// configError makes one line of what Ray says of a wrong configuration: pairs of
-// lines that name a place and say what is wrong there (2.60.0). The values that
-// it repeats are left out, as they may hold secrets.
-func (c *Client) configError(said string) string {
+// configError returns Ray's message about an invalid configuration as one line. The
+// message has pairs of lines, a field and what is wrong with it (2.60.0). The values
+// that it repeats are omitted, as they may be secrets.
+func (c *Client) configError(message string) string {
 	var b strings.Builder
 	lines := 0
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(message) {
 		if text := strings.TrimSpace(line); text == "" || strings.HasPrefix(text, "For further information") {
 			continue
 		}

@@ -48,7 +48,7 @@ func TestPlanServe(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	notes := []string{"the target capacity is 50.0 and will be none", "Serve runs already: http_options.port stays 8000"}
+	notes := []string{"the target capacity is 50.0 and will be none", "Serve is already running: http_options.port stays 8000"}
 	if !slices.Equal(plan.Notes, notes) {
 		t.Errorf("notes %q", plan.Notes)
 	}

@@ -14,20 +14,20 @@ import (
 	"raytap/ray/transport"
 )
 
-// maxRows is the most that the State API gives: a higher limit is refused
-// (400; 500 before Ray 2.60), and sources are cut there silently.
+// maxRows is the maximum number of rows of the State API: a higher limit is refused
+// (400; 500 before Ray 2.60), and sources are truncated there silently.
 const maxRows = 10000
 
 // listCounts are the counts of a State API list.
 type listCounts struct {
 	total           int // at the source: all rows for actors and nodes, those that match the filter for tasks
-	afterTruncation int // num_after_truncation: less than total where the source cut the list
+	afterTruncation int // num_after_truncation: less than total if the source truncated the list
 	matched         int // num_filtered: rows that match, before limit
-	received        int // rows in the answer
+	received        int // rows in the response
 	skipped         int
 }
 
-// truncated reports whether the source left rows out.
+// truncated reports whether the list lacks rows of its source.
 func (l listCounts) truncated() bool {
 	return l.total > l.afterTruncation || l.matched > l.received+l.skipped
 }
@@ -45,8 +45,8 @@ func listQuery(limit int, filters ...filter) url.Values {
 	return q
 }
 
-// stateRows asks for a State API list and hands over its rows one by one; those
-// that use refuses are skipped.
+// stateRows requests a State API list and passes its rows to use one by one; rows
+// that use rejects are skipped.
 func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url.Values, use func(T) bool) (listCounts, error) {
 	var counts listCounts
 	err := c.stateGet(ctx, op, resource, q, &counts, func(d *pyjson.Decoder) (err error) {
@@ -62,10 +62,10 @@ func stateRows[T any](ctx context.Context, c *Client, op, resource string, q url
 	return counts, err
 }
 
-// countOnly takes every row of a list that is only counted.
+// countOnly accepts every row, for a list that is only counted.
 func countOnly(struct{}) bool { return true }
 
-// stateGet runs one request on the State API, alone, and decodes its envelope:
+// stateGet runs one request to the State API, exclusively, and decodes its envelope:
 // {"result":bool,"msg":"","data":{"result":{counts…,"result":rows}}}.
 func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values, counts *listCounts, rows func(*pyjson.Decoder) error) error {
 	if err := c.lockState(ctx, op); err != nil {
@@ -98,25 +98,25 @@ func (c *Client) stateGet(ctx context.Context, op, resource string, q url.Values
 	}
 	*counts = listCounts{total.whole(), afterCut.whole(), matched.whole(), counts.received, counts.skipped}
 	if counts.total == 0 && len(warnings) > 0 {
-		// So a failure in the GCS is told for tasks: an empty list with a warning.
+		// For tasks, Ray reports a failure in the GCS this way: an empty list with a warning.
 		return &ray.Error{Op: op, Code: http.StatusInternalServerError, Status: http.StatusOK,
-			Detail: c.t.Detail("no rows, and a warning: " + strings.Join(warnings, "; "))}
+			Detail: c.t.Detail("the list is empty, with a warning: " + strings.Join(warnings, "; "))}
 	}
 	if partial != "" {
-		c.partial.Warn("a list is incomplete: Ray could not ask all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(partial)})
+		c.partial.Warn("List is incomplete: Ray could not query all its sources", logrus.Fields{"list": resource, "detail": c.t.Detail(partial)})
 	}
 	return nil
 }
 
-// envelope reads {"result":bool,"msg":"","data":…}, in which Ray reports its own
+// envelope decodes {"result":bool,"msg":"","data":…}, in which Ray reports its own
 // failures with status 200.
 func (c *Client) envelope(op string, d *pyjson.Decoder, data func(*pyjson.Decoder) error) error {
 	ok, msg, found := true, "", false
 	err := eachKey(d, map[string]func(*pyjson.Decoder) error{
 		"result": func(d *pyjson.Decoder) error {
-			var said *bool
-			err := into(&said)(d)
-			ok = said == nil || *said
+			var result *bool
+			err := into(&result)(d)
+			ok = result == nil || *result
 			return err
 		},
 		"msg":  into(&msg),

@@ -9,14 +9,14 @@ import (
 	"raytap/ray/transport"
 )
 
-// namesTTL is how old the names of the node list may be before an unknown name
-// makes ClusterStatus ask for that list again.
+// namesTTL is how old the names of the node list may be before an unknown name makes
+// ClusterStatus request that list again.
 const namesTTL = time.Minute
 
-// statusResponse is the clusterStatus of /api/cluster_status, null until the
-// autoscaler wrote its first one. The keys of objects are
-// camel-cased, except in an object within a list within a list: resourceDemand,
-// pgDemand and nodeTypes have the real names (2.60.0, 2.40.0, 2.9.3).
+// statusResponse is the clusterStatus of /api/cluster_status; null until the autoscaler
+// has written its first one. The keys of objects are camel-cased, except in an object
+// within a list within a list: resourceDemand, pgDemand and nodeTypes have the real
+// names (2.60.0, 2.40.0, 2.9.3).
 type statusResponse struct {
 	Time number `json:"time"`
 	Load struct {
@@ -32,13 +32,13 @@ type pgShape struct {
 	Bundles []pairCount[map[string]float64] `json:"bundles"`
 }
 
-// ClusterStatus asks for the autoscaler's view: what is used, and what is
-// waited for. The zero value: Ray has not written one yet. With autoscaler v2
-// it never writes one, and its report in text is asked for: see reportedStatus.
+// ClusterStatus returns the autoscaler's view: usage and pending demand. The zero
+// value: Ray has not written a status yet. With autoscaler v2 it never writes one,
+// and its report as text is used instead: see statusFromReport.
 //
-// Names that placement groups reserve under (CPU_group_<id>, bundle_group_<id>)
-// are no resources of the cluster: what they stand for is in the usage of CPU
-// already. They are left out of the usage, are not counted in Unmapped, and in
+// The names under which placement groups reserve resources (CPU_group_<id>,
+// bundle_group_<id>) are not resources of the cluster: their usage is already counted
+// under CPU. They are omitted from the usage and not counted in Unmapped, and in
 // Pending a task that waits within a group waits for CPU.
 func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	const op = "get cluster status"
@@ -67,7 +67,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 		}
 	}
 	if c.namesExpired() && anyUnknown(load.Usage, names) {
-		// The node list names every resource; that it fails is said in Unmapped.
+		// The node list has the name of every resource; if it fails, Unmapped shows it.
 		if _, err := c.stateNodes(ctx); err == nil {
 			for camel, real := range c.knownNames() {
 				if real != "" {
@@ -95,7 +95,7 @@ func (c *Client) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	return out, nil
 }
 
-// knownNames gives the names of the last node list.
+// knownNames returns the names of the last node list.
 func (c *Client) knownNames() nameMap {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,7 +121,7 @@ func anyUnknown(used map[string][]number, names nameMap) bool {
 	return false
 }
 
-// usage maps names back and collects in unmapped those that cannot be.
+// usage maps camel-cased names to real ones and collects the unknown ones in unmapped.
 func usage(used map[string][]number, names nameMap, unmapped map[string]bool) map[string]ray.Usage {
 	out := make(map[string]ray.Usage, len(used))
 	for camel, pair := range used {
@@ -137,7 +137,8 @@ func usage(used map[string][]number, names nameMap, unmapped map[string]bool) ma
 	return out
 }
 
-// demands adds up the shapes that are equal once groups' names are reduced.
+// demands merges equal sets of resources, with placement group names reduced to the
+// resource.
 func demands(shapes []pairCount[map[string]float64]) []ray.Demand {
 	var out []ray.Demand
 	place := map[string]int{}
@@ -147,13 +148,13 @@ func demands(shapes []pairCount[map[string]float64]) []ray.Demand {
 			if m := groupName.FindStringSubmatch(name); m != nil {
 				name = m[1]
 			}
-			// A bundle's own name and its group's tell the same amount twice.
+			// A bundle and its group list the same amount under two names.
 			if name != groupMarker {
 				shape[name] = max(shape[name], amount)
 			}
 		}
 		if len(shape) == 0 {
-			continue // the task that waits for its group to be ready
+			continue // a task that waits for its placement group to be ready
 		}
 		key := shapeKey(shape)
 		if i, seen := place[key]; seen {

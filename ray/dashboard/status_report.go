@@ -11,29 +11,29 @@ import (
 	"raytap/ray"
 )
 
-// This file: the autoscaler's report as text, what `ray status` prints. It is all
-// that a head with autoscaler v2 offers over HTTP: there /api/cluster_status
-// stays null, and with format=1 the dashboard asks the GCS and formats its
-// answer (2.30.0 to 2.60.0; the lines are those of Ray's format_info_string and
-// ClusterStatusFormatter). Resources have their real names in it.
+// This file parses the autoscaler's report as text, the output of `ray status`. A head
+// with autoscaler v2 offers nothing else over HTTP: /api/cluster_status stays null,
+// and with format=1 the dashboard queries the GCS and formats the result (2.30.0 to
+// 2.60.0; the lines are those of Ray's format_info_string and ClusterStatusFormatter).
+// Resources have their real names in it.
 
-// textStatus is what a report holds.
+// textStatus is a parsed report.
 type textStatus struct {
 	usage   map[string]textUsage // by real name
 	pending []ray.Demand         // of tasks and actors
 	pgs     []ray.Demand         // of bundles of pending placement groups
-	// pgsMerged: groups of one strategy and state are printed as one shape with
-	// their number, whatever the others' bundles are (2.60.0), so that pgs is
-	// true only where each line is of one group.
+	// pgsMerged is true if a line stands for several groups. Ray prints the groups of one
+	// strategy and state as one set of bundles with their number, even if their bundles
+	// differ (2.60.0), so pgs is wrong then.
 	pgsMerged bool
-	skipped   int // lines that could not be read
+	skipped   int // lines that could not be parsed
 }
 
 // textUsage is a resource's line. Memory is rounded to two places of its unit.
 type textUsage struct {
 	ray.Usage
 	totalText string
-	allUsed   bool // used and total are spelled alike
+	allUsed   bool // used and total are printed alike
 }
 
 const (
@@ -41,9 +41,9 @@ const (
 	reservedInGroups = " reserved in placement groups)"
 )
 
-// usageLine is "used/total name", with what placement groups hold of it: they
-// take their bundles from the resource, of which the report counts as used only
-// what is in use within the group.
+// usageLine is "used/total name", with an optional note about placement groups: their
+// bundles are taken from the resource, but the report counts as used only what is in
+// use within the groups.
 var (
 	usageLine  = regexp.MustCompile(`^ ([^ /]+)/([^ /]+) (.+)$`)
 	groupsPart = regexp.MustCompile(`^(.+) \(([^ ]+) used of ([^ ]+) reserved in placement groups\)$`)
@@ -52,8 +52,8 @@ var (
 	groupsTail = regexp.MustCompile(`^ \([^()]*\): (\d+)\+ pending placement groups$`)
 )
 
-// parseReport reads a report, and returns false for any other text: before the
-// first report of autoscaler v1 there is a sentence in its place.
+// parseReport parses a report, and returns false for any other text: before the first
+// report of autoscaler v1 Ray returns a sentence instead.
 func parseReport(text string) (textStatus, bool) {
 	header, rest, _ := strings.Cut(text, "\n")
 	if !strings.HasPrefix(header, "=") || !strings.Contains(header, reportHeader) {
@@ -158,10 +158,10 @@ var memoryUnits = []struct {
 	size float64
 }{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
-// isMemory reports whether a report prints a resource as memory.
+// isMemory reports whether Ray prints a resource in units of memory.
 func isMemory(name string) bool { return name == "memory" || name == "object_store_memory" }
 
-// parseAmount reads an amount of a resource.
+// parseAmount parses an amount of a resource.
 func parseAmount(name, text string) (float64, bool) {
 	unit := 1.0
 	if isMemory(name) {
@@ -176,7 +176,7 @@ func parseAmount(name, text string) (float64, bool) {
 	return v * unit, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
 }
 
-// formatMemory spells bytes as Ray's format_memory does.
+// formatMemory formats bytes like Ray's format_memory.
 func formatMemory(bytes float64) string {
 	for _, u := range memoryUnits {
 		if bytes >= u.size && u.size > 1 {
@@ -186,8 +186,8 @@ func formatMemory(bytes float64) string {
 	return fmt.Sprintf("%dB", int64(bytes))
 }
 
-// exactUsage returns the report's usage. What is printed rounded is replaced by the
-// exact total of the node list where the two agree.
+// exactUsage returns the report's usage, with rounded totals replaced by the exact
+// ones of the node list where they agree.
 func exactUsage(report map[string]textUsage, exact map[string]float64) map[string]ray.Usage {
 	out := make(map[string]ray.Usage, len(report))
 	for name, u := range report {
@@ -203,8 +203,8 @@ func exactUsage(report map[string]textUsage, exact map[string]float64) map[strin
 	return out
 }
 
-// nodeUsage reads one node's part of a report, which Ray puts into the node
-// summary (nodeLogicalResources). It returns nil where there is none.
+// nodeUsage parses one node's part of a report, which Ray puts into the node summary
+// (nodeLogicalResources). It returns nil if there is none.
 func nodeUsage(text string, exact map[string]float64) map[string]ray.Usage {
 	s := textStatus{usage: map[string]textUsage{}}
 	for line := range strings.SplitSeq(text, "\n") {

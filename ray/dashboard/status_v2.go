@@ -12,19 +12,18 @@ import (
 	"raytap/ray/transport"
 )
 
-// groupsTTL is how long the demand of placement groups that was listed is good:
-// the list blocks Ray's State worker, as the collector's other lists of it do.
+// groupsTTL is how long the listed demand of placement groups is valid: the list
+// blocks Ray's State API worker, like the collector's other lists.
 const groupsTTL = 29 * time.Second
 
-// statusFromReport asks for the report of autoscaler v2. The zero value: there is
-// none, so that this is autoscaler v1 before its first status.
+// statusFromReport returns the status from the report of autoscaler v2. The zero
+// value: there is no report; the cluster has autoscaler v1 before its first status.
 //
-// Demand is as exact as with v1, whose status has the same source (the loads
-// that raylets report). Totals of memory are those of the node list; what is
-// used of memory is rounded to a hundredth of its unit. A usage by node is not
-// in it: that is in the node summary, see Nodes. It costs Ray 8 ms of CPU, twice
-// what the plain status costs (2.60.0, one node); Ray's own page asks for it
-// every few seconds.
+// Demand is as exact as with v1, whose status has the same source (the loads that
+// raylets report). Totals of memory are those of the node list; used memory is
+// rounded to a hundredth of its unit. The report has no usage by node: that is in the
+// node summary, see Nodes. The request costs Ray 8 ms of CPU, twice as much as the
+// plain status (2.60.0, one node); Ray's own web page sends it every few seconds.
 func (c *Client) statusFromReport(ctx context.Context) (ray.ClusterStatus, error) {
 	const op = "get cluster status as text"
 	var text string
@@ -51,30 +50,30 @@ func (c *Client) statusFromReport(ctx context.Context) (ray.ClusterStatus, error
 			if ctx.Err() != nil {
 				return ray.ClusterStatus{}, err
 			}
-			c.partial.Warn("the bundles of pending placement groups could not be asked for", logrus.Fields{"error": err.Error()})
+			c.partial.Warn("Pending placement groups request failed", logrus.Fields{"error": err.Error()})
 			out.PGs, out.PGsUnknown = nil, true
 		}
 	}
 	return out, nil
 }
 
-// knownTotals returns the resources of the live nodes of the last node list.
+// knownTotals returns the total resources of the live nodes of the last node list.
 func (c *Client) knownTotals() map[string]float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.totals // replaced, never changed
 }
 
-// groupRow is a placement group that waits, with its bundles.
+// groupRow is a pending placement group with its bundles.
 type groupRow struct {
 	ID      string `json:"placement_group_id"`
 	Bundles []struct {
 		Resources map[string]float64 `json:"unit_resources"`
-		NodeID    *string            `json:"node_id"` // "" until the bundle has a place
+		NodeID    *string            `json:"node_id"` // "" until the bundle is placed
 	} `json:"bundles"`
 }
 
-// pendingGroups lists what the bundles of placement groups wait for.
+// pendingGroups returns the demand of unplaced bundles of placement groups.
 func (c *Client) pendingGroups(ctx context.Context) ([]ray.Demand, error) {
 	c.mu.Lock()
 	known, at := c.groups, c.groupsAt
@@ -91,7 +90,7 @@ func (c *Client) pendingGroups(ctx context.Context) ([]ray.Demand, error) {
 			return false
 		}
 		for _, b := range row.Bundles {
-			if text(b.NodeID) == "" && len(b.Resources) > 0 {
+			if deref(b.NodeID) == "" && len(b.Resources) > 0 {
 				waiting = append(waiting, pairCount[map[string]float64]{Value: b.Resources, Count: 1})
 			}
 		}

@@ -20,7 +20,7 @@ type taskRow struct {
 	Error   string `json:"error_type"`
 }
 
-// task returns the domain type; false for a row that names no task, or no state.
+// task returns the domain type; false for a row without an id or a state.
 func (r taskRow) task() (ray.Task, bool) {
 	t := ray.Task{
 		ID: r.ID, Attempt: r.Attempt.whole(), Name: r.Name, Func: r.Func, State: upper(r.State),
@@ -31,23 +31,21 @@ func (r taskRow) task() (ray.Task, bool) {
 
 const (
 	taskFinished = "FINISHED"
-	taskNil      = "NIL" // no task that is reported is in this state
+	taskNil      = "NIL" // no reported task has this state
 )
 
-// Tasks lists the tasks that have not finished well, as far as the GCS keeps
-// them. The filter is applied in the GCS and lets Ray answer in 0.1 s where a
-// plain list of 20,000 tasks takes 2 s and leaves out the failed and the
-// pending ones (2.60.0).
+// Tasks lists the tasks that are not FINISHED, as far as the GCS keeps them. The
+// filter is applied in the GCS: Ray responds in 0.1 s, while an unfiltered list of
+// 20,000 tasks takes 2 s and omits the failed and the pending ones (2.60.0).
 //
-// The total that Ray tells is the rows that match plus all attempts, of any
-// state, that the GCS has dropped (it keeps 100,000 by default), so that it
-// says nothing by itself: an empty state is asked for first, whose total is the
-// dropped ones alone. Where rows are missing beyond those, the list was cut
-// arbitrarily at 10,000, and exact totals are asked for state by state, one
-// request after the other.
+// Ray's total is the number of matching rows plus all attempts, of any state, that
+// the GCS has dropped (it keeps 100,000 by default). To separate the two, a state
+// without tasks is queried: its total is the dropped ones alone. If more rows are
+// missing than were dropped, the list was truncated arbitrarily at 10,000, and exact
+// totals are queried state by state, one request after the other.
 //
-// Ray 2.9.3 and 2.40.0 look for the matching rows among the first 10,000 tasks
-// of any state: a list that may lack some is Truncated, without totals.
+// Ray 2.9.3 and 2.40.0 search for matching rows among the first 10,000 tasks of any
+// state: a list that may be incomplete is Truncated, without totals.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	list, seen := ray.TaskList{Tasks: []ray.Task{}}, distinct{}
 	counts, err := stateRows(ctx, c, "list tasks", "tasks", listQuery(maxRows, filter{"state", "!=", taskFinished}),
@@ -70,7 +68,7 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	if err != nil {
 		return ray.TaskList{}, err
 	}
-	if none.afterTruncation > 0 { // rows that do not match are counted: filtered by the dashboard, not by the GCS
+	if none.afterTruncation > 0 { // counts rows that do not match: the dashboard filters, not the GCS
 		list.Truncated = counts.afterTruncation >= maxRows
 		return list, nil
 	}
@@ -83,15 +81,15 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	if list.ByState, err = c.taskTotals(ctx, counts.afterTruncation, list.Dropped); err != nil {
 		return ray.TaskList{}, err
 	}
-	list.Total = 0 // the first answer's may be off by what was dropped since
+	list.Total = 0 // that of the first response is off by what was dropped since
 	for _, n := range list.ByState {
 		list.Total += n
 	}
 	return list, nil
 }
 
-// Task gives the last attempt of one task, whatever its state. A task that the
-// GCS does not keep any more is an error of code 404, as an unknown one.
+// Task returns the last attempt of one task, in any state. An unknown task, or one
+// that the GCS no longer keeps, is an error of code 404.
 func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	const op = "get task"
 	var last ray.Task
@@ -107,15 +105,15 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	case err != nil:
 		return ray.Task{}, err
 	case !found:
-		return ray.Task{}, notFound(op, "Ray keeps no task of this id (it forgets old ones)")
+		return ray.Task{}, notFound(op, "Ray has no task with this id (it drops old ones)")
 	}
 	return last, nil
 }
 
-// taskTotals counts the tasks of each state but FINISHED. A state with fewer
-// rows than the source gives at most is counted by them, and tells anew how
-// many were dropped, which makes the total of a bigger one exact.
-func (c *Client) taskTotals(ctx context.Context, most, dropped int) (map[string]int, error) {
+// taskTotals counts the tasks of each state except FINISHED. If a state has fewer
+// rows than the source's limit, their number is exact, and updates the number of
+// dropped attempts, which makes the total of a larger state exact.
+func (c *Client) taskTotals(ctx context.Context, limit, dropped int) (map[string]int, error) {
 	totals := map[string]int{}
 	for _, state := range ray.TaskStates {
 		if state == taskFinished || state == taskNil {
@@ -126,7 +124,7 @@ func (c *Client) taskTotals(ctx context.Context, most, dropped int) (map[string]
 			return nil, err
 		}
 		n := counts.afterTruncation
-		if n < most {
+		if n < limit {
 			dropped = counts.total - n
 		} else {
 			n = max(n, counts.total-dropped)

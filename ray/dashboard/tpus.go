@@ -2,9 +2,9 @@ package dashboard
 
 import "raytap/ray"
 
-// tpuRow is read from Ray's source (2.60.0), not measured: Ray reads it from
-// the metrics of the TPU device plugin, where TPU_DEVICE_PLUGIN_ADDR names it.
-// Shares are percent, memory is in bytes. What the plugin does not tell is 0.
+// tpuRow is taken from Ray's source (2.60.0), not measured: Ray reads the metrics of
+// the TPU device plugin if TPU_DEVICE_PLUGIN_ADDR is set. Utilization is in percent,
+// memory in bytes. Values that the plugin does not report are 0.
 type tpuRow struct {
 	Index      number  `json:"index"`
 	Name       *string `json:"name"`
@@ -19,7 +19,7 @@ type tpuRow struct {
 
 func (t tpuRow) tpu(place int) ray.TPU {
 	out := ray.TPU{
-		Index: place, Name: text(t.Name), Type: text(t.Type), Topology: text(t.Topology),
+		Index: place, Name: deref(t.Name), Type: deref(t.Type), Topology: deref(t.Topology),
 		TensorCore: t.TensorCore.percent(), Bandwidth: t.Bandwidth.percent(),
 	}
 	if index, ok := t.Index.count(); ok {
@@ -27,8 +27,8 @@ func (t tpuRow) tpu(place int) ray.TPU {
 	}
 	used, ok1 := t.MemUsed.bytes()
 	total, ok2 := t.MemTotal.bytes()
-	// A chip has memory: 0 says that its runtime told nothing, and then the duty
-	// cycle is told no more than the memory is.
+	// A chip has memory: 0 means that its runtime reported nothing, so the duty cycle
+	// is unknown as well.
 	if ok1 && ok2 && total > 0 {
 		out.MemUsed, out.MemTotal, out.DutyCycle = used, total, t.DutyCycle.percent()
 	}

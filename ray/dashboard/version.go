@@ -7,27 +7,26 @@ import (
 	"raytap/ray"
 )
 
-// Version asks which Ray this is and which session of its head. Ray before 2.40
-// does not report the session there: it is then taken from the head's raylet
-// socket in the node summary; where that request fails, so does Version, because
-// a session that comes and goes would look like a head that restarts. For about
-// 2 s after a start that list is empty (2.9.3 and 2.30.0): the Session is "",
-// not known yet. Where a live head is listed whose socket names no session it
-// is ray.UnknownSession.
+// Version returns Ray's version and the head's session. Ray before 2.40 does not
+// report the session there: it is then taken from the head's raylet socket in the
+// node summary. If that request fails, so does Version, because a session that comes
+// and goes would look like restarts of the head. For about 2 s after a start that
+// list is empty (2.9.3 and 2.30.0): the Session is "", not known yet. If the socket
+// of a live head has no session in its path, the Session is ray.UnknownSession.
 func (c *Client) Version(ctx context.Context) (ray.Version, error) {
-	var answer struct {
+	var response struct {
 		Ray     string `json:"ray_version"`
 		Commit  string `json:"ray_commit"`
 		Session string `json:"session_name"`
 	}
 	const op = "get version"
-	if err := c.t.GetJSON(ctx, op, "/api/version", "/api/version", nil, &answer); err != nil {
+	if err := c.t.GetJSON(ctx, op, "/api/version", "/api/version", nil, &response); err != nil {
 		return ray.Version{}, err
 	}
-	if answer.Ray == "" {
-		return ray.Version{}, &ray.Error{Op: op, Code: 500, Status: 200, Detail: "the answer holds no ray_version: is " + c.t.URL().Host + " a Ray dashboard?"}
+	if response.Ray == "" {
+		return ray.Version{}, &ray.Error{Op: op, Code: 500, Status: 200, Detail: "the response has no ray_version: check that " + c.t.URL().Host + " is a Ray dashboard"}
 	}
-	v := ray.Version{Ray: answer.Ray, Commit: answer.Commit, Session: answer.Session}
+	v := ray.Version{Ray: response.Ray, Commit: response.Commit, Session: response.Session}
 	if v.Session == "" {
 		summary, err := c.nodeSummary(ctx, op)
 		if err != nil {
@@ -41,7 +40,7 @@ func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 	return v, nil
 }
 
-// lastVersion gives the last version told, or the zero value.
+// lastVersion returns the version of the last response, or the zero value.
 func (c *Client) lastVersion() ray.Version {
 	c.mu.Lock()
 	defer c.mu.Unlock()

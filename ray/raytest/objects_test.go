@@ -75,15 +75,15 @@ func sameShape(t *testing.T, name string, got []byte) {
 	if err := json.Unmarshal(got, &g); err != nil {
 		t.Fatalf("%v in %q", err, got)
 	}
-	recordings, here := shape(w, ""), shape(g, "")
-	if !slices.Equal(recordings, here) {
-		for _, s := range recordings {
+	recorded, here := shape(w, ""), shape(g, "")
+	if !slices.Equal(recorded, here) {
+		for _, s := range recorded {
 			if !slices.Contains(here, s) {
 				t.Errorf("%s: recorded, not here: %s", name, s)
 			}
 		}
 		for _, s := range here {
-			if !slices.Contains(recordings, s) {
+			if !slices.Contains(recorded, s) {
 				t.Errorf("%s: here, not recorded: %s", name, s)
 			}
 		}

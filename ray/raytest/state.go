@@ -10,7 +10,7 @@ import (
 )
 
 //go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json testdata/actors_summarize.json
-var recorded embed.FS
+var recordings embed.FS
 
 // serveAnswer gives the test's answer for an endpoint, or the head's own.
 func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
@@ -52,7 +52,7 @@ func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint stri
 }
 
 func replyRecorded(w http.ResponseWriter, name string) {
-	b, err := recorded.ReadFile("testdata/" + name + ".json")
+	b, err := recordings.ReadFile("testdata/" + name + ".json")
 	if err != nil {
 		text(w, http.StatusInternalServerError, err.Error())
 		return
@@ -75,7 +75,7 @@ func listEnvelope(rows []any) any {
 // template reads a recorded answer as maps.
 func template(name string) map[string]any {
 	var v map[string]any
-	if b, err := recorded.ReadFile("testdata/" + name + ".json"); err == nil {
+	if b, err := recordings.ReadFile("testdata/" + name + ".json"); err == nil {
 		_ = json.Unmarshal(b, &v)
 	}
 	return v

@@ -285,14 +285,3 @@ func firstNonEmpty(all ...flexString) string {
 	}
 	return ""
 }
-
-// truncate gives the first n bytes of a text, or less to end at a rune.
-func truncate(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n]
-}

@@ -64,7 +64,7 @@ func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplication, bool) {
 	app := ray.ServeApplication{
 		Name: firstNonEmpty(r.Name, flexString(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
-		Message: truncate(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
+		Message: pyjson.Truncate(string(r.Message), maxMessage), Source: string(r.Source), LastDeployed: r.LastDeployed.Time,
 	}
 	seen := map[flexString]bool{}
 	for _, row := range r.Deployments {
@@ -73,7 +73,7 @@ func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplicatio
 			continue
 		}
 		seen[row.Name] = true
-		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: truncate(string(row.Message), maxMessage),
+		d := ray.ServeDeployment{Name: string(row.Name), Status: upper(row.Status), Message: pyjson.Truncate(string(row.Message), maxMessage),
 			TargetReplicas: row.Target.count(), ReplicaCount: row.Count.count(), Replicas: map[string]int{}}
 		if d.TargetReplicas == nil {
 			d.TargetReplicas = row.RayTarget.count()

@@ -304,3 +304,14 @@ func Shorten(s string, n int) string {
 	}
 	return s[:n] + gap + tail
 }
+
+// Truncate returns the first n bytes of a text, or fewer to end at a character.
+func Truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
