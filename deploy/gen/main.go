@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"raytap/deploy/gen/boards"
+	"raytap/deploy/gen/dashboards"
 )
 
-// folder is where the dashboards are, from the folder of this module.
-const folder = "../grafana/dashboards"
+// outputDir is the directory of the dashboards, relative to this module.
+const outputDir = "../grafana/dashboards"
 
 func main() {
 	if err := write(); err != nil {
@@ -22,12 +22,12 @@ func main() {
 }
 
 func write() error {
-	all, err := boards.All()
+	all, err := dashboards.All()
 	if err != nil {
 		return err
 	}
 	for name, text := range all {
-		if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(outputDir, name), text, 0o644); err != nil {
 			return err
 		}
 	}

@@ -1,5 +1,5 @@
-// Package promql reads expressions with Prometheus' own parser and tells which
-// metrics and labels they name.
+// Package promql parses expressions with Prometheus' parser and finds the metrics and
+// labels that they use.
 package promql
 
 import (
@@ -11,62 +11,62 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// target are the labels that Prometheus adds to what it scrapes.
-var target = []string{"job", "instance"}
+// targetLabels are the labels that Prometheus adds to scraped series.
+var targetLabels = []string{"job", "instance"}
 
-// others are the metrics beside raytap's own: those that Prometheus adds for
-// each target, and those of a Go program that the dashboards show.
-var others = []string{
+// otherMetrics are metrics that are not raytap's: those that Prometheus adds for each
+// target, and those of a Go program that the dashboards show.
+var otherMetrics = []string{
 	"up", "scrape_duration_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes",
 }
 
-// Book knows the metrics that may be named.
-type Book struct {
+// Checker checks expressions against the metrics that exist.
+type Checker struct {
 	labels map[string][]string
 	parser parser.Parser
 }
 
-// NewBook makes a book of the families.
-func NewBook(families []Family) *Book {
-	b := &Book{labels: map[string][]string{}, parser: parser.NewParser(parser.Options{})}
+// NewChecker returns a Checker for the families.
+func NewChecker(families []Family) *Checker {
+	c := &Checker{labels: map[string][]string{}, parser: parser.NewParser(parser.Options{})}
 	for _, f := range families {
 		if f.Type != "histogram" && f.Type != "summary" {
-			b.labels[f.Name] = f.Labels
+			c.labels[f.Name] = f.Labels
 			continue
 		}
-		b.labels[f.Name+"_sum"], b.labels[f.Name+"_count"] = f.Labels, f.Labels
-		b.labels[f.Name+"_bucket"] = append(slices.Clone(f.Labels), "le")
+		c.labels[f.Name+"_sum"], c.labels[f.Name+"_count"] = f.Labels, f.Labels
+		c.labels[f.Name+"_bucket"] = append(slices.Clone(f.Labels), "le")
 		if f.Type == "summary" {
-			b.labels[f.Name] = append(slices.Clone(f.Labels), "quantile")
+			c.labels[f.Name] = append(slices.Clone(f.Labels), "quantile")
 		}
 	}
-	for _, name := range others {
-		b.labels[name] = nil
+	for _, name := range otherMetrics {
+		c.labels[name] = nil
 	}
-	return b
+	return c
 }
 
-// Add enters a recorded series. Its labels are those that its expression can give.
-func (b *Book) Add(name string, labels []string) { b.labels[name] = labels }
+// Add adds the series of a recording rule. Its labels are those of the rule's expression.
+func (c *Checker) Add(name string, labels []string) { c.labels[name] = labels }
 
-// Used is what an expression names.
+// Used is the metrics and labels of an expression.
 type Used struct {
 	Metrics []string // sorted, each once
-	Labels  []string // that some series of it can have
+	Labels  []string // that series of it can have
 }
 
-// Check parses an expression and reports the first thing in it that the book
-// does not know.
-func (b *Book) Check(expr string) (Used, error) {
-	node, err := b.parser.ParseExpr(expr)
+// Check parses an expression. It returns an error for the first metric or label in it that
+// does not exist.
+func (c *Checker) Check(expr string) (Used, error) {
+	node, err := c.parser.ParseExpr(expr)
 	if err != nil {
 		return Used{}, fmt.Errorf("parse: %w", err)
 	}
-	u := Used{Labels: slices.Clone(target)}
+	u := Used{Labels: slices.Clone(targetLabels)}
 	parser.Inspect(node, func(n parser.Node, _ []parser.Node) error {
 		switch n := n.(type) {
 		case *parser.VectorSelector:
-			err = firstError(err, b.selector(n, &u))
+			err = firstError(err, c.selector(n, &u))
 		case *parser.Call:
 			if n.Func.Name == "label_replace" || n.Func.Name == "label_join" {
 				u.Labels = append(u.Labels, strings.Trim(n.Args[1].String(), `"`))
@@ -78,9 +78,9 @@ func (b *Book) Check(expr string) (Used, error) {
 		return u, err
 	}
 	parser.Inspect(node, func(n parser.Node, _ []parser.Node) error {
-		for _, name := range named(n) {
+		for _, name := range labelsOf(n) {
 			if !slices.Contains(u.Labels, name) {
-				err = firstError(err, fmt.Errorf("no metric in it has the label %s", name))
+				err = firstError(err, fmt.Errorf("no metric in the expression has the label %s", name))
 			}
 		}
 		return nil
@@ -90,23 +90,23 @@ func (b *Book) Check(expr string) (Used, error) {
 	return u, err
 }
 
-func (b *Book) selector(s *parser.VectorSelector, u *Used) error {
-	known, ok := b.labels[s.Name]
+func (c *Checker) selector(s *parser.VectorSelector, u *Used) error {
+	known, ok := c.labels[s.Name]
 	if !ok {
-		return fmt.Errorf("there is no metric %q", s.Name)
+		return fmt.Errorf("metric %q does not exist", s.Name)
 	}
 	u.Metrics = append(u.Metrics, s.Name)
 	u.Labels = append(u.Labels, known...)
 	for _, m := range s.LabelMatchers {
-		if m.Name != model.MetricNameLabel && !slices.Contains(known, m.Name) && !slices.Contains(target, m.Name) {
+		if m.Name != model.MetricNameLabel && !slices.Contains(known, m.Name) && !slices.Contains(targetLabels, m.Name) {
 			return fmt.Errorf("%s has no label %s", s.Name, m.Name)
 		}
 	}
 	return nil
 }
 
-// named are the labels that a node groups or matches by.
-func named(n parser.Node) []string {
+// labelsOf returns the labels that a node groups or matches by.
+func labelsOf(n parser.Node) []string {
 	switch n := n.(type) {
 	case *parser.AggregateExpr:
 		return n.Grouping

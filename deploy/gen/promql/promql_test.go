@@ -7,14 +7,14 @@ import (
 
 const file = "../../../docs/metrics.md"
 
-func TestTheExamplesOfTheReferenceParseAndNameTheirFamily(t *testing.T) {
+func TestReference_Examples(t *testing.T) {
 	families, err := ReadReference(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	book := NewBook(families)
+	checker := NewChecker(families)
 	for _, f := range families {
-		used, err := book.Check(f.Example)
+		used, err := checker.Check(f.Example)
 		if err != nil {
 			t.Errorf("the example of %s, %q: %v", f.Name, f.Example, err)
 			continue
@@ -24,13 +24,13 @@ func TestTheExamplesOfTheReferenceParseAndNameTheirFamily(t *testing.T) {
 			names = []string{f.Name + "_bucket", f.Name + "_sum", f.Name + "_count"}
 		}
 		if !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(used.Metrics, n) }) {
-			t.Errorf("the example of %s does not name it: %q", f.Name, f.Example)
+			t.Errorf("the example of %s does not use it: %q", f.Name, f.Example)
 		}
 	}
 }
 
-func TestWhatDoesNotExistIsReported(t *testing.T) {
-	book := NewBook([]Family{
+func TestChecker_Check(t *testing.T) {
+	checker := NewChecker([]Family{
 		{Name: "raytap_up", Type: "gauge", Labels: []string{"ray_cluster"}},
 		{Name: "raytap_d", Type: "histogram", Labels: []string{"code"}},
 	})
@@ -52,7 +52,7 @@ func TestWhatDoesNotExistIsReported(t *testing.T) {
 		"no name at all":                   {`{ray_cluster="a"}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := book.Check(test.expr); (err == nil) != test.ok {
+			if _, err := checker.Check(test.expr); (err == nil) != test.ok {
 				t.Errorf("%s: %v", test.expr, err)
 			}
 		})

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Family is a metric family as docs/metrics.md tells it.
+// Family is a metric family in docs/metrics.md.
 type Family struct {
 	Name    string
 	Type    string // gauge, counter or histogram
@@ -17,8 +17,7 @@ type Family struct {
 
 var section = regexp.MustCompile("(?m)^### (raytap_\\S+)\n\n(\\w+); (no labels|`[^.]+`)\\. .*\n\n```promql\n(.*)\n```$")
 
-// ReadReference reads docs/metrics.md, which is made from the tables in raytap's
-// code.
+// ReadReference reads docs/metrics.md, which is generated from raytap's code.
 func ReadReference(file string) ([]Family, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -33,7 +32,7 @@ func ReadReference(file string) ([]Family, error) {
 		all = append(all, f)
 	}
 	if n := strings.Count(string(text), "\n### "); n == 0 || n != len(all) {
-		return nil, fmt.Errorf("%s has %d sections about metrics, of which %d can be read", file, n, len(all))
+		return nil, fmt.Errorf("%s has %d sections about metrics, of which %d could be parsed", file, n, len(all))
 	}
 	return all, nil
 }

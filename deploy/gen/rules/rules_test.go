@@ -111,7 +111,7 @@ var (
 )
 
 func TestRules_MetricsAndLabelsExist(t *testing.T) {
-	checker := promql.NewBook(families(t))
+	checker := promql.NewChecker(families(t))
 	for _, r := range all(t) {
 		used, err := checker.Check(r.Expr)
 		if err != nil {
@@ -209,7 +209,7 @@ func TestAlerts_FiringAndNotFiring(t *testing.T) {
 
 // Truncated lists and omitted series must cause an alert.
 func TestAlerts_TruncationAndOverflow(t *testing.T) {
-	checker := promql.NewBook(families(t))
+	checker := promql.NewChecker(families(t))
 	var named []string
 	for _, r := range all(t) {
 		if r.Alert != "" {

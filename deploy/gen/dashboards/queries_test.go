@@ -1,4 +1,4 @@
-package boards
+package dashboards
 
 import (
 	"maps"
@@ -11,65 +11,65 @@ import (
 	"raytap/deploy/gen/promql"
 )
 
-func book(t *testing.T) *promql.Book {
+func newChecker(t *testing.T) *promql.Checker {
 	t.Helper()
 	families, err := promql.ReadReference("../../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return promql.NewBook(families)
+	return promql.NewChecker(families)
 }
 
 var (
-	reference    = regexp.MustCompile(`\$\{?(\w+)(?:[.:][\w.]*)?\}?`)
-	inLegend     = regexp.MustCompile(`\{\{(\w+)\}\}`)
-	grouping     = regexp.MustCompile(`by \([^)]*\)`) // the first is the outermost
-	unmistakable = regexp.MustCompile(`\{\{(ray_cluster|submission_id)\}\}`)
-	labelQuery   = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
-	seriesOnly   = regexp.MustCompile(`^query_result\((.*)\)$`)
+	reference   = regexp.MustCompile(`\$\{?(\w+)(?:[.:][\w.]*)?\}?`)
+	inLegend    = regexp.MustCompile(`\{\{(\w+)\}\}`)
+	grouping    = regexp.MustCompile(`by \([^)]*\)`) // the first is the outermost
+	uniqueLabel = regexp.MustCompile(`\{\{(ray_cluster|submission_id)\}\}`)
+	labelQuery  = regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+	seriesOnly  = regexp.MustCompile(`^query_result\((.*)\)$`)
 )
 
-// builtIn are the variables that Grafana fills in: time, intervals, a row's fields.
+// builtIn are Grafana's own variables: time, intervals, a row's fields.
 var builtIn = []string{"__range", "__rate_interval", "__from", "__to", "__url_time_range", "__data"}
 
-// filled puts durations where Grafana does, for the parser.
-func filled(expr string) string {
+// withDurations replaces Grafana's intervals, for the parser.
+func withDurations(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "1m", "$__range", "6h").Replace(expr)
 }
 
-func TestQueriesNameMetricsAndLabelsThatExist(t *testing.T) {
-	b := book(t)
-	asked := 0
+func TestQueries_MetricsAndLabelsExist(t *testing.T) {
+	checker := newChecker(t)
+	checked := 0
 	for _, d := range docs(t) {
 		for _, p := range d.Panels {
 			if p.Datasource.Type != "prometheus" {
 				continue
 			}
 			for _, q := range p.Targets {
-				asked++
-				used, err := b.Check(filled(q.Expr))
+				checked++
+				used, err := checker.Check(withDurations(q.Expr))
 				if err != nil {
 					t.Errorf("%s, query %s: %v\n%s", p.named(d), q.RefID, err, q.Expr)
 				}
 				for _, m := range inLegend.FindAllStringSubmatch(q.LegendFormat, -1) {
 					if !slices.Contains(used.Labels, m[1]) {
-						t.Errorf("%s, query %s: its legend shows %s, which no series has", p.named(d), q.RefID, m[1])
+						t.Errorf("%s, query %s: its legend uses %s, which no series has", p.named(d), q.RefID, m[1])
 					}
 				}
-				// Submission ids are no one else's; jobs of drivers, nodes and applications have namesakes.
-				if by := grouping.FindString(q.Expr); strings.Contains(by, "ray_cluster") && q.LegendFormat != "" && !unmistakable.MatchString(q.LegendFormat) {
-					t.Errorf("%s, query %s: its legend %q does not tell one cluster from another", p.named(d), q.RefID, q.LegendFormat)
+				// Submission ids are unique; ids of drivers, nodes and applications may exist in several clusters.
+				if by := grouping.FindString(q.Expr); strings.Contains(by, "ray_cluster") && q.LegendFormat != "" && !uniqueLabel.MatchString(q.LegendFormat) {
+					t.Errorf("%s, query %s: its legend %q does not show the cluster", p.named(d), q.RefID, q.LegendFormat)
 				}
 			}
 		}
 	}
-	if asked < 50 {
-		t.Errorf("%d queries were checked", asked)
+	if checked < 50 {
+		t.Errorf("only %d queries were checked", checked)
 	}
 }
 
-func TestVariablesAreFilledFromMetricsAndLabelsThatExist(t *testing.T) {
-	b := book(t)
+func TestVariables_MetricsAndLabelsExist(t *testing.T) {
+	checker := newChecker(t)
 	for _, d := range docs(t) {
 		for _, v := range d.Templating.List {
 			if v.Type != "query" {
@@ -82,7 +82,7 @@ func TestVariablesAreFilledFromMetricsAndLabelsThatExist(t *testing.T) {
 			} else if m := seriesOnly.FindStringSubmatch(query); m != nil {
 				expr = m[1]
 			}
-			used, err := b.Check(expr)
+			used, err := checker.Check(expr)
 			if err != nil || !slices.Contains(used.Labels, label) {
 				t.Errorf("%s, variable %s, %q: %v", d.UID, v.Name, query, err)
 			}
@@ -90,7 +90,7 @@ func TestVariablesAreFilledFromMetricsAndLabelsThatExist(t *testing.T) {
 	}
 }
 
-func TestEachVariableThatIsUsedIsThereAndEachThatIsThereIsUsed(t *testing.T) {
+func TestVariables_DefinedAndUsed(t *testing.T) {
 	for _, d := range docs(t) {
 		used := map[string]bool{}
 		note := func(text string) {
@@ -125,8 +125,8 @@ func TestEachVariableThatIsUsedIsThereAndEachThatIsThereIsUsed(t *testing.T) {
 	}
 }
 
-func TestColumnsOfTablesAreAskedFor(t *testing.T) {
-	b := book(t)
+func TestTables_Columns(t *testing.T) {
+	checker := newChecker(t)
 	for _, d := range docs(t) {
 		for _, p := range d.Panels {
 			if p.Type != "table" {
@@ -135,9 +135,9 @@ func TestColumnsOfTablesAreAskedFor(t *testing.T) {
 			fields := []string{"Time"}
 			for _, q := range p.Targets {
 				if q.Format != "table" || !q.Instant {
-					t.Errorf("%s, query %s is not a table of now", p.named(d), q.RefID)
+					t.Errorf("%s, query %s is not an instant query of format table", p.named(d), q.RefID)
 				}
-				used, err := b.Check(filled(q.Expr))
+				used, err := checker.Check(withDurations(q.Expr))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -146,23 +146,23 @@ func TestColumnsOfTablesAreAskedFor(t *testing.T) {
 			shown := p.Transformations[len(p.Transformations)-1].Options
 			for field := range shown.RenameByName {
 				if !slices.Contains(fields, field) || shown.ExcludeByName[field] {
-					t.Errorf("%s shows %s, which no query gives", p.named(d), field)
+					t.Errorf("%s shows %s, which no query returns", p.named(d), field)
 				}
 			}
 			for _, o := range p.FieldConfig.Overrides {
 				if !slices.Contains(slices.Collect(maps.Values(shown.RenameByName)), o.Matcher.Options) {
-					t.Errorf("%s has settings for the column %q, which there is not", p.named(d), o.Matcher.Options)
+					t.Errorf("%s has settings for the column %q, which does not exist", p.named(d), o.Matcher.Options)
 				}
 			}
 		}
 	}
 }
 
-// recordKeys are the keys of a record that deploy/pipelines makes labels or
-// structured metadata of.
+// recordKeys are the keys of a record that deploy/pipelines stores as labels or structured
+// metadata.
 var recordKeys = []string{"ray_cluster", "source", "session", "submission_id", "job_id", "job_name", "epoch", "seq", "event", "level", "status", "line_time", "lines"}
 
-func TestQueriesOfLokiNameKeysOfRecords(t *testing.T) {
+func TestQueries_LokiKeysExist(t *testing.T) {
 	var queries []string
 	for _, d := range docs(t) {
 		for _, p := range d.Panels {
@@ -189,11 +189,11 @@ func TestQueriesOfLokiNameKeysOfRecords(t *testing.T) {
 	for _, q := range queries {
 		found := key.FindAllStringSubmatch(q, -1)
 		if len(found) != 2 {
-			t.Errorf("only %q of %s could be read", found, q)
+			t.Errorf("only %q of %s could be parsed", found, q)
 		}
 		for _, m := range found {
 			if !slices.Contains(recordKeys, m[1]) {
-				t.Errorf("%s names %s, which no record has", q, m[1])
+				t.Errorf("%s uses %s, which no record has", q, m[1])
 			}
 		}
 	}

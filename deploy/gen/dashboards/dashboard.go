@@ -1,8 +1,8 @@
-// Package boards builds raytap's Grafana dashboards.
+// Package dashboards builds raytap's Grafana dashboards.
 //
-// Every query about a cluster takes the max over raytaps, so that two of them on
-// one cluster count once.
-package boards
+// Each query about a cluster takes the max over raytap instances, so that two instances
+// on one cluster count once.
+package dashboards
 
 import (
 	"encoding/json"
@@ -12,15 +12,15 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// All gives the dashboards' JSON by file name.
+// All returns the JSON of all dashboards by file name.
 func All() (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for _, build := range []func() *dashboard.DashboardBuilder{clusters, jobs, nodes, serve, itself} {
+	for _, build := range []func() *dashboard.DashboardBuilder{clusters, jobs, nodes, serve, self} {
 		d, err := build().Build()
 		if err != nil {
-			return nil, fmt.Errorf("build a dashboard: %w", err)
+			return nil, fmt.Errorf("build dashboard: %w", err)
 		}
-		finish(&d)
+		setIDs(&d)
 		text, err := json.MarshalIndent(d, "", "  ")
 		if err != nil {
 			return nil, fmt.Errorf("encode dashboard %s: %w", *d.Uid, err)
@@ -30,9 +30,9 @@ func All() (map[string][]byte, error) {
 	return files, nil
 }
 
-// finish gives panels ids, which links to a single panel name, and keeps links in
-// sight: the builder puts them into a menu.
-func finish(d *dashboard.Dashboard) {
+// setIDs sets the ids of panels, which links to a single panel need, and shows the links
+// in the dashboard: the builder puts them into a menu.
+func setIDs(d *dashboard.Dashboard) {
 	for i := range d.Links {
 		d.Links[i].Placement = nil
 	}
@@ -48,8 +48,8 @@ func finish(d *dashboard.Dashboard) {
 
 const tag = "raytap"
 
-// board begins a dashboard, with the variables that all have.
-func board(uid, title, about string) *dashboard.DashboardBuilder {
+// newDashboard returns a dashboard with the common variables.
+func newDashboard(uid, title, about string) *dashboard.DashboardBuilder {
 	return dashboard.NewDashboardBuilder(title).
 		Uid(uid).
 		Description(about).
@@ -62,22 +62,22 @@ func board(uid, title, about string) *dashboard.DashboardBuilder {
 		Link(dashboard.NewDashboardLinkBuilder("Ray").
 			Type(dashboard.DashboardLinkTypeDashboards).Tags([]string{tag}).
 			IncludeVars(true).KeepTime(true)).
-		WithVariable(source("datasource", "Prometheus", "prometheus"))
+		WithVariable(datasourceVariable("datasource", "Prometheus", "prometheus"))
 }
 
-// source is a variable for a datasource of a kind.
-func source(name, label, kind string) *dashboard.DatasourceVariableBuilder {
+// datasourceVariable returns a variable that selects a data source of a type.
+func datasourceVariable(name, label, kind string) *dashboard.DatasourceVariableBuilder {
 	return dashboard.NewDatasourceVariableBuilder(name).Label(label).Type(kind)
 }
 
-// values is a variable with the values of a metric's label, all of them at first.
-// All is .+ and not .*, because Loki refuses what could match nothing.
-func values(name, label, selector string) *dashboard.QueryVariableBuilder {
+// labelVariable returns a variable with the values of a metric's label. All are selected
+// by default, with .+ instead of .*, because Loki rejects a matcher that matches "".
+func labelVariable(name, label, selector string) *dashboard.QueryVariableBuilder {
 	query := fmt.Sprintf("label_values(%s, %s)", selector, name)
-	return named(name, label, query)
+	return queryVariable(name, label, query)
 }
 
-func named(name, label, query string) *dashboard.QueryVariableBuilder {
+func queryVariable(name, label, query string) *dashboard.QueryVariableBuilder {
 	all := dashboard.StringOrArrayOfString{ArrayOfString: []string{"$__all"}}
 	return dashboard.NewQueryVariableBuilder(name).
 		Label(label).
@@ -90,9 +90,9 @@ func named(name, label, query string) *dashboard.QueryVariableBuilder {
 		Current(dashboard.VariableOption{Text: dashboard.StringOrArrayOfString{ArrayOfString: []string{"All"}}, Value: all})
 }
 
-// byCluster is the variable that narrows a dashboard to some clusters.
-func byCluster() *dashboard.QueryVariableBuilder {
-	return values("ray_cluster", "Cluster", "raytap_up")
+// clusterVariable returns the variable that selects clusters.
+func clusterVariable() *dashboard.QueryVariableBuilder {
+	return labelVariable("ray_cluster", "Cluster", "raytap_up")
 }
 
 var (

@@ -1,4 +1,4 @@
-package boards
+package dashboards
 
 import (
 	"encoding/json"
@@ -13,9 +13,9 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-const folder = "../../grafana/dashboards"
+const outputDir = "../../grafana/dashboards"
 
-// doc is what the tests read of a dashboard.
+// doc is the part of a dashboard that the tests need.
 type doc struct {
 	UID           string
 	Title         string
@@ -62,12 +62,12 @@ type panel struct {
 
 func (p panel) named(d doc) string { return fmt.Sprintf("%s, panel %q", d.UID, p.Title) }
 
-// docs gives the dashboards as they are in deploy/grafana.
+// docs returns the dashboards in deploy/grafana.
 func docs(t *testing.T) map[string]doc {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+	files, err := filepath.Glob(filepath.Join(outputDir, "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no dashboards in %s: %v", folder, err)
+		t.Fatalf("no dashboards in %s: %v", outputDir, err)
 	}
 	all := map[string]doc{}
 	for _, file := range files {
@@ -84,34 +84,34 @@ func docs(t *testing.T) map[string]doc {
 	return all
 }
 
-func TestTheDashboardsAreCurrent(t *testing.T) {
+func TestDashboards_Current(t *testing.T) {
 	want, err := All()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name := range docs(t) {
 		if want[name] == nil {
-			t.Errorf("%s is not made any more: delete it", name)
+			t.Errorf("%s is obsolete: delete it", name)
 		}
 	}
 	for name, text := range want {
-		got, err := os.ReadFile(filepath.Join(folder, name))
+		got, err := os.ReadFile(filepath.Join(outputDir, name))
 		if err != nil || string(got) != string(text) {
-			t.Errorf("%s is not what the code makes: run make docs (%v)", name, err)
+			t.Errorf("%s is out of date: run make docs (%v)", name, err)
 		}
 	}
 }
 
-// Grafana's own schema, panel options and queries included.
-func TestTheDashboardsAreWhatGrafanaTakes(t *testing.T) {
+// Checks against Grafana's schema, including panel options and queries.
+func TestDashboards_Schema(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
 	for name := range docs(t) {
-		text, err := os.ReadFile(filepath.Join(folder, name))
+		text, err := os.ReadFile(filepath.Join(outputDir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var d dashboard.Dashboard
-		// Where nothing is wrong it gives an empty list of errors, which is not nil.
+		// Without errors it returns an empty list of errors, which is not nil.
 		if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -121,10 +121,10 @@ func TestTheDashboardsAreWhatGrafanaTakes(t *testing.T) {
 	}
 }
 
-// Those that Grafana has and does not call deprecated.
+// panelTypes are types of Grafana that are not deprecated.
 var panelTypes = []string{"row", "stat", "timeseries", "table", "state-timeline", "logs"}
 
-func TestADashboardIsComplete(t *testing.T) {
+func TestDashboards_Complete(t *testing.T) {
 	for name, d := range docs(t) {
 		if d.UID+".json" != name || d.SchemaVersion < 42 || !slices.Contains(d.Tags, tag) {
 			t.Errorf("%s has uid %q, schema version %d, tags %q", name, d.UID, d.SchemaVersion, d.Tags)
@@ -140,7 +140,7 @@ func TestADashboardIsComplete(t *testing.T) {
 			}
 			source := map[string]string{"prometheus": "${datasource}", "loki": "${loki}"}[p.Datasource.Type]
 			if source == "" || p.Datasource.UID != source || len(p.Targets) == 0 {
-				t.Errorf("%s asks %+v %d times", p.named(d), p.Datasource, len(p.Targets))
+				t.Errorf("%s has datasource %+v and %d queries", p.named(d), p.Datasource, len(p.Targets))
 			}
 			if (p.Type == "stat" || p.Type == "timeseries") && p.FieldConfig.Defaults.Unit == "" {
 				t.Errorf("%s has no unit", p.named(d))
@@ -156,18 +156,18 @@ func TestADashboardIsComplete(t *testing.T) {
 	}
 }
 
-func TestPanelsLieWithinTheGridAndNotOverEachOther(t *testing.T) {
+func TestPanels_Layout(t *testing.T) {
 	for _, d := range docs(t) {
 		taken := map[[2]int]string{}
 		for _, p := range d.Panels {
 			g := p.GridPos
 			if g.X < 0 || g.W <= 0 || g.H <= 0 || g.X+g.W > 24 {
-				t.Errorf("%s lies at %+v", p.named(d), g)
+				t.Errorf("%s has the invalid position %+v", p.named(d), g)
 			}
 			for x := g.X; x < g.X+g.W; x++ {
 				for y := g.Y; y < g.Y+g.H; y++ {
 					if other := taken[[2]int{x, y}]; other != "" {
-						t.Fatalf("%s lies over %q", p.named(d), other)
+						t.Fatalf("%s overlaps %q", p.named(d), other)
 					}
 					taken[[2]int{x, y}] = p.Title
 				}
@@ -176,7 +176,7 @@ func TestPanelsLieWithinTheGridAndNotOverEachOther(t *testing.T) {
 	}
 }
 
-// dashboardLinks are the addresses of other dashboards within a panel's links.
+// dashboardLinks returns the URLs in a panel's links.
 func dashboardLinks(p panel) (all []string) {
 	for _, o := range p.FieldConfig.Overrides {
 		for _, prop := range o.Properties {
@@ -191,7 +191,7 @@ func dashboardLinks(p panel) (all []string) {
 	return all
 }
 
-func TestLinksLeadToDashboardsThatTakeTheirVariables(t *testing.T) {
+func TestPanels_Links(t *testing.T) {
 	all := docs(t)
 	found := 0
 	for _, d := range all {
@@ -205,19 +205,19 @@ func TestLinksLeadToDashboardsThatTakeTheirVariables(t *testing.T) {
 				uid, query, _ := strings.Cut(rest, "?")
 				target, ok := all[uid+".json"]
 				if !ok {
-					t.Errorf("%s leads to %q, which there is not", p.named(d), to)
+					t.Errorf("%s links to %q, which does not exist", p.named(d), to)
 				}
 				for part := range strings.SplitSeq(query, "&") {
 					name, _, _ := strings.Cut(part, "=")
 					if v, ok := strings.CutPrefix(name, "var-"); ok && !target.has(v) {
-						t.Errorf("%s leads to %s, which has no variable %s", p.named(d), uid, v)
+						t.Errorf("%s links to %s, which has no variable %s", p.named(d), uid, v)
 					}
 				}
 			}
 		}
 	}
 	if found == 0 {
-		t.Error("no panel leads anywhere")
+		t.Error("no panel has a link")
 	}
 }
 

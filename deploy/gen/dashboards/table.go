@@ -1,4 +1,4 @@
-package boards
+package dashboards
 
 import (
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -7,17 +7,16 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/table"
 )
 
-// column is one of a table: the value of a query, or one of the labels that the
-// queries have.
+// column is a column of a table: the value of a query, or a label of the queries.
 type column struct {
 	title string
 	expr  string // "" for a label
-	label string // "" for a value; one that a query has which is not shown itself
+	label string // "" for a value
 	props []dashboard.DynamicConfigValue
 }
 
-// grid is a table with a row for each set of labels that its queries share, as
-// of now. The queries group by those labels.
+// grid returns a table of current values, with a row for each set of labels. All queries
+// group by those labels.
 func grid(title, about string, columns ...column) *table.PanelBuilder {
 	p := table.NewPanelBuilder().
 		Title(title).Description(about).Datasource(prometheusRef).Height(9).Span(24).
@@ -35,7 +34,7 @@ func grid(title, about string, columns ...column) *table.PanelBuilder {
 			field = "Value #" + id
 		}
 		if c.title == "" {
-			hidden[field] = true // asked for the sake of its labels
+			hidden[field] = true // queried only for its labels
 			continue
 		}
 		order[field], names[field] = i, c.title
@@ -58,9 +57,9 @@ func unit(name string) dashboard.DynamicConfigValue { return prop("unit", name) 
 
 func width(pixels int) dashboard.DynamicConfigValue { return prop("custom.width", pixels) }
 
-// bar shows a ratio as one, red from limit on.
+// bar shows a ratio as a bar, red from limit on.
 func bar(limit float64) []dashboard.DynamicConfigValue {
-	t, _ := steps(green, limit, red).Build() // no step of it can be wrong
+	t, _ := steps(green, limit, red).Build() // cannot fail
 	return []dashboard.DynamicConfigValue{
 		unit(unitRatio), prop("min", 0), prop("max", 1), prop("thresholds", t),
 		prop("color", map[string]any{"mode": "thresholds"}),
@@ -68,7 +67,7 @@ func bar(limit float64) []dashboard.DynamicConfigValue {
 	}
 }
 
-// badge colours the cell by what the value reads as.
+// badge colours the cell by its value.
 func badge(m dashboard.ValueMapping) []dashboard.DynamicConfigValue {
 	return []dashboard.DynamicConfigValue{
 		prop("mappings", []dashboard.ValueMapping{m}),
@@ -76,19 +75,19 @@ func badge(m dashboard.ValueMapping) []dashboard.DynamicConfigValue {
 	}
 }
 
-// warn colours the text of a number from a limit on.
+// warn colours the text of a number that reaches a limit.
 func warn(limit float64, colour string) []dashboard.DynamicConfigValue {
-	t, _ := steps("text", limit, colour).Build() // no step of it can be wrong
+	t, _ := steps("text", limit, colour).Build() // cannot fail
 	return []dashboard.DynamicConfigValue{
 		prop("thresholds", t), prop("color", map[string]any{"mode": "thresholds"}),
 		prop("custom.cellOptions", map[string]any{"type": "color-text"}),
 	}
 }
 
-// links makes the cells of a column lead somewhere.
+// links adds links to the cells of a column.
 func links(all ...map[string]any) dashboard.DynamicConfigValue { return prop("links", all) }
 
-// moment shows Unix milliseconds as a time.
-func moment() []dashboard.DynamicConfigValue {
+// dateTime shows Unix milliseconds as a date and time.
+func dateTime() []dashboard.DynamicConfigValue {
 	return []dashboard.DynamicConfigValue{unit(unitTime), width(170)}
 }

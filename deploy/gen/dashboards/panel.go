@@ -1,4 +1,4 @@
-package boards
+package dashboards
 
 import (
 	"fmt"
@@ -20,7 +20,7 @@ const (
 	grey   = "#808080"
 )
 
-// Units that Grafana knows.
+// Grafana's units.
 const (
 	unitShort   = "short"
 	unitBytes   = "bytes"
@@ -31,18 +31,18 @@ const (
 	unitLines   = "cps"
 )
 
-// query is an expression and how its series are called.
+// query is an expression and the legend of its series.
 type query struct{ expr, legend string }
 
-// ask makes a query over the dashboard's time range.
-func ask(i int, q query) *prometheus.DataqueryBuilder {
+// rangeQuery returns a query over the dashboard's time range.
+func rangeQuery(i int, q query) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().RefId(refID(i)).Expr(q.expr).LegendFormat(q.legend).Range()
 }
 
-// refID is A, B and so on.
+// refID returns A, B and so on.
 func refID(i int) string { return string(rune('A' + i)) }
 
-// steps are thresholds: the first colour holds from -Inf, each next one from its value.
+// steps returns thresholds: the first colour applies from -Inf, each other one from its value.
 func steps(first string, rest ...any) *dashboard.ThresholdsConfigBuilder {
 	list := []dashboard.Threshold{{Color: first}}
 	for i := 0; i+1 < len(rest); i += 2 {
@@ -52,7 +52,7 @@ func steps(first string, rest ...any) *dashboard.ThresholdsConfigBuilder {
 	return dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps(list)
 }
 
-// number is a panel with one number, as it is now.
+// number returns a panel with the current value.
 func number(title, about, unit, expr string, colours *dashboard.ThresholdsConfigBuilder) *stat.PanelBuilder {
 	return stat.NewPanelBuilder().
 		Title(title).Description(about).Datasource(prometheusRef).Height(4).Span(4).
@@ -62,7 +62,7 @@ func number(title, about, unit, expr string, colours *dashboard.ThresholdsConfig
 		WithTarget(prometheus.NewDataqueryBuilder().RefId("A").Expr(expr).Instant())
 }
 
-// lines is a panel with values over time.
+// lines returns a panel with values over time.
 func lines(title, about, unit string, queries ...query) *timeseries.PanelBuilder {
 	p := timeseries.NewPanelBuilder().
 		Title(title).Description(about).Datasource(prometheusRef).Height(8).Span(12).
@@ -72,25 +72,25 @@ func lines(title, about, unit string, queries ...query) *timeseries.PanelBuilder
 			Placement(common.LegendPlacementBottom).ShowLegend(true).Calcs([]string{})).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
 	for i, q := range queries {
-		p.WithTarget(ask(i, q))
+		p.WithTarget(rangeQuery(i, q))
 	}
 	return p
 }
 
-// share is lines of a ratio, red from limit on.
+// share returns a panel of ratios over time, red from limit on.
 func share(title, about string, limit float64, queries ...query) *timeseries.PanelBuilder {
 	return lines(title, about, unitRatio, queries...).Min(0).AxisSoftMax(1).
 		Thresholds(steps(green, limit, red)).
 		ThresholdsStyle(common.NewGraphThresholdsStyleConfigBuilder().Mode(common.GraphThresholdsStyleModeDashed))
 }
 
-// stack is lines on top of each other, for the parts of a whole.
+// stack returns a panel of stacked values over time.
 func stack(title, about, unit string, queries ...query) *timeseries.PanelBuilder {
 	return lines(title, about, unit, queries...).FillOpacity(40).
 		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNormal).Group("A"))
 }
 
-// states is a panel that shows which value held when; text and colour come from the mapping.
+// states returns a state timeline; text and colour come from the mapping.
 func states(title, about string, values dashboard.ValueMapping, queries ...query) *statetimeline.PanelBuilder {
 	p := statetimeline.NewPanelBuilder().
 		Title(title).Description(about).Datasource(prometheusRef).Height(8).Span(24).
@@ -101,15 +101,15 @@ func states(title, about string, values dashboard.ValueMapping, queries ...query
 			Placement(common.LegendPlacementBottom).ShowLegend(false).Calcs([]string{})).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeSingle).Sort(common.SortOrderNone))
 	for i, q := range queries {
-		p.WithTarget(ask(i, q))
+		p.WithTarget(rangeQuery(i, q))
 	}
 	return p
 }
 
-// shown is what a value reads as.
-type shown struct{ value, text, colour string }
+// valueText is the text and colour of a value.
+type valueText struct{ value, text, colour string }
 
-func mapping(all ...shown) dashboard.ValueMapping {
+func mapping(all ...valueText) dashboard.ValueMapping {
 	m := dashboard.NewValueMap()
 	for i, s := range all {
 		index := int32(i)
@@ -118,19 +118,17 @@ func mapping(all ...shown) dashboard.ValueMapping {
 	return dashboard.ValueMapping{ValueMap: m}
 }
 
-// upDown reads 1 and 0.
-var upDown = mapping(shown{"1", "up", green}, shown{"0", "down", red})
+// upDown maps 1 and 0.
+var upDown = mapping(valueText{"1", "up", green}, valueText{"0", "down", red})
 
-// jobStatuses are the statuses of jobs and their colours. The position + 1 is
-// what codes of them mean.
-var jobStatuses = []shown{
+// jobStatuses are the statuses of jobs and their colours. A status's code is its index + 1.
+var jobStatuses = []valueText{
 	{"PENDING", "PENDING", yellow}, {"RUNNING", "RUNNING", blue}, {"SUCCEEDED", "SUCCEEDED", green},
 	{"FAILED", "FAILED", red}, {"STOPPED", "STOPPED", grey}, {"ENDED", "ENDED", grey},
 }
 
-// coded turns a state set, of which selector has a %s for the state, into one
-// number by some labels: the state's position + 1.
-func coded(states []shown, by, metric, selector, label string) query {
+// coded returns a query that turns a state set into one number: the state's index + 1.
+func coded(states []valueText, by, metric, selector, label string) query {
 	expr := ""
 	for i, s := range states {
 		if i > 0 {
@@ -141,11 +139,11 @@ func coded(states []shown, by, metric, selector, label string) query {
 	return query{expr: expr}
 }
 
-// codes is the mapping for what coded gives.
-func codes(states []shown) dashboard.ValueMapping {
-	all := make([]shown, len(states))
+// codes returns the mapping for a query of coded.
+func codes(states []valueText) dashboard.ValueMapping {
+	all := make([]valueText, len(states))
 	for i, s := range states {
-		all[i] = shown{fmt.Sprint(i + 1), s.text, s.colour}
+		all[i] = valueText{fmt.Sprint(i + 1), s.text, s.colour}
 	}
 	return mapping(all...)
 }
