@@ -12,9 +12,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// names answers for the names of services, as the DNS of a cluster does, until
-// the test ends. It knows no other names.
-func (n *node) names() {
+// serveDNS serves the names of services, like the DNS of a cluster, until the test ends.
+// It has no other names.
+func (n *node) serveDNS() {
 	n.t.Helper()
 	conn, err := net.ListenPacket("udp", nodeIP+":53")
 	if err != nil {
@@ -31,15 +31,16 @@ func (n *node) names() {
 				return
 			}
 			if err == nil {
-				if answer, err := n.answer(packet[:size]); err == nil {
-					_, _ = conn.WriteTo(answer, from) // whoever asked asks again
+				if response, err := n.resolve(packet[:size]); err == nil {
+					_, _ = conn.WriteTo(response, from) // clients retry
 				}
 			}
 		}
 	}()
 }
 
-func (n *node) answer(packet []byte) ([]byte, error) {
+// resolve returns the response to a DNS query.
+func (n *node) resolve(packet []byte) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(packet); err != nil {
 		return nil, err
@@ -60,11 +61,11 @@ func (n *node) answer(packet []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// address is that of a service, such as raytap.ray.svc.cluster.local.
+// address returns the address of a service, such as raytap.ray.svc.cluster.local.
 func (n *node) address(name string) (netip.Addr, error) {
 	parts := strings.Split(strings.TrimSuffix(name, ".svc.cluster.local."), ".")
 	if len(parts) != 2 {
-		return netip.Addr{}, fmt.Errorf("%s is no service", name)
+		return netip.Addr{}, fmt.Errorf("%s is not a service", name)
 	}
 	var service struct{ Spec struct{ ClusterIP string } }
 	if err := n.get("/api/v1/namespaces/"+parts[1]+"/services/"+parts[0], &service); err != nil {

@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// guide is what docs/kubernetes.md prints to be run or copied.
+// guide contains the code blocks of docs/kubernetes.md.
 type guide struct {
 	t      *testing.T
 	blocks []string
-	left   []string // those that the test has not come to
+	unused []string // blocks that the test has not used yet
 }
 
 var fence = regexp.MustCompile("(?ms)^( *)```[a-z]*\n(.*?)^ *```$")
@@ -29,19 +29,19 @@ func readGuide(t *testing.T) *guide {
 	for _, m := range fence.FindAllStringSubmatch(string(b), -1) {
 		g.blocks = append(g.blocks, regexp.MustCompile("(?m)^"+m[1]).ReplaceAllString(m[2], ""))
 	}
-	g.left = slices.Clone(g.blocks)
+	g.unused = slices.Clone(g.blocks)
 	return g
 }
 
-// take gives the block that has this text in it.
-func (g *guide) take(text string) string {
+// block returns the block that contains a text.
+func (g *guide) block(text string) string {
 	g.t.Helper()
 	for _, b := range g.blocks {
 		if strings.Contains(b, text) {
-			g.left = slices.DeleteFunc(g.left, func(l string) bool { return l == b })
+			g.unused = slices.DeleteFunc(g.unused, func(l string) bool { return l == b })
 			return b
 		}
 	}
-	g.t.Fatalf("docs/kubernetes.md has no block with %q", text)
+	g.t.Fatalf("docs/kubernetes.md has no code block with %q", text)
 	return ""
 }

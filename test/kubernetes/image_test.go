@@ -17,17 +17,17 @@ import (
 	"testing"
 )
 
-// image is what the last stage of a Dockerfile makes on nothing.
+// image is a container image without a base image.
 type image struct {
 	name       string // with its tag
 	user       string
 	entrypoint []string
-	owned      string            // a folder that belongs to the user, "" = none
-	files      map[string]string // by place in the image: a file of this machine
+	owned      string            // a directory that belongs to the user; "": none
+	files      map[string]string // files of this machine, by path in the image
 }
 
-// released is raytap's image, with what the last stage of the Dockerfile says.
-func released(t *testing.T, name, binary string) image {
+// raytapImage returns raytap's image according to the last stage of the Dockerfile.
+func raytapImage(t *testing.T, name, binary string) image {
 	t.Helper()
 	b, err := os.ReadFile("../../Dockerfile")
 	if err != nil {
@@ -35,7 +35,7 @@ func released(t *testing.T, name, binary string) image {
 	}
 	m := regexp.MustCompile(`(?s)FROM scratch\n.*--chown=65532:65532 /state /(\S+)\n.*USER (\S+)\n.*ENTRYPOINT \["(\S+)"\]`).FindStringSubmatch(string(b))
 	if m == nil {
-		t.Fatal("the Dockerfile's last stage is not what this test knows")
+		t.Fatal("the last stage of the Dockerfile does not have the form that this test expects")
 	}
 	i := image{name: name, owned: m[1], user: m[2], entrypoint: []string{m[3]}, files: map[string]string{strings.TrimPrefix(m[3], "/"): binary}}
 	const authorities = "etc/ssl/certs/ca-certificates.crt"
@@ -45,7 +45,7 @@ func released(t *testing.T, name, binary string) image {
 	return i
 }
 
-// archive gives the image as `docker save` writes it, with one layer.
+// archive returns the image in the format of `docker save`, with one layer.
 func (i image) archive(t *testing.T) []byte {
 	t.Helper()
 	var layer bytes.Buffer
@@ -53,12 +53,12 @@ func (i image) archive(t *testing.T) []byte {
 	if i.owned != "" {
 		put(t, w, &tar.Header{Typeflag: tar.TypeDir, Name: i.owned + "/", Mode: 0o755, Uid: 65532, Gid: 65532}, nil)
 	}
-	for place, file := range i.files {
+	for path, file := range i.files {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		put(t, w, &tar.Header{Name: place, Mode: 0o755}, b)
+		put(t, w, &tar.Header{Name: path, Mode: 0o755}, b)
 		for _, library := range libraries(file) {
 			b, err := os.ReadFile(library)
 			if err != nil {
@@ -67,7 +67,7 @@ func (i image) archive(t *testing.T) []byte {
 			put(t, w, &tar.Header{Name: strings.TrimPrefix(library, "/"), Mode: 0o755}, b)
 		}
 	}
-	closed(t, w)
+	closeTar(t, w)
 	sum := sha256.Sum256(layer.Bytes())
 	config := encode(t, map[string]any{
 		"architecture": "amd64", "os": "linux",
@@ -80,16 +80,16 @@ func (i image) archive(t *testing.T) []byte {
 	put(t, w, &tar.Header{Name: "config.json", Mode: 0o644}, config)
 	put(t, w, &tar.Header{Name: "manifest.json", Mode: 0o644}, encode(t, []any{
 		map[string]any{"Config": "config.json", "RepoTags": []string{i.name}, "Layers": []string{"layer.tar"}}}))
-	closed(t, w)
+	closeTar(t, w)
 	return all.Bytes()
 }
 
-// libraries are what a program of this machine is linked with: that of a tool of
-// the tests may be linked with libc.
+// libraries returns the shared libraries of a program of this machine. Some tools of the
+// tests are linked with libc.
 func libraries(program string) []string {
 	out, err := exec.Command("ldd", program).Output()
 	if err != nil {
-		return nil // it is static
+		return nil // it is linked statically
 	}
 	var all []string
 	for _, m := range regexp.MustCompile(`(?m)(/\S+) \(0x`).FindAllStringSubmatch(string(out), -1) {
@@ -109,7 +109,7 @@ func put(t *testing.T, w *tar.Writer, h *tar.Header, content []byte) {
 	}
 }
 
-func closed(t *testing.T, w *tar.Writer) {
+func closeTar(t *testing.T, w *tar.Writer) {
 	t.Helper()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func encode(t *testing.T, v any) []byte {
 	return b
 }
 
-// write writes a file of the node, for all to read.
+// write writes a file and returns its name.
 func write(t *testing.T, name, text string, mode fs.FileMode) string {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), mode); err != nil {

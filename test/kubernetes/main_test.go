@@ -1,8 +1,8 @@
 //go:build e2e && linux
 
-// Package kubernetes installs raytap on a real Kubernetes of one node, with the
-// commands that docs/kubernetes.md prints: API server, controllers, scheduler,
-// kubelet, proxy, containerd and runc. All of it runs in namespaces of its own.
+// Package kubernetes installs raytap on a real Kubernetes cluster of one node, with the
+// commands in docs/kubernetes.md. The cluster has an API server, controllers, scheduler,
+// kubelet, proxy, containerd and runc, which run in their own namespaces.
 package kubernetes
 
 import (
@@ -18,13 +18,12 @@ import (
 	"raytap/test/program"
 )
 
-// inside names the variable that tells the tests that they are in namespaces of
-// their own: its value is the folder for all that they write.
-const inside = "RAYTAP_KUBERNETES_INSIDE"
+// workDirEnv is an environment variable that is set if the tests run in their own
+// namespaces. Its value is the directory for all files that they write.
+const workDirEnv = "RAYTAP_KUBERNETES_WORK_DIR"
 
-// clean waits for the end of the tests, however they ended, and removes what the
-// kernel keeps when the last process of a namespace is gone: the folder $0, and
-// the control groups that have its name.
+// clean is a script that waits for the end of the tests and removes what the kernel keeps
+// after the last process of a namespace: the directory $0, and the cgroups with its name.
 const clean = `
 read -r _ || :
 name=$(basename "$0")
@@ -37,28 +36,28 @@ for i in $(seq 300); do
 	[ -n "$left" ] || exit 0
 	sleep 0.1
 done
-echo "the tests on Kubernetes left $left behind" >&2
+echo "cannot remove $left" >&2
 exit 1
 `
 
 func TestMain(m *testing.M) {
-	if os.Getenv(inside) != "" {
+	if os.Getenv(workDirEnv) != "" {
 		os.Exit(enter(m))
 	}
 	os.Exit(outside())
 }
 
-// outside runs the tests as the first process of namespaces of mounts, processes
-// and the network. When that ends, the kernel ends all that it started.
+// outside runs the tests as the first process in new mount, PID and network namespaces.
+// When that process exits, the kernel kills all others. outside returns the exit code.
 func outside() int {
 	if os.Geteuid() != 0 {
-		fmt.Println("the tests on Kubernetes are skipped: a node needs root")
+		fmt.Println("skipped: a Kubernetes node requires root")
 		if os.Getenv("CI") == "true" {
 			return 1
 		}
 		return 0
 	}
-	runtime.LockOSThread() // Pdeathsig is about the thread that forked
+	runtime.LockOSThread() // Pdeathsig refers to the thread that forked
 	dir, err := os.MkdirTemp("", "raytap-kubernetes")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -72,7 +71,7 @@ func outside() int {
 		err = cleaner.Start()
 	}
 	if err == nil {
-		err = again(dir)
+		err = runInside(dir)
 		err = first(err, finish(cleaner, alive))
 	}
 	if err != nil {
@@ -82,6 +81,7 @@ func outside() int {
 	return 0
 }
 
+// finish tells the cleaner to start, and waits for it.
 func finish(cleaner *exec.Cmd, alive io.Closer) error {
 	return first(alive.Close(), cleaner.Wait())
 }
@@ -95,9 +95,9 @@ func first(errs ...error) error {
 	return nil
 }
 
-// again builds what the images are made of, while there is a network, and runs
-// this binary inside.
-func again(dir string) error {
+// runInside builds the binaries for the images, which needs the network, and runs this
+// binary in the namespaces.
+func runInside(dir string) error {
 	for file, pkg := range map[string]string{"raytap": "raytap", "pause": "raytap/test/kubernetes/pause"} {
 		if err := program.Build(filepath.Join(dir, file), pkg); err != nil {
 			return err
@@ -108,7 +108,7 @@ func again(dir string) error {
 		return err
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"="+dir, "TMPDIR="+dir)
+	cmd.Env = append(os.Environ(), workDirEnv+"="+dir, "TMPDIR="+dir)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,

@@ -26,29 +26,29 @@ import (
 )
 
 const (
-	token  = "a-token-of-the-tests" // of all who ask the API server; it is an administrator's
+	token  = "a-token-of-the-tests" // of an administrator, for all clients of the API server
 	server = "https://" + nodeIP + ":6443"
 	pause  = "raytap.test/pause:1"
 )
 
-// node is a cluster of one node.
+// node is a Kubernetes cluster of one node.
 type node struct {
 	t          *testing.T
 	dir        string
 	kubeconfig string
-	path       string // of commands: kubectl and helm are on it
-	libraries  string // for programs that were unpacked and not installed
+	path       string // PATH with kubectl and helm
+	libraries  string // LD_LIBRARY_PATH for programs that are unpacked, but not installed
 	client     *http.Client
 	containerd *program.Process
 	apiserver  *program.Process
 	kubelet    *program.Process
-	last       error // of a command, for a condition that never came
+	last       error // of the last command that failed
 }
 
-// newNode starts a cluster and waits until its node is ready for pods.
+// newNode starts a cluster and waits until its node is ready.
 func newNode(t *testing.T, images ...image) *node {
 	t.Helper()
-	n := &node{t: t, dir: os.Getenv(inside), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
+	n := &node{t: t, dir: os.Getenv(workDirEnv), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	t.Cleanup(func() {
 		if t.Failed() && n.last != nil {
 			t.Logf("the last command that failed: %v", n.last)
@@ -62,7 +62,7 @@ func newNode(t *testing.T, images ...image) *node {
 		n.load(i)
 	}
 	n.control()
-	n.until(n.apiserver, time.Minute, "the default service account is there", func() bool {
+	n.until(n.apiserver, time.Minute, "the default service account exists", func() bool {
 		return n.try("kubectl get serviceaccount default") == nil
 	})
 	n.join()
@@ -72,7 +72,7 @@ func newNode(t *testing.T, images ...image) *node {
 	return n
 }
 
-// commands puts kubectl and helm where a reader of the docs has them.
+// commands puts kubectl and helm into the PATH.
 func (n *node) commands() {
 	n.t.Helper()
 	unpacked := filepath.Dir(filepath.Dir(filepath.Dir(program.Tool(n.t, "kubernetes/usr/bin/containerd"))))
@@ -96,8 +96,7 @@ func (n *node) env(more ...string) []string {
 	return append([]string{"PATH=" + n.path, "HOME=" + n.dir, "KUBECONFIG=" + n.kubeconfig}, more...)
 }
 
-// start starts a program of the node, which may need libraries that are not
-// installed.
+// start starts a program of the node, with the libraries that are not installed.
 func (n *node) start(name string, args ...string) *program.Process {
 	n.t.Helper()
 	cmd := exec.Command(name, args...)
@@ -105,7 +104,7 @@ func (n *node) start(name string, args ...string) *program.Process {
 	return program.Start(n.t, cmd)
 }
 
-// program starts one of those that are Kubernetes.
+// program starts a program of Kubernetes.
 func (n *node) program(args ...string) *program.Process {
 	n.t.Helper()
 	return n.start(program.Tool(n.t, "bin/hyperkube"), args...)
@@ -119,8 +118,8 @@ func (n *node) runtime() {
 	if err := os.MkdirAll(conf, 0o755); err != nil {
 		n.t.Fatal(err)
 	}
-	// A pair of interfaces and a route for each pod: no bridge, whose traffic would
-	// pass by the services' rules.
+	// Each pod has a pair of interfaces and a route. Traffic on a bridge would bypass the
+	// rules for services.
 	write(n.t, filepath.Join(conf, "10-pods.conflist"), `{"cniVersion": "0.4.0", "name": "pods", "plugins": [
 		{"type": "ptp", "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`, 0o644)
 	config := write(n.t, filepath.Join(n.dir, "containerd.toml"), fmt.Sprintf(`
@@ -128,7 +127,7 @@ version = 2
 disabled_plugins = ["io.containerd.internal.v1.opt"]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
-  # A machine's root may lack the right to make its processes less killable.
+  # root may not be permitted to lower oom_score_adj.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
@@ -139,10 +138,10 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     conf_dir = %q
 `, pause, program.Tool(n.t, "kubernetes/usr/sbin/runc"), filepath.Join(unpacked, "usr/lib/cni"), conf), 0o644)
 	n.containerd = n.start(program.Tool(n.t, "kubernetes/usr/bin/containerd"), "--config", config)
-	n.until(n.containerd, 30*time.Second, "containerd answers", func() bool { return n.try("ctr version") == nil })
+	n.until(n.containerd, 30*time.Second, "containerd is ready", func() bool { return n.try("ctr version") == nil })
 }
 
-// load puts an image where a pod finds it that may not pull.
+// load imports an image, so that pods need not pull it.
 func (n *node) load(i image) {
 	n.t.Helper()
 	cmd := exec.Command(program.Tool(n.t, "kubernetes/usr/bin/ctr"), "--namespace=k8s.io", "images", "import", "-")
@@ -152,7 +151,7 @@ func (n *node) load(i image) {
 	}
 }
 
-// serve starts the API server and writes the file by which all others reach it.
+// serve starts the API server and writes the kubeconfig for all clients.
 func (n *node) serve() {
 	n.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -183,7 +182,8 @@ func (n *node) serve() {
 	n.until(n.apiserver, 2*time.Minute, "the API server is ready", func() bool { return n.get("/readyz", nil) == nil })
 }
 
-// get asks the API server, and decodes its answer into v where that is not nil.
+// get sends a GET request to the API server, and decodes the response into v unless v is
+// nil.
 func (n *node) get(path string, v any) error {
 	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, server+path, nil)
 	if err != nil {
@@ -205,7 +205,7 @@ func (n *node) get(path string, v any) error {
 	return err
 }
 
-// control starts what makes pods of objects, and gives them a node.
+// control starts the controller manager and the scheduler.
 func (n *node) control() {
 	n.t.Helper()
 	n.program("kube-controller-manager", "--kubeconfig="+n.kubeconfig, "--leader-elect=false",
@@ -213,10 +213,10 @@ func (n *node) control() {
 	n.program("kube-scheduler", "--kubeconfig="+n.kubeconfig, "--leader-elect=false")
 }
 
-// join starts the kubelet, and the proxy that makes services' addresses work.
+// join starts the kubelet and kube-proxy.
 func (n *node) join() {
 	n.t.Helper()
-	resolv := write(n.t, filepath.Join(n.dir, "resolv.conf"), "", 0o644) // nothing is beyond the node
+	resolv := write(n.t, filepath.Join(n.dir, "resolv.conf"), "", 0o644) // there is no network beyond the node
 	config := write(n.t, filepath.Join(n.dir, "kubelet.yaml"), fmt.Sprintf(`
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -234,7 +234,7 @@ clusterDomain: cluster.local
 resolvConf: %[3]s
 evictionHard: {memory.available: "0%%", nodefs.available: "0%%", imagefs.available: "0%%"}
 imageGCHighThresholdPercent: 100
-# A secret that changes is a changed file within this time, a minute by default.
+# Maximum delay until the files of a changed secret change; the default is a minute.
 syncFrequency: 5s
 `, nodeIP, filepath.Base(n.dir), resolv), 0o644)
 	groups(n.t, filepath.Base(n.dir))
@@ -246,13 +246,13 @@ mode: nftables
 hostnameOverride: node
 clusterCIDR: 10.88.0.0/24
 clientConnection: {kubeconfig: %s}
-# These are the whole machine's.
+# These apply to the whole machine.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 `, n.kubeconfig), 0o644)
 	n.program("kube-proxy", "--config="+config)
 }
 
-// groups makes the control groups under which the kubelet has those of pods.
+// groups creates the parent cgroups of the pods' cgroups.
 func groups(t *testing.T, name string) {
 	t.Helper()
 	all := []string{"/sys/fs/cgroup/" + name}
@@ -273,14 +273,13 @@ func groups(t *testing.T, name string) {
 	}
 }
 
-// run runs a command, or several, as a reader of the docs does, in the root of the
-// repository. It gives what they say on stdout.
+// run runs a shell script in the root of the repository. It returns its stdout.
 func (n *node) run(script string) (string, error) {
-	var out, said program.Output
+	var out, stderr program.Output
 	cmd := exec.CommandContext(context.WithoutCancel(n.t.Context()), "bash", "-euo", "pipefail", "-c", `trap 'kill $(jobs -p) 2>/dev/null || :' EXIT`+"\n"+script)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "../..", n.env(), &out, &said, 10*time.Second
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = "../..", n.env(), &out, &stderr, 10*time.Second
 	if err := cmd.Run(); err != nil {
-		n.last = fmt.Errorf("%w\n%s\n%s%s", err, script, out.String(), said.String())
+		n.last = fmt.Errorf("%w\n%s\n%s%s", err, script, out.String(), stderr.String())
 		return out.String(), n.last
 	}
 	return out.String(), nil
@@ -300,15 +299,15 @@ func (n *node) must(script string) string {
 	return out
 }
 
-// until polls less often than Process.Until does: what is asked costs more here.
+// until is Process.Until with a longer interval, because the conditions are expensive.
 func (n *node) until(p *program.Process, limit time.Duration, what string, ok func() bool) {
 	n.t.Helper()
-	var asked time.Time
+	var last time.Time
 	p.Until(limit, what, func() bool {
-		if time.Since(asked) < 250*time.Millisecond {
+		if time.Since(last) < 250*time.Millisecond {
 			return false
 		}
-		asked = time.Now()
+		last = time.Now()
 		return ok()
 	})
 }

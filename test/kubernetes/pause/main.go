@@ -1,5 +1,4 @@
-// Command pause holds the namespaces of a pod open: it waits until it is told to
-// end.
+// Command pause keeps the namespaces of a pod open until it receives a signal.
 package main
 
 import (

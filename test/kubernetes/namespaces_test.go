@@ -14,40 +14,40 @@ import (
 	"raytap/test/program"
 )
 
-// nodeIP is the node's address: pods reach by it what the tests serve.
+// nodeIP is the address of the node, at which pods reach the servers of the tests.
 const nodeIP = "10.77.0.1"
 
-// tunables are what a kubelet writes into the kernel of the whole machine where
-// it finds other values. It is shown these, and leaves the machine alone.
-var tunables = map[string]string{
+// sysctls are the kernel parameters of the whole machine that a kubelet sets if they have
+// other values. These files hide the real ones, so that the kubelet does not change them.
+var sysctls = map[string]string{
 	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
 }
 
-// enter makes the new namespaces a place where a node can run, and runs the tests.
+// enter prepares the new namespaces for a node, and runs the tests.
 func enter(m *testing.M) int {
-	if err := furnish(os.Getenv(inside)); err != nil {
+	if err := prepare(os.Getenv(workDirEnv)); err != nil {
 		fmt.Fprintln(os.Stderr, "prepare the namespaces:", err)
 		return 1
 	}
 	return program.Main(m)
 }
 
-func furnish(dir string) error {
+func prepare(dir string) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
-	// Where kubelet, containerd and the plugins of the network write, whatever
-	// they are told. In memory, so that a busy disk slows nothing down.
-	for _, place := range []string{"/run", "/var/lib", "/var/log"} {
-		if err := unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"); err != nil {
-			return fmt.Errorf("mount %s: %w", place, err)
+	// kubelet, containerd and the network plugins always write to these directories. They
+	// are in memory, so that a busy disk does not slow the tests down.
+	for _, dir := range []string{"/run", "/var/lib", "/var/log"} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mount %s: %w", dir, err)
 		}
 	}
-	for name, value := range tunables {
+	for name, value := range sysctls {
 		file := filepath.Join(dir, filepath.Base(name))
 		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
 			return err
@@ -65,7 +65,7 @@ func furnish(dir string) error {
 	return up("lo:0", nodeIP, 32)
 }
 
-// up gives an interface, or an alias of one, an address and switches it on.
+// up sets the address of an interface, or of an alias of one, and enables it.
 func up(name, ip string, bits int) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -84,7 +84,7 @@ func up(name, ip string, bits int) error {
 			return err
 		}
 		if err := unix.IoctlIfreq(s, set.request, request); err != nil {
-			return fmt.Errorf("give %s an address: %w", name, err)
+			return fmt.Errorf("set the address of %s: %w", name, err)
 		}
 	}
 	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)

@@ -14,74 +14,74 @@ import (
 	"raytap/test/program"
 )
 
-// A reader who has nothing but docs/kubernetes.md gets from an empty namespace to
-// lines in a store and to metrics in Prometheus, on a namespace that lets in only
-// pods of the restricted Pod Security Standard. No line is lost or doubled when
-// the container is killed, the pod is deleted, or the configuration changes.
+// The commands in docs/kubernetes.md lead from an empty namespace to lines in a store and
+// metrics in Prometheus, with the restricted Pod Security Standard enforced. No line is
+// lost or duplicated when the container is killed, the pod is deleted, or the
+// configuration changes.
 //
-// The network of the node enforces no NetworkPolicy: that object is only accepted.
+// The network of the node does not enforce the NetworkPolicy: its object is only accepted.
 func TestKubernetes_Documentation(t *testing.T) {
-	s := newScene(t)
+	s := newCluster(t)
 	docs := readGuide(t)
-	docs.take("docker build") // there is no Docker: the image is made in Go, as the Dockerfile does
-	s.restrict(docs.take("create namespace"))
+	docs.block("docker build") // without Docker: Go code builds the image
+	s.restrict(docs.block("create namespace"))
 
-	t.Log(s.must(docs.take("helm install")))
+	t.Log(s.must(docs.block("helm install")))
 	s.print()
-	s.settle("raytap is installed")
-	s.look(docs.take("curl"))
-	s.monitored(docs.take("serviceMonitor.enabled"))
-	s.scraped(docs.take("kubernetes_sd_configs"))
+	s.awaitLines("the installation")
+	s.checkLook(docs.block("curl"))
+	s.monitored(docs.block("serviceMonitor.enabled"))
+	s.scraped(docs.block("kubernetes_sd_configs"))
 
 	s.killContainer()
-	s.settle("the container was killed")
+	s.awaitLines("the kill of the container")
 	s.deletePod()
-	s.settle("the pod was deleted")
+	s.awaitLines("the deletion of the pod")
 	s.secondCluster()
-	s.settle("the configuration was changed")
+	s.awaitLines("the change of the configuration")
 	s.toStdout()
 
-	s.removed(docs.take("helm uninstall"), docs.take("delete pvc"))
-	s.without(docs.take("kubectl -n ray apply -f deploy/kubernetes/raytap.yaml"))
-	if len(docs.left) > 0 {
-		t.Errorf("these blocks of docs/kubernetes.md were not tried: %q", docs.left)
+	s.removed(docs.block("helm uninstall"), docs.block("delete pvc"))
+	s.plainManifests(docs.block("kubectl -n ray apply -f deploy/kubernetes/raytap.yaml"))
+	if len(docs.unused) > 0 {
+		t.Errorf("unused code blocks of docs/kubernetes.md: %q", docs.unused)
 	}
 }
 
-// restrict makes the namespace and the store, where nothing but restricted pods
-// may run.
-func (s *scene) restrict(block string) {
+// restrict creates the namespace, which allows only restricted pods, and the store.
+func (s *testCluster) restrict(block string) {
 	s.t.Helper()
 	namespace, store, ok := strings.Cut(block, "\n")
 	if !ok {
-		s.t.Fatalf("the namespace and the store are no two commands: %q", block)
+		s.t.Fatalf("want two commands, for the namespace and the store: %q", block)
 	}
 	s.must(namespace)
 	s.must("kubectl label namespace ray pod-security.kubernetes.io/enforce=restricted")
-	s.until(s.apiserver, 30*time.Second, "the namespace has its account", func() bool {
+	s.until(s.apiserver, 30*time.Second, "the namespace has its service account", func() bool {
 		return s.try("kubectl -n ray get serviceaccount default") == nil
 	})
 	if err := s.try("kubectl -n ray run any --image=any --dry-run=server"); err == nil || !strings.Contains(err.Error(), `violates PodSecurity "restricted`) {
-		s.t.Fatalf("a pod that is not restricted is let in: %v", err)
+		s.t.Fatalf("the namespace allows a pod that is not restricted: %v", err)
 	}
 	s.must(store)
 	s.apply(head(s.prod.URL()))
 }
 
-// look does what a reader does to see a metric and a line.
-func (s *scene) look(block string) {
+// checkLook runs the commands that show a metric and a line.
+func (s *testCluster) checkLook(block string) {
 	s.t.Helper()
 	out := s.must(block)
 	if !strings.Contains(out, `raytap_up{ray_cluster="prod"} 1`) || !strings.Contains(out, `"_msg":"`) {
-		s.t.Errorf("the commands show no cluster that is up, or no line:\n%s", out)
+		s.t.Errorf("the commands do not show a cluster that is up and a line:\n%s", out)
 	}
-	if page := program.Get("http://" + s.podIP("raytap-0") + ":9265/metrics"); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 1`) {
-		s.t.Errorf("the page at the pod's address says %.300q", page)
+	if metrics := program.Get("http://" + s.podIP("raytap-0") + ":9265/metrics"); !strings.Contains(metrics, `raytap_up{ray_cluster="prod"} 1`) {
+		s.t.Errorf("the metrics at the pod's address are %.300q", metrics)
 	}
 }
 
-// monitored has what the Prometheus operator and Grafana's sidecar read accepted.
-func (s *scene) monitored(block string) {
+// monitored checks that the API server accepts the objects for the Prometheus operator and
+// Grafana's sidecar.
+func (s *testCluster) monitored(block string) {
 	s.t.Helper()
 	s.must("kubectl apply --server-side -f .tools/kubernetes/crds")
 	s.must("kubectl wait --for=condition=Established --timeout=30s -f .tools/kubernetes/crds")
@@ -93,21 +93,21 @@ func (s *scene) monitored(block string) {
 		s.t.Fatal(err)
 	}
 	if got := strings.Fields(s.must("kubectl -n ray get configmap -l grafana_dashboard=1 -o name")); len(got) != len(boards) || len(got) == 0 {
-		s.t.Errorf("%d dashboards are in config maps, %d ship", len(got), len(boards))
+		s.t.Errorf("%d dashboards are in config maps, want %d", len(got), len(boards))
 	}
 	if s.uid() != uid {
-		s.t.Error("what only adds monitoring has replaced the pod")
+		s.t.Error("enabling monitoring replaces the pod")
 	}
 }
 
-// scraped has a real Prometheus scrape by the configuration in the docs. Debian's
-// is built without discovery in Kubernetes: in its place stand the labels that it
-// reads off the objects, here read off them by kubectl.
-func (s *scene) scraped(config string) {
+// scraped checks that a real Prometheus scrapes raytap with the documented configuration.
+// Debian's Prometheus has no Kubernetes service discovery: it is replaced by a static
+// configuration with the same labels, which kubectl reads from the objects.
+func (s *testCluster) scraped(config string) {
 	s.t.Helper()
 	discovery, rest, ok := strings.Cut(config, "    relabel_configs:")
 	if !ok || !strings.Contains(discovery, "- role: endpointslice\n        namespaces: {names: [ray]}\n") {
-		s.t.Fatalf("this test does not know the configuration\n%s", config)
+		s.t.Fatalf("unexpected scrape configuration\n%s", config)
 	}
 	head, _, _ := strings.Cut(discovery, "    kubernetes_sd_configs:")
 	const slice = "kubectl -n ray get endpointslice -l kubernetes.io/service-name=raytap -o jsonpath="
@@ -118,9 +118,9 @@ func (s *scene) scraped(config string) {
           __meta_kubernetes_endpointslice_port_name: %q
           __meta_kubernetes_pod_name: %q
     relabel_configs:`,
-		s.ask(slice+"'{.items[0].endpoints[0].addresses[0]}'"), s.ask(slice+"'{.items[0].ports[0].port}'"),
-		s.ask(`kubectl -n ray get service raytap -o jsonpath='{.metadata.labels.app\.kubernetes\.io/name}'`),
-		s.ask(slice+"'{.items[0].ports[0].name}'"), s.ask(slice+"'{.items[0].endpoints[0].targetRef.name}'")) + rest
+		s.output(slice+"'{.items[0].endpoints[0].addresses[0]}'"), s.output(slice+"'{.items[0].ports[0].port}'"),
+		s.output(`kubectl -n ray get service raytap -o jsonpath='{.metadata.labels.app\.kubernetes\.io/name}'`),
+		s.output(slice+"'{.items[0].ports[0].name}'"), s.output(slice+"'{.items[0].endpoints[0].targetRef.name}'")) + rest
 	file := write(s.t, filepath.Join(s.t.TempDir(), "prometheus.yaml"), config, 0o600)
 	const url = "127.0.0.1:9090"
 	p := program.Start(s.t, exec.Command(program.Tool(s.t, "bin/prometheus"), "--config.file="+file,
@@ -133,36 +133,36 @@ func (s *scene) scraped(config string) {
 	p.Stop(30 * time.Second)
 }
 
-// killContainer kills raytap alone; the kubelet starts it again in its pod.
-func (s *scene) killContainer() {
+// killContainer kills raytap. The kubelet restarts it in its pod.
+func (s *testCluster) killContainer() {
 	s.t.Helper()
 	uid := s.uid()
 	s.print()
 	s.kill("/raytap")
 	s.print()
-	s.until(s.kubelet, time.Minute, "the container was started again", func() bool {
-		return s.ask(`kubectl -n ray get pod raytap-0 -o jsonpath='{.status.containerStatuses[?(@.name=="raytap")].restartCount}'`) == "1"
+	s.until(s.kubelet, time.Minute, "the container is restarted", func() bool {
+		return s.output(`kubectl -n ray get pod raytap-0 -o jsonpath='{.status.containerStatuses[?(@.name=="raytap")].restartCount}'`) == "1"
 	})
 	s.print()
 	if s.uid() != uid {
-		s.t.Error("the pod was replaced")
+		s.t.Error("the pod is replaced")
 	}
 }
 
-// deletePod is what a node that is lost comes to: nobody waits for the pod's end.
-func (s *scene) deletePod() {
+// deletePod deletes the pod without waiting for its end, like after the loss of a node.
+func (s *testCluster) deletePod() {
 	s.t.Helper()
 	uid := s.uid()
 	s.print()
 	s.must("kubectl -n ray delete pod raytap-0 --grace-period=0 --force")
 	s.print()
-	s.until(s.kubelet, time.Minute, "there is a new pod", func() bool { now := s.uid(); return now != "" && now != uid })
+	s.until(s.kubelet, time.Minute, "a new pod exists", func() bool { now := s.uid(); return now != "" && now != uid })
 	s.print()
 }
 
-// secondCluster adds a cluster whose token is wrong at first. The pod is replaced
-// for it, and not for the token.
-func (s *scene) secondCluster() {
+// secondCluster adds a cluster with a wrong token, and then corrects the token. The change
+// of the configuration replaces the pod, the change of the token does not.
+func (s *testCluster) secondCluster() {
 	s.t.Helper()
 	uid := s.uid()
 	s.must("kubectl -n ray create secret generic ray-token --from-literal=token=wrong")
@@ -181,49 +181,49 @@ secretMounts:
 	s.up("second", "0")
 	replaced := s.uid()
 	if replaced == uid {
-		s.t.Error("another configuration is in no new pod")
+		s.t.Error("a changed configuration does not replace the pod")
 	}
 	s.must("kubectl -n ray create secret generic ray-token --from-literal=token=" + secondToken + " --dry-run=client -o yaml | kubectl apply -f -")
 	s.up("second", "1")
 	s.up("prod", "1")
 	if s.uid() != replaced {
-		s.t.Error("another token has replaced the pod")
+		s.t.Error("a changed token replaces the pod")
 	}
 }
 
-// toStdout installs a second release, whose lines are the container's.
-func (s *scene) toStdout() {
+// toStdout installs a second release, which writes to stdout.
+func (s *testCluster) toStdout() {
 	s.t.Helper()
 	s.must(`helm install lines deploy/helm/raytap --namespace ray --values deploy/kubernetes/values-stdout.yaml \
 		--set image.repository=registry.example/raytap,persistence.enabled=false
 		kubectl -n ray rollout status statefulset/lines-raytap --timeout=2m`)
-	s.once("the container's stdout", func() string { return s.ask("kubectl -n ray logs lines-raytap-0 -c raytap") })
+	s.checkOnce("the container's stdout", func() string { return s.output("kubectl -n ray logs lines-raytap-0 -c raytap") })
 	s.must("helm uninstall lines --namespace ray --wait")
 }
 
-// removed takes the release away, and with it all but the claim.
-func (s *scene) removed(uninstall, claim string) {
+// removed uninstalls the release, which keeps the claim, and deletes the claim.
+func (s *testCluster) removed(uninstall, claim string) {
 	s.t.Helper()
 	s.must(uninstall)
 	everything := "kubectl -n ray get all,configmap,secret,serviceaccount,pvc,networkpolicy,servicemonitor,prometheusrule -l app.kubernetes.io/instance=raytap -o name"
-	s.until(s.apiserver, time.Minute, "all but the claim is gone", func() bool {
-		return s.ask(everything) == "persistentvolumeclaim/data-raytap-0"
+	s.until(s.apiserver, time.Minute, "all objects except the claim are deleted", func() bool {
+		return s.output(everything) == "persistentvolumeclaim/data-raytap-0"
 	})
 	s.must(claim)
-	if left := s.ask(everything); left != "" {
-		s.t.Errorf("%s is left", left)
+	if left := s.output(everything); left != "" {
+		s.t.Errorf("%s still exists", left)
 	}
 }
 
-// without installs the plain manifests.
-func (s *scene) without(block string) {
+// plainManifests installs the plain manifests.
+func (s *testCluster) plainManifests(block string) {
 	s.t.Helper()
 	s.must(block + "\nkubectl -n ray rollout status statefulset/raytap --timeout=2m")
 	s.up("default", "1")
 }
 
-// kill kills the processes of a program in the pods, by its place in the image.
-func (s *scene) kill(exe string) {
+// kill kills the process of a program in a pod, by its path in the image.
+func (s *testCluster) kill(exe string) {
 	s.t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/exe")
 	if err != nil {
@@ -237,6 +237,6 @@ func (s *scene) kill(exe string) {
 		}
 	}
 	if killed != 1 {
-		s.t.Fatalf("%d processes of %s were killed", killed, exe)
+		s.t.Fatalf("%d processes of %s killed, want 1", killed, exe)
 	}
 }

@@ -18,9 +18,9 @@ import (
 
 const secondToken = "the-token-of-the-second"
 
-// scene is a cluster of one node beside two fake Rays, with images for all that
-// the docs install.
-type scene struct {
+// testCluster is a Kubernetes cluster of one node with two fake Rays, and images for
+// everything that the documentation installs.
+type testCluster struct {
 	*node
 	prod, second *raytest.Head
 	jobs         []*raytest.Job // of prod
@@ -28,13 +28,13 @@ type scene struct {
 	start        time.Time
 }
 
-func newScene(t *testing.T) *scene {
+func newCluster(t *testing.T) *testCluster {
 	t.Helper()
-	dir := os.Getenv(inside)
-	raytap := released(t, "registry.example/raytap:0.1.0", filepath.Join(dir, "raytap"))
+	dir := os.Getenv(workDirEnv)
+	raytap := raytapImage(t, "registry.example/raytap:0.1.0", filepath.Join(dir, "raytap"))
 	plain := raytap
 	plain.name = "docker.io/library/raytap:0.1.0"
-	s := &scene{
+	s := &testCluster{
 		start: time.Now(),
 		node: newNode(t, raytap, plain,
 			image{name: "docker.io/victoriametrics/victoria-logs:v1.52.1", entrypoint: []string{"/victoria-logs-prod"},
@@ -49,7 +49,7 @@ func newScene(t *testing.T) *scene {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.ask(`set +e
+			t.Log(s.output(`set +e
 				kubectl -n ray get pods,services,endpointslices,pvc -o wide
 				kubectl -n ray get events --sort-by=.lastTimestamp | tail -n 20
 				for container in raytap vlagent; do kubectl -n ray logs raytap-0 -c $container --tail=15; done
@@ -57,8 +57,8 @@ func newScene(t *testing.T) *scene {
 				ls -lan /var/lib/volume-*`))
 		}
 	})
-	s.names()
-	for i := range 2 { // the second one is for a claim that comes after the first was deleted
+	s.serveDNS()
+	for i := range 2 { // the second one is for a claim after the first one was deleted
 		dir := fmt.Sprintf("/var/lib/volume-%d", i)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -68,15 +68,15 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// volume is one on the node. The kubelet gives it to the pod's group, as it does
-// with a disk and does not with a hostPath.
+// volume returns a local volume on the node. The kubelet sets its group to the pod's, as
+// for a disk, but unlike for a hostPath.
 func volume(i int, dir string) string {
 	return fmt.Sprintf(`{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "volume-%d"}, "spec": {
 		"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": %q},
 		"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["node"]}]}]}}}}`, i, dir)
 }
 
-// head is the service of a head, as KubeRay makes it, for one outside of pods.
+// head returns the service of a head, as created by KubeRay, for a head outside of pods.
 func head(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -91,13 +91,13 @@ func head(address string) string {
 		u.Hostname(), u.Port())
 }
 
-func (s *scene) apply(object string) {
+func (s *testCluster) apply(object string) {
 	s.t.Helper()
 	s.must("kubectl apply -f - <<'END'\n" + object + "\nEND")
 }
 
-// ask gives what a command says, "" where it fails.
-func (s *scene) ask(script string) string {
+// output returns the output of a script, "" after an error.
+func (s *testCluster) output(script string) string {
 	out, err := s.run(script)
 	if err != nil {
 		return ""
@@ -105,25 +105,25 @@ func (s *scene) ask(script string) string {
 	return strings.TrimSpace(out)
 }
 
-func (s *scene) uid() string {
-	return s.ask("kubectl -n ray get pod raytap-0 -o jsonpath='{.metadata.uid}'")
+func (s *testCluster) uid() string {
+	return s.output("kubectl -n ray get pod raytap-0 -o jsonpath='{.metadata.uid}'")
 }
 
-func (s *scene) podIP(name string) string {
-	return s.ask("kubectl -n ray get pod " + name + " -o jsonpath='{.status.podIP}'")
+func (s *testCluster) podIP(name string) string {
+	return s.output("kubectl -n ray get pod " + name + " -o jsonpath='{.status.podIP}'")
 }
 
-// up waits until raytap says so of a cluster.
-func (s *scene) up(cluster, value string) {
+// up waits until raytap_up has a value for a cluster.
+func (s *testCluster) up(cluster, value string) {
 	s.t.Helper()
 	want := fmt.Sprintf("raytap_up{ray_cluster=%q} %s\n", cluster, value)
-	s.until(s.kubelet, 2*time.Minute, "raytap says "+want, func() bool {
+	s.until(s.kubelet, 2*time.Minute, "raytap has "+want, func() bool {
 		return strings.Contains(program.Get("http://"+s.podIP("raytap-0")+":9265/metrics"), want)
 	})
 }
 
-// print has each job print some lines.
-func (s *scene) print() {
+// print makes each job print some lines.
+func (s *testCluster) print() {
 	for _, job := range s.jobs {
 		for range 20 {
 			s.printed++
@@ -132,31 +132,31 @@ func (s *scene) print() {
 	}
 }
 
-// settle waits until all that was printed is in raytap's file and in the store,
-// each line once.
-func (s *scene) settle(after string) {
+// awaitLines waits until all printed lines are in the sink file and in the store, each
+// line once.
+func (s *testCluster) awaitLines(after string) {
 	s.t.Helper()
-	volume := s.ask("kubectl -n ray get pvc data-raytap-0 -o jsonpath='{.spec.volumeName}'")
+	volume := s.output("kubectl -n ray get pvc data-raytap-0 -o jsonpath='{.spec.volumeName}'")
 	if volume == "" {
 		s.t.Fatal("raytap's claim has no volume")
 	}
-	s.once("the file, after "+after, func() string {
+	s.checkOnce("the file, after "+after, func() string {
 		b, err := os.ReadFile(filepath.Join("/var/lib", volume, "raytap.jsonl"))
 		if err != nil {
 			return ""
 		}
 		return string(b)
 	})
-	s.once("the store, after "+after, func() string {
-		address := s.ask("kubectl -n ray get pod -l app.kubernetes.io/name=victoria-logs -o jsonpath='{.items[0].status.podIP}'")
+	s.checkOnce("the store, after "+after, func() string {
+		address := s.output("kubectl -n ray get pod -l app.kubernetes.io/name=victoria-logs -o jsonpath='{.items[0].status.podIP}'")
 		query := "* | fields submission_id, event, _msg"
 		return strings.ReplaceAll(program.Get("http://"+address+":9428/select/logsql/query?query="+escape(query)), `"_msg"`, `"message"`)
 	})
 }
 
-// once waits until a text has each line that the jobs printed, as a record, and
-// compares. Records with other texts, such as what raytap says itself, are passed over.
-func (s *scene) once(where string, text func() string) {
+// checkOnce waits until a text has a record for each line that the jobs printed, and
+// checks that each line is there once. It skips other lines, such as raytap's log.
+func (s *testCluster) checkOnce(where string, text func() string) {
 	s.t.Helper()
 	want := 0
 	for _, job := range s.jobs {
@@ -170,14 +170,14 @@ func (s *scene) once(where string, text func() string) {
 	for _, job := range s.jobs {
 		for line := range strings.Lines(string(job.Log())) {
 			if n := got[job.ID+" "+strings.TrimSuffix(line, "\n")]; n != 1 {
-				s.t.Errorf("%s has %d times this line of %s: %.60q", where, n, job.ID, line)
+				s.t.Errorf("%s has %d records, want 1, of this line of %s: %.60q", where, n, job.ID, line)
 			}
 		}
 	}
-	s.t.Logf("%s has %d lines, each once or told above; %.0f s after the start", where, want, time.Since(s.start).Seconds())
+	s.t.Logf("%s has %d lines; %.0f s after the start", where, want, time.Since(s.start).Seconds())
 }
 
-// records counts the lines of jobs in records.
+// records counts the records of each line.
 func records(text string) map[string]int {
 	all := map[string]int{}
 	for line := range strings.Lines(text) {
