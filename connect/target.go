@@ -40,7 +40,7 @@ func (t *Target) AddFlags(to flagAdder, names func() []string) {
 	to.Flag("cluster", "The cluster of the configuration (--config.file); not needed where it has only one.").
 		PlaceHolder("NAME").HintAction(names).StringVar(&t.Cluster)
 	to.Flag("url", "The address of a cluster, without a configuration, such as http://ray-head:8265.").PlaceHolder("URL").StringVar(&t.URL)
-	to.Flag("api", "What answers there: ray (Ray's dashboard; the default) or synapse (a Synapse agent).").PlaceHolder("ray").EnumVar(&t.API, config.APIRay, config.APISynapse)
+	to.Flag("api", "API served at --url: ray (Ray dashboard, default) or synapse (Synapse agent).").PlaceHolder("ray").EnumVar(&t.API, config.APIRay, config.APISynapse)
 	to.Flag("token-file", "The file that holds the token for it.").PlaceHolder("FILE").StringVar(&t.TokenFile)
 }
 
