@@ -19,10 +19,10 @@ import (
 	"raytap/ray"
 )
 
-// size is how much a cluster has of everything.
+// size is the number of entities of a cluster.
 type size struct{ jobs, nodes, tasks, apps int }
 
-// big is a cluster of a size, whose lists are as full as real ones.
+// big returns a cluster of a size, with as much data in its lists as real ones have.
 func big(s size, now time.Time) *cluster {
 	c := &cluster{version: ray.Version{Ray: "2.60.0", Session: "session_2026-11-24_15-02-08_458718_7011"}}
 	c.status.ByNode = make(map[string]map[string]ray.Usage)
@@ -67,7 +67,7 @@ func big(s size, now time.Time) *cluster {
 	return c
 }
 
-// The two clusters that a page is measured with; no cap cuts any of them.
+// The two clusters of the benchmarks; no limit omits any of their series.
 var sizes = []struct {
 	name string
 	size size
@@ -84,7 +84,7 @@ func uncapped() collector.Options {
 	}
 }
 
-// ready is as many series as a page has, made beforehand.
+// ready is a set of prepared series.
 type ready []prometheus.Metric
 
 func (ready) Describe(chan<- *prometheus.Desc) {}
@@ -95,8 +95,8 @@ func (r ready) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// readyMade copies a page into metrics of client_golang's own, in the order that
-// is least work for a registry.
+// readyMade copies families into metrics of client_golang, in the order that is least work
+// for a registry.
 func readyMade(families []*dto.MetricFamily) ready {
 	var all ready
 	for _, f := range families {
@@ -125,7 +125,7 @@ func readyMade(families []*dto.MetricFamily) ready {
 	return all
 }
 
-// body counts what a handler writes, and keeps none of it.
+// body counts the bytes that a handler writes, and discards them.
 type body struct {
 	header http.Header
 	bytes  int64
@@ -135,8 +135,8 @@ func (w *body) Header() http.Header         { return w.header }
 func (w *body) WriteHeader(int)             {}
 func (w *body) Write(p []byte) (int, error) { w.bytes += int64(len(p)); return len(p), nil }
 
-// cpu is the processor time that this process has used, in nanoseconds: other
-// work on the machine makes it longer, but far less than the time that passes.
+// cpu returns the CPU time of this process in nanoseconds: other load on the machine affects
+// it much less than wall time.
 func cpu(b *testing.B) float64 {
 	b.Helper()
 	var u syscall.Rusage
@@ -146,7 +146,7 @@ func cpu(b *testing.B) float64 {
 	return float64(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// measured runs a benchmark's loop, and tells what it cost.
+// measured runs a benchmark's loop and reports its cost.
 func measured(b *testing.B, once func()) {
 	b.Helper()
 	b.ReportAllocs()
@@ -158,12 +158,12 @@ func measured(b *testing.B, once func()) {
 	b.ReportMetric((cpu(b)-before)/float64(b.N), "cpu-ns/op")
 }
 
-// BenchmarkPage goes from the cluster's answers to the last byte of the page,
-// beside what promhttp needs for the same series made beforehand.
-func BenchmarkPage(b *testing.B) {
+// BenchmarkScrape measures the time from the cluster's responses to the last byte of the
+// exposition, and for comparison that of promhttp for the same series, prepared.
+func BenchmarkScrape(b *testing.B) {
 	for _, s := range sizes {
 		for _, encoding := range []string{"identity", "gzip"} {
-			page := func(b *testing.B, g prometheus.Gatherer) {
+			serve := func(b *testing.B, g prometheus.Gatherer) {
 				request := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
 				request.Header.Set("Accept-Encoding", encoding)
 				var w *body
@@ -171,24 +171,24 @@ func BenchmarkPage(b *testing.B) {
 					w = &body{header: http.Header{}}
 					promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, request)
 				})
-				b.ReportMetric(float64(w.bytes), "page-bytes")
+				b.ReportMetric(float64(w.bytes), "exposition-bytes")
 			}
 			b.Run(s.name+"/"+encoding+"/raytap", func(b *testing.B) {
 				c := collector.New(big(s.size, time.Now()), uncapped())
-				page(b, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+				serve(b, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 					return collector.Gather(c.Collect(b.Context())), nil
 				}))
 			})
 			b.Run(s.name+"/"+encoding+"/promhttp", func(b *testing.B) {
 				registry := prometheus.NewRegistry()
 				registry.MustRegister(readyMade(collector.Gather(collector.New(big(s.size, time.Now()), uncapped()).Collect(b.Context()))))
-				page(b, registry)
+				serve(b, registry)
 			})
 		}
 	}
 }
 
-// BenchmarkCollect is the part of a page that is raytap's own.
+// BenchmarkCollect measures raytap's own part of a scrape.
 func BenchmarkCollect(b *testing.B) {
 	for _, s := range sizes {
 		b.Run(s.name, func(b *testing.B) {

@@ -16,7 +16,7 @@ import (
 
 const many = 100_000
 
-// A cluster where everything that users name has 100,000 different names.
+// swamped returns a cluster with 100,000 different names of everything that users can name.
 func swamped(now time.Time) *cluster {
 	c := &cluster{version: ray.Version{Ray: "2.60.0"}}
 	c.status.Usage = make(map[string]ray.Usage, many)
@@ -49,15 +49,15 @@ func swamped(now time.Time) *cluster {
 	return c
 }
 
-func TestNoFamilyGrowsPastItsCap(t *testing.T) {
+func TestLimits_Families(t *testing.T) {
 	o := everything()
 	o.Jobs = collector.JobsOptions{Max: 100, Metadata: []string{"team"}}
 	o.Nodes = collector.NodesOptions{Max: 50}
 	o.Tasks.MaxSeries, o.Serve.Max = 200, 30
 	c := newCollector(swamped(time.Now()), o)
-	page := registered{c.Collect(t.Context())}
+	exp := registered{c.Collect(t.Context())}
 	total := 0
-	for _, f := range gather(t, page) {
+	for _, f := range gather(t, exp) {
 		n := len(f.GetMetric())
 		total += n
 		most := map[string]int{"raytap_job_status": 500, "raytap_tasks": 200, "raytap_tasks_by_name": 200}[f.GetName()]
@@ -71,19 +71,19 @@ func TestNoFamilyGrowsPastItsCap(t *testing.T) {
 		"raytap_cluster_resources_overflow": many - 100, "raytap_pending_shapes_overflow": many - 20,
 		"raytap_serve_overflow": 3*many - 60, "raytap_hardware_nodes_overflow": many + 1 - 50,
 	} {
-		if got := single(t, page, name); got != want {
+		if got := single(t, exp, name); got != want {
 			t.Errorf("%s is %g, want %g", name, got, want)
 		}
 	}
-	if got := single(t, page, "raytap_collector_overflow_series", "nodes"); got != 3*(many-64)+1*(many-64) {
-		t.Errorf("the mounts and GPUs that are left out: %g", got)
+	if got := single(t, exp, "raytap_collector_overflow_series", "nodes"); got != 3*(many-64)+1*(many-64) {
+		t.Errorf("%g mounts and GPUs are omitted", got)
 	}
-	if got := single(t, page, "raytap_tasks_overflow", "tasks_by_name"); got != many-200 {
-		t.Errorf("the names of tasks that are left out: %g", got)
+	if got := single(t, exp, "raytap_tasks_overflow", "tasks_by_name"); got != many-200 {
+		t.Errorf("%g task names are omitted", got)
 	}
 }
 
-// single gives a family's one value, or that of the series with this label.
+// single returns the only value of a family, or that of the series with this label.
 func single(t *testing.T, c prometheus.Collector, family string, label ...string) float64 {
 	t.Helper()
 	for _, f := range gather(t, c) {
@@ -102,7 +102,7 @@ func single(t *testing.T, c prometheus.Collector, family string, label ...string
 	return 0
 }
 
-func TestNodesBeyondTheCapLeaveTheDeadOut(t *testing.T) {
+func TestLimits_NodesKeepLiveOnes(t *testing.T) {
 	now := time.Now()
 	var nodes []ray.Node
 	for i := range 3 {
@@ -127,18 +127,18 @@ func TestNodesBeyondTheCapLeaveTheDeadOut(t *testing.T) {
 		raytap_nodes_overflow{ray_cluster="prod"} 2`
 	for range 2 {
 		c := &cluster{nodes: slices.Clone(nodes)}
-		shows(t, page(t, t.Context(), []string{"node_state", "node_resources", "nodes_overflow"},
+		shows(t, exposition(t, t.Context(), []string{"node_state", "node_resources", "nodes_overflow"},
 			newCollector(c, collector.Options{Nodes: collector.NodesOptions{Max: 4}})), want)
 		slices.Reverse(nodes) // Ray's order is arbitrary
 	}
 }
 
-func TestTasksThatRunOrFailedAreKeptFirst(t *testing.T) {
+func TestLimits_TasksKeepRunningAndFailed(t *testing.T) {
 	c := &cluster{tasks: ray.TaskList{Tasks: slices.Concat(
 		taskRows("01", "a", "PENDING_NODE_ASSIGNMENT", 9), taskRows("02", "b", "PENDING_ARGS_AVAIL", 9),
 		taskRows("01", "y", "RUNNING_IN_RAY_GET", 1), taskRows("01", "z", "FAILED", 1),
 	)}}
-	shows(t, page(t, t.Context(), []string{"tasks{", "tasks_by_name{"},
+	shows(t, exposition(t, t.Context(), []string{"tasks{", "tasks_by_name{"},
 		newCollector(c, collector.Options{Tasks: collector.TasksOptions{ByName: true, MaxSeries: 2}})), `
 		raytap_tasks{job_id="01",state="FAILED"} 1
 		raytap_tasks{job_id="01",state="RUNNING_IN_RAY_GET"} 1
@@ -146,19 +146,19 @@ func TestTasksThatRunOrFailedAreKeptFirst(t *testing.T) {
 		raytap_tasks_by_name{name="z",state="FAILED"} 1`)
 }
 
-func TestDroppedFamiliesAreNotShown(t *testing.T) {
+func TestOptions_ExcludeMetrics(t *testing.T) {
 	c := newCollector(full(time.Now()), collector.Options{ExcludeMetrics: []*regexp.Regexp{regexp.MustCompile("^raytap_(node_.*|up)$")}})
 	for _, f := range gather(t, registered{c.Collect(t.Context())}) {
 		if name := f.GetName(); strings.HasPrefix(name, "raytap_node_") || name == "raytap_up" {
 			t.Errorf("%s is shown", name)
 		}
 	}
-	if got := page(t, t.Context(), []string{"nodes{"}, c); got == "" {
-		t.Error("what is not dropped is missing, too")
+	if got := exposition(t, t.Context(), []string{"nodes{"}, c); got == "" {
+		t.Error("families that are not excluded are missing")
 	}
 }
 
-func TestChosenKeysOfUsersBecomeLabels(t *testing.T) {
+func TestOptions_MetadataAndNodeLabels(t *testing.T) {
 	c := &cluster{
 		jobs: []ray.Job{
 			{Type: ray.JobSubmission, SubmissionID: "a", Status: ray.JobRunning, Metadata: map[string]string{"team": "ml", "cost-centre": "7", "secret": "x"}},
@@ -166,8 +166,8 @@ func TestChosenKeysOfUsersBecomeLabels(t *testing.T) {
 		},
 		nodes: []ray.Node{{ID: "n", State: ray.NodeAlive, Labels: map[string]string{"ray.io/market-type": "spot", "other": "x"}}},
 	}
-	shows(t, page(t, t.Context(), []string{"job_info", "node_info"}, newCollector(c, collector.Options{
-		// Two keys that would be one label cannot break the page.
+	shows(t, exposition(t, t.Context(), []string{"job_info", "node_info"}, newCollector(c, collector.Options{
+		// Two keys with the same label must not break the exposition.
 		Jobs:  collector.JobsOptions{Metadata: []string{"team", "cost-centre", "cost.centre"}},
 		Nodes: collector.NodesOptions{Labels: []string{"ray.io/market-type"}},
 	})), `
@@ -176,7 +176,7 @@ func TestChosenKeysOfUsersBecomeLabels(t *testing.T) {
 		raytap_node_info{host="",is_head="false",label_ray_io_market_type="spot",node_id="n",node_ip="",node_name=""} 1`)
 }
 
-func TestAScrapeOfSomeCollectorsAsksForThemAndTheVersion(t *testing.T) {
+func TestCollector_SelectedCollectors(t *testing.T) {
 	c := full(time.Now())
 	collect := newCollector(c, collector.Options{})
 	got := map[string]bool{}
@@ -199,19 +199,19 @@ func TestAScrapeOfSomeCollectorsAsksForThemAndTheVersion(t *testing.T) {
 	}
 }
 
-func TestReasonsOfDeathAreUnknownWithoutReadings(t *testing.T) {
+func TestNodes_DeathReasonsWithoutStats(t *testing.T) {
 	c := &cluster{nodes: []ray.Node{{ID: "n", State: ray.NodeDead, End: time.Now(), StatsUnavailable: true}}}
-	shows(t, page(t, t.Context(), []string{"nodes_dead", "node_death", "node_stats"}, newCollector(c, collector.Options{})), `
+	shows(t, exposition(t, t.Context(), []string{"nodes_dead", "node_death", "node_stats"}, newCollector(c, collector.Options{})), `
 		raytap_node_stats_unavailable{ray_cluster="prod"} 1`)
 }
 
-func TestAListOfNodesThatRayCutsIsToldSo(t *testing.T) {
+func TestNodes_Truncated(t *testing.T) {
 	c := &cluster{nodes: make([]ray.Node, 10000)}
 	for i := range c.nodes {
 		c.nodes[i].ID = fmt.Sprint(i)
 	}
 	collect := newCollector(c, collector.Options{})
 	if got := single(t, registered{collect.Collect(t.Context())}, "raytap_nodes_truncated"); got != 1 {
-		t.Error("10,000 nodes are called complete")
+		t.Error("a list of 10,000 nodes is shown as complete")
 	}
 }

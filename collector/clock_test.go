@@ -10,7 +10,7 @@ import (
 	"raytap/ray"
 )
 
-// aheadCluster is a cluster whose clock is ahead of ours.
+// aheadCluster is a cluster whose clock is ahead of raytap's.
 type aheadCluster struct {
 	*cluster
 	ahead time.Duration
@@ -18,9 +18,9 @@ type aheadCluster struct {
 
 func (c aheadCluster) ClockAhead() time.Duration { return c.ahead }
 
-// The law: what Ray reports is compared with Ray's clock. A job that ended a minute ago
-// is shown for the retention, one that waits for a minute has waited for a minute.
-func TestTheRetentionCountsByTheClustersClock(t *testing.T) {
+// Times that Ray reports are compared with Ray's clock: for the retention of a finished job
+// and for the time that a job has been pending.
+func TestRetention_ClusterClock(t *testing.T) {
 	for _, ahead := range []time.Duration{-3 * time.Hour, 0, 3 * time.Hour} {
 		now := time.Now().Add(ahead)
 		c := &cluster{jobs: []ray.Job{
@@ -28,11 +28,11 @@ func TestTheRetentionCountsByTheClustersClock(t *testing.T) {
 			{Type: ray.JobSubmission, SubmissionID: "old", Status: ray.JobFailed, Start: now.Add(-4 * time.Hour), End: now.Add(-2 * time.Hour)},
 			{Type: ray.JobSubmission, SubmissionID: "waits", Status: ray.JobPending, Start: now.Add(-time.Minute)},
 		}}
-		page := page(t, t.Context(), nil, newCollector(aheadCluster{c, ahead}, collector.Options{Jobs: collector.JobsOptions{Retention: time.Hour}}))
-		if !strings.Contains(page, `submission_id="ended"`) || strings.Contains(page, `submission_id="old"`) {
-			t.Errorf("Ray's clock is ahead by %s: the page is wrong about the retention", ahead)
+		got := exposition(t, t.Context(), nil, newCollector(aheadCluster{c, ahead}, collector.Options{Jobs: collector.JobsOptions{Retention: time.Hour}}))
+		if !strings.Contains(got, `submission_id="ended"`) || strings.Contains(got, `submission_id="old"`) {
+			t.Errorf("Ray's clock is ahead by %s: the retention is wrong", ahead)
 		}
-		if !regexp.MustCompile(`raytap_job_pending_seconds\{[^}]*\} [6-9]\d(\.|\n)`).MatchString(page) {
+		if !regexp.MustCompile(`raytap_job_pending_seconds\{[^}]*\} [6-9]\d(\.|\n)`).MatchString(got) {
 			t.Errorf("Ray's clock is ahead by %s: pending seconds are wrong", ahead)
 		}
 	}

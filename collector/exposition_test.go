@@ -11,7 +11,7 @@ import (
 	"raytap/collector"
 )
 
-func TestPagesOfSeveralClustersAreOnePageThatARegistryTakes(t *testing.T) {
+func TestGather_SeveralClusters(t *testing.T) {
 	now := time.Now()
 	a := collector.New(full(now), collector.Options{Cluster: "a", SkippedRows: func() uint64 { return 1 }}).Collect(t.Context())
 	b := collector.New(swamped(now), collector.Options{Cluster: "b"}).Collect(t.Context())
@@ -27,12 +27,12 @@ func TestPagesOfSeveralClustersAreOnePageThatARegistryTakes(t *testing.T) {
 	for i, f := range want {
 		alone := slices.Concat(series(f, collector.Gather(a)), series(f, collector.Gather(b)))
 		if n := len(got[i].GetMetric()); got[i].GetName() != f.GetName() || n != len(f.GetMetric()) || n != len(alone) {
-			t.Errorf("%s: %d series, %d in the registry's %s, %d on the pages alone", got[i].GetName(), n, len(f.GetMetric()), f.GetName(), len(alone))
+			t.Errorf("%s: %d series, %d in the registry's %s, %d in the separate expositions", got[i].GetName(), n, len(f.GetMetric()), f.GetName(), len(alone))
 		}
 	}
 }
 
-// series gives those of one family.
+// series returns the series of one family.
 func series(like *dto.MetricFamily, families []*dto.MetricFamily) []*dto.Metric {
 	for _, f := range families {
 		if f.GetName() == like.GetName() {
@@ -42,7 +42,7 @@ func series(like *dto.MetricFamily, families []*dto.MetricFamily) []*dto.Metric 
 	return nil
 }
 
-func TestNothingGathersToNothing(t *testing.T) {
+func TestGather_Empty(t *testing.T) {
 	if f := collector.Gather(); len(f) != 0 {
 		t.Errorf("%d families", len(f))
 	}

@@ -20,8 +20,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// cluster answers from its fields. A list named in errs fails; one named in
-// stuck waits for its context.
+// cluster is a fake that responds with its fields. A list in errs fails; one in stuck waits
+// for its context.
 type cluster struct {
 	version ray.Version
 	status  ray.ClusterStatus
@@ -93,8 +93,8 @@ var (
 	_ ray.Source        = (*cluster)(nil)
 )
 
-// registered puts pages through a registry of client_golang, which checks and
-// sorts them.
+// registered passes expositions through a registry of client_golang, which checks and sorts
+// them.
 type registered []collector.Exposition
 
 func (registered) Describe(chan<- *prometheus.Desc) {}
@@ -111,7 +111,7 @@ func (r registered) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// copied is a prometheus.Metric that was made before.
+// copied is a prometheus.Metric with existing content.
 type copied struct {
 	*dto.Metric
 	desc *prometheus.Desc
@@ -124,7 +124,7 @@ func (c copied) Write(m *dto.Metric) error {
 	return nil
 }
 
-// gather gives what collectors have, through a registry that checks it.
+// gather returns the families of collectors, checked by a registry.
 func gather(t *testing.T, all ...prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -138,10 +138,10 @@ func gather(t *testing.T, all ...prometheus.Collector) []*dto.MetricFamily {
 	return families
 }
 
-// page gives the exposition of the collectors without HELP and TYPE lines, and
-// without the time that the collectors took. Of the families only those whose
-// name begins with one of the prefixes, if there are any.
-func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*collector.Collector) string {
+// exposition returns the exposition of the collectors, without HELP and TYPE lines and without
+// the duration of the collectors. If there are prefixes, it returns only families whose
+// names begin with one of them.
+func exposition(t *testing.T, ctx context.Context, prefixes []string, collectors ...*collector.Collector) string {
 	t.Helper()
 	var all []collector.Exposition
 	for _, c := range collectors {
@@ -167,8 +167,8 @@ func page(t *testing.T, ctx context.Context, prefixes []string, collectors ...*c
 	return strings.Join(kept, "")
 }
 
-// shows fails unless the page is the given one. The label ray_cluster="prod"
-// is left out where there are others; indentation does not matter.
+// shows fails unless got is the wanted exposition. The label ray_cluster="prod" is omitted
+// if there are others; indentation does not matter.
 func shows(t *testing.T, got, want string) {
 	t.Helper()
 	trim := func(s string) []string {
@@ -186,9 +186,9 @@ func shows(t *testing.T, got, want string) {
 		case i >= len(g):
 			t.Errorf("missing: %s", w[i])
 		case i >= len(w):
-			t.Errorf("not wanted: %s", g[i])
+			t.Errorf("unexpected: %s", g[i])
 		case g[i] != w[i]:
-			t.Fatalf("line %d\n got %s\nwant %s\nwhole page:\n%s", i+1, g[i], w[i], got)
+			t.Fatalf("line %d\n got %s\nwant %s\nexposition:\n%s", i+1, g[i], w[i], got)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"raytap/ray"
 )
 
-func TestHardwarePage(t *testing.T) {
+func TestHardware_Exposition(t *testing.T) {
 	c := &cluster{resources: ray.ClusterResources{
 		At: time.Unix(946684800, 0), Stale: true, CPU: &ray.Amount{Total: 8, Used: 2, Available: 6}, Memory: &ray.Amount{Total: 100, Used: 40, Available: 60},
 		GPU:         &ray.GPUTotals{Total: ptr(2.0), MaxUtilization: ptr(0.9)},
@@ -21,7 +21,7 @@ func TestHardwarePage(t *testing.T) {
 			{ID: "n2", State: ray.NodeDead, CPU: &ray.Amount{Total: 8}, GPUs: []ray.GPU{{MemTotal: 80}}},
 		},
 	}}
-	shows(t, page(t, t.Context(), []string{"hardware"}, newCollector(c, collector.Options{})), `
+	shows(t, exposition(t, t.Context(), []string{"hardware"}, newCollector(c, collector.Options{})), `
 		raytap_hardware_cpus{ray_cluster="prod"} 8
 		raytap_hardware_cpus_available{ray_cluster="prod"} 6
 		raytap_hardware_cpus_used{ray_cluster="prod"} 2

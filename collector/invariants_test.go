@@ -21,7 +21,7 @@ import (
 
 var errDown = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
 
-// full has a value for every family.
+// full returns a cluster with a value for each family.
 func full(now time.Time) *cluster {
 	return &cluster{
 		version: ray.Version{Ray: "2.60.0", Session: "s"},
@@ -65,7 +65,7 @@ func everything() collector.Options {
 	}
 }
 
-func TestFamiliesAreWhatThePageShows(t *testing.T) {
+func TestFamilies_MatchExposition(t *testing.T) {
 	requests := collector.NewRequests()
 	requests.Observer("prod")("jobs", 200, time.Millisecond)
 	families := gather(t, registered{newCollector(full(time.Now()), everything()).Collect(t.Context())}, requests)
@@ -75,7 +75,7 @@ func TestFamiliesAreWhatThePageShows(t *testing.T) {
 	}
 	for i := range max(len(families), len(listed)) {
 		if i >= len(families) || i >= len(listed) || families[i].GetName() != listed[i].Name {
-			t.Fatalf("family %d differs: %d on the page, %d listed, near %v", i, len(families), len(listed), listed[min(i, len(listed)-1)].Name)
+			t.Fatalf("family %d differs: %d shown, %d listed, near %v", i, len(families), len(listed), listed[min(i, len(listed)-1)].Name)
 		}
 		f, l := families[i], listed[i]
 		if f.GetHelp() != l.Help || !strings.EqualFold(f.GetType().String(), l.Type) {
@@ -98,13 +98,13 @@ func TestFamiliesAreWhatThePageShows(t *testing.T) {
 	}
 }
 
-func TestASilentClusterShowsNothingOld(t *testing.T) {
+func TestCollector_ClusterDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := full(time.Now())
 		c.last = time.Now()
 		c.errs = map[string]error{"version": errDown, "status": errDown, "jobs": errDown, "nodes": errDown, "serve": errDown, "resources": errDown}
 		time.Sleep(time.Nanosecond) // tasks, actors and placement groups still have cached answers
-		shows(t, page(t, t.Context(), nil, newCollector(c, collector.Options{})), `
+		shows(t, exposition(t, t.Context(), nil, newCollector(c, collector.Options{})), `
 			raytap_collector_duplicate_series{collector="actors"} 0
 			raytap_collector_duplicate_series{collector="cluster"} 0
 			raytap_collector_duplicate_series{collector="drivers"} 0
@@ -146,14 +146,14 @@ func TestASilentClusterShowsNothingOld(t *testing.T) {
 	})
 }
 
-func TestAClusterIsUpWhileAnythingAnswers(t *testing.T) {
+func TestCollector_UpWhileAnythingAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
 		h.errs = map[string]error{"version": errDown, "jobs": errDown}
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		c := newCollector(s, collector.Options{})
-		got := page(t, t.Context(), []string{"up", "nodes{", "jobs{"}, c)
+		got := exposition(t, t.Context(), []string{"up", "nodes{", "jobs{"}, c)
 		shows(t, got, `
 			raytap_nodes{state="ALIVE"} 1
 			raytap_nodes{state="DEAD"} 1
@@ -162,11 +162,11 @@ func TestAClusterIsUpWhileAnythingAnswers(t *testing.T) {
 			h.errs[name] = errDown
 		}
 		time.Sleep(14 * time.Second)
-		shows(t, page(t, t.Context(), []string{"up", "nodes{", "tasks{"}, c), `raytap_up{ray_cluster="prod"} 0`)
+		shows(t, exposition(t, t.Context(), []string{"up", "nodes{", "tasks{"}, c), `raytap_up{ray_cluster="prod"} 0`)
 	})
 }
 
-func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
+func TestCollector_SlowResourceFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
 		h.stuck = map[string]bool{"tasks": true}
@@ -175,7 +175,7 @@ func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 		defer cancel()
 		began := time.Now()
-		got := page(t, ctx, []string{"collector_success", "tasks", "up", "nodes{"}, newCollector(s, collector.Options{}))
+		got := exposition(t, ctx, []string{"collector_success", "tasks", "up", "nodes{"}, newCollector(s, collector.Options{}))
 		if took := time.Since(began); took != 9*time.Second {
 			t.Errorf("the scrape took %s", took)
 		}
@@ -197,39 +197,39 @@ func TestASlowResourceFailsAloneAtTheDeadline(t *testing.T) {
 	})
 }
 
-func TestScrapesAtTheSameTimeShareTheRequests(t *testing.T) {
+func TestCollector_ConcurrentScrapesShareRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := full(time.Now())
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		c := newCollector(s, collector.Options{})
-		pages := make([]string, 20)
+		all := make([]string, 20)
 		var wg sync.WaitGroup
-		for i := range pages {
-			wg.Go(func() { pages[i] = page(t, t.Context(), nil, c) })
+		for i := range all {
+			wg.Go(func() { all[i] = exposition(t, t.Context(), nil, c) })
 		}
 		wg.Wait()
 		if n := h.asked.Load(); n != 9 {
 			t.Errorf("20 scrapes made %d requests, want one for each of 9 lists", n)
 		}
-		for _, p := range pages {
-			if p != pages[0] {
+		for _, p := range all {
+			if p != all[0] {
 				t.Error("two scrapes of the same answers differ")
 			}
 		}
 	})
 }
 
-func TestTwoClustersShareAPage(t *testing.T) {
+func TestGather_TwoClusters(t *testing.T) {
 	a := collector.New(full(time.Now()), collector.Options{Cluster: "a"})
 	b := collector.New(full(time.Now()), collector.Options{Cluster: "b"})
-	got := page(t, t.Context(), []string{"up"}, a, b)
+	got := exposition(t, t.Context(), []string{"up"}, a, b)
 	shows(t, got, `
 		raytap_up{ray_cluster="a"} 1
 		raytap_up{ray_cluster="b"} 1`)
 }
 
-func TestWhatIsNamedTwiceIsShownOnce(t *testing.T) {
+func TestDuplicates_Entities(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	c := full(time.Now())
 	c.jobs = []ray.Job{
@@ -240,19 +240,19 @@ func TestWhatIsNamedTwiceIsShownOnce(t *testing.T) {
 	}
 	c.nodes = append(c.nodes, c.nodes...)
 	c.serve.Applications = append(c.serve.Applications, c.serve.Applications...)
-	got := page(t, t.Context(), nil, newCollector(c, collector.Options{}))
+	got := exposition(t, t.Context(), nil, newCollector(c, collector.Options{}))
 	if !strings.Contains(got, `raytap_job_status{status="RUNNING",submission_id="a"} 1`) {
-		t.Error("the newest run is not the one shown")
+		t.Error("the latest run is not the one shown")
 	}
 	for _, name := range []string{"jobs", "nodes", "serve"} {
 		if strings.Contains(got, fmt.Sprintf("raytap_collector_duplicate_series{collector=%q} 0", name)) ||
 			!strings.Contains(got, fmt.Sprintf("raytap_collector_success{collector=%q} 1", name)) {
-			t.Errorf("%s: what was left out is not counted, or all is", name)
+			t.Errorf("%s: wrong count of omitted series", name)
 		}
 	}
 }
 
-func TestPartsOfAThingThatAreNamedTwiceAreShownOnce(t *testing.T) {
+func TestDuplicates_SeriesOfAnEntity(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	c := &cluster{nodes: []ray.Node{{
 		ID: "n", State: ray.NodeAlive, Resources: map[string]float64{long + "1": 1, long + "2": 1},
@@ -261,7 +261,7 @@ func TestPartsOfAThingThatAreNamedTwiceAreShownOnce(t *testing.T) {
 			GPUs:  []ray.GPU{{Index: 0, MemTotal: 1}, {Index: 0, MemTotal: 2}},
 		},
 	}}}
-	got := page(t, t.Context(), []string{"node_disk_bytes", "node_gpu_memory_bytes", "collector_duplicate_series{collector=\"nodes\""}, newCollector(c, collector.Options{}))
+	got := exposition(t, t.Context(), []string{"node_disk_bytes", "node_gpu_memory_bytes", "collector_duplicate_series{collector=\"nodes\""}, newCollector(c, collector.Options{}))
 	shows(t, got, `
 		raytap_collector_duplicate_series{collector="nodes"} 7
 		raytap_node_disk_bytes{mount="/",node_id="n"} 1
@@ -269,7 +269,7 @@ func TestPartsOfAThingThatAreNamedTwiceAreShownOnce(t *testing.T) {
 		raytap_node_gpu_memory_bytes{gpu="0",node_id="n"} 1`)
 }
 
-func TestJobsBeyondTheCapLeaveTheSuccessfulOut(t *testing.T) {
+func TestLimits_JobsKeepRunningAndFailed(t *testing.T) {
 	now := time.Now()
 	var jobs []ray.Job
 	for i := range 4 {
@@ -294,20 +294,20 @@ func TestJobsBeyondTheCapLeaveTheSuccessfulOut(t *testing.T) {
 		raytap_jobs_overflow{ray_cluster="prod"} 14`
 	c := &cluster{jobs: jobs}
 	collect := newCollector(c, collector.Options{Jobs: collector.JobsOptions{Max: 6}})
-	shows(t, page(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
+	shows(t, exposition(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
 	c.jobs = slices.Clone(jobs)
 	slices.Reverse(c.jobs) // Ray's order is arbitrary
-	shows(t, page(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
+	shows(t, exposition(t, t.Context(), []string{"job_info", "jobs_overflow"}, collect), want)
 }
 
-func TestServeBeyondTheCapKeepsWhatIsNotRunning(t *testing.T) {
+func TestLimits_ServeKeepsUnhealthy(t *testing.T) {
 	var apps []ray.ServeApplication
 	for i := range 5 {
 		apps = append(apps, ray.ServeApplication{Name: fmt.Sprint("app", i), Status: "RUNNING", Deployments: []ray.ServeDeployment{{Name: "d", TargetReplicas: ptr(1)}}})
 	}
 	apps[4].Status = "UNHEALTHY"
 	c := &cluster{serve: ray.ServeStatus{Running: true, Applications: apps}}
-	shows(t, page(t, t.Context(), []string{"serve_application_info", "serve_deployment_target", "serve_overflow"},
+	shows(t, exposition(t, t.Context(), []string{"serve_application_info", "serve_deployment_target", "serve_overflow"},
 		newCollector(c, collector.Options{Serve: collector.ServeOptions{Max: 3}})), `
 		raytap_serve_application_info{application="app0",route_prefix="",source=""} 1
 		raytap_serve_application_info{application="app4",route_prefix="",source=""} 1
@@ -315,12 +315,12 @@ func TestServeBeyondTheCapKeepsWhatIsNotRunning(t *testing.T) {
 		raytap_serve_overflow{ray_cluster="prod"} 7`)
 }
 
-func TestResourcesBeyondTheCapAreCounted(t *testing.T) {
+func TestLimits_Resources(t *testing.T) {
 	usage := map[string]ray.Usage{"CPU": {Total: 1}}
 	for i := range 120 {
 		usage[fmt.Sprintf("A%03d", i)] = ray.Usage{Total: 1}
 	}
-	got := page(t, t.Context(), []string{"cluster_resources{", "cluster_resources_overflow"}, newCollector(&cluster{status: ray.ClusterStatus{Usage: usage}}, collector.Options{}))
+	got := exposition(t, t.Context(), []string{"cluster_resources{", "cluster_resources_overflow"}, newCollector(&cluster{status: ray.ClusterStatus{Usage: usage}}, collector.Options{}))
 	if n := strings.Count(got, "raytap_cluster_resources{"); n != 100 {
 		t.Errorf("%d resources", n)
 	}
@@ -331,16 +331,16 @@ func TestResourcesBeyondTheCapAreCounted(t *testing.T) {
 	}
 }
 
-func TestWhatRayCannotTellIsNoFailure(t *testing.T) {
+func TestCollector_Unsupported(t *testing.T) {
 	c := full(time.Now())
 	c.errs = map[string]error{"serve": &ray.Error{Op: "read Serve status", Code: 501, Detail: "no ray[serve]"}}
-	got := page(t, t.Context(), []string{"serve", "collector_success{collector=\"serve\""}, newCollector(c, collector.Options{}))
+	got := exposition(t, t.Context(), []string{"serve", "collector_success{collector=\"serve\""}, newCollector(c, collector.Options{}))
 	shows(t, got, `raytap_collector_success{collector="serve"} 1`)
 }
 
-func TestDisabledCollectorsAskNothing(t *testing.T) {
+func TestOptions_Disabled(t *testing.T) {
 	c := full(time.Now())
-	got := page(t, t.Context(), []string{"collector_success", "jobs"}, newCollector(c, collector.Options{
+	got := exposition(t, t.Context(), []string{"collector_success", "jobs"}, newCollector(c, collector.Options{
 		Status: collector.StatusOptions{Disabled: true}, Jobs: collector.JobsOptions{Disabled: true}, Nodes: collector.NodesOptions{Disabled: true},
 		Tasks: collector.TasksOptions{Disabled: true}, Actors: collector.ActorsOptions{Disabled: true}, Serve: collector.ServeOptions{Disabled: true},
 	}))
@@ -350,46 +350,46 @@ func TestDisabledCollectorsAskNothing(t *testing.T) {
 	}
 }
 
-func TestOneListThatFailsIsOneLineUntilItWorksAgain(t *testing.T) {
+func TestLog_OneFailingList(t *testing.T) {
 	log, hook := logtest.NewNullLogger()
 	c := full(time.Now())
 	c.errs = map[string]error{"jobs": errDown} // read by two collectors
 	collect := newCollector(c, collector.Options{Log: log})
-	page(t, t.Context(), nil, collect)
-	page(t, t.Context(), nil, collect)
+	exposition(t, t.Context(), nil, collect)
+	exposition(t, t.Context(), nil, collect)
 	c.errs = nil
-	page(t, t.Context(), nil, collect)
-	page(t, t.Context(), nil, collect)
-	var said []string
+	exposition(t, t.Context(), nil, collect)
+	exposition(t, t.Context(), nil, collect)
+	var logged []string
 	for _, e := range hook.AllEntries() {
-		said = append(said, fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message))
+		logged = append(logged, fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message))
 	}
 	want := []string{
 		"warning prod jobs Collector failed, its metrics are missing: ask: 503 connection refused",
 		"info prod jobs Collector recovered",
 	}
-	if !slices.Equal(said, want) {
-		t.Errorf("got\n%s", strings.Join(said, "\n"))
+	if !slices.Equal(logged, want) {
+		t.Errorf("got\n%s", strings.Join(logged, "\n"))
 	}
 }
 
-func TestASilentClusterIsLeftToOthersToTell(t *testing.T) {
+func TestLog_ClusterDown(t *testing.T) {
 	log, hook := logtest.NewNullLogger()
 	c := full(time.Now())
 	c.last = time.Now().Add(-time.Hour)
 	c.errs = map[string]error{"version": errDown, "jobs": errDown}
-	page(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
+	exposition(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
 	if n := len(hook.AllEntries()); n != 0 {
-		t.Errorf("%d lines logged", n)
+		t.Errorf("%d log entries", n)
 	}
 }
 
-func TestAScraperThatLeavesIsNoFailure(t *testing.T) {
+func TestLog_ScraperGone(t *testing.T) {
 	log, hook := logtest.NewNullLogger()
 	c := full(time.Now())
 	c.errs = map[string]error{"jobs": &ray.Error{Op: "list jobs", Code: 408, Err: context.Canceled}, "nodes": errors.Join(context.Canceled)}
-	page(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
+	exposition(t, t.Context(), nil, newCollector(c, collector.Options{Log: log}))
 	if n := len(hook.AllEntries()); n != 0 {
-		t.Errorf("%d lines logged", n)
+		t.Errorf("%d log entries", n)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"raytap/ray"
 )
 
-// In a row, T is when raytap begins to watch; the lists come 1, 2, … minutes
-// later. A job's start and end are in seconds after T.
-func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
+// T is when raytap begins to watch; the lists follow 1, 2, … minutes later. A job's start
+// and end are in seconds after T.
+func TestFinishedJobs_EachRunOnce(t *testing.T) {
 	type job struct {
 		id         string
 		status     ray.JobStatus
@@ -23,7 +23,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 		lists [][]job
 		want  map[string]int
 	}{
-		"an end before raytap is not counted": {
+		"an end before raytap's start is not counted": {
 			lists: [][]job{{{"a", ray.JobFailed, -100, -1}}, {{"a", ray.JobFailed, -100, -1}}},
 		},
 		"an end between raytap's start and its first list is": {
@@ -34,11 +34,11 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 			lists: [][]job{{{"a", ray.JobRunning, 0, 0}}, {{"a", ray.JobSucceeded, 0, 70}}, {{"a", ray.JobSucceeded, 0, 70}}},
 			want:  map[string]int{"SUCCEEDED": 1},
 		},
-		"a job that lived between two lists is counted": {
+		"a job that ran between two lists is counted": {
 			lists: [][]job{{}, {{"a", ray.JobStopped, 61, 62}}},
 			want:  map[string]int{"STOPPED": 1},
 		},
-		"clocks need not agree after the first list": {
+		"clocks may differ after the first list": {
 			lists: [][]job{{{"a", ray.JobRunning, -5000, 0}}, {{"a", ray.JobFailed, -5000, -4000}}},
 			want:  map[string]int{"FAILED": 1},
 		},
@@ -50,14 +50,14 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 			lists: [][]job{{}, {{"a", ray.JobFailed, 1, 2}}, {}},
 			want:  map[string]int{"FAILED": 1},
 		},
-		"a list that lacks a run for a while does not count it again": {
+		"a run that is missing for a while is not counted again": {
 			lists: [][]job{{}, {{"a", ray.JobFailed, 1, 2}}, {}, {}, {{"a", ray.JobFailed, 1, 2}}},
 			want:  map[string]int{"FAILED": 1},
 		},
 		"old runs that the first list lacked are not counted": {
 			lists: [][]job{{}, {{"a", ray.JobFailed, -5000, -4000}}},
 		},
-		"a driver only ended": {
+		"a driver has status ENDED": {
 			lists: [][]job{{driver}},
 			want:  map[string]int{"ENDED": 1},
 		},
@@ -91,7 +91,7 @@ func TestEachRunThatEndsIsCountedOnce(t *testing.T) {
 	}
 }
 
-func TestEndedRunsAreForgotten(t *testing.T) {
+func TestFinishedJobs_Forgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFinishedJobs(settings{cluster: "prod"})
 		for i := range 100 {
@@ -104,9 +104,8 @@ func TestEndedRunsAreForgotten(t *testing.T) {
 	})
 }
 
-// The law: one list that lacks runs, after any time without a list, does not
-// make them new ones.
-func TestAnEmptyListAfterAnOutageCountsNothingTwice(t *testing.T) {
+// Runs that are missing in one list, after any time without a list, do not count as new.
+func TestFinishedJobs_EmptyListAfterOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFinishedJobs(settings{cluster: "prod"})
 		f.observe(nil, time.Now())
@@ -117,7 +116,7 @@ func TestAnEmptyListAfterAnOutageCountsNothingTwice(t *testing.T) {
 		f.observe(nil, time.Now())
 		f.observe(jobs, time.Now())
 		if n := f.counts["FAILED"]; n != 1 {
-			t.Errorf("an end is counted %d times", n)
+			t.Errorf("an end was counted %d times", n)
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func FuzzLabelIsBoundedAndValid(f *testing.F) {
+func FuzzLabel(f *testing.F) {
 	for _, s := range []string{"", "train", "a\xffb", strings.Repeat("é", 200), "x" + strings.Repeat("世", 100), strings.Repeat("\xf0\x9f", 200)} {
 		f.Add(s)
 	}
@@ -21,12 +21,12 @@ func FuzzLabelIsBoundedAndValid(f *testing.F) {
 			t.Errorf("%q is not the beginning of %q", got, valid)
 		}
 		if len(valid) > maxLabel && len(got) <= maxLabel-utf8.UTFMax {
-			t.Errorf("cut too short: %d bytes", len(got))
+			t.Errorf("truncated too much: %d bytes", len(got))
 		}
 	})
 }
 
-func TestStatesThatAreNotKnownAreBounded(t *testing.T) {
+func TestCountStates_UnknownStates(t *testing.T) {
 	counts := map[string]int{"A": 1}
 	for c := 'a'; c < 'a'+20; c++ {
 		counts[string(c)] = 2
@@ -38,7 +38,7 @@ func TestStatesThatAreNotKnownAreBounded(t *testing.T) {
 	}
 }
 
-func TestMillisecondsAreShownAsRayTellsThem(t *testing.T) {
+func TestUnix_Milliseconds(t *testing.T) {
 	for _, ms := range []int64{1795531816031, 1795531901946, 1795531932617} {
 		got, ok := unix(time.UnixMilli(ms))
 		if !ok || got != float64(ms)/1000 {
@@ -46,6 +46,6 @@ func TestMillisecondsAreShownAsRayTellsThem(t *testing.T) {
 		}
 	}
 	if _, ok := unix(time.Time{}); ok {
-		t.Error("the zero time was told")
+		t.Error("the zero time is shown")
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// asks notes when a cluster was asked for each of its lists.
-type asks struct {
+// requestLog records the times of the requests for each list of a cluster.
+type requestLog struct {
 	*cluster
 	take time.Duration // of the bubble's clock, for the list of tasks
 	fail error         // of that list
@@ -29,33 +29,33 @@ type asks struct {
 	when map[string][]time.Time
 }
 
-func (a *asks) note(list string) {
+func (a *requestLog) note(list string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.when[list] = append(a.when[list], time.Now())
 }
 
-func (a *asks) Version(ctx context.Context) (ray.Version, error) {
+func (a *requestLog) Version(ctx context.Context) (ray.Version, error) {
 	a.note("version")
 	return a.cluster.Version(ctx)
 }
 
-func (a *asks) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
+func (a *requestLog) ClusterStatus(ctx context.Context) (ray.ClusterStatus, error) {
 	a.note("status")
 	return a.cluster.ClusterStatus(ctx)
 }
 
-func (a *asks) Jobs(ctx context.Context) ([]ray.Job, error) {
+func (a *requestLog) Jobs(ctx context.Context) ([]ray.Job, error) {
 	a.note("jobs")
 	return a.cluster.Jobs(ctx)
 }
 
-func (a *asks) Nodes(ctx context.Context) ([]ray.Node, error) {
+func (a *requestLog) Nodes(ctx context.Context) ([]ray.Node, error) {
 	a.note("nodes")
 	return a.cluster.Nodes(ctx)
 }
 
-func (a *asks) Tasks(ctx context.Context) (ray.TaskList, error) {
+func (a *requestLog) Tasks(ctx context.Context) (ray.TaskList, error) {
 	a.note("tasks")
 	time.Sleep(a.take)
 	if a.fail != nil {
@@ -64,42 +64,42 @@ func (a *asks) Tasks(ctx context.Context) (ray.TaskList, error) {
 	return a.cluster.Tasks(ctx)
 }
 
-func (a *asks) Actors(ctx context.Context) (ray.StateCounts, error) {
+func (a *requestLog) Actors(ctx context.Context) (ray.StateCounts, error) {
 	a.note("actors")
 	return a.cluster.Actors(ctx)
 }
 
-func (a *asks) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
+func (a *requestLog) PlacementGroups(ctx context.Context) (ray.StateCounts, error) {
 	a.note("groups")
 	return a.cluster.PlacementGroups(ctx)
 }
 
-func (a *asks) Serve(ctx context.Context) (ray.ServeStatus, error) {
+func (a *requestLog) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	a.note("serve")
 	return a.cluster.Serve(ctx)
 }
 
-func (a *asks) Resources(ctx context.Context) (ray.ClusterResources, error) {
+func (a *requestLog) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	a.note("resources")
 	return a.cluster.Resources(ctx)
 }
 
-// freshness is how long an answer is good for at the least. That of tasks takes
-// a second, which makes it good for 50.
+// freshness is the minimum time that a response is cached. Tasks take one second, so that
+// they are cached for 50.
 var freshness = map[string]time.Duration{
 	"version": 14 * time.Second, "jobs": 14 * time.Second, "nodes": 14 * time.Second, "status": 14 * time.Second,
 	"serve": 14 * time.Second, "resources": 14 * time.Second,
 	"tasks": 50 * time.Second, "actors": 29 * time.Second, "groups": 29 * time.Second,
 }
 
-// scrape has scrapers come every 15 s for ten minutes, each in its phase, and
-// tells when each list was asked for. That of tasks takes a while.
+// scrape simulates scrapers with an interval of 15 s for ten minutes, each with its phase, and
+// returns the times of the requests for each list. Tasks take some time.
 func scrape(t *testing.T, take time.Duration, phases ...time.Duration) map[string][]time.Time {
 	t.Helper()
-	return scrapeOf(t, &asks{cluster: full(time.Now()), take: take}, phases...)
+	return scrapeOf(t, &requestLog{cluster: full(time.Now()), take: take}, phases...)
 }
 
-func scrapeOf(t *testing.T, asked *asks, phases ...time.Duration) map[string][]time.Time {
+func scrapeOf(t *testing.T, asked *requestLog, phases ...time.Duration) map[string][]time.Time {
 	t.Helper()
 	asked.when = map[string][]time.Time{}
 	s := cache.New(asked, cache.Options{})
@@ -120,7 +120,7 @@ func scrapeOf(t *testing.T, asked *asks, phases ...time.Duration) map[string][]t
 	return asked.when
 }
 
-// evenly gives n phases of scrapes at 15 s.
+// evenly returns n evenly spaced phases of scrapes every 15 s.
 func evenly(n int) []time.Duration {
 	phases := make([]time.Duration, n)
 	for i := range phases {
@@ -137,7 +137,7 @@ func count(when map[string][]time.Time) map[string]int {
 	return n
 }
 
-func TestTenScrapersCostTheClusterWhatOneDoes(t *testing.T) {
+func TestScrapeLoad_TenScrapers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := count(scrape(t, 0, 0))
 		together := make([]time.Duration, 10)
@@ -149,45 +149,45 @@ func TestTenScrapersCostTheClusterWhatOneDoes(t *testing.T) {
 		for _, phases := range [][]time.Duration{together, evenly(10), random} {
 			ten := count(scrape(t, 0, phases...))
 			for list, n := range one {
-				// One more where the phases make up for a scrape that comes late.
+				// One more if the phases compensate for a late scrape.
 				if n < 10 || ten[list] < n-1 || ten[list] > n+1 {
-					t.Errorf("%s: one scraper asks %d times, ten at %v ask %d times", list, n, phases, ten[list])
+					t.Errorf("%s: %d requests with one scraper, with ten at %v %d", list, n, phases, ten[list])
 				}
 			}
 		}
 	})
 }
 
-func TestAListThatIsTooSlowIsAskedForNoMoreOftenByTenScrapers(t *testing.T) {
+func TestScrapeLoad_SlowList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tasks := func(phases ...time.Duration) int {
-			silent := &asks{cluster: full(time.Now()), take: 10 * time.Second, fail: &ray.Error{Op: "list tasks", Code: 408}}
+			silent := &requestLog{cluster: full(time.Now()), take: 10 * time.Second, fail: &ray.Error{Op: "list tasks", Code: 408}}
 			return count(scrapeOf(t, silent, phases...))["tasks"]
 		}
-		// Ten minutes, and what is good for 29 s is asked for at every other scrape.
+		// In ten minutes, a list cached for 29 s is requested at every other scrape.
 		if one, ten := tasks(0), tasks(evenly(10)...); one != 20 || ten < 19 || ten > 21 {
-			t.Errorf("one scraper asks %d times, ten ask %d times", one, ten)
+			t.Errorf("%d requests with one scraper, %d with ten", one, ten)
 		}
 	})
 }
 
-func TestAScraperAloneGetsNewAnswersEachTime(t *testing.T) {
+func TestScrapeLoad_OneScraper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for list, n := range count(scrape(t, 0, 0)) {
 			if freshness[list] < 15*time.Second && n != 40 {
-				t.Errorf("40 scrapes ask for %s %d times", list, n)
+				t.Errorf("40 scrapes request %s %d times", list, n)
 			}
 		}
 	})
 }
 
-func TestScrapersThatComeAtAnyTimeAskOncePerFreshness(t *testing.T) {
+func TestScrapeLoad_UnalignedScrapers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, n := range []int{10, 50} {
 			for list, when := range scrape(t, time.Second, evenly(n)...) {
 				for i, at := range when[1:] {
 					if since := at.Sub(when[i]); since < freshness[list] {
-						t.Fatalf("%d scrapers: %s is asked for again after %s, and good for %s", n, list, since, freshness[list])
+						t.Fatalf("%d scrapers: %s is requested again after %s, but cached for %s", n, list, since, freshness[list])
 					}
 				}
 			}
@@ -195,7 +195,7 @@ func TestScrapersThatComeAtAnyTimeAskOncePerFreshness(t *testing.T) {
 	})
 }
 
-func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
+func TestScrapeLoad_OneStateRequestAtATime(t *testing.T) {
 	paths := []string{
 		raytest.EndpointVersion, raytest.EndpointJobs, raytest.EndpointNodes, raytest.EndpointNodesSummary, raytest.EndpointClusterStatus,
 		raytest.EndpointTasks, raytest.EndpointActors, raytest.EndpointActorsSummary, raytest.EndpointPlacementGroups, raytest.EndpointServe,
@@ -244,6 +244,6 @@ func TestScrapesSendOneStateRequestAtATime(t *testing.T) {
 	}
 	one, ten := run(1), run(10)
 	if !maps.Equal(one, ten) || slices.Max(slices.Collect(maps.Values(ten))) != 1 {
-		t.Errorf("one scraper sends %v, ten at once send %v", one, ten)
+		t.Errorf("one scraper sends %v, ten concurrent ones send %v", one, ten)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"raytap/ray"
 )
 
-// In these tests it is 2000-01-01 00:00:00 UTC, Unix time 946684800.
+// The time in these tests is 2000-01-01 00:00:00 UTC, Unix time 946684800.
 
-func TestClusterPage(t *testing.T) {
+func TestStatus_Exposition(t *testing.T) {
 	c := &cluster{
 		version: ray.Version{Ray: "2.60.0", Session: "session_2026-11-24_15-02-08_458718_7011"},
 		status: ray.ClusterStatus{
@@ -29,7 +29,7 @@ func TestClusterPage(t *testing.T) {
 			Unmapped: 1,
 		},
 	}
-	got := page(t, t.Context(), []string{"cluster", "pending", "autoscaler"}, newCollector(c, collector.Options{Status: collector.StatusOptions{Shapes: true}}))
+	got := exposition(t, t.Context(), []string{"cluster", "pending", "autoscaler"}, newCollector(c, collector.Options{Status: collector.StatusOptions{Shapes: true}}))
 	shows(t, got, `
 		raytap_autoscaler_info{version="v1"} 1
 		raytap_cluster_info{ray_version="2.60.0",session="session_2026-11-24_15-02-08_458718_7011"} 1
@@ -51,7 +51,7 @@ func TestClusterPage(t *testing.T) {
 		raytap_pending_shapes_overflow{ray_cluster="prod"} 0`)
 }
 
-func TestJobsPage(t *testing.T) {
+func TestJobs_Exposition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		c := &cluster{jobs: []ray.Job{
@@ -69,9 +69,9 @@ func TestJobsPage(t *testing.T) {
 			{Type: ray.JobDriver, JobID: "01000000", Status: ray.JobSucceeded, Start: now.Add(-time.Hour), End: now.Add(-time.Second)},
 			{Type: ray.JobSubmission, SubmissionID: "new", Status: "PAUSED"},
 		}}
-		got := page(t, t.Context(), []string{"job"}, newCollector(c, collector.Options{}))
+		got := exposition(t, t.Context(), []string{"job"}, newCollector(c, collector.Options{}))
 		if strings.Contains(got, "secret") {
-			t.Error("an entrypoint or a message is on the page")
+			t.Error("an entrypoint or a message is shown")
 		}
 		shows(t, got, `
 			raytap_job_driver_exit_code{submission_id="bad"} 3
@@ -127,7 +127,7 @@ func TestJobsPage(t *testing.T) {
 	})
 }
 
-func TestNodesPage(t *testing.T) {
+func TestNodes_Exposition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		c := &cluster{
@@ -164,7 +164,7 @@ func TestNodesPage(t *testing.T) {
 				{SubmissionID: "d", Status: ray.JobFailed, DriverNodeID: "n3"},
 			},
 		}
-		got := page(t, t.Context(), []string{"node", "job_driver_node_dead"}, newCollector(c, collector.Options{}))
+		got := exposition(t, t.Context(), []string{"node", "job_driver_node_dead"}, newCollector(c, collector.Options{}))
 		shows(t, got, `
 			raytap_job_driver_node_dead{submission_id="a"} 0
 			raytap_job_driver_node_dead{submission_id="b"} 1
@@ -230,7 +230,7 @@ func taskRows(job, name, state string, n int) []ray.Task {
 	return rows
 }
 
-func TestTasksPage(t *testing.T) {
+func TestTasks_Exposition(t *testing.T) {
 	for name, row := range map[string]struct {
 		list ray.TaskList
 		opts collector.TasksOptions
@@ -258,7 +258,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_queried_by_state{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 0`,
 		},
-		"a cut list without totals has no states": {
+		"a truncated list without totals has no states": {
 			list: ray.TaskList{Tasks: taskRows("01", "f", "RUNNING", 1), Truncation: ray.Truncation{Total: 20000, Truncated: true}},
 			want: `
 				raytap_tasks{job_id="01",state="RUNNING"} 1
@@ -266,7 +266,7 @@ func TestTasksPage(t *testing.T) {
 				raytap_tasks_queried_by_state{ray_cluster="prod"} 0
 				raytap_tasks_truncated{ray_cluster="prod"} 1`,
 		},
-		"under the cap the newest jobs and the first names stay": {
+		"under the limit the newest jobs and the first names are kept": {
 			list: ray.TaskList{
 				Tasks:      append(taskRows("01", "a", "RUNNING", 3), append(taskRows("02", "b", "RUNNING", 1), taskRows("03", "c", "FAILED", 1)...)...),
 				Truncation: ray.Truncation{Truncated: true},
@@ -285,17 +285,17 @@ func TestTasksPage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &cluster{tasks: row.list}
-			shows(t, page(t, t.Context(), []string{"tasks"}, newCollector(c, collector.Options{Tasks: row.opts})), row.want)
+			shows(t, exposition(t, t.Context(), []string{"tasks"}, newCollector(c, collector.Options{Tasks: row.opts})), row.want)
 		})
 	}
 }
 
-func TestCutTaskListShowsExactStates(t *testing.T) {
+func TestTasks_TruncatedList(t *testing.T) {
 	c := &cluster{tasks: ray.TaskList{
 		Truncation: ray.Truncation{Total: 20019, Truncated: true},
 		ByState:    map[string]int{"PENDING_NODE_ASSIGNMENT": 19000, "FINISHED": 4, "STRANGE": 2},
 	}}
-	got := page(t, t.Context(), []string{"tasks_by_state", "tasks_queried_by_state"}, newCollector(c, collector.Options{}))
+	got := exposition(t, t.Context(), []string{"tasks_by_state", "tasks_queried_by_state"}, newCollector(c, collector.Options{}))
 	for _, want := range []string{
 		`raytap_tasks_queried_by_state{ray_cluster="prod"} 1`,
 		`raytap_tasks_by_state{state="PENDING_NODE_ASSIGNMENT"} 19000`, `raytap_tasks_by_state{state="STRANGE"} 2`,
@@ -310,12 +310,12 @@ func TestCutTaskListShowsExactStates(t *testing.T) {
 	}
 }
 
-func TestActorsPage(t *testing.T) {
+func TestActors_Exposition(t *testing.T) {
 	c := &cluster{
 		actors: ray.StateCounts{ByState: map[string]int{"ALIVE": 3, "DEAD": 1}},
 		groups: ray.StateCounts{ByState: map[string]int{"PENDING": 2}, Truncation: ray.Truncation{Total: 11000, Truncated: true}},
 	}
-	shows(t, page(t, t.Context(), []string{"actors", "placement_groups"}, newCollector(c, collector.Options{})), `
+	shows(t, exposition(t, t.Context(), []string{"actors", "placement_groups"}, newCollector(c, collector.Options{})), `
 		raytap_actors{state="ALIVE"} 3
 		raytap_actors{state="DEAD"} 1
 		raytap_actors{state="DEPENDENCIES_UNREADY"} 0
@@ -330,7 +330,7 @@ func TestActorsPage(t *testing.T) {
 		raytap_placement_groups_truncated{ray_cluster="prod"} 1`)
 }
 
-func TestServePage(t *testing.T) {
+func TestServe_Exposition(t *testing.T) {
 	c := &cluster{serve: ray.ServeStatus{
 		Running: true,
 		Applications: []ray.ServeApplication{
@@ -345,9 +345,9 @@ func TestServePage(t *testing.T) {
 		},
 		Proxies: []ray.ServeProxy{{NodeID: "n1", Status: "HEALTHY"}},
 	}}
-	got := page(t, t.Context(), []string{"serve"}, newCollector(c, collector.Options{}))
+	got := exposition(t, t.Context(), []string{"serve"}, newCollector(c, collector.Options{}))
 	if strings.Contains(got, "secret") {
-		t.Error("a message is on the page")
+		t.Error("a message is shown")
 	}
 	var states strings.Builder
 	for _, line := range []string{"DELETING 0", "DEPLOYING 0", "DEPLOY_FAILED 1", "NOT_STARTED 0", "RUNNING 0", "UNHEALTHY 0"} {

@@ -10,7 +10,7 @@ import (
 	"raytap/ray/cache"
 )
 
-// taskLife is what Ray has of tasks at one time.
+// taskLife is Ray's task list at one time.
 type taskLife struct {
 	session                  string
 	running, failed, dropped int
@@ -24,10 +24,9 @@ func (l taskLife) show(c *cluster) {
 	}
 }
 
-// A list of tasks that lost what it cannot lose while it lives has started over, and
-// is counted once. Tasks that finish, attempts that Ray stops keeping, a new session
-// and small numbers are none.
-func TestTaskListsThatStartOverAreCounted(t *testing.T) {
+// A list that lost tasks that it cannot lose without a reset counts once. Finished tasks,
+// evicted attempts, a new session and small numbers do not count.
+func TestTaskResets_Counted(t *testing.T) {
 	const none = ""
 	count := func(n string) string { return `raytap_tasks_reset_total{ray_cluster="prod"} ` + n }
 	for name, row := range map[string]struct {
@@ -43,7 +42,7 @@ func TestTaskListsThatStartOverAreCounted(t *testing.T) {
 		"a few":                    {[]taskLife{{"s", 5000, 9, 0}, {"s", 0, 0, 0}}, count("0")},
 		"a head that is restarted": {[]taskLife{{"s", 5, 20, 100}, {"s2", 0, 0, 0}, {"s2", 0, 0, 0}}, count("0")},
 		"no session":               {[]taskLife{{"", 5, 20, 0}, {"", 0, 0, 0}}, none},
-		"an agent, which tells no session": {
+		"an agent, which reports no session": {
 			[]taskLife{{ray.UnknownSession, 5, 20, 0}, {ray.UnknownSession, 0, 0, 0}}, none,
 		},
 	} {
@@ -61,7 +60,7 @@ func TestTaskListsThatStartOverAreCounted(t *testing.T) {
 				for _, life := range row.lives {
 					life.show(h)
 					for range 3 { // the same answers again are no news
-						got = page(t, t.Context(), []string{"tasks_reset"}, c)
+						got = exposition(t, t.Context(), []string{"tasks_reset"}, c)
 					}
 					time.Sleep(time.Minute)
 				}
@@ -71,9 +70,9 @@ func TestTaskListsThatStartOverAreCounted(t *testing.T) {
 	}
 }
 
-// The head's version and its tasks are cached for different times: a restarted head
-// whose session is not known yet is not taken for a list that started over.
-func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
+// The head's version and its tasks are cached for different times: a restarted head whose
+// session is not known yet does not count as a reset.
+func TestTaskResets_RestartBetweenCachedResponses(t *testing.T) {
 	for name, row := range map[string]struct{ versions, tasks time.Duration }{
 		"versions are older": {25 * time.Second, time.Second},
 		"tasks are older":    {time.Second, 25 * time.Second},
@@ -91,7 +90,7 @@ func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
 						life = taskLife{session: "s2"}
 					}
 					life.show(h)
-					got = page(t, t.Context(), []string{"tasks_reset"}, c)
+					got = exposition(t, t.Context(), []string{"tasks_reset"}, c)
 					time.Sleep(time.Second)
 				}
 				shows(t, got, `raytap_tasks_reset_total{ray_cluster="prod"} 0`)
@@ -100,23 +99,23 @@ func TestARestartBetweenTwoCachedAnswersIsNoReset(t *testing.T) {
 	}
 }
 
-// A list that started over while the session could not be asked for is counted later.
-func TestAResetIsCountedOnceTheSessionIsTold(t *testing.T) {
+// A reset while the session could not be requested is counted later.
+func TestTaskResets_SessionUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &cluster{}
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		taskLife{"s", 5, 50, 0}.show(h)
 		c := newCollector(s, collector.Options{})
-		for range 2 { // the second list is asked for when a session is known
-			page(t, t.Context(), nil, c)
+		for range 2 { // the second list is requested after a session is known
+			exposition(t, t.Context(), nil, c)
 			time.Sleep(time.Minute)
 		}
 		taskLife{session: "s"}.show(h)
 		h.errs = map[string]error{"version": &ray.Error{Op: "get version", Code: 500}}
-		shows(t, page(t, t.Context(), []string{"tasks_reset"}, c), `raytap_tasks_reset_total{ray_cluster="prod"} 0`)
+		shows(t, exposition(t, t.Context(), []string{"tasks_reset"}, c), `raytap_tasks_reset_total{ray_cluster="prod"} 0`)
 		time.Sleep(time.Minute)
 		h.errs = nil
-		shows(t, page(t, t.Context(), []string{"tasks_reset"}, c), `raytap_tasks_reset_total{ray_cluster="prod"} 1`)
+		shows(t, exposition(t, t.Context(), []string{"tasks_reset"}, c), `raytap_tasks_reset_total{ray_cluster="prod"} 1`)
 	})
 }

@@ -74,7 +74,7 @@ var examples = map[string]string{
 	"raytap_node_stats_unavailable":                "raytap_node_stats_unavailable == 1",
 	"raytap_nodes_truncated":                       "raytap_nodes_truncated == 1",
 
-	// Hardware, as an agent tells it.
+	// Hardware, from a Synapse agent.
 	"raytap_hardware_stale":                        "raytap_hardware_stale == 1",
 	"raytap_hardware_timestamp_seconds":            "time() - raytap_hardware_timestamp_seconds",
 	"raytap_hardware_cpus":                         "sum(max by (ray_cluster) (raytap_hardware_cpus))",
