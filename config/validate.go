@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"raytap/namepattern"
+	"raytap/shipper/record"
 )
 
 // The longest name of a cluster, and the most WebSockets that one raytap may
@@ -24,14 +25,6 @@ const (
 	maxName  = 128
 	maxTails = 90
 )
-
-// recordKeys are the keys of a record, which no label may take.
-var recordKeys = []string{
-	"time", "ray_cluster", "session", "submission_id", "job_id", "job_name", "source", "epoch", "seq",
-	"lines", "skipped", "blank", "level", "line_time", "event", "message", "truncated", "bytes", "metadata",
-	"node_id", "node_ip", "start_time", "status", "driver_exit_code", "complete", "at_least", "content_bytes", "limit",
-	"status_message", "error_type", "head_log",
-}
 
 // ownHeaders are those that raytap or HTTP set, and those by which Ray takes a
 // client for a browser, whose POSTs it refuses (Ray 2.60).
@@ -302,7 +295,7 @@ func (k *checker) shipper(s *Shipper) {
 		switch at := "shipper.labels." + key; {
 		case key == "" || !utf8.ValidString(key):
 			k.fail("shipper.labels", "has a key that is empty or not UTF-8")
-		case slices.Contains(recordKeys, key):
+		case slices.Contains(record.ReservedKeys, key):
 			k.fail(at, "is a key that records have already")
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"raytap/config"
 	"raytap/ray/raytest"
 	"raytap/shipper"
+	"raytap/shipper/record"
 	"raytap/shipper/sink"
 )
 
@@ -191,7 +192,7 @@ func TestAShipperThatWasOffTakesARestart(t *testing.T) {
 }
 
 func TestNoLabelTakesAKeyOfRecords(t *testing.T) {
-	for _, key := range append(shipper.ReservedKeys, "mine") {
+	for _, key := range append(record.ReservedKeys, "mine") {
 		c := config.Default()
 		c.Clusters = []config.Cluster{{}}
 		c.Shipper.Labels = map[string]string{key: "x"}

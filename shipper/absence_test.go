@@ -231,7 +231,7 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 				job.End("SUCCEEDED", 0)
 				r.ended(id)
 				r.exact(id, log)
-				if i := slices.IndexFunc(r.records(id), func(rec record) bool { return rec.Session != head.Session() }); i >= 0 {
+				if i := slices.IndexFunc(r.records(id), func(rec jsonRecord) bool { return rec.Session != head.Session() }); i >= 0 {
 					t.Errorf("a record of session %q", r.records(id)[i].Session)
 				}
 				if n := strings.Count(r.text(), "The head was restarted"); n != life {

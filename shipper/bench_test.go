@@ -30,7 +30,7 @@ func BenchmarkLine(b *testing.B) {
 	c := lines.NewSplitter(256<<10, 0)
 	buf := make([]byte, 0, 1<<20)
 	emit := func(l lines.Line) error {
-		buf = enc.line(buf, 1764000000000000000, l, 0)
+		buf = enc.AppendLine(buf, 1764000000000000000, l, 0)
 		return nil
 	}
 	b.SetBytes(200)
@@ -51,14 +51,5 @@ func BenchmarkCut(b *testing.B) {
 		if err := splitLines(c, log, func(lines.Line) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-func BenchmarkText(b *testing.B) {
-	log := bytes.Split(benchLog(), []byte("\n"))
-	buf := make([]byte, 0, 4096)
-	b.SetBytes(200)
-	for i := 0; i < b.N; i++ {
-		buf = appendText(buf[:0], log[i%160])
 	}
 }

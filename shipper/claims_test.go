@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 func TestANewNameForTheSameRayTakesItsPositionsOver(t *testing.T) {
@@ -25,7 +26,7 @@ func TestANewNameForTheSameRayTakesItsPositionsOver(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
 	r.exact("job-1", log)
-	if n := len(r.events("job-1", EventStart)); n != 1 {
+	if n := len(r.events("job-1", record.EventStart)); n != 1 {
 		t.Errorf("%d start events", n)
 	}
 }

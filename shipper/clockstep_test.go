@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // The law: times increase strictly, at most a second ahead of our clock; beyond that
@@ -44,7 +45,7 @@ func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
 		r.kill() // what the sink holds is all that the next one knows
 	}
 	recs := r.records("job-1")
-	if n := len(r.events("job-1", EventClock)); n != 1 {
+	if n := len(r.events("job-1", record.EventClock)); n != 1 {
 		t.Errorf("%d clock events", n)
 	}
 	last := ""
@@ -56,7 +57,7 @@ func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
 			t.Errorf("record %d has the time %s, %v", i, rec.Time, err)
 		}
 		last = rec.Time
-		if rec.Event == EventClock && (rec.Seq != headLines+1 || !strings.Contains(rec.Message, "ahead by")) {
+		if rec.Event == record.EventClock && (rec.Seq != headLines+1 || !strings.Contains(rec.Message, "ahead by")) {
 			t.Errorf("clock event %+v", rec)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"raytap/lines"
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 // replaced begins a new epoch, once session and run were found to be as before.
@@ -104,11 +105,11 @@ type runEnd struct {
 func (p *pipeline) runLines() int64 { return max(0, p.log.tally.lines+int64(p.nextLine())) }
 
 // textField is a field of a text, absent where that is empty.
-func textField(key, text string) field {
+func textField(key, text string) record.Field {
 	if text == "" {
-		return field{key: key}
+		return record.Field{Key: key}
 	}
-	return field{key, text}
+	return record.Field{Key: key, Value: text}
 }
 
 // endEvent makes the event of a run's end.
@@ -117,14 +118,14 @@ func (p *pipeline) endEvent(message string, end runEnd) pendingEvent {
 	j := p.job.current()
 	// Ray does not report how a run ended once another one has taken its id.
 	status := end.status && (j.Status.Terminal() || !p.job.superseded.Load())
-	fields := []field{}
+	fields := []record.Field{}
 	if status && j.Status != "" {
-		fields = append(fields, field{"status", string(j.Status)})
+		fields = append(fields, record.Field{Key: "status", Value: string(j.Status)})
 	}
 	run := &p.log.tally
-	fields = append(fields, field{"lines", p.runLines()}, field{"content_bytes", max(0, run.content+int64(p.log.pos.Content))})
+	fields = append(fields, record.Field{Key: "lines", Value: p.runLines()}, record.Field{Key: "content_bytes", Value: max(0, run.content+int64(p.log.pos.Content))})
 	if j.DriverExitCode != nil && status {
-		fields = append(fields, field{"driver_exit_code", int64(*j.DriverExitCode)})
+		fields = append(fields, record.Field{Key: "driver_exit_code", Value: int64(*j.DriverExitCode)})
 	}
 	if status && j.Status == ray.JobFailed {
 		fields = append(fields, textField("status_message", firstBytes(j.Message)), textField("error_type", firstBytes(j.ErrorType)))
@@ -132,5 +133,5 @@ func (p *pipeline) endEvent(message string, end runEnd) pendingEvent {
 	if end.complete {
 		fields = append(fields, textField("head_log", end.headLog))
 	}
-	return p.newEvent(EventEnd, message, append(fields, field{"complete", end.complete && !run.gap})...)
+	return p.newEvent(record.EventEnd, message, append(fields, record.Field{Key: "complete", Value: end.complete && !run.gap})...)
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"raytap/lines"
+	"raytap/shipper/record"
 )
 
 // Event records, and the write-ahead that makes those that must be neither lost nor
 // duplicated come once whenever the process dies.
 
 // event writes an event record after what was written before.
-func (p *pipeline) event(ctx context.Context, event, message string, fields ...field) error {
+func (p *pipeline) event(ctx context.Context, event, message string, fields ...record.Field) error {
 	if err := p.ensureBatch(ctx); err != nil {
 		return err
 	}
@@ -35,14 +36,14 @@ func (p *pipeline) nextLine() uint64 {
 }
 
 // newEvent makes an event record. Its seq is that of the next line.
-func (p *pipeline) newEvent(event, message string, fields ...field) pendingEvent {
+func (p *pipeline) newEvent(event, message string, fields ...record.Field) pendingEvent {
 	seq := p.nextLine()
 	now := time.Now().UnixNano()
 	r := p.stepBack(nil, now, seq)
-	r = p.enc.event(r, now, seq, event, message, p.skipped, fields...)
+	r = p.enc.AppendEvent(r, now, record.Event{Type: event, Seq: seq, Message: message, Skipped: p.skipped, Fields: fields})
 	p.skipped, p.log.skipped = 0, 0
 	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, event).Inc()
-	return pendingEvent{event: event, epoch: p.enc.epoch, seq: seq, record: r}
+	return pendingEvent{event: event, epoch: p.enc.Epoch(), seq: seq, record: r}
 }
 
 // commitEvents writes events that must be neither lost nor duplicated: first they are
@@ -60,7 +61,7 @@ func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...pendin
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	p.log.lastTime = p.enc.last
+	p.log.lastTime = p.enc.LastTime()
 	if !p.leftOpen() {
 		p.log.run = *p.job.current()
 	}
@@ -89,7 +90,7 @@ func (p *pipeline) writePending(ctx context.Context, done bool) error {
 func (p *pipeline) replayPending(ctx context.Context) (over bool, err error) {
 	same := sameRun(p.log.run.Start, p.job.started)
 	if len(p.log.pending) > 0 {
-		done := slices.ContainsFunc(p.log.pending, func(o pendingEvent) bool { return o.event == EventEnd || o.event == EventLimit })
+		done := slices.ContainsFunc(p.log.pending, func(o pendingEvent) bool { return o.event == record.EventEnd || o.event == record.EventLimit })
 		if err := p.writePending(ctx, done); err != nil {
 			return false, err
 		}
@@ -120,7 +121,7 @@ func (p *pipeline) start(ctx context.Context) error {
 	p.log.node = j.DriverNodeID
 	p.setEncoder()
 	start := j.Start.UTC().Format(time.RFC3339Nano)
-	found := slices.IndexFunc(p.log.found, func(e foundEvent) bool { return e.event == EventStart && e.start == start })
+	found := slices.IndexFunc(p.log.found, func(e foundEvent) bool { return e.event == record.EventStart && e.start == start })
 	p.log.found = p.log.found[found+1:] // those before it are of another run
 	if p.log.begun && sameRun(p.log.run.Start, j.Start) || found >= 0 {
 		p.log.run, p.log.begun, p.log.done, p.log.atEnd = j, true, false, false
@@ -133,20 +134,20 @@ func (p *pipeline) start(ctx context.Context) error {
 	if u, err := url.Parse(j.DriverAgentURL); err == nil {
 		ip = u.Hostname()
 	}
-	fields := []field{{"node_id", j.DriverNodeID}, {"node_ip", ip}}
+	fields := []record.Field{{Key: "node_id", Value: j.DriverNodeID}, {Key: "node_ip", Value: ip}}
 	if !j.Start.IsZero() {
-		fields = append(fields, field{"start_time", start})
+		fields = append(fields, record.Field{Key: "start_time", Value: start})
 	}
-	return p.event(ctx, EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
+	return p.event(ctx, record.EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
 }
 
 // newEpoch continues at a position that the log as it is now does have, after a gap.
 func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message string, before ...pendingEvent) error {
 	p.log.leaveEpoch(p.nextLine(), at)
 	p.log.restart(at)
-	p.enc.setEpoch(p.log.epoch)
+	p.enc.SetEpoch(p.log.epoch)
 	p.job.logger().WithField("epoch", p.log.epoch).Warn("New epoch: " + message)
-	return p.commitEvents(ctx, false, append(before, p.newEvent(EventEpoch, message))...)
+	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)
 }
 
 // gapEvent reports bytes that cannot be had any more, and how many where that is known.
@@ -156,11 +157,11 @@ func (p *pipeline) gapEvent(message string) pendingEvent {
 	p.log.tally.gap = p.log.tally.gap || p.runLines() > 0
 	p.cl.metrics.gaps.WithLabelValues(p.cl.opts.Cluster).Inc()
 	p.job.logger().Warn("Lines are lost: " + message)
-	f := field{key: "at_least"}
+	f := record.Field{Key: "at_least"}
 	if n := p.log.size - p.log.pos.Raw; p.log.pos.Raw >= 0 && n > 1 {
-		f.value = n
+		f.Value = n
 	}
-	return p.newEvent(EventGap, message, f)
+	return p.newEvent(record.EventGap, message, f)
 }
 
 // reopen records that the log of a run that had its end goes on, before the first line
@@ -172,7 +173,7 @@ func (p *pipeline) reopen(ctx context.Context) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	return p.commitEvents(ctx, false, p.newEvent(EventReopened, "the log has grown after the end of the run: it is read on"))
+	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: it is read on"))
 }
 
 // hitLimit writes the event of a limit. It returns nil once the tail may go on, or
@@ -189,9 +190,9 @@ func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 		return err
 	}
 	if !pause {
-		return cmp.Or(p.commitEvents(ctx, true, p.newEvent(EventLimit, message, field{"limit", limit})), errLimited)
+		return cmp.Or(p.commitEvents(ctx, true, p.newEvent(record.EventLimit, message, record.Field{Key: "limit", Value: limit})), errLimited)
 	}
-	if err := p.event(ctx, EventLimit, message, field{"limit", limit}); err != nil {
+	if err := p.event(ctx, record.EventLimit, message, record.Field{Key: "limit", Value: limit}); err != nil {
 		return err
 	}
 	t := time.NewTimer(p.limiter.rest(time.Now()))
@@ -211,19 +212,19 @@ const maxAhead = time.Second
 // our clock than that, since it was ahead once: the next record has the clock's time
 // again. now is a time of ours that may be a while ago, seq that of the next record.
 func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
-	if p.enc.last <= now+int64(maxAhead) {
+	if p.enc.LastTime() <= now+int64(maxAhead) {
 		return b
 	}
 	clock := time.Now().UnixNano()
-	last := p.enc.last
+	last := p.enc.LastTime()
 	if last <= clock+int64(maxAhead) {
 		return b
 	}
-	p.enc.last = 0
+	p.enc.SetLastTime(0)
 	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", time.Duration(last-clock).Round(time.Millisecond))
-	b = p.enc.event(b, clock, seq, EventClock, message, p.skipped)
+	b = p.enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.skipped})
 	p.skipped, p.log.skipped = 0, 0
 	p.job.logger().Warn("Record times go back: " + message)
-	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, EventClock).Inc()
+	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, record.EventClock).Inc()
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 // pieces prints pieces of text that come as a message each, once the one before
@@ -64,7 +65,7 @@ func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
 		recs := r.records("job-1")
 		return recs[len(recs)-1].Message == "d"
 	})
-	if n := len(r.events("job-1", EventEpoch)); n != 1 {
+	if n := len(r.events("job-1", record.EventEpoch)); n != 1 {
 		t.Errorf("%d epoch events, want 1", n)
 	}
 }

@@ -23,13 +23,14 @@ import (
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
+	"raytap/shipper/record"
 	"raytap/shipper/sink"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // record is what the tests read of one.
-type record struct {
+type jsonRecord struct {
 	Time         string
 	Session      string
 	SubmissionID string `json:"submission_id"`
@@ -249,7 +250,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 }
 
 // records gives what the sink holds of one job.
-func (r *rig) records(id string) []record {
+func (r *rig) records(id string) []jsonRecord {
 	r.sink.mu.Lock()
 	text := r.sink.buf.String()
 	r.sink.mu.Unlock()
@@ -260,9 +261,9 @@ func (r *rig) records(id string) []record {
 		}
 		text = string(b[:bytes.LastIndexByte(b, '\n')+1])
 	}
-	var out []record
+	var out []jsonRecord
 	for line := range strings.Lines(text) {
-		var rec record
+		var rec jsonRecord
 		if err := json.Unmarshal([]byte(line), &rec); err != nil {
 			r.t.Fatalf("a record that is no JSON: %v: %q", err, line)
 		}
@@ -273,8 +274,8 @@ func (r *rig) records(id string) []record {
 	return out
 }
 
-func (r *rig) events(id, event string) []record {
-	var out []record
+func (r *rig) events(id, event string) []jsonRecord {
+	var out []jsonRecord
 	for _, rec := range r.records(id) {
 		if rec.Event == event {
 			out = append(out, rec)
@@ -302,10 +303,10 @@ func (r *rig) heldWithin(head *raytest.Head, budget int) {
 	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })
 }
 
-func (r *rig) ended(id string) record {
+func (r *rig) ended(id string) jsonRecord {
 	r.t.Helper()
-	r.until("job "+id+" has its end event", func() bool { return len(r.events(id, EventEnd)) > 0 })
-	return r.events(id, EventEnd)[0]
+	r.until("job "+id+" has its end event", func() bool { return len(r.events(id, record.EventEnd)) > 0 })
+	return r.events(id, record.EventEnd)[0]
 }
 
 // exact checks that the records of a job's last epoch are the lines of log, each
@@ -317,7 +318,7 @@ func (r *rig) exact(id string, log []byte) {
 	}
 }
 
-func exactly(recs []record, log []byte) error {
+func exactly(recs []jsonRecord, log []byte) error {
 	want := linestest.Lines(log)
 	epoch, seq, last := uint64(0), uint64(0), ""
 	for _, rec := range recs {
@@ -406,3 +407,12 @@ func (allWays) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
 
 var _ Client = (*dashboard.Client)(nil)
 var _ Lists = (*cache.Source)(nil)
+
+// collapse replaces consecutive U+FFFD by one: strings.ToValidUTF8 writes one for a
+// sequence of invalid bytes, the encoder one for each.
+func collapse(s string) string {
+	for strings.Contains(s, "\uFFFD\uFFFD") {
+		s = strings.ReplaceAll(s, "\uFFFD\uFFFD", "\uFFFD")
+	}
+	return s
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 const setupFailed = "runtime_env setup failed: Failed to set up runtime environment.\nOSError: Failed to download runtime_env file package"
@@ -77,13 +78,13 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 		job.FailSetup(setupFailed)
 		r.until("the head was asked", func() bool { return fault.Hits() > 2 })
 		if answers {
-			if n := len(r.events("job-1", EventEnd)); n != 0 {
+			if n := len(r.events("job-1", record.EventEnd)); n != 0 {
 				t.Error("it has ended before the head has answered")
 			}
 			fault.Remove()
 		}
-		if end := r.ended("job-1"); *end.Complete != answers || len(r.events("job-1", EventGap)) > 0 == answers {
-			t.Errorf("the head answers: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", EventGap)))
+		if end := r.ended("job-1"); *end.Complete != answers || len(r.events("job-1", record.EventGap)) > 0 == answers {
+			t.Errorf("the head answers: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", record.EventGap)))
 		}
 		r.stop()
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
@@ -23,7 +24,7 @@ func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
 		a.submit("job-1")
 		a.chatter("job-1", 0, 40, briefly)
 		r.until("the agent said so three times", func() bool {
-			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", EventEnd)) > 0
+			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", record.EventEnd)) > 0
 		})
 		a.chatter("job-1", 40, 20, briefly)
 		if n := r.metric("transport_fallbacks_total"); n != 0 {
@@ -136,7 +137,7 @@ func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
 			<-time.After(300 * time.Millisecond) // well over the linger
 			a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
 			a.chatter("job-1", 20, 20, briefly)
-			if n := len(r.events("job-1", EventEnd)); n != 0 {
+			if n := len(r.events("job-1", record.EventEnd)); n != 0 {
 				t.Fatalf("%d end events of a job that runs", n)
 			}
 			a.end("job-1", ray.JobSucceeded)

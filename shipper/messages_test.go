@@ -13,6 +13,7 @@ import (
 
 	"raytap/lines/linestest"
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 // newAgentRig starts a shipper on an agent; file as newRigOn has it.
@@ -94,8 +95,8 @@ func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
 		a.end("job-1", ray.JobSucceeded)
 		end := r.ended("job-1")
 		r.exact("job-1", a.text("job-1"))
-		if !*end.Complete || len(r.events("job-1", EventStart)) != 1 {
-			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", EventStart)))
+		if !*end.Complete || len(r.events("job-1", record.EventStart)) != 1 {
+			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", record.EventStart)))
 		}
 		r.stop()
 		saved, err := os.ReadFile(file + ".positions")
@@ -280,7 +281,7 @@ func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
 		a.change(func() { a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 503} } })
 		a.change(func() { a.next = nil }) // replayed ones do not count
 		a.print("job-1", "%s", strings.Repeat("a line\n", 10))
-		r.until("the limit is hit", func() bool { return len(r.events("job-1", EventLimit)) == 1 })
+		r.until("the limit is hit", func() bool { return len(r.events("job-1", record.EventLimit)) == 1 })
 		// The message that exceeds it was given before it was counted.
 		if n := len(r.records("job-1")); n != 1+6+1 {
 			t.Errorf("%d records, want 8: start, 6 lines, limit", n)
@@ -356,8 +357,8 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 				t.Errorf("it was found out by %v other ways", n)
 			}
 			a.end("job-1", ray.JobSucceeded)
-			r.until("it has its end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
-			if end := r.events("job-1", EventEnd)[1]; end.Seq != tt.seq || end.Epoch != tt.epoch || !*end.Complete {
+			r.until("it has its end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+			if end := r.events("job-1", record.EventEnd)[1]; end.Seq != tt.seq || end.Epoch != tt.epoch || !*end.Complete {
 				t.Errorf("end event %+v", end)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"raytap/shipper/record"
 )
 
 // Metrics are the shipper's own metrics, for all clusters and the output. It
@@ -180,7 +182,7 @@ func (m *Metrics) join(s *Shipper) {
 	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.cut, m.skipped, m.givenUp} {
 		v.WithLabelValues(c)
 	}
-	for _, e := range []string{EventStart, EventGap, EventEpoch, EventLimit, EventEnd, EventReopened} {
+	for _, e := range []string{record.EventStart, record.EventGap, record.EventEpoch, record.EventLimit, record.EventEnd, record.EventReopened} {
 		m.events.WithLabelValues(c, e)
 	}
 	for _, result := range []string{"same", "grown", "failed"} {

@@ -11,6 +11,7 @@ import (
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
+	"raytap/shipper/record"
 )
 
 // A Ray before 2.40 gives no log files: each line still comes once, and the end is
@@ -116,7 +117,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 				} else if test.lines >= 0 {
 					r.exact("job-1", job.Log())
 				}
-				if n := len(r.events("job-1", EventGap)); n != gaps {
+				if n := len(r.events("job-1", record.EventGap)); n != gaps {
 					t.Errorf("%d gaps, want %d: %+v", n, gaps, end)
 				}
 				if n := head.Requests(raytest.EndpointTail); n > 2 {

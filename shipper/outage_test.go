@@ -11,6 +11,7 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 func TestADashboardThatDiesCostsNoLine(t *testing.T) {
@@ -157,8 +158,8 @@ func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n\xff\nbehind\n")
 	job.End("FAILED", 1)
-	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", EventGap)) != 1 {
-		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", record.EventGap)) != 1 {
+		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raytap/lines"
+	"raytap/shipper/record"
 )
 
 // pipeline makes records of a log's bytes: chunk, verified, lines, aggregated lines,
@@ -17,7 +18,7 @@ type pipeline struct {
 	slots  *slots
 	log    *logState
 
-	enc       *encoder
+	enc       *record.Encoder
 	limiter   limiter
 	agg       *aggregator     // nil where no lines are held back
 	split     *lines.Splitter // nil between reads
@@ -44,8 +45,8 @@ func newPipeline(cl *tailCluster, j *job, h *health, s *slots, log *logState) *p
 
 func (p *pipeline) setEncoder() {
 	p.enc = newEncoder(&p.cl.opts, p.job.session, *p.job.current())
-	p.enc.setEpoch(p.log.epoch)
-	p.enc.last = p.log.lastTime
+	p.enc.SetEpoch(p.log.epoch)
+	p.enc.SetLastTime(p.log.lastTime)
 }
 
 // begin puts a splitter in use.
@@ -153,7 +154,7 @@ func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
 		p.cl.out.growBuffer(b, len(l.Text)+recordRoom)
 	}
 	b.buf = p.stepBack(b.buf, now, l.Seq)
-	b.buf = p.enc.line(b.buf, now, l, p.skipped)
+	b.buf = p.enc.AppendLine(b.buf, now, l, p.skipped)
 	b.records++
 	p.skipped = 0
 	if len(b.buf) >= batchSize {
@@ -194,7 +195,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 	if moved {
 		next.pos = p.position()
 	}
-	next.lastTime, next.skipped = p.enc.last, p.skipped
+	next.lastTime, next.skipped = p.enc.LastTime(), p.skipped
 	b.entry, b.next = p.log.entry, next
 	if err := p.cl.out.put(ctx, b); err != nil {
 		p.drop() // its lines are read again from the position

@@ -124,19 +124,11 @@ func header(s []byte) (jointState, bool) {
 
 // severe reports whether the first line of some states that it is an error.
 func severe(text []byte) bool {
-	switch parse.Level(firstLine(text)) {
+	switch parse.Level(parse.FirstLine(text)) {
 	case "ERROR", "CRITICAL":
 		return true
 	}
 	return false
-}
-
-// firstLine gives text up to its first newline.
-func firstLine(text []byte) []byte {
-	if i := bytes.IndexByte(text, '\n'); i >= 0 {
-		return text[:i]
-	}
-	return text
 }
 
 func chainMark(s []byte) bool {

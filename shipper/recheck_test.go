@@ -11,6 +11,7 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // checking are quick options with checks soon after the end.
@@ -44,13 +45,13 @@ func TestLinesPrintedAfterTheEndAreShipped(t *testing.T) {
 			r.ended("job-1")
 			for i := range 3 {
 				job.Printf("\nlate %d\nand its second line"+newline, i)
-				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == i+2 })
+				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == i+2 })
 			}
 			r.exact("job-1", job.Log())
 			if got, want := r.eventsOf("job-1"), "start end reopened end reopened end reopened end"; got != want {
 				t.Errorf("events: %s, want %s", got, want)
 			}
-			for _, end := range r.events("job-1", EventEnd) {
+			for _, end := range r.events("job-1", record.EventEnd) {
 				if !*end.Complete || end.Status != "SUCCEEDED" || end.Epoch != 0 {
 					t.Errorf("end event %+v", end)
 				}
@@ -80,9 +81,9 @@ func TestALogThatIsReadOnEndsOnceItIsSilent(t *testing.T) {
 		if err := exactly(recs, a.log); err != nil {
 			t.Error(err)
 		}
-		var ends []record
+		var ends []jsonRecord
 		for _, rec := range recs {
-			if rec.Event == EventEnd {
+			if rec.Event == record.EventEnd {
 				ends = append(ends, rec)
 			}
 		}
@@ -153,7 +154,7 @@ func TestChecksOutliveTheProcess(t *testing.T) {
 				job.Print("late\n")
 				r = newRigOn(t, head, "on", checking(ProtocolAuto), oo, file)
 			}
-			r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			r.exact("job-1", job.Log())
 		})
 	}
@@ -184,7 +185,7 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 			if missing > 1 {
 				r.until("the late lines are there", func() bool { return len(r.records("job-1")) == 8 })
 			} else {
-				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			}
 			r.kill()
 			b, err := os.ReadFile(file)
@@ -199,7 +200,7 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 			}
 			for range 2 { // the second one finds what the first has left
 				r = newRigOn(t, head, "on", checking(ProtocolHTTP), never, file)
-				r.until("the log has another end", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 				r.until("the end is checked", func() bool { return r.metric("end_checks_total") > 0 })
 				r.kill()
 			}

@@ -1,14 +1,13 @@
 package shipper
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"raytap/lines"
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 // recoveredLog is what a sink file holds of a log behind the saved positions:
@@ -26,23 +25,10 @@ type foundEvent struct {
 	node       string // where its run's driver is
 }
 
-// recoveredRecord is what recovery reads of a record.
-type recoveredRecord struct {
-	Time         time.Time
-	Cluster      string `json:"ray_cluster"`
-	Session      string
-	SubmissionID string `json:"submission_id"`
-	Epoch, Seq   uint64
-	Lines        uint64
-	Event        string
-	StartTime    string `json:"start_time"`
-	Node         string `json:"node_id"`
-}
-
 // Recovered takes a record that was found in the sink file behind the saved
 // watermark. It has the form of sink.Recover's callback.
-func (p *Positions) Recovered(record []byte) error {
-	r, err := parseRecord(record)
+func (p *Positions) Recovered(b []byte) error {
+	r, err := record.Decode(b)
 	if err != nil {
 		return fmt.Errorf("a record that raytap did not write (%w): move the file away, or restore it", err)
 	}
@@ -52,7 +38,7 @@ func (p *Positions) Recovered(record []byte) error {
 	e := p.logs[k]
 	if e == nil { // the process died before it saved anything of this log
 		e = &logEntry{key: k, snapshot: snapshot{pos: lines.Start()}}
-		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.Node}
+		e.run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
 		e.run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
 		p.logs[k] = e
 	}
@@ -63,7 +49,7 @@ func (p *Positions) Recovered(record []byte) error {
 	l := e.sinkHas
 	l.lastTime = r.Time.UnixNano() // in order: after a clock event an earlier one is the last
 	if r.Event != "" {
-		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.Node})
+		l.events = append(l.events, foundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.NodeID})
 		if r.Seq > l.next[r.Epoch] {
 			l.next[r.Epoch] = r.Seq // lines before it that no record has were skipped, and it told of them
 		}
@@ -71,27 +57,6 @@ func (p *Positions) Recovered(record []byte) error {
 	}
 	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
 	return nil
-}
-
-// parseRecord reads a record's keys up to its message, which may be cut off.
-// Those of an event are all read: events are short.
-func parseRecord(b []byte) (r recoveredRecord, err error) {
-	if bytes.Contains(b[:min(len(b), 4096)], []byte(`,"event":"`)) {
-		if err := json.Unmarshal(b, &r); err == nil {
-			return r, nil
-		}
-	}
-	head, _, ok := bytes.Cut(b, []byte(`,"message":"`))
-	if !ok {
-		return r, fmt.Errorf("it has no message")
-	}
-	if err := json.Unmarshal(append(bytes.Clone(head), '}'), &r); err != nil {
-		return r, err
-	}
-	if r.Cluster == "" || r.SubmissionID == "" || r.Time.IsZero() {
-		return r, fmt.Errorf("it names no job")
-	}
-	return r, nil
 }
 
 // passed reports whether a state that is about to be saved says all that r does.
@@ -103,7 +68,7 @@ func (r *recoveredLog) passed(s snapshot) bool {
 	}
 	for _, e := range r.events {
 		start, err := time.Parse(time.RFC3339Nano, e.start)
-		if e.event == EventStart && err == nil && (!s.begun || s.run.Start.Before(start)) {
+		if e.event == record.EventStart && err == nil && (!s.begun || s.run.Start.Before(start)) {
 			return false
 		}
 	}
@@ -124,7 +89,7 @@ func (r *recoveredLog) apply(l *logState) {
 	kept := l.pending[:0:0]
 	for _, o := range before {
 		if r.has(o.event, o.epoch, o.seq) {
-			if o.event == EventEnd || o.event == EventLimit {
+			if o.event == record.EventEnd || o.event == record.EventLimit {
 				l.done = true
 			}
 			continue
@@ -135,11 +100,11 @@ func (r *recoveredLog) apply(l *logState) {
 	for _, e := range r.events { // in the order in which they were written
 		start, err := time.Parse(time.RFC3339Nano, e.start)
 		switch {
-		case e.event == EventStart && err == nil && (!l.begun || l.run.Start.Before(start)):
+		case e.event == record.EventStart && err == nil && (!l.begun || l.run.Start.Before(start)):
 			l.begin(start, e)
-		case e.event == EventReopened: // the end before it was not the last one
+		case e.event == record.EventReopened: // the end before it was not the last one
 			l.done, l.atEnd = false, false
-		case (e.event == EventEnd || e.event == EventLimit) && slices.ContainsFunc(before, e.was):
+		case (e.event == record.EventEnd || e.event == record.EventLimit) && slices.ContainsFunc(before, e.was):
 			l.done = true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 	"raytap/shipper/sink"
 )
 
@@ -55,7 +56,7 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 			job.Print("and the rest\n")
 			log := job.Log()
 			job.End("SUCCEEDED", 0)
-			r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+			r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			r.exact("job-1", log)
 			order := ""
 			for _, rec := range r.records("job-1") {
@@ -86,9 +87,9 @@ func TestARunThatWasNeverSavedGetsItsEnd(t *testing.T) {
 	r = newRigOn(t, head, "on", o, never, file)
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	r.exact("job-1", log)
-	if first := r.events("job-1", EventEnd)[0]; *first.Complete || *first.Lines != 3 {
+	if first := r.events("job-1", record.EventEnd)[0]; *first.Complete || *first.Lines != 3 {
 		t.Errorf("the first run's end says %d lines, complete %v; want 3, false", *first.Lines, *first.Complete)
 	}
 }
@@ -153,7 +154,7 @@ func TestAJobForgottenBeforeItsNodeWasKnownIsNotComplete(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.Delete()
-	if end := r.ended("job-1"); *end.Complete || len(r.events("job-1", EventGap)) != 1 {
-		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", EventGap)))
+	if end := r.ended("job-1"); *end.Complete || len(r.events("job-1", record.EventGap)) != 1 {
+		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 // agentAlone is a cluster of one running job, of which the node's agent alone
@@ -70,12 +71,12 @@ func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.
 }
 
 // shipAlone ships the agent's log into memory while f runs.
-func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []record {
+func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []jsonRecord {
 	t.Helper()
 	written := shipTo(t, a, a, ProtocolHTTP, f)
-	var recs []record
+	var recs []jsonRecord
 	for line := range strings.Lines(string(written)) {
-		var r record
+		var r jsonRecord
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +135,7 @@ func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
 				if err := exactly(recs, a.log); err != nil {
 					t.Error(err)
 				}
-				if last := recs[len(recs)-1]; last.Event != EventEnd || !*last.Complete {
+				if last := recs[len(recs)-1]; last.Event != record.EventEnd || !*last.Complete {
 					t.Errorf("it ends with %+v", last)
 				}
 			})

@@ -13,6 +13,7 @@ import (
 	"raytap/lines/linestest"
 	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // kill stops a rig as a SIGKILL does: what it would have saved at its end is
@@ -56,13 +57,13 @@ func TestNoRestartLosesOrDoublesALine(t *testing.T) {
 		job.End("SUCCEEDED", 0)
 		end := r.ended("job-1")
 		r.exact("job-1", log)
-		if !*end.Complete || len(r.events("job-1", EventStart)) != 1 {
-			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", EventStart)))
+		if !*end.Complete || len(r.events("job-1", record.EventStart)) != 1 {
+			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", record.EventStart)))
 		}
 		r.stop()
 		r = newRigOn(t, head, agents, quick(protocol), oo, file)
 		<-time.After(50 * time.Millisecond)
-		if n := len(r.events("job-1", EventEnd)); n != 1 {
+		if n := len(r.events("job-1", record.EventEnd)); n != 1 {
 			t.Errorf("%d end events after another restart", n)
 		}
 	})
@@ -96,7 +97,7 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 			r.ended("job-1")
 			<-time.After(50 * time.Millisecond)
 			r.exact("job-1", log)
-			if ends := r.events("job-1", EventEnd); len(ends) != 1 || *ends[0].ExitCode != 2 {
+			if ends := r.events("job-1", record.EventEnd); len(ends) != 1 || *ends[0].ExitCode != 2 {
 				t.Errorf("end events %+v", ends)
 			}
 		})
@@ -145,13 +146,13 @@ func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 	finished.Print("of the second session\n")
 	finished.End("SUCCEEDED", 0)
 	r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
-	r.until("both sessions' jobs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
-	for _, end := range r.events("job-1", EventEnd) {
+	r.until("both sessions' jobs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+	for _, end := range r.events("job-1", record.EventEnd) {
 		if *end.Complete != (end.Session != first) {
 			t.Errorf("end event %+v", end)
 		}
 	}
-	if gaps := r.events("job-1", EventGap); len(gaps) != 1 || gaps[0].Session != first {
+	if gaps := r.events("job-1", record.EventGap); len(gaps) != 1 || gaps[0].Session != first {
 		t.Errorf("gap events %+v", gaps)
 	}
 }
@@ -235,7 +236,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	next.pos, next.epoch, next.begun, next.unverified = c.Position(), 3, true, true
 	next.lastVerified, next.skipped = &next.pos, 7
 	next.atEnd, next.checks, next.tally = true, 2, runTally{-3, 4, true}
-	next.pending = []pendingEvent{{EventGap, 3, 1000, []byte("{}\n")}}
+	next.pending = []pendingEvent{{record.EventGap, 3, 1000, []byte("{}\n")}}
 	p.accept(l.entry, next)
 	p.setCluster("c", clusterState{session: "s", seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
 	p.setSlots("s", map[string]int{"k": 2})
@@ -328,7 +329,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
 	r.exact("job-1", log)
-	if n := len(r.events("job-1", EventStart)); n != 1 {
+	if n := len(r.events("job-1", record.EventStart)); n != 1 {
 		t.Errorf("%d start events", n)
 	}
 	r.stop()

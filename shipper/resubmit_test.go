@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // The law: a log that can still be read is read to its end, also where its id was
@@ -51,10 +52,10 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 					again.Print("of the second run\n")
 				}
 				again.End("SUCCEEDED", 0)
-				r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+				r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 				name := fmt.Sprintf("pending %v, down %v", pending, down)
 				for epoch, log := range [][]byte{first, again.Log()} {
-					var recs []record
+					var recs []jsonRecord
 					for _, rec := range r.records("job-1") {
 						if rec.Epoch == uint64(epoch) {
 							rec.Epoch = 0
@@ -68,7 +69,7 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 				if got := r.eventsOf("job-1"); got != "start end start end" {
 					t.Errorf("%s: events %s", name, got)
 				}
-				for i, end := range r.events("job-1", EventEnd) {
+				for i, end := range r.events("job-1", record.EventEnd) {
 					if !*end.Complete || end.Status == "RUNNING" || *end.Lines != uint64(4-i) {
 						t.Errorf("%s: end event %+v, complete %v, %d lines", name, end, *end.Complete, *end.Lines)
 					}
@@ -96,8 +97,8 @@ func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
 	job.End("FAILED", 1)
 	again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
 	again.End("SUCCEEDED", 0)
-	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
-	if ends := r.events("job-1", EventEnd); *ends[0].Complete || !*ends[1].Complete || !strings.HasPrefix(r.eventsOf("job-1"), "start gap end start") {
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+	if ends := r.events("job-1", record.EventEnd); *ends[0].Complete || !*ends[1].Complete || !strings.HasPrefix(r.eventsOf("job-1"), "start gap end start") {
 		t.Errorf("events %s", r.eventsOf("job-1"))
 	}
 }
@@ -126,8 +127,8 @@ func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
 	again.Print("of the second run\n")
 	again.End("SUCCEEDED", 0)
 	r = newRigOn(t, head, "off", o, oo, file)
-	r.until("both runs have ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
-	if gaps := r.events("job-1", EventGap); len(gaps) != 0 {
+	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+	if gaps := r.events("job-1", record.EventGap); len(gaps) != 0 {
 		t.Errorf("a log that was only replaced by its id counts as lost: %+v", gaps)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // Law: a start time that one answer lacks, the first one or a later one, is not
@@ -40,7 +41,7 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 		// A new submission is seen all the same.
 		again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Hour)})
 		again.End("SUCCEEDED", 0)
-		r.until("the second run has ended", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+		r.until("the second run has ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 		r.stop()
 	}
 }
@@ -54,8 +55,8 @@ func TestTheEndOfARunSaysWhatIsKnownOfTheNext(t *testing.T) {
 	job.Print("one\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 	head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
-	r.until("its end is told", func() bool { return len(r.events("job-1", EventEnd)) == 1 })
-	if m := r.events("job-1", EventEnd)[0].Message; !strings.HasPrefix(m, "Ray now reports another start time for this id (") {
+	r.until("its end is told", func() bool { return len(r.events("job-1", record.EventEnd)) == 1 })
+	if m := r.events("job-1", record.EventEnd)[0].Message; !strings.HasPrefix(m, "Ray now reports another start time for this id (") {
 		t.Errorf("the end says %q", m)
 	}
 }

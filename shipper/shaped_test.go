@@ -123,7 +123,7 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 	job.Print("one\n  and more\n")
 	r.until("it was read", func() bool { return r.metric("read_bytes_total") > 0 })
 	written := func() bool {
-		return slices.ContainsFunc(r.records("job-1"), func(rec record) bool { return rec.Message == "one\n  and more" })
+		return slices.ContainsFunc(r.records("job-1"), func(rec jsonRecord) bool { return rec.Message == "one\n  and more" })
 	}
 	if written() {
 		t.Fatal("it was not held back")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 func TestAJobThatRanBetweenTwoLooksIsShipped(t *testing.T) {
@@ -108,7 +109,7 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 		r.until("the first log is shipped", func() bool { return len(r.records("job-1")) == 53 })
 		job.ReplaceLog(strings.Repeat("another log\n", 3) + "end of it\n")
 		head.CutTails(raytest.CutReset, "")
-		r.until("the epoch is announced", func() bool { return len(r.events("job-1", EventEpoch)) > 0 })
+		r.until("the epoch is announced", func() bool { return len(r.events("job-1", record.EventEpoch)) > 0 })
 		job.Print("and more\n")
 		job.End("SUCCEEDED", 0)
 		end := r.ended("job-1")
@@ -125,8 +126,8 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 		if want := "another log,another log,another log,end of it,and more"; strings.Join(got, ",") != want {
 			t.Errorf("the second epoch holds %q", got)
 		}
-		if len(r.events("job-1", EventGap)) != 1 || r.metric("gaps_total") != 1 {
-			t.Errorf("gap events %+v", r.events("job-1", EventGap))
+		if len(r.events("job-1", record.EventGap)) != 1 || r.metric("gaps_total") != 1 {
+			t.Errorf("gap events %+v", r.events("job-1", record.EventGap))
 		}
 	})
 }
@@ -142,14 +143,14 @@ func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
 		again := head.Submit("job-1", raytest.JobOptions{})
 		again.Print("second run\n")
 		again.End("SUCCEEDED", 0)
-		r.until("both ends are told", func() bool { return len(r.events("job-1", EventEnd)) == 2 })
+		r.until("both ends are told", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 		var got []string
 		for _, rec := range r.records("job-1") {
 			if rec.Event == "" && !strings.Contains(rec.Message, "Runtime env") && !strings.Contains(rec.Message, "Running entrypoint") {
 				got = append(got, fmt.Sprintf("%d:%s", rec.Seq, rec.Message))
 			}
 		}
-		for i, end := range r.events("job-1", EventEnd) {
+		for i, end := range r.events("job-1", record.EventEnd) {
 			if want := []uint64{4, 3}[i]; *end.Lines != want || !*end.Complete || *end.ContentBytes == 0 {
 				t.Errorf("end event of run %d: %d lines, want %d; %+v", i, *end.Lines, want, end)
 			}
@@ -157,7 +158,7 @@ func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
 		if want := "2:first run,3:no newline at its end,6:second run"; strings.Join(got, ",") != want {
 			t.Errorf("lines %q, want %q", got, want)
 		}
-		if n := len(r.events("job-1", EventEpoch)); n != 0 {
+		if n := len(r.events("job-1", record.EventEpoch)); n != 0 {
 			t.Errorf("%d epochs in a log that was only appended to", n)
 		}
 	})
@@ -173,7 +174,7 @@ func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
 		for i := range 30 {
 			job.Printf("line %d\n", i)
 		}
-		r.until("the limit is told", func() bool { return len(r.events("job-1", EventLimit)) > 0 })
+		r.until("the limit is told", func() bool { return len(r.events("job-1", record.EventLimit)) > 0 })
 		job.End("SUCCEEDED", 0)
 		r.until("the stream is gone", func() bool { return r.shipper.tail("job-1") == nil })
 		recs := r.records("job-1")
@@ -196,7 +197,7 @@ func TestALimitThatPausesLosesNothing(t *testing.T) {
 		job.End("SUCCEEDED", 0)
 		r.ended("job-1")
 		r.exact("job-1", job.Log())
-		if len(r.events("job-1", EventLimit)) < 4 {
+		if len(r.events("job-1", record.EventLimit)) < 4 {
 			t.Error("the limit was not hit: this test has shown nothing")
 		}
 	})
@@ -220,7 +221,7 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 		if *end.Complete || end.Status != "RUNNING" {
 			t.Errorf("end event %+v", end)
 		}
-		if len(r.events("job-1", EventGap)) != 1 || r.metric("gaps_total") != 1 {
+		if len(r.events("job-1", record.EventGap)) != 1 || r.metric("gaps_total") != 1 {
 			t.Error("no gap was told")
 		}
 	})
@@ -245,7 +246,7 @@ func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
 		again.Print("of the second session\n")
 		again.End("SUCCEEDED", 0)
 		r.until("the new session's job has ended", func() bool {
-			ends := r.events("job-1", EventEnd)
+			ends := r.events("job-1", record.EventEnd)
 			return len(ends) == 2 && ends[1].Session == head.Session() && *ends[1].Complete
 		})
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/record"
 )
 
 // A window that ends within a line holds one line end less than lines were asked
@@ -29,7 +30,7 @@ func TestAWindowThatEndsWithinALineIsNotTheWholeLog(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
 	r.exact("job-1", log)
-	if n := len(r.events("job-1", EventGap)); n > 0 {
+	if n := len(r.events("job-1", record.EventGap)); n > 0 {
 		t.Errorf("%d gap events", n)
 	}
 }

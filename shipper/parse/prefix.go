@@ -75,3 +75,11 @@ func colourLen(s []byte) int {
 	}
 	return 0
 }
+
+// FirstLine returns text up to its first newline.
+func FirstLine(text []byte) []byte {
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		return text[:i]
+	}
+	return text
+}
