@@ -75,7 +75,7 @@ var (
 	}{
 		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errClosed}, {"silent", errSilent},
 		{"short_replay", errShortReplay}, {"run_ended", errRunEnded}, {"not_started", errNotStarted}, {"framing_changed", errFramingMismatch},
-		{"unproven", errUnproven}, {"lost", errLost},
+		{"unverified", errUnproven}, {"lost", errLost},
 		{"no_slot", errNoSlot}, {"better_transport", errBetterTransport}, {"memory", errMemoryPressure}, {"refused", ray.ErrTransportNotAllowed},
 	}
 	endReasonByCode = map[int]string{
