@@ -36,7 +36,7 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 		WebSocket: func(ctx context.Context) (follow.Conn, error) {
 			if o.Protocol == ray.TailAuto {
 				if log := c.finishedLog(ctx, id); log != nil {
-					return follow.Whole(log), nil
+					return follow.Snapshot(log), nil
 				}
 			}
 			s, err := c.tailLog(ctx, ray.LogRef{SubmissionID: id}, o.Timeout)
@@ -62,12 +62,12 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			}
 			return newFileConn(ctx, c, job), nil
 		},
-		Whole: func(ctx context.Context) (follow.Conn, error) {
+		Snapshot: func(ctx context.Context) (follow.Conn, error) {
 			body, err := c.JobLogs(ctx, id)
 			if err != nil {
 				return nil, err
 			}
-			return follow.Whole(body), nil
+			return follow.Snapshot(body), nil
 		},
 		Host: &c.host,
 	}, o)

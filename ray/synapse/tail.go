@@ -189,12 +189,12 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 		Job:       func(ctx context.Context) (ray.Job, error) { return c.Job(ctx, id) },
 		WebSocket: messages(c.tailWebSocket),
 		HTTP:      messages(c.tailSSE),
-		Whole: func(ctx context.Context) (follow.Conn, error) {
+		Snapshot: func(ctx context.Context) (follow.Conn, error) {
 			body, err := c.JobLogs(ctx, id)
 			if err != nil {
 				return nil, err
 			}
-			return follow.Whole(body), nil
+			return follow.Snapshot(body), nil
 		},
 		Host: &c.host,
 	}, o)

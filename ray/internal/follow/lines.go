@@ -1,52 +1,39 @@
 package follow
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"unicode/utf8"
 
-	"github.com/cespare/xxhash/v2"
-
+	"raytap/lines"
 	"raytap/ray"
 )
 
-// position is the end of a line: how much content (every byte but \r and \n)
-// stands before it, and its hash. Content is the same on every way to a log,
-// however that cuts and ends lines.
-type position struct {
-	content uint64
-	sum     uint64
-}
-
-// lines makes the lines of a log out of what its connections give, each once.
-type lines struct {
+// emitter yields the lines of a log, each once, however often its connections return
+// the log from its start.
+type emitter struct {
 	limits ray.StreamLimits
 	yield  func(ray.TailLine, error) bool
 
-	at position // of the last line that was given
+	// Of the connection. While the verifier reads what was emitted before, the splitter
+	// is nil.
+	verifier *lines.Verifier
+	splitter *lines.Splitter
+	counted  bool // the current message counts already
 
-	// Of the connection.
-	content uint64
-	hash    xxhash.Digest
-	line    []byte // as much of the line as is kept
-	bytes   int    // of the line
-	counted bool   // the message counts already
-
-	// Against the limits.
-	messages, given, size int64
+	at                    lines.Position // of the last line, for the next connection
+	messages, lines, size int64          // so far, against the limits
 }
 
-// keptLine bounds the buffer that is kept from one line to the next, in bytes.
-const keptLine = 1 << 20
-
-// errReplaced ends a tail whose log is another one than it was.
+// errReplaced ends a tail whose log is no longer the same.
 var errReplaced = &ray.Error{Op: op, Code: http.StatusInternalServerError,
-	Detail: "the log is not the one any more that was read so far: it was cut short or replaced"}
+	Detail: "the log has changed since it was read: it was truncated or replaced"}
 
-// fault gives an error that ends the tail and not only the connection, else nil.
-func (l *lines) fault(err error) error {
+// fatalError returns err if it ends the tail, and not only the connection; else nil.
+func fatalError(err error) error {
 	var e *ray.Error
 	if errors.Is(err, errStopped) || errors.Is(err, errReplaced) || errors.As(err, &e) && errors.Is(e.Err, ray.ErrStreamLimit) {
 		return err
@@ -54,115 +41,117 @@ func (l *lines) fault(err error) error {
 	return nil
 }
 
-func over(what string, most int64) error {
+func limitError(what string, limit int64) error {
 	return &ray.Error{Op: op, Code: http.StatusTooManyRequests, Err: ray.ErrStreamLimit,
-		Detail: fmt.Sprintf("the tail is over its limit of %d %s: raise it, or set it to 0 for none", most, what)}
+		Detail: fmt.Sprintf("the tail exceeds its limit of %d %s: raise it, or set it to 0 for none", limit, what)}
 }
 
-// begin says that what comes next is the log from its first byte on.
-func (l *lines) begin() {
-	l.content, l.bytes, l.line, l.counted = 0, 0, l.line[:0], true
-	l.hash.Reset()
+// newEmitter returns an emitter that yields to a caller.
+func newEmitter(limits ray.StreamLimits, yield func(ray.TailLine, error) bool) *emitter {
+	return &emitter{limits: limits, yield: yield, at: lines.Start()}
 }
 
-// feed takes bytes of the log; begins: a message begins with them.
-func (l *lines) feed(p []byte, begins bool) error {
-	if begins {
-		l.counted = false
+// keep returns how many bytes of a line are kept.
+func (e *emitter) keep() int { return cmp.Or(e.limits.MaxMessageSize, math.MaxInt) }
+
+// content returns how many content bytes (all but \r and \n) are before the end of the
+// last line.
+func (e *emitter) content() uint64 {
+	if e.splitter != nil {
+		return e.splitter.Content()
 	}
-	for len(p) > 0 {
-		n := lineEnd(p)
-		if err := l.take(p[:n]); err != nil {
-			return err
-		}
-		if n == len(p) {
+	return e.at.Content
+}
+
+// restart prepares for a connection, which returns the log from its first byte.
+func (e *emitter) restart() {
+	if e.splitter != nil {
+		e.at = e.splitter.Position()
+		e.splitter.Drop()
+	}
+	e.splitter, e.verifier, e.counted = nil, lines.VerifyAll(e.at, lines.UnknownOffset), true
+}
+
+// write takes bytes of the log; begins reports whether a message begins with them.
+func (e *emitter) write(p []byte, begins bool) error {
+	if begins {
+		e.counted = false
+	}
+	if e.splitter == nil {
+		rest, done := e.verifier.Feed(p)
+		if !done {
 			return nil
 		}
-		if err := l.end(); err != nil {
-			return err
-		}
-		p = p[n+1:]
-	}
-	return nil
-}
-
-// lineEnd gives the place of the first \r or \n, or the length.
-func lineEnd(p []byte) int {
-	n := bytes.IndexByte(p, '\n')
-	if n < 0 {
-		n = len(p)
-	}
-	if r := bytes.IndexByte(p[:n], '\r'); r >= 0 {
-		return r
-	}
-	return n
-}
-
-// take takes content: first that which was given before, then new one.
-func (l *lines) take(p []byte) error {
-	if old := l.at.content - l.content; l.content < l.at.content {
-		n := min(uint64(len(p)), old)
-		_, _ = l.hash.Write(p[:n])
-		l.content += n
-		if l.content == l.at.content && l.hash.Sum64() != l.at.sum {
+		if !e.verifier.OK() {
 			return errReplaced
 		}
-		p = p[n:]
+		p, e.splitter = rest, lines.Resume(e.keep(), e.verifier)
 	}
-	if len(p) == 0 {
-		return nil
-	}
-	if !l.counted {
-		l.counted = true
-		l.messages++
-		if most := l.limits.MaxMessages; most > 0 && l.messages > most {
-			return over("messages", most)
+	s := e.splitter
+	s.Write(p)
+	for {
+		size, ok := s.Next()
+		if !ok {
+			break
+		}
+		if err := e.check(size, size > s.Partial()); err != nil {
+			return err
+		}
+		if err := e.emit(s.Line); err != nil {
+			return err
 		}
 	}
-	_, _ = l.hash.Write(p)
-	l.content += uint64(len(p))
-	l.bytes += len(p)
-	if most := l.limits.MaxBytes; most > 0 && l.size+int64(l.bytes) > most {
-		return over("bytes", most)
+	before := s.Partial()
+	s.Keep()
+	return e.check(s.Partial(), s.Partial() > before)
+}
+
+// check returns an error if a line of a size, so far, exceeds a limit. more: the current
+// message has new bytes of it.
+func (e *emitter) check(size int64, more bool) error {
+	if more && !e.counted {
+		e.counted = true
+		e.messages++
+		if limit := e.limits.MaxMessages; limit > 0 && e.messages > limit {
+			return limitError("messages", limit)
+		}
 	}
-	if most := l.limits.MaxMessageSize; most > 0 {
-		p = p[:min(len(p), max(0, most-len(l.line)))]
+	if limit := e.limits.MaxBytes; limit > 0 && e.size+size > limit {
+		return limitError("bytes", limit)
 	}
-	l.line = append(l.line, p...)
 	return nil
 }
 
-// end ends a line and gives it, unless it is empty.
-func (l *lines) end() error {
-	if l.bytes == 0 {
-		return nil
+// emit yields the next line.
+func (e *emitter) emit(next func() lines.Line) error {
+	if limit := e.limits.MaxLines; limit > 0 && e.lines == limit {
+		return limitError("lines", limit)
 	}
-	if most := l.limits.MaxLines; most > 0 && l.given == most {
-		return over("lines", most)
-	}
-	l.given++
-	l.size += int64(l.bytes)
-	line := ray.TailLine{Bytes: l.bytes, Truncated: l.bytes > len(l.line)}
+	l := next()
+	e.lines++
+	e.size += l.Size
+	line := ray.TailLine{Text: string(l.Text), Bytes: int(l.Size), Truncated: l.Truncated()}
 	if line.Truncated {
-		line.Text = string(wholeRunes(l.line))
-	} else {
-		line.Text = string(l.line)
+		line.Text = string(wholeRunes(l.Text))
 	}
-	l.at = position{content: l.content, sum: l.hash.Sum64()}
-	l.line, l.bytes = l.line[:0], 0
-	if cap(l.line) > keptLine {
-		l.line = nil
-	}
-	if !l.yield(line, nil) {
+	if !e.yield(line, nil) {
 		return errStopped
 	}
 	return nil
 }
 
-// finish gives the last line of a log that has ended, which may have no end.
-func (l *lines) finish() error { return l.end() }
+// finish yields the last line of a log that has ended, even without a line end.
+func (e *emitter) finish() error {
+	if e.splitter == nil {
+		return nil
+	}
+	if _, ok := e.splitter.Flush(); !ok {
+		return nil
+	}
+	return e.emit(e.splitter.Line)
+}
 
-// wholeRunes cuts a character off that was cut apart.
+// wholeRunes removes an incomplete rune at the end.
 func wholeRunes(b []byte) []byte {
 	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
 		if utf8.RuneStart(b[i]) {

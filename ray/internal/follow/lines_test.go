@@ -8,12 +8,12 @@ import (
 	"raytap/ray"
 )
 
-// cutReplay feeds a log in pieces, from its first byte again after each of the
-// broken connections, and gives what came out.
-func cutReplay(t *testing.T, log []byte, sizes []byte, breaks int, ends []string) []string {
+// replay writes a log in chunks, from its first byte again after each of the broken
+// connections, and returns the emitted lines.
+func replay(t *testing.T, log []byte, sizes []byte, breaks int, ends []string) []string {
 	t.Helper()
 	var got []string
-	l := &lines{yield: func(line ray.TailLine, _ error) bool { got = append(got, line.Text); return true }}
+	e := newEmitter(ray.StreamLimits{}, func(line ray.TailLine, _ error) bool { got = append(got, line.Text); return true })
 	next := 0
 	size := func() int {
 		if len(sizes) == 0 {
@@ -23,8 +23,8 @@ func cutReplay(t *testing.T, log []byte, sizes []byte, breaks int, ends []string
 		return 1 + int(sizes[next%len(sizes)])
 	}
 	for i := range breaks + 1 {
-		l.begin()
-		// Each connection spells line ends in its own way.
+		e.restart()
+		// Each connection has line ends of its own.
 		text := log
 		if end := ends[i%len(ends)]; end != "\n" {
 			text = bytes.ReplaceAll(log, []byte("\n"), []byte(end))
@@ -34,21 +34,21 @@ func cutReplay(t *testing.T, log []byte, sizes []byte, breaks int, ends []string
 		}
 		for len(text) > 0 {
 			n := min(len(text), size())
-			if err := l.feed(text[:n], true); err != nil {
+			if err := e.write(text[:n], true); err != nil {
 				t.Fatal(err)
 			}
 			text = text[n:]
 		}
 	}
-	if err := l.finish(); err != nil {
+	if err := e.finish(); err != nil {
 		t.Fatal(err)
 	}
 	return got
 }
 
-// However a log is cut into pieces and connections, and however its lines end,
-// the same lines come out, each once.
-func FuzzLinesComeOnce(f *testing.F) {
+// However a log is split into chunks and connections, and whatever its line ends, the
+// same lines are emitted, each once.
+func FuzzEmitter(f *testing.F) {
 	f.Add([]byte("one\ntwo\n\nthree"), []byte{0, 3}, 3)
 	f.Add([]byte("a\r\nb\rc\n"), []byte{1}, 1)
 	f.Add([]byte("same\nsame\nsame\n"), []byte{7}, 2)
@@ -59,60 +59,84 @@ func FuzzLinesComeOnce(f *testing.F) {
 		for _, line := range bytes.FieldsFunc(log, func(r rune) bool { return r == '\r' || r == '\n' }) {
 			want = append(want, string(line))
 		}
-		if got := cutReplay(t, log, sizes, breaks, []string{"\n", "\r\n", "\r"}); !slices.Equal(got, want) {
+		if got := replay(t, log, sizes, breaks, []string{"\n", "\r\n", "\r"}); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }
 
-func TestALogThatIsAnotherOneIsFound(t *testing.T) {
-	l := &lines{yield: func(ray.TailLine, error) bool { return true }}
-	l.begin()
-	if err := l.feed([]byte("one\ntwo\nthr"), true); err != nil {
+func TestEmitter_ReplacedLog(t *testing.T) {
+	e := newEmitter(ray.StreamLimits{}, func(ray.TailLine, error) bool { return true })
+	e.restart()
+	if err := e.write([]byte("one\ntwo\nthr"), true); err != nil {
 		t.Fatal(err)
 	}
-	l.begin()
-	if err := l.feed([]byte("one\ntWo\nthree\n"), true); err != errReplaced {
-		t.Errorf("%v", err)
+	e.restart()
+	if err := e.write([]byte("one\ntWo\nthree\n"), true); err != errReplaced {
+		t.Errorf("a replaced log: %v", err)
 	}
-	l.begin() // shorter: nothing to say yet
-	if err := l.feed([]byte("one\n"), true); err != nil {
-		t.Errorf("%v", err)
+	e.restart()
+	if err := e.write([]byte("one\n"), true); err != nil {
+		t.Errorf("a log that may still grow: %v", err)
 	}
 }
 
-func TestALineWithoutEndIsNotKept(t *testing.T) {
+func TestEmitter_LongLineIsTruncated(t *testing.T) {
 	var got []ray.TailLine
-	l := &lines{limits: ray.StreamLimits{MaxMessageSize: 5}, yield: func(line ray.TailLine, _ error) bool { got = append(got, line); return true }}
-	l.begin()
+	e := newEmitter(ray.StreamLimits{MaxMessageSize: 5}, func(line ray.TailLine, _ error) bool { got = append(got, line); return true })
+	e.restart()
 	for range 1000 {
-		if err := l.feed(bytes.Repeat([]byte("x"), 1000), true); err != nil {
+		if err := e.write(bytes.Repeat([]byte("x"), 1000), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if cap(l.line) > 1<<10 {
-		t.Errorf("%d bytes are held for a line that is cut at 5", cap(l.line))
+	if n := e.splitter.Buffered(); n > 1<<10 {
+		t.Errorf("%d bytes are kept of a line that is truncated to 5", n)
 	}
-	if err := l.finish(); err != nil || !slices.Equal(got, []ray.TailLine{{Text: "xxxxx", Truncated: true, Bytes: 1_000_000}}) {
+	if err := e.finish(); err != nil || !slices.Equal(got, []ray.TailLine{{Text: "xxxxx", Truncated: true, Bytes: 1_000_000}}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
-func TestAnEndlessLineMeetsTheLimitOfBytes(t *testing.T) {
-	l := &lines{limits: ray.StreamLimits{MaxBytes: 10}, yield: func(ray.TailLine, error) bool { t.Error("a line came"); return true }}
-	l.begin()
-	err := l.feed([]byte("0123456789"), true)
-	if err == nil {
-		err = l.feed([]byte("x"), true)
-	} else {
-		t.Errorf("at the limit: %v", err)
-	}
-	if ray.Code(err) != 429 || l.fault(err) == nil {
-		t.Errorf("%v", err)
+func TestEmitter_Limits(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		limits ray.StreamLimits
+		writes []string
+		want   []string
+		failed bool
+	}{
+		{"bytes of a line without end", ray.StreamLimits{MaxBytes: 10}, []string{"0123456789", "x"}, nil, true},
+		{"bytes, exactly", ray.StreamLimits{MaxBytes: 10}, []string{"01234\n", "56789\n"}, []string{"01234", "56789"}, false},
+		{"bytes", ray.StreamLimits{MaxBytes: 10}, []string{"01234\n56789\nx"}, []string{"01234", "56789"}, true},
+		{"lines, exactly", ray.StreamLimits{MaxLines: 2}, []string{"a\nb\n\n"}, []string{"a", "b"}, false},
+		{"lines", ray.StreamLimits{MaxLines: 2}, []string{"a\nb\nc\n"}, []string{"a", "b"}, true},
+		{"messages, exactly", ray.StreamLimits{MaxMessages: 2}, []string{"a", "b\nc\n", "\n"}, []string{"ab", "c"}, false},
+		{"messages", ray.StreamLimits{MaxMessages: 2}, []string{"a\n", "b\n", "c"}, []string{"a", "b"}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var got []string
+			e := newEmitter(row.limits, func(line ray.TailLine, _ error) bool { got = append(got, line.Text); return true })
+			var err error
+			for range 2 { // what a reconnect replays does not count
+				e.restart()
+				for _, w := range row.writes {
+					if err = e.write([]byte(w), true); err != nil {
+						break
+					}
+				}
+				if err != nil {
+					break
+				}
+			}
+			if !slices.Equal(got, row.want) || (err != nil) != row.failed || err != nil && (ray.Code(err) != 429 || fatalError(err) == nil) {
+				t.Errorf("got %q, %v; want %q", got, err, row.want)
+			}
+		})
 	}
 }
 
-// messagesOf is a MessageStream of given messages.
+// messagesOf is a MessageStream of the given messages.
 type messagesOf struct {
 	all [][]byte
 	end error
@@ -129,7 +153,7 @@ func (m *messagesOf) Next() ([]byte, error) {
 
 func (m *messagesOf) Close() error { return nil }
 
-func TestMessagesAreTextOrLines(t *testing.T) {
+func TestMessages_Framing(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		messages []string

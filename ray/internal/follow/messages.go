@@ -6,34 +6,34 @@ import (
 	"raytap/ray"
 )
 
-// messages makes a Conn of a stream of messages. Where the first message or the
-// second has a newline, messages are pieces of a text; else each is a line.
+// messages is a Conn of a stream of messages. If the first message or the second has a
+// newline, messages are parts of a text; else each is a line.
 type messages struct {
 	s       ray.MessageStream
 	known   bool
-	each    bool // a message is a line
+	isLine  bool // a message is a line
 	held    []byte
 	holding bool
 	buf     []byte
 }
 
-// Messages makes a Conn of a stream of messages.
+// Messages returns a Conn of a stream of messages.
 func Messages(s ray.MessageStream) Conn { return &messages{s: s} }
 
 // Next implements Conn.
 func (m *messages) Next() ([]byte, bool, error) {
-	if m.known && m.holding { // the second of the two by which it was decided
+	if m.known && m.holding { // the second message
 		m.holding = false
-		return m.spell(m.held), true, nil
+		return m.withLineEnd(m.held), true, nil
 	}
 	p, err := m.s.Next()
 	if err != nil || m.known {
 		if err != nil && m.holding {
-			// The first message is the whole log; the end comes again.
+			// The first message is the whole log; the next call returns the end again.
 			m.known, m.holding = true, false
 			return m.held, true, nil
 		}
-		return m.spell(p), true, err
+		return m.withLineEnd(p), true, err
 	}
 	if !m.holding && bytes.IndexByte(p, '\n') < 0 {
 		m.holding, m.held = true, append(m.held, p...)
@@ -43,15 +43,15 @@ func (m *messages) Next() ([]byte, bool, error) {
 	if !m.holding {
 		return p, true, nil
 	}
-	m.each = bytes.IndexByte(p, '\n') < 0
-	first := m.spell(m.held)
+	m.isLine = bytes.IndexByte(p, '\n') < 0
+	first := m.withLineEnd(m.held)
 	m.held = append([]byte(nil), p...)
 	return append([]byte(nil), first...), true, nil
 }
 
-// spell gives a message with the line end that it lacks.
-func (m *messages) spell(p []byte) []byte {
-	if !m.each || len(p) == 0 {
+// withLineEnd returns a message, with the line end that it lacks.
+func (m *messages) withLineEnd(p []byte) []byte {
+	if !m.isLine || len(p) == 0 {
 		return p
 	}
 	m.buf = append(append(m.buf[:0], p...), '\n')
