@@ -11,8 +11,8 @@ import (
 	"github.com/grafana/alloy/syntax/vm"
 )
 
-// block is a block of Alloy's: the attributes and blocks in it that its
-// documentation has, what it needs, and what of it others may refer to.
+// block is a block in Alloy's documentation: its attributes and inner blocks, required
+// attributes, and exported fields.
 type block struct {
 	attributes, required, exports string
 	blocks                        map[string]block
@@ -37,12 +37,12 @@ var alloy = map[string]block{
 	}},
 }
 
-// checkAlloy reads a configuration as Alloy does, and compares its names with the
-// table.
-func checkAlloy(text string, found func(format string, args ...any)) *ast.File {
+// checkAlloy parses a configuration with Alloy's parser and compares its names with the
+// table. It returns nil after a syntax error.
+func checkAlloy(text string, report func(format string, args ...any)) *ast.File {
 	file, err := parser.ParseFile("alloy.alloy", []byte(text))
 	if err != nil {
-		found("%v", err)
+		report("%v", err)
 		return nil
 	}
 	exports := map[string]bool{}
@@ -53,40 +53,40 @@ func checkAlloy(text string, found func(format string, args ...any)) *ast.File {
 			}
 		}
 	}
-	checkBody("the file", file.Body, block{blocks: alloy}, exports, found)
+	checkBody("the file", file.Body, block{blocks: alloy}, exports, report)
 	return file
 }
 
-func checkBody(at string, body ast.Body, known block, exports map[string]bool, found func(string, ...any)) {
+func checkBody(at string, body ast.Body, known block, exports map[string]bool, report func(string, ...any)) {
 	var have []string
 	for _, s := range body {
 		switch s := s.(type) {
 		case *ast.AttributeStmt:
 			have = append(have, s.Name.Name)
 			if !slices.Contains(strings.Fields(known.attributes), s.Name.Name) {
-				found("%s has no attribute %s", at, s.Name.Name)
+				report("%s has no attribute %s", at, s.Name.Name)
 			}
-			ast.Walk(references{exports, found}, s.Value)
+			ast.Walk(references{exports, report}, s.Value)
 		case *ast.BlockStmt:
 			name := s.GetBlockName()
 			if below, ok := known.blocks[name]; ok {
-				checkBody(name, s.Body, below, exports, found)
+				checkBody(name, s.Body, below, exports, report)
 			} else {
-				found("%s has no block %s", at, name)
+				report("%s has no block %s", at, name)
 			}
 		}
 	}
 	for name := range strings.FieldsSeq(known.required) {
 		if !slices.Contains(have, name) {
-			found("%s lacks %s", at, name)
+			report("%s lacks %s", at, name)
 		}
 	}
 }
 
-// references looks at what one component names of another.
+// references checks the references of a component to others.
 type references struct {
 	exports map[string]bool
-	found   func(string, ...any)
+	report  func(string, ...any)
 }
 
 func (r references) Visit(n ast.Node) ast.Visitor {
@@ -95,9 +95,9 @@ func (r references) Visit(n ast.Node) ast.Visitor {
 	}
 	var name strings.Builder
 	if err := printer.Fprint(&name, n); err != nil {
-		r.found("%v", err)
+		r.report("%v", err)
 	} else if !r.exports[name.String()] {
-		r.found("there is no %s", name.String())
+		r.report("%s does not exist", name.String())
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func TestAlloy_KnownNames(t *testing.T) {
 
 func TestAlloy_DetectsErrors(t *testing.T) {
 	text := read(t, "deploy/pipelines/alloy.alloy")
-	for old, now := range map[string]string{
+	for old, replacement := range map[string]string{
 		"tail_from_end = false":          "tail_from_end = fals e",
 		"drop_malformed":                 "drop_malformd",
 		"stage.label_drop":               "stage.labeldrop",
@@ -117,14 +117,14 @@ func TestAlloy_DetectsErrors(t *testing.T) {
 		"format = \"RFC3339Nano\"":       "",
 	} {
 		found := 0
-		checkAlloy(strings.Replace(text, old, now, 1), func(string, ...any) { found++ })
+		checkAlloy(strings.Replace(text, old, replacement, 1), func(string, ...any) { found++ })
 		if found == 0 {
-			t.Errorf("%q in place of %q is taken for right", now, old)
+			t.Errorf("%q instead of %q is not detected", replacement, old)
 		}
 	}
 }
 
-// stage gives an attribute of a stage of loki.process, evaluated.
+// stage returns the value of an attribute of a stage of loki.process.
 func stage[T any](t *testing.T, file *ast.File, name, attribute string) (value T) {
 	t.Helper()
 	for _, s := range file.Body {
@@ -145,6 +145,6 @@ func stage[T any](t *testing.T, file *ast.File, name, attribute string) (value T
 			}
 		}
 	}
-	t.Fatalf("there is no %s in %s", attribute, name)
+	t.Fatalf("%s not found in %s", attribute, name)
 	return value
 }

@@ -19,24 +19,24 @@ import (
 
 const chart = "deploy/helm/raytap"
 
-// valuesOf are the ways in which the chart is rendered here. Those that are
-// files ship as examples.
+// valuesOf are the values with which the chart is rendered. The files are published
+// examples.
 var valuesOf = map[string][]string{
-	"the defaults":      nil,
-	"all switched on":   {"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"},
-	"lines to stdout":   {"--values", "deploy/kubernetes/values-stdout.yaml"},
-	"vlagent beside it": {"--values", "deploy/kubernetes/values-victorialogs.yaml"},
-	"a token and https": {"--values", "deploy/kubernetes/values-token.yaml"},
-	"no volume, no more": {"--set", "persistence.enabled=false,serviceAccount.create=false,networkPolicy.enabled=false",
+	"the defaults":       nil,
+	"everything enabled": {"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true,dashboards.enabled=true"},
+	"lines to stdout":    {"--values", "deploy/kubernetes/values-stdout.yaml"},
+	"vlagent sidecar":    {"--values", "deploy/kubernetes/values-victorialogs.yaml"},
+	"a token and https":  {"--values", "deploy/kubernetes/values-token.yaml"},
+	"no optional objects": {"--set", "persistence.enabled=false,serviceAccount.create=false,networkPolicy.enabled=false",
 		"--set", "podLabels.a=b,podAnnotations.c=d,nodeSelector.e=f,priorityClassName=g,service.annotations.h=i",
 		"--set", "imagePullSecrets[0].name=pull,tolerations[0].operator=Exists,extraArgs[0]=--no-shipper.enabled"},
-	"a claim that is there": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
+	"an existing claim": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
 	"clusters in files": {"--set", "config.clusters=null,config.cluster_files[0].files[0]=/etc/clusters/*.json,config.cluster_files[0].module=prod",
 		"--set", "config.modules.prod.targets[0]=*.ray.svc,networkPolicy.nodeAgentPort=0"},
-	"clusters of probes": {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
+	"clusters by probes": {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
 }
 
-// render gives what the chart makes of values.
+// render renders the chart.
 func render(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
@@ -44,7 +44,7 @@ func render(t *testing.T, args ...string) (string, error) {
 	return command(t, env, tool(t, "helm"), append([]string{"template", "raytap", chart, "--namespace", "ray"}, args...)...)
 }
 
-// object is a Kubernetes object, as far as these tests look.
+// object is the part of a Kubernetes object that the tests check.
 type object struct {
 	Kind     string
 	Metadata struct {
@@ -101,7 +101,7 @@ func of(t *testing.T, all []object, kind string) object {
 	t.Helper()
 	i := slices.IndexFunc(all, func(o object) bool { return o.Kind == kind })
 	if i < 0 {
-		t.Fatalf("there is no %s", kind)
+		t.Fatalf("no object of kind %s", kind)
 	}
 	return all[i]
 }
@@ -127,7 +127,7 @@ func TestChart_ManifestsAreValid(t *testing.T) {
 				case "PrometheusRule":
 					var rule monitoring.PrometheusRule
 					if err = yaml.UnmarshalStrict([]byte(o.text), &rule); err == nil && len(rule.Spec.Groups) == 0 {
-						err = fmt.Errorf("the rules of deploy/prometheus are not in it")
+						err = fmt.Errorf("it lacks the rules of deploy/prometheus")
 					}
 				}
 				if err != nil {
@@ -174,7 +174,7 @@ func withMounts(t *testing.T, c container, config string) string {
 	return config
 }
 
-// certificate returns one in PEM.
+// certificate returns a certificate in PEM format.
 func certificate(t *testing.T) []byte {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)
@@ -213,17 +213,17 @@ func TestChart_PodSecurity(t *testing.T) {
 	}
 }
 
-// Go is told of the limit, or collects garbage too late for it.
+// GOMEMLIMIT follows the memory limit. Without it, Go would collect garbage too late.
 func TestChart_GoMemoryLimit(t *testing.T) {
 	for name, c := range map[string]struct{ set, want string }{
 		"the default":      {"service.port=9265", "429496729"},
 		"whole gibibytes":  {"resources.limits.memory=2Gi", "1717986918"},
-		"half of one":      {"resources.limits.memory=0.5Gi", "429496729"},
+		"half a gibibyte":  {"resources.limits.memory=0.5Gi", "429496729"},
 		"decimal":          {"resources.limits.memory=500M", "400000000"},
 		"bytes":            {"resources.limits.memory=1000000000", "800000000"},
 		"no limit":         {"resources.limits=null", ""},
 		"no resources":     {"resources=null", ""},
-		"the reader's own": {"env[0].name=GOMEMLIMIT,env[0].value=1GiB", "1GiB"},
+		"set by the user":  {"env[0].name=GOMEMLIMIT,env[0].value=1GiB", "1GiB"},
 		"another variable": {"env[0].name=A,env[0].value=b", "429496729"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -250,12 +250,12 @@ func TestChart_NetworkPolicyPorts(t *testing.T) {
 		"https, no port":    {"config.clusters[0].url=https://ray.example/prefix", "[443 52365]"},
 		"http, no port":     {"config.clusters[0].url=http://ray.example", "[80 52365]"},
 		"an IPv6 address":   {"config.clusters[0].url=http://[fd00::1]:8266/x", "[8266 52365]"},
-		"two of one port":   {"config.clusters[0].url=http://a:1,config.clusters[1].url=http://b:1", "[1 52365]"},
+		"two with one port": {"config.clusters[0].url=http://a:1,config.clusters[1].url=http://b:1", "[1 52365]"},
 		"no node agents":    {"networkPolicy.nodeAgentPort=0", "[8265]"},
 		"other node agents": {"networkPolicy.nodeAgentPort=9999", "[8265 9999]"},
-		"no cluster at all": {"config.clusters=null,config.modules.a.targets[0]=*", "[52365]"},
-		// A rule without ports would let out to all.
-		"nothing at all": {"config.clusters=null,config.modules.a.targets[0]=*,networkPolicy.nodeAgentPort=0", "[]"},
+		"no cluster":        {"config.clusters=null,config.modules.a.targets[0]=*", "[52365]"},
+		// A rule without ports would allow all ports.
+		"no ports": {"config.clusters=null,config.modules.a.targets[0]=*,networkPolicy.nodeAgentPort=0", "[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := render(t, "--set", c.set)
@@ -272,7 +272,7 @@ func TestChart_NetworkPolicyPorts(t *testing.T) {
 				}
 			}
 			if got := fmt.Sprint(ports); got != c.ports {
-				t.Errorf("it lets out to %s, want %s", got, c.ports)
+				t.Errorf("allowed egress ports: %s, want %s", got, c.ports)
 			}
 		})
 	}
@@ -285,26 +285,27 @@ func TestChart_InvalidValues(t *testing.T) {
 		"no cluster":              "config.clusters=null",
 		"an empty list of files":  "config.clusters=null,config.cluster_files={}",
 		"a URL without a scheme":  "config.clusters[0].url=ray-head:8265",
-		"a port that is none":     "service.port=70000",
+		"an invalid port":         "service.port=70000",
 		"a relative mount":        "secretMounts[0].secretName=a,secretMounts[0].mountPath=etc",
 		"a size with a typo":      "persistence.size=2GiB",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := render(t, "--set", set); err == nil {
-				t.Errorf("--set %s is taken", set)
+				t.Errorf("--set %s is accepted", set)
 			}
 		})
 	}
 }
 
-// schema is what of a JSON schema matters here.
+// schema is the part of a JSON schema that the tests check.
 type schema struct {
 	Description          string
 	Properties           map[string]schema
 	AdditionalProperties any
 }
 
-// Each value is described, and each that is described has a default to look at.
+// Each value has a description in the schema, and each property of the schema has a default
+// in values.yaml.
 func TestChart_SchemaDescribesValues(t *testing.T) {
 	var s schema
 	if err := json.Unmarshal([]byte(read(t, chart+"/values.schema.json")), &s); err != nil {
@@ -319,12 +320,12 @@ func TestChart_SchemaDescribesValues(t *testing.T) {
 	compare = func(path string, s schema, values map[string]any) {
 		if s.AdditionalProperties == false {
 			if a, b := slices.Sorted(maps.Keys(s.Properties)), slices.Sorted(maps.Keys(values)); !slices.Equal(a, b) {
-				t.Errorf("%s: the schema has %v, values.yaml %v", path, a, b)
+				t.Errorf("%s: the schema has %v, values.yaml has %v", path, a, b)
 			}
 		}
 		for name, p := range s.Properties {
 			if p.Description == "" {
-				t.Errorf("%s.%s is not described", path, name)
+				t.Errorf("%s.%s has no description", path, name)
 			}
 			if v, ok := values[name].(map[string]any); ok {
 				compare(path+"."+name, p, v)
@@ -334,7 +335,7 @@ func TestChart_SchemaDescribesValues(t *testing.T) {
 	compare("", s, values)
 }
 
-// The plain manifests are what the chart makes of its defaults.
+// The plain manifests are the chart rendered with its defaults.
 func TestChart_PlainManifestsAreCurrent(t *testing.T) {
 	text, err := render(t)
 	if err != nil {
@@ -343,6 +344,6 @@ func TestChart_PlainManifestsAreCurrent(t *testing.T) {
 	header := "# The chart in deploy/helm/raytap, rendered with its defaults, without a namespace.\n" +
 		"# Generated by `make manifests`; do not edit.\n"
 	if got, want := read(t, "deploy/kubernetes/raytap.yaml"), header+text; got != want {
-		t.Errorf("deploy/kubernetes/raytap.yaml is stale; make manifests writes it anew")
+		t.Errorf("deploy/kubernetes/raytap.yaml is out of date: run `make manifests`")
 	}
 }

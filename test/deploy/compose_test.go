@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The Compose file, as docker compose reads it.
+// compose returns the project in the Compose file.
 func compose(t *testing.T) *types.Project {
 	t.Helper()
 	o, err := cli.NewProjectOptions([]string{filepath.Join(root, "deploy/compose/compose.yaml")})
@@ -30,7 +30,7 @@ func TestCompose_ReferencedFilesExist(t *testing.T) {
 	p := compose(t)
 	for _, want := range []string{"raytap", "prometheus", "grafana", "loki", "alloy"} {
 		if _, ok := p.Services[want]; !ok {
-			t.Errorf("there is no service %s", want)
+			t.Errorf("no service %s", want)
 		}
 	}
 	for name, s := range p.Services {
@@ -44,7 +44,7 @@ func TestCompose_ReferencedFilesExist(t *testing.T) {
 		}
 		for _, v := range s.Volumes {
 			if _, err := os.Stat(v.Source); v.Type == types.VolumeTypeBind && err != nil {
-				t.Errorf("%s mounts what is not there: %v", name, err)
+				t.Errorf("%s mounts a file that does not exist: %v", name, err)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func TestCompose_ConfigurationsAreValid(t *testing.T) {
 	}
 }
 
-// What one service's configuration says of another is how the other is called.
+// The addresses and paths in the services' configurations exist.
 func TestCompose_ServiceAddresses(t *testing.T) {
 	p := compose(t)
 	for file, addresses := range map[string][]string{
@@ -73,20 +73,20 @@ func TestCompose_ServiceAddresses(t *testing.T) {
 	} {
 		for _, address := range addresses {
 			if !strings.Contains(read(t, file), address) {
-				t.Errorf("%s does not name %s", file, address)
+				t.Errorf("%s does not contain %s", file, address)
 			}
 		}
 	}
-	// 127.0.0.1 is Loki where Alloy shares its network.
+	// Alloy shares Loki's network, so that 127.0.0.1 is Loki.
 	if mode := p.Services["alloy"].NetworkMode; mode != "service:loki" {
-		t.Errorf("Alloy's network is %q", mode)
+		t.Errorf("Alloy's network mode is %q", mode)
 	}
 	mounts := func(service, path string) bool {
 		return slices.ContainsFunc(p.Services[service].Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == path })
 	}
 	for service, path := range map[string]string{"raytap": "/var/lib/raytap", "alloy": "/var/lib/raytap", "grafana": "/var/lib/grafana/dashboards/raytap"} {
 		if !mounts(service, path) {
-			t.Errorf("%s has nothing at %s", service, path)
+			t.Errorf("%s has no mount at %s", service, path)
 		}
 	}
 }

@@ -10,18 +10,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A shape is what a value of a configuration may be. Those below are of programs
-// that cannot be had here; their options are as their documentation lists them.
+// A shape describes valid values in a configuration. The shapes below are for programs
+// that the tests cannot run, according to the programs' documentation.
 type shape interface {
-	check(at string, v any, found func(format string, args ...any))
+	check(at string, v any, report func(format string, args ...any))
 }
 
 type (
-	options map[string]shape // the keys that are known
-	each    struct{ shape }  // an object or a list of such
+	options map[string]shape // an object with these keys
+	each    struct{ shape }  // an object or a list of such values
 	oneOf   []any
 	kind    string // string, number or bool
-	// byKey is one of several shapes: the value of a key says which.
+	// byKey is one of several shapes, selected by the value of a key.
 	byKey struct {
 		key    string
 		shapes map[string]shape
@@ -35,66 +35,66 @@ const (
 	truth  kind = "bool"
 )
 
-func (k kind) check(at string, v any, found func(string, ...any)) {
+func (k kind) check(at string, v any, report func(string, ...any)) {
 	if got := fmt.Sprintf("%T", v); got != string(k) {
-		found("%s is a %s, not a %s", at, got, k)
+		report("%s is a %s, want a %s", at, got, k)
 	}
 }
 
-func (o oneOf) check(at string, v any, found func(string, ...any)) {
+func (o oneOf) check(at string, v any, report func(string, ...any)) {
 	if !slices.Contains(o, v) {
-		found("%s is %v, and may be %v", at, v, []any(o))
+		report("%s is %v, want one of %v", at, v, []any(o))
 	}
 }
 
-func (o options) check(at string, v any, found func(string, ...any)) {
+func (o options) check(at string, v any, report func(string, ...any)) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		found("%s is no object", at)
+		report("%s is not an object", at)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		if s, ok := o[name]; !ok {
-			found("%s has no option %s", at, name)
+			report("%s has no option %s", at, name)
 		} else if s != nil {
-			s.check(at+"."+name, m[name], found)
+			s.check(at+"."+name, m[name], report)
 		}
 	}
 }
 
-func (e each) check(at string, v any, found func(string, ...any)) {
+func (e each) check(at string, v any, report func(string, ...any)) {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, one := range v {
-			e.shape.check(at+"."+name, one, found)
+			e.shape.check(at+"."+name, one, report)
 		}
 	case []any:
 		for i, one := range v {
-			e.shape.check(fmt.Sprintf("%s[%d]", at, i), one, found)
+			e.shape.check(fmt.Sprintf("%s[%d]", at, i), one, report)
 		}
 	default:
-		found("%s is neither an object nor a list", at)
+		report("%s is neither an object nor a list", at)
 	}
 }
 
-func (b byKey) check(at string, v any, found func(string, ...any)) {
+func (b byKey) check(at string, v any, report func(string, ...any)) {
 	m, _ := v.(map[string]any)
 	name, _ := m[b.key].(string)
 	if s, ok := b.shapes[name]; ok {
-		s.check(at, v, found)
+		s.check(at, v, report)
 	} else {
-		found("%s is of the unknown %s %q", at, b.key, name)
+		report("%s has the unknown %s %q", at, b.key, name)
 	}
 }
 
-func (s single) check(at string, v any, found func(string, ...any)) {
+func (s single) check(at string, v any, report func(string, ...any)) {
 	if m, ok := v.(map[string]any); !ok || len(m) != 1 {
-		found("%s is not one key and its value", at)
+		report("%s is not an object with one key", at)
 	}
-	options(s).check(at, v, found)
+	options(s).check(at, v, report)
 }
 
-// known makes shapes of nothing but a name: options that a program has and the
-// configuration does not use.
+// known adds options without a shape: those of the program that the configuration does not
+// use.
 func known(o options, names string) options {
 	for _, name := range strings.Fields(names) {
 		if _, ok := o[name]; !ok {
@@ -104,7 +104,7 @@ func known(o options, names string) options {
 	return o
 }
 
-// parse reads a shipped configuration in YAML.
+// parse reads a configuration of deploy/pipelines in YAML.
 func parse(t *testing.T, name string) map[string]any {
 	t.Helper()
 	var v map[string]any
@@ -120,7 +120,7 @@ func TestOptions_AreKnown(t *testing.T) {
 	}
 }
 
-// The tables have to refuse what the programs refuse.
+// The shapes must detect what the programs reject.
 func TestOptions_DetectsUnknown(t *testing.T) {
 	for _, c := range []struct {
 		file  string
@@ -146,7 +146,7 @@ func TestOptions_DetectsUnknown(t *testing.T) {
 		found := 0
 		c.shape.check(c.file, v, func(string, ...any) { found++ })
 		if found == 0 {
-			t.Errorf("%s with %s in place of %s is taken for right", c.file, c.now, c.old)
+			t.Errorf("%s with %s instead of %s is not detected", c.file, c.now, c.old)
 		}
 	}
 }

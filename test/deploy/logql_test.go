@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// logql is what Grafana's own grammar makes of a query.
+// logql is a query parsed with Grafana's grammar.
 type logql struct {
-	Errors []int // the places where it cannot be read
+	Errors []int // offsets of syntax errors
 	Names  []struct {
 		Name    string
-		Selects bool // in {}, where names are those of labels
+		Selects bool // the name is in {}, so it must be a label
 	}
 }
 
@@ -26,12 +26,12 @@ func parseLogQL(t *testing.T, queries []string) []logql {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
+	var stderr bytes.Buffer
 	cmd := exec.Command(tool(t, "lezer-logql"))
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &said
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v: %s", err, said.String())
+		t.Fatalf("%v: %s", err, stderr.String())
 	}
 	var parsed []logql
 	if err := json.Unmarshal(out, &parsed); err != nil || len(parsed) != len(queries) {
@@ -40,9 +40,9 @@ func parseLogQL(t *testing.T, queries []string) []logql {
 	return parsed
 }
 
-// wrong tells what is wrong with a query: it cannot be read, or names what
-// deploy/pipelines makes neither a label nor structured metadata of.
-func (l logql) wrong() bool {
+// invalid reports whether a query has a syntax error, or a name that is neither a label
+// nor structured metadata in deploy/pipelines.
+func (l logql) invalid() bool {
 	for _, n := range l.Names {
 		if !slices.Contains(lokiLabels, n.Name) && (n.Selects || !slices.Contains(lokiMetadata, n.Name)) {
 			return true
@@ -51,7 +51,7 @@ func (l logql) wrong() bool {
 	return len(l.Errors) > 0 || len(l.Names) == 0
 }
 
-// files gives the files of the repository that patterns match.
+// files returns the files of the repository that match the patterns.
 func files(t *testing.T, patterns ...string) []string {
 	t.Helper()
 	var all []string
@@ -67,8 +67,8 @@ func files(t *testing.T, patterns ...string) []string {
 	return all
 }
 
-// dashboardQueries are the expressions for Loki in a dashboard: of panels, and of
-// links that open Explore.
+// dashboardQueries returns the expressions for Loki in a dashboard: of panels, and of links
+// to Explore.
 func dashboardQueries(t *testing.T, v any, loki bool) (queries []string) {
 	t.Helper()
 	switch v := v.(type) {
@@ -103,8 +103,9 @@ func dashboardQueries(t *testing.T, v any, loki bool) (queries []string) {
 	return queries
 }
 
-// shown are the queries in a page: what follows the comment "# Loki" in a block.
-func shown(page string) (queries []string) {
+// documentedQueries returns the queries in a page of documentation: the lines after the
+// comment "# Loki" in a code block.
+func documentedQueries(page string) (queries []string) {
 	loki := false
 	for line := range strings.Lines(page) {
 		line = strings.TrimSpace(line)
@@ -119,34 +120,34 @@ func shown(page string) (queries []string) {
 }
 
 func TestLogQL_QueriesAreValid(t *testing.T) {
-	var queries, places []string
+	var queries, sources []string
 	for _, name := range files(t, "deploy/grafana/dashboards/*.json") {
 		var v any
 		if err := json.Unmarshal([]byte(read(t, name)), &v); err != nil {
 			t.Fatal(err)
 		}
 		for _, q := range dashboardQueries(t, v, false) {
-			queries, places = append(queries, q), append(places, name)
+			queries, sources = append(queries, q), append(sources, name)
 		}
 	}
 	if len(queries) < 2 {
-		t.Errorf("%q are all queries of the dashboards", queries)
+		t.Errorf("want at least 2 queries in the dashboards: %q", queries)
 	}
 	dashboards := len(queries)
 	for _, name := range files(t, "docs/*.md", "deploy/*/README.md", "README.md") {
-		for _, q := range shown(read(t, name)) {
-			queries, places = append(queries, q), append(places, name)
+		for _, q := range documentedQueries(read(t, name)) {
+			queries, sources = append(queries, q), append(sources, name)
 		}
 	}
 	if len(queries) == dashboards {
-		t.Error("no page has a query for Loki")
+		t.Error("the documentation has no query for Loki")
 	}
 	for i, parsed := range parseLogQL(t, queries) {
-		if parsed.wrong() {
-			t.Errorf("%s: %s cannot be read at %v, or names what is no label or metadata: %v", places[i], queries[i], parsed.Errors, parsed.Names)
+		if parsed.invalid() {
+			t.Errorf("%s: %s has syntax errors at %v, or unknown labels or metadata: %v", sources[i], queries[i], parsed.Errors, parsed.Names)
 		}
 	}
-	t.Logf("%d queries of dashboards, %d of pages", dashboards, len(queries)-dashboards)
+	t.Logf("%d queries of dashboards, %d of the documentation", dashboards, len(queries)-dashboards)
 }
 
 func TestLogQL_DetectsErrors(t *testing.T) {
@@ -160,8 +161,8 @@ func TestLogQL_DetectsErrors(t *testing.T) {
 		``,
 	}
 	for i, parsed := range parseLogQL(t, queries) {
-		if !parsed.wrong() {
-			t.Errorf("%q is taken for right", queries[i])
+		if !parsed.invalid() {
+			t.Errorf("%q is not detected", queries[i])
 		}
 	}
 }

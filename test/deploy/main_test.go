@@ -1,6 +1,6 @@
-// Package deploy checks what deploys raytap: the chart, the manifests, the unit,
-// the package, the release, and the configurations of programs beside raytap. It
-// is a module of its own, so that what it imports is none of raytap's.
+// Package deploy checks how raytap is deployed: the chart, the manifests, the unit, the
+// package, the release, and the configurations of log collectors. It is a separate module,
+// so that its dependencies are not those of raytap.
 package deploy
 
 import (
@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// root is the repository; binary the raytap that is tested.
+// root is the repository, binary the raytap under test.
 var root, binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -39,8 +39,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// tool gives the path of a program that scripts/tools installs, or, without one,
-// of a program of the system. A test without it would show nothing, so it fails.
+// tool returns the path of a program that scripts/tools installs, or else of a program of
+// the system. A missing program fails the test.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(root, ".tools", "bin", name)
@@ -49,26 +49,26 @@ func tool(t *testing.T, name string) string {
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Fatalf("there is no %s to test with (make deploy installs what can be): %v", name, err)
+		t.Fatalf("%s is not installed (run `make deploy`): %v", name, err)
 	}
 	return path
 }
 
-// command runs a program in the repository and gives its stdout. what it says on
-// stderr is part of the error.
+// command runs a program in the repository and returns its stdout. Its stderr is part of
+// the error.
 func command(t *testing.T, env []string, name string, args ...string) (string, error) {
 	t.Helper()
-	var out, said bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &out, &said
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &out, &stderr
 	cmd.Env = append(os.Environ(), env...)
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out.String(), said.String())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, out.String(), stderr.String())
 	}
 	return out.String(), nil
 }
 
-// must is command where an error ends the test.
+// must is command, but an error ends the test.
 func must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := command(t, nil, name, args...)
@@ -96,7 +96,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// checkConfig has raytap itself say whether a configuration is right.
+// checkConfig validates a configuration with raytap.
 func checkConfig(t *testing.T, env []string, text string) {
 	t.Helper()
 	if _, err := command(t, env, binary, "config", "check", write(t, "raytap.yaml", text)); err != nil {

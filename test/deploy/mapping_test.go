@@ -7,28 +7,29 @@ import (
 	"testing"
 )
 
-// What each configuration for Loki makes of a record; docs/pipelines.md says it.
+// The labels and structured metadata in each configuration for Loki, as documented in
+// docs/pipelines.md.
 var (
 	lokiLabels   = []string{"ray_cluster", "source"}
 	lokiMetadata = []string{"epoch", "event", "job_id", "job_name", "level", "line_time", "lines", "seq", "session", "status", "submission_id"}
 )
 
-// mapping is which keys of a record become what.
+// mapping is how a configuration maps the keys of a record.
 type mapping struct {
 	labels, metadata []string
 	time, line       string
 }
 
-// Vector's is seen in test/pipelines, where its program is run.
+// Vector's configuration is tested in test/pipelines, which runs its program.
 func TestPipelines_LokiMapsSameKeys(t *testing.T) {
 	for name, got := range map[string]mapping{"alloy.alloy": alloyMapping(t), "promtail.yaml": promtailMapping(t), "fluent-bit.yaml": fluentBitMapping(t)} {
 		slices.Sort(got.labels)
 		slices.Sort(got.metadata)
 		if !slices.Equal(got.labels, lokiLabels) {
-			t.Errorf("%s makes labels of %v", name, got.labels)
+			t.Errorf("labels of %s: %v", name, got.labels)
 		}
 		if !slices.Equal(got.metadata, lokiMetadata) {
-			t.Errorf("%s makes structured metadata of %v", name, got.metadata)
+			t.Errorf("structured metadata of %s: %v", name, got.metadata)
 		}
 		if got.time != "time" || got.line != "message" {
 			t.Errorf("%s takes the time from %q and the line from %q", name, got.time, got.line)
@@ -36,13 +37,13 @@ func TestPipelines_LokiMapsSameKeys(t *testing.T) {
 	}
 }
 
-// extracted checks that all that stages name was taken out of the record, each
-// under its own name.
-func extracted(t *testing.T, program string, from map[string]string, names ...string) {
+// checkExtracted checks that a configuration extracts exactly the keys that its stages use,
+// each under its own name.
+func checkExtracted(t *testing.T, program string, from map[string]string, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if as, ok := from[name]; !ok || as != name && as != "" {
-			t.Errorf("%s names %s, which it has not extracted", program, name)
+			t.Errorf("%s uses %s, but does not extract it", program, name)
 		}
 	}
 	if len(from) != len(names) {
@@ -60,7 +61,7 @@ func alloyMapping(t *testing.T) mapping {
 		labels: keys("stage.labels"), metadata: keys("stage.structured_metadata"),
 		time: stage[string](t, file, "stage.timestamp", "source"), line: stage[string](t, file, "stage.output", "source"),
 	}
-	extracted(t, "alloy.alloy", stage[map[string]string](t, file, "stage.json", "expressions"),
+	checkExtracted(t, "alloy.alloy", stage[map[string]string](t, file, "stage.json", "expressions"),
 		slices.Concat(m.labels, m.metadata, []string{m.time, m.line})...)
 	return m
 }
@@ -82,12 +83,11 @@ func promtailMapping(t *testing.T) mapping {
 	for name, as := range of("json", "expressions").(map[string]any) {
 		from[name], _ = as.(string)
 	}
-	extracted(t, "promtail.yaml", from, slices.Concat(m.labels, m.metadata, []string{m.time, m.line})...)
+	checkExtracted(t, "promtail.yaml", from, slices.Concat(m.labels, m.metadata, []string{m.time, m.line})...)
 	return m
 }
 
-// Fluent Bit has no stage that says which key is the line: it is the one that is
-// left when all others have gone elsewhere.
+// In Fluent Bit the line is the only key that is left after the removal of all others.
 func fluentBitMapping(t *testing.T) (m mapping) {
 	t.Helper()
 	all := parse(t, "fluent-bit.yaml")
@@ -110,22 +110,22 @@ func fluentBitMapping(t *testing.T) (m mapping) {
 		}
 		m.metadata = append(m.metadata, name)
 	}
-	left := map[string]bool{}
+	rest := map[string]bool{}
 	for _, f := range pipeline["filters"].([]any) {
 		allowed, _ := f.(map[string]any)["allowlist_key"].([]any)
 		for _, name := range allowed {
-			left[name.(string)] = true
+			rest[name.(string)] = true
 		}
 	}
 	for _, name := range slices.Concat(m.labels, m.metadata) {
-		if !left[name] {
+		if !rest[name] {
 			t.Errorf("fluent-bit.yaml drops %s before it is used", name)
 		}
 	}
 	for _, name := range split("remove_keys") {
-		delete(left, name)
+		delete(rest, name)
 	}
-	m.line = strings.Join(slices.Collect(maps.Keys(left)), " ")
+	m.line = strings.Join(slices.Collect(maps.Keys(rest)), " ")
 	parser := all["parsers"].([]any)[0].(map[string]any)
 	m.time = parser["time_key"].(string)
 	return m

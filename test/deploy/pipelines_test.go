@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// followers are the configurations that follow raytap's file. Those that
-// test/pipelines runs, and those that cannot be run here.
+// followers are the configurations that follow the sink file: those that test/pipelines
+// runs, and those that cannot be run here.
 var followers = []string{"alloy.alloy", "fluent-bit.yaml", "otelcol.yaml", "promtail.yaml", "rsyslog.conf", "vector.yaml", "vlagent.sh"}
 
 func TestPipelines_Syntax(t *testing.T) {
@@ -23,7 +23,7 @@ func TestPipelines_Syntax(t *testing.T) {
 	for _, name := range names {
 		name = filepath.Base(name)
 		if !slices.Contains(append(followers, "victorialogs.sh"), name) {
-			t.Errorf("%s is not known to this test", name)
+			t.Errorf("%s is not in this test", name)
 		}
 		if !strings.HasSuffix(name, ".yaml") {
 			continue
@@ -35,22 +35,22 @@ func TestPipelines_Syntax(t *testing.T) {
 	}
 }
 
-// The parts of a record's key, where a configuration names keys one by one.
+// Each configuration contains all parts of a record's key.
 func TestPipelines_KeepRecordKey(t *testing.T) {
 	for _, name := range followers {
 		text := read(t, "deploy/pipelines/"+name)
 		for _, part := range []string{"ray_cluster", "session", "submission_id", "source", "epoch", "seq", "event"} {
 			if !regexp.MustCompile(`\b` + part + `\b`).MatchString(text) {
-				t.Errorf("%s does not name %s", name, part)
+				t.Errorf("%s does not contain %s", name, part)
 			}
 		}
 	}
 }
 
-// The current file and the rotated ones, plain, and nothing else of what lies
-// beside them.
+// The configurations follow the current file and the uncompressed rotated ones, and no
+// other files in the directory.
 func TestPipelines_FollowRotatedFiles(t *testing.T) {
-	// The files as a pattern of a shell sees them.
+	// File names, and whether they must be followed.
 	names := map[string]bool{
 		"raytap.jsonl": true, "raytap.jsonl.000001": true, "raytap.jsonl.1000000": true,
 		"raytap.jsonl.000001.gz": false, "raytap.jsonl.lock": false, "raytap.jsonl.positions.db": false,
@@ -78,10 +78,10 @@ func TestPipelines_FollowRotatedFiles(t *testing.T) {
 				}
 			}
 			if strings.HasSuffix(file, ".gz") && patterns["raytap.jsonl.*.gz"] {
-				followed = false // left out by a pattern of its own
+				followed = false // excluded by another pattern
 			}
 			if followed != want {
-				t.Errorf("%s follows %s: %t, by %v", name, file, followed, slices.Sorted(maps.Keys(patterns)))
+				t.Errorf("%s follows %s: %t; patterns: %v", name, file, followed, slices.Sorted(maps.Keys(patterns)))
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 package deploy
 
-// Vector 0.50 and later: its reference of options, by component.
+// Vector 0.50 and later, according to its configuration reference.
 var vector = known(options{
 	"data_dir": text,
 	"sources": each{byKey{"type", map[string]shape{"file": known(options{
@@ -22,8 +22,8 @@ var vector = known(options{
 		remove_timestamp request tenant_id tls`)}}},
 }, "acknowledgements api log_schema timezone enrichment_tables")
 
-// Fluent Bit 3.2 and later: the maps of options in its plugins, and those that all
-// inputs, filters and outputs have.
+// Fluent Bit 3.2 and later: the options of its plugins, and the common options of inputs,
+// filters and outputs.
 var fluentBit = options{
 	"service": known(options{"flush": number, "storage.path": text, "storage.sync": oneOf{"normal", "full"}},
 		`grace daemon log_level log_file http_server http_listen http_port hot_reload scheduler.cap scheduler.base
@@ -56,7 +56,7 @@ var fluentBit = options{
 	},
 }
 
-// Promtail 3, its last: the reference of its configuration.
+// Promtail 3, the last version, according to its configuration reference.
 var promtail = known(options{
 	"server":    known(options{"disable": truth}, "http_listen_address http_listen_port grpc_listen_port log_level"),
 	"positions": options{"filename": text, "sync_period": text, "ignore_invalid_yaml": truth},
@@ -78,11 +78,11 @@ var promtail = known(options{
 	}, "decompression encoding relabel_configs")},
 }, "global limits_config target_config options tracing")
 
-// names are those by which Promtail looks something up: none is the key itself.
+// names is the name of an extracted value in Promtail. The default is the key itself.
 type names struct{}
 
-func (names) check(at string, v any, found func(string, ...any)) {
+func (names) check(at string, v any, report func(string, ...any)) {
 	if v != nil {
-		text.check(at, v, found)
+		text.check(at, v, report)
 	}
 }

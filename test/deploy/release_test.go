@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// release builds one from the commit that is checked out, in a clone in a folder
-// of this name, with this build cache, and gives its files.
-func release(t *testing.T, folder, cache string) map[string][]byte {
+// release builds a release from the current commit, in a clone in directory name, with a
+// build cache, and returns its files.
+func release(t *testing.T, name, cache string) map[string][]byte {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), folder)
+	dir := filepath.Join(t.TempDir(), name)
 	must(t, "git", "clone", "-q", root, dir)
 	if err := os.Symlink(filepath.Join(root, ".tools"), filepath.Join(dir, ".tools")); err != nil {
 		t.Fatal(err)
@@ -44,13 +44,13 @@ func TestRelease_IsReproducible(t *testing.T) {
 		t.Skip("builds everything twice")
 	}
 	a := release(t, "here", strings.TrimSpace(must(t, "go", "env", "GOCACHE")))
-	// Without what the first build left behind.
+	// With another path and an empty build cache.
 	b := release(t, "in/quite/another/place", t.TempDir())
 	for _, name := range []string{
 		"raytap_1.2.3-rc.1_linux_amd64.tar.gz", "raytap_1.2.3-rc.1_linux_amd64.cdx.json", "raytap_1.2.3~rc.1_amd64.deb", "SHA256SUMS",
 	} {
 		if a[name] == nil {
-			t.Errorf("there is no %s", name)
+			t.Errorf("%s is missing", name)
 		}
 		if string(a[name]) != string(b[name]) {
 			t.Errorf("%s differs between two builds", name)
@@ -61,7 +61,7 @@ func TestRelease_IsReproducible(t *testing.T) {
 		}
 	}
 	if len(b) > 0 {
-		t.Errorf("%d files more than expected", len(b))
+		t.Errorf("%d unexpected files", len(b))
 	}
 
 	dir := t.TempDir()
@@ -70,12 +70,12 @@ func TestRelease_IsReproducible(t *testing.T) {
 	}
 	must(t, "tar", "-C", dir, "-xzf", filepath.Join(dir, "a.tar.gz"))
 	if v := must(t, filepath.Join(dir, "raytap_1.2.3-rc.1_linux_amd64/raytap"), "version"); !strings.Contains(v, "version 1.2.3-rc.1 (branch: release, revision: ") {
-		t.Errorf("the binary calls itself %q", v)
+		t.Errorf("raytap version prints %q", v)
 	}
 	checkBill(t, a["raytap_1.2.3-rc.1_linux_amd64.cdx.json"])
 }
 
-// checkBill compares the bill of materials with what the module requires.
+// checkBill compares the bill of materials with the dependencies of the module.
 func checkBill(t *testing.T, text []byte) {
 	t.Helper()
 	var bill struct {
@@ -92,7 +92,7 @@ func checkBill(t *testing.T, text []byte) {
 	for _, c := range bill.Components {
 		names = append(names, c.Name)
 		if c.Version == "" || c.Purl == "" {
-			t.Errorf("the bill of materials tells of %s neither version nor purl", c.Name)
+			t.Errorf("the bill of materials lacks the version or purl of %s", c.Name)
 		}
 	}
 	for line := range strings.Lines(must(t, "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", ".")) {
@@ -105,12 +105,12 @@ func checkBill(t *testing.T, text []byte) {
 func TestRelease_InvalidVersion(t *testing.T) {
 	for _, version := range []string{"", "1", "1.2", "latest", "1.2.3; rm", "1.2.3-"} {
 		if _, err := command(t, nil, filepath.Join(root, "scripts/release"), version); err == nil {
-			t.Errorf("version %q is taken", version)
+			t.Errorf("version %q is accepted", version)
 		}
 	}
 }
 
-// The package, as dpkg sees it and as it lies on a disk.
+// TestPackage_Debian checks the metadata and the files of the package.
 func TestPackage_Debian(t *testing.T) {
 	dir := t.TempDir()
 	must(t, "deploy/deb/build", "1.2.3-rc.1", "amd64", binary, dir)
@@ -128,7 +128,7 @@ func TestPackage_Debian(t *testing.T) {
 	must(t, "dpkg-deb", "--extract", deb, dir)
 	must(t, "dpkg-deb", "--control", deb, filepath.Join(dir, "DEBIAN"))
 	if v := must(t, filepath.Join(dir, "usr/bin/raytap"), "version"); !strings.HasPrefix(v, "raytap, version") {
-		t.Errorf("the binary says %q", v)
+		t.Errorf("raytap version prints %q", v)
 	}
 	conffiles, err := os.ReadFile(filepath.Join(dir, "DEBIAN/conffiles"))
 	if err != nil {
@@ -144,7 +144,7 @@ func TestPackage_Debian(t *testing.T) {
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
 		must(t, "sh", "-n", filepath.Join(dir, "DEBIAN", script))
 	}
-	// What the unit starts, and as whom.
+	// The command and the user of the unit.
 	unit, err := os.ReadFile(filepath.Join(dir, "usr/lib/systemd/system/raytap.service"))
 	if err != nil {
 		t.Fatal(err)
@@ -161,12 +161,12 @@ func TestPackage_Debian(t *testing.T) {
 	}
 	must(t, tool(t, "systemd-sysusers"), "--root="+dir, "raytap.conf")
 	if passwd, err := os.ReadFile(filepath.Join(dir, "etc/passwd")); err != nil || !strings.Contains(string(passwd), "\nraytap:x:") {
-		t.Errorf("no user is made: %v %s", err, passwd)
+		t.Errorf("sysusers creates no user: %v %s", err, passwd)
 	}
 }
 
-// exposure is what systemd-analyze security gives the unit at most, of 10.
-const exposure = 1.2
+// maxExposure limits the exposure level of systemd-analyze security (0 to 10).
+const maxExposure = 1.2
 
 func TestUnit_IsValidAndHardened(t *testing.T) {
 	unit := strings.ReplaceAll(read(t, "deploy/systemd/raytap.service"), "/usr/bin/raytap", binary)
@@ -176,6 +176,6 @@ func TestUnit_IsValidAndHardened(t *testing.T) {
 	}
 	analyze := tool(t, "systemd-analyze")
 	must(t, analyze, "verify", "--man=no", file)
-	must(t, analyze, "security", "--offline=yes", fmt.Sprintf("--threshold=%d", int(exposure*10)), file)
+	must(t, analyze, "security", "--offline=yes", fmt.Sprintf("--threshold=%d", int(maxExposure*10)), file)
 	checkConfig(t, nil, read(t, "deploy/systemd/raytap.yaml"))
 }
