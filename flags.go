@@ -162,7 +162,7 @@ func (f *daemonFlags) load() (config.Config, error) {
 	if *f.configFile != "" {
 		c, err = config.Load(*f.configFile, os.LookupEnv)
 	} else {
-		c, err = config.Local(os.LookupEnv)
+		c, err = config.FromEnvironment(os.LookupEnv)
 	}
 	if err != nil {
 		return c, err

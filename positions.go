@@ -16,7 +16,7 @@ func (f *flags) positionsFile() (string, error) {
 	if f.configFile != "" {
 		c, err = config.Load(f.configFile, os.LookupEnv)
 	} else {
-		c, err = config.Local(os.LookupEnv)
+		c, err = config.FromEnvironment(os.LookupEnv)
 	}
 	if err != nil {
 		return "", err

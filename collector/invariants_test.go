@@ -362,7 +362,11 @@ func TestLog_OneFailingList(t *testing.T) {
 	exposition(t, t.Context(), nil, collect)
 	var logged []string
 	for _, e := range hook.AllEntries() {
-		logged = append(logged, fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message))
+		line := fmt.Sprintf("%s %s %s %s", e.Level, e.Data["ray_cluster"], e.Data["collector"], e.Message)
+		if cause, ok := e.Data["error"]; ok {
+			line += fmt.Sprintf(": %v", cause)
+		}
+		logged = append(logged, line)
 	}
 	want := []string{
 		"warning prod jobs Collector failed, its metrics are missing: ask: 503 connection refused",

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// defaultPorts are the ports that a URL need not name.
+// defaultPorts are the ports that a URL may omit.
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// canonical makes one spelling of the addresses that are one: the host in small
-// letters, an IP address as RFC 5952 has it, the port without leading zeros and
-// left out where it is the scheme's own, no slash at the end. It changes u.
+// canonical changes u to the one spelling of its address: the host in lower
+// case, an IP address as in RFC 5952, the port without leading zeros and omitted
+// if it is the scheme's default, no slash at the end.
 func canonical(u *url.URL) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	if a, err := netip.ParseAddr(host); err == nil {

@@ -3,7 +3,7 @@ package config
 import "testing"
 
 // Law: addresses that are one have one spelling, and one name.
-func TestAddressesThatAreOneAreSpelledAlike(t *testing.T) {
+func TestModule_CanonicalAddress(t *testing.T) {
 	m := module(t, "head.example:*", "https://head.example:443/ray", "[::1]:*", "10.0.0.0/8:*")
 	for _, same := range [][]string{
 		{"head.example:80", "http://head.example", "http://head.example/", "HTTP://HEAD.example:80//", "Head.Example:080"},
@@ -14,7 +14,7 @@ func TestAddressesThatAreOneAreSpelledAlike(t *testing.T) {
 	} {
 		var first Cluster
 		for i, spelled := range same {
-			c, err := m.At(Target{Address: spelled})
+			c, err := m.Resolve(Target{Address: spelled})
 			if err != nil {
 				t.Errorf("%s: %v", spelled, err)
 				continue

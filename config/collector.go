@@ -11,15 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-// Collector is the metrics half.
+// Collector configures the metrics of clusters.
 type Collector struct {
-	// Whether there are metrics of clusters at all.
+	// Whether metrics of clusters are collected.
 	Enabled bool `yaml:"enabled"`
-	// How long an answer of the cluster serves all who scrape; 50 times what it took
-	// to get, if that is longer. Keep it a second below the scrape interval: then one
-	// Prometheus gets new answers each time, and ten cost Ray what one costs.
+	// How long a response is cached for all scrapes; at least 50 times what it took
+	// to get. Use a second less than the scrape interval: then each scrape of one
+	// Prometheus gets new values, and ten Prometheus servers cost Ray what one costs.
 	CacheTTL Duration `yaml:"cache_ttl"`
-	// Resources, and what waits for them.
+	// Resources, and the demand for them.
 	Cluster CollectorCluster `yaml:"cluster"`
 	// Jobs.
 	Jobs CollectorJobs `yaml:"jobs"`
@@ -31,72 +31,73 @@ type Collector struct {
 	Actors CollectorActors `yaml:"actors"`
 	// Serve.
 	Serve CollectorServe `yaml:"serve"`
-	// Families that are on no page, raytap's own among them: those whose whole name a
-	// pattern matches. One that matches none is warned of. It spares the page, not Ray.
+	// Metrics to omit from /metrics and /probe, raytap's own included: regular
+	// expressions for the whole name. One that matches no metric causes a warning.
+	// It saves series, not requests to Ray.
 	ExcludeMetrics []Pattern `yaml:"exclude_metrics"`
 }
 
-// CollectorCluster is about the cluster's resources and what waits for them.
+// CollectorCluster configures the metrics of resources and demand.
 type CollectorCluster struct {
-	// Whether resources and demand are shown.
+	// Whether to collect resources and demand.
 	Enabled bool `yaml:"enabled"`
-	// Also what waits by shape (CPU=1,GPU=1), the 20 largest.
+	// Whether to collect demand by shape (CPU=1,GPU=1) too, the 20 largest.
 	DemandShapes bool `yaml:"demand_shapes"`
 }
 
-// CollectorJobs bounds what is shown of jobs.
+// CollectorJobs configures the metrics of jobs.
 type CollectorJobs struct {
-	// Whether jobs are shown.
+	// Whether to collect jobs.
 	Enabled bool `yaml:"enabled"`
-	// How long a job stays on the page after its end, and a node after its death.
+	// How long a job has metrics after its end, and a node after its death.
 	Retention Duration `yaml:"retention"`
-	// The most jobs shown; running and failed ones come first.
+	// Maximum number of jobs with metrics. Running and failed ones come first.
 	Max int `yaml:"max"`
-	// Keys of a job's metadata that raytap_job_info carries, as metadata_KEY.
+	// Keys of a job's metadata to add to raytap_job_info, as labels metadata_KEY.
 	Metadata []string `yaml:"metadata"`
 }
 
-// CollectorNodes is about nodes.
+// CollectorNodes configures the metrics of nodes.
 type CollectorNodes struct {
-	// Whether nodes are shown.
+	// Whether to collect nodes.
 	Enabled bool `yaml:"enabled"`
-	// The most nodes shown; live ones come first.
+	// Maximum number of nodes with metrics. Live ones come first.
 	Max int `yaml:"max"`
-	// Keys of node labels that raytap_node_info carries, as label_KEY.
+	// Keys of node labels to add to raytap_node_info, as labels label_KEY.
 	Labels []string `yaml:"labels"`
 }
 
-// CollectorTasks bounds what tasks cost Ray and the page.
+// CollectorTasks configures the metrics of tasks.
 type CollectorTasks struct {
-	// Whether tasks are shown.
+	// Whether to collect tasks.
 	Enabled bool `yaml:"enabled"`
-	// How long an answer on tasks, actors or placement groups serves; 50 times what
-	// it took to get, or collector.cache_ttl, if one of them is longer.
+	// How long a list of tasks, actors or placement groups is cached; at least 50
+	// times what it took to get, and collector.cache_ttl.
 	CacheTTL Duration `yaml:"cache_ttl"`
-	// A series for each task name as well.
+	// Whether to have a series for each task name too.
 	ByName bool `yaml:"by_name"`
-	// The most series of each kind about tasks.
+	// Maximum number of series of each metric of tasks.
 	MaxSeries int `yaml:"max_series"`
 }
 
-// CollectorActors is about actors and placement groups.
+// CollectorActors configures the metrics of actors and placement groups.
 type CollectorActors struct {
-	// Whether actors and placement groups are shown.
+	// Whether to collect actors and placement groups.
 	Enabled bool `yaml:"enabled"`
 }
 
-// CollectorServe bounds what is shown of Serve.
+// CollectorServe configures the metrics of Serve.
 type CollectorServe struct {
-	// Whether Serve is shown.
+	// Whether to collect Serve.
 	Enabled bool `yaml:"enabled"`
-	// The most applications and deployments shown, and the most proxies.
+	// Maximum number of applications and deployments, and of proxies, with metrics.
 	Max int `yaml:"max"`
 }
 
-// Pattern is a regular expression that has to match the whole of a text.
+// Pattern is a regular expression for a whole text.
 type Pattern struct{ *regexp.Regexp }
 
-// UnmarshalText takes Go's syntax.
+// UnmarshalText parses Go's syntax.
 func (p *Pattern) UnmarshalText(text []byte) error {
 	whole, err := regexp.Compile("^(?:" + string(text) + ")$")
 	var wrong *resyntax.Error
@@ -107,37 +108,37 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 	return err
 }
 
-// String is the pattern as it was given.
+// String returns the pattern as it was written.
 func (p Pattern) String() string {
 	return strings.TrimSuffix(strings.TrimPrefix(p.Regexp.String(), "^(?:"), ")$")
 }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// maxLabelKeys bounds the labels that one metric gets by configuration.
+// maxLabelKeys bounds the labels that the configuration adds to one metric.
 const maxLabelKeys = 16
 
-// notInLabel is what the name of a label cannot hold, and _, which stands for it.
+// notInLabel matches what a label name cannot contain, and _, which replaces it.
 var notInLabel = regexp.MustCompile("[^a-zA-Z0-9]")
 
 func (k *checker) collector(c *Collector) {
-	k.lasts("collector.cache_ttl", c.CacheTTL, time.Second)
-	k.lasts("collector.jobs.retention", c.Jobs.Retention, time.Second)
-	k.atLeast("collector.jobs.max", int64(c.Jobs.Max), 1)
-	k.lasts("collector.tasks.cache_ttl", c.Tasks.CacheTTL, time.Second)
-	k.atLeast("collector.tasks.max_series", int64(c.Tasks.MaxSeries), 1)
-	k.atLeast("collector.serve.max", int64(c.Serve.Max), 1)
-	k.atLeast("collector.nodes.max", int64(c.Nodes.Max), 1)
+	k.minDuration("collector.cache_ttl", c.CacheTTL, time.Second)
+	k.minDuration("collector.jobs.retention", c.Jobs.Retention, time.Second)
+	k.min("collector.jobs.max", int64(c.Jobs.Max), 1)
+	k.minDuration("collector.tasks.cache_ttl", c.Tasks.CacheTTL, time.Second)
+	k.min("collector.tasks.max_series", int64(c.Tasks.MaxSeries), 1)
+	k.min("collector.serve.max", int64(c.Serve.Max), 1)
+	k.min("collector.nodes.max", int64(c.Nodes.Max), 1)
 	k.labelKeys("collector.jobs.metadata", c.Jobs.Metadata)
 	k.labelKeys("collector.nodes.labels", c.Nodes.Labels)
 }
 
-// labelKeys checks keys that become labels of one metric: what a label's name
-// cannot hold becomes _ there, and two must not become the same.
+// labelKeys checks keys that become label names of one metric: characters that
+// a label name cannot contain become _, and no two keys may become the same name.
 func (k *checker) labelKeys(at string, keys []string) {
 	if len(keys) > maxLabelKeys {
-		k.fail(at, "has %d keys; at most %d are labels of one metric", len(keys), maxLabelKeys)
+		k.fail(at, "has %d keys; one metric can have at most %d of these labels", len(keys), maxLabelKeys)
 	}
 	first := map[string]string{}
 	for i, key := range keys {
@@ -147,7 +148,7 @@ func (k *checker) labelKeys(at string, keys []string) {
 		case key == "" || len(key) > maxName || !utf8.ValidString(key):
 			k.fail(path, "must be 1 to %d bytes of UTF-8", maxName)
 		case taken:
-			k.fail(path, "would be the same label as %q", bounded(other))
+			k.fail(path, "becomes the same label name as %q", bounded(other))
 		}
 		first[name] = key
 	}

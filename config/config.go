@@ -1,10 +1,9 @@
-// Package config holds raytap's configuration: the YAML file with its
-// defaults, strict decoding, validation of everything at once, and secrets
+// Package config is raytap's configuration: the YAML file with its defaults,
+// strict decoding, validation that reports all problems at once, and secrets
 // that do not print.
 //
-// A configuration is a plain value. Nothing in it is opened, dialled or read
-// (a token_file is read by the client that uses it), so that loading one has
-// no effect and two can be compared.
+// A configuration is a plain value. Loading one opens and reads no other file (a
+// token_file is read by the client that uses it), and two can be compared.
 package config
 
 import (
@@ -17,33 +16,33 @@ import (
 type Config struct {
 	// The clusters to watch.
 	Clusters []Cluster `yaml:"clusters"`
-	// Files that list further clusters. They are looked at every 5s.
+	// Files that list further clusters, read every 5s.
 	ClusterFiles []ClusterFiles `yaml:"cluster_files"`
-	// The ways to clusters of cluster_files and of /probe, by name.
+	// Settings for the clusters of cluster_files and /probe, by name.
 	Modules map[string]Module `yaml:"modules"`
-	// The most clusters, of clusters and cluster_files together.
+	// Maximum number of clusters, of clusters and cluster_files together.
 	MaxClusters int `yaml:"max_clusters"`
-	// What answers over 1MiB of all clusters may take together while they are
-	// read. Each counts as the max_body of its cluster. What is kept of a list until
-	// the next one comes is apart: about as much as its text.
+	// Maximum memory for API responses over 1MiB, of all clusters together, while
+	// they are read. Each counts as the max_body of its cluster; others wait. The
+	// cached lists are not included: they need about as much as their text.
 	ResponseMemory Size `yaml:"response_memory"`
-	// Bounds of /probe.
+	// Limits of /probe.
 	Probes Probes `yaml:"probes"`
 
-	// The metrics half.
+	// Metrics of clusters.
 	Collector Collector `yaml:"collector"`
-	// The log half.
+	// Logs of jobs.
 	Shipper Shipper `yaml:"shipper"`
-	// Where lines go.
+	// Where records are written.
 	Sink Sink `yaml:"sink"`
-	// raytap's own page.
+	// raytap's HTTP server.
 	Web Web `yaml:"web"`
 	// raytap's own log.
 	Log Log `yaml:"log"`
 
-	hash  string
-	note  string // of how its cluster was found
-	state string // raytap's folder for what outlives it, "" where there is none
+	hash     string
+	note     string // how FromEnvironment found its cluster
+	stateDir string // raytap's directory for state; "" if the environment names none
 }
 
 // The APIs of a cluster: the values of the key api.
@@ -52,192 +51,197 @@ const (
 	APISynapse = "synapse" // a Synapse agent in front of a cluster
 )
 
-// Cluster is one Ray cluster and the way to it.
+// Cluster is one Ray cluster and how to connect to it.
 type Cluster struct {
-	// The label and key ray_cluster. It may be left out of a list with one cluster.
+	// The label and record key ray_cluster. Optional if the list has one cluster.
 	Name string `yaml:"name,omitempty"`
-	// ray, that of Ray's dashboard, or synapse, that of a Synapse agent.
+	// The API at url: ray (the dashboard of Ray) or synapse (a Synapse agent).
 	API string `yaml:"api"`
-	// The address of the dashboard or agent, with a path prefix where there is one.
-	// Required.
+	// Address of the dashboard or of the Synapse agent, with its path prefix if it
+	// has one. Required.
 	URL URL `yaml:"url,omitempty"`
-	// Where the token comes from; without any none is sent.
+	// Credentials. Without any, no token is sent.
 	Auth Auth `yaml:"auth"`
-	// For https alone.
+	// TLS settings for an https url.
 	TLS TLS `yaml:"tls"`
-	// Sent with every request. Their values are secrets.
+	// Headers of every request. Values are secrets.
 	Headers map[string]Secret `yaml:"headers"`
-	// Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide.
+	// Proxy for all requests. Empty: HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide.
 	ProxyURL URL `yaml:"proxy_url"`
-	// Of one call, from its start to the end of its answer. Log streams have their
-	// own, shipper.timeout; Ray's job list gets more where it takes longer, up to 2m.
+	// Timeout of one API call, including its response. Log streams have
+	// shipper.timeout instead. A slow job list gets up to 2m.
 	Timeout Duration `yaml:"timeout"`
-	// Calls in progress at a time, log streams apart.
+	// Maximum number of concurrent API calls, not counting log streams.
 	MaxConcurrent int `yaml:"max_concurrent"`
-	// The longest answer that is read. The list of jobs may have 1GiB: it is read
-	// row by row.
+	// Maximum size of a response. The job list may have 1GiB: it is decoded row by
+	// row.
 	MaxBody Size `yaml:"max_body"`
-	// Which node agents logs may be read from. For api: ray.
+	// Which of Ray's node agents logs are read from. Only with api: ray.
 	NodeAgents NodeAgents `yaml:"node_agents"`
 }
 
-// Auth says where the token comes from: from one of the first three at most.
+// Auth is where the token comes from: at most one of Token, TokenFile and
+// Environment.
 type Auth struct {
-	// The token itself; ${VAR} keeps it out of the file. One of token, token_file
-	// and environment at most.
+	// The token. Use ${VAR} to keep it out of the file. At most one of token,
+	// token_file and environment.
 	Token Secret `yaml:"token"`
-	// A file with the token, read again when it changes.
+	// File with the token, read again when it changes.
 	TokenFile Path `yaml:"token_file"`
-	// Look where Ray's own tools do: RAY_AUTH_TOKEN, the file named by
-	// RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token. Not for agents.
+	// Take the token from where Ray's own tools do: RAY_AUTH_TOKEN, the file named
+	// by RAY_AUTH_TOKEN_PATH, ~/.ray/auth_token. Only with api: ray.
 	Environment bool `yaml:"environment"`
-	// The user for whom an agent is asked.
+	// User that a Synapse agent acts for.
 	UserToken Secret `yaml:"user_token"`
 	// The same, from a file.
 	UserTokenFile Path `yaml:"user_token_file"`
-	// The tenant for whom an agent is asked.
+	// Tenant that a Synapse agent acts for.
 	Tenant Secret `yaml:"tenant"`
 	// The same, from a file.
 	TenantFile Path `yaml:"tenant_file"`
 }
 
-// TLS is how an https cluster is verified, and what is shown to it.
+// TLS is how an https cluster is verified, and the client certificate.
 type TLS struct {
-	// Certificates to trust instead of the system's.
+	// CA certificates to trust instead of the system's.
 	CAFile Path `yaml:"ca_file"`
-	// A certificate to show, where the other side asks for one.
+	// Client certificate.
 	CertFile Path `yaml:"cert_file"`
-	// The key of cert_file.
+	// Key of cert_file.
 	KeyFile Path `yaml:"key_file"`
-	// The name that the certificate must carry, if not the URL's host.
+	// Name that the server's certificate must have, if not the URL's host.
 	ServerName string `yaml:"server_name"`
-	// Trust anybody. For tests.
+	// Do not verify the server's certificate. For tests.
 	InsecureSkipVerify bool `yaml:"insecure_skip_verify"`
 }
 
-// NodeAgents says which node agents may be connected to.
+// NodeAgents limits which of Ray's node agents raytap connects to.
 type NodeAgents struct {
 	// auto, on (any live node) or off. auto: without a token the addresses of live
-	// nodes, with one those in allow, since agents speak plain http.
+	// nodes, with a token those in allow, because node agents use plain http.
 	Mode string `yaml:"mode"`
-	// The networks in which node agents may get the token.
+	// Networks whose node agents may get the token.
 	Allow []CIDR `yaml:"allow"`
 }
 
-// Shipper is the log half.
+// Shipper configures the log shipper.
 type Shipper struct {
-	// Whether lines are shipped. Switching it on takes a restart.
+	// Whether logs are shipped. Enabling it needs a restart.
 	Enabled bool `yaml:"enabled"`
 	// How jobs are found.
 	Discovery Discovery `yaml:"discovery"`
-	// Ship the submissions that one of these matches. Empty: all.
+	// Ship only submissions that match one of these. Empty: all.
 	Include []Selector `yaml:"include"`
-	// Leave out those that one of these matches.
+	// Do not ship submissions that match one of these.
 	Exclude []Selector `yaml:"exclude"`
-	// auto: node agent, else WebSocket, else file reads. websocket: that alone, and
-	// a read of the log at a job's end. http: node agent, else file reads; of an
-	// agent SSE. Rays before 2.40 give no files, and some have no use for
-	// WebSockets: docs/old-rays.md.
+	// auto: node agent, else WebSocket, else file reads. websocket: WebSocket only,
+	// and one read of the whole log at a job's end. http: node agent, else file
+	// reads; with api: synapse SSE. Ray before 2.40 has no file reads, and some
+	// versions cannot use WebSockets: docs/old-rays.md.
 	Protocol string `yaml:"protocol"`
-	// How long opening a log stream may take, and one read without progress.
+	// Timeout for opening a log stream, and for a read without progress.
 	Timeout Duration `yaml:"timeout"`
-	// Bounds of the tails that are held open.
+	// Limits of open log streams.
 	WebSocket WebSocket `yaml:"websocket"`
-	// The pause after a failure. It never gives up.
+	// Pause after a failure. raytap never gives up.
 	Backoff Backoff `yaml:"backoff"`
-	// Bounds of one job's stream, over what is new.
+	// Limits of one job's log, counted over new lines.
 	Limits Limits `yaml:"limits"`
-	// The pause between two reads of a log that grows.
+	// Pause between two reads of a growing log.
 	PollInterval Duration `yaml:"poll_interval"`
 	// How long the log of an ended job may be unreadable before it counts as lost.
 	LostAfter Duration `yaml:"lost_after"`
-	// How long the children of a job may still print after its end.
+	// How long the processes of a job may still print after its end.
 	GracePeriod Duration `yaml:"grace_period"`
-	// What all jobs together may hold of lines not yet written. When it is full
-	// raytap stops reading.
+	// Maximum memory for lines that are not yet written, of all jobs together. When
+	// it is full, raytap stops reading.
 	Memory Size `yaml:"memory"`
 	// How records are made of lines.
 	Record Record `yaml:"record"`
 	// Keys added to each record, with their values.
 	Labels map[string]string `yaml:"labels"`
-	// Keys of a job's metadata that its records carry.
+	// Keys of a job's metadata that are added to its records.
 	Metadata []string `yaml:"metadata"`
-	// Where raytap remembers what was shipped.
+	// Where read positions are saved.
 	Positions Positions `yaml:"positions"`
 }
 
 // Discovery is how jobs are found.
 type Discovery struct {
-	// How often the job list is looked at.
+	// Time between two looks at the job list.
 	Interval Duration `yaml:"interval"`
-	// What to ship of the jobs that a cluster lists when raytap first sees it:
+	// Which jobs to ship of those that a cluster lists when raytap first sees it:
 	// running, all (finished ones too) or none.
 	Backfill string `yaml:"backfill"`
 }
 
-// Selector matches a submission if each of its fields that is set does. Values
-// are patterns as of package namepattern.
+// Selector matches a submission if all of its fields that are set match. Values
+// are patterns of package namepattern.
 type Selector struct {
-	// A pattern of the whole name: * is any text, also with a / in it, ? one
-	// character, [a-z] one of a set. All keys of an entry must match.
+	// Pattern for the whole name: * matches any text, / included, ? one character,
+	// [a-z] one of a set. All keys of an entry must match.
 	SubmissionID string `yaml:"submission_id"`
-	// A pattern.
+	// Pattern for the job's name.
 	JobName string `yaml:"job_name"`
-	// A pattern for each key named.
+	// Pattern for each metadata key listed here.
 	Metadata map[string]string `yaml:"metadata"`
 }
 
-// WebSocket bounds the tails that are held open on the dashboard.
+// WebSocket limits the log streams that are open on the dashboard.
 type WebSocket struct {
-	// WebSockets held open per Ray session, of the 100 that Ray has. 0: 32 with
-	// positions in a file, 8 without; of an agent streams of both kinds, 64 and 16.
+	// Maximum number of open WebSockets per Ray session, of the 100 that Ray has. 0:
+	// 32 with a positions file, 8 without; with api: synapse, where SSE streams
+	// count too, 64 and 16.
 	MaxTails int `yaml:"max_tails"`
-	// A WebSocket replays a log from its start; past this it is not dialled anew.
+	// A WebSocket replays a log from its start. A longer log is not opened again.
 	MaxReplay Size `yaml:"max_replay"`
 }
 
-// Backoff is the pause between attempts of one stream. It never gives up.
+// Backoff is the pause between attempts to read one log.
 type Backoff struct {
-	// The first pause. It doubles, and starts over once new bytes came.
+	// First pause. It doubles after each failure, and starts over after new bytes.
 	Initial Duration `yaml:"initial"`
-	// The longest pause.
+	// Longest pause.
 	Max Duration `yaml:"max"`
 }
 
-// Limits are those of one stream; 0 is no limit.
+// Limits are those of one job's log; 0 is no limit.
 type Limits struct {
-	// WebSocket frames, and messages of an agent. 0: no limit.
+	// Maximum number of WebSocket frames, or of messages with api: synapse. 0: no
+	// limit.
 	MaxMessages int64 `yaml:"max_messages"`
-	// Lines. 0: no limit.
+	// Maximum number of lines. 0: no limit.
 	MaxLines int64 `yaml:"max_lines"`
-	// Bytes. 0: no limit.
+	// Maximum number of bytes. 0: no limit.
 	MaxBytes Size `yaml:"max_bytes"`
-	// The longest line; a longer one is oversized. At most a quarter of memory.
+	// Longest line, at most a quarter of shipper.memory. oversized says what happens
+	// to a longer one.
 	MaxMessageSize Size `yaml:"max_message_size"`
-	// truncate (the record says so) or drop (and count).
+	// What to do with a longer line: truncate (its record says so) or drop (and
+	// count).
 	Oversized string `yaml:"oversized"`
-	// The counters start over after each; 0s: never.
+	// The counters start over after each interval. 0s: never.
 	Interval Duration `yaml:"interval"`
-	// stop: give the job up, with a record. pause: read on in the next interval.
+	// What to do at a limit. stop: end the job's log with a record. pause: continue
+	// in the next interval.
 	OnExceeded string `yaml:"on_exceeded"`
 }
 
-// Positions is where the shipper remembers what it has shipped.
+// Positions is where the shipper saves what it has shipped.
 type Positions struct {
-	// Empty: beside the sink's file, as PATH.positions.db, else
+	// Empty: next to the sink's file, as PATH.positions.db, else
 	// $XDG_STATE_HOME/raytap or ~/.local/state/raytap. One raytap per file.
 	// raytap positions show prints it.
 	File Path `yaml:"file"`
-	// Between two saves while lines come.
+	// Time between two saves.
 	Interval Duration `yaml:"interval"`
 }
 
-// Sink is where lines go; at most one of its fields is set, and none means
-// stdout.
+// Sink is where records are written. At most one field is set; none means stdout.
 type Sink struct {
-	// Standard output, where file is not set.
+	// Standard output. The default.
 	Stdout *Stdout `yaml:"stdout,omitempty"`
-	// A file, with each line in it exactly once. One raytap per file.
+	// A file that contains each line exactly once. One raytap per file.
 	File *File `yaml:"file,omitempty"`
 }
 
@@ -246,38 +250,40 @@ type Stdout struct{}
 
 // File is a file that records are appended to.
 type File struct {
-	// The file. Required. A symbolic link is resolved once, at the start.
+	// Path of the file. A symbolic link is resolved once, at the start. Required.
 	Path Path `yaml:"path"`
-	// When the file becomes PATH.000001 and so on.
+	// When the file is renamed to PATH.000001 and so on.
 	Rotate Rotate `yaml:"rotate"`
-	// When a power cut can no longer take a line back: always (with each write), so
-	// long after it, or never (when the kernel likes).
+	// When records are synced to disk: always (with each write), never (the kernel
+	// decides), or at most this long after a write. Until then a power failure can
+	// lose them.
 	Fsync Fsync `yaml:"fsync"`
 }
 
-// Rotate says when a file gets a number and the next one begins, and how many
-// numbered ones stay. A number that is 0 is no bound.
+// Rotate is when a file is rotated, and how many rotated files are kept. 0 is no
+// limit.
 type Rotate struct {
-	// The largest file. 0: no bound.
+	// Maximum size of the file. 0: no limit.
 	MaxSize Size `yaml:"max_size"`
-	// The oldest; an empty file has no age. 0s: no bound.
+	// Maximum age of the file; an empty file has no age. 0s: no limit.
 	MaxAge Duration `yaml:"max_age"`
-	// How many numbered ones stay. 0: all.
+	// Number of rotated files to keep. 0: all.
 	MaxFiles int `yaml:"max_files"`
-	// Compress all but the newest two.
+	// Compress all rotated files but the newest two.
 	Gzip bool `yaml:"gzip"`
 }
 
-// Web is raytap's own page.
+// Web configures raytap's HTTP server.
 type Web struct {
-	// Where the page listens. --web.listen-address takes precedence.
+	// Addresses to listen on. --web.listen-address takes precedence.
 	ListenAddresses []string `yaml:"listen_addresses"`
-	// TLS and passwords, as of Prometheus' exporter toolkit. --web.config.file takes
-	// precedence.
+	// TLS and basic authentication, in the format of Prometheus' exporter toolkit.
+	// --web.config.file takes precedence.
 	ConfigFile Path `yaml:"config_file"`
-	// Taken off the scrape timeout that Prometheus announces, for the way back.
+	// Subtracted from the scrape timeout that Prometheus announces, for the time on
+	// the network.
 	ScrapeTimeoutOffset Duration `yaml:"scrape_timeout_offset"`
-	// Requests to /metrics and /probe in progress; another is answered 503.
+	// Maximum number of concurrent requests to /metrics and /probe. Others get 503.
 	MaxConcurrentScrapes int `yaml:"max_concurrent_scrapes"`
 }
 
@@ -289,7 +295,8 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
-// Default is the configuration of an empty file: complete but for its clusters.
+// Default returns the configuration of an empty file: complete except for its
+// clusters.
 func Default() Config {
 	return Config{
 		MaxClusters:    500,
@@ -325,7 +332,7 @@ func Default() Config {
 	}
 }
 
-// setDefaults makes f what an empty sink.file means. It still needs a path.
+// setDefaults sets the defaults of sink.file. The path has none.
 func (f *File) setDefaults() {
 	*f = File{
 		Rotate: Rotate{MaxSize: 100 << 20, MaxAge: Duration(24 * time.Hour), MaxFiles: 10},
@@ -333,26 +340,25 @@ func (f *File) setDefaults() {
 	}
 }
 
-// PositionsFile is where the shipper's positions lie: in the file that is
-// configured, else beside the sink's file, else in raytap's own folder below
-// $XDG_STATE_HOME or ~/.local/state. chosen tells that it is not the last of
-// these, which nobody asked for. "": there is no place for it.
-func (c Config) PositionsFile() (file string, chosen bool) {
+// PositionsFile returns the file of the shipper's positions: the configured one,
+// else one next to the sink's file, else one in raytap's state directory.
+// configured is false only for the last. "" means that there is no place for it.
+func (c Config) PositionsFile() (file string, configured bool) {
 	switch {
 	case c.Shipper.Positions.File != "":
 		return string(c.Shipper.Positions.File), true
 	case c.Sink.File != nil:
 		return string(c.Sink.File.Path) + ".positions.db", true
-	case c.state != "":
-		return filepath.Join(c.state, "positions.db"), false
+	case c.stateDir != "":
+		return filepath.Join(c.stateDir, "positions.db"), false
 	}
 	return "", false
 }
 
-// stateFolder gives raytap's folder below the user's one for state, "" where
+// stateDir returns raytap's directory below the user's state directory, "" if
 // the environment names none.
-func stateFolder(env Env) string {
-	// A relative one is to be ignored, as its specification says.
+func stateDir(env Env) string {
+	// The XDG specification says to ignore a relative path.
 	if dir, _ := env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "raytap")
 	}
@@ -362,7 +368,7 @@ func stateFolder(env Env) string {
 	return ""
 }
 
-// setDefaults makes c what an empty entry of clusters means.
+// setDefaults sets the defaults of an entry of clusters.
 func (c *Cluster) setDefaults() {
 	*c = Cluster{
 		Name:          "default",
@@ -374,7 +380,7 @@ func (c *Cluster) setDefaults() {
 	}
 }
 
-// Names gives the names of the clusters.
+// Names returns the names of the clusters.
 func (c Config) Names() []string {
 	names := make([]string, len(c.Clusters))
 	for i, cluster := range c.Clusters {

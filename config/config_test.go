@@ -34,13 +34,13 @@ func load(t *testing.T, text string, env Env) (Config, error) {
 	if p, ok := err.(*Problems); ok {
 		p.File = "" // a temporary name says nothing
 		for i, q := range p.List {
-			p.List[i].Rule = fmt.Sprintf("line %d: %s", q.Line, q.Rule)
+			p.List[i].Message = fmt.Sprintf("line %d: %s", q.Line, q.Message)
 		}
 	}
 	return c, err
 }
 
-func TestLoadLaysTheFileOverTheDefaults(t *testing.T) {
+func TestLoad(t *testing.T) {
 	c, err := load(t, `
 clusters:
   - name: prod
@@ -81,7 +81,7 @@ shipper:
 	want.Shipper.Limits.MaxBytes, want.Shipper.Limits.Interval = 100e6, Duration(90*time.Minute)
 	want.Shipper.Limits.OnExceeded, want.Shipper.Discovery.Interval = "pause", Duration(7*time.Second)
 	want.Shipper.Metadata = []string{"a", "1"}
-	want.hash, want.state = c.hash, c.state
+	want.hash, want.stateDir = c.hash, c.stateDir
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got\n%s\nwant\n%s", c.Redacted(), want.Redacted())
 	}
@@ -93,7 +93,7 @@ shipper:
 	}
 }
 
-func TestSecretsNeverPrint(t *testing.T) {
+func TestSecret_NeverPrints(t *testing.T) {
 	const secret = "hunter2"
 	c := Default()
 	c.Clusters = []Cluster{{
@@ -124,7 +124,7 @@ func TestSecretsNeverPrint(t *testing.T) {
 	}
 }
 
-func TestLocalLooksWhereRayDoes(t *testing.T) {
+func TestFromEnvironment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		env  Env
 		url  URL
@@ -137,7 +137,7 @@ func TestLocalLooksWhereRayDoes(t *testing.T) {
 		"an API address that is not http": {environment("RAY_API_SERVER_ADDRESS", "ray:8265"), "", `RAY_API_SERVER_ADDRESS: "ray:8265": must be an http or https URL with a host, such as http://ray-head:8265`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := Local(tt.env)
+			c, err := FromEnvironment(tt.env)
 			if tt.fail != "" {
 				if err == nil || err.Error() != tt.fail {
 					t.Errorf("got %v, want %s", err, tt.fail)
@@ -154,7 +154,7 @@ func TestLocalLooksWhereRayDoes(t *testing.T) {
 	}
 }
 
-func TestUnitsReadBackAsWritten(t *testing.T) {
+func TestTypes_RoundTrip(t *testing.T) {
 	for _, s := range []string{"500ms", "10s", "1h30m", "1h", "90ms", "1m1s", "0s", "168h"} {
 		var d Duration
 		if err := d.UnmarshalText([]byte(s)); err != nil || d.String() != s {
@@ -179,7 +179,7 @@ func TestUnitsReadBackAsWritten(t *testing.T) {
 	}
 }
 
-func FuzzParseNeverPanics(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte(oneCluster))
 	f.Add([]byte("clusters: [&a {url: x, <<: *a}]\nsink: {stdout: }\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -191,7 +191,7 @@ func FuzzParseNeverPanics(f *testing.F) {
 	})
 }
 
-func TestASinkFileHasDefaultsOfItsOwn(t *testing.T) {
+func TestLoad_SinkFileDefaults(t *testing.T) {
 	c, err := load(t, oneCluster+"sink: {file: {path: out/x.jsonl, rotate: {max_files: 3}, fsync: never}}\n", environment())
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestASinkFileHasDefaultsOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestWherePositionsLie(t *testing.T) {
+func TestPositionsFile(t *testing.T) {
 	const file = "sink: {file: {path: /data/x.jsonl}}\n"
 	for name, tt := range map[string]struct {
 		text   string
@@ -237,7 +237,7 @@ func TestWherePositionsLie(t *testing.T) {
 			}
 		})
 	}
-	c, err := Local(environment("HOME", "/h"))
+	c, err := FromEnvironment(environment("HOME", "/h"))
 	if file, chosen := c.PositionsFile(); err != nil || file != "/h/.local/state/raytap/positions.db" || chosen {
 		t.Errorf("without a configuration: %q, %v, %v", file, chosen, err)
 	}

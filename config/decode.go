@@ -14,32 +14,32 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// decoder lays a YAML tree over a value that holds the defaults. Unlike
-// yaml.v3's own it goes on after a problem, so that all of them are told, and
-// knows where each key stands.
+// decoder decodes a YAML tree into a value that holds the defaults. Unlike that
+// of yaml.v3 it continues after a problem, so that all are reported, and records
+// the location of each key.
 type decoder struct {
-	env      Env
-	dir      string // relative paths start here
-	problems []Problem
-	places   map[string]place // by path
+	env       Env
+	dir       string // base of relative paths
+	problems  []Problem
+	locations map[string]location // by path
 }
 
-// place is where and as what a key stands in the file.
-type place struct {
+// location is the place of a key in the file, and its value.
+type location struct {
 	line  int
-	value string // as written, ${VAR} unexpanded; "" for secrets and for non-scalars
-	bad   bool   // a problem was found here: its value means nothing
+	value string // as written, ${VAR} not expanded; "" for secrets and non-scalars
+	bad   bool   // a problem was found here: the value is not valid
 }
 
 func (d *decoder) problem(path string, n *yaml.Node, format string, args ...any) {
-	p := d.places[path]
+	p := d.locations[path]
 	p.bad = true
 	if p.line == 0 {
 		p.line = n.Line
 	}
-	d.places[path] = p
+	d.locations[path] = p
 	d.problems = append(d.problems, Problem{
-		Path: path, Line: p.line, Value: p.value, Rule: fmt.Sprintf(format, args...),
+		Path: path, Line: p.line, Value: p.value, Message: fmt.Sprintf(format, args...),
 	})
 }
 
@@ -48,7 +48,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	d.places[path] = place{line: n.Line, value: shown(n, v)}
+	d.locations[path] = location{line: n.Line, value: displayValue(n, v)}
 	isNull := n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Style == 0
 
 	switch p := v.Addr().Interface().(type) {
@@ -84,7 +84,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// structure decodes a mapping with known keys.
+// structure decodes a mapping with fixed keys.
 func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	fields := map[string]int{}
 	for i := range v.NumField() {
@@ -110,7 +110,7 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// table decodes a mapping with free keys. It replaces the default.
+// table decodes a mapping with arbitrary keys. It replaces the default.
 func (d *decoder) table(path string, n *yaml.Node, v reflect.Value) {
 	out := reflect.MakeMap(v.Type())
 	for _, e := range d.entries(path, n) {
@@ -140,7 +140,7 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	v.Set(out)
 }
 
-// scalar decodes text, a number or a truth value.
+// scalar decodes a string, a number or a boolean.
 func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	text, ok := d.text(path, n)
 	if !ok {
@@ -150,7 +150,7 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[Path]() && text != "" && !filepath.IsAbs(text) {
 			if first, _, ok := strings.Cut(text, "/"); ok && strings.HasPrefix(first, "~") {
-				d.problem(path, n, "begins with ~, which only a shell replaces; write ${HOME}/… or the whole path")
+				d.problem(path, n, "begins with ~, which only a shell expands; write ${HOME}/… or the whole path")
 				return
 			}
 			text = filepath.Join(d.dir, text)
@@ -172,14 +172,14 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// text gives a scalar's text with its variables filled in.
+// text returns a scalar with its environment variables expanded.
 func (d *decoder) text(path string, n *yaml.Node) (string, bool) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		d.problem(path, n, "must be a single value, not %s", kindName(n))
 		return "", false
 	case n.Tag == "!!null" && n.Style == 0:
-		d.problem(path, n, "has no value; leave the key out to get its default")
+		d.problem(path, n, "has no value; omit the key to use its default")
 		return "", false
 	}
 	s, err := expand(n.Value, d.env)
@@ -192,8 +192,8 @@ func (d *decoder) text(path string, n *yaml.Node) (string, bool) {
 
 type entry struct{ key, value *yaml.Node }
 
-// entries gives the pairs of a mapping, those merged in by << included, and
-// tells keys that stand twice.
+// entries returns the pairs of a mapping, those merged by << included, and
+// reports duplicate keys.
 func (d *decoder) entries(path string, n *yaml.Node) []entry {
 	if n.Kind != yaml.MappingNode {
 		d.problem(path, n, "must be a mapping (key: value), not %s", kindName(n))
@@ -205,11 +205,11 @@ func (d *decoder) entries(path string, n *yaml.Node) []entry {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
 		case key.Kind != yaml.ScalarNode:
-			d.problem(path, key, "has a key that is not plain text")
+			d.problem(path, key, "has a key that is not a plain string")
 		case key.Tag == "!!merge":
 			merged = append(merged, d.merge(path, value)...)
 		case seen[key.Value] != 0:
-			d.problem(join(path, key.Value), key, "stands twice, first in line %d", seen[key.Value])
+			d.problem(join(path, key.Value), key, "is a duplicate key, first used in line %d", seen[key.Value])
 		default:
 			seen[key.Value] = key.Line
 			own = append(own, entry{key, value})
@@ -224,9 +224,9 @@ func (d *decoder) entries(path string, n *yaml.Node) []entry {
 	return own
 }
 
-// merge gives the pairs of a merge key's value: a mapping, or a list of them of
-// which the first has precedence. A merge within a merged mapping is refused,
-// which also keeps an alias from containing itself.
+// merge returns the pairs of a merge key's value: a mapping, or a list of them of
+// which the first has precedence. A merge within a merged mapping is refused, so
+// that an alias cannot contain itself.
 func (d *decoder) merge(path string, n *yaml.Node) []entry {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -236,7 +236,7 @@ func (d *decoder) merge(path string, n *yaml.Node) []entry {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Tag == "!!merge" || n.Content[i].Kind != yaml.ScalarNode {
-				d.problem(path, n.Content[i], "a mapping merged by << must hold plain keys only")
+				d.problem(path, n.Content[i], "a mapping merged by << must have plain keys only")
 				continue
 			}
 			out = append(out, entry{n.Content[i], n.Content[i+1]})
@@ -247,15 +247,15 @@ func (d *decoder) merge(path string, n *yaml.Node) []entry {
 				out = append(out, d.merge(path, item)...)
 				continue
 			}
-			d.problem(path, item, "<< takes mappings only")
+			d.problem(path, item, "<< accepts mappings only")
 		}
 	default:
-		d.problem(path, n, "<< takes a mapping or a list of mappings")
+		d.problem(path, n, "<< accepts a mapping or a list of mappings")
 	}
 	return out
 }
 
-// keyOf gives the YAML key of a struct field, "" for one that is not in the file.
+// keyOf returns the YAML key of a struct field, "" for one that is not in the file.
 func keyOf(f reflect.StructField) string {
 	key, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 	return key
@@ -268,8 +268,8 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// shown is what may be repeated of a node's value in a message.
-func shown(n *yaml.Node, v reflect.Value) string {
+// displayValue returns what a message may show of a node's value.
+func displayValue(n *yaml.Node, v reflect.Value) string {
 	if n.Kind != yaml.ScalarNode {
 		return ""
 	}
@@ -283,7 +283,7 @@ func shown(n *yaml.Node, v reflect.Value) string {
 	}
 	switch v.Kind() {
 	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Pointer:
-		return "" // a token put where a mapping belongs must not be repeated
+		return "" // a token in place of a mapping must not be shown
 	}
 	return bounded(n.Value)
 }
@@ -300,10 +300,10 @@ func kindName(n *yaml.Node) string {
 	return "this"
 }
 
-// Env looks up an environment variable, as os.LookupEnv does.
+// Env looks up an environment variable like os.LookupEnv.
 type Env func(name string) (value string, set bool)
 
-// expand fills in ${VAR}. $${ stands for ${; a $ before anything else is itself.
+// expand replaces ${VAR}. $${ is a literal ${; any other $ is itself.
 func expand(s string, env Env) (string, error) {
 	var b strings.Builder
 	for {
@@ -320,9 +320,9 @@ func expand(s string, env Env) (string, error) {
 		name, rest, ok := strings.Cut(s[i+2:], "}")
 		switch {
 		case !ok:
-			return "", errors.New("has a ${ without its }; write $${ for a plain ${")
+			return "", errors.New("has a ${ without its }; write $${ for a literal ${")
 		case !isName(name):
-			return "", fmt.Errorf("${%s} does not name an environment variable; write $${ for a plain ${", bounded(name))
+			return "", fmt.Errorf("${%s} is not the name of an environment variable; write $${ for a literal ${", bounded(name))
 		}
 		value, set := env(name)
 		if !set {

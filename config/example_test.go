@@ -14,7 +14,7 @@ import (
 
 const exampleFile = "../config.example.yaml"
 
-func TestExampleIsTheDefaultsButWhereItSaysExample(t *testing.T) {
+func TestExample_Defaults(t *testing.T) {
 	c, err := Load(exampleFile, environment())
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func differences(path string, a, b reflect.Value, out *[]string) {
 	}
 }
 
-func TestExampleNamesEveryKey(t *testing.T) {
+func TestExample_EveryKey(t *testing.T) {
 	text, err := os.ReadFile(exampleFile)
 	if err != nil {
 		t.Fatal(err)

@@ -7,13 +7,13 @@ import (
 )
 
 // What cannot be listened on anywhere is refused when the file is read.
-func TestAddressesToListenOn(t *testing.T) {
+func TestLoad_ListenAddresses(t *testing.T) {
 	for address, right := range map[string]bool{
 		":9265": true, "127.0.0.1:0": true, "localhost:9265": true, "[::1]:9265": true, "[fe80::1%eth0]:65535": true,
-		":http": true, "vsock://:9265": true, "ray-head.example:80": true,
+		":http": true, "ray-head.example:80": true,
 		"": false, "9265": false, "localhost": false, "localhost:": false, "localhost:99999": false, "0.0.0.0:-1": false, ":+80": false,
 		":80 ": false, "256.0.0.1:80": false, "1.2.3:80": false, "[fe80::x]:80": false, "::1:80": false,
-		"http://localhost:80": false, "a b:80": false, "unix:/run/x": false, "vsock://": false, "vsock://:x": false, "vsock://:4294967296": false,
+		"http://localhost:80": false, "a b:80": false, "unix:/run/x": false, "vsock://:9265": false,
 	} {
 		c, problems := parse([]byte("clusters: [{url: 'http://ray:8265'}]\nweb: {listen_addresses: ['"+address+"']}\n"), "/etc", environment())
 		if (len(problems) == 0) != right {
@@ -23,7 +23,7 @@ func TestAddressesToListenOn(t *testing.T) {
 }
 
 // Only a shell replaces a ~; a file named ~x, and one below ./~x, can be meant.
-func TestATildeIsNoHome(t *testing.T) {
+func TestLoad_Tilde(t *testing.T) {
 	for path, want := range map[string]string{
 		"~/raytap.jsonl": "", "~ray/raytap.jsonl": "",
 		"~raytap.jsonl": "/etc/~raytap.jsonl", "./~/raytap.jsonl": "/etc/~/raytap.jsonl", "a/~/b": "/etc/a/~/b", "/~/b": "/~/b",
@@ -31,7 +31,7 @@ func TestATildeIsNoHome(t *testing.T) {
 		c, problems := parse([]byte("clusters: [{url: 'http://ray:8265'}]\nsink: {file: {path: "+path+"}}\n"), "/etc", environment())
 		switch {
 		case want == "":
-			if len(problems) != 1 || problems[0].Path != "sink.file.path" || !strings.Contains(problems[0].Rule, "write ${HOME}/") {
+			if len(problems) != 1 || problems[0].Path != "sink.file.path" || !strings.Contains(problems[0].Message, "write ${HOME}/") {
 				t.Errorf("%s: %v", path, problems)
 			}
 		case len(problems) > 0 || filepath.ToSlash(string(c.Sink.File.Path)) != want:
@@ -45,23 +45,23 @@ func TestATildeIsNoHome(t *testing.T) {
 }
 
 // What a stream's name stands for depends on who opens it.
-func TestAStreamIsNoFile(t *testing.T) {
+func TestLoad_SinkPathIsStream(t *testing.T) {
 	for path, right := range map[string]bool{
 		"/dev/stdout": false, "/dev/stderr": false, "/dev/null": false, "/dev/fd/1": false, "/proc/self/fd/1": false,
 		"/dev/shm/raytap.jsonl": true, "/device/raytap.jsonl": true,
 	} {
 		_, problems := parse([]byte("clusters: [{url: 'http://ray:8265'}]\nsink: {file: {path: "+path+"}}\n"), "/etc", environment())
-		if (len(problems) == 0) != right || !right && !strings.Contains(problems[0].Rule, "write stdout: {}") {
+		if (len(problems) == 0) != right || !right && !strings.Contains(problems[0].Message, "write stdout: {}") {
 			t.Errorf("%s: %v", path, problems)
 		}
 	}
 }
 
 // An IPv6 address may name its interface, with the % escaped as in any URL.
-func TestTheZoneOfAnAddress(t *testing.T) {
-	for url, want := range map[string]string{"http://[fe80::1%25eth0]:8265": "", "http://[fe80::1%eth0]:8265": "is written %25"} {
+func TestLoad_IPv6Zone(t *testing.T) {
+	for url, want := range map[string]string{"http://[fe80::1%25eth0]:8265": "", "http://[fe80::1%eth0]:8265": "write % as %25"} {
 		_, problems := parse([]byte("clusters: [{url: '"+url+"'}]\n"), "/etc", environment())
-		if (len(problems) == 0) != (want == "") || want != "" && !strings.Contains(problems[0].Rule, want) {
+		if (len(problems) == 0) != (want == "") || want != "" && !strings.Contains(problems[0].Message, want) {
 			t.Errorf("%s: %v", url, problems)
 		}
 	}

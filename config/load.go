@@ -17,11 +17,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFile bounds what is read as a configuration.
+// maxFile is the maximum size of a configuration file, in bytes.
 const maxFile = 8 << 20
 
-// Load reads a YAML file over the defaults. The error is a *Problems with
-// everything that is wrong with it, or tells why the file cannot be read.
+// Load reads a YAML file over the defaults. The error is a *Problems with all that
+// is wrong with it, or says why the file cannot be read.
 func Load(file string, env Env) (Config, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -33,7 +33,7 @@ func Load(file string, env Env) (Config, error) {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
 	if len(data) > maxFile {
-		return Config{}, fmt.Errorf("read the configuration: %s is over %s long", file, Size(maxFile))
+		return Config{}, fmt.Errorf("read the configuration: %s is larger than %s", file, Size(maxFile))
 	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
@@ -46,10 +46,10 @@ func Load(file string, env Env) (Config, error) {
 	return c, nil
 }
 
-// parse decodes and validates data; relative paths in it start at dir.
+// parse decodes and validates data; dir is the base of relative paths.
 func parse(data []byte, dir string, env Env) (Config, []Problem) {
 	c := Default()
-	c.state = stateFolder(env)
+	c.stateDir = stateDir(env)
 	sum := sha256.Sum256(data)
 	c.hash = hex.EncodeToString(sum[:])
 
@@ -62,25 +62,25 @@ func parse(data []byte, dir string, env Env) (Config, []Problem) {
 	default:
 		var more yaml.Node
 		if err := dec.Decode(&more); err == nil {
-			return c, []Problem{{Line: more.Line, Rule: "a second document begins here; the configuration is one document"}}
+			return c, []Problem{{Line: more.Line, Message: "a second YAML document begins here; write one document"}}
 		} else if !errors.Is(err, io.EOF) {
 			return c, []Problem{syntax(err)}
 		}
 	}
-	d := &decoder{env: env, dir: dir, places: map[string]place{}}
+	d := &decoder{env: env, dir: dir, locations: map[string]location{}}
 	if len(doc.Content) > 0 {
 		d.value("", doc.Content[0], reflect.ValueOf(&c).Elem())
 	}
-	return c, append(d.problems, d.located(c.validate())...)
+	return c, append(d.problems, d.withLocations(c.validate())...)
 }
 
-// located adds lines and values to the problems of validation. A problem of a
-// value that did not decode is left out: it has been told.
-func (d *decoder) located(list []Problem) []Problem {
+// withLocations adds lines and values to the problems of validation. It omits
+// those of values that did not decode: they are already reported.
+func (d *decoder) withLocations(list []Problem) []Problem {
 	var out []Problem
 	for _, p := range list {
-		at, exact := d.places[p.Path]
-		if d.spoilt(p.Path) {
+		at, exact := d.locations[p.Path]
+		if d.invalid(p.Path) {
 			continue
 		}
 		p.Line = at.line
@@ -89,17 +89,17 @@ func (d *decoder) located(list []Problem) []Problem {
 		}
 		for parent := p.Path; p.Line == 0 && parent != ""; {
 			parent = parent[:max(0, strings.LastIndexAny(parent, ".["))]
-			p.Line = d.places[parent].line
+			p.Line = d.locations[parent].line
 		}
 		out = append(out, p)
 	}
 	return out
 }
 
-// spoilt tells whether a value, or one that it lies in, did not decode.
-func (d *decoder) spoilt(path string) bool {
+// invalid reports whether a value, or a parent of it, did not decode.
+func (d *decoder) invalid(path string) bool {
 	for {
-		if d.places[path].bad {
+		if d.locations[path].bad {
 			return true
 		}
 		if path == "" {
@@ -111,7 +111,7 @@ func (d *decoder) spoilt(path string) bool {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
 
-// syntax makes a problem of yaml.v3's "yaml: line 3: …".
+// syntax converts yaml.v3's "yaml: line 3: …".
 func syntax(err error) Problem {
 	text := err.Error()
 	p := Problem{}
@@ -119,20 +119,20 @@ func syntax(err error) Problem {
 		p.Line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
-	p.Rule = "is not YAML: " + bounded(strings.TrimPrefix(text, "yaml: "))
+	p.Message = "is not YAML: " + bounded(strings.TrimPrefix(text, "yaml: "))
 	return p
 }
 
-// Local is the configuration without a file: one cluster named default, at the
-// address that Ray's own tools would take, with the token that they would find
-// and the headers of RAY_JOB_HEADERS.
+// FromEnvironment returns the configuration without a file: one cluster named
+// default, with the address, token and headers (RAY_JOB_HEADERS) that Ray's own
+// tools would use.
 //
 // The address is RAY_API_SERVER_ADDRESS, which must be http or https, else the
-// dashboard of RAY_ADDRESS, as rayDashboard has it. An error tells which variable
-// is at fault; Note says what was made of one.
-func Local(env Env) (Config, error) {
+// dashboard of RAY_ADDRESS. The error, a *Problems, names the variables that are
+// wrong.
+func FromEnvironment(env Env) (Config, error) {
 	c := Default()
-	c.state = stateFolder(env)
+	c.stateDir = stateDir(env)
 	var cluster Cluster
 	cluster.setDefaults()
 	cluster.Auth.Environment = true
@@ -143,7 +143,7 @@ func Local(env Env) (Config, error) {
 	if v, _ := env("RAY_API_SERVER_ADDRESS"); v != "" {
 		cluster.URL, from = URL(v), "RAY_API_SERVER_ADDRESS"
 	} else if url, note, err := rayDashboard(address); err != nil {
-		problems = append(problems, Problem{Path: from, Value: bounded(URL(address).String()), Rule: err.Error()})
+		problems = append(problems, Problem{Path: from, Value: bounded(URL(address).String()), Message: err.Error()})
 		cluster.URL = localRay
 	} else {
 		cluster.URL, c.note = URL(url), note
@@ -152,7 +152,7 @@ func Local(env Env) (Config, error) {
 	text, _ := env("RAY_JOB_HEADERS")
 	headers, err := jobHeaders(text)
 	if err != nil {
-		problems = append(problems, Problem{Path: "RAY_JOB_HEADERS", Rule: err.Error()})
+		problems = append(problems, Problem{Path: "RAY_JOB_HEADERS", Message: err.Error()})
 	}
 	cluster.setHeaders(headers)
 	c.Clusters = []Cluster{cluster}
@@ -173,15 +173,15 @@ func Local(env Env) (Config, error) {
 	return c, nil
 }
 
-// Note returns what a person should know of how Local found its cluster, in one
-// line; "" where nothing is special.
+// Note returns how FromEnvironment derived the cluster's address, in one line; ""
+// if it is the variable's value or the default.
 func (c Config) Note() string { return c.note }
 
-// Hash is the SHA-256 of the file that c was loaded from, in hex; of the
-// address for Local; "" for a configuration made otherwise.
+// Hash returns the SHA-256 of the file that c was loaded from, in hex; of the
+// address for FromEnvironment; "" for any other configuration.
 func (c Config) Hash() string { return c.hash }
 
-// Redacted is the whole configuration as YAML, defaults included, without its
+// Redacted returns the whole configuration as YAML, with defaults and without
 // secrets.
 func (c Config) Redacted() string {
 	out, err := yaml.Marshal(c)
@@ -191,9 +191,9 @@ func (c Config) Redacted() string {
 	return string(out)
 }
 
-// Validate gives a *Problems with everything that is wrong with c, or nil. A
-// loaded configuration has passed it; one that was changed since, by flags for
-// instance, may not.
+// Validate returns a *Problems with all that is wrong with c, or nil. A loaded
+// configuration is valid; one that was changed since, by flags for instance, may
+// not be.
 func (c Config) Validate() error {
 	if problems := c.validate(); len(problems) > 0 {
 		return &Problems{List: problems}

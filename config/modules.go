@@ -11,17 +11,14 @@ import (
 	"strings"
 )
 
-// rayPort is where Ray's dashboard listens unless told otherwise (Ray 2.60).
-const rayPort = "8265"
-
-// Module is the way to clusters whose addresses come from elsewhere: from
-// cluster_files, or from a request to /probe. Credentials are here alone, and go
-// to no address but those that Targets allow.
+// Module holds the settings for clusters whose addresses come from cluster_files
+// or from requests to /probe. Its credentials are sent to no address but those
+// that Targets allows.
 type Module struct {
-	// The addresses that this module, and its token, is for:
+	// Addresses that this module, and its token, may be used for:
 	// [scheme://]host[:port][/path]. Required.
 	Targets []TargetPattern `yaml:"targets"`
-	// An entry of clusters without name and url.
+	// An entry of clusters, without name and url.
 	Cluster Cluster `yaml:"cluster"`
 }
 
@@ -30,36 +27,36 @@ func (m *Module) setDefaults() {
 	m.Cluster.Name = ""
 }
 
-// ClusterFiles names files that list clusters in Prometheus' file_sd form.
+// ClusterFiles are files that list clusters, in the format of Prometheus' file_sd.
 type ClusterFiles struct {
-	// Patterns of file names, such as clusters/*.json. Required.
+	// File names or patterns, such as clusters/*.json. Required.
 	Files []Path `yaml:"files"`
-	// The module by which these clusters are reached. Required.
+	// Module with the settings for these clusters. Required.
 	Module string `yaml:"module"`
 }
 
-// Probes bounds what /probe holds.
+// Probes limits /probe.
 type Probes struct {
-	// Targets at a time; another is refused.
+	// Maximum number of targets that are kept. Requests for others get 503.
 	Max int `yaml:"max"`
-	// How long the client of a target is kept after its last probe.
+	// How long a target is kept after its last probe.
 	Keep Duration `yaml:"keep"`
 }
 
-// Target is the address of a cluster as it comes from elsewhere.
+// Target is the address of a cluster that the configuration does not list.
 type Target struct {
 	// Address is host:port, or an http(s) URL with an optional path prefix.
 	Address string
-	Name    string // "": the address in its one spelling, without scheme and Prefix
+	Name    string // "": the canonical address, without scheme and Prefix
 	API     string // "": the module's
-	Scheme  string // of an address that is no URL; "": https for a module with tls, else http
-	Prefix  string // the path prefix of an address that is no URL, such as /ray
+	Scheme  string // of an address that is not a URL; "": https for a module with tls, else http
+	Prefix  string // path prefix of an address that is not a URL, such as /ray
 }
 
-// At gives the cluster that t stands for by way of module m, or tells why there
-// is none. It connects to nothing and resolves no name.
-func (m Module) At(t Target) (Cluster, error) {
-	u, err := m.locate(t)
+// Resolve returns the cluster at t with the settings of m, or an error if m does not
+// allow it or it is not valid. It does not connect, and resolves no name.
+func (m Module) Resolve(t Target) (Cluster, error) {
+	u, err := m.parse(t)
 	if err != nil {
 		return Cluster{}, err
 	}
@@ -68,7 +65,7 @@ func (m Module) At(t Target) (Cluster, error) {
 		allowed = allowed || p.allows(u)
 	}
 	if !allowed {
-		return Cluster{}, fmt.Errorf("the module does not allow the target %s: add it to the module's targets", bounded(u.String()))
+		return Cluster{}, fmt.Errorf("the target %s is not in the module's targets", bounded(u.String()))
 	}
 	c := m.Cluster
 	c.URL = URL(u.String())
@@ -83,13 +80,13 @@ func (m Module) At(t Target) (Cluster, error) {
 	k := &checker{}
 	k.cluster("", &c)
 	for _, p := range k.problems {
-		return Cluster{}, fmt.Errorf("%s %s", strings.TrimPrefix(p.Path, "."), p.Rule)
+		return Cluster{}, fmt.Errorf("%s %s", strings.TrimPrefix(p.Path, "."), p.Message)
 	}
 	return c, nil
 }
 
-// locate makes the URL of a target.
-func (m Module) locate(t Target) (*url.URL, error) {
+// parse returns the URL of a target.
+func (m Module) parse(t Target) (*url.URL, error) {
 	address := t.Address
 	if !strings.Contains(address, "://") {
 		scheme := t.Scheme
@@ -104,18 +101,18 @@ func (m Module) locate(t Target) (*url.URL, error) {
 		}
 		address = scheme + "://" + address + t.Prefix
 	} else if t.Scheme != "" || t.Prefix != "" {
-		return nil, errors.New("the target is a URL: it names its scheme and path prefix itself")
+		return nil, errors.New("the target is a URL, which includes scheme and path prefix: omit these")
 	}
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		return nil, errors.New("the target must be host:port, such as ray-head:8265, or an http or https URL")
 	case u.User != nil:
-		return nil, errors.New("the target must not hold a user or password: credentials are the module's")
+		return nil, errors.New("the target must not contain a user or password: set credentials in the module")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, errors.New("the target must not hold a query or a fragment")
+		return nil, errors.New("the target must not contain a query or a fragment")
 	case strings.ContainsAny(u.Host, "*?[\\%") && net.ParseIP(u.Hostname()) == nil:
-		return nil, errors.New("the target's host holds characters that no host has")
+		return nil, errors.New("the target's host has invalid characters")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	if u.RawPath != "" || u.Path != "" && (path.Clean(u.Path) != u.Path || strings.ContainsAny(u.Path, "%;\\*?[")) {
@@ -125,26 +122,26 @@ func (m Module) locate(t Target) (*url.URL, error) {
 	return u, nil
 }
 
-// TargetPattern says which addresses a module is for: [scheme://]host[:port][/path].
-// The host is a name in which * stands for any text but a dot, or a network; the
-// port a number, or * for any, 8265 where there is none; the path a pattern as of
-// path.Match, none where there is none. Without a scheme http and https fit.
+// TargetPattern is a pattern for the addresses of a module:
+// [scheme://]host[:port][/path]. The host is a name, in which * matches any text
+// without a dot, or a network; the port is a number, * for any, or 8265 if omitted;
+// the path is a pattern of path.Match. Without a scheme, http and https match.
 type TargetPattern struct {
 	text    string
 	scheme  string
-	host    string       // a pattern; "" where there is a network
-	network netip.Prefix // for targets that are addresses
+	host    string       // a pattern; "" with a network
+	network netip.Prefix // for targets with an IP address
 	port    string       // "*": any
 	path    string
 }
 
-// UnmarshalText takes a pattern.
+// UnmarshalText parses a pattern.
 func (p *TargetPattern) UnmarshalText(text []byte) error {
 	out := TargetPattern{text: string(text)}
 	rest := out.text
 	if scheme, after, ok := strings.Cut(rest, "://"); ok {
 		if scheme != "http" && scheme != "https" {
-			return errors.New("must begin with http://, https:// or a host")
+			return errors.New("must start with http://, https:// or a host")
 		}
 		out.scheme, rest = scheme, after
 	}
@@ -155,34 +152,34 @@ func (p *TargetPattern) UnmarshalText(text []byte) error {
 		return errors.New("is not a host, host:port or network, such as *.ray.svc:8265 or 10.0.0.0/8")
 	}
 	if _, err := path.Match(out.path, ""); err != nil || strings.ContainsAny(out.path, "@#?\\ ") {
-		return errors.New("has a path that is not a pattern")
+		return errors.New("has a path that is not a valid pattern")
 	}
 	if n, err := strconv.ParseUint(out.port, 10, 16); out.port != "*" && (err != nil || n == 0) {
-		return errors.New("has a port that is neither a number nor *")
+		return errors.New("has a port that is not a number or *")
 	}
 	out.host = strings.ToLower(out.host)
 	*p = out
 	return nil
 }
 
-// split takes host, port and path apart.
+// split parses host, port and path.
 func (p *TargetPattern) split(s string) error {
-	p.port = rayPort
+	p.port = dashboardPort
 	if inside, after, ok := strings.Cut(strings.TrimPrefix(s, "["), "]"); ok && strings.HasPrefix(s, "[") {
-		if !p.isNetwork(inside) {
+		if !p.setNetwork(inside) {
 			return errors.New("has no IPv6 address or network between [ and ]")
 		}
-		return p.tail(after)
+		return p.setPort(after)
 	}
-	if p.isNetwork(s) {
+	if p.setNetwork(s) {
 		return nil
 	}
 	if net, err := netip.ParsePrefix(s); err == nil {
 		return fmt.Errorf("has address bits beyond its mask; the network is %s", net.Masked())
 	}
-	// 10.0.0.0/8:8265 and 10.0.0.0/8:8265/prefix: the first slash is the mask's.
-	if end := strings.Index(s, ":"); end > 0 && p.isNetwork(s[:end]) {
-		return p.tail(s[end:])
+	// In 10.0.0.0/8:8265/prefix the first slash belongs to the network.
+	if end := strings.Index(s, ":"); end > 0 && p.setNetwork(s[:end]) {
+		return p.setPort(s[end:])
 	}
 	end := strings.IndexAny(s, ":/")
 	if end < 0 {
@@ -192,13 +189,13 @@ func (p *TargetPattern) split(s string) error {
 		return errors.New("has no host")
 	}
 	if !strings.Contains(p.host, "*") {
-		p.isNetwork(p.host)
+		p.setNetwork(p.host)
 	}
-	return p.tail(s[end:])
+	return p.setPort(s[end:])
 }
 
-// tail reads [:port][/path].
-func (p *TargetPattern) tail(s string) error {
+// setPort parses [:port][/path].
+func (p *TargetPattern) setPort(s string) error {
 	head, prefix, _ := strings.Cut(s, "/")
 	if prefix != "" {
 		p.path = "/" + strings.TrimRight(prefix, "/")
@@ -214,8 +211,8 @@ func (p *TargetPattern) tail(s string) error {
 	return nil
 }
 
-// isNetwork notes s as a network if it is one.
-func (p *TargetPattern) isNetwork(s string) bool {
+// setNetwork sets the network, and reports whether s is one.
+func (p *TargetPattern) setNetwork(s string) bool {
 	var c CIDR
 	if c.UnmarshalText([]byte(s)) != nil {
 		return false
@@ -224,8 +221,8 @@ func (p *TargetPattern) isNetwork(s string) bool {
 	return true
 }
 
-// allows tells whether a target is one that p is for. Names are compared as they
-// are written: one that resolves into an allowed network is not in it.
+// allows reports whether p matches a target. A name does not match a network, even
+// if it resolves to an address in it.
 func (p TargetPattern) allows(u *url.URL) bool {
 	port := u.Port()
 	if port == "" {
@@ -244,14 +241,14 @@ func (p TargetPattern) allows(u *url.URL) bool {
 		a, err := netip.ParseAddr(host)
 		return err == nil && a.Zone() == "" && p.network.Contains(a.Unmap())
 	}
-	// path.Match stops * at a slash; here it is to stop at a dot.
+	// * of path.Match stops at a slash; here it must stop at a dot.
 	slashed := strings.NewReplacer(".", "/")
 	ok, err := path.Match(slashed.Replace(p.host), slashed.Replace(host))
 	return ok && err == nil
 }
 
-// String is the pattern as it was written.
+// String returns the pattern as it was written.
 func (p TargetPattern) String() string { return p.text }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (p TargetPattern) MarshalText() ([]byte, error) { return []byte(p.text), nil }

@@ -21,7 +21,7 @@ func module(t *testing.T, targets ...string) Module {
 	return m
 }
 
-func TestATokenGoesWhereItsModuleSays(t *testing.T) {
+func TestModule_Targets(t *testing.T) {
 	for name, tt := range map[string]struct {
 		allowed string // patterns, apart by spaces
 		yes, no string // targets, apart by spaces
@@ -51,12 +51,12 @@ func TestATokenGoesWhereItsModuleSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := module(t, strings.Fields(tt.allowed)...)
 			for _, target := range strings.Fields(tt.yes) {
-				if c, err := m.At(Target{Address: target}); err != nil || c.Auth.Token != "open sesame" {
+				if c, err := m.Resolve(Target{Address: target}); err != nil || c.Auth.Token != "open sesame" {
 					t.Errorf("%s: %v", target, err)
 				}
 			}
 			for _, target := range strings.Fields(tt.no) {
-				if c, err := m.At(Target{Address: target}); err == nil {
+				if c, err := m.Resolve(Target{Address: target}); err == nil {
 					t.Errorf("%s is allowed, as %s", target, string(c.URL))
 				} else if strings.Contains(err.Error(), "sesame") {
 					t.Error(err)
@@ -66,7 +66,7 @@ func TestATokenGoesWhereItsModuleSays(t *testing.T) {
 	}
 }
 
-func TestAClusterOfATarget(t *testing.T) {
+func TestModule_Resolve(t *testing.T) {
 	plain, secure := module(t, "*:*", "https://*:*/p"), module(t, "*:*", "https://*:*/p")
 	secure.Cluster.TLS.CAFile = "/ca.pem"
 	for name, tt := range map[string]struct {
@@ -77,11 +77,11 @@ func TestAClusterOfATarget(t *testing.T) {
 		"an address":                      {plain, Target{Address: "a:1"}, "a:1 http://a:1"},
 		"a name of its own":               {plain, Target{Address: "a:1", Name: "prod"}, "prod http://a:1"},
 		"https where the module has tls":  {secure, Target{Address: "a:1"}, "a:1 https://a:1"},
-		"never plain http there":          {secure, Target{Address: "a:1", Scheme: "http"}, "tls is set, but the cluster's url is plain http"},
-		"nor by a URL":                    {secure, Target{Address: "http://a:1"}, "plain http"},
+		"never plain http there":          {secure, Target{Address: "a:1", Scheme: "http"}, "tls is set, but the url of the cluster is http"},
+		"nor by a URL":                    {secure, Target{Address: "http://a:1"}, "the url of the cluster is http"},
 		"a scheme and a prefix":           {plain, Target{Address: "a:1", Scheme: "https", Prefix: "/p/"}, "a:1 https://a:1/p"},
 		"a URL":                           {plain, Target{Address: "https://a:1/p"}, "a:1/p https://a:1/p"},
-		"a URL knows its scheme":          {plain, Target{Address: "https://a:1", Scheme: "https"}, "names its scheme"},
+		"a URL knows its scheme":          {plain, Target{Address: "https://a:1", Scheme: "https"}, "includes scheme and path prefix"},
 		"an API that there is not":        {plain, Target{Address: "a:1", API: "graphql"}, "api must be one of"},
 		"a name that no label takes well": {plain, Target{Address: "a:1", Name: "a\nb"}, "name must be"},
 		"no port":                         {plain, Target{Address: "a"}, "must be host:port"},
@@ -89,7 +89,7 @@ func TestAClusterOfATarget(t *testing.T) {
 		"a prefix that would be a host":   {plain, Target{Address: "a:1", Prefix: "@evil:8265"}, "user or password"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := tt.m.At(tt.t)
+			c, err := tt.m.Resolve(tt.t)
 			got := c.Name + " " + string(c.URL)
 			if err != nil {
 				got = err.Error()
@@ -101,41 +101,7 @@ func TestAClusterOfATarget(t *testing.T) {
 	}
 }
 
-func TestTargetsOfAFile(t *testing.T) {
-	for name, tt := range map[string]struct {
-		text string
-		want string // what of each target is set, apart by commas; or the error
-	}{
-		"JSON as Prometheus takes it": {`[{"targets": ["a:1", "b:2"], "labels": {"env": "x", "__scheme__": "https"}}]`, "a:1 https,b:2 https"},
-		"YAML":                        {"- targets: [a:1]\n  labels: {ray_cluster: prod, __raytap_api: ray, __raytap_path_prefix: /p}\n", "a:1 prod ray /p"},
-		"no clusters":                 {"[]", ""},
-		"nothing":                     {"", "it is empty: write [] where there are to be no clusters"},
-		"half of a file":              {`[{"targets": ["a:1", "b`, "it is not a list of"},
-		"one name for two":            {`[{"targets": ["a:1", "b:2"], "labels": {"ray_cluster": "x"}}]`, "group 1 names 2 targets and gives all of them one ray_cluster"},
-		"a label with a slip":         {`[{"targets": ["a:1"], "labels": {"__raytap_apy": "x"}}]`, "group 1: the label __raytap_apy is unknown; known are __raytap_api and __raytap_path_prefix"},
-		"a scheme that is none":       {`[{"targets": ["a:1"], "labels": {"__scheme__": "ftp"}}]`, "group 1: __scheme__ must be http or https"},
-		"a prefix without its slash":  {`[{"targets": ["a:1"], "labels": {"__raytap_path_prefix": "p"}}]`, "group 1: __raytap_path_prefix must begin with a slash"},
-		"another key":                 {`[{"targets": ["a:1"], "auth": {"token": "t"}}]`, `line 1: unknown key "auth"; known are targets and labels`},
-		"two documents":               {"[]\n---\n[]\n", "more than one document"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			list, err := Targets("a.yml", []byte(tt.text))
-			var parts []string
-			for _, x := range list {
-				parts = append(parts, strings.Join(strings.Fields(strings.Join([]string{x.Address, x.Name, x.API, x.Scheme, x.Prefix}, " ")), " "))
-			}
-			got := strings.Join(parts, ",")
-			if err != nil {
-				got = err.Error()
-			}
-			if got != tt.want && (err == nil || !strings.Contains(got, tt.want)) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
-func FuzzNoTargetGetsPastItsModule(f *testing.F) {
+func FuzzModule_Resolve(f *testing.F) {
 	for _, s := range []string{"ray:8265", "http://ray:8265/", "http://ray@evil:8265", "http://evil#@ray:8265", "//ray:8265", "ray:8265\\@evil"} {
 		f.Add(s, "")
 	}
@@ -147,7 +113,7 @@ func FuzzNoTargetGetsPastItsModule(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, address, prefix string) {
-		c, err := m.At(Target{Address: address, Prefix: prefix})
+		c, err := m.Resolve(Target{Address: address, Prefix: prefix})
 		if err == nil && string(c.URL) != "http://ray:8265" && string(c.URL) != "https://ray:8265" {
 			t.Errorf("%q with %q became %s", address, prefix, string(c.URL))
 		}

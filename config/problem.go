@@ -7,27 +7,27 @@ import (
 	"strings"
 )
 
-// Problem is one thing wrong with a configuration.
+// Problem is one error in a configuration.
 type Problem struct {
-	Path  string // "clusters[1].node_agents.allow[0]"; "" for the file as a whole
-	Line  int    // in the file, from 1; 0 where not known
-	Value string // as it stands in the file, bounded; "" where it is secret or says nothing
-	Rule  string // what is wrong and what would be right
+	Path    string // "clusters[1].node_agents.allow[0]"; "" for the whole file
+	Line    int    // in the file, from 1; 0 if unknown
+	Value   string // as written in the file, truncated; "" for secrets and mappings
+	Message string // what is wrong, and what to write instead
 }
 
-// Problems is every problem of one configuration, in the order of the file. As
-// an error it has one line a problem.
+// Problems are all errors of one configuration, in the order of the file. As an
+// error it has one line for each.
 type Problems struct {
-	File string // "" where there was none
+	File string // "" if there is none
 	List []Problem
 }
 
-// Error gives `raytap.yaml:7: clusters[0].timeout: "10": needs a unit, such as 10s or 10m`.
+// Error returns lines such as `raytap.yaml:7: clusters[0].timeout: "10": needs a unit, such as 10s or 10m`.
 func (p *Problems) Error() string {
 	return strings.Join(p.Lines(), "\n")
 }
 
-// Lines gives one line a problem, for a log that takes them one by one.
+// Lines returns one line for each problem.
 func (p *Problems) Lines() []string {
 	lines := make([]string, 0, len(p.List))
 	for _, q := range p.List {
@@ -45,13 +45,13 @@ func (p *Problems) Lines() []string {
 		if q.Value != "" {
 			fmt.Fprintf(&b, "%q: ", q.Value)
 		}
-		b.WriteString(q.Rule)
+		b.WriteString(q.Message)
 		lines = append(lines, b.String())
 	}
 	return lines
 }
 
-// sorted orders problems by line; those without one come last.
+// sorted sorts problems by line; those without a line come last.
 func sorted(list []Problem) []Problem {
 	slices.SortStableFunc(list, func(a, b Problem) int {
 		if (a.Line == 0) != (b.Line == 0) {
@@ -62,7 +62,7 @@ func sorted(list []Problem) []Problem {
 	return list
 }
 
-// maxValue bounds what of a value is repeated in a message.
+// maxValue is the length, in bytes, to which values in messages are truncated.
 const maxValue = 80
 
 func bounded(s string) string {
@@ -72,7 +72,7 @@ func bounded(s string) string {
 	return strings.ToValidUTF8(s[:maxValue], "") + "…"
 }
 
-// nearest gives the candidate that key was probably meant to be, or "".
+// nearest returns the candidate that key is probably a typo of, or "".
 func nearest(key string, candidates []string) string {
 	best, at := "", 3
 	if len(key) < 6 {
@@ -87,7 +87,7 @@ func nearest(key string, candidates []string) string {
 	return best
 }
 
-// distance is the number of single-byte edits from a to b, where a swap of
+// distance returns the number of single-byte edits from a to b, where a swap of
 // neighbours counts as one.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)

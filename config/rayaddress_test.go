@@ -7,7 +7,7 @@ import (
 
 // RAY_ADDRESS is never passed over: its dashboard is asked, with a note where
 // that is not plain, or it is refused.
-func TestWhatRAYADDRESSNames(t *testing.T) {
+func TestRayDashboard(t *testing.T) {
 	for address, tt := range map[string]struct {
 		url  URL
 		note string // a part of it; "" is none
@@ -16,21 +16,21 @@ func TestWhatRAYADDRESSNames(t *testing.T) {
 		"":                         {"http://127.0.0.1:8265", "", ""},
 		"http://b:1/x/":            {"http://b:1/x", "", ""},
 		"HTTPS://b:1":              {"HTTPS://b:1", "", ""},
-		"auto":                     {"http://127.0.0.1:8265", "RAY_ADDRESS is auto: asking http://127.0.0.1:8265", ""},
-		"local":                    {"http://127.0.0.1:8265", "RAY_ADDRESS is local: asking http://127.0.0.1:8265", ""},
-		"ray-head:6379":            {"http://ray-head:8265", "is the address of a GCS: asking http://ray-head:8265", ""},
-		"[fd00::1]:6379":           {"http://[fd00::1]:8265", "asking http://[fd00::1]:8265", ""},
-		"localhost:8265":           {"http://localhost:8265", "RAY_ADDRESS has no http:// before it: asking http://localhost:8265", ""},
-		"ray-head:6380":            {"", "", `RAY_ADDRESS: "ray-head:6380": is the address of a GCS at a port of its own`},
+		"auto":                     {"http://127.0.0.1:8265", "RAY_ADDRESS is auto: using http://127.0.0.1:8265", ""},
+		"local":                    {"http://127.0.0.1:8265", "RAY_ADDRESS is local: using http://127.0.0.1:8265", ""},
+		"ray-head:6379":            {"http://ray-head:8265", "is the address of a GCS: using http://ray-head:8265", ""},
+		"[fd00::1]:6379":           {"http://[fd00::1]:8265", "using http://[fd00::1]:8265", ""},
+		"localhost:8265":           {"http://localhost:8265", "RAY_ADDRESS has no http:// prefix: using http://localhost:8265", ""},
+		"ray-head:6380":            {"", "", `RAY_ADDRESS: "ray-head:6380": is the address of a GCS at a non-default port`},
 		"ray://b:10001":            {"", "", `RAY_ADDRESS: "ray://b:10001": is the address of a Ray client server`},
-		"anyscale://cluster":       {"", "", "is not an address that raytap knows; set RAY_API_SERVER_ADDRESS"},
-		"ray-head":                 {"", "", "is not an address that raytap knows"},
-		":6379":                    {"", "", "is not an address that raytap knows"},
-		"x y:6379":                 {"", "", "is not an address that raytap knows"},
-		"http://user:hunter2@b:1":  {"", "", "must not hold a user or password"},
+		"anyscale://cluster":       {"", "", "is not an address that raytap supports; set RAY_API_SERVER_ADDRESS"},
+		"ray-head":                 {"", "", "is not an address that raytap supports"},
+		":6379":                    {"", "", "is not an address that raytap supports"},
+		"x y:6379":                 {"", "", "is not an address that raytap supports"},
+		"http://user:hunter2@b:1":  {"", "", "must not contain a user or password"},
 		"ray://user:hunter2@b:100": {"", "", "is the address of a Ray client server"},
 	} {
-		c, err := Local(environment("RAY_ADDRESS", address))
+		c, err := FromEnvironment(environment("RAY_ADDRESS", address))
 		switch {
 		case tt.fail != "":
 			if err == nil || !strings.Contains(err.Error(), tt.fail) || strings.Contains(err.Error(), "hunter2") {
@@ -42,13 +42,13 @@ func TestWhatRAYADDRESSNames(t *testing.T) {
 			t.Errorf("%q: %s, %q; want %s, %q", address, c.Clusters[0].URL, c.Note(), tt.url, tt.note)
 		}
 	}
-	c, err := Local(environment("RAY_API_SERVER_ADDRESS", "http://a:1", "RAY_ADDRESS", "ray://b:10001"))
+	c, err := FromEnvironment(environment("RAY_API_SERVER_ADDRESS", "http://a:1", "RAY_ADDRESS", "ray://b:10001"))
 	if err != nil || c.Clusters[0].URL != "http://a:1" || c.Note() != "" {
 		t.Errorf("with the API server's address: %v, %q, %v", c.Clusters, c.Note(), err)
 	}
 }
 
-func TestHeadersOfTheEnvironment(t *testing.T) {
+func TestFromEnvironment_Headers(t *testing.T) {
 	for text, tt := range map[string]struct {
 		headers map[string]Secret
 		fail    string
@@ -56,16 +56,16 @@ func TestHeadersOfTheEnvironment(t *testing.T) {
 		``:                          {nil, ""},
 		`{}`:                        {nil, ""},
 		`{"X-A": "b", "c": ""}`:     {map[string]Secret{"X-A": "b", "c": ""}, ""},
-		`{"X-A": hunter2}`:          {nil, "RAY_JOB_HEADERS: must be a JSON object of texts"},
+		`{"X-A": hunter2}`:          {nil, "RAY_JOB_HEADERS: must be a JSON object of strings"},
 		`{"X-A": 1}`:                {nil, "RAY_JOB_HEADERS: must be"},
 		`{"X-A": null}`:             {nil, "RAY_JOB_HEADERS: must be"},
 		`["hunter2"]`:               {nil, "RAY_JOB_HEADERS: must be"},
 		`X-A: hunter2`:              {nil, "RAY_JOB_HEADERS: must be"},
-		`{"X-A": "hunter2\n"}`:      {nil, "RAY_JOB_HEADERS.X-A: holds line breaks"},
+		`{"X-A": "hunter2\n"}`:      {nil, "RAY_JOB_HEADERS.X-A: has line breaks"},
 		`{"Origin": "hunter2"}`:     {nil, "RAY_JOB_HEADERS.Origin: cannot be set"},
 		`{"a": "hunter2", "A": ""}`: {nil, "are the same header"},
 	} {
-		c, err := Local(environment("RAY_JOB_HEADERS", text))
+		c, err := FromEnvironment(environment("RAY_JOB_HEADERS", text))
 		if tt.fail != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.fail) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%s: %v, want %q", text, err, tt.fail)
@@ -86,7 +86,7 @@ func TestHeadersOfTheEnvironment(t *testing.T) {
 		}
 	}
 	// As with Ray's own tools, in place of the token.
-	c, err := Local(environment("RAY_JOB_HEADERS", `{"authorization": "Bearer x"}`, "RAY_AUTH_TOKEN", "y"))
+	c, err := FromEnvironment(environment("RAY_JOB_HEADERS", `{"authorization": "Bearer x"}`, "RAY_AUTH_TOKEN", "y"))
 	if err != nil || c.Clusters[0].Auth.Environment || c.Clusters[0].Headers["authorization"] != "Bearer x" {
 		t.Errorf("an authorization of its own: %v", err)
 	}

@@ -3,48 +3,49 @@ package config
 import (
 	"fmt"
 	"time"
-	_ "time/tzdata" // raytap's image has no list of zones
+	_ "time/tzdata" // raytap's image has no time zone database
 )
 
-// Record is how records are made of lines. As it comes, each line is one
-// record, and its message is the line as the job printed it.
+// Record is how records are made of lines. By default each line is one record,
+// and its message is the line as the job printed it.
 type Record struct {
-	// Whether records carry the time that a line states, as line_time.
+	// Whether to parse a timestamp in the line, and add it to records as line_time.
 	LineTime bool `yaml:"line_time"`
-	// Of times that name no zone: Europe/Berlin and the like.
+	// Time zone of timestamps without one, such as Europe/Berlin.
 	Timezone Zone `yaml:"timezone"`
-	// Whether colours and other escape sequences are taken out of messages.
+	// Whether to remove colours and other ANSI escape sequences from messages.
 	StripANSI bool `yaml:"strip_ansi"`
-	// Tracebacks, and indented lines with the line before them, as one record.
+	// Joins lines into one record.
 	Multiline Multiline `yaml:"multiline"`
-	// How often a progress bar makes a record, its last state. 0s: with each state.
+	// Minimum time between two records of one progress bar. 0s: a record for each
+	// update.
 	ProgressInterval Duration `yaml:"progress_interval"`
 }
 
 // Multiline joins lines into one record.
 type Multiline struct {
-	// Whether lines are joined: Python tracebacks, and indented lines with the line
-	// before them.
+	// Whether to join Python tracebacks, and indented lines with the line before
+	// them.
 	Enabled bool `yaml:"enabled"`
-	// How long a line waits for those that may continue it.
+	// How long a line waits for lines that continue it.
 	MaxWaitTime Duration `yaml:"max_wait_time"`
-	// The most lines of a joined record. max_message_size bounds its bytes.
+	// Maximum number of lines of a record. max_message_size limits its bytes.
 	MaxLines int `yaml:"max_lines"`
 }
 
-// Zone is a time zone by its name in the IANA database.
+// Zone is the name of a time zone in the IANA database.
 type Zone string
 
-// UnmarshalText takes a zone that is known.
+// UnmarshalText accepts known zones.
 func (z *Zone) UnmarshalText(b []byte) error {
 	if _, err := time.LoadLocation(string(b)); err != nil || len(b) == 0 || string(b) == "Local" {
-		return fmt.Errorf("%q is no time zone: write UTC, or one like Europe/Berlin", b)
+		return fmt.Errorf("%q is not a time zone, such as UTC or Europe/Berlin", b)
 	}
 	*z = Zone(b)
 	return nil
 }
 
-// Location gives the zone; one that is not known is UTC.
+// Location returns the zone, or UTC for an unknown one.
 func (z Zone) Location() *time.Location {
 	l, err := time.LoadLocation(string(z))
 	if err != nil {
@@ -57,14 +58,14 @@ func defaultRecord() Record {
 	return Record{Timezone: "UTC", Multiline: Multiline{MaxWaitTime: Duration(1500 * time.Millisecond), MaxLines: 500}}
 }
 
-// maxMultilineLines bounds what is remembered of the lines of one record.
+// maxMultilineLines bounds the lines that are held for one record.
 const maxMultilineLines = 10_000
 
 func (k *checker) record(r *Record) {
 	const at = "shipper.record."
-	k.lasts(at+"multiline.max_wait_time", r.Multiline.MaxWaitTime, 100*time.Millisecond)
+	k.minDuration(at+"multiline.max_wait_time", r.Multiline.MaxWaitTime, 100*time.Millisecond)
 	if n := r.Multiline.MaxLines; n < 2 || n > maxMultilineLines {
 		k.fail(at+"multiline.max_lines", "must be 2 to %d", maxMultilineLines)
 	}
-	k.lasts(at+"progress_interval", r.ProgressInterval, 0)
+	k.minDuration(at+"progress_interval", r.ProgressInterval, 0)
 }

@@ -13,14 +13,14 @@ import (
 	"raytap/secret"
 )
 
-// Secret is a text that is never printed. string(s) is the secret.
+// Secret is text that is never printed. string(s) is the secret.
 type Secret = secret.Text
 
-// URL is an address whose user and password, if it has any, do not print.
-// string(u) is the address as given.
+// URL is an address whose user and password, if any, do not print. string(u) is
+// the address as written.
 type URL string
 
-// String leaves out user and password.
+// String omits user and password.
 func (u URL) String() string {
 	scheme, rest, ok := strings.Cut(string(u), "://")
 	if !strings.Contains(rest, "@") {
@@ -31,32 +31,32 @@ func (u URL) String() string {
 	}
 	host := rest[strings.LastIndex(rest, "@")+1:]
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 && strings.Contains(rest[end:], "@") {
-		return secret.Placeholder // where the password ends is anybody's guess
+		return secret.Placeholder // the end of the password is ambiguous
 	}
 	return scheme + "://" + secret.Placeholder + "@" + host
 }
 
-// Format leaves them out under every verb.
+// Format omits them under every verb.
 func (u URL) Format(f fmt.State, verb rune) { secret.Format(f, verb, u.String()) }
 
-// GoString is String, quoted.
+// GoString returns String, quoted.
 func (u URL) GoString() string { return strconv.Quote(u.String()) }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// MarshalYAML is String.
+// MarshalYAML returns String.
 func (u URL) MarshalYAML() (any, error) { return u.String(), nil }
 
-// Path names a file. Where it stands in a configuration file and is relative,
-// it is taken from that file's folder.
+// Path is the name of a file. A relative one in a configuration file is relative
+// to that file's directory.
 type Path string
 
-// Duration is a time.Duration that is written with its unit: 500ms, 1h30m, 7d.
+// Duration is a time.Duration that is written with a unit: 500ms, 1h30m, 7d.
 type Duration time.Duration
 
-// UnmarshalText takes what time.ParseDuration takes, and days, weeks and years
-// as Prometheus writes them. A bare number, 0 too, is an error.
+// UnmarshalText accepts what time.ParseDuration does, and days, weeks and years
+// as in Prometheus. A bare number, 0 included, is an error.
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
@@ -74,7 +74,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String leaves out zero minutes and seconds: 1h, not 1h0m0s.
+// String omits zero minutes and seconds: 1h, not 1h0m0s.
 func (d Duration) String() string {
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
@@ -86,14 +86,13 @@ func (d Duration) String() string {
 	return s
 }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Size is a number of bytes, written plainly or with a unit: 8MiB, 100MB.
+// Size is a number of bytes, written with or without a unit: 8MiB, 100MB, 4096.
 type Size int64
 
-// sizeUnits are tried in this order, so that a longer unit comes before its
-// own end.
+// sizeUnits are tried in this order: a longer unit comes before its own suffix.
 var sizeUnits = []struct {
 	name  string
 	bytes float64
@@ -102,7 +101,7 @@ var sizeUnits = []struct {
 	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
 }
 
-// UnmarshalText takes a number with or without a unit.
+// UnmarshalText accepts a whole number of bytes, with or without a unit.
 func (z *Size) UnmarshalText(text []byte) error {
 	s, unit := string(text), 1.0
 	for _, u := range sizeUnits {
@@ -122,7 +121,7 @@ func (z *Size) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String uses the largest binary unit that gives a whole number.
+// String uses the largest binary unit with a whole number.
 func (z Size) String() string {
 	for _, u := range []struct {
 		name  string
@@ -135,13 +134,13 @@ func (z Size) String() string {
 	return strconv.FormatInt(int64(z), 10)
 }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (z Size) MarshalText() ([]byte, error) { return []byte(z.String()), nil }
 
-// CIDR is a network. A single address stands for itself.
+// CIDR is a network, or a single address.
 type CIDR struct{ netip.Prefix }
 
-// UnmarshalText takes 10.0.0.0/8, fd00::/8 or a single address.
+// UnmarshalText accepts 10.0.0.0/8, fd00::/8 or a single address.
 func (c *CIDR) UnmarshalText(text []byte) error {
 	s := string(text)
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
@@ -159,21 +158,21 @@ func (c *CIDR) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Fsync says when what was written to a file is made to survive a power cut:
-// with every write, so long after it at most, or when the kernel likes. It is
-// written always, never or as a duration.
+// Fsync is when writes to a file are synced to disk: with every write, at most
+// this long after it, or when the kernel decides. It is written always, never or
+// as a duration.
 type Fsync time.Duration
 
-// What is no duration.
+// Values that are not durations.
 const (
 	FsyncAlways Fsync = 0
 	FsyncNever  Fsync = -1
 )
 
-// leastFsync is the shortest interval: below it, always is what is meant.
-const leastFsync = 10 * time.Millisecond
+// minFsync is the shortest interval; use always below it.
+const minFsync = 10 * time.Millisecond
 
-// UnmarshalText takes always, never or a duration.
+// UnmarshalText accepts always, never or a duration.
 func (f *Fsync) UnmarshalText(text []byte) error {
 	switch string(text) {
 	case "always":
@@ -184,14 +183,14 @@ func (f *Fsync) UnmarshalText(text []byte) error {
 		return nil
 	}
 	var d Duration
-	if d.UnmarshalText(text) != nil || time.Duration(d) < leastFsync {
-		return fmt.Errorf("must be always, never, or a duration of at least %s, such as 1s", leastFsync)
+	if d.UnmarshalText(text) != nil || time.Duration(d) < minFsync {
+		return fmt.Errorf("must be always, never, or a duration of at least %s, such as 1s", minFsync)
 	}
 	*f = Fsync(d)
 	return nil
 }
 
-// String reads back as what it was written as.
+// String returns what UnmarshalText accepts.
 func (f Fsync) String() string {
 	switch f {
 	case FsyncAlways:
@@ -202,5 +201,5 @@ func (f Fsync) String() string {
 	return Duration(f).String()
 }
 
-// MarshalText is String.
+// MarshalText returns String.
 func (f Fsync) MarshalText() ([]byte, error) { return []byte(f.String()), nil }

@@ -18,26 +18,25 @@ import (
 	"raytap/shipper/record"
 )
 
-// The longest name of a cluster, and the most WebSockets that one raytap may
-// hold: Ray's dashboard has 100 connections to its jobs API, and wedges when
-// all of them are tails (Ray 2.60).
 const (
-	maxName  = 128
+	maxName = 128 // bytes of a cluster's name
+	// maxTails is the maximum of websocket.max_tails: Ray's dashboard has 100
+	// connections to its jobs API, and hangs when all of them are tails (Ray 2.60).
 	maxTails = 90
 )
 
-// ownHeaders are those that raytap or HTTP set, and those by which Ray takes a
-// client for a browser, whose POSTs it refuses (Ray 2.60).
-var ownHeaders = []string{
+// reservedHeaders are those that raytap or HTTP set, and those by which Ray
+// recognises a browser, whose POSTs it refuses (Ray 2.60).
+var reservedHeaders = []string{
 	"host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade",
 	"user-agent", "accept-encoding", "range", "origin", "referer",
 }
 
-// checker collects what is wrong with values that decoded.
+// checker collects the problems of decoded values.
 type checker struct{ problems []Problem }
 
 func (c *checker) fail(path, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Path: path, Rule: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) oneOf(path, value string, allowed ...string) {
@@ -46,41 +45,41 @@ func (c *checker) oneOf(path, value string, allowed ...string) {
 	}
 }
 
-func (c *checker) atLeast(path string, value, least int64) {
-	if value < least {
-		c.fail(path, "must be at least %d", least)
+func (c *checker) min(path string, value, lowest int64) {
+	if value < lowest {
+		c.fail(path, "must be at least %d", lowest)
 	}
 }
 
-func (c *checker) lasts(path string, value Duration, least time.Duration) {
-	if value < Duration(least) {
-		c.fail(path, "must be at least %s", Duration(least))
+func (c *checker) minDuration(path string, value Duration, shortest time.Duration) {
+	if value < Duration(shortest) {
+		c.fail(path, "must be at least %s", Duration(shortest))
 	}
 }
 
-// validate gives all that is wrong with c, without lines or values.
+// validate returns all problems of c, without lines and values.
 func (c *Config) validate() []Problem {
 	k := &checker{}
 	if len(c.Clusters) == 0 && len(c.ClusterFiles) == 0 && len(c.Modules) == 0 {
 		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe")
 	}
 	if len(c.Clusters) > c.MaxClusters {
-		k.fail("clusters", "holds %d clusters, and max_clusters is %d", len(c.Clusters), c.MaxClusters)
+		k.fail("clusters", "has %d clusters, but max_clusters is %d", len(c.Clusters), c.MaxClusters)
 	}
-	k.elsewhere(c)
+	k.dynamicClusters(c)
 	first := map[string]int{}
 	for i := range c.Clusters {
 		at := "clusters[" + strconv.Itoa(i) + "]"
 		k.cluster(at, &c.Clusters[i])
 		name := c.Clusters[i].Name
 		if j, ok := first[name]; ok {
-			k.fail(at+".name", "clusters[%d] has the same name %q; each cluster needs its own", j, bounded(name))
+			k.fail(at+".name", "clusters[%d] has the same name %q; names must be unique", j, bounded(name))
 			continue
 		}
 		first[name] = i
 	}
 	if !c.Collector.Enabled && !c.Shipper.Enabled {
-		k.fail("", "collector.enabled and shipper.enabled are both false: nothing is left to do")
+		k.fail("", "collector.enabled and shipper.enabled are both false: enable at least one")
 	}
 	k.collector(&c.Collector)
 	k.shipper(&c.Shipper)
@@ -102,7 +101,7 @@ func (k *checker) cluster(at string, c *Cluster) {
 	}
 	k.oneOf(at+".api", c.API, APIRay, APISynapse)
 	k.auth(at, c)
-	k.dialect(at, c)
+	k.apiSpecific(at, c)
 	k.url(at+".url", c.URL)
 	if c.ProxyURL != "" {
 		if u, err := url.Parse(string(c.ProxyURL)); err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
@@ -110,22 +109,23 @@ func (k *checker) cluster(at string, c *Cluster) {
 		}
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		k.fail(at+".tls", "cert_file and key_file belong together")
+		k.fail(at+".tls", "cert_file and key_file must be set together")
 	}
 	if c.TLS != (TLS{}) && strings.HasPrefix(string(c.URL), "http://") {
-		k.fail(at+".tls", "is set, but the cluster's url is plain http")
+		k.fail(at+".tls", "is set, but the url of the cluster is http")
 	}
-	k.lasts(at+".timeout", c.Timeout, 100*time.Millisecond)
-	k.atLeast(at+".max_concurrent", int64(c.MaxConcurrent), 1)
+	k.minDuration(at+".timeout", c.Timeout, 100*time.Millisecond)
+	k.min(at+".max_concurrent", int64(c.MaxConcurrent), 1)
 	if c.MaxBody < 1<<20 {
 		k.fail(at+".max_body", "must be at least 1MiB")
 	}
 	k.oneOf(at+".node_agents.mode", c.NodeAgents.Mode, "auto", "on", "off")
 }
 
-// elsewhere checks what is about clusters that do not stand in the configuration.
-func (k *checker) elsewhere(c *Config) {
-	k.atLeast("max_clusters", int64(c.MaxClusters), 1)
+// dynamicClusters checks modules, cluster_files and probes: the settings of clusters
+// that the configuration does not list.
+func (k *checker) dynamicClusters(c *Config) {
+	k.min("max_clusters", int64(c.MaxClusters), 1)
 	largest := Size(1 << 20)
 	for _, cluster := range c.Clusters {
 		largest = max(largest, cluster.MaxBody)
@@ -137,11 +137,11 @@ func (k *checker) elsewhere(c *Config) {
 			k.fail("modules", "has an empty name")
 		}
 		if m.Cluster.Name != "" || m.Cluster.URL != "" {
-			k.fail(at+".cluster", "must not hold name or url: they come from a file or from a request to /probe")
+			k.fail(at+".cluster", "must not have name or url: they come from cluster_files or from requests to /probe")
 			continue
 		}
 		if len(m.Targets) == 0 {
-			k.fail(at+".targets", "is required: the addresses that this module, and its token, is for, such as [\"*.ray.svc:8265\", \"10.0.0.0/8\"]")
+			k.fail(at+".targets", "is required: the addresses that this module, and its token, may be used for, such as [\"*.ray.svc:8265\", \"10.0.0.0/8\"]")
 		}
 		way := m.Cluster
 		if way.Name, way.URL = "module", "http://module"; way.TLS != (TLS{}) {
@@ -159,19 +159,19 @@ func (k *checker) elsewhere(c *Config) {
 		}
 		for j, file := range f.Files {
 			if _, err := filepath.Match(string(file), ""); err != nil || file == "" {
-				k.fail(at+".files["+strconv.Itoa(j)+"]", "is not a pattern of file names")
+				k.fail(at+".files["+strconv.Itoa(j)+"]", "is not a valid file name pattern")
 			}
 		}
 		if _, ok := c.Modules[f.Module]; !ok {
-			k.fail(at+".module", "must name one of modules: it is the way to the clusters in these files, token and all")
+			k.fail(at+".module", "must be the name of one of modules, which has the settings for the clusters in these files")
 		}
 	}
-	k.atLeast("probes.max", int64(c.Probes.Max), 1)
-	k.lasts("probes.keep", c.Probes.Keep, time.Minute)
+	k.min("probes.max", int64(c.Probes.Max), 1)
+	k.minDuration("probes.keep", c.Probes.Keep, time.Minute)
 }
 
-// dialect checks what only one of the APIs knows.
-func (k *checker) dialect(at string, c *Cluster) {
+// apiSpecific checks the keys that only one of the APIs has.
+func (k *checker) apiSpecific(at string, c *Cluster) {
 	a := &c.Auth
 	own := []struct {
 		name, header string
@@ -185,15 +185,15 @@ func (k *checker) dialect(at string, c *Cluster) {
 		}
 		switch {
 		case c.API == APIRay:
-			k.fail(at+".auth", "%s is for api: synapse; Ray's own API knows no such thing", o.name)
+			k.fail(at+".auth", "%s is only for api: synapse", o.name)
 		case o.value != "" && o.file != "":
-			k.fail(at+".auth", "%s and %s_file are given together; keep one", o.name, o.name)
+			k.fail(at+".auth", "%s and %s_file are both set; keep one", o.name, o.name)
 		case !plainToken(o.value):
-			k.fail(key, "holds spaces at an end, line breaks or other characters that a header cannot carry")
+			k.fail(key, "has leading or trailing spaces, line breaks or other characters that are invalid in a header")
 		}
 		for _, header := range sortedKeys(c.Headers) {
 			if strings.EqualFold(header, o.header) {
-				k.fail(at+".headers."+header, "is given beside auth.%s; keep one", o.name)
+				k.fail(at+".headers."+header, "and auth.%s are both set; keep one", o.name)
 			}
 		}
 	}
@@ -201,19 +201,19 @@ func (k *checker) dialect(at string, c *Cluster) {
 		return
 	}
 	if a.Environment {
-		k.fail(at+".auth.environment", "is for api: ray: a token for Ray must not go to an agent; give the agent's own by token_file")
+		k.fail(at+".auth.environment", "is only for api: ray: a token for Ray must not be sent to a Synapse agent; use token_file for the agent's token")
 	}
 	if c.NodeAgents.Mode != "auto" || len(c.NodeAgents.Allow) > 0 {
-		k.fail(at+".node_agents", "is for api: ray: a Synapse agent is asked for logs itself")
+		k.fail(at+".node_agents", "is only for api: ray: a Synapse agent serves logs itself")
 	}
 }
 
-// plainToken reports whether a header can carry a token as it stands.
+// plainToken reports whether a token is a valid header value.
 func plainToken(s Secret) bool {
 	return httpguts.ValidHeaderFieldValue(string(s)) && strings.TrimSpace(string(s)) == string(s)
 }
 
-// url checks the address of a cluster. No message repeats it: it may hold a
+// url checks the address of a cluster. Messages do not contain it: it may have a
 // password.
 func (k *checker) url(at string, address URL) {
 	u, err := url.Parse(string(address))
@@ -221,82 +221,82 @@ func (k *checker) url(at string, address URL) {
 	case address == "":
 		k.fail(at, "is required: the address of Ray's dashboard, such as http://ray-head:8265, or of a Synapse agent")
 	case err != nil && strings.Contains(string(address), "%"):
-		k.fail(at, "must be an http or https URL; a %% in it is written %%25, also before the zone of an IPv6 address: http://[fe80::1%%25eth0]:8265")
+		k.fail(at, "must be an http or https URL; write %% as %%25, also before the zone of an IPv6 address: http://[fe80::1%%25eth0]:8265")
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		k.fail(at, "must be an http or https URL with a host, such as http://ray-head:8265")
 	case u.User != nil:
-		k.fail(at, "must not hold a user or password; use auth, or headers for basic authentication")
+		k.fail(at, "must not contain a user or password; use auth, or headers for basic authentication")
 	case u.RawQuery != "" || u.Fragment != "":
-		k.fail(at, "must not hold a query or a fragment")
+		k.fail(at, "must not contain a query or a fragment")
 	}
 }
 
 func (k *checker) auth(at string, c *Cluster) {
-	var given []string
+	var set []string
 	if c.Auth.Token != "" {
-		given = append(given, "token")
+		set = append(set, "token")
 		if !plainToken(c.Auth.Token) {
-			k.fail(at+".auth.token", "holds spaces at an end, line breaks or other characters that a header cannot carry")
+			k.fail(at+".auth.token", "has leading or trailing spaces, line breaks or other characters that are invalid in a header")
 		}
 	}
 	if c.Auth.TokenFile != "" {
-		given = append(given, "token_file")
+		set = append(set, "token_file")
 	}
 	if c.Auth.Environment {
-		given = append(given, "environment")
+		set = append(set, "environment")
 	}
-	if len(given) > 1 {
-		k.fail(at+".auth", "%s are given together; keep one", strings.Join(given, " and "))
+	if len(set) > 1 {
+		k.fail(at+".auth", "%s are both set; keep one", strings.Join(set, " and "))
 	}
 	seen := map[string]string{}
 	for _, name := range sortedKeys(c.Headers) {
 		low := strings.ToLower(name)
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			k.fail(at+".headers", "%q is not the name of a header", bounded(name))
+			k.fail(at+".headers", "%q is not a valid header name", bounded(name))
 		case seen[low] != "":
 			k.fail(at+".headers", "%q and %q are the same header", seen[low], name)
-		case slices.Contains(ownHeaders, low) || strings.HasPrefix(low, "sec-"):
-			k.fail(at+".headers."+name, "cannot be set: raytap sets it itself, or Ray would take raytap for a browser")
-		case low == "authorization" && len(given) > 0:
-			k.fail(at+".headers."+name, "is given beside auth.%s; keep one", given[0])
+		case slices.Contains(reservedHeaders, low) || strings.HasPrefix(low, "sec-"):
+			k.fail(at+".headers."+name, "cannot be set: raytap sets it, or Ray treats clients with it as browsers")
+		case low == "authorization" && len(set) > 0:
+			k.fail(at+".headers."+name, "and auth.%s are both set; keep one", set[0])
 		case !httpguts.ValidHeaderFieldValue(string(c.Headers[name])):
-			k.fail(at+".headers."+name, "holds line breaks or other characters that a header cannot carry")
+			k.fail(at+".headers."+name, "has line breaks or other characters that are invalid in a header")
 		}
 		seen[low] = name
 	}
 }
 
 func (k *checker) shipper(s *Shipper) {
-	k.lasts("shipper.discovery.interval", s.Discovery.Interval, 100*time.Millisecond)
+	k.minDuration("shipper.discovery.interval", s.Discovery.Interval, 100*time.Millisecond)
 	k.oneOf("shipper.discovery.backfill", s.Discovery.Backfill, "running", "all", "none")
 	k.selectors("shipper.include", s.Include)
 	k.selectors("shipper.exclude", s.Exclude)
 	k.oneOf("shipper.protocol", s.Protocol, "auto", "websocket", "http")
-	k.lasts("shipper.timeout", s.Timeout, 100*time.Millisecond)
+	k.minDuration("shipper.timeout", s.Timeout, 100*time.Millisecond)
 	if s.WebSocket.MaxTails < 0 || s.WebSocket.MaxTails > maxTails {
-		k.fail("shipper.websocket.max_tails", "must be 1 to %d, or 0 for the default: at 100 open tails, by anyone, Ray's jobs API hangs", maxTails)
+		k.fail("shipper.websocket.max_tails", "must be 1 to %d, or 0 for the default: Ray's jobs API hangs at 100 open tails of all clients", maxTails)
 	}
-	k.atLeast("shipper.websocket.max_replay", int64(s.WebSocket.MaxReplay), 1)
-	k.lasts("shipper.backoff.initial", s.Backoff.Initial, 10*time.Millisecond)
+	k.min("shipper.websocket.max_replay", int64(s.WebSocket.MaxReplay), 1)
+	k.minDuration("shipper.backoff.initial", s.Backoff.Initial, 10*time.Millisecond)
 	if s.Backoff.Max < s.Backoff.Initial {
 		k.fail("shipper.backoff.max", "must be at least shipper.backoff.initial (%s)", s.Backoff.Initial)
 	}
-	k.lasts("shipper.poll_interval", s.PollInterval, 100*time.Millisecond)
-	k.lasts("shipper.lost_after", s.LostAfter, time.Second)
-	k.lasts("shipper.grace_period", s.GracePeriod, 100*time.Millisecond)
+	k.minDuration("shipper.poll_interval", s.PollInterval, 100*time.Millisecond)
+	k.minDuration("shipper.lost_after", s.LostAfter, time.Second)
+	k.minDuration("shipper.grace_period", s.GracePeriod, 100*time.Millisecond)
 	if s.Memory < 1<<20 {
 		k.fail("shipper.memory", "must be at least 1MiB")
 	}
 	k.limits(&s.Limits, s.Memory)
 	k.record(&s.Record)
-	k.lasts("shipper.positions.interval", s.Positions.Interval, 100*time.Millisecond)
+	k.minDuration("shipper.positions.interval", s.Positions.Interval, 100*time.Millisecond)
 	for _, key := range sortedKeys(s.Labels) {
 		switch at := "shipper.labels." + key; {
 		case key == "" || !utf8.ValidString(key):
-			k.fail("shipper.labels", "has a key that is empty or not UTF-8")
+			k.fail("shipper.labels", "has an empty key, or one that is not UTF-8")
 		case slices.Contains(record.ReservedKeys, key):
-			k.fail(at, "is a key that records have already")
+			k.fail(at, "is a reserved key of records")
 		}
 	}
 	for i, key := range s.Metadata {
@@ -308,9 +308,9 @@ func (k *checker) shipper(s *Shipper) {
 
 func (k *checker) limits(l *Limits, memory Size) {
 	const at = "shipper.limits."
-	k.atLeast(at+"max_messages", l.MaxMessages, 0)
-	k.atLeast(at+"max_lines", l.MaxLines, 0)
-	k.atLeast(at+"max_bytes", int64(l.MaxBytes), 0)
+	k.min(at+"max_messages", l.MaxMessages, 0)
+	k.min(at+"max_lines", l.MaxLines, 0)
+	k.min(at+"max_bytes", int64(l.MaxBytes), 0)
 	switch {
 	case l.MaxMessageSize < 64:
 		k.fail(at+"max_message_size", "must be at least 64 bytes")
@@ -318,10 +318,10 @@ func (k *checker) limits(l *Limits, memory Size) {
 		k.fail(at+"max_message_size", "must be at most 64MiB and a quarter of shipper.memory (%s)", memory)
 	}
 	k.oneOf(at+"oversized", l.Oversized, "truncate", "drop")
-	k.lasts(at+"interval", l.Interval, 0)
+	k.minDuration(at+"interval", l.Interval, 0)
 	k.oneOf(at+"on_exceeded", l.OnExceeded, "stop", "pause")
 	if l.OnExceeded == "pause" && l.Interval <= 0 {
-		k.fail(at+"interval", "must be longer than 0s where on_exceeded is pause: it is how long the pause lasts")
+		k.fail(at+"interval", "must be longer than 0s with on_exceeded: pause, which pauses until its end")
 	}
 }
 
@@ -331,43 +331,43 @@ func (k *checker) sink(c *Config) {
 		return
 	}
 	if c.Sink.Stdout != nil {
-		k.fail("sink", "stdout and file are given together; keep one")
+		k.fail("sink", "stdout and file are both set; keep one")
 	}
 	positions, _ := c.PositionsFile()
 	switch {
 	case f.Path == "":
 		k.fail("sink.file.path", "is required: the file that records are appended to")
 	case isStream(string(f.Path)):
-		k.fail("sink.file.path", "is not a file but a stream or device: for standard output write stdout: {} in place of file")
+		k.fail("sink.file.path", "is a stream or device, not a file; for standard output write stdout: {} instead of file")
 	case isStream(positions):
-		k.fail("shipper.positions.file", "is not a file but a stream or device")
+		k.fail("shipper.positions.file", "is a stream or device, not a file")
 	case filepath.Clean(positions) == filepath.Clean(string(f.Path)):
-		k.fail("shipper.positions.file", "is the sink's file; it needs one of its own")
+		k.fail("shipper.positions.file", "is the file of the sink; use another")
 	}
 	if f.Rotate.MaxSize != 0 && f.Rotate.MaxSize < 64<<10 {
-		k.fail("sink.file.rotate.max_size", "must be at least 64KiB, or 0 for no bound")
+		k.fail("sink.file.rotate.max_size", "must be at least 64KiB, or 0 for no limit")
 	}
 	if f.Rotate.MaxAge != 0 && f.Rotate.MaxAge < Duration(time.Minute) {
-		k.fail("sink.file.rotate.max_age", "must be at least 1m, or 0s for no bound")
+		k.fail("sink.file.rotate.max_age", "must be at least 1m, or 0s for no limit")
 	}
-	k.atLeast("sink.file.rotate.max_files", int64(f.Rotate.MaxFiles), 0)
+	k.min("sink.file.rotate.max_files", int64(f.Rotate.MaxFiles), 0)
 }
 
 func (k *checker) selectors(at string, list []Selector) {
 	for i, s := range list {
 		p := at + "[" + strconv.Itoa(i) + "]"
 		if s.SubmissionID == "" && s.JobName == "" && len(s.Metadata) == 0 {
-			k.fail(p, "matches every job; give submission_id, job_name or metadata")
+			k.fail(p, "matches every job; set submission_id, job_name or metadata")
 		}
-		k.glob(p+".submission_id", s.SubmissionID)
-		k.glob(p+".job_name", s.JobName)
+		k.pattern(p+".submission_id", s.SubmissionID)
+		k.pattern(p+".job_name", s.JobName)
 		for _, key := range sortedKeys(s.Metadata) {
-			k.glob(p+".metadata."+key, s.Metadata[key])
+			k.pattern(p+".metadata."+key, s.Metadata[key])
 		}
 	}
 }
 
-func (k *checker) glob(at, pattern string) {
+func (k *checker) pattern(at, pattern string) {
 	if err := namepattern.Check(pattern); err != nil {
 		k.fail(at, "%v", err)
 	}
@@ -378,12 +378,12 @@ func (k *checker) web(w *Web) {
 		k.fail("web.listen_addresses", "needs at least one address, such as :9265")
 	}
 	for i, a := range w.ListenAddresses {
-		if rule := listenRule(a); rule != "" {
-			k.fail("web.listen_addresses["+strconv.Itoa(i)+"]", "%s", rule)
+		if problem := checkListenAddress(a); problem != "" {
+			k.fail("web.listen_addresses["+strconv.Itoa(i)+"]", "%s", problem)
 		}
 	}
-	k.lasts("web.scrape_timeout_offset", w.ScrapeTimeoutOffset, 0)
-	k.atLeast("web.max_concurrent_scrapes", int64(w.MaxConcurrentScrapes), 1)
+	k.minDuration("web.scrape_timeout_offset", w.ScrapeTimeoutOffset, 0)
+	k.min("web.max_concurrent_scrapes", int64(w.MaxConcurrentScrapes), 1)
 }
 
 func sortedKeys[V any](m map[string]V) []string {

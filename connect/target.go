@@ -58,7 +58,7 @@ func (t Target) Resolve(env config.Env) (config.Cluster, error) {
 	if t.URL != "" {
 		env = overlay(env, "RAY_API_SERVER_ADDRESS", t.URL)
 	}
-	c, err := config.Local(env)
+	c, err := config.FromEnvironment(env)
 	if err != nil {
 		if t.URL != "" {
 			return config.Cluster{}, errors.New(strings.Replace(err.Error(), "RAY_API_SERVER_ADDRESS", "--url", 1))

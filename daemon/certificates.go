@@ -8,18 +8,18 @@ import (
 	"raytap/config"
 )
 
-// digest is a SHA-256.
+// digest is a SHA-256 hash.
 type digest [sha256.Size]byte
 
-// maxCertificate bounds what of a TLS file is compared, in bytes.
+// maxCertificate bounds how much of a TLS file is compared, in bytes.
 const maxCertificate = 8 << 20
 
-// certificates remembers what TLS files hold, each set of them read once: a
-// cluster whose files changed is another one at the next reload, and not before.
+// certificates caches the digests of TLS files: a cluster whose files changed is
+// replaced at the next reload, and not before.
 type certificates map[config.TLS]digest
 
-// of gives the digest of the files that t names. What cannot be read counts as
-// empty; building a client tells what is wrong with it.
+// of returns the digest of the files of t. A file that cannot be read counts as
+// empty; building the client reports the error.
 func (c certificates) of(t config.TLS) digest {
 	if d, ok := c[t]; ok {
 		return d

@@ -18,12 +18,11 @@ import (
 	"raytap/web"
 )
 
-// Check returns a *config.Problems with everything on this machine that keeps a
-// daemon with cfg from starting, as far as it can be known without binding,
-// connecting or writing: files that are missing or hold something else, the
-// sink's path, names of ports and interfaces. cfg has passed its own validation.
-// A start, a reload and config check all use it, so that none of them accepts
-// what another one refuses. nil: nothing was found.
+// Check returns a *config.Problems with all that would keep a daemon with cfg from
+// starting on this machine, as far as that can be found without binding,
+// connecting or writing: missing or invalid files, the sink's path, names of ports
+// and interfaces. cfg is valid. It returns nil if there is none. Start, reload and
+// config check use it, so that all of them accept the same.
 func Check(cfg config.Config) error {
 	var k check
 	k.web(cfg.Web)
@@ -34,7 +33,7 @@ func Check(cfg config.Config) error {
 		if f := cfg.Sink.File; f != nil {
 			k.file("sink.file.path", string(f.Path))
 		}
-		if file, chosen := cfg.PositionsFile(); chosen {
+		if file, configured := cfg.PositionsFile(); configured {
 			k.file("shipper.positions.file", file)
 		}
 	}
@@ -44,8 +43,8 @@ func Check(cfg config.Config) error {
 	return nil
 }
 
-// checkModules returns what keeps clusters of modules from being watched. That
-// stops nothing else, so it is no reason not to start.
+// checkModules returns what would keep clusters of modules from being watched. It
+// does not keep the daemon from starting.
 func checkModules(cfg config.Config) []string {
 	var k check
 	for _, name := range slices.Sorted(maps.Keys(cfg.Modules)) {
@@ -58,16 +57,16 @@ func checkModules(cfg config.Config) []string {
 	}
 	var all []string
 	for _, p := range k.problems {
-		all = append(all, p.Path+": "+p.Rule+"; no cluster of this module can be watched")
+		all = append(all, p.Path+": "+p.Message+"; no cluster of this module can be watched")
 	}
 	return all
 }
 
-// check collects what keeps a daemon from starting.
+// check collects problems.
 type check struct{ problems []config.Problem }
 
 func (k *check) fail(path string, err error) {
-	k.problems = append(k.problems, config.Problem{Path: path, Rule: err.Error()})
+	k.problems = append(k.problems, config.Problem{Path: path, Message: err.Error()})
 }
 
 func (k *check) web(w config.Web) {
@@ -81,14 +80,14 @@ func (k *check) web(w config.Web) {
 	}
 }
 
-// listenable checks the names in an address: of a port and of an interface.
+// listenable checks the names of port and interface in an address.
 func listenable(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil // another kind of address, which its own validation has seen
+		return nil // validated with the configuration
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
-		return fmt.Errorf("%q is neither a port nor the name of one", port)
+		return fmt.Errorf("%q is not a port number or service name", port)
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() != "" {
 		if _, err := net.InterfaceByName(ip.Zone()); err != nil {
@@ -100,7 +99,7 @@ func listenable(address string) error {
 	return nil
 }
 
-// cluster builds the client of a cluster, which reads its TLS files.
+// cluster creates the client of a cluster, which reads its TLS files.
 func (k *check) cluster(at string, c config.Cluster) {
 	var client interface{ Close() }
 	var err error
@@ -116,18 +115,17 @@ func (k *check) cluster(at string, c config.Cluster) {
 	client.Close()
 }
 
-// file checks that a path can be that of a file: it is one, or is free and below
-// a directory. What cannot be looked at is not judged: another user may run the
-// check than the daemon.
+// file checks that a path is a regular file, or can be created in a directory.
+// Paths without permission are not checked: the daemon may run as another user.
 func (k *check) file(at, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		k.fail(at, fmt.Errorf("%s is a directory: give the name of a file in it", path))
+		k.fail(at, fmt.Errorf("%s is a directory: use a file in it", path))
 	case err == nil && !info.Mode().IsRegular():
 		k.fail(at, fmt.Errorf("%s is a device, a pipe or a socket: it must be a regular file", path))
 	case errors.Is(err, syscall.ENOTDIR):
-		k.fail(at, fmt.Errorf("%s is below something that is not a directory", path))
+		k.fail(at, fmt.Errorf("%s is below a file that is not a directory", path))
 	case errors.Is(err, fs.ErrNotExist):
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 			if info, err := os.Stat(dir); err == nil && !info.IsDir() {

@@ -16,7 +16,7 @@ import (
 
 // What the check finds, a start and a reload refuse with the same words, and a
 // start that is refused leaves nothing behind.
-func TestCheckStartAndReloadRefuseTheSame(t *testing.T) {
+func TestCheck_SameAsStartAndReload(t *testing.T) {
 	dir := t.TempDir()
 	name := func(s string) config.Path { return config.Path(filepath.Join(dir, s)) }
 	for _, made := range []error{
@@ -49,9 +49,9 @@ func TestCheckStartAndReloadRefuseTheSame(t *testing.T) {
 		"a key that is none": {func(c *config.Config) {
 			c.Clusters[0].TLS.CertFile, c.Clusters[0].TLS.KeyFile = name("text"), name("text")
 		}, "clusters[0]: read the client certificate: "},
-		"a port's name that is unknown":  {func(c *config.Config) { c.Web.ListenAddresses = []string{"127.0.0.1:nowhere"} }, `web.listen_addresses[0]: "nowhere" is neither a port nor the name of one`},
+		"a port's name that is unknown":  {func(c *config.Config) { c.Web.ListenAddresses = []string{"127.0.0.1:nowhere"} }, `web.listen_addresses[0]: "nowhere" is not a port number or service name`},
 		"an interface that is not there": {func(c *config.Config) { c.Web.ListenAddresses = []string{"[fe80::1%nope9]:0"} }, `this machine has no interface "nope9"`},
-		"a folder as the sink":           {intoSink(name("folder")), "sink.file.path: " + string(name("folder")) + " is a directory: give the name of a file in it"},
+		"a folder as the sink":           {intoSink(name("folder")), "sink.file.path: " + string(name("folder")) + " is a directory: use a file in it"},
 		"a pipe as the sink":             {intoSink(name("pipe")), "sink.file.path: " + string(name("pipe")) + " is a device, a pipe or a socket"},
 		"a sink below a file":            {intoSink(name("text/x/y.jsonl")), "sink.file.path: "},
 		"a sink below a link to a file":  {intoSink(name("link/y.jsonl")), "sink.file.path: "},

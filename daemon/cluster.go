@@ -12,38 +12,39 @@ import (
 	"raytap/collector"
 	"raytap/config"
 	"raytap/connect"
+	"raytap/discovery"
 	"raytap/logthrottle"
 	"raytap/ray"
 	"raytap/ray/cache"
 	"raytap/shipper"
 )
 
-// The pause between two looks at a cluster that answers, and at one that does
-// not: it is asked for its version, the cheapest call that Ray has.
+// The pause after a health check that succeeded, and after one that failed. It
+// gets the version, Ray's cheapest call.
 const (
-	lookInterval  = 30 * time.Second
-	retryInterval = 10 * time.Second
+	healthCheckInterval = 30 * time.Second
+	healthRetryInterval = 10 * time.Second
 )
 
-// spec is all of a configuration that concerns one cluster. Equal specs make
-// equal clusters, so that a reload can leave one alone.
+// spec is the part of a configuration that concerns one cluster. A reload leaves
+// a cluster with an equal spec running.
 type spec struct {
 	cluster   config.Cluster
 	collector config.Collector
 	shipper   config.Shipper
-	file      string // that lists it; "": the configuration
-	certs     digest // of what its TLS files hold
+	source    string // file that lists it; "": the configuration
+	certs     digest // of the content of its TLS files
 }
 
-// specs gives what c and files say of each cluster, those of c first.
-func specs(c config.Config, listed []found, certs certificates) []spec {
-	out := make([]spec, 0, len(c.Clusters)+len(listed))
+// specs returns the specs of all clusters, those of c first.
+func specs(c config.Config, found []discovery.Cluster, certs certificates) []spec {
+	out := make([]spec, 0, len(c.Clusters)+len(found))
 	for _, cluster := range c.Clusters {
 		out = append(out, specOf(c, cluster, certs))
 	}
-	for _, f := range listed {
-		s := specOf(c, f.cluster, certs)
-		s.file = f.file
+	for _, f := range found {
+		s := specOf(c, f.Cluster, certs)
+		s.source = f.Source
 		out = append(out, s)
 	}
 	return out
@@ -51,63 +52,63 @@ func specs(c config.Config, listed []found, certs certificates) []spec {
 
 func specOf(c config.Config, cluster config.Cluster, certs certificates) spec {
 	s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper, certs: certs.of(cluster.TLS)}
-	s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // of the output, which clusters share
+	s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // shared by all clusters
 	return s
 }
 
-// unit is one cluster at work: its client and what the two halves make of it.
-type unit struct {
+// clusterRuntime is one running cluster: its client, collector and shipper.
+type clusterRuntime struct {
 	spec      spec
 	log       logrus.FieldLogger
 	client    client
-	sharing   *cache.Source
-	collector *collector.Collector // nil where the half is off
-	shipper   *shipper.Shipper     // nil where the half is off
+	source    *cache.Source
+	collector *collector.Collector // nil: disabled
+	shipper   *shipper.Shipper     // nil: disabled
 
 	requests *requests
-	tried    atomic.Bool // the cluster was asked and answered, or not
-	seen     atomic.Pointer[sight]
-	gone     atomic.Bool // it is being given up
+	checked  atomic.Bool // the first health check has ended
+	health   atomic.Pointer[health]
+	stopping atomic.Bool
 	cancel   context.CancelFunc
 	done     chan struct{} // closed when run has ended; nil before start
 }
 
-// sight is what the last look at a cluster saw.
-type sight struct {
-	version ray.Version // of the last answer
-	err     error       // why there was none this time; nil: there was
+// health is the result of the last health check.
+type health struct {
+	version ray.Version // of the last check that succeeded
+	err     error       // nil: the last check succeeded
 }
 
-// build makes a unit and starts nothing; its requests are counted in to. Its
-// error names what of the configuration does not work.
-func (d *Daemon) build(s spec, to collector.Requests) (*unit, error) {
-	c := s.cluster
-	log := d.o.Log.WithField("ray_cluster", c.Name)
-	u := &unit{spec: s, log: log, requests: &requests{to: to, cluster: c.Name}}
-	ship, err := u.connect(connect.Options{Version: d.o.Version, Observe: u.requests.observer(), ResponseMemory: d.answers, Log: log})
+// build returns the runtime of a cluster and starts nothing; its requests are
+// counted in to. The error names the setting that does not work.
+func (d *Daemon) build(s spec, to collector.Requests) (*clusterRuntime, error) {
+	cluster := s.cluster
+	log := d.o.Log.WithField("ray_cluster", cluster.Name)
+	c := &clusterRuntime{spec: s, log: log, requests: &requests{to: to, cluster: cluster.Name}}
+	newShipper, err := c.connect(connect.Options{Version: d.o.Version, Observe: c.requests.observer(), ResponseMemory: d.responseMemory, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	ttl := time.Duration(s.collector.CacheTTL)
-	u.sharing = cache.New(u.client, cache.Options{
-		Timeout:        3 * time.Duration(c.Timeout),
-		RequestTimeout: time.Duration(c.Timeout),
+	c.source = cache.New(c.client, cache.Options{
+		Timeout:        3 * time.Duration(cluster.Timeout),
+		RequestTimeout: time.Duration(cluster.Timeout),
 		TTL:            ttl,
 		TasksTTL:       max(ttl, time.Duration(s.collector.Tasks.CacheTTL)),
-		// A little less than discovery's pause: else each look could meet the
-		// answer of the one before, and see a job after two pauses only.
+		// Less than the interval of discovery, which would otherwise get the same
+		// response twice, and find a job only after two intervals.
 		DiscoveryTTL: time.Duration(s.shipper.Discovery.Interval) * 4 / 5,
 	})
 	if s.collector.Enabled {
 		options := collectorOptions(s, log)
-		options.SkippedRows, options.SkippedFields = u.client.SkippedRows, u.client.SkippedFields
-		u.collector = collector.New(u.sharing, options)
-		u.sharing.OnJobs(u.collector.ObserveJobs)
+		options.SkippedRows, options.SkippedFields = c.client.SkippedRows, c.client.SkippedFields
+		c.collector = collector.New(c.source, options)
+		c.source.OnJobs(c.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
-		u.shipper = ship(u.sharing, d.output, d.shipperOptions(s, log))
+		c.shipper = newShipper(c.source, d.output, d.shipperOptions(s, log))
 	}
-	return u, nil
+	return c, nil
 }
 
 func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
@@ -132,7 +133,7 @@ func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {
 func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options {
 	c := s.shipper
 	if c.WebSocket.MaxTails == 0 {
-		c.WebSocket.MaxTails = maxTails(s.cluster.API, d.records.positions.Durable())
+		c.WebSocket.MaxTails = defaultMaxTails(s.cluster.API, d.storage.positions.Durable())
 	}
 	return shipper.Options{
 		Cluster:  s.cluster.Name,
@@ -165,72 +166,72 @@ func selectors(list []config.Selector) []shipper.Selector {
 	return out
 }
 
-// start sets the unit to work until stop, or until ctx ends.
-func (u *unit) start(ctx context.Context) {
-	ctx, u.cancel = context.WithCancel(ctx)
-	u.done = make(chan struct{})
+// start runs the cluster until stop, or until ctx ends.
+func (c *clusterRuntime) start(ctx context.Context) {
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.done = make(chan struct{})
 	go func() {
-		defer close(u.done)
-		u.run(ctx)
+		defer close(c.done)
+		c.run(ctx)
 	}()
 }
 
-// stop ends the unit's work and returns once it has ended.
-func (u *unit) stop() {
-	u.gone.Store(true)
-	u.cancel()
-	<-u.done
+// stop stops the cluster, and returns when it has stopped.
+func (c *clusterRuntime) stop() {
+	c.stopping.Store(true)
+	c.cancel()
+	<-c.done
 }
 
-func (u *unit) run(ctx context.Context) {
-	var halves sync.WaitGroup
-	halves.Go(func() { u.look(ctx) })
-	if u.shipper != nil {
-		halves.Go(func() {
-			if err := u.shipper.Run(ctx); err != nil && ctx.Err() == nil {
-				u.log.WithError(err).Error("the shipper of this cluster has ended; its metrics go on")
+func (c *clusterRuntime) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { c.checkHealth(ctx) })
+	if c.shipper != nil {
+		wg.Go(func() {
+			if err := c.shipper.Run(ctx); err != nil && ctx.Err() == nil {
+				c.log.WithError(err).Error("Shipper of the cluster ended, its metrics continue")
 			}
 		})
 	}
-	halves.Wait()
-	u.close()
+	wg.Wait()
+	c.close()
 }
 
-// close frees what build made.
-func (u *unit) close() {
-	u.gone.Store(true)
-	u.sharing.Close()
-	u.client.Close()
-	u.requests.forget()
+// close releases what build created.
+func (c *clusterRuntime) close() {
+	c.stopping.Store(true)
+	c.source.Close()
+	c.client.Close()
+	c.requests.forget()
 }
 
-// look asks the cluster from time to time whether it is there, so that the log
-// tells of one that is not, once, even where nobody scrapes. Where the shipper
-// is on it tells so itself: it cannot list the jobs then.
-func (u *unit) look(ctx context.Context) {
-	reach := &logthrottle.Condition{Log: u.log.WithField("url", u.spec.cluster.URL.String())}
+// checkHealth checks from time to time that the cluster is reachable, so that the
+// log reports an unreachable one even without scrapes. With a shipper only the
+// shipper logs it: it fails to list the jobs.
+func (c *clusterRuntime) checkHealth(ctx context.Context) {
+	reachable := &logthrottle.Condition{Log: c.log.WithField("url", c.spec.cluster.URL.String())}
 	var last ray.Version
 	for {
-		v, err := u.sharing.Version(ctx)
+		v, err := c.source.Version(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		u.tried.Store(true)
-		pause := lookInterval
+		c.checked.Store(true)
+		pause := healthCheckInterval
 		switch {
 		case err != nil:
-			pause = retryInterval
-			u.seen.Store(&sight{last, err})
-			if u.shipper == nil {
-				reach.Failed("the cluster does not answer", err)
+			pause = healthRetryInterval
+			c.health.Store(&health{last, err})
+			if c.shipper == nil {
+				reachable.Failed("Cluster is unreachable", err)
 			}
 		default:
-			reach.Recovered("the cluster answers again")
+			reachable.Recovered("Cluster is reachable again")
 			if v != last {
-				u.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("the cluster answers")
+				c.log.WithFields(logrus.Fields{"ray_version": v.Ray, "session": v.Session}).Info("Cluster is reachable")
 				last = v
 			}
-			u.seen.Store(&sight{version: v})
+			c.health.Store(&health{version: v})
 		}
 		select {
 		case <-time.After(pause):
@@ -240,15 +241,15 @@ func (u *unit) look(ctx context.Context) {
 	}
 }
 
-// collect gives the cluster's metrics, and false once it is being given up: its
-// client refuses calls then, which would read as a cluster that is down.
-func (u *unit) collect(ctx context.Context, only []string) (collector.Exposition, bool) {
-	exposition := u.collector.Collect(ctx, only...)
-	return exposition, !u.gone.Load()
+// collect returns the cluster's metrics, and false if the cluster is stopping:
+// its client then refuses calls, which would look like a cluster that is down.
+func (c *clusterRuntime) collect(ctx context.Context, only []string) (collector.Exposition, bool) {
+	exposition := c.collector.Collect(ctx, only...)
+	return exposition, !c.stopping.Load()
 }
 
-// requests counts a cluster's requests until the cluster is given up. What
-// ends later is not counted: it would bring the series back.
+// requests counts a cluster's requests until the cluster is closed. Later ones are
+// not counted: they would bring the series back.
 type requests struct {
 	to      collector.Requests
 	cluster string

@@ -12,124 +12,125 @@ import (
 
 	"raytap/collector"
 	"raytap/config"
+	"raytap/discovery"
 )
 
-// clusters is the set of units at work. Only the goroutine of Run changes it.
+// clusters are the running clusters. Only the goroutine of Run changes them.
 type clusters struct {
-	mu    sync.RWMutex
-	units []*unit // in the order of the configuration
+	mu      sync.RWMutex
+	running []*clusterRuntime // in the order of the configuration
 }
 
-func (s *clusters) all() []*unit {
+func (s *clusters) all() []*clusterRuntime {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.units
+	return s.running
 }
 
-// plan is what a configuration makes of the clusters at work.
+// plan is the change from the running clusters to those of a configuration.
 type plan struct {
-	units   []*unit  // all that are to be, in order
-	fresh   []*unit  // those of units that are to be started
-	gone    []*unit  // those that are to be stopped first
-	refused []string // clusters that files list and that cannot be watched, and why
+	clusters []*clusterRuntime // all, in order
+	start    []*clusterRuntime // those of clusters that do not run yet
+	stop     []*clusterRuntime // those that are to be stopped first
+	rejected []string          // clusters of cluster_files that cannot be watched, and why
 }
 
-// plan builds what cfg and the files have and the units at work have not. It
-// changes nothing; on an error, which tells all of cfg that cannot be built,
-// nothing has to be undone. What a file lists and cannot be built is left out.
-func (d *Daemon) plan(cfg config.Config, files *discovery, certs certificates) (plan, error) {
+// plan builds the clusters of cfg and files that do not run yet. It changes
+// nothing, and on an error, which has all that cannot be built of cfg, nothing has
+// to be undone. A cluster of files that cannot be built is rejected.
+func (d *Daemon) plan(cfg config.Config, files *discovery.Files, certs certificates) (plan, error) {
 	var p plan
 	var problems []config.Problem
-	old := d.clusters.all()
-	kept := map[*unit]bool{}
-	listed, refused := files.clusters(cfg)
-	p.refused = refused
-	for i, s := range specs(cfg, listed, certs) {
-		if j := slices.IndexFunc(old, func(u *unit) bool { return reflect.DeepEqual(u.spec, s) }); j >= 0 {
-			kept[old[j]] = true
-			p.units = append(p.units, old[j])
+	running := d.clusters.all()
+	kept := map[*clusterRuntime]bool{}
+	found, rejected := discovery.Select(files.Clusters(), cfg.Names(), cfg.MaxClusters)
+	p.rejected = rejected
+	for i, s := range specs(cfg, found, certs) {
+		if j := slices.IndexFunc(running, func(c *clusterRuntime) bool { return reflect.DeepEqual(c.spec, s) }); j >= 0 {
+			kept[running[j]] = true
+			p.clusters = append(p.clusters, running[j])
 			continue
 		}
-		u, err := d.build(s, d.metrics.requests)
+		c, err := d.build(s, d.metrics.requests)
 		switch {
 		case err == nil:
-			p.units, p.fresh = append(p.units, u), append(p.fresh, u)
-		case s.file != "":
-			p.refused = append(p.refused, fmt.Sprintf("%s in %s: %v", s.cluster.Name, s.file, err))
+			p.clusters, p.start = append(p.clusters, c), append(p.start, c)
+		case s.source != "":
+			p.rejected = append(p.rejected, fmt.Sprintf("%s in %s: %v", s.cluster.Name, s.source, err))
 		default:
-			problems = append(problems, config.Problem{Path: "clusters[" + strconv.Itoa(i) + "]", Rule: err.Error()})
+			problems = append(problems, config.Problem{Path: "clusters[" + strconv.Itoa(i) + "]", Message: err.Error()})
 		}
 	}
 	if len(problems) > 0 {
 		return plan{}, &config.Problems{List: problems}
 	}
-	for _, u := range old {
-		if !kept[u] {
-			p.gone = append(p.gone, u)
+	for _, c := range running {
+		if !kept[c] {
+			p.stop = append(p.stop, c)
 		}
 	}
 	return p, nil
 }
 
-// names gives the names of the clusters that are to be.
+// names returns the names of all clusters of the plan.
 func (p plan) names() []string {
-	names := make([]string, len(p.units))
-	for i, u := range p.units {
-		names[i] = u.spec.cluster.Name
+	names := make([]string, len(p.clusters))
+	for i, c := range p.clusters {
+		names[i] = c.spec.cluster.Name
 	}
 	return names
 }
 
-// apply stops what is gone, all at a time, and starts what is fresh. A cluster
-// whose settings changed is one that goes and one that comes.
+// apply stops and starts the clusters of a plan. A cluster whose settings changed
+// is stopped, and started as a new one.
 func (s *clusters) apply(ctx context.Context, p plan) {
 	s.mu.Lock()
-	s.units = p.units
+	s.running = p.clusters
 	s.mu.Unlock()
-	stop(p.gone)
-	for _, u := range p.fresh {
-		u.start(ctx)
+	stop(p.stop)
+	for _, c := range p.start {
+		c.start(ctx)
 	}
 }
 
-// stop stops units side by side.
-func stop(units []*unit) {
+// stop stops clusters concurrently.
+func stop(all []*clusterRuntime) {
 	var wg sync.WaitGroup
-	for _, u := range units {
-		wg.Go(u.stop)
+	for _, c := range all {
+		wg.Go(c.stop)
 	}
 	wg.Wait()
 }
 
-// collect gives the metrics of all clusters, asked side by side; each has
+// collect returns the metrics of all clusters, queried concurrently. Each has
 // answered, or failed alone, when ctx ends at the latest.
 func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFamily {
-	units := slices.DeleteFunc(slices.Clone(s.all()), func(u *unit) bool { return u.collector == nil })
-	expositions, there := make([]collector.Exposition, len(units)), make([]bool, len(units))
+	all := slices.DeleteFunc(slices.Clone(s.all()), func(c *clusterRuntime) bool { return c.collector == nil })
+	expositions, ok := make([]collector.Exposition, len(all)), make([]bool, len(all))
 	var wg sync.WaitGroup
-	for i, u := range units {
-		wg.Go(func() { expositions[i], there[i] = u.collect(ctx, only) })
+	for i, c := range all {
+		wg.Go(func() { expositions[i], ok[i] = c.collect(ctx, only) })
 	}
 	wg.Wait()
-	shown := expositions[:0]
+	current := expositions[:0]
 	for i, e := range expositions {
-		if there[i] {
-			shown = append(shown, e)
+		if ok[i] {
+			current = append(current, e)
 		}
 	}
-	return collector.Gather(shown...)
+	return collector.Gather(current...)
 }
 
-// ready tells how many clusters were not tried yet; nil: none.
+// ready returns an error while there are clusters without a first health check.
 func (s *clusters) ready() error {
-	waiting, units := 0, s.all()
-	for _, u := range units {
-		if !u.tried.Load() {
+	waiting, all := 0, s.all()
+	for _, c := range all {
+		if !c.checked.Load() {
 			waiting++
 		}
 	}
 	if waiting > 0 {
-		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been tried yet", waiting, len(units))
+		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been checked yet", waiting, len(all))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-func TestADeadClusterCostsItsOwnSamplesOnly(t *testing.T) {
+func TestMetrics_UnreachableCluster(t *testing.T) {
 	hs := heads(t, "good", "hangs", "refuses")
 	hs["good"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	hang := hs["hangs"].Inject(raytest.Fault{Action: raytest.Hang})
@@ -58,7 +58,7 @@ func TestADeadClusterCostsItsOwnSamplesOnly(t *testing.T) {
 }
 
 // scrape gives the page as a Prometheus with a scrape timeout gets it (seconds).
-func (h *house) scrape(timeout string) string {
+func (h *harness) scrape(timeout string) string {
 	h.t.Helper()
 	r, err := http.NewRequest(http.MethodGet, h.base+"/metrics", nil)
 	if err != nil {
@@ -78,7 +78,7 @@ func (h *house) scrape(timeout string) string {
 	return b.String()
 }
 
-func TestAReloadReadsACertificateThatChanged(t *testing.T) {
+func TestReload_ChangedCertificate(t *testing.T) {
 	hs := heads(t, "prod", "other")
 	target, err := url.Parse(hs["prod"].URL())
 	if err != nil {
@@ -106,9 +106,9 @@ func TestAReloadReadsACertificateThatChanged(t *testing.T) {
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 0`) {
 		t.Fatalf("a cluster with another's certificate is up:\n%s", page)
 	}
-	units := func() [2]*unit { all := h.d.clusters.all(); return [2]*unit{all[0], all[1]} }
-	before := units()
-	if code, text := h.reload(c, nil); code != 200 || units() != before {
+	clusters := func() [2]*clusterRuntime { all := h.d.clusters.all(); return [2]*clusterRuntime{all[0], all[1]} }
+	before := clusters()
+	if code, text := h.reload(c, nil); code != 200 || clusters() != before {
 		t.Errorf("a reload without a change replaces a cluster: %d %s", code, text)
 	}
 	write(secure.Certificate().Raw)
@@ -116,7 +116,7 @@ func TestAReloadReadsACertificateThatChanged(t *testing.T) {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	h.until("the new certificate is in use", func() bool { return strings.Contains(h.page(), `raytap_up{ray_cluster="prod"} 1`) })
-	if after := units(); after[0] == before[0] || after[1] != before[1] {
+	if after := clusters(); after[0] == before[0] || after[1] != before[1] {
 		t.Errorf("replaced: %v and the other one: %v", after[0] != before[0], after[1] != before[1])
 	}
 	if err := os.Remove(ca); err != nil {
@@ -148,7 +148,7 @@ func stranger(t *testing.T) []byte {
 	return der
 }
 
-func TestTheStatusTellsHowClustersFare(t *testing.T) {
+func TestStatus(t *testing.T) {
 	hs := heads(t, "prod", "down")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	hs["down"].Down()
@@ -158,7 +158,7 @@ func TestTheStatusTellsHowClustersFare(t *testing.T) {
 	h := open(t, c, nil)
 	h.until("the line is shipped", func() bool { return strings.Contains(h.out.String(), `"message":"hello"`) })
 	h.page()
-	h.until("the status shows both clusters, the stream and what it shipped", func() bool {
+	h.until("the status has both clusters, and the tail with its lines", func() bool {
 		_, page := h.get("/api/v1/status")
 		for _, want := range []string{
 			`"state": "up"`, `"ray_version": "2.`, `"session": "` + hs["prod"].Session() + `"`,
@@ -172,7 +172,7 @@ func TestTheStatusTellsHowClustersFare(t *testing.T) {
 		}
 		return true
 	})
-	if code, text := h.reload(c, &config.Problems{List: []config.Problem{{Path: "log.level", Rule: "wrong"}}}); code != 500 {
+	if code, text := h.reload(c, &config.Problems{List: []config.Problem{{Path: "log.level", Message: "wrong"}}}); code != 500 {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	_, page := h.get("/")

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestLinesAndMetricsOfACluster(t *testing.T) {
+func TestDaemon_LinesAndMetrics(t *testing.T) {
 	hs := heads(t, "prod")
 	job := hs["prod"].Submit("job-1", raytest.JobOptions{})
 	job.Print("hello\n")
@@ -52,7 +52,7 @@ func TestLinesAndMetricsOfACluster(t *testing.T) {
 	}
 }
 
-func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
+func TestReload_ChangedClustersOnly(t *testing.T) {
 	hs := heads(t, "stays", "goes", "comes")
 	for name, head := range hs {
 		head.Submit("job-"+name, raytest.JobOptions{}).Print("from " + name + "\n")
@@ -90,7 +90,7 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 	}
 }
 
-func TestAClusterThatIsReplacedNeverReadsAsDown(t *testing.T) {
+func TestReload_ReplacedClusterNeverDown(t *testing.T) {
 	hs := heads(t, "prod", "other")
 	c := configure(t, hs, "prod", "other")
 	h := open(t, c, nil)
@@ -125,7 +125,7 @@ func TestAClusterThatIsReplacedNeverReadsAsDown(t *testing.T) {
 	}
 }
 
-func TestAWrongConfigurationChangesNothing(t *testing.T) {
+func TestReload_InvalidConfiguration(t *testing.T) {
 	hs := heads(t, "prod")
 	c := configure(t, hs, "prod")
 	h := open(t, c, nil)
@@ -141,7 +141,7 @@ func TestAWrongConfigurationChangesNothing(t *testing.T) {
 		want []string
 	}{
 		"one that does not load": {c, &config.Problems{File: "raytap.yaml", List: []config.Problem{
-			{Line: 3, Path: "clusters[0].url", Rule: "wrong"}, {Line: 4, Path: "log.level", Rule: "wrong too"},
+			{Line: 3, Path: "clusters[0].url", Message: "wrong"}, {Line: 4, Path: "log.level", Message: "wrong too"},
 		}}, []string{"raytap.yaml:3: clusters[0].url: wrong", "raytap.yaml:4: log.level: wrong too"}},
 		"one that cannot be built": {unbuildable, nil, []string{"clusters[1]: read the CA file: open /nonexistent/ca.pem: no such file or directory"}},
 	} {
@@ -151,8 +151,8 @@ func TestAWrongConfigurationChangesNothing(t *testing.T) {
 				t.Errorf("reload: %d", code)
 			}
 			for _, line := range tt.want {
-				if !strings.Contains(text, line) || !strings.Contains(h.lines(), "configuration not reloaded: "+line) {
-					t.Errorf("%q is not told:\n%s\n%s", line, text, h.lines())
+				if !strings.Contains(text, line) || !strings.Contains(h.lines(), line+`"`) {
+					t.Errorf("%q is not reported:\n%s\n%s", line, text, h.lines())
 				}
 			}
 			page := h.page()
@@ -166,13 +166,13 @@ func TestAWrongConfigurationChangesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatTakesARestartIsSaid(t *testing.T) {
+func TestReload_NeedsRestart(t *testing.T) {
 	hs := heads(t, "prod")
 	c := configure(t, hs, "prod")
 	h := open(t, c, nil)
 	c.Web.ListenAddresses = []string{":1"}
 	c.Log.Level = "error"
-	if code, text := h.reload(c, nil); code != 200 || !strings.Contains(h.lines(), "web changed, which takes a restart") {
+	if code, text := h.reload(c, nil); code != 200 || !strings.Contains(h.lines(), `msg="A changed setting needs a restart" key=web`) {
 		t.Errorf("%d %s%s", code, text, h.lines())
 	}
 	if h.d.o.Log.Level != logrus.ErrorLevel {
@@ -180,7 +180,7 @@ func TestWhatTakesARestartIsSaid(t *testing.T) {
 	}
 }
 
-func TestNotReadyBeforeEachClusterWasTried(t *testing.T) {
+func TestDaemon_Ready(t *testing.T) {
 	hs := heads(t, "answers", "hangs")
 	hang := hs["hangs"].Inject(raytest.Fault{Action: raytest.Hang})
 	c := configure(t, hs, "answers", "hangs")
@@ -188,7 +188,7 @@ func TestNotReadyBeforeEachClusterWasTried(t *testing.T) {
 	h := open(t, c, nil)
 	h.until("it says how many are missing", func() bool {
 		code, text := h.get("/-/ready")
-		return code == 503 && strings.Contains(text, "1 of 2 clusters have not been tried yet")
+		return code == 503 && strings.Contains(text, "1 of 2 clusters have not been checked yet")
 	})
 	if code, _ := h.get("/-/healthy"); code != 200 {
 		t.Errorf("healthy: %d", code)
@@ -203,7 +203,7 @@ func TestNotReadyBeforeEachClusterWasTried(t *testing.T) {
 	}
 }
 
-func TestEachHalfCanBeOff(t *testing.T) {
+func TestDaemon_CollectorOrShipperDisabled(t *testing.T) {
 	for name, tt := range map[string]struct {
 		collector, shipper bool
 	}{"collector alone": {true, false}, "shipper alone": {false, true}} {
@@ -227,7 +227,7 @@ func TestEachHalfCanBeOff(t *testing.T) {
 	}
 }
 
-func TestASilentClusterIsOneLineAlsoWithoutTheShipper(t *testing.T) {
+func TestHealthCheck_UnreachableLoggedOnce(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Down()
 	c := configure(t, hs, "prod")
@@ -239,12 +239,12 @@ func TestASilentClusterIsOneLineAlsoWithoutTheShipper(t *testing.T) {
 			t.Errorf("the page:\n%s", page)
 		}
 	}
-	if n := strings.Count(h.lines(), "level=warning"); n != 1 || !strings.Contains(h.lines(), "the cluster does not answer: ") || !strings.Contains(h.lines(), "connection refused") {
+	if n := strings.Count(h.lines(), "level=warning"); n != 1 || !strings.Contains(h.lines(), "Cluster is unreachable") || !strings.Contains(h.lines(), "connection refused") {
 		t.Errorf("%d warnings:%s", n, h.lines())
 	}
 }
 
-func TestAResourceCanBeOff(t *testing.T) {
+func TestMetrics_DisabledCollector(t *testing.T) {
 	hs := heads(t, "prod")
 	c := configure(t, hs, "prod")
 	c.Collector.Serve.Enabled, c.Collector.Tasks.Enabled = false, false
@@ -262,7 +262,7 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func TestABrokenStdoutEndsTheDaemon(t *testing.T) {
+func TestDaemon_BrokenStdout(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	h := open(t, configure(t, hs, "prod"), brokenPipe{})
@@ -271,7 +271,7 @@ func TestABrokenStdoutEndsTheDaemon(t *testing.T) {
 	}
 }
 
-func TestStoppingIsBoundedWhereNobodyReads(t *testing.T) {
+func TestDaemon_StopTimeout(t *testing.T) {
 	hs := heads(t, "prod")
 	job := hs["prod"].Submit("job-1", raytest.JobOptions{})
 	line := strings.Repeat("x", 999) + "\n"
@@ -291,7 +291,7 @@ func TestStoppingIsBoundedWhereNobodyReads(t *testing.T) {
 	}
 }
 
-func TestABusyPortIsAnErrorBeforeAnythingStarts(t *testing.T) {
+func TestNew_BusyPort(t *testing.T) {
 	hs := heads(t, "prod")
 	c := configure(t, hs, "prod")
 	l, err := net.Listen("tcp", c.Web.ListenAddresses[0])

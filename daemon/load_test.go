@@ -82,7 +82,7 @@ func scraped(t *testing.T, c config.Config, phases ...time.Duration) {
 				for range 10 {
 					began := time.Now()
 					answer := httptest.NewRecorder()
-					d.page.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
+					d.server.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
 					if !strings.Contains(answer.Body.String(), `raytap_up{ray_cluster="prod"} 1`) {
 						t.Error("the cluster is not up")
 					}
@@ -94,14 +94,14 @@ func scraped(t *testing.T, c config.Config, phases ...time.Duration) {
 		stop(d.clusters.all())
 		cancel()
 		<-output.ended
-		d.records.close()
-		if err := d.page.Run(ctx); err != nil { // closes what New bound
+		d.storage.close()
+		if err := d.server.Run(ctx); err != nil { // closes what New bound
 			t.Error(err)
 		}
 	})
 }
 
-func TestTenPrometheusServersCostRayWhatOneCosts(t *testing.T) {
+func TestMetrics_LoadOfManyScrapes(t *testing.T) {
 	head := newToll(t, heads(t, "prod")["prod"])
 	for name, ship := range map[string]bool{"metrics alone": false, "metrics and lines": true} {
 		t.Run(name, func(t *testing.T) {

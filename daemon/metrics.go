@@ -10,18 +10,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"raytap/collector"
+	"raytap/discovery"
 	"raytap/shipper"
 )
 
-// metrics are those of the process itself, on the registry that the page
-// serves beside the clusters'.
+// metrics are those of raytap itself.
 type metrics struct {
 	registry *prometheus.Registry
 	requests collector.Requests
 	shipper  *shipper.Metrics
 
 	clusters   prometheus.Gauge
-	refused    prometheus.Gauge
+	rejected   prometheus.Gauge
 	files      *fileMetrics
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
@@ -37,7 +37,7 @@ func newMetrics() *metrics {
 		requests:   collector.NewRequests(),
 		shipper:    shipper.NewMetrics(),
 		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
-		refused:    gauge("cluster_files_refused", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
+		rejected:   gauge("cluster_files_refused", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous one is still in use."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time when the current configuration was loaded."),
@@ -48,17 +48,17 @@ func newMetrics() *metrics {
 		newGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.NewCollector("raytap"),
-		m.requests, m.shipper, m.clusters, m.refused, m.files, m.reloadOK, m.reloadTime, m.config,
+		m.requests, m.shipper, m.clusters, m.rejected, m.files, m.reloadOK, m.reloadTime, m.config,
 	)
 	return m
 }
 
-// watch shows the sink that lines go to, and what an output writes there.
-func (m *metrics) watch(r *records, out *shipper.Output) {
-	m.registry.MustRegister(newSinkMetrics(r, out))
+// addSink adds the metrics of the sink.
+func (m *metrics) addSink(s *storage, out *shipper.Output) {
+	m.registry.MustRegister(newSinkMetrics(s, out))
 }
 
-// loaded notes that a configuration is in use from now on.
+// loaded records that the configuration with this hash is in use.
 func (m *metrics) loaded(hash string) {
 	m.config.Reset()
 	m.config.WithLabelValues(hash).Set(1)
@@ -66,9 +66,9 @@ func (m *metrics) loaded(hash string) {
 	m.reloadTime.Set(float64(time.Now().UnixMilli()) / 1e3)
 }
 
-// fileMetrics shows the files of clusters. It is a prometheus.Collector.
+// fileMetrics are the metrics of cluster_files. It is a prometheus.Collector.
 type fileMetrics struct {
-	of              atomic.Pointer[discovery] // nil: none yet
+	files           atomic.Pointer[discovery.Files]
 	valid, clusters *prometheus.Desc
 }
 
@@ -90,22 +90,22 @@ func (m *fileMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *fileMetrics) Collect(ch chan<- prometheus.Metric) {
-	files := m.of.Load()
+	files := m.files.Load()
 	if files == nil {
 		return
 	}
-	told := map[string]bool{}
-	for _, t := range files.status() {
-		name := strings.ToValidUTF8(t.path, "\uFFFD")
-		if told[name] { // two modules are for it
+	seen := map[string]bool{}
+	for _, f := range files.Status() {
+		name := strings.ToValidUTF8(f.Path, "\uFFFD")
+		if seen[name] { // two modules use it
 			continue
 		}
-		told[name] = true
+		seen[name] = true
 		valid := 0.
-		if t.err == nil {
+		if f.Err == nil {
 			valid = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.valid, prometheus.GaugeValue, valid, name)
-		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, float64(len(t.clusters)), name)
+		ch <- prometheus.MustNewConstMetric(m.clusters, prometheus.GaugeValue, float64(f.Clusters), name)
 	}
 }

@@ -19,9 +19,9 @@ var suffixes = map[string][]string{
 
 // Law: the page is valid OpenMetrics: counters end in _total and nothing else
 // does, and no name of a family or of its series is that of another family.
-func TestThePageIsValidOpenMetrics(t *testing.T) {
+func TestMetrics_ValidOpenMetrics(t *testing.T) {
 	types := map[string]string{}
-	own, err := OwnMetrics().Gather()
+	own, err := SelfMetrics().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

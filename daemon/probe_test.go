@@ -27,7 +27,7 @@ func probing(t *testing.T, targets ...string) config.Config {
 
 func hostOf(head *raytest.Head) string { return strings.TrimPrefix(head.URL(), "http://") }
 
-func TestAProbeShowsOneCluster(t *testing.T) {
+func TestProbe(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	h := open(t, probing(t, "127.0.0.1:*"), nil)
@@ -64,7 +64,7 @@ func TestAProbeShowsOneCluster(t *testing.T) {
 	}
 }
 
-func TestProbesAreRefusedInPlainWords(t *testing.T) {
+func TestProbe_Errors(t *testing.T) {
 	hs := heads(t, "prod")
 	c := probing(t, "127.0.0.1:*")
 	c.Probes.Max = 1
@@ -78,14 +78,14 @@ func TestProbesAreRefusedInPlainWords(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"no target":                {"", 400, "the parameter target is missing"},
-		"no such module":           {"module=x&target=" + target, 400, `there is no module "x"; there are default, secret`},
-		"another host":             {"target=evil:8265", 400, "the module does not allow the target http://evil:8265"},
-		"another host, a token":    {"module=secret&target=169.254.169.254:80", 400, "the module does not allow the target http://169.254.169.254:"},
-		"a user in the target":     {"target=" + url.QueryEscape("http://127.0.0.1:1@evil:8265"), 400, "must not hold a user"},
-		"an API that there is not": {"api=x&target=" + target, 400, "api must be one of"},
-		"another name":             {"cluster=b&target=" + target, 400, `probed as cluster "a" already`},
-		"one target too many":      {"target=127.0.0.1:1", 503, "probes.max is 1"},
+		"no target":             {"", 400, "the parameter target is missing"},
+		"unknown module":        {"module=x&target=" + target, 400, `unknown module "x"; modules are default, secret`},
+		"another host":          {"target=evil:8265", 400, "the target http://evil:8265 is not in the module's targets"},
+		"another host, a token": {"module=secret&target=169.254.169.254:80", 400, "the target http://169.254.169.254 is not in the module's targets"},
+		"a user in the target":  {"target=" + url.QueryEscape("http://127.0.0.1:1@evil:8265"), 400, "must not contain a user"},
+		"unknown API":           {"api=x&target=" + target, 400, "api must be one of"},
+		"another name":          {"cluster=b&target=" + target, 400, `already probed as cluster "a"`},
+		"too many targets":      {"target=127.0.0.1:1", 503, "probes.max is 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, text := h.get("/probe?" + tt.query)
@@ -100,7 +100,7 @@ func TestProbesAreRefusedInPlainWords(t *testing.T) {
 	}
 }
 
-func TestATokenNeverLeavesForATargetThatIsNotAllowed(t *testing.T) {
+func TestProbe_TokenOnlyToAllowedTargets(t *testing.T) {
 	var mu sync.Mutex
 	got := map[string]int{} // requests by what they carry
 	spy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -139,7 +139,7 @@ func TestATokenNeverLeavesForATargetThatIsNotAllowed(t *testing.T) {
 	}
 }
 
-func TestManyProbesCostATargetOneAnswer(t *testing.T) {
+func TestProbe_SharedResponses(t *testing.T) {
 	hs := heads(t, "prod")
 	h := open(t, probing(t, "127.0.0.1:*"), nil)
 	var wg sync.WaitGroup
@@ -161,7 +161,7 @@ func TestManyProbesCostATargetOneAnswer(t *testing.T) {
 	}
 }
 
-func TestProbesAreKeptForAWhile(t *testing.T) {
+func TestProbe_Expire(t *testing.T) {
 	hs := heads(t, "prod")
 	c := probing(t, "127.0.0.1:*")
 	h := open(t, c, nil)
@@ -172,23 +172,23 @@ func TestProbesAreKeptForAWhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := time.Now().Add(2 * time.Duration(c.Probes.Keep))
-	if p.expire(later); p.count().Targets != 1 {
+	if p.expire(later); p.status().Targets != 1 {
 		t.Error("one that is in use is let go")
 	}
 	release()
-	if p.expire(time.Now().Add(time.Duration(c.Probes.Keep) / 2)); p.count().Targets != 1 {
+	if p.expire(time.Now().Add(time.Duration(c.Probes.Keep) / 2)); p.status().Targets != 1 {
 		t.Error("one that was used a while ago is let go")
 	}
-	if p.expire(later); p.count().Targets != 0 {
+	if p.expire(later); p.status().Targets != 0 {
 		t.Error("one that nobody uses is kept")
 	}
 	query.Set("cluster", "b") // another name may be had now
 	if _, release, err = p.probe(query); err != nil {
 		t.Fatal(err)
 	}
-	unit := func() *unit {
+	unit := func() *clusterRuntime {
 		for _, x := range p.all {
-			return x.unit
+			return x.cluster
 		}
 		return nil
 	}
@@ -205,20 +205,20 @@ func TestProbesAreKeptForAWhile(t *testing.T) {
 		t.Error("a change to another module gives it another client")
 	}
 	other.Modules["default"] = module(t, "other:1")
-	if code, _ := h.reload(other, nil); code != 200 || p.count().Targets != 0 {
+	if code, _ := h.reload(other, nil); code != 200 || p.status().Targets != 0 {
 		t.Error("a reload keeps one that its module does not allow any more")
 	}
-	if before.gone.Load() {
+	if before.stopping.Load() {
 		t.Error("it is closed while it is in use")
 	}
 	release()
-	if !before.gone.Load() {
+	if !before.stopping.Load() {
 		t.Error("it is not closed after its last use")
 	}
 }
 
 // Law: one address is one target, however it is spelled: one client, one name.
-func TestOneAddressInManySpellingsIsOneTarget(t *testing.T) {
+func TestProbe_CanonicalAddress(t *testing.T) {
 	hs := heads(t, "prod")
 	c := probing(t, "127.0.0.1:*")
 	c.Probes.Max = 1

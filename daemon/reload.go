@@ -11,17 +11,18 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"raytap/config"
+	"raytap/discovery"
 )
 
-// Reload reads the configuration again and puts it to use, and opens the sink's
-// file anew, whatever came of the configuration: others may have renamed it. On
-// an error, which tells all that is wrong, the old configuration stays. It
-// returns when the clusters that are gone have stopped and nothing is written to
-// a renamed file any more; ctx ends the wait, not the reload.
+// Reload reads the configuration again and applies it, and opens the sink's file
+// again, even if the configuration is invalid: a log rotator may have renamed the
+// file. On an error, which has all that is wrong, the old configuration stays. It
+// returns when removed clusters have stopped and nothing is written to a renamed
+// file any more; ctx ends the wait, not the reload.
 func (d *Daemon) Reload(ctx context.Context) error {
 	err := d.reconfigure(ctx)
 	if rerr := d.output.Reopen(ctx); rerr != nil {
-		err = errors.Join(err, fmt.Errorf("open the sink file anew: %w", rerr))
+		err = errors.Join(err, fmt.Errorf("reopen the sink file: %w", rerr))
 	}
 	return err
 }
@@ -41,47 +42,47 @@ func (d *Daemon) reconfigure(ctx context.Context) error {
 	}
 }
 
-// reload does the work of reconfigure, and logs what came of it.
+// reload does the work of reconfigure, and logs the result.
 func (d *Daemon) reload(ctx context.Context) error {
 	cfg, err := d.o.Load()
 	var p plan
-	var fixed []string
+	var needRestart []string
 	files, certs := d.files, certificates{}
 	if err == nil {
-		err = Check(cfg) // what would keep raytap from starting again
+		err = Check(cfg) // a configuration that could not start is not applied
 	}
 	if err == nil {
-		fixed = NeedsRestart(d.cfg, cfg)
+		needRestart = NeedsRestart(d.cfg, cfg)
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
-		files = newDiscovery(cfg, d.files, d.o.Log)
-		files.look(time.Now())
+		files = discovery.NewFiles(cfg, d.files, d.o.Log)
+		files.Refresh(time.Now())
 		p, err = d.plan(cfg, files, certs)
 	}
 	if err != nil {
 		d.metrics.reloadOK.Set(0)
 		d.state.fail(time.Now(), err)
 		for _, line := range lines(err) {
-			d.o.Log.Error("configuration not reloaded: " + line)
+			d.o.Log.WithField("error", line).Error("Configuration not reloaded")
 		}
-		d.tell("STATUS=the configuration was not reloaded, the journal tells why; " + watches(len(d.clusters.all())) + " as before")
+		d.notify("STATUS=reload failed, see the journal; still " + statusText(len(d.clusters.all())))
 		return err
 	}
-	for _, key := range fixed {
-		d.o.Log.Warnf("%s changed, which takes a restart", key)
+	for _, key := range needRestart {
+		d.o.Log.WithField("key", key).Warn("A changed setting needs a restart")
 	}
 	if level, err := logrus.ParseLevel(cfg.Log.Level); err == nil {
 		d.o.Log.SetLevel(level)
 	}
 	d.use(cfg, certs)
-	d.watch(ctx, files)
+	d.watchFiles(ctx, files)
 	d.apply(ctx, p)
 	d.o.Log.WithFields(logrus.Fields{
-		"clusters": len(p.units), "started": len(p.fresh), "stopped": len(p.gone),
-	}).Info("configuration reloaded")
+		"clusters": len(p.clusters), "started": len(p.start), "stopped": len(p.stop),
+	}).Info("Configuration reloaded")
 	return nil
 }
 
-// use makes cfg the configuration in use; certs is what its TLS files hold.
+// use makes cfg the configuration in use; certs are the digests of its TLS files.
 func (d *Daemon) use(cfg config.Config, certs certificates) {
 	d.current, d.certs = cfg, certs
 	d.probes.configure(cfg, certs)
@@ -92,51 +93,51 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 	}
 }
 
-// apply puts a plan to work.
+// apply applies a plan.
 func (d *Daemon) apply(ctx context.Context, p plan) {
 	d.output.Configure(p.names())
 	d.clusters.apply(ctx, p)
-	d.tell("STATUS=" + watches(len(p.units)))
-	d.metrics.clusters.Set(float64(len(p.units)))
-	d.metrics.refused.Set(float64(len(p.refused)))
-	d.refused = len(p.refused) > 0
-	if d.refused {
-		d.refusing.Failed("clusters that files list are not watched", errors.New(strings.Join(p.refused, "; ")))
+	d.notify("STATUS=" + statusText(len(p.clusters)))
+	d.metrics.clusters.Set(float64(len(p.clusters)))
+	d.metrics.rejected.Set(float64(len(p.rejected)))
+	d.rejected = len(p.rejected) > 0
+	if d.rejected {
+		d.rejections.Failed("Some clusters of cluster_files are not watched", errors.New(strings.Join(p.rejected, "; ")))
 	} else {
-		d.refusing.Recovered("all clusters that files list are watched")
+		d.rejections.Recovered("All clusters of cluster_files are watched")
 	}
 }
 
-// watch has files looked at from now on, instead of those before.
-func (d *Daemon) watch(ctx context.Context, files *discovery) {
+// watchFiles watches files from now on, instead of those before.
+func (d *Daemon) watchFiles(ctx context.Context, files *discovery.Files) {
 	if d.watcher != nil {
 		d.watcher.cancel()
 		<-d.watcher.ended
 	}
 	d.files = files
-	d.metrics.files.of.Store(files)
-	d.watcher = start(ctx, func(ctx context.Context) error { return files.run(ctx, d.changed) })
+	d.metrics.files.files.Store(files)
+	d.watcher = start(ctx, func(ctx context.Context) error { return files.Run(ctx, d.filesChanged) })
 }
 
-// rediscover takes over what the files list now. The configuration stays as it
-// was loaded, so that nothing else changes.
+// rediscover applies the current clusters of the files. The configuration stays as
+// it was loaded.
 func (d *Daemon) rediscover(ctx context.Context) {
 	p, err := d.plan(d.current, d.files, d.certs)
 	if err != nil {
-		// It was built before, and is kept: only a cluster that is new is built.
-		d.o.Log.WithError(err).Error("the clusters in files are not taken over")
+		// Not expected: the clusters of the configuration were built before.
+		d.o.Log.WithError(err).Error("Clusters of cluster_files not updated")
 		return
 	}
 	d.apply(ctx, p)
-	if len(p.fresh)+len(p.gone) > 0 {
+	if len(p.start)+len(p.stop) > 0 {
 		d.o.Log.WithFields(logrus.Fields{
-			"clusters": len(p.units), "started": len(p.fresh), "stopped": len(p.gone),
-		}).Info("files list other clusters")
+			"clusters": len(p.clusters), "started": len(p.start), "stopped": len(p.stop),
+		}).Info("Clusters of cluster_files updated")
 	}
 }
 
-// NeedsRestart names what of now differs from started, the configuration that a
-// raytap started with, and cannot be changed while it runs.
+// NeedsRestart returns the keys that differ between started, the configuration at
+// the start, and now, and that a running raytap cannot change.
 func NeedsRestart(started, now config.Config) []string {
 	var keys []string
 	for _, k := range []struct {
@@ -149,7 +150,7 @@ func NeedsRestart(started, now config.Config) []string {
 		{"log.format", started.Log.Format, now.Log.Format},
 		{"shipper.memory", started.Shipper.Memory, now.Shipper.Memory},
 		{"shipper.positions", started.Shipper.Positions, now.Shipper.Positions},
-		// Without it neither the sink nor the positions were opened.
+		// At the start it decides whether sink and positions are opened.
 		{"shipper.enabled", started.Shipper.Enabled, started.Shipper.Enabled || now.Shipper.Enabled},
 	} {
 		if !reflect.DeepEqual(k.old, k.new) {
@@ -159,7 +160,7 @@ func NeedsRestart(started, now config.Config) []string {
 	return keys
 }
 
-// lines gives an error one line at a time.
+// lines returns the lines of an error.
 func lines(err error) []string {
 	var p *config.Problems
 	if errors.As(err, &p) {

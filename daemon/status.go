@@ -11,32 +11,33 @@ import (
 	"raytap/web"
 )
 
-// state is what the page tells and keeps of the configuration. Safe for concurrent use.
+// state is what the HTTP server needs of the configuration. Safe for concurrent
+// use.
 type state struct {
 	started time.Time
 
 	mu         sync.Mutex
 	config     web.ConfigStatus
 	collectors []string
-	drop       []config.Pattern
+	exclude    []config.Pattern
 }
 
 func (s *state) load(now time.Time, cfg config.Config) {
-	// The names depend on the configuration alone, not on a cluster.
+	// The names depend on the configuration only, not on a cluster.
 	names := collector.New(nil, collectorOptions(spec{collector: cfg.Collector}, nil)).Names()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config = web.ConfigStatus{Hash: cfg.Hash(), Loaded: now}
 	s.collectors = names
-	s.drop = cfg.Collector.ExcludeMetrics
+	s.exclude = cfg.Collector.ExcludeMetrics
 }
 
-// drops reports whether the configuration leaves a family out of all pages.
-func (s *state) drops(family string) bool {
+// excluded reports whether the configuration excludes a metric.
+func (s *state) excluded(family string) bool {
 	s.mu.Lock()
-	patterns := s.drop
+	patterns := s.exclude
 	s.mu.Unlock()
-	return drops(patterns, family)
+	return excludes(patterns, family)
 }
 
 func (s *state) fail(now time.Time, err error) {
@@ -45,18 +46,18 @@ func (s *state) fail(now time.Time, err error) {
 	s.config.Failed, s.config.Error = now, strings.Join(lines(err), "\n")
 }
 
-// collectors names what the clusters' collectors can be asked for.
+// collectors returns the names of the enabled collectors.
 func (d *Daemon) collectors() []string {
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	return d.state.collectors
 }
 
-// status tells how raytap fares.
+// status returns raytap's current status.
 func (d *Daemon) status() web.Status {
 	s := web.Status{
 		Version: d.o.Version, Started: d.state.started, Now: time.Now(),
-		Clusters: []web.ClusterStatus{}, Probes: d.probes.count(),
+		Clusters: []web.ClusterStatus{}, Probes: d.probes.status(),
 	}
 	d.state.mu.Lock()
 	s.Config = d.state.config
@@ -64,72 +65,73 @@ func (d *Daemon) status() web.Status {
 	if err := d.clusters.ready(); err != nil {
 		s.NotReady = err.Error()
 	}
-	for _, u := range d.clusters.all() {
-		s.Clusters = append(s.Clusters, u.status())
+	for _, c := range d.clusters.all() {
+		s.Clusters = append(s.Clusters, c.status())
 	}
-	if files := d.metrics.files.of.Load(); files != nil {
-		for _, t := range files.status() {
-			f := web.FileStatus{Name: t.path, Clusters: len(t.clusters)}
-			if t.err != nil {
-				f.Error = t.err.Error()
+	if files := d.metrics.files.files.Load(); files != nil {
+		for _, f := range files.Status() {
+			status := web.FileStatus{Name: f.Path, Clusters: f.Clusters}
+			if f.Err != nil {
+				status.Error = f.Err.Error()
 			}
-			s.Files = append(s.Files, f)
+			s.Files = append(s.Files, status)
 		}
 	}
 	if d.cfg.Shipper.Enabled {
-		s.Shipper = d.records.status(d.output)
+		s.Shipper = d.storage.status(d.output)
 	}
 	return s
 }
 
-func (u *unit) status() web.ClusterStatus {
-	c := u.spec.cluster
+func (c *clusterRuntime) status() web.ClusterStatus {
+	cluster := c.spec.cluster
 	s := web.ClusterStatus{
-		Name: c.Name, URL: c.URL.String(), API: c.API, From: u.spec.file,
-		State: web.ClusterWaiting, LastAnswer: u.sharing.LastSuccess(),
+		Name: cluster.Name, URL: cluster.URL.String(), API: cluster.API, From: c.spec.source,
+		State: web.ClusterWaiting, LastAnswer: c.source.LastSuccess(),
 	}
-	if seen := u.seen.Load(); seen != nil {
-		s.Version, s.Session = seen.version.Ray, seen.version.Session
+	if h := c.health.Load(); h != nil {
+		s.Version, s.Session = h.version.Ray, h.version.Session
 		s.State = web.ClusterUp
-		if seen.err != nil {
-			s.State, s.Error = web.ClusterDown, seen.err.Error()
+		if h.err != nil {
+			s.State, s.Error = web.ClusterDown, h.err.Error()
 		}
 	}
-	if u.collector != nil {
-		for _, x := range u.collector.Health() {
-			own := web.CollectorStatus{Name: x.Name}
+	if c.collector != nil {
+		for _, x := range c.collector.Health() {
+			status := web.CollectorStatus{Name: x.Name}
 			if x.Err != nil {
-				own.Error = x.Err.Error()
+				status.Error = x.Err.Error()
 			}
-			s.Collectors = append(s.Collectors, own)
+			s.Collectors = append(s.Collectors, status)
 		}
 	}
-	if u.shipper == nil {
+	if c.shipper == nil {
 		return s
 	}
-	for _, st := range u.shipper.Tails() {
-		s.Tails = append(s.Tails, web.TailStatus(st))
+	for _, t := range c.shipper.Tails() {
+		s.Tails = append(s.Tails, web.TailStatus(t))
 	}
 	return s
 }
 
-// status tells where records go and what remembers that they did.
-func (r *records) status(out *shipper.Output) *web.ShipperStatus {
-	s := &web.ShipperStatus{
-		Sink: "standard output", Records: out.Records(), Bytes: r.stats.Bytes.Load(),
-		Positions: r.positions.File(), Saved: r.positions.LastSaved(),
+// status returns the status of the sink and the positions.
+func (s *storage) status(out *shipper.Output) *web.ShipperStatus {
+	status := &web.ShipperStatus{
+		Sink: "standard output", Records: out.Records(), Bytes: s.stats.Bytes.Load(),
+		Positions: s.positions.File(), Saved: s.positions.LastSaved(),
 	}
-	if r.file != nil {
-		s.Sink = r.path
+	if s.file != nil {
+		status.Sink = s.path
 	}
-	s.StalledSince = r.stalledSince(out)
-	return s
+	status.StalledSince = s.stalledSince(out)
+	return status
 }
 
-// stalledSince gives since when nothing is written, because the sink waits or
-// because out, its one writer, waits for positions; the zero time while it goes on.
-func (r *records) stalledSince(out *shipper.Output) time.Time {
-	if at := r.stats.StalledSince.Load(); at != 0 {
+// stalledSince returns the time since which nothing can be written, because the
+// sink is blocked, or because out waits for positions to be saved; zero: it is not
+// stalled.
+func (s *storage) stalledSince(out *shipper.Output) time.Time {
+	if at := s.stats.StalledSince.Load(); at != 0 {
 		return time.Unix(0, at)
 	}
 	return out.StalledSince()

@@ -1,6 +1,5 @@
-// Package logthrottle logs a failure that lasts without filling the log with it:
-// its first time at once, then at a bounded rate with a count, and once when it
-// is over.
+// Package logthrottle logs a lasting failure at a bounded rate: the first time at
+// once, then from time to time with a count, and once more when it is over.
 package logthrottle
 
 import (
@@ -11,34 +10,34 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// What stands for zero in a Condition.
+// Defaults of Condition.
 const (
 	DefaultEvery = 5 * time.Minute
 	DefaultGap   = 10 * time.Second
 )
 
-// Condition is one thing that is well or fails. Its zero value with a Log is
-// ready, and it is safe for concurrent use.
+// Condition is something that works or fails. The zero value with a Log is ready to
+// use. It is safe for concurrent use.
 type Condition struct {
 	Log logrus.FieldLogger
-	// Every is the pause between two lines on a failure that lasts; 0 is 5 min.
+	// Every is the time between two log lines about a lasting failure; 0 is 5 min.
 	Every time.Duration
-	// Gap is the pause before a line on another failure: one that has another
-	// cause, or that follows a recovery; 0 is 10 s. So a condition that comes
-	// and goes makes at most two lines in it.
+	// Gap is the minimum time before a log line about another failure: one with
+	// another cause, or after a recovery; 0 is 10 s. A condition that comes and goes
+	// so logs at most two lines in each Gap.
 	Gap time.Duration
-	// Level is that of lines on a failure; 0 is logrus.WarnLevel.
+	// Level is the level of lines about failures; 0 is logrus.WarnLevel.
 	Level logrus.Level
 
-	mu     sync.Mutex
-	since  time.Time // of the first failure; zero while all is well
-	count  int       // failures since then
-	told   bool      // this failure has had its line
-	cause  string    // as it was told
-	lineAt time.Time // of the last line on a failure
+	mu       sync.Mutex
+	since    time.Time // of the first failure
+	count    int       // failures since then; 0: it works
+	logged   bool      // this failure is logged
+	cause    string    // as logged
+	loggedAt time.Time // of the last log line about a failure
 }
 
-// Failed notes a failure and logs it as "message: cause" if its time has come.
+// Failed records a failure, and logs message with the field error if it is time.
 func (c *Condition) Failed(message string, cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,30 +47,30 @@ func (c *Condition) Failed(message string, cause error) {
 	}
 	c.count++
 	wait := c.every()
-	if !c.told || text != c.cause {
+	if !c.logged || text != c.cause {
 		wait = c.gap()
 	}
-	if !c.lineAt.IsZero() && now.Sub(c.lineAt) < wait {
+	if !c.loggedAt.IsZero() && now.Sub(c.loggedAt) < wait {
 		return
 	}
-	fields := logrus.Fields{}
+	log := c.Log.WithField("error", text)
 	if c.count > 1 {
-		fields["failures"], fields["for"] = c.count, round(now.Sub(c.since)).String()
+		log = log.WithFields(logrus.Fields{"failures": c.count, "for": round(now.Sub(c.since)).String()})
 	}
-	c.told, c.cause, c.lineAt = true, text, now
-	c.Log.WithFields(fields).Log(cmp.Or(c.Level, logrus.WarnLevel), message+": "+text)
+	c.logged, c.cause, c.loggedAt = true, text, now
+	log.Log(cmp.Or(c.Level, logrus.WarnLevel), message)
 }
 
-// Recovered notes that all is well, and logs message if a failure was logged before.
+// Recovered records that it works, and logs message if a failure was logged before.
 func (c *Condition) Recovered(message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.told {
+	if c.logged {
 		c.Log.WithFields(logrus.Fields{
 			"failures": c.count, "for": round(time.Since(c.since)).String(),
 		}).Info(message)
 	}
-	c.count, c.told, c.cause = 0, false, ""
+	c.count, c.logged, c.cause = 0, false, ""
 }
 
 func (c *Condition) every() time.Duration {

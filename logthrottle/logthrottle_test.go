@@ -12,12 +12,12 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 )
 
-func TestConditionBoundsWhatItLogs(t *testing.T) {
+func TestCondition(t *testing.T) {
 	refused, denied := errors.New("refused"), errors.New("denied")
 	const second = time.Second
 	type step struct {
 		at  time.Duration
-		err error // nil: well
+		err error // nil: recovered
 	}
 	every := func(d, until time.Duration, err error) (out []step) {
 		for at := time.Duration(0); at <= until; at += d {
@@ -29,20 +29,20 @@ func TestConditionBoundsWhatItLogs(t *testing.T) {
 		steps []step
 		want  []string
 	}{
-		"all is well from the start: nothing": {[]step{{0, nil}, {second, nil}}, nil},
-		"the first failure at once, and its end": {
+		"no failure": {[]step{{0, nil}, {second, nil}}, nil},
+		"failure and recovery": {
 			[]step{{0, refused}, {second, refused}, {3 * second, nil}, {4 * second, nil}},
 			[]string{"down: refused", "up 2 3s"},
 		},
-		"a failure that lasts, each five minutes with its count": {
+		"lasting failure": {
 			append(every(5*second, 11*time.Minute, refused), step{12 * time.Minute, nil}),
 			[]string{"down: refused", "down: refused 61 5m0s", "down: refused 121 10m0s", "up 133 12m0s"},
 		},
-		"another cause, after a pause": {
+		"other cause": {
 			[]step{{0, refused}, {second, denied}, {10 * second, denied}},
 			[]string{"down: refused", "down: denied 3 10s"},
 		},
-		"one that comes and goes, at most once a gap": {
+		"comes and goes": {
 			[]step{{0, refused}, {second, nil}, {2 * second, refused}, {3 * second, nil}, {4 * second, refused}, {11 * second, refused}, {12 * second, nil}},
 			[]string{"down: refused", "up 1 1s", "down: refused 2 7s", "up 2 8s"},
 		},
@@ -63,6 +63,9 @@ func TestConditionBoundsWhatItLogs(t *testing.T) {
 				var got []string
 				for _, e := range hook.AllEntries() {
 					line := e.Message
+					if cause, ok := e.Data["error"]; ok {
+						line += fmt.Sprintf(": %v", cause)
+					}
 					if n, ok := e.Data["failures"]; ok {
 						line += fmt.Sprintf(" %v %v", n, e.Data["for"])
 					}

@@ -1,14 +1,14 @@
 // Package namepattern matches names of jobs, tasks and applications, ids and
-// metadata against patterns that a user writes.
+// metadata against patterns that users write.
 //
 // A pattern matches a whole name:
 //
-//   - any text, also none, and also one with / or . in it
+//   - any text, empty or with / and . in it
 //     ?       one character
 //     [a-z]   one of a set; [^a-z] and [!a-z]: one that is not in it
 //     \x      the character x itself
 //
-// Names are no paths, which is why path.Match does not fit: its * stops at a /.
+// path.Match does not fit: its * stops at a slash.
 package namepattern
 
 import (
@@ -18,14 +18,14 @@ import (
 )
 
 var (
-	errClass  = errors.New("is not a pattern: a [ without its ], an empty set, or a range that ends before it begins")
-	errEscape = errors.New(`is not a pattern: a \ at its end`)
-	errBraces = errors.New(`is not a pattern: {a,b} is not supported; give each alternative as a pattern of its own, or write \{ for the character`)
-	errRegexp = errors.New(`is not a pattern but looks like a regular expression: a pattern has * ? and [a-z], and always matches the whole name; write \^ and \$ for these characters at its ends`)
+	errClass  = errors.New("is not a valid pattern: a [ without its ], an empty set, or a range in the wrong order")
+	errEscape = errors.New(`is not a valid pattern: a \ at its end`)
+	errBraces = errors.New(`is not a valid pattern: {a,b} is not supported; write one pattern for each alternative, or \{ for the character`)
+	errRegexp = errors.New(`is a regular expression, not a pattern: patterns have * ? and [a-z], and match the whole name; write \^ and \$ for these characters at its ends`)
 )
 
-// Check returns why a pattern cannot be used, as the end of a sentence that
-// begins with the pattern; nil: it can.
+// Check returns why a pattern is invalid, as the end of a sentence that starts with
+// the pattern; nil: it is valid.
 func Check(pattern string) error {
 	if strings.HasPrefix(pattern, "^") {
 		return errRegexp
@@ -57,42 +57,42 @@ func Check(pattern string) error {
 	return nil
 }
 
-// Match reports whether a pattern matches the whole of name. One that Check
-// refuses matches nothing. It takes time of the order of both lengths
-// multiplied, and no memory.
+// Match reports whether a pattern matches the whole name. An invalid pattern
+// matches nothing. Match does not allocate, and takes time proportional to the
+// product of both lengths.
 func Match(pattern, name string) bool {
 	if Check(pattern) != nil {
 		return false
 	}
-	// Where the last * stands, and how much of the name it has taken so far.
-	var star, taken string
+	// The pattern after the last *, and the name after what this * matches so far.
+	var star, rest string
 	starred := false
 	for p, n := pattern, name; ; {
 		if p != "" && p[0] == '*' {
 			p = p[1:]
-			star, taken, starred = p, n, true
+			star, rest, starred = p, n, true
 			continue
 		}
 		if p == "" && n == "" {
 			return true
 		}
 		if p != "" && n != "" {
-			if rest, ok := one(p, n); ok {
+			if next, ok := one(p, n); ok {
 				_, n = char(n)
-				p = rest
+				p = next
 				continue
 			}
 		}
-		if !starred || taken == "" {
+		if !starred || rest == "" {
 			return false
 		}
-		_, taken = char(taken)
-		p, n = star, taken
+		_, rest = char(rest)
+		p, n = star, rest
 	}
 }
 
-// one matches the first character of n with the first element of p, which is no
-// *, and returns what follows that element.
+// one matches the first character of n with the first element of p, which is not
+// *, and returns the pattern after that element.
 func one(p, n string) (rest string, ok bool) {
 	c, _ := char(n)
 	switch p[0] {
@@ -104,14 +104,14 @@ func one(p, n string) (rest string, ok bool) {
 	case '\\':
 		p = p[1:]
 	}
-	// As bytes, so that an invalid one matches itself alone.
+	// Compare bytes, so that an invalid one matches only itself.
 	_, rest = char(p)
 	_, after := char(n)
 	return rest, p[:len(p)-len(rest)] == n[:len(n)-len(after)]
 }
 
-// class reads the set at the start of p and reports whether c is in it. ok:
-// there is one.
+// class parses the set at the start of p, and reports whether c is in it. ok is
+// false for an invalid set.
 func class(p string, c rune) (in bool, rest string, ok bool) {
 	p = p[1:]
 	negated := strings.HasPrefix(p, "^") || strings.HasPrefix(p, "!")
@@ -139,7 +139,7 @@ func class(p string, c rune) (in bool, rest string, ok bool) {
 	}
 }
 
-// member reads one character of a set.
+// member parses one character of a set.
 func member(p string) (c rune, rest string, ok bool) {
 	if strings.HasPrefix(p, `\`) {
 		p = p[1:]
@@ -153,7 +153,8 @@ func member(p string) (c rune, rest string, ok bool) {
 	return c, rest, true
 }
 
-// char takes the first character of s, or its first byte where that begins none.
+// char returns the first character of s, or its first byte if that is not valid
+// UTF-8, and the rest.
 func char(s string) (rune, string) {
 	c, size := utf8.DecodeRuneInString(s)
 	return c, s[size:]

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// The law: in a name * matches anything.
+// * matches anything in a name.
 func TestMatch(t *testing.T) {
 	for _, row := range []struct {
 		pattern, name string
@@ -25,15 +25,15 @@ func TestMatch(t *testing.T) {
 		{"a$b", "a$b", true}, {"a^b", "a^b", true}, {"\xff", "\xff", true}, {"\xff", "\xfe", false},
 	} {
 		if got := Match(row.pattern, row.name); got != row.want {
-			t.Errorf("%q on %q: %v", row.pattern, row.name, got)
+			t.Errorf("Match(%q, %q) = %t", row.pattern, row.name, got)
 		}
 	}
 }
 
-// The law: what would match nothing, because it is of another syntax, is refused.
+// Patterns of another syntax, which would match nothing, are refused.
 func TestCheck(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"[a": "without its ]", "[]": "empty set", "[z-a]": "ends before", `a\`: "at its end", "[a-": "without its ]",
+		"[a": "without its ]", "[]": "empty set", "[z-a]": "wrong order", `a\`: "at its end", "[a-": "without its ]",
 		"{a,b}": "{a,b} is not supported", "train-{1,2}": "{a,b} is not supported",
 		"^train-.*$": "regular expression", "^a": "regular expression", "a$": "regular expression",
 		"train-*": "", "[^a]*": "", `\{a\}`: "", `a\$`: "", "a$b": "", "}": "",
@@ -43,7 +43,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %v", pattern, err)
 		}
 		if err != nil && Match(pattern, pattern) {
-			t.Errorf("%q is refused and matches", pattern)
+			t.Errorf("%q is invalid but matches", pattern)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func FuzzMatch(f *testing.F) {
 		got := Match(pattern, name)
 		if Check(pattern) != nil {
 			if got {
-				t.Fatalf("%q is refused and matches %q", pattern, name)
+				t.Fatalf("%q is invalid but matches %q", pattern, name)
 			}
 			return
 		}

@@ -4,24 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"strconv"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
-	"github.com/mdlayher/vsock"
 )
 
-// Listen binds the addresses, or takes what systemd has bound. On an error
-// nothing stays bound.
+// Listen binds the addresses, or returns the listeners that systemd passed. On an
+// error nothing stays bound.
 func Listen(addresses []string, systemdSocket bool) ([]net.Listener, error) {
 	if systemdSocket {
 		listeners, err := activation.Listeners()
 		if err != nil {
-			return nil, fmt.Errorf("take the sockets from systemd: %w", err)
+			return nil, fmt.Errorf("get the listeners from systemd: %w", err)
 		}
 		if len(listeners) == 0 {
-			return nil, errors.New("take the sockets from systemd: it passed none; is raytap started by a .socket unit?")
+			return nil, errors.New("get the listeners from systemd: it passed none; start raytap with a .socket unit")
 		}
 		return listeners, nil
 	}
@@ -40,17 +37,6 @@ func Listen(addresses []string, systemdSocket bool) ([]net.Listener, error) {
 }
 
 func listen(address string) (net.Listener, error) {
-	if u, err := url.Parse(address); err == nil && u.Scheme == "vsock" {
-		port, err := strconv.ParseUint(u.Port(), 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: a vsock address is vsock://:PORT", address)
-		}
-		l, err := vsock.Listen(uint32(port), nil)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", address, err)
-		}
-		return l, nil
-	}
 	l, err := net.Listen("tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

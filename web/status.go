@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// Status is how raytap fares. It holds no secret: it is shown to whoever may see
-// the page. Times that are zero are not known; texts that are empty say nothing.
+// Status is raytap's current status. It has no secrets. Zero times and empty
+// strings mean unknown or none.
 type Status struct {
 	Version  string          `json:"version"`
 	Started  time.Time       `json:"started,omitzero"`
 	Now      time.Time       `json:"now"`
-	NotReady string          `json:"not_ready,omitempty"` // why
+	NotReady string          `json:"not_ready,omitempty"` // the reason; "": it is ready
 	Config   ConfigStatus    `json:"config"`
 	Clusters []ClusterStatus `json:"clusters"`
 	Files    []FileStatus    `json:"cluster_files,omitempty"`
 	Probes   ProbesStatus    `json:"probes"`
-	Shipper  *ShipperStatus  `json:"shipper,omitempty"` // nil: the half is off
+	Shipper  *ShipperStatus  `json:"shipper,omitempty"` // nil: disabled
 }
 
-// ConfigStatus is about the configuration in use.
+// ConfigStatus is the status of the configuration in use.
 type ConfigStatus struct {
 	Hash   string    `json:"hash"`
 	Loaded time.Time `json:"loaded"`
-	// Failed is when a reload last failed, and Error why; zero once one succeeded.
+	// Failed is when the last reload failed, and Error why; zero if it succeeded.
 	Failed time.Time `json:"failed,omitzero"`
 	Error  string    `json:"error,omitempty"`
 }
@@ -38,10 +38,10 @@ type ConfigStatus struct {
 const (
 	ClusterUp      = "up"
 	ClusterDown    = "down"
-	ClusterWaiting = "waiting" // it was not tried yet
+	ClusterWaiting = "waiting" // not checked yet
 )
 
-// ClusterStatus is one cluster.
+// ClusterStatus is the status of one cluster.
 type ClusterStatus struct {
 	Name       string            `json:"name"`
 	URL        string            `json:"url"` // without user and password
@@ -56,38 +56,38 @@ type ClusterStatus struct {
 	Tails      []TailStatus      `json:"tails,omitempty"`
 }
 
-// CollectorStatus is how one collector fared in the last scrape that asked for it.
+// CollectorStatus is the last result of a collector.
 type CollectorStatus struct {
 	Name  string `json:"name"`
-	Error string `json:"error,omitempty"` // "": it did well
+	Error string `json:"error,omitempty"` // "": it succeeded
 }
 
-// TailStatus is one job whose log is followed.
+// TailStatus is the status of one job's log.
 type TailStatus struct {
 	SubmissionID string    `json:"submission_id"`
 	Status       string    `json:"status"`
-	Transport    string    `json:"transport"` // node_agent, websocket, file, sse, snapshot; none before the first
-	State        string    `json:"state"`     // reading, waiting
+	Transport    string    `json:"transport"` // node_agent, websocket, file, sse or snapshot; none before the first read
+	State        string    `json:"state"`     // reading or waiting
 	LastRead     time.Time `json:"last_read"`
-	Error        string    `json:"error,omitempty"` // why the last read failed; "": it did not
-	Lines        uint64    `json:"lines"`           // that the sink has taken, since the log's start
-	Bytes        uint64    `json:"bytes"`           // of content, without line ends
+	Error        string    `json:"error,omitempty"` // of the last read; "": it succeeded
+	Lines        uint64    `json:"lines"`           // accepted by the sink, since the start of the log
+	Bytes        uint64    `json:"bytes"`           // without line ends
 }
 
-// FileStatus is a file that lists clusters.
+// FileStatus is the status of a file of cluster_files.
 type FileStatus struct {
 	Name     string `json:"name"`
 	Clusters int    `json:"clusters"`
-	Error    string `json:"error,omitempty"` // then its last good content is in use
+	Error    string `json:"error,omitempty"` // then its last valid content is in use
 }
 
-// ProbesStatus is about the targets of /probe.
+// ProbesStatus is the number of targets of /probe, and its maximum.
 type ProbesStatus struct {
 	Targets int `json:"targets"`
 	Max     int `json:"max"`
 }
 
-// ShipperStatus is about what all tails share.
+// ShipperStatus is the status of the sink and the positions.
 type ShipperStatus struct {
 	Sink         string    `json:"sink"` // stdout, or the file
 	Records      uint64    `json:"records"`
@@ -104,19 +104,19 @@ var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap
 	"age": age, "count": count, "failing": failing, "oldest": oldest, "size": size, "short": short,
 }).Parse(statusHTML))
 
-// view is what the template shows: a status, and what is counted over it.
+// view is the data of the template: a status, and its totals.
 type view struct {
 	Status
 	Up, Down, Waiting int
 	Tails             []tailGroup
-	Oldest            time.Time // the last read of the tail where it is longest ago
+	Oldest            time.Time // of the last reads of all tails
 }
 
-// tailGroup counts tails of one cluster that are alike.
+// tailGroup counts the tails of one cluster with the same transport and state.
 type tailGroup struct {
 	Cluster, Transport, State string
 	Count                     int
-	Failing                   int // of them, tails whose last read failed
+	Failing                   int // those whose last read failed
 }
 
 func newView(s Status) view {
@@ -130,20 +130,20 @@ func newView(s Status) view {
 		default:
 			v.Waiting++
 		}
-		for _, st := range c.Tails {
-			if v.Oldest.IsZero() || st.LastRead.Before(v.Oldest) {
-				v.Oldest = st.LastRead
+		for _, t := range c.Tails {
+			if v.Oldest.IsZero() || t.LastRead.Before(v.Oldest) {
+				v.Oldest = t.LastRead
 			}
-			like := func(g tailGroup) bool {
-				return g.Cluster == c.Name && g.Transport == st.Transport && g.State == st.State
+			same := func(g tailGroup) bool {
+				return g.Cluster == c.Name && g.Transport == t.Transport && g.State == t.State
 			}
-			i := slices.IndexFunc(v.Tails, like)
+			i := slices.IndexFunc(v.Tails, same)
 			if i < 0 {
 				i = len(v.Tails)
-				v.Tails = append(v.Tails, tailGroup{Cluster: c.Name, Transport: st.Transport, State: st.State})
+				v.Tails = append(v.Tails, tailGroup{Cluster: c.Name, Transport: t.Transport, State: t.State})
 			}
 			v.Tails[i].Count++
-			if st.Error != "" {
+			if t.Error != "" {
 				v.Tails[i].Failing++
 			}
 		}
@@ -151,12 +151,12 @@ func newView(s Status) view {
 	return v
 }
 
-// statusPage shows the status to people. The page needs no script, and may load
-// nothing and be framed by nobody.
+// statusPage serves the status as HTML. The page has no script, loads nothing and
+// cannot be framed.
 func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
 	if err := statusTemplate.Execute(&b, newView(s.o.Status())); err != nil {
-		text(w, http.StatusInternalServerError, "the page cannot be made: "+err.Error())
+		text(w, http.StatusInternalServerError, "render the status page: "+err.Error())
 		return
 	}
 	h := w.Header()
@@ -164,14 +164,14 @@ func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	_, _ = w.Write(b.Bytes()) // whoever asked has left
+	_, _ = w.Write(b.Bytes()) // fails if the client has left
 }
 
-// statusJSON gives the same to scripts.
+// statusJSON serves the status as JSON.
 func (s *Server) statusJSON(w http.ResponseWriter, _ *http.Request) {
 	b, err := json.MarshalIndent(s.o.Status(), "", "  ")
 	if err != nil {
-		text(w, http.StatusInternalServerError, "the status cannot be made: "+err.Error())
+		text(w, http.StatusInternalServerError, "encode the status: "+err.Error())
 		return
 	}
 	h := w.Header()
@@ -184,24 +184,24 @@ func (s *Server) statusJSON(w http.ResponseWriter, _ *http.Request) {
 // maxShown bounds the tails that the page lists of one cluster.
 const maxShown = 100
 
-// failing counts the tails whose last read failed.
+// failing returns the number of tails whose last read failed.
 func failing(tails []TailStatus) (n int) {
-	for _, st := range tails {
-		if st.Error != "" {
+	for _, t := range tails {
+		if t.Error != "" {
 			n++
 		}
 	}
 	return n
 }
 
-// oldest returns the tails that were read longest ago, as many as the page lists.
+// oldest returns the tails with the oldest last reads, as many as the page lists.
 func oldest(tails []TailStatus) []TailStatus {
 	all := slices.Clone(tails)
 	slices.SortStableFunc(all, func(a, b TailStatus) int { return a.LastRead.Compare(b.LastRead) })
 	return all[:min(len(all), maxShown)]
 }
 
-// age is how long before now a time was, in words; "never" for none.
+// age returns how long before now a time was; "never" for the zero time.
 func age(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -220,7 +220,7 @@ func age(now, t time.Time) string {
 	return fmt.Sprintf("%d days ago", int(d.Hours()/24))
 }
 
-// count writes a number with thin spaces between its thousands.
+// count formats a number with thin spaces between thousands.
 func count(n uint64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -229,7 +229,7 @@ func count(n uint64) string {
 	return s
 }
 
-// size writes bytes with a unit.
+// size formats bytes with a unit.
 func size(n uint64) string {
 	v, units := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	i := 0
@@ -242,5 +242,5 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-// short is the start of a hash.
+// short returns the start of a hash.
 func short(s string) string { return s[:min(len(s), 12)] }

@@ -119,7 +119,7 @@ func run(t *testing.T, config string, addresses int) []string {
 	return got
 }
 
-func TestTLSAndClientCertificates(t *testing.T) {
+func TestServer_ClientCertificates(t *testing.T) {
 	own, other := newAuthority(t, "own"), newAuthority(t, "other")
 	own.sign("server", own.cert, own.key)
 	config := func(t *testing.T, more string) string {
@@ -163,7 +163,7 @@ func TestTLSAndClientCertificates(t *testing.T) {
 }
 
 // What Prometheus' own tools do with a renewed certificate.
-func TestACertificateThatIsRenewedIsTaken(t *testing.T) {
+func TestServer_RenewedCertificate(t *testing.T) {
 	own, renewed := newAuthority(t, "own"), newAuthority(t, "renewed")
 	own.sign("server", own.cert, own.key)
 	file := filepath.Join(own.dir, "web.yaml")
@@ -195,7 +195,7 @@ func TestACertificateThatIsRenewedIsTaken(t *testing.T) {
 // activated is set in a process that stands for one that systemd has started.
 const activated = "RAYTAP_TEST_ACTIVATED"
 
-func TestSocketsOfSystemdAreTaken(t *testing.T) {
+func TestListen_SystemdSocket(t *testing.T) {
 	if os.Getenv(activated) != "" {
 		serveActivated(t)
 		return
@@ -216,7 +216,7 @@ func TestSocketsOfSystemdAreTaken(t *testing.T) {
 		files, addresses = append(files, f), append(addresses, l.Addr().String())
 	}
 	// The shell gives its process id on: systemd names the one that it starts.
-	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestSocketsOfSystemdAreTaken$' -test.count=1`, os.Args[0])
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestListen_SystemdSocket$' -test.count=1`, os.Args[0])
 	cmd.Env = append(os.Environ(), activated+"=1", "LISTEN_FDS="+strconv.Itoa(len(files)))
 	cmd.ExtraFiles = files
 	in, err := cmd.StdinPipe()
@@ -263,9 +263,9 @@ func serveActivated(t *testing.T) {
 	}
 }
 
-func TestNoSocketOfSystemdIsOneClearError(t *testing.T) {
+func TestListen_NoSystemdSocket(t *testing.T) {
 	t.Setenv("LISTEN_PID", "")
-	if _, err := Listen(nil, true); err == nil || !strings.Contains(err.Error(), "is raytap started by a .socket unit?") {
+	if _, err := Listen(nil, true); err == nil || !strings.Contains(err.Error(), "start raytap with a .socket unit") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,5 +1,6 @@
-// Package web serves raytap's own page: its state, /metrics, /probe, health and
-// reload, through Prometheus' exporter-toolkit, which adds TLS and passwords.
+// Package web is raytap's HTTP server: the status page, /metrics, /probe, health
+// and reload, through Prometheus' exporter-toolkit, which adds TLS and basic
+// authentication.
 package web
 
 import (
@@ -10,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,50 +21,51 @@ import (
 	"raytap/logthrottle"
 )
 
-// shutdownGrace is how long a request in progress may take once Run is to end.
+// shutdownGrace is how long requests in progress may take when Run ends.
 const shutdownGrace = 2 * time.Second
 
-// Options are what the page needs. All but ConfigFile are required.
+// Options are what the server needs. All but ConfigFile, Excluded and MaxScrapes are
+// required.
 type Options struct {
-	// Listeners are bound already; Run closes them.
+	// Listeners are closed by Run.
 	Listeners []net.Listener
-	// ConfigFile is exporter-toolkit's web configuration; "" is plain http.
+	// ConfigFile is the web configuration of exporter-toolkit; "" is plain http.
 	ConfigFile string
-	// Process holds the process's own metrics.
+	// Process has the metrics of raytap itself.
 	Process *prometheus.Registry
-	// Collect gives the clusters' metrics.
+	// Collect returns the metrics of all clusters.
 	Collect Collect
-	// Collectors names what Collect can be asked for.
+	// Collectors returns the names of the enabled collectors.
 	Collectors func() []string
-	// Probe gives what collects the one cluster that a request's parameters
-	// target, module, api and cluster name, and what is to be called behind it. Its
-	// error is a *Refusal where the request is at fault.
+	// Probe returns the metrics of the cluster that the parameters target, module,
+	// api and cluster name, and what to call after collecting them. For an invalid
+	// request its error is an *HTTPError.
 	Probe func(q url.Values) (collect Collect, release func(), err error)
-	// Drops reports whether a family is left out of all pages; nil: none is.
-	Drops func(family string) bool
-	// MaxScrapes bounds the requests to /metrics and /probe in progress; 0 is 32.
+	// Excluded reports whether to omit a metric; nil: none.
+	Excluded func(family string) bool
+	// MaxScrapes bounds concurrent requests to /metrics and /probe; 0 is 32.
 	MaxScrapes int
-	// Status tells how raytap fares, for its page and for scripts.
+	// Status returns raytap's current status.
 	Status func() Status
-	// Ready tells why the daemon is not ready yet; nil: it is.
+	// Ready returns why raytap is not ready yet; nil: it is.
 	Ready func() error
-	// Reload reads the configuration again; its error tells what is wrong with it.
+	// Reload reloads the configuration; its error is what is wrong with it.
 	Reload func(ctx context.Context) error
-	// Offset is taken off the deadline that a scrape announces.
+	// Offset is subtracted from the timeout that a scrape announces.
 	Offset time.Duration
 	Log    *logrus.Logger
 }
 
-// Server is the page.
+// Server is the HTTP server.
 type Server struct {
 	o       Options
 	handler slog.Handler
 	mux     *http.ServeMux
-	slots   chan struct{} // one element a scrape in progress
+	slots   chan struct{} // one element for each scrape in progress
 	scrape  *logthrottle.Condition
 }
 
-// New checks the web configuration and builds the page. It starts nothing.
+// New validates the web configuration and returns a server. It starts nothing.
 func New(o Options) (*Server, error) {
 	if err := CheckConfigFile(o.ConfigFile); err != nil {
 		return nil, err
@@ -98,12 +99,12 @@ func New(o Options) (*Server, error) {
 			text(w, http.StatusInternalServerError, err.Error())
 			return
 		}
-		text(w, http.StatusOK, "The configuration was reloaded.")
+		text(w, http.StatusOK, "Configuration reloaded.")
 	})
 	return s, nil
 }
 
-// CheckConfigFile tells what is wrong with a web configuration; "" is right.
+// CheckConfigFile validates a web configuration; "" is valid.
 func CheckConfigFile(file string) error {
 	if err := toolkit.Validate(file); err != nil {
 		return fmt.Errorf("web configuration %s: %w", file, err)
@@ -118,11 +119,11 @@ func text(w http.ResponseWriter, code int, s string) {
 	fmt.Fprintln(w, s)
 }
 
-// ServeHTTP serves the page without TLS and passwords.
+// ServeHTTP serves without TLS and authentication.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// Run serves until ctx is done, then lets requests in progress end for a short
-// while. An error means that a listener broke; the others are closed then.
+// Run serves until ctx ends, and then waits a short time for requests in progress.
+// An error means that a listener failed; the others are then closed.
 func (s *Server) Run(ctx context.Context) error {
 	// Requests outlive ctx by the grace, and no longer.
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -130,8 +131,8 @@ func (s *Server) Run(ctx context.Context) error {
 	errs := make(chan error, len(s.o.Listeners))
 	servers := make([]*http.Server, len(s.o.Listeners))
 	for i, l := range s.o.Listeners {
-		// One server each: exporter-toolkit changes the handler of the one that
-		// it is given, once for each listener.
+		// One server for each listener: exporter-toolkit wraps the handler of the
+		// server that it gets.
 		servers[i] = &http.Server{
 			Handler:           s,
 			BaseContext:       func(net.Listener) context.Context { return base },
@@ -159,18 +160,13 @@ func (s *Server) Run(ctx context.Context) error {
 			cancel()
 			server.Close()
 		}
-		s.o.Listeners[i].Close() // one that its server never came to serve
+		s.o.Listeners[i].Close() // if its server did not start
 	}
 	for range running {
 		<-errs
 	}
 	if failed != nil && !errors.Is(failed, http.ErrServerClosed) {
-		return fmt.Errorf("serve the page: %w", failed)
+		return fmt.Errorf("serve HTTP: %w", failed)
 	}
 	return nil
-}
-
-// joined makes one error of what a Println was given.
-func joined(v []any) error {
-	return errors.New(strings.TrimSpace(fmt.Sprintln(v...)))
 }

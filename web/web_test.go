@@ -49,7 +49,7 @@ func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
 		Collectors: func() []string { return []string{"jobs", "nodes"} },
 		Probe: func(q url.Values) (Collect, func(), error) {
 			if q.Get("target") == "" {
-				return nil, nil, &Refusal{http.StatusBadRequest, "the parameter target is missing"}
+				return nil, nil, &HTTPError{http.StatusBadRequest, "the parameter target is missing"}
 			}
 			return func(context.Context, []string) []*dto.MetricFamily {
 				return []*dto.MetricFamily{family("raytap_up", "ray_cluster", q.Get("target"))}
@@ -90,9 +90,9 @@ func body(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-func TestRoutes(t *testing.T) {
+func TestServer_Routes(t *testing.T) {
 	broken := func(o *Options) {
-		o.Ready = func() error { return errors.New("2 of 3 clusters were not tried yet") }
+		o.Ready = func() error { return errors.New("2 of 3 clusters have not been checked yet") }
 		o.Reload = func(context.Context) error { return errors.New("raytap.yaml:3: log.level: wrong") }
 	}
 	for name, tt := range map[string]struct {
@@ -101,25 +101,25 @@ func TestRoutes(t *testing.T) {
 		code         int
 		contains     string
 	}{
-		"status page":                            {"GET", "/", nil, 200, "<h1>raytap <small>1.2.3</small></h1>"},
-		"status page links":                      {"GET", "/", nil, 200, `href="metrics"`},
-		"status for scripts":                     {"GET", "/api/v1/status", nil, 200, `"version": "1.2.3"`},
-		"some collectors":                        {"GET", "/metrics?collect[]=jobs&collect[]=nodes", nil, 200, "raytap_only{collector=\"jobs\"} 1\nraytap_only{collector=\"nodes\"} 1"},
-		"a collector there is not":               {"GET", "/metrics?collect[]=jobbs", nil, 400, "there is no collector \"jobbs\", or it is off; there are jobs, nodes"},
-		"probe":                                  {"GET", "/probe?target=ray:8265", nil, 200, `raytap_up{ray_cluster="ray:8265"} 1`},
-		"probe of nothing":                       {"GET", "/probe", nil, 400, "the parameter target is missing"},
-		"probe with a slip":                      {"GET", "/probe?target=a&modul=b", nil, 400, "the parameter \"modul\" is unknown; known are target, module, api, cluster and collect[]"},
-		"probe of two":                           {"GET", "/probe?target=a&target=b", nil, 400, "the parameter target is given more than once"},
-		"probe of a collector that there is not": {"GET", "/probe?target=a&collect[]=x", nil, 400, "there is no collector"},
-		"metrics of clusters":                    {"GET", "/metrics", nil, 200, `raytap_up{ray_cluster="prod"} 1`},
-		"metrics of the process":                 {"GET", "/metrics", nil, 200, "raytap_self 7"},
-		"healthy":                                {"GET", "/-/healthy", broken, 200, "healthy"},
-		"ready":                                  {"GET", "/-/ready", nil, 200, "ready"},
-		"not ready":                              {"GET", "/-/ready", broken, 503, "2 of 3 clusters"},
-		"reload":                                 {"POST", "/-/reload", nil, 200, "reloaded"},
-		"a wrong configuration":                  {"POST", "/-/reload", broken, 500, "log.level: wrong"},
-		"reload is no link to follow":            {"GET", "/-/reload", nil, 405, ""},
-		"anything else":                          {"GET", "/metricsx", nil, 404, ""},
+		"status page":                     {"GET", "/", nil, 200, "<h1>raytap <small>1.2.3</small></h1>"},
+		"status page links":               {"GET", "/", nil, 200, `href="metrics"`},
+		"JSON status":                     {"GET", "/api/v1/status", nil, 200, `"version": "1.2.3"`},
+		"some collectors":                 {"GET", "/metrics?collect[]=jobs&collect[]=nodes", nil, 200, "raytap_only{collector=\"jobs\"} 1\nraytap_only{collector=\"nodes\"} 1"},
+		"unknown collector":               {"GET", "/metrics?collect[]=jobbs", nil, 400, "the collector \"jobbs\" is unknown or disabled; enabled are jobs, nodes"},
+		"probe":                           {"GET", "/probe?target=ray:8265", nil, 200, `raytap_up{ray_cluster="ray:8265"} 1`},
+		"probe without target":            {"GET", "/probe", nil, 400, "the parameter target is missing"},
+		"probe with unknown parameter":    {"GET", "/probe?target=a&modul=b", nil, 400, "unknown parameter \"modul\"; parameters are target, module, api, cluster and collect[]"},
+		"probe of two targets":            {"GET", "/probe?target=a&target=b", nil, 400, "the parameter target is set more than once"},
+		"probe of unknown collector":      {"GET", "/probe?target=a&collect[]=x", nil, 400, "unknown or disabled"},
+		"metrics of clusters":             {"GET", "/metrics", nil, 200, `raytap_up{ray_cluster="prod"} 1`},
+		"metrics of the process":          {"GET", "/metrics", nil, 200, "raytap_self 7"},
+		"healthy":                         {"GET", "/-/healthy", broken, 200, "healthy"},
+		"ready":                           {"GET", "/-/ready", nil, 200, "ready"},
+		"not ready":                       {"GET", "/-/ready", broken, 503, "2 of 3 clusters"},
+		"reload":                          {"POST", "/-/reload", nil, 200, "reloaded"},
+		"reload of invalid configuration": {"POST", "/-/reload", broken, 500, "log.level: wrong"},
+		"reload with GET":                 {"GET", "/-/reload", nil, 405, ""},
+		"anything else":                   {"GET", "/metricsx", nil, 404, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newServer(t, tt.change)
@@ -131,7 +131,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestMetricsSpeakWhatIsAskedFor(t *testing.T) {
+func TestMetrics_ContentTypes(t *testing.T) {
 	plain := func(r io.Reader) (io.Reader, error) { return r, nil }
 	gz := func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }
 	zst := func(r io.Reader) (io.Reader, error) {
@@ -144,13 +144,13 @@ func TestMetricsSpeakWhatIsAskedFor(t *testing.T) {
 		wantType, want    string
 		read              func(io.Reader) (io.Reader, error)
 	}{
-		"plain text":               {"", "", "text/plain", "", plain},
-		"OpenMetrics":              {open, "", "application/openmetrics-text", "", plain},
-		"gzip":                     {old, "gzip", "text/plain", "gzip", gz},
-		"zstd":                     {old, "zstd", "text/plain", "zstd", zst},
-		"OpenMetrics with zstd":    {open, "zstd", "application/openmetrics-text", "zstd", zst},
-		"what Prometheus prefers":  {open + ";q=0.9," + old + ";q=0.5", "gzip", "application/openmetrics-text", "gzip", gz},
-		"an encoding that is none": {old, "br", "text/plain", "", plain},
+		"plain text":              {"", "", "text/plain", "", plain},
+		"OpenMetrics":             {open, "", "application/openmetrics-text", "", plain},
+		"gzip":                    {old, "gzip", "text/plain", "gzip", gz},
+		"zstd":                    {old, "zstd", "text/plain", "zstd", zst},
+		"OpenMetrics with zstd":   {open, "zstd", "application/openmetrics-text", "zstd", zst},
+		"what Prometheus prefers": {open + ";q=0.9," + old + ";q=0.5", "gzip", "application/openmetrics-text", "gzip", gz},
+		"unknown encoding":        {old, "br", "text/plain", "", plain},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := newServer(t, nil)
@@ -175,7 +175,7 @@ func TestMetricsSpeakWhatIsAskedFor(t *testing.T) {
 
 // Else two scrape jobs that share the collectors between them would both store
 // raytap's own metrics.
-func TestAScrapeOfSomeCollectorsHasNothingElse(t *testing.T) {
+func TestMetrics_SomeCollectors(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for path, want := range map[string]bool{"/metrics": true, "/metrics?collect[]=jobs": false, "/probe?target=a": false} {
 		if got := strings.Contains(body(t, ask(s, "GET", path)), "raytap_self 7"); got != want {
@@ -190,7 +190,7 @@ type sending func(chan<- prometheus.Metric)
 func (sending) Describe(chan<- *prometheus.Desc)      {}
 func (f sending) Collect(ch chan<- prometheus.Metric) { f(ch) }
 
-func TestAnIncompletePageIsServedAndSaid(t *testing.T) {
+func TestMetrics_GatherError(t *testing.T) {
 	s, hook := newServer(t, func(o *Options) {
 		broken := prometheus.NewDesc("raytap_broken", "A test.", nil, nil)
 		o.Process.MustRegister(sending(func(ch chan<- prometheus.Metric) {
@@ -210,7 +210,7 @@ func TestAnIncompletePageIsServedAndSaid(t *testing.T) {
 	}
 }
 
-func TestDeadlineOfAScrape(t *testing.T) {
+func TestMetrics_Timeout(t *testing.T) {
 	for name, tt := range map[string]struct {
 		header string
 		want   time.Duration
@@ -238,14 +238,14 @@ func TestDeadlineOfAScrape(t *testing.T) {
 			if got > tt.want || got < tt.want-5*time.Second {
 				t.Errorf("a scrape has %s, want %s", got, tt.want)
 			}
-			if exact := s.deadline(http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {tt.header}}); exact != tt.want {
+			if exact := s.timeout(http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {tt.header}}); exact != tt.want {
 				t.Errorf("deadline %s, want %s", exact, tt.want)
 			}
 		})
 	}
 }
 
-func TestTooManyScrapesAreRefused(t *testing.T) {
+func TestMetrics_TooManyScrapes(t *testing.T) {
 	inside, release := make(chan struct{}), make(chan struct{})
 	const maxScrapes = 3
 	s, _ := newServer(t, func(o *Options) {
@@ -275,7 +275,7 @@ func TestTooManyScrapesAreRefused(t *testing.T) {
 	}
 }
 
-func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
+func TestServer_Run(t *testing.T) {
 	listeners, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, false)
 	if err != nil {
 		t.Fatal(err)
@@ -318,7 +318,7 @@ func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
 		t.Errorf("the scrape in progress got %s", page)
 	}
 	if err := <-ended; err != nil {
-		t.Errorf("Run gave %v", err)
+		t.Errorf("Run returned %v", err)
 	}
 	if c, err := net.Dial("tcp", listeners[1].Addr().String()); err == nil {
 		c.Close()
@@ -326,7 +326,7 @@ func TestRunServesUntilToldAndLetsRequestsEnd(t *testing.T) {
 	}
 }
 
-func TestAPasswordGuardsEveryListener(t *testing.T) {
+func TestServer_BasicAuth(t *testing.T) {
 	hash, err := bcrypt.GenerateFromPassword([]byte("open sesame"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
@@ -369,19 +369,19 @@ func TestAPasswordGuardsEveryListener(t *testing.T) {
 	}
 }
 
-func TestABrokenListenerEndsRun(t *testing.T) {
+func TestServer_BrokenListener(t *testing.T) {
 	listeners, err := Listen([]string{"127.0.0.1:0", "127.0.0.1:0"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	listeners[0].Close()
 	s, _ := newServer(t, func(o *Options) { o.Listeners = listeners })
-	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "serve the page") {
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "serve HTTP") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestABusyPortIsOneClearError(t *testing.T) {
+func TestListen_BusyPort(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -393,7 +393,7 @@ func TestABusyPortIsOneClearError(t *testing.T) {
 	}
 }
 
-func TestAWrongWebConfigurationIsAStartUpError(t *testing.T) {
+func TestNew_InvalidWebConfiguration(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "web.yaml")
 	if err := os.WriteFile(file, []byte("tls_server_config: {cert_file: none.pem, key_file: none.key}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func listFamilies() ([]collector.Family, error) {
 
 // ownFamilies returns the families of a daemon's registry.
 func ownFamilies() ([]collector.Family, error) {
-	registry := daemon.OwnMetrics()
+	registry := daemon.SelfMetrics()
 	gathered, err := registry.Gather()
 	if err != nil {
 		return nil, fmt.Errorf("gather raytap's own metrics: %w", err)

@@ -10,7 +10,7 @@ import (
 )
 
 // Each answer of an agent that is data is on the page.
-func TestWhatAnAgentTellsIsOnThePage(t *testing.T) {
+func TestDaemon_Synapse(t *testing.T) {
 	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("a token of the lab"), synapsetest.InvalidRows())
 	a.Submit("job-1", synapsetest.JobOptions{})
 	c := configure(t, nil)

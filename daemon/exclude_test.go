@@ -31,7 +31,7 @@ func families(page string) []string {
 	return all
 }
 
-func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
+func TestExcludeMetrics_EveryFamily(t *testing.T) {
 	h := open(t, configure(t, heads(t, "prod"), "prod"), nil)
 	var page string
 	h.until("the cluster is up", func() bool {
@@ -61,42 +61,42 @@ func TestEveryFamilyOnThePageCanBeDropped(t *testing.T) {
 	})
 	left := families(page)
 	for _, name := range left {
-		if drops(c.Collector.ExcludeMetrics, name) {
-			t.Errorf("%s is dropped and shown", name)
+		if excludes(c.Collector.ExcludeMetrics, name) {
+			t.Errorf("%s is excluded but exposed", name)
 		}
 	}
 	if !slices.Contains(left, "raytap_clusters") || !slices.Contains(left, "raytap_nodes") {
-		t.Errorf("what is not dropped is missing, too: %v", left)
+		t.Errorf("metrics that are not excluded are missing: %v", left)
 	}
 }
 
-func TestAProbeDropsFamiliesToo(t *testing.T) {
+func TestExcludeMetrics_Probe(t *testing.T) {
 	hs := heads(t, "prod")
 	c := probing(t, "127.0.0.1:*")
 	c.Collector.ExcludeMetrics = patterns(t, "raytap_(api_.*|up)")
 	h := open(t, c, nil)
 	code, page := h.get("/probe?target=" + hostOf(hs["prod"]))
-	if code != http.StatusOK || !strings.Contains(page, "raytap_nodes{") || drops(c.Collector.ExcludeMetrics, families(page)...) {
+	if code != http.StatusOK || !strings.Contains(page, "raytap_nodes{") || excludes(c.Collector.ExcludeMetrics, families(page)...) {
 		t.Errorf("got %d:\n%s", code, page)
 	}
 }
 
-func TestAPatternThatMatchesNoFamilyIsWarnedOf(t *testing.T) {
+func TestWarnings_PatternWithoutMatch(t *testing.T) {
 	c := configure(t, heads(t, "prod"), "prod")
 	c.Collector.ExcludeMetrics = patterns(t, "raytap_node_load.*", "raytap_nod", "raytap_api_request_duration_seconds", "raytap_api_request_duration_seconds_bucket", "go_.*")
 	warned := Warnings(c)
-	if len(warned) != 2 || !strings.HasPrefix(warned[0], `collector.exclude_metrics[1]: "raytap_nod" matches no family`) ||
+	if len(warned) != 2 || !strings.HasPrefix(warned[0], `collector.exclude_metrics[1]: "raytap_nod" matches no metric`) ||
 		!strings.HasPrefix(warned[1], `collector.exclude_metrics[3]: "raytap_api_request_duration_seconds_bucket" `) {
 		t.Errorf("got %q", warned)
 	}
 	h := open(t, c, nil)
-	if got := strings.Count(h.lines(), "matches no family"); got != 2 {
+	if got := strings.Count(h.lines(), "matches no metric"); got != 2 {
 		t.Errorf("the start warns %d times:%s", got, h.lines())
 	}
 	if code, text := h.reload(c, nil); code != http.StatusOK {
 		t.Fatalf("reload: %d %s", code, text)
 	}
-	if got := strings.Count(h.lines(), "matches no family"); got != 4 {
+	if got := strings.Count(h.lines(), "matches no metric"); got != 4 {
 		t.Errorf("the start and a reload warn %d times:%s", got, h.lines())
 	}
 }

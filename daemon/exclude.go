@@ -10,13 +10,12 @@ import (
 	"raytap/config"
 )
 
-// familyName finds the name in a description; client_golang tells it in this
-// form alone.
+// familyName matches the name in a description: client_golang has no accessor.
 var familyName = regexp.MustCompile(`^Desc\{fqName: "([^"]*)"`)
 
-// Warnings returns what of a configuration is valid and still cannot be meant:
-// patterns of collector.exclude_metrics that match no family, and modules whose TLS files
-// cannot be used.
+// Warnings returns what is valid in a configuration but has no effect: patterns of
+// collector.exclude_metrics that match no metric, and modules whose TLS files are
+// unusable.
 func Warnings(c config.Config) []string {
 	all := checkModules(c)
 	if len(c.Collector.ExcludeMetrics) == 0 {
@@ -24,16 +23,16 @@ func Warnings(c config.Config) []string {
 	}
 	names := familyNames()
 	for i, p := range c.Collector.ExcludeMetrics {
-		if !drops([]config.Pattern{p}, names...) {
-			all = append(all, fmt.Sprintf("collector.exclude_metrics[%d]: %q matches no family: "+
+		if !excludes([]config.Pattern{p}, names...) {
+			all = append(all, fmt.Sprintf("collector.exclude_metrics[%d]: %q matches no metric: "+
 				"it must match a whole name, such as raytap_node_.*, without the _bucket, _sum or _count of a histogram", i, p))
 		}
 	}
 	return all
 }
 
-// drops reports whether a pattern matches one of families.
-func drops(patterns []config.Pattern, families ...string) bool {
+// excludes reports whether a pattern matches one of families.
+func excludes(patterns []config.Pattern, families ...string) bool {
 	for _, p := range patterns {
 		for _, name := range families {
 			if p.MatchString(name) {
@@ -44,13 +43,13 @@ func drops(patterns []config.Pattern, families ...string) bool {
 	return false
 }
 
-// familyNames are the families that a page can have, raytap's own among them.
+// familyNames returns all metrics that /metrics can have, raytap's own included.
 func familyNames() []string {
-	names := []string{"promhttp_metric_handler_errors_total"} // of the page's handler
+	names := []string{"promhttp_metric_handler_errors_total"} // of promhttp
 	for _, f := range collector.Families() {
 		names = append(names, f.Name)
 	}
-	registry := OwnMetrics()
+	registry := SelfMetrics()
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descriptions)

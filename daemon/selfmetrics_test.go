@@ -7,9 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-func TestOwnMetricsDescribesAllThatIsNotOfACluster(t *testing.T) {
+func TestSelfMetrics(t *testing.T) {
 	described := make(chan *prometheus.Desc, 1000)
-	registry := OwnMetrics()
+	registry := SelfMetrics()
 	registry.Describe(described)
 	close(described)
 	var all strings.Builder

@@ -1,4 +1,4 @@
-package config
+package discovery
 
 import (
 	"bytes"
@@ -9,28 +9,27 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
-// targetGroup is an element of a file of targets.
+// targetGroup is an element of the list in a file.
 type targetGroup struct {
 	Targets []string          `yaml:"targets" json:"targets"`
 	Labels  map[string]string `yaml:"labels" json:"labels"`
 }
 
-// notGroups is what is wrong with a file of targets that holds something else.
+// notGroups is the error of a file with other content.
 const notGroups = "it is not a list of {targets, labels}"
 
-// groups reads a file of targets, as Prometheus does: JSON where its name ends in
-// .json, else YAML.
-func groups(file string, data []byte) ([]targetGroup, error) {
+// parseGroups parses a file as Prometheus does: JSON if its name ends in .json,
+// else YAML.
+func parseGroups(name string, data []byte) ([]targetGroup, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("it is empty: write [] where there are to be no clusters")
+		return nil, errors.New("it is empty: write [] for no clusters")
 	}
-	if strings.EqualFold(filepath.Ext(file), ".json") {
+	if strings.EqualFold(filepath.Ext(name), ".json") {
 		return jsonGroups(data)
 	}
 	return yamlGroups(data)
@@ -47,30 +46,30 @@ func jsonGroups(data []byte) ([]targetGroup, error) {
 		return nil, errors.New(notGroups)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: something follows the list", position(data, dec.InputOffset()))
+		return nil, fmt.Errorf("%s: there is more after the list", position(data, dec.InputOffset()))
 	}
 	return out, nil
 }
 
-// jsonProblem says where JSON is not what a file of targets holds, and why.
+// jsonProblem converts an error of encoding/json.
 func jsonProblem(data []byte, at int64, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s: %s: %s", position(data, syntax.Offset), notGroups, bounded(syntax.Error()))
+		return fmt.Errorf("%s: %s: %.80s", position(data, syntax.Offset), notGroups, syntax.Error())
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%s: %s: the file ends in the middle", position(data, int64(len(data))), notGroups)
+		return fmt.Errorf("%s: %s: the file is incomplete", position(data, int64(len(data))), notGroups)
 	case errors.As(err, &kind):
 		return fmt.Errorf("%s: %s: %s", position(data, kind.Offset), notGroups, wants(kind.Type.String()))
 	}
 	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("%s: unknown key %s; known are targets and labels", position(data, at), bounded(key))
+		return fmt.Errorf("%s: unknown key %.80s; use targets or labels", position(data, at), key)
 	}
 	return fmt.Errorf("%s: %s", position(data, at), notGroups)
 }
 
-// position is line and column of an offset, both from 1.
+// position returns line and column of an offset, both from 1.
 func position(data []byte, offset int64) string {
 	before := data[:max(0, min(int(offset)-1, len(data)))]
 	line := bytes.Count(before, []byte("\n")) + 1
@@ -87,19 +86,19 @@ func yamlGroups(data []byte) ([]targetGroup, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	switch err := dec.Decode(&out); {
-	case errors.Is(err, io.EOF): // comments alone
-		return nil, errors.New("it is empty: write [] where there are to be no clusters")
+	case errors.Is(err, io.EOF): // only comments
+		return nil, errors.New("it is empty: write [] for no clusters")
 	case err != nil:
 		return nil, yamlProblem(err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one document")
+		return nil, errors.New("it has more than one document")
 	}
 	return out, nil
 }
 
 func yamlProblem(err error) error {
-	text := firstLine(err)
+	text, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "yaml: "), "\n")
 	var kinds *yaml.TypeError
 	if errors.As(err, &kinds) && len(kinds.Errors) > 0 {
 		text = kinds.Errors[0]
@@ -108,23 +107,22 @@ func yamlProblem(err error) error {
 		return fmt.Errorf("line %s: %s: %s", m[1], notGroups, wants(m[2]))
 	}
 	if m := yamlUnknown.FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("line %s: unknown key %s; known are targets and labels", m[1], strconv.Quote(bounded(m[2])))
+		return fmt.Errorf("line %s: unknown key %.80q; use targets or labels", m[1], m[2])
 	}
-	return fmt.Errorf("%s: %s", notGroups, bounded(text))
+	return fmt.Errorf("%s: %.80s", notGroups, text)
 }
 
-// wants says in plain words what should stand where something of a Go type was
-// expected.
+// wants returns what the file must have where a value of a Go type is expected.
 func wants(goType string) string {
 	switch goType {
 	case reflect.TypeFor[[]targetGroup]().String():
-		return "a list must stand here"
+		return "must be a list"
 	case reflect.TypeFor[targetGroup]().String():
-		return "{targets, labels} must stand here"
+		return "must be {targets, labels}"
 	case reflect.TypeFor[[]string]().String():
-		return "targets must be a list of texts"
+		return "targets must be a list of strings"
 	case reflect.TypeFor[map[string]string]().String():
-		return "labels must be texts by name"
+		return "labels must be strings"
 	}
-	return "a text must stand here"
+	return "must be a string"
 }

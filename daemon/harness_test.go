@@ -17,8 +17,8 @@ import (
 	"raytap/test/program"
 )
 
-// house is a daemon at work, for a test to look at.
-type house struct {
+// harness is a running daemon.
+type harness struct {
 	t    *testing.T
 	base string // of its page
 	out  *program.Output
@@ -52,17 +52,17 @@ func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) co
 }
 
 // open runs a daemon until the test's end, or until close.
-func open(t *testing.T, c config.Config, stdout io.Writer) *house {
+func open(t *testing.T, c config.Config, stdout io.Writer) *harness {
 	t.Helper()
 	return openWith(t, c, stdout, func(*Daemon) {})
 }
 
 // openWith is open with a change to the daemon before it runs.
-func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daemon)) *house {
+func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daemon)) *harness {
 	t.Helper()
 	log, hook := test.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
-	h := &house{t: t, base: "http://" + c.Web.ListenAddresses[0], log: hook, next: c, end: make(chan error, 1)}
+	h := &harness{t: t, base: "http://" + c.Web.ListenAddresses[0], log: hook, next: c, end: make(chan error, 1)}
 	if stdout == nil {
 		h.out = &program.Output{}
 		stdout = h.out
@@ -90,7 +90,7 @@ func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daem
 }
 
 // ended waits for the end of Run.
-func (h *house) ended() error {
+func (h *harness) ended() error {
 	h.t.Helper()
 	select {
 	case err := <-h.end:
@@ -102,12 +102,12 @@ func (h *house) ended() error {
 	}
 }
 
-func (h *house) get(path string) (int, string) {
+func (h *harness) get(path string) (int, string) {
 	h.t.Helper()
 	return h.ask(http.MethodGet, path)
 }
 
-func (h *house) ask(method, path string) (int, string) {
+func (h *harness) ask(method, path string) (int, string) {
 	h.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	req, err := http.NewRequest(method, h.base+path, nil)
@@ -124,7 +124,7 @@ func (h *house) ask(method, path string) (int, string) {
 }
 
 // until waits for a condition.
-func (h *house) until(what string, ok func() bool) {
+func (h *harness) until(what string, ok func() bool) {
 	h.t.Helper()
 	deadline := time.Now().Add(15 * time.Second)
 	for !ok() {
@@ -139,7 +139,7 @@ func (h *house) until(what string, ok func() bool) {
 }
 
 // lines is the daemon's log as text.
-func (h *house) lines() string {
+func (h *harness) lines() string {
 	var b strings.Builder
 	for _, e := range h.log.AllEntries() {
 		s, _ := e.String()
@@ -148,7 +148,7 @@ func (h *house) lines() string {
 	return b.String()
 }
 
-func (h *house) reload(c config.Config, err error) (int, string) {
+func (h *harness) reload(c config.Config, err error) (int, string) {
 	h.t.Helper()
 	h.mu.Lock()
 	h.next, h.err = c, err
@@ -158,7 +158,7 @@ func (h *house) reload(c config.Config, err error) (int, string) {
 
 // page is what /metrics shows of the clusters and of raytap, histograms'
 // buckets and comments apart.
-func (h *house) page() string {
+func (h *harness) page() string {
 	h.t.Helper()
 	_, page := h.get("/metrics")
 	var b strings.Builder

@@ -27,7 +27,7 @@ func intoFile(t *testing.T, heads map[string]*raytest.Head, names ...string) con
 	return c
 }
 
-func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
+func TestStorage_PositionsFallback(t *testing.T) {
 	blocked := filepath.Join(t.TempDir(), "a-file")
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := config.Default()
 			if tt.state != "" {
-				local, err := config.Local(func(name string) (string, bool) {
+				local, err := config.FromEnvironment(func(name string) (string, bool) {
 					if name != "XDG_STATE_HOME" {
 						return "", false
 					}
@@ -70,7 +70,7 @@ func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
 			}
 			c.Shipper.Positions.File = config.Path(tt.file)
 			log, _ := test.NewNullLogger()
-			r, err := openRecords(c, io.Discard, log)
+			r, err := openStorage(c, io.Discard, log)
 			if fails := tt.file != "" && !tt.durable || tt.state == locked; (err != nil) != fails {
 				t.Fatalf("got %v", err)
 			}
@@ -81,17 +81,17 @@ func TestPositionsThatNobodyChoseFallBackToMemory(t *testing.T) {
 				return
 			}
 			defer r.close()
-			if r.positions.Durable() != tt.durable || (r.unsaved == nil) != tt.durable {
-				t.Errorf("durable %v, unsaved %v", r.positions.Durable(), r.unsaved)
+			if r.positions.Durable() != tt.durable || (r.notSaved == nil) != tt.durable {
+				t.Errorf("durable %v, unsaved %v", r.positions.Durable(), r.notSaved)
 			}
-			if !tt.durable && !strings.Contains(r.unsaved.Error(), tt.want) {
-				t.Errorf("the reason is %v, want %q in it", r.unsaved, tt.want)
+			if !tt.durable && !strings.Contains(r.notSaved.Error(), tt.want) {
+				t.Errorf("the reason is %v, want %q in it", r.notSaved, tt.want)
 			}
 		})
 	}
 }
 
-func TestAStartThatFailsLetsEverythingGo(t *testing.T) {
+func TestNew_ErrorReleasesAll(t *testing.T) {
 	hs := heads(t, "prod")
 	c := intoFile(t, hs, "prod")
 	log, _ := test.NewNullLogger()
@@ -118,7 +118,7 @@ func TestAStartThatFailsLetsEverythingGo(t *testing.T) {
 	}
 }
 
-func TestTheSinkIsOnThePage(t *testing.T) {
+func TestMetrics_Sink(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	h := open(t, intoFile(t, hs, "prod"), nil)
@@ -148,7 +148,7 @@ func TestTheSinkIsOnThePage(t *testing.T) {
 	}
 }
 
-func TestAReloadOpensTheSinkFileAnewEvenIfTheConfigurationIsWrong(t *testing.T) {
+func TestReload_ReopensSinkFile(t *testing.T) {
 	hs := heads(t, "prod")
 	job := hs["prod"].Submit("job-1", raytest.JobOptions{})
 	c := intoFile(t, hs, "prod")
@@ -174,7 +174,7 @@ func TestAReloadOpensTheSinkFileAnewEvenIfTheConfigurationIsWrong(t *testing.T) 
 	}
 }
 
-func TestAShipperThatWasOffTakesARestart(t *testing.T) {
+func TestReload_ShipperNeedsRestart(t *testing.T) {
 	hs := heads(t, "prod")
 	hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
 	c := intoFile(t, hs, "prod")
@@ -182,8 +182,8 @@ func TestAShipperThatWasOffTakesARestart(t *testing.T) {
 	h := open(t, c, nil)
 	c.Shipper.Enabled = true
 	c.Shipper.Positions.Interval++
-	if code, text := h.reload(c, nil); code != 200 || !strings.Contains(h.lines(), "shipper.enabled changed, which takes a restart") ||
-		!strings.Contains(h.lines(), "shipper.positions changed, which takes a restart") {
+	if code, text := h.reload(c, nil); code != 200 || !strings.Contains(h.lines(), "key=shipper.enabled") ||
+		!strings.Contains(h.lines(), "key=shipper.positions") {
 		t.Errorf("%d %s%s", code, text, h.lines())
 	}
 	if _, err := os.Stat(string(c.Sink.File.Path)); !errors.Is(err, os.ErrNotExist) {
@@ -191,21 +191,21 @@ func TestAShipperThatWasOffTakesARestart(t *testing.T) {
 	}
 }
 
-func TestNoLabelTakesAKeyOfRecords(t *testing.T) {
+func TestValidate_ReservedRecordKeys(t *testing.T) {
 	for _, key := range append(record.ReservedKeys, "mine") {
 		c := config.Default()
 		c.Clusters = []config.Cluster{{}}
 		c.Shipper.Labels = map[string]string{key: "x"}
-		refused := strings.Contains(c.Validate().Error(), "shipper.labels."+key+": is a key that records have already")
+		refused := strings.Contains(c.Validate().Error(), "shipper.labels."+key+": is a reserved key of records")
 		if refused != (key != "mine") {
 			t.Errorf("label %s: refused %v", key, refused)
 		}
 	}
 }
 
-func TestFewerWebSocketsWithoutPositionsInAFile(t *testing.T) {
+func TestDefaultMaxTails(t *testing.T) {
 	hs := heads(t, "prod")
-	for file, want := range map[string]int{"": maxTailsMemory, filepath.Join(t.TempDir(), "p.json"): maxTailsSaved} {
+	for file, want := range map[string]int{"": maxTailsInMemory, filepath.Join(t.TempDir(), "p.json"): maxTailsSaved} {
 		c := configure(t, hs, "prod")
 		c.Shipper.Positions.File = config.Path(file)
 		h := open(t, c, nil)

@@ -38,13 +38,13 @@ func hear(t *testing.T, c *net.UnixConn, within time.Duration) string {
 	return string(b[:n])
 }
 
-func TestSystemdIsToldOfTheDaemonsLife(t *testing.T) {
+func TestSystemd_Notify(t *testing.T) {
 	c := manager(t, "200000")
 	hs := heads(t, "prod")
 	h := open(t, configure(t, hs, "prod"), nil)
-	for _, want := range []string{"STATUS=watches 1 cluster", "READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
+	for _, want := range []string{"STATUS=watching 1 cluster", "READY=1", "WATCHDOG=1", "WATCHDOG=1"} {
 		if got := hear(t, c, 15*time.Second); got != want {
-			t.Fatalf("systemd is told %q, want %q", got, want)
+			t.Fatalf("systemd gets %q, want %q", got, want)
 		}
 	}
 	if code, _ := h.get("/-/healthy"); code != 200 {
@@ -61,7 +61,7 @@ func TestSystemdIsToldOfTheDaemonsLife(t *testing.T) {
 	}
 }
 
-func TestTheWatchdogIsNotFedWhileTheDaemonHangs(t *testing.T) {
+func TestSystemd_Watchdog(t *testing.T) {
 	c := manager(t, "100000")
 	hs := heads(t, "prod")
 	h := open(t, configure(t, hs, "prod"), nil)
@@ -87,10 +87,10 @@ func TestTheWatchdogIsNotFedWhileTheDaemonHangs(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if got := hear(t, c, 15*time.Second); got != "STATUS=watches 1 cluster" {
-		t.Errorf("after a reload systemd is told %q", got)
+	if got := hear(t, c, 15*time.Second); got != "STATUS=watching 1 cluster" {
+		t.Errorf("after a reload systemd gets %q", got)
 	}
 	if got := hear(t, c, 15*time.Second); got != "WATCHDOG=1" {
-		t.Errorf("once it goes on systemd is told %q, want WATCHDOG=1", got)
+		t.Errorf("once it goes on systemd gets %q, want WATCHDOG=1", got)
 	}
 }

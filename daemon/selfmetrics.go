@@ -1,0 +1,16 @@
+package daemon
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"raytap/shipper"
+	"raytap/shipper/sink"
+)
+
+// SelfMetrics returns the registry of a daemon that does nothing. It describes all
+// metrics that raytap can have of itself, with any sink.
+func SelfMetrics() *prometheus.Registry {
+	m := newMetrics()
+	m.addSink(&storage{file: &sink.File{}, stats: &sink.Stats{}}, &shipper.Output{})
+	return m.registry
+}
