@@ -24,7 +24,7 @@ func TestEnvironment_RayAddress(t *testing.T) {
 		t.Errorf("the daemon: exit code %d, %q", code, stderr)
 	}
 	// The derived address is printed, but only if it is used.
-	if _, _, stderr := program.Run(t, []string{"RAY_ADDRESS=nowhere.invalid:6379"}, "health"); !strings.Contains(stderr, "asking http://nowhere.invalid:8265") {
+	if _, _, stderr := program.Run(t, []string{"RAY_ADDRESS=nowhere.invalid:6379"}, "health"); !strings.Contains(stderr, "using http://nowhere.invalid:8265") {
 		t.Errorf("stderr %q", stderr)
 	}
 	if code, _, stderr := program.Run(t, []string{"RAY_ADDRESS=ray://somewhere:10001"}, "jobs", "stop", "--yes", "--wait", "j", "--url", head.URL()); code != 0 || job.Status() != "STOPPED" || strings.Contains(stderr, "RAY_ADDRESS") {

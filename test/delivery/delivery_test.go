@@ -324,7 +324,7 @@ func TestDelivery_InconsistentFilesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the first attempt must not make the second one succeed
-		d.refused("holds records, and there are no positions that tell which")
+		d.refused("has records, but there are no positions for them")
 	}
 	put(good)
 	if err := os.WriteFile(d.file, []byte("{}\n"), 0o600); err != nil {
@@ -334,7 +334,7 @@ func TestDelivery_InconsistentFilesAreRefused(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	p = d.start() // shorter than before: the positions are kept, and it is reported
 	d.ended(p)
-	if text := p.Stderr.String(); strings.Count(text, "The sink file is not as it was left: file is shorter than the saved position") != 1 {
+	if text := p.Stderr.String(); strings.Count(text, "file is shorter than the saved position") != 1 {
 		t.Errorf("stderr:\n%s", text)
 	}
 	b, err := os.ReadFile(d.file)

@@ -33,16 +33,16 @@ func TestUnit_Reload(t *testing.T) {
 	if _, err := s.try("systemctl", "reload", "raytap"); err == nil {
 		t.Error("a reload of an invalid configuration succeeds")
 	}
-	s.awaitLog("configuration not reloaded: ")
+	s.awaitLog("Configuration not reloaded")
 	s.print(10)
 	s.awaitLines()
-	if now := s.show(); !strings.Contains(now["StatusText"], "not reloaded") {
+	if now := s.show(); !strings.Contains(now["StatusText"], "reload failed") {
 		t.Errorf("the status text after a failed reload is %q", now["StatusText"])
 	}
 
 	s.configure("name: .*", "name: renamed")
 	s.must("systemctl", "reload", "raytap")
-	s.awaitLog("configuration reloaded")
+	s.awaitLog("Configuration reloaded")
 	s.until("the metrics have the new name", func() bool {
 		return strings.Contains(s.get(url+"/metrics"), `ray_cluster="renamed"`)
 	})
@@ -50,7 +50,7 @@ func TestUnit_Reload(t *testing.T) {
 	if now["MainPID"] != before["MainPID"] || now["NRestarts"] != "0" {
 		t.Error("the reload restarts raytap")
 	}
-	if want := "watches 1 cluster"; now["StatusText"] != want {
+	if want := "watching 1 cluster"; now["StatusText"] != want {
 		t.Errorf("the status text is %q, want %q", now["StatusText"], want)
 	}
 }
