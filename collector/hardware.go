@@ -188,15 +188,15 @@ func newHardware(source hardwareSource, s settings, o NodesOptions) *hardwareCol
 }
 
 func (c *hardwareCollector) collect(ctx context.Context, out *seriesBuffer) error {
-	answer, err := c.source.Resources(ctx)
+	resources, err := c.source.Resources(ctx)
 	if err != nil {
 		return err
 	}
-	nodes := slices.Clone(answer.Nodes)
+	nodes := slices.Clone(resources.Nodes)
 	sortByRank(nodes, func(n ray.NodeHardware) int { return int(number(n.State == ray.NodeDead)) },
 		func(n ray.NodeHardware) string { return n.ID })
 	fit := nodes[:min(len(nodes), c.max)]
-	c.all.emit(out, hardwareView{answer, len(nodes) - len(fit)})
+	c.all.emit(out, hardwareView{resources, len(nodes) - len(fit)})
 	for _, n := range fit {
 		c.node.emit(out, n, n.ID)
 	}

@@ -114,10 +114,10 @@ type seriesBuffer struct {
 // len returns the number of series.
 func (s *seriesBuffer) len() int { return s.samples.len() }
 
-func (s *seriesBuffer) add(l *desc, value float64, labels []*dto.LabelPair) {
+func (s *seriesBuffer) add(d *desc, value float64, labels []*dto.LabelPair) {
 	m := s.samples.next()
-	m.desc, m.value, m.metric.Label = l, value, labels
-	if l.counter {
+	m.desc, m.value, m.metric.Label = d, value, labels
+	if d.counter {
 		m.metric.Counter = &dto.Counter{Value: &m.value}
 		return
 	}
@@ -127,35 +127,35 @@ func (s *seriesBuffer) add(l *desc, value float64, labels []*dto.LabelPair) {
 // isFirst reports whether an entity of a table is added for the first time, and
 // remembers it.
 func (s *seriesBuffer) isFirst(table *int, ids []*dto.LabelPair) bool {
-	t := entity{table: table}
+	e := entity{table: table}
 	for i, p := range ids {
-		t.ids[i] = p.GetValue()
+		e.ids[i] = p.GetValue()
 	}
-	if _, known := s.entities[t]; known {
+	if _, known := s.entities[e]; known {
 		return false
 	}
 	if s.entities == nil {
 		s.entities = make(map[entity]struct{})
 	}
-	s.entities[t] = struct{}{}
+	s.entities[e] = struct{}{}
 	return true
 }
 
 // begin returns the emitter for a row's series of one entity.
-func (s *seriesBuffer) begin(l *desc, ids []*dto.LabelPair) *emitter {
-	s.emitter = emitter{out: s, desc: l, ids: ids, own: s.emitter.own[:0]}
+func (s *seriesBuffer) begin(d *desc, ids []*dto.LabelPair) *emitter {
+	s.emitter = emitter{out: s, desc: d, ids: ids, own: s.emitter.own[:0]}
 	return &s.emitter
 }
 
 // labels returns the labels of a series, sorted by name.
-func (s *seriesBuffer) labels(l *desc, ids []*dto.LabelPair, values []string) []*dto.LabelPair {
-	all := s.list(len(l.labelOrder))
-	all[l.labelOrder[0]] = l.common
+func (s *seriesBuffer) labels(d *desc, ids []*dto.LabelPair, values []string) []*dto.LabelPair {
+	all := s.list(len(d.labelOrder))
+	all[d.labelOrder[0]] = d.common
 	for i, p := range ids {
-		all[l.labelOrder[1+i]] = p
+		all[d.labelOrder[1+i]] = p
 	}
 	for i, value := range values {
-		all[l.labelOrder[1+len(ids)+i]] = s.pair(l.names[i], value)
+		all[d.labelOrder[1+len(ids)+i]] = s.pair(d.names[i], value)
 	}
 	return all
 }
@@ -195,7 +195,7 @@ func (s *seriesBuffer) list(n int) []*dto.LabelPair {
 
 // block allocates values of a T, many at a time.
 type block[T any] struct {
-	blocks [][]T // the last one is not full
+	blocks [][]T // all full, except the last one
 }
 
 const (

@@ -17,7 +17,7 @@ import (
 // writes its first one some seconds after the head's start.
 const statusGrace = time.Minute
 
-var errNoStatus = errors.New("Ray has no cluster status: neither one of autoscaler v1 nor a report of autoscaler v2")
+var errNoStatus = errors.New("no cluster status: neither autoscaler v1 nor v2 reports one")
 
 // statusLog logs autoscaler v2 once, and a status that has been missing for a while. It is
 // safe for concurrent use.

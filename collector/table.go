@@ -75,15 +75,15 @@ func (t table[T]) bind(s settings) bound[T] {
 			continue
 		}
 		all := slices.Concat([]string{clusterLabel}, t.labels, r.labels)
-		l := &desc{
+		d := &desc{
 			family: family, help: t.help(r),
 			counter: r.counter, common: common, names: pointers(r.labels), maxSeries: r.maxSeries, unique: r.unique,
 		}
 		sorted := slices.Sorted(slices.Values(all))
 		for _, name := range all {
-			l.labelOrder = append(l.labelOrder, slices.Index(sorted, name))
+			d.labelOrder = append(d.labelOrder, slices.Index(sorted, name))
 		}
-		b.rows = append(b.rows, boundRow[T]{row: r, desc: l})
+		b.rows = append(b.rows, boundRow[T]{row: r, desc: d})
 	}
 	return b
 }
