@@ -1,12 +1,11 @@
-// Package synapse is a Ray cluster as a Synapse agent tells it: an HTTP service in
-// front of one cluster, with the same operations as ray/dashboard and other
-// shapes. One file per resource, the domain types of package ray out.
+// Package synapse is a client of the Synapse agent API: an HTTP service in front of
+// one Ray cluster, with the same operations as ray/dashboard but other response
+// shapes. One file per resource; methods return the domain types of package ray.
 //
-// The agent's server is not published. What its answers look like is known from
-// its published client (synapse-sdk 2026.2.17) and decoded tolerantly: a list
-// may be bare or wrapped, times may be numbers or text, unknown fields and
-// unknown values of enums are kept or ignored, and a row that cannot be decoded
-// is left out and counted.
+// The agent's server is not published. Its responses are known from its published
+// client (synapse-sdk 2026.2.17) and decoded tolerantly: a list may be bare or
+// wrapped, times may be numbers or text, unknown fields and unknown values of enums
+// are kept or ignored, and a row that cannot be decoded is skipped and counted.
 //
 //	t, err := synapse.NewTransport(transport.Options{URL: "https://agent.example", Token: transport.FileToken(path)}, synapse.Credentials{})
 //	…
@@ -33,37 +32,38 @@ import (
 	"raytap/ray/transport"
 )
 
-// absentTTL is how long an endpoint that answered 404 is not asked again: an
-// older agent does not have it, and may be replaced by a newer one.
+// absentTTL is how long an endpoint that returned 404 is not queried again: an older
+// agent does not have it, but may be replaced by a newer one.
 const absentTTL = 10 * time.Minute
 
-// Credentials are what an agent may be told beside its own token, which is
-// transport.Options.Token. A nil source sends nothing.
+// Credentials are tokens that an agent may need in addition to its own, which is
+// transport.Options.Token. A nil source sends no header.
 type Credentials struct {
 	User   transport.TokenSource // SYNAPSE-User: Token …
 	Tenant transport.TokenSource // SYNAPSE-Tenant: Token …
 }
 
-// Options are what a Client needs beside its transport. The zero value works.
+// Options configure a Client. The zero value is valid.
 type Options struct {
-	// Log gets what an answer lacked, each kind at most once a minute; nil is nobody.
+	// Log receives warnings about incomplete responses, each kind at most once a
+	// minute; nil disables them.
 	Log logrus.FieldLogger
 }
 
-// Client asks one agent. It is safe for concurrent use.
+// Client is a client of one agent. It is safe for concurrent use.
 //
-// It sends each request once: whoever watches a cluster asks again by himself.
+// It sends each request once, without retries: callers that watch a cluster poll anyway.
 type Client struct {
 	t       *transport.Client
-	partial partial.Reporter // what answers lacked
+	partial partial.Reporter // skipped rows and fields
 	tailState
 
 	mu     sync.Mutex
-	absent map[string]time.Time // endpoint -> when it answered 404
+	absent map[string]time.Time // endpoint -> when it returned 404
 }
 
-// NewTransport builds the transport that an agent wants: the raw token in
-// Authorization, and the credentials' headers.
+// NewTransport builds a transport for an agent: it sends the raw token in
+// Authorization, and the headers of the credentials.
 func NewTransport(o transport.Options, c Credentials) (*transport.Client, error) {
 	o.Scheme, o.Service = "", "Synapse agent"
 	o.TokenHeaders = map[string]transport.TokenSource{}
@@ -75,7 +75,7 @@ func NewTransport(o transport.Options, c Credentials) (*transport.Client, error)
 	return transport.New(o)
 }
 
-// prefixedToken puts the word before a token that its header wants.
+// prefixedToken is a token with the prefix "Token ", which its header needs.
 type prefixedToken struct{ source transport.TokenSource }
 
 func (w prefixedToken) Token() (string, error) {
@@ -89,29 +89,28 @@ func (w prefixedToken) Token() (string, error) {
 // New builds a client on a transport of NewTransport; it does not connect.
 func New(t *transport.Client, o Options) (*Client, error) {
 	if t == nil {
-		return nil, errors.New("an agent client needs a transport")
+		return nil, errors.New("a Synapse client needs a transport")
 	}
 	return &Client{t: t, partial: partial.Reporter{Logger: o.Log}, absent: map[string]time.Time{}}, nil
 }
 
-// ClockAhead returns how far the agent's clock is ahead of this machine's, by the Date
-// of its answers; 0 where it is not known.
+// ClockAhead returns how far the agent's clock is ahead of this machine's, from the
+// Date of its responses; 0 if unknown.
 func (c *Client) ClockAhead() time.Duration { return c.t.ClockAhead() }
 
 // Close closes idle connections.
 func (c *Client) Close() { c.t.Close() }
 
-// SkippedRows counts the rows of lists that were left out since the client was
-// made, because they could not be decoded.
+// SkippedRows returns the number of list rows skipped since the client was created,
+// because they could not be decoded.
 func (c *Client) SkippedRows() uint64 { return c.partial.TotalRows() }
 
-// SkippedFields counts the fields of answers that were omitted since the client was
-// made, because they were of another type than expected, or cut because they were
-// too long for anything that is made of them.
+// SkippedFields returns the number of fields since the client was created that were
+// omitted because of an unexpected type, or truncated because of their length.
 func (c *Client) SkippedFields() uint64 { return c.partial.TotalFields() }
 
-// get asks for JSON that is an object or a list; one that is an error's, which has
-// nothing but its detail, is none.
+// get returns the JSON object or list of a response; an error body, which has only
+// detail, is an error.
 func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
 	var raw json.RawMessage
 	err := c.t.Get(ctx, op, endpoint, path, query, func(d *pyjson.Decoder) error {
@@ -123,24 +122,24 @@ func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.V
 			return d.Wrong("an object")
 		}
 		if raw, err = d.Raw(); err == nil && isErrorBody(raw) {
-			err = &pyjson.ShapeError{Want: "an answer", Got: "an error"}
+			err = &pyjson.ShapeError{Want: "a result", Got: "an error"}
 		}
 		return err
 	})
 	return raw, err
 }
 
-// isErrorBody recognises the answer of a server that says no with status 200.
+// isErrorBody reports whether a response of status 200 is an error.
 func isErrorBody(raw json.RawMessage) bool {
 	var object map[string]json.RawMessage
 	return firstByte(raw) == '{' && json.Unmarshal(raw, &object) == nil && len(object) == 1 && object["detail"] != nil
 }
 
-// getOptional is get for an endpoint that older agents do not have: their 404 is
-// code 501, and remembered.
+// getOptional is get for an endpoint that older agents do not have: their 404 becomes
+// code 501, and is cached.
 func (c *Client) getOptional(ctx context.Context, op, endpoint, path string, query url.Values) (json.RawMessage, error) {
 	absent := func() error {
-		return &ray.Error{Op: op, Code: http.StatusNotImplemented, Status: http.StatusNotFound, Detail: "this agent is too old to tell it"}
+		return &ray.Error{Op: op, Code: http.StatusNotImplemented, Status: http.StatusNotFound, Detail: "this agent is too old to report it"}
 	}
 	c.mu.Lock()
 	since, known := c.absent[endpoint]
@@ -163,9 +162,9 @@ func (c *Client) getOptional(ctx context.Context, op, endpoint, path string, que
 	return raw, err
 }
 
-// getList asks for a list of resources, which may lie under its own name or one of
-// also, and gives what take makes of its rows; those that it refuses, and those
-// whose id came before, are skipped and counted. found has all rows.
+// getList returns a list of resources, which may be under its own name or one of also,
+// converted by take. Rows that take rejects, and duplicates by id, are skipped and
+// counted. found has all rows.
 func getList[R, T any](ctx context.Context, c *Client, op, resource string, id func(T) string, take func(name string, row R) (T, bool), also ...string) (all []T, found *list[R, T], err error) {
 	seen := map[string]bool{}
 	distinct := func(name string, row R) (T, bool) {
@@ -204,20 +203,20 @@ func getList[R, T any](ctx context.Context, c *Client, op, resource string, id f
 	return found.items, found, nil
 }
 
-// maxJobList bounds the job list, which is read row by row, in bytes.
+// maxJobList limits the job list, which is read row by row, in bytes.
 const maxJobList = 1 << 30
 
-// count notes what an answer lacked.
+// count records the rows and fields that a response lacked.
 func (c *Client) count(what string, lost pyjson.Lost) {
 	c.partial.AddRows(what, lost.Rows)
 	c.partial.AddFields(what, lost.Fields+lost.Cut)
 }
 
-// send does what changes something, once, and ignores the answer's body.
+// send sends a request that changes something, once, and ignores the response body.
 func (c *Client) send(ctx context.Context, op, method, endpoint, path string) error {
 	r := transport.Request{Op: op, Endpoint: endpoint, Method: method, Path: path}
 	if method == http.MethodPost {
-		r.Body = []byte{} // with a content type, as the agent knows it
+		r.Body = []byte{} // sends a content type, as the published client does
 	}
 	res, err := c.t.Do(ctx, r)
 	if err != nil {
@@ -227,12 +226,12 @@ func (c *Client) send(ctx context.Context, op, method, endpoint, path string) er
 	return res.Body.Close()
 }
 
-// itemPath gives the path of one thing in a list. "." and ".." vanish from a
-// path however they are escaped, and "" would ask for the list.
+// itemPath returns the path of one item of a list. "." and ".." disappear from a path
+// even when escaped, and "" would be the path of the list.
 func itemPath(op, list, id, rest string) (string, error) {
 	switch id {
 	case "", ".", "..":
-		return "", &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: `the id "` + id + `" cannot be asked for`}
+		return "", &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: `the id "` + id + `" cannot be used in a request`}
 	}
 	return "/" + list + "/" + url.PathEscape(id) + "/" + rest, nil
 }

@@ -11,8 +11,7 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// flexString is a JSON string; numbers and booleans are taken as they are spelled,
-// null is "".
+// flexString is a JSON string; numbers and booleans keep their spelling, null is "".
 type flexString string
 
 // ReadJSON reads it.
@@ -32,11 +31,11 @@ func (t *flexString) ReadJSON(d *pyjson.Decoder) error {
 		*t = flexString(b)
 		return err
 	}
-	return d.Wrong("a text")
+	return d.Wrong("a string")
 }
 
-// number is a JSON number, or a string that holds one; ok is false for
-// anything else and where it was absent.
+// number is a JSON number, or a string with one; ok is false if it is anything else
+// or absent.
 type number struct {
 	value float64
 	ok    bool
@@ -48,10 +47,10 @@ func (n *number) ReadJSON(d *pyjson.Decoder) (err error) {
 	return err
 }
 
-// maxCount is more than anything that is counted.
+// maxCount is larger than any valid count.
 const maxCount = 1 << 53
 
-// count gives a whole number, or nil where none was told.
+// count returns the value as an integer, or nil if absent.
 func (n number) count() *int {
 	if !n.ok || n.value < -maxCount || n.value > maxCount {
 		return nil
@@ -60,7 +59,7 @@ func (n number) count() *int {
 	return &i
 }
 
-// float gives the value times unit, or nil where none was told.
+// float returns the value times unit, or nil if absent.
 func (n number) float(unit float64) *float64 {
 	if !n.ok {
 		return nil
@@ -69,12 +68,12 @@ func (n number) float(unit float64) *float64 {
 	return &v
 }
 
-// flexTime is a time: a number or a string of one, in milliseconds from 1e11 on
-// and else in seconds since 1970, or ISO 8601 (UTC where it names no zone). 0,
-// null, "" and what cannot be read are no time.
+// flexTime is a time: a number or a string with one, milliseconds since 1970 from 1e11
+// on and seconds below, or ISO 8601 (UTC if it has no zone). 0, null, "" and invalid
+// values are the zero time.
 type flexTime struct{ time.Time }
 
-// maxMillis is the year 9999: Ray sends 2^64-1 for a time that it does not know.
+// maxMillis is the year 9999: Ray sends 2^64-1 for an unknown time.
 const (
 	minMillis = 1e11
 	maxMillis = 253402300799999
@@ -111,7 +110,7 @@ func (w *flexTime) ReadJSON(d *pyjson.Decoder) error {
 	return &pyjson.ShapeError{Want: "a time", Got: "a string"}
 }
 
-// unixTime returns the time that a number stands for.
+// unixTime returns the time of a number of seconds or milliseconds since 1970.
 func unixTime(n float64) time.Time {
 	switch {
 	case n >= minMillis && n <= maxMillis:
@@ -122,7 +121,7 @@ func unixTime(n float64) time.Time {
 	return time.Time{}
 }
 
-// floatMap is a map of numbers; what is no number in it is omitted.
+// floatMap is a map of numbers; values that are not numbers are omitted.
 type floatMap map[string]float64
 
 // ReadJSON reads it.
@@ -140,7 +139,7 @@ func (a *floatMap) ReadJSON(d *pyjson.Decoder) error {
 	return err
 }
 
-// nonEmptyMap returns a map, or nil where nothing is in it.
+// nonEmptyMap returns a map, or nil if it is empty.
 func nonEmptyMap(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil
@@ -148,23 +147,23 @@ func nonEmptyMap(m map[string]string) map[string]string {
 	return m
 }
 
-// wrappers are the keys that a list, or one thing, may lie under.
+// wrappers are the keys under which a list or an item may be.
 var wrappers = []string{"results", "data", "result"}
 
-// list reads the rows of an answer, wherever they lie in it: a bare array, or one
-// under results, data, result or the resource's own name, at most four deep. Under
-// its own name a map by name is taken too, and that name comes before the others.
+// list reads the rows of a response, wherever they are: a bare array, or one under
+// results, data, result or the resource's own name, at most four levels deep. The
+// resource's name takes precedence over the others, and may also have a map by name.
 type list[R, T any] struct {
 	resource []string
 	take     func(name string, row R) (T, bool)
 
 	items []T
-	rows  int // also those that take refused
-	total int // as told beside the rows, 0 where it was not
+	rows  int // including those that take rejected
+	total int // as reported next to the rows; 0 if it was not
 }
 
-// find reads the next value and reports whether there are rows in it. named: it
-// is under the resource's own name.
+// find reads the next value and reports whether it has rows. named: it is under the
+// resource's own name.
 func (l *list[R, T]) find(d *pyjson.Decoder, named bool, depth int) (bool, error) {
 	k, err := d.Kind()
 	switch {
@@ -180,7 +179,7 @@ func (l *list[R, T]) find(d *pyjson.Decoder, named bool, depth int) (bool, error
 
 func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, error) {
 	keys := append(l.resource[:len(l.resource):len(l.resource)], wrappers...)
-	best := len(keys) // the place of the key under which rows were found
+	best := len(keys) // the index of the key under which rows were found
 	var total number
 	err := d.Object(func(key []byte) error {
 		name := string(key)
@@ -195,7 +194,7 @@ func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, err
 		case place >= 0 && place < best:
 			inner, from := list[R, T]{resource: l.resource, take: l.take}, d
 			var raw json.RawMessage
-			if named { // it may be a row that is called so
+			if named { // it may be a row with this name
 				var err error
 				if raw, err = d.Raw(); err != nil {
 					return err
@@ -223,7 +222,7 @@ func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, err
 	return named || best < len(keys), err
 }
 
-// row reads one; d.Lost counts it where it is not what it should be.
+// row reads one row; an invalid one is counted in d.Lost.
 func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 	l.rows++
 	var row R
@@ -241,9 +240,8 @@ func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 	return err
 }
 
-// findOne decodes one thing: the object itself, or one under the resource's
-// name or a wrapper, whichever is the first that use accepts. lost is what it
-// lacked.
+// findOne decodes one item: the object itself, or one under the resource's name or a
+// wrapper, whichever use accepts first. lost counts what it lacked.
 func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (lost pyjson.Lost, ok bool) {
 	for range 4 {
 		var row T
@@ -266,7 +264,7 @@ func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (
 	return lost, false
 }
 
-// firstByte gives the firstByte byte of a value.
+// firstByte returns the first byte of a value that is not white space.
 func firstByte(raw json.RawMessage) byte {
 	if raw = bytes.TrimLeft(raw, " \t\r\n"); len(raw) > 0 {
 		return raw[0]
@@ -276,7 +274,7 @@ func firstByte(raw json.RawMessage) byte {
 
 func upper[T ~string](s T) string { return strings.ToUpper(strings.TrimSpace(string(s))) }
 
-// firstNonEmpty gives the first text that is not empty.
+// firstNonEmpty returns the first string that is not empty.
 func firstNonEmpty(all ...flexString) string {
 	for _, t := range all {
 		if t != "" {

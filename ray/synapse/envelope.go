@@ -12,31 +12,31 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// This file: what one frame or one SSE event says. An agent sends
-// {"type":"log","message":"…"}, and error and complete; others send the bare
+// This file decodes one frame or one SSE event. An agent sends
+// {"type":"log","message":"…"}, error and complete events; others send the plain
 // text of the log, which may itself be JSON.
 
 type kind int
 
 const (
-	kindNone     kind = iota // a sign of life
+	kindNone     kind = iota // a keep-alive
 	kindMessage              // bytes of the log
 	kindComplete             // the log is complete
-	kindError                // the server failed; text says how
+	kindError                // the server failed; text is its message
 )
 
 type event struct {
 	kind kind
-	text []byte // good until the next call of decode
+	text []byte // valid until the next call of decode
 }
 
-// decoder decodes payloads. What it gives lies in buffers that it uses again.
+// decoder decodes payloads. Its results are in buffers that it reuses.
 type decoder struct {
 	out   []byte
-	queue []event // what the last payload held beside the event that was given
+	queue []event // further events of the last payload
 }
 
-// next gives an event that the last payload held still.
+// next returns the next queued event of the last payload.
 func (d *decoder) next() (event, bool) {
 	if len(d.queue) == 0 {
 		return event{}, false
@@ -46,7 +46,7 @@ func (d *decoder) next() (event, bool) {
 	return e, true
 }
 
-// decode reads one payload; name is the event's name where the transport has one.
+// decode decodes one payload; name is the event's name, if the transport has one.
 func (d *decoder) decode(b []byte, name string) event {
 	if text, ok := plainLog(b, d.out[:0]); ok {
 		if d.out = text; len(text) == 0 {
@@ -57,12 +57,12 @@ func (d *decoder) decode(b []byte, name string) event {
 	return d.decodeOther(b, name, true)
 }
 
-// The ways in which a log message is spelled almost always.
+// logPrefixes start almost every log message.
 var logPrefixes = []string{`{"type":"log","message":"`, `{"type": "log", "message": "`}
 
-// plainLog reads a log message that is spelled as almost all are, into out;
-// false: it is another thing, or needs a closer look. It gives what
-// encoding/json gives.
+// plainLog decodes a log message with one of the common prefixes into out; false for
+// any other payload, and for one that needs the full decoder. It returns the same
+// text as encoding/json.
 func plainLog(b, out []byte) ([]byte, bool) {
 	for _, prefix := range logPrefixes {
 		if len(b) > len(prefix) && string(b[:len(prefix)]) == prefix {
@@ -72,9 +72,9 @@ func plainLog(b, out []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// plainPrefix is how many bytes of a JSON string come before the next that is a
-// quote, a backslash or a control character: eight at a time, for most of a
-// replay's cost is here.
+// plainPrefix returns the number of bytes of a JSON string before the next quote,
+// backslash or control character. It compares eight bytes at a time, because most of
+// the cost of a replay is here.
 func plainPrefix(b []byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	n := 0
@@ -93,8 +93,8 @@ func plainPrefix(b []byte) int {
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape reads the rest of a JSON string, the end of its object and nothing
-// after it; false for anything else, and for what is not UTF-8.
+// unescape decodes the rest of a JSON string and the end of its object; false if
+// anything else follows, and for invalid UTF-8.
 func unescape(b, out []byte) ([]byte, bool) {
 	for {
 		n := plainPrefix(b)
@@ -122,8 +122,8 @@ func unescape(b, out []byte) ([]byte, bool) {
 	}
 }
 
-// hexRune reads \uXXXX, or two of them that make one character; the size is 0
-// where it is not well spelled.
+// hexRune decodes \uXXXX, or two of them that make one character; the size is 0 if
+// it is invalid.
 func hexRune(b []byte) (rune, int) {
 	r := pyjson.Hex4(b)
 	if r < 0 {
@@ -138,8 +138,8 @@ func hexRune(b []byte) (rune, int) {
 	return utf8.RuneError, 6
 }
 
-// decodeOther reads a payload that is no plain log message; deep: it may hold another
-// server's event.
+// decodeOther decodes a payload that is not a common log message; deep: it may
+// contain another server's event.
 func (d *decoder) decodeOther(b []byte, name string, deep bool) event {
 	if len(b) == 0 {
 		return applyName(event{}, name)
@@ -179,7 +179,7 @@ func (d *decoder) decodeOther(b []byte, name string, deep bool) event {
 	return bare
 }
 
-// readObject reads an object as Python writes it, which may have NaN in it.
+// readObject decodes an object as Python writes it, which may contain NaN.
 func readObject(b []byte, object *map[string]json.RawMessage) bool {
 	if json.Unmarshal(b, object) == nil {
 		return true
@@ -190,7 +190,7 @@ func readObject(b []byte, object *map[string]json.RawMessage) bool {
 	return err == nil && d.Lost.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
 }
 
-// applyName applies an SSE event's name to a payload that is bare text.
+// applyName applies an SSE event's name to a payload that is plain text.
 func applyName(e event, name string) event {
 	switch name {
 	case "complete":
@@ -208,8 +208,8 @@ func textEvent(s string) event {
 	return event{kindMessage, []byte(s)}
 }
 
-// decodeNested reads the data of an event: text, or the lines of another server's
-// event stream that was passed on as they came.
+// decodeNested decodes the data of an event: text, or the lines of another server's
+// event stream that was forwarded unchanged.
 func (d *decoder) decodeNested(data string, deep bool) event {
 	if !deep || !strings.HasPrefix(data, "data:") {
 		return textEvent(data)
@@ -229,7 +229,7 @@ func (d *decoder) decodeNested(data string, deep bool) event {
 	return all[0]
 }
 
-// errorText finds the text of an error event.
+// errorText returns the text of an error event.
 func errorText(object map[string]json.RawMessage) []byte {
 	for _, key := range []string{"message", "error", "detail", "data"} {
 		if s, ok := jsonText(object[key]); ok && s != "" {
@@ -239,7 +239,7 @@ func errorText(object map[string]json.RawMessage) []byte {
 	return nil
 }
 
-// jsonText decodes a JSON string; false for another value, or none.
+// jsonText decodes a JSON string; false for any other value.
 func jsonText(raw json.RawMessage) (string, bool) {
 	var s string
 	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {

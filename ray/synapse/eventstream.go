@@ -6,12 +6,12 @@ import (
 	"io"
 )
 
-// This file: an event stream, as browsers parse it, and bodies that are none.
+// This file parses event streams like browsers do, and bodies that are not event streams.
 
-// plainText is the name of a payload that is text of the log, and no event.
+// plainText is the event name of a payload that is text of the log.
 const plainText = "\x00text"
 
-// textPayloads gives the lines of a body that is no event stream.
+// textPayloads returns the lines of a body that is not an event stream.
 type textPayloads struct{ lines lineReader }
 
 func (p *textPayloads) next() ([]byte, string, error) {
@@ -19,16 +19,16 @@ func (p *textPayloads) next() ([]byte, string, error) {
 	return line, plainText, err
 }
 
-// ssePayloads parses an event stream as browsers do. A body whose first line is
-// none of an event stream is taken for plain text.
+// ssePayloads parses an event stream like browsers do. If the first line of a body is
+// not valid in an event stream, the body is read as plain text.
 type ssePayloads struct {
 	lines lineReader
 	begun bool
 	plain bool
-	parts []byte // data of the event so far, each line with \n behind it
+	parts []byte // data of the current event, each line followed by \n
 	count int    // data lines in it
 	name  string
-	queue [][]byte // payloads of an event that were one each
+	queue [][]byte // remaining payloads of an event with several
 }
 
 func (p *ssePayloads) next() ([]byte, string, error) {
@@ -45,7 +45,7 @@ func (p *ssePayloads) next() ([]byte, string, error) {
 	for {
 		line, whole, err := p.lines.next(p.plain)
 		if err == io.EOF && p.count > 0 {
-			return p.dispatch() // the body ended well: what is there is meant
+			return p.dispatch() // a clean end: the last event is complete
 		}
 		if err != nil {
 			return nil, "", err
@@ -67,15 +67,15 @@ func (p *ssePayloads) next() ([]byte, string, error) {
 		case p.count > 0:
 			return p.dispatch()
 		default:
-			if p.name != "" { // an event of a name alone, such as complete
+			if p.name != "" { // an event with only a name, such as complete
 				return nil, p.name, nil
 			}
-			return nil, "", nil // a sign of life
+			return nil, "", nil // a keep-alive
 		}
 	}
 }
 
-// field takes one line of an event.
+// field processes one line of an event.
 func (p *ssePayloads) field(line []byte) {
 	name, value, _ := bytes.Cut(line, []byte{':'})
 	value = bytes.TrimPrefix(value, []byte{' '})
@@ -87,8 +87,8 @@ func (p *ssePayloads) field(line []byte) {
 	}
 }
 
-// dispatch gives the data of the event. Several lines of data are one payload,
-// unless each of them is an object of its own and together they are none.
+// dispatch returns the data of the event. Several lines of data are one payload,
+// unless each of them is a JSON object by itself.
 func (p *ssePayloads) dispatch() ([]byte, string, error) {
 	data := p.parts[:len(p.parts)-1]
 	if p.count > 1 {
@@ -105,7 +105,7 @@ func (p *ssePayloads) dispatch() ([]byte, string, error) {
 	return data, p.name, nil
 }
 
-// isField tells whether a line is one of an event stream.
+// isField reports whether a line is valid in an event stream.
 func isField(line []byte) bool {
 	name, _, colon := bytes.Cut(line, []byte{':'})
 	if colon && len(name) == 0 {
@@ -120,7 +120,7 @@ func isField(line []byte) bool {
 
 var errLongLine = errors.New("a line is too long")
 
-// lineReader cuts a body at \n, \r\n and \r, and skips a byte order mark.
+// lineReader splits a body at \n, \r\n and \r, and skips a byte order mark.
 type lineReader struct {
 	r          io.Reader
 	buf        []byte
@@ -130,10 +130,10 @@ type lineReader struct {
 	err        error
 }
 
-// next gives a line without its end, or with \n in its place; whole: it had an
-// end. It is good until the next call.
+// next returns a line without its terminator, or with \n instead; whole: it had a
+// terminator. The line is valid until the next call.
 func (l *lineReader) next(newline bool) (line []byte, whole bool, err error) {
-	seen := 0 // of the line so far
+	seen := 0 // bytes of the line searched so far
 	for {
 		if l.skipLF && l.start < l.end {
 			if l.skipLF = false; l.buf[l.start] == '\n' {
@@ -176,7 +176,7 @@ func lineEnd(b []byte) int {
 	return n
 }
 
-// fill reads more behind what is held.
+// fill reads more into the buffer.
 func (l *lineReader) fill() error {
 	if l.start > 0 {
 		l.end = copy(l.buf, l.buf[l.start:l.end])

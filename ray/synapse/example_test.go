@@ -143,7 +143,7 @@ func ExampleClient_Resources() {
 
 	r, err := c.Resources(context.Background())
 	if err != nil {
-		log.Fatal(err) // code 501: the agent is too old to tell it
+		log.Fatal(err) // code 501: the agent is too old to report it
 	}
 	fmt.Printf("%g of %g cores in use, %d jobs run\n", r.CPU.Used, r.CPU.Total, *r.RunningJobs)
 	// Output:

@@ -9,8 +9,8 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// jobRow is a job as an agent passes it on from Ray. Its runtime_env, which may
-// hold secrets, has no field here and must not get one.
+// jobRow is a job as an agent forwards it from Ray. Its runtime_env, which may hold
+// secrets, has no field here and must not get one.
 type jobRow struct {
 	Type         flexString        `json:"type"`
 	SubmissionID flexString        `json:"submission_id"`
@@ -28,7 +28,7 @@ type jobRow struct {
 	ExitCode     number            `json:"driver_exit_code"`
 }
 
-// job gives the domain type; false for a row that names no job.
+// job returns the domain type; false for a row without an id or a status.
 func (r jobRow) job() (ray.Job, bool) {
 	j := ray.Job{
 		Type:           ray.JobType(upper(r.Type)),
@@ -57,12 +57,12 @@ func (r jobRow) job() (ray.Job, bool) {
 	return j, j.Key() != "" && j.Status != ""
 }
 
-// maxListed bounds the message of a job in the list, in bytes, which Ray makes up to
-// 20,000 characters long.
+// maxListed limits the message of a job in the list, in bytes; Ray's messages have up
+// to 20,000 characters.
 const maxListed = 4 << 10
 
-// Jobs lists all jobs that the agent tells of, in its order. A long Message has its
-// middle cut out; Job returns it in full.
+// Jobs lists all jobs that the agent reports, in its order. A long Message is shortened
+// in its middle; Job returns it in full.
 func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 	jobs, _, err := getList(ctx, c, "list jobs", "jobs", ray.Job.Key, func(_ string, row jobRow) (ray.Job, bool) {
 		row.Message = flexString(pyjson.Shorten(string(row.Message), maxListed))
@@ -71,7 +71,7 @@ func (c *Client) Jobs(ctx context.Context) ([]ray.Job, error) {
 	return jobs, err
 }
 
-// Job asks for one job by its submission id. An unknown id is an error of code 404.
+// Job returns one job by its submission id. An unknown id is an error of code 404.
 func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 	const op = "get job"
 	path, err := itemPath(op, "jobs", id, "")
@@ -84,14 +84,14 @@ func (c *Client) Job(ctx context.Context, id string) (ray.Job, error) {
 	}
 	var job ray.Job
 	if _, ok := findOne(raw, func(row jobRow) (ok bool) { job, ok = row.job(); return ok }, "job"); !ok {
-		return ray.Job{}, badResponse(op, "the answer names no job")
+		return ray.Job{}, badResponse(op, "the response has no job")
 	}
 	return job, nil
 }
 
-// StopJob asks the agent to stop a job; it does not wait for the end, and the
-// request is sent once, whatever becomes of it. A job that has ended is an error
-// of code 400, an unknown id one of code 404.
+// StopJob requests that the agent stop a job; it does not wait for the end, and never
+// repeats the request. A job that has already ended is an error of code 400, an unknown
+// id one of code 404.
 func (c *Client) StopJob(ctx context.Context, id string) error {
 	const op = "stop job"
 	path, err := itemPath(op, "jobs", id, "stop/")

@@ -17,14 +17,14 @@ import (
 
 const opLogs = "get job logs"
 
-// logsTimeout is how long an agent may take to begin its answer: it may have to
+// logsTimeout is how long an agent may take to start its response: it may have to
 // collect the whole log first.
 const logsTimeout = time.Minute
 
-// JobLogs gives the whole log of a job as it is when it is asked for, however
-// the agent wraps it: a text, a list of texts (of lines, where the first has no
-// line end), either of them under "logs", or bare text. The caller closes it; it
-// ends with io.EOF only where the log ended, and holds little of it at a time.
+// JobLogs returns the whole log of a job as of the time of the request, in any of the
+// agent's formats: a JSON string, a list of strings (lines, if the first has no line
+// terminator), either of them under "logs", or plain text. The caller closes it; it
+// ends with io.EOF only at the end of the log, and buffers little of it.
 //
 // An unknown id is an error of code 404.
 func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) {
@@ -39,7 +39,7 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	contentType := strings.ToLower(res.Header.Get("Content-Type"))
 	if strings.HasPrefix(contentType, "text/html") {
 		_ = res.Body.Close()
-		return nil, badResponse(opLogs, "the answer is an HTML page, not a log: does a proxy in between want a login?")
+		return nil, badResponse(opLogs, "the response is an HTML page, not a log: check whether a proxy requires a login")
 	}
 	isJSON := strings.Contains(contentType, "json")
 	return struct {
@@ -48,20 +48,20 @@ func (c *Client) JobLogs(ctx context.Context, id string) (io.ReadCloser, error) 
 	}{newLogReader(res.Body, isJSON, opLogs, c.t.Detail), res.Body}, nil
 }
 
-// logReader gives the bytes of a log that came as JSON, as they come.
+// logReader decodes the bytes of a JSON log while they arrive.
 type logReader struct {
 	r           *bufio.Reader
 	op          string
 	detail      func(string) string
-	step        func(*logReader, []byte) (int, error) // what gives the next bytes
+	step        func(*logReader, []byte) (int, error) // returns the next bytes
 	inList      bool
-	endsDecided bool // whether the list's texts want line ends is known
-	addEnds     bool // they do
-	last        byte // of the text so far
+	endsDecided bool // addEnds is set
+	addEnds     bool // the list's strings have no line terminators
+	last        byte // of the current string
 	pending     []byte
 }
 
-// newLogReader reads a log from an answer; detail bounds a server's text.
+// newLogReader decodes a log from a response; detail redacts and truncates a server's text.
 func newLogReader(r io.Reader, isJSON bool, op string, detail func(string) string) io.Reader {
 	l := &logReader{r: bufio.NewReaderSize(r, 32<<10), op: op, detail: detail, step: (*logReader).plain}
 	if isJSON {
@@ -88,7 +88,7 @@ func (l *logReader) plain(p []byte) (int, error) { return l.r.Read(p) }
 
 func (l *logReader) done([]byte) (int, error) { return 0, io.EOF }
 
-// value begins a text, a list or an object.
+// value starts a string, a list or an object.
 func (l *logReader) value([]byte) (int, error) {
 	c, err := l.token()
 	switch {
@@ -108,12 +108,12 @@ func (l *logReader) value([]byte) (int, error) {
 	case 'n': // null
 		l.step = (*logReader).done
 	default:
-		return 0, l.wrong("the answer is neither a text nor a list of texts")
+		return 0, l.wrong("the response is neither a string nor a list of strings")
 	}
 	return 0, nil
 }
 
-// object looks for the log within an object, which may be an error.
+// object finds the log within an object, which may be an error.
 func (l *logReader) object() error {
 	d := json.NewDecoder(io.MultiReader(strings.NewReader("{"), l.r))
 	_, _ = d.Token()
@@ -141,14 +141,14 @@ func (l *logReader) object() error {
 			}
 		}
 	}
-	said, _ := json.Marshal(small)
-	if text := l.detail(string(said)); text != "" && text != string(said) {
-		return l.wrong("the answer is no log: " + text)
+	body, _ := json.Marshal(small)
+	if text := l.detail(string(body)); text != "" && text != string(body) {
+		return l.wrong("the response is not a log: " + text)
 	}
-	return l.wrong("the answer holds no log")
+	return l.wrong("the response has no log")
 }
 
-// element begins the next text of a list, or ends it.
+// element starts the next string of a list, or ends the list.
 func (l *logReader) element([]byte) (int, error) {
 	c, err := l.token()
 	if err == nil && c == ',' {
@@ -162,12 +162,12 @@ func (l *logReader) element([]byte) (int, error) {
 	case c == '"':
 		l.last, l.step = 0, (*logReader).text
 	default:
-		return 0, l.wrong("the list holds something that is no text")
+		return 0, l.wrong("the list has an element that is not a string")
 	}
 	return 0, nil
 }
 
-// text gives the next stretch of a JSON string.
+// text returns the next bytes of a JSON string.
 func (l *logReader) text(p []byte) (int, error) {
 	if _, err := l.r.Peek(1); err != nil {
 		return 0, l.broken(err)
@@ -191,7 +191,7 @@ func (l *logReader) text(p []byte) (int, error) {
 	return 0, l.escape()
 }
 
-// endText ends one text: a line of a list gets its line end.
+// endText ends one string: a line of a list gets its terminator.
 func (l *logReader) endText() {
 	if !l.inList {
 		l.step = (*logReader).done
@@ -206,7 +206,7 @@ func (l *logReader) endText() {
 	l.step = (*logReader).element
 }
 
-// escape takes one escaped character.
+// escape decodes one escaped character.
 func (l *logReader) escape() error {
 	b, err := l.r.Peek(2)
 	if err != nil {
@@ -220,7 +220,7 @@ func (l *logReader) escape() error {
 		r, size = hexRune(b)
 	}
 	if size == 0 || r == 0 && size == 2 {
-		return l.wrong("the answer is not JSON")
+		return l.wrong("the response is not JSON")
 	}
 	l.pending = utf8.AppendRune(nil, r)
 	l.last = l.pending[len(l.pending)-1]
@@ -228,7 +228,7 @@ func (l *logReader) escape() error {
 	return nil
 }
 
-// token gives the next byte that is no white space.
+// token returns the next byte that is not white space.
 func (l *logReader) token() (byte, error) {
 	for {
 		c, err := l.r.ReadByte()
@@ -242,13 +242,13 @@ func (l *logReader) wrong(detail string) error {
 	return &ray.Error{Op: l.op, Code: http.StatusInternalServerError, Status: http.StatusOK, Detail: detail}
 }
 
-// broken makes an error of an end in the middle; those of the body are whole.
+// broken returns the error for an end in the middle of the log; errors of the body are kept.
 func (l *logReader) broken(err error) error {
 	if e, ok := err.(*ray.Error); ok {
 		return e
 	}
 	if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
-		return &ray.Error{Op: l.op, Code: http.StatusServiceUnavailable, Status: http.StatusOK, Detail: "the answer ends in the middle of the log", Err: io.ErrUnexpectedEOF}
+		return &ray.Error{Op: l.op, Code: http.StatusServiceUnavailable, Status: http.StatusOK, Detail: "the response ended in the middle of the log", Err: io.ErrUnexpectedEOF}
 	}
-	return l.wrong(fmt.Sprintf("the answer is not JSON: %v", err))
+	return l.wrong(fmt.Sprintf("the response is not JSON: %v", err))
 }

@@ -6,8 +6,8 @@ import (
 	"raytap/ray"
 )
 
-// nodeRow is a node as Ray's State API lists it; an agent may call things
-// otherwise, or tell less.
+// nodeRow is a node as Ray's State API lists it; an agent may use other names, or
+// report less.
 type nodeRow struct {
 	NodeID    flexString        `json:"node_id"`
 	ID        flexString        `json:"id"`
@@ -43,13 +43,13 @@ func (r nodeRow) node() (ray.Node, bool) {
 	return n, n.ID != "" && n.State != ""
 }
 
-// Nodes lists the nodes. An agent tells no readings here: Resources has them.
+// Nodes lists the nodes, without stats: Resources has them.
 func (c *Client) Nodes(ctx context.Context) ([]ray.Node, error) {
 	nodes, _, err := getList(ctx, c, "list nodes", "nodes", func(n ray.Node) string { return n.ID }, func(_ string, row nodeRow) (ray.Node, bool) { return row.node() })
 	return nodes, err
 }
 
-// Node gives one node; an unknown id is an error of code 404.
+// Node returns one node; an unknown id is an error of code 404.
 func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
 	const op = "get node"
 	path, err := itemPath(op, "nodes", id, "")
@@ -62,7 +62,7 @@ func (c *Client) Node(ctx context.Context, id string) (ray.Node, error) {
 	}
 	var node ray.Node
 	if _, ok := findOne(raw, func(row nodeRow) (ok bool) { node, ok = row.node(); return ok }, "node"); !ok {
-		return ray.Node{}, badResponse(op, "the answer names no node, or not whether it is alive")
+		return ray.Node{}, badResponse(op, "the response has no node, or not its state")
 	}
 	return node, nil
 }

@@ -9,7 +9,7 @@ import (
 	"raytap/ray"
 )
 
-// What an agent tells in: percent, and MB as Ray means them.
+// Units of an agent: percent, and MB, which in Ray are MiB.
 const (
 	percent = 0.01
 	mib     = 1 << 20
@@ -66,7 +66,7 @@ type gpuRow struct {
 	MemTotal    number     `json:"memory_total"`
 }
 
-// whole is a number of things, 0 where there is none.
+// whole returns a count; 0 if absent.
 func whole(n number) int {
 	if i := n.count(); i != nil {
 		return *i
@@ -74,9 +74,9 @@ func whole(n number) int {
 	return 0
 }
 
-// Resources gives the cluster's hardware. Utilization is taken for percent, as
-// accelerators' drivers tell it. Code 501: this agent is too old to tell it; it
-// is then not asked again for ten minutes.
+// Resources returns the cluster's hardware. Utilization is read as percent, which is
+// what accelerator drivers report. Code 501: this agent is too old to report it; it is
+// then not queried again for ten minutes.
 func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 	const op = "get cluster resources"
 	raw, err := c.getOptional(ctx, op, "resources/cluster/", "/resources/cluster/", url.Values{"use_cache": {"true"}})
@@ -93,14 +93,14 @@ func (c *Client) Resources(ctx context.Context) (ray.ClusterResources, error) {
 		return ok
 	}, "resources")
 	if !ok {
-		return ray.ClusterResources{}, badResponse(op, "the answer holds no resources")
+		return ray.ClusterResources{}, badResponse(op, "the response has no resources")
 	}
 	lost.Rows += skipped
 	c.count("the cluster's resources", lost)
 	return out, nil
 }
 
-// resources returns the domain type, and how many nodes it lacks.
+// resources returns the domain type, and how many nodes were skipped.
 func (row resourcesRow) resources() (out ray.ClusterResources, skipped int) {
 	out = ray.ClusterResources{
 		At: row.At.Time, Stale: row.Stale != nil && *row.Stale, CPU: amountOf(row.CPU), Memory: amountOf(row.Memory), ObjectStore: amountOf(row.ObjectStore),
@@ -140,30 +140,30 @@ func (g gpuRow) gpu(place int) ray.GPU {
 	return out
 }
 
-// GPUStatus gives the agent's summary of its accelerators as it sends it: its
-// fields are not published. Code 501: this agent is too old to tell it. An
-// agent whose driver does not answer says so by code 503.
+// GPUStatus returns the agent's summary of its accelerators unchanged: its fields are
+// not published. Code 501: this agent is too old to report it. Code 503: the driver
+// does not respond.
 func (c *Client) GPUStatus(ctx context.Context) (json.RawMessage, error) {
 	return c.getOptional(ctx, "get gpu status", "gpu_status/", "/gpu_status/", nil)
 }
 
-// Health asks whether the agent is well.
+// Health checks that the agent is healthy.
 func (c *Client) Health(ctx context.Context) error { return c.health(ctx, "check health") }
 
-// health takes a JSON object for one: its fields are not published.
+// health accepts any JSON object that is not empty: its fields are not published.
 func (c *Client) health(ctx context.Context, op string) error {
 	raw, err := c.get(ctx, op, "health/", "/health/", nil)
 	if err == nil && (firstByte(raw) != '{' || string(raw) == "{}") {
-		return badResponse(op, "the answer is no object with the agent's health: is this a Synapse agent?")
+		return badResponse(op, "the response is not an agent's health: check that the URL is a Synapse agent")
 	}
 	return err
 }
 
-// UnknownSession is the session of every cluster behind an agent, which tells none.
+// UnknownSession is the session of every cluster behind an agent: agents report none.
 const UnknownSession = ray.UnknownSession
 
-// Version asks whether the agent is well. It tells neither Ray's version nor a
-// session: the session is UnknownSession, and the rest is empty.
+// Version checks that the agent is healthy. An agent reports neither Ray's version nor
+// a session: the session is UnknownSession, and the rest is empty.
 func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 	if err := c.health(ctx, "get version"); err != nil {
 		return ray.Version{}, err
@@ -171,21 +171,21 @@ func (c *Client) Version(ctx context.Context) (ray.Version, error) {
 	return ray.Version{Session: UnknownSession}, nil
 }
 
-// ClusterStatus is what agents do not tell: always an error of code 501.
+// ClusterStatus always returns an error of code 501: agents do not report it.
 func (c *Client) ClusterStatus(context.Context) (ray.ClusterStatus, error) {
 	return ray.ClusterStatus{}, notReported("get cluster status")
 }
 
-// Actors is what agents do not tell: always an error of code 501.
+// Actors always returns an error of code 501: agents do not report them.
 func (c *Client) Actors(context.Context) (ray.StateCounts, error) {
 	return ray.StateCounts{}, notReported("count actors")
 }
 
-// PlacementGroups is what agents do not tell: always an error of code 501.
+// PlacementGroups always returns an error of code 501: agents do not report them.
 func (c *Client) PlacementGroups(context.Context) (ray.StateCounts, error) {
 	return ray.StateCounts{}, notReported("count placement groups")
 }
 
 func notReported(op string) error {
-	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "a Synapse agent does not tell it"}
+	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "Synapse agents do not report it"}
 }

@@ -2,13 +2,13 @@ package synapse
 
 import "raytap/ray"
 
-// This file: which of the readings that an agent passes on are readings. What
-// it cannot read comes as -1 or as a number that no machine has.
+// This file tells values from sentinels: what an agent cannot read is sent as -1 or as
+// a number that no machine has.
 
 // maxAmount is more than any machine has, in bytes or MB (2^60).
 const maxAmount = 1 << 60
 
-// amount returns a reading, and false where it is a sentinel.
+// amount returns the value, and false if it is a sentinel.
 func (n number) amount() (float64, bool) {
 	if !n.ok || n.value < 0 || n.value >= maxAmount {
 		return 0, false
@@ -16,7 +16,7 @@ func (n number) amount() (float64, bool) {
 	return n.value, true
 }
 
-// amountOrNil returns a reading, or nil where it is a sentinel.
+// amountOrNil returns the value, or nil if it is a sentinel.
 func (n number) amountOrNil() *float64 {
 	if v, ok := n.amount(); ok {
 		return &v
@@ -24,9 +24,8 @@ func (n number) amountOrNil() *float64 {
 	return nil
 }
 
-// ratio returns a share that is told in percent as a ratio, or nil where it is
-// a sentinel: a GPU's utilization is -1 for each MIG slice, and for AMD's GPUs
-// on an error (Ray 2.60.0).
+// ratio returns a percentage as a ratio, or nil if it is a sentinel: the utilization of
+// a GPU is -1 for each MIG slice, and for AMD GPUs on an error (Ray 2.60.0).
 func (n number) ratio() *float64 {
 	if !n.ok || n.value < 0 || n.value > 100 {
 		return nil
@@ -34,7 +33,7 @@ func (n number) ratio() *float64 {
 	return n.float(percent)
 }
 
-// amounts of which one is a sentinel are none.
+// amountOf returns the domain type, or nil if any of its values is a sentinel.
 func amountOf(r *amountRow) *ray.Amount {
 	if r == nil {
 		return nil
@@ -48,7 +47,7 @@ func amountOf(r *amountRow) *ray.Amount {
 	return &ray.Amount{Total: total, Used: r.Used.value, Available: r.Available.value}
 }
 
-// memory returns a GPU's memory in bytes; 0 and 0 where it is not told.
+// memory returns a GPU's memory in bytes; 0 and 0 if unknown.
 func (g gpuRow) memory() (used, total float64) {
 	u, ok1 := g.MemUsed.amount()
 	t, ok2 := g.MemTotal.amount()

@@ -9,8 +9,8 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// maxMessage bounds a message of an application or a deployment, in bytes:
-// it may be a whole traceback.
+// maxMessage limits a message of an application or a deployment, in bytes: it may be
+// a whole traceback.
 const maxMessage = 4 << 10
 
 type serveAppRow struct {
@@ -39,7 +39,7 @@ type deploymentRow struct {
 // deploymentRows is a list, or a map by name.
 type deploymentRows []deploymentRow
 
-// ReadJSON reads either.
+// ReadJSON reads either form.
 func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 	if k, err := d.Kind(); err != nil {
 		return err
@@ -59,8 +59,8 @@ func (r *deploymentRows) ReadJSON(d *pyjson.Decoder) error {
 	return nil
 }
 
-// application returns the domain type, and adds to skipped the deployments and
-// replicas that it lacks because nothing names them, or their state.
+// application returns the domain type, and adds to skipped the number of deployments
+// without a name and of replicas without a state.
 func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplication, bool) {
 	app := ray.ServeApplication{
 		Name: firstNonEmpty(r.Name, flexString(name)), RoutePrefix: string(r.RoutePrefix), DocsPath: string(r.DocsPath), Status: upper(r.Status),
@@ -95,8 +95,8 @@ func (r serveAppRow) application(name string, skipped *int) (ray.ServeApplicatio
 	return app, app.Name != "" && app.Status != ""
 }
 
-// Serve lists the applications. An agent tells nothing of proxies, nor whether
-// Serve runs without an application.
+// Serve lists the applications. An agent does not report proxies, nor whether Serve
+// runs without an application.
 func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	skipped := 0
 	apps, _, err := getList(ctx, c, "get serve applications", "serve_applications", func(a ray.ServeApplication) string { return a.Name },
@@ -111,7 +111,7 @@ func (c *Client) Serve(ctx context.Context) (ray.ServeStatus, error) {
 	return ray.ServeStatus{Applications: apps, Running: len(apps) > 0}, nil
 }
 
-// ServeApplication gives one application; an unknown name is an error of code 404.
+// ServeApplication returns one application; an unknown name is an error of code 404.
 func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeApplication, error) {
 	const op = "get serve application"
 	path, err := itemPath(op, "serve_applications", name, "")
@@ -124,7 +124,7 @@ func (c *Client) ServeApplication(ctx context.Context, name string) (ray.ServeAp
 	}
 	var app ray.ServeApplication
 	if _, ok := findOne(raw, func(row serveAppRow) (ok bool) { app, ok = row.application("", new(int)); return ok }, "serve_application", "application"); !ok {
-		return ray.ServeApplication{}, badResponse(op, "the answer names no application")
+		return ray.ServeApplication{}, badResponse(op, "the response has no application")
 	}
 	return app, nil
 }

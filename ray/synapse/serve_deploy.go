@@ -7,16 +7,16 @@ import (
 	"raytap/ray"
 )
 
-// PlanServe is what agents do not offer: always an error of code 501.
+// PlanServe always returns an error of code 501: agents do not support it.
 func (c *Client) PlanServe(context.Context, []byte) (ray.ServePlan, error) {
 	return ray.ServePlan{}, notOffered("plan serve deployment")
 }
 
-// DeployServe is what agents do not offer: always an error of code 501.
+// DeployServe always returns an error of code 501: agents do not support it.
 func (c *Client) DeployServe(context.Context, []byte) error {
 	return notOffered("deploy serve applications")
 }
 
 func notOffered(op string) error {
-	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "a Synapse agent deploys no applications: use Ray's own API (api: ray)"}
+	return &ray.Error{Op: op, Code: http.StatusNotImplemented, Detail: "Synapse agents cannot deploy applications: use Ray's own API (api: ray)"}
 }

@@ -15,13 +15,13 @@ import (
 	"raytap/ray/transport"
 )
 
-// idleTimeout ends an SSE stream that gives no byte at all: a half-open
-// connection and a silent job look alike there.
+// idleTimeout ends an SSE stream that receives no byte at all: a half-open connection
+// and a silent job look alike there.
 const idleTimeout = 5 * time.Minute
 
-// sseStream is a MessageStream over an HTTP answer.
+// sseStream is a ray.MessageStream over an HTTP response.
 type sseStream struct {
-	ctx      context.Context // only to tell its end from the network's
+	ctx      context.Context // only to distinguish its end from a network failure
 	t        *transport.Client
 	body     io.ReadCloser
 	payloads payloads
@@ -31,15 +31,15 @@ type sseStream struct {
 	reads    atomic.Uint64
 	onIdle   func() // may be nil
 
-	// The watch over its life: a timer's function, which holds mu while it runs.
+	// The watchdog: a timer's function, which holds mu while it runs.
 	mu             sync.Mutex
 	watchdog       *time.Timer
 	cancel         context.CancelFunc
-	watchdogReason atomic.Pointer[string] // why the watch closed it, nil if it did not
+	watchdogReason atomic.Pointer[string] // why the watchdog closed the body; nil if it did not
 }
 
-// payloads gives what the body holds, one payload after the other, with the name
-// of the event where it has one; io.EOF where the body ended well.
+// payloads returns the payloads of a body one by one, with the name of the event if it
+// has one; io.EOF if the body ended cleanly.
 type payloads interface {
 	next() (payload []byte, name string, err error)
 }
@@ -54,7 +54,7 @@ func (c *Client) openSSE(ctx context.Context, id, path string, timeout time.Dura
 	if strings.HasPrefix(contentType, "text/html") {
 		_ = res.Body.Close()
 		return nil, &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Status: res.StatusCode,
-			Detail: "the answer is an HTML page, not a log: does a proxy in between want a login?"}
+			Detail: "the response is an HTML page, not a log: check whether a proxy requires a login"}
 	}
 	s := &sseStream{ctx: ctx, t: c.t, body: res.Body}
 	counted := readerFunc(func(p []byte) (int, error) {
@@ -80,7 +80,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// startWatchdog asks for the job each time the stream gave nothing for so long.
+// startWatchdog queries the job each time the stream received nothing for the timeout.
 func (s *sseStream) startWatchdog(ctx context.Context, c *Client, id string, life time.Duration) {
 	ctx, s.cancel = context.WithCancel(ctx)
 	var seen uint64
@@ -102,9 +102,9 @@ func (s *sseStream) startWatchdog(ctx context.Context, c *Client, id string, lif
 		switch {
 		case s.reads.Load() != seen:
 		case err != nil && ray.Code(err) != http.StatusNotFound:
-			why = fmt.Sprintf("the stream gave no sign of life for %s, and the agent does not answer: %v", life, err)
+			why = fmt.Sprintf("the stream received nothing for %s, and the agent does not respond: %v", life, err)
 		case err != nil:
-			why = "the agent does not know the job any more, and its stream is silent"
+			why = "the agent no longer knows the job, and its stream is silent"
 		case job.Status.Terminal():
 			why = "the job has ended, and its stream is silent"
 		}
@@ -117,11 +117,11 @@ func (s *sseStream) startWatchdog(ctx context.Context, c *Client, id string, lif
 	})
 }
 
-// OnIdle sets a function that Next calls before it waits for the network. It is
-// set before the first Next.
+// OnIdle sets a function that Next calls before it waits for the network. Call it
+// before the first Next.
 func (s *sseStream) OnIdle(f func()) { s.onIdle = f }
 
-// Next gives the next message.
+// Next returns the next message.
 func (s *sseStream) Next() ([]byte, error) {
 	if s.failed != nil {
 		return nil, s.failed
@@ -152,7 +152,7 @@ func (s *sseStream) Next() ([]byte, error) {
 	}
 }
 
-// Close ends the stream and waits for its watch.
+// Close ends the stream and waits for its watchdog.
 func (s *sseStream) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -160,7 +160,7 @@ func (s *sseStream) Close() error {
 	s.cancel()
 	s.watchdog.Stop()
 	err := s.body.Close()
-	s.mu.Lock() // the watch does not run any more
+	s.mu.Lock() // waits for the watchdog
 	defer s.mu.Unlock()
 	return err
 }
@@ -171,12 +171,12 @@ func (s *sseStream) fail(err error) error {
 	return err
 }
 
-// reason says how the body ended.
+// reason returns the error with which the body ended.
 func (s *sseStream) reason(err error) error {
 	ended := func(detail string) error {
 		e := &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
 		if err == io.EOF {
-			e.Err = nil // which would say that the log is complete
+			e.Err = nil // io.EOF would mean that the log is complete
 		}
 		return e
 	}
@@ -190,11 +190,11 @@ func (s *sseStream) reason(err error) error {
 	case s.closed.Load():
 		return ended("closed")
 	case err == io.EOF:
-		return ended("the stream ended, and did not say that the log is complete")
+		return ended("the stream ended without a complete event")
 	case errors.Is(err, errLongLine):
 		return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "a line of the stream is longer than 32 MiB", Err: err}
 	case errors.As(err, &e) && e.Code == http.StatusRequestTimeout:
-		return ended(fmt.Sprintf("the stream gave no byte for %s", idleTimeout))
+		return ended(fmt.Sprintf("the stream received no byte for %s", idleTimeout))
 	}
 	return err
 }

@@ -194,7 +194,7 @@ func TestStream_MissedPongs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "no sign of life") {
+	if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "received nothing for") {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

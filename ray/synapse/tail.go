@@ -23,19 +23,19 @@ const (
 	endpointSSE       = "jobs/{id}/logs/stream/"
 )
 
-// defaultLivenessTimeout is how long a tail may give no sign of life.
+// defaultLivenessTimeout is how long a tail may receive nothing at all.
 const defaultLivenessTimeout = 45 * time.Second
 
-// The paths of the tails: first today's, then those that agents had before 2026.
+// The paths of the tails: the current ones first, then those of agents before 2026.
 var (
 	webSocketPaths = []string{"/jobs/%s/logs/", "/ray/jobs/%s/logs/", "/ray/jobs/%s/logs/ws/"}
 	ssePaths       = []string{"/jobs/%s/logs/stream/", "/ray/jobs/%s/logs/stream/", "/ray/jobs/%s/logs/"}
 )
 
-// tailState is what a client has learnt of its agent's tailState.
+// tailState is what a client knows about its agent's tails.
 type tailState struct {
 	tailsMu  sync.Mutex
-	lastPath [2]int // the path that was right last, of the WebSocket's and of SSE's
+	lastPath [2]int // index of the last working path, of WebSocket and of SSE
 	host     follow.Host
 }
 
@@ -44,7 +44,7 @@ const maxTailID = 100
 
 var tailID = regexp.MustCompile(`\A[a-zA-Z0-9_-]+\z`)
 
-// checkTailID refuses what the agent's own client refuses.
+// checkTailID rejects the ids that the agent's own client rejects.
 func checkTailID(id string) error {
 	detail := ""
 	switch {
@@ -60,19 +60,19 @@ func checkTailID(id string) error {
 	return &ray.Error{Op: opTail, Code: http.StatusBadRequest, Detail: detail}
 }
 
-// TailWebSocket opens the WebSocket tail of a job's log from its first message
-// on. The connection is asked for signs of life; one that gives none for 45 s
-// while somebody reads ends with code 503.
+// TailWebSocket opens the WebSocket tail of a job's log from its first message on. It
+// sends pings; a connection that receives nothing for 45 s while a reader waits ends
+// with code 503.
 //
-// A refused upgrade has ray.ErrNoWebSocket in its chain, but for 401 and 429,
-// which keep their codes. Paths of older agents are tried where the present one
-// is not known.
+// A refused upgrade has ray.ErrNoWebSocket in its chain, except 401 and 429, which keep
+// their codes. If the current path is unknown to the agent, the paths of older agents
+// are tried.
 func (c *Client) TailWebSocket(ctx context.Context, id string) (ray.MessageStream, error) {
 	return c.tailWebSocket(ctx, id, 0)
 }
 
-// tailWebSocket does it with a timeout for the handshake and for signs of life;
-// 0 is the defaults.
+// tailWebSocket is TailWebSocket with a timeout for the handshake and for liveness; 0
+// uses the defaults.
 func (c *Client) tailWebSocket(ctx context.Context, id string, timeout time.Duration) (ray.MessageStream, error) {
 	var s ray.MessageStream
 	err := c.tryPaths(0, id, webSocketPaths, func(path string) error {
@@ -93,12 +93,12 @@ func livenessTimeout(timeout time.Duration) time.Duration {
 }
 
 // TailSSE opens the HTTP tail of a job's log from its first message on. It has no
-// ping: where no byte comes for 45 s, not even a comment, the agent is asked for
-// the job, and the stream ends with code 503 where that fails or the job has
-// ended; after five minutes without a byte it ends in any case.
+// pings: if no byte arrives for 45 s, not even a comment, the job is queried, and the
+// stream ends with code 503 if that fails or the job has ended; after five minutes
+// without a byte it ends in any case.
 //
-// Errors keep the server's status: 404 says that the job is not known, or its
-// tail. Paths of older agents are tried then.
+// Errors keep the server's status: 404 if the job or its tail is unknown; the paths of
+// older agents are tried then.
 func (c *Client) TailSSE(ctx context.Context, id string) (ray.MessageStream, error) {
 	return c.tailSSE(ctx, id, 0)
 }
@@ -115,8 +115,8 @@ func (c *Client) tailSSE(ctx context.Context, id string, timeout time.Duration) 
 	return s, err
 }
 
-// tryPaths tries the paths of a tail, the one that was right last first, until
-// one is not unknown. Its error is that of the first.
+// tryPaths tries the paths of a tail, the last working one first, until the agent
+// knows one. It returns the error of the first.
 func (c *Client) tryPaths(kind int, id string, paths []string, open func(path string) error) error {
 	if err := checkTailID(id); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (c *Client) tryPaths(kind int, id string, paths []string, open func(path st
 	return first
 }
 
-// upgradeError marks the error of an upgrade that was refused.
+// upgradeError marks the error of a refused upgrade.
 func upgradeError(err error) error {
 	var e *ray.Error
 	if !errors.As(err, &e) || !errors.Is(err, ray.ErrNoWebSocket) {
@@ -158,20 +158,19 @@ func upgradeError(err error) error {
 	if e.Status != http.StatusNotFound {
 		e.Code = http.StatusServiceUnavailable
 	}
-	e.Detail = fmt.Sprintf("the upgrade to a WebSocket was refused (HTTP %d): does the agent, and each proxy before it, let WebSockets through?", e.Status)
+	e.Detail = fmt.Sprintf("the WebSocket upgrade was refused (HTTP %d): check that the agent and all proxies in front of it allow WebSockets", e.Status)
 	return e
 }
 
-// Tail follows a job's log until the job has ended and its log was read to the
-// end, and gives each line once, over connections that break. See
-// ray.TailOptions for protocols, timeout and limits.
+// Tail follows a job's log until the job has ended and its log was read to the end. It
+// returns each line once, across broken connections. See ray.TailOptions for protocols,
+// timeout and limits.
 //
-// The iterator's errors are *ray.Error, and each is its last element: code 400
-// for an id, a timeout or a protocol that cannot be, 404 for an unknown job, 429
-// over a limit, 500 where the agent failed to read the log, or where the log is
-// another one than it was, 503 where no connection could be had at all. A
-// connection that breaks later is opened again, with growing pauses, until ctx
-// ends. Each use of the iterator is a tail of its own.
+// The iterator's errors are *ray.Error, and an error is its last element: code 400 for
+// an invalid id, timeout or protocol, 404 for an unknown job, 429 over a limit, 500 if
+// the agent failed to read the log or the log was replaced, 503 if no connection could
+// be opened at all. A connection that breaks later is opened again, with growing
+// pauses, until ctx ends. Each use of the iterator starts a new tail.
 func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Seq2[ray.TailLine, error] {
 	if err := checkTailID(id); err != nil {
 		return func(yield func(ray.TailLine, error) bool) { yield(ray.TailLine{}, err) }

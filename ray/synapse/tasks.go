@@ -10,7 +10,7 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// rayMaxRows is where Ray itself cuts its lists, without a word in the rows.
+// rayMaxRows is where Ray itself truncates its lists, which the rows do not show.
 const rayMaxRows = 10_000
 
 type taskRow struct {
@@ -39,15 +39,14 @@ func (r taskRow) task() (ray.Task, bool) {
 	return t, t.ID != "" && t.State != ""
 }
 
-// taskKey names one attempt of a task.
+// taskKey identifies one attempt of a task.
 func taskKey(t ray.Task) string { return t.ID + " " + strconv.Itoa(t.Attempt) }
 
 const taskFinished = "FINISHED"
 
-// Tasks lists the tasks that have not finished well, as the dashboard's client
-// does. An agent gives all tasks, as far as Ray lists them: with 10,000 rows or
-// more the list is reported as truncated, for Ray cuts there and an agent may
-// not say so.
+// Tasks lists the tasks that are not FINISHED, as the dashboard's client does. An agent
+// returns all tasks that Ray lists: with 10,000 rows or more the list is reported as
+// truncated, because Ray truncates there and an agent may not report it.
 func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	tasks, found, err := getList(ctx, c, "list tasks", "tasks", taskKey, func(_ string, row taskRow) (ray.Task, bool) { return row.task() })
 	if err != nil {
@@ -60,7 +59,7 @@ func (c *Client) Tasks(ctx context.Context) (ray.TaskList, error) {
 	return out, nil
 }
 
-// Task gives one task, whatever its state; an unknown id is an error of code 404.
+// Task returns one task, in any state; an unknown id is an error of code 404.
 func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	const op = "get task"
 	path, err := itemPath(op, "tasks", id, "")
@@ -75,7 +74,7 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 	if _, ok := findOne(raw, func(row taskRow) (ok bool) { task, ok = row.task(); return ok }, "task"); ok {
 		return task, nil
 	}
-	// Ray's own answer for one task is the list of its attempts.
+	// Ray's own response for one task is the list of its attempts.
 	attempts := list[taskRow, ray.Task]{resource: []string{"task", "tasks"}, take: func(_ string, row taskRow) (ray.Task, bool) { return row.task() }}
 	_, _ = attempts.find(pyjson.NewDecoder(bytes.NewReader(raw)), false, 4)
 	task = ray.Task{}
@@ -85,7 +84,7 @@ func (c *Client) Task(ctx context.Context, id string) (ray.Task, error) {
 		}
 	}
 	if task.ID == "" {
-		return ray.Task{}, badResponse(op, "the answer names no task")
+		return ray.Task{}, badResponse(op, "the response has no task")
 	}
 	return task, nil
 }

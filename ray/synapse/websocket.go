@@ -15,30 +15,30 @@ import (
 	"raytap/ray/transport"
 )
 
-// Sizes in bytes: the largest message that is read, and the largest buffer that
-// is kept from one message to the next.
+// Sizes in bytes: the largest message that is accepted, and the largest buffer that is
+// kept between messages.
 const (
 	maxMessageBytes = 32 << 20
 	maxKeptBuffer   = 256 << 10
 )
 
-// maxMissedPongs is how many pings in a row may stay without any answer.
+// maxMissedPongs is how many pings in a row may stay unanswered.
 const maxMissedPongs = 3
 
-// closeTimeout bounds the writing of a Close frame.
+// closeTimeout limits the time to write a Close frame.
 const closeTimeout = 250 * time.Millisecond
 
-// wsStream is a MessageStream over a WebSocket.
+// wsStream is a ray.MessageStream over a WebSocket.
 type wsStream struct {
-	ctx             context.Context // only to tell its end from the network's
+	ctx             context.Context // only to distinguish its end from a network failure
 	t               *transport.Client
 	conn            *transport.WebSocket
 	dec             decoder
 	frame           []byte
-	betweenFrames   bool // no frame is begun
+	betweenFrames   bool // no frame is partly read
 	failed          error
 	closed          atomic.Bool
-	dead            atomic.Bool // no sign of life
+	dead            atomic.Bool // the liveness timeout has passed
 	livenessTimeout time.Duration
 	pinger          *time.Timer
 }
@@ -56,7 +56,7 @@ func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSo
 		switch n := conn.Received(); {
 		case s.closed.Load():
 			return
-		case n != seen || !conn.Waiting(): // it lives, or nobody listens
+		case n != seen || !conn.Waiting(): // it is alive, or no reader waits
 			seen, silent = n, 0
 		default:
 			silent++
@@ -74,11 +74,11 @@ func newWSStream(ctx context.Context, t *transport.Client, conn *transport.WebSo
 	return s
 }
 
-// OnIdle sets a function that Next calls before it waits for the network. It is
-// set before the first Next.
+// OnIdle sets a function that Next calls before it waits for the network. Call it
+// before the first Next.
 func (s *wsStream) OnIdle(f func()) { s.conn.OnIdle(f) }
 
-// Next gives the next message.
+// Next returns the next message.
 func (s *wsStream) Next() ([]byte, error) {
 	if s.failed != nil {
 		return nil, s.failed
@@ -104,14 +104,14 @@ func (s *wsStream) Next() ([]byte, error) {
 }
 
 func serverError(t *transport.Client, text []byte) error {
-	said := t.Detail(string(text))
-	if said == "" {
-		said = "the agent gives no reason"
+	message := t.Detail(string(text))
+	if message == "" {
+		message = "the agent sent no reason"
 	}
-	return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "the agent failed to read the log: " + said}
+	return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "the agent failed to read the log: " + message}
 }
 
-// read gives one whole frame, in a buffer that it uses again.
+// read returns one whole frame, in a buffer that it reuses.
 func (s *wsStream) read() ([]byte, error) {
 	if cap(s.frame) > maxKeptBuffer {
 		s.frame = nil
@@ -142,7 +142,7 @@ func (s *wsStream) read() ([]byte, error) {
 	}
 }
 
-// Close says farewell and closes the connection.
+// Close sends a Close frame and closes the connection.
 func (s *wsStream) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -153,14 +153,14 @@ func (s *wsStream) Close() error {
 	return s.conn.Conn.Close()
 }
 
-// fail says why no more comes, once and for all.
+// fail records the final error and closes the stream.
 func (s *wsStream) fail(err error) error {
 	s.failed = err
 	_ = s.Close()
 	return err
 }
 
-// reason says how the connection ended.
+// reason returns the error with which the connection ended.
 func (s *wsStream) reason(err error) error {
 	ended := func(detail string) error {
 		return &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: detail, Err: err}
@@ -170,27 +170,27 @@ func (s *wsStream) reason(err error) error {
 	case s.ctx.Err() != nil:
 		return s.t.StreamError(s.ctx, opTail, s.ctx.Err())
 	case s.dead.Load():
-		return ended(fmt.Sprintf("the connection gave no sign of life for %s", s.livenessTimeout))
+		return ended(fmt.Sprintf("the connection received nothing for %s", s.livenessTimeout))
 	case s.closed.Load():
 		return ended("closed")
 	case errors.Is(err, websocket.ErrReadLimit):
 		return &ray.Error{Op: opTail, Code: http.StatusInternalServerError, Detail: "a message of the tail is larger than 32 MiB", Err: err}
 	case errors.As(err, &frame) && frame.Code != websocket.CloseAbnormalClosure:
-		said := s.t.Detail(frame.Text)
-		if said != "" {
-			said = ": " + said
+		text := s.t.Detail(frame.Text)
+		if text != "" {
+			text = ": " + text
 		}
-		return ended(fmt.Sprintf("the agent closed the tail with code %d%s", frame.Code, said))
+		return ended(fmt.Sprintf("the agent closed the tail with code %d%s", frame.Code, text))
 	case errors.As(err, &frame) && s.betweenFrames:
-		return ended("the connection ended without a farewell")
+		return ended("the connection ended without a Close frame")
 	case errors.As(err, &frame):
 		return ended("the connection ended in the middle of a message")
 	}
 	return asClosed(s.t.StreamError(s.ctx, opTail, err))
 }
 
-// asClosed makes a failure of a connection that was open a 503, whatever the
-// kernel calls it.
+// asClosed turns the failure of an open connection into a 503, whatever the kernel's
+// error is.
 func asClosed(err error) error {
 	var e *ray.Error
 	if errors.As(err, &e) && e.Status == 0 && e.Code != http.StatusServiceUnavailable {
