@@ -1,5 +1,5 @@
-// Package connect makes the client of a cluster from what the configuration
-// says of it, for the daemon and for the operator's commands alike.
+// Package connect creates the client of a cluster from its configuration, for the
+// daemon and the commands.
 package connect
 
 import (
@@ -14,29 +14,28 @@ import (
 	"raytap/ray/transport"
 )
 
-// Options are what a client needs beside its cluster's configuration.
+// Options are what a client needs in addition to its cluster's configuration.
 type Options struct {
-	// Version is raytap's own, for the User-Agent; "" is raytap's name alone.
+	// Version is raytap's own, for the User-Agent; "" omits it.
 	Version string
-	// Observe is told of each call that ended, as transport.Options has it; nil
-	// is nobody.
+	// Observe is called after each call: see transport.Options. nil observes nothing.
 	Observe func(endpoint string, code int, took time.Duration)
-	// ResponseMemory is what big answers of all clients together may take, as
-	// transport.Options has it; nil is no bound.
+	// ResponseMemory is shared by the large responses of all clients: see
+	// transport.Options. nil means no bound.
 	ResponseMemory *semaphore.Weighted
-	// Log gets what an answer lacked; nil is nobody.
+	// Log gets warnings about incomplete responses; nil logs nothing.
 	Log logrus.FieldLogger
 }
 
-// Dashboard makes a client of Ray's dashboard. It does not connect. The error
-// names what of the configuration does not work.
+// Dashboard returns a client of Ray's dashboard. It does not connect. The error names
+// what is wrong in the configuration.
 func Dashboard(c config.Cluster, o Options) (*dashboard.Client, error) {
-	wire, err := wireOptions(c, o)
+	options, err := transportOptions(c, o)
 	if err != nil {
 		return nil, err
 	}
-	wire.Scheme = "Bearer "
-	t, err := transport.New(wire)
+	options.Scheme = "Bearer "
+	t, err := transport.New(options)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +46,8 @@ func Dashboard(c config.Cluster, o Options) (*dashboard.Client, error) {
 	return dashboard.New(t, dashboard.Options{NodeAgents: agents, Log: o.Log})
 }
 
-// wireOptions says how the transport of a cluster is made, whatever its dialect.
-func wireOptions(c config.Cluster, o Options) (transport.Options, error) {
+// transportOptions returns the options of a cluster's transport, for any API.
+func transportOptions(c config.Cluster, o Options) (transport.Options, error) {
 	tls, err := transport.TLSOptions{
 		CAFile: string(c.TLS.CAFile), CertFile: string(c.TLS.CertFile), KeyFile: string(c.TLS.KeyFile),
 		ServerName: c.TLS.ServerName, InsecureSkipVerify: c.TLS.InsecureSkipVerify,

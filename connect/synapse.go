@@ -6,14 +6,14 @@ import (
 	"raytap/ray/transport"
 )
 
-// Synapse makes a client of a Synapse agent. It does not connect. The error names
-// what of the configuration does not work.
+// Synapse returns a client of a Synapse agent. It does not connect. The error names what
+// is wrong in the configuration.
 func Synapse(c config.Cluster, o Options) (*synapse.Client, error) {
-	wire, err := wireOptions(c, o)
+	options, err := transportOptions(c, o)
 	if err != nil {
 		return nil, err
 	}
-	t, err := synapse.NewTransport(wire, synapse.Credentials{
+	t, err := synapse.NewTransport(options, synapse.Credentials{
 		User:   secret(c.Auth.UserToken, c.Auth.UserTokenFile),
 		Tenant: secret(c.Auth.Tenant, c.Auth.TenantFile),
 	})
@@ -23,7 +23,7 @@ func Synapse(c config.Cluster, o Options) (*synapse.Client, error) {
 	return synapse.New(t, synapse.Options{Log: o.Log})
 }
 
-// secret is a token that stands in the configuration or in a file; nil is none.
+// secret returns a token of the configuration or of a file, nil if there is none.
 func secret(value config.Secret, file config.Path) transport.TokenSource {
 	switch {
 	case file != "":

@@ -14,49 +14,49 @@ import (
 	"raytap/config"
 )
 
-// Target says which cluster a command is for. The zero value is the one that
-// Ray's own tools would find.
+// Target selects the cluster of a command. The zero value is the one that Ray's own
+// tools would use.
 type Target struct {
-	ConfigFile string // "" is none
+	ConfigFile string // "" for none
 
-	Cluster   string // a name in the configuration; "" where it has one cluster
-	URL       string // of a cluster that no configuration is needed for
-	API       string // ray or agent; "" is ray
+	Cluster   string // a name in the configuration; "" if it has one cluster
+	URL       string // of a cluster without a configuration
+	API       string // ray or synapse; "" means ray
 	TokenFile string
 
-	// Note is given what a person should know of how the cluster was found; nil
-	// is nobody.
+	// Note is called with a note for the user about how the cluster was found; nil
+	// ignores it.
 	Note func(text string)
 }
 
-// flagAdder is an application or a command of one.
+// flagAdder is an application or one of its commands.
 type flagAdder interface {
 	Flag(name, help string) *kingpin.FlagClause
 }
 
-// AddFlags adds the flags of a target, but for the configuration's. names gives
-// the clusters to complete --cluster with.
+// AddFlags adds the flags of a target, except for the configuration's. names returns the
+// clusters for the completion of --cluster.
 func (t *Target) AddFlags(to flagAdder, names func() []string) {
-	to.Flag("cluster", "The cluster of the configuration (--config.file); not needed where it has only one.").
+	to.Flag("cluster", "Cluster in the configuration (--config.file); optional if there is only one.").
 		PlaceHolder("NAME").HintAction(names).StringVar(&t.Cluster)
-	to.Flag("url", "The address of a cluster, without a configuration, such as http://ray-head:8265.").PlaceHolder("URL").StringVar(&t.URL)
+	to.Flag("url", "Address of a cluster without a configuration, such as http://ray-head:8265.").PlaceHolder("URL").StringVar(&t.URL)
 	to.Flag("api", "API served at --url: ray (Ray dashboard, default) or synapse (Synapse agent).").PlaceHolder("ray").EnumVar(&t.API, config.APIRay, config.APISynapse)
-	to.Flag("token-file", "The file that holds the token for it.").PlaceHolder("FILE").StringVar(&t.TokenFile)
+	to.Flag("token-file", "File with the token for --url.").PlaceHolder("FILE").StringVar(&t.TokenFile)
 }
 
-// Resolve returns the cluster. An error is a mistake on the command line, in the
-// environment or in the configuration.
+// Resolve returns the cluster. Its errors are about the command line, the environment or
+// the configuration.
 func (t Target) Resolve(env config.Env) (config.Cluster, error) {
 	switch {
 	case t.ConfigFile != "" && (t.URL != "" || t.API != "" || t.TokenFile != ""):
-		return config.Cluster{}, errors.New("--url, --api and --token-file are for a cluster without a configuration: give them or --config.file")
+		return config.Cluster{}, errors.New("--url, --api and --token-file cannot be combined with --config.file: set one or the other")
 	case t.ConfigFile != "":
-		return t.named(env)
+		return t.fromConfig(env)
 	case t.Cluster != "":
-		return config.Cluster{}, errors.New("--cluster is a name in a configuration: give --config.file too, or --url")
+		return config.Cluster{}, errors.New("--cluster requires --config.file: set both, or use --url")
 	}
 	if t.URL != "" {
-		env = overlay(env, "RAY_API_SERVER_ADDRESS", t.URL)
+		env = overrideEnv(env, "RAY_API_SERVER_ADDRESS", t.URL)
 	}
 	c, err := config.FromEnvironment(env)
 	if err != nil {
@@ -70,7 +70,7 @@ func (t Target) Resolve(env config.Env) (config.Cluster, error) {
 	}
 	cluster := c.Clusters[0]
 	if t.API == config.APISynapse {
-		// The token and the headers that Ray's tools find are Ray's, not an agent's.
+		// The token and the headers of the environment are for Ray, not for an agent.
 		cluster.API, cluster.Auth, cluster.Headers = t.API, config.Auth{}, nil
 	}
 	if t.TokenFile != "" {
@@ -87,8 +87,8 @@ func (t Target) Resolve(env config.Env) (config.Cluster, error) {
 	return cluster, nil
 }
 
-// named finds a cluster in the configuration.
-func (t Target) named(env config.Env) (config.Cluster, error) {
+// fromConfig returns a cluster of the configuration.
+func (t Target) fromConfig(env config.Env) (config.Cluster, error) {
 	c, err := config.Load(t.ConfigFile, env)
 	if err != nil {
 		return config.Cluster{}, err
@@ -101,24 +101,24 @@ func (t Target) named(env config.Env) (config.Cluster, error) {
 	case at >= 0:
 		return c.Clusters[at], nil
 	case len(c.Clusters) == 0:
-		return config.Cluster{}, fmt.Errorf("%s names no cluster: give --url instead of --config.file", t.ConfigFile)
+		return config.Cluster{}, fmt.Errorf("%s has no clusters: use --url instead of --config.file", t.ConfigFile)
 	case t.Cluster == "":
-		return config.Cluster{}, fmt.Errorf("%s has %d clusters: give --cluster with one of %s", t.ConfigFile, len(c.Clusters), some(c.Names()))
+		return config.Cluster{}, fmt.Errorf("%s has %d clusters: set --cluster to one of %s", t.ConfigFile, len(c.Clusters), joinNames(c.Names()))
 	}
-	return config.Cluster{}, fmt.Errorf("%s has no cluster %q; it has %s", t.ConfigFile, t.Cluster, some(c.Names()))
+	return config.Cluster{}, fmt.Errorf("%s has no cluster %q: set --cluster to one of %s", t.ConfigFile, t.Cluster, joinNames(c.Names()))
 }
 
-// some gives the first of many names.
-func some(names []string) string {
-	const most = 10
-	if len(names) > most {
-		return strings.Join(names[:most], ", ") + ", …"
+// joinNames returns the first names, joined.
+func joinNames(names []string) string {
+	const limit = 10
+	if len(names) > limit {
+		return strings.Join(names[:limit], ", ") + ", …"
 	}
 	return strings.Join(names, ", ")
 }
 
-// overlay is an environment with one variable set anew.
-func overlay(env config.Env, name, value string) config.Env {
+// overrideEnv returns an environment in which one variable has another value.
+func overrideEnv(env config.Env, name, value string) config.Env {
 	return func(key string) (string, bool) {
 		if key == name {
 			return value, true

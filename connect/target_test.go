@@ -11,7 +11,7 @@ import (
 	"raytap/config"
 )
 
-func TestWhichClusterIsMeant(t *testing.T) {
+func TestTarget_Resolve(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -35,27 +35,27 @@ func TestWhichClusterIsMeant(t *testing.T) {
 		url    string
 		api    string
 		auth   config.Auth
-		err    string // a part of it
+		err    string // substring
 	}{
-		"nothing said":                  {url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{Environment: true}},
-		"the environment":               {env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://env:1", api: "ray", auth: config.Auth{Environment: true}},
-		"an address":                    {target: Target{URL: "http://u:1/p/"}, env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://u:1/p", api: "ray", auth: config.Auth{Environment: true}},
-		"an address and a token":        {target: Target{URL: "http://u:1", TokenFile: token}, url: "http://u:1", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
-		"a token for the usual place":   {target: Target{TokenFile: token}, url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
-		"an agent gets no token of Ray": {target: Target{URL: "http://u:1", API: config.APISynapse}, env: map[string]string{"RAY_AUTH_TOKEN": "ray's"}, url: "http://u:1", api: config.APISynapse},
-		"an agent and its token":        {target: Target{URL: "http://u:1", API: config.APISynapse, TokenFile: token}, url: "http://u:1", api: config.APISynapse, auth: config.Auth{TokenFile: config.Path(token)}},
-		"the only one of a file":        {target: Target{ConfigFile: one}, url: "http://one:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
-		"one by its name":               {target: Target{ConfigFile: two, Cluster: "b"}, url: "http://b:8000", api: config.APISynapse},
-		"the only one by another name":  {target: Target{ConfigFile: one, Cluster: "b"}, err: `has no cluster "b"; it has only`},
-		"one of two":                    {target: Target{ConfigFile: two}, err: "has 2 clusters: give --cluster with one of a, b"},
-		"one of many":                   {target: Target{ConfigFile: dozen}, err: "cj, …"},
-		"a name without a file":         {target: Target{Cluster: "b"}, err: "give --config.file too"},
-		"a file and an address":         {target: Target{ConfigFile: one, URL: "http://u:1"}, err: "give them or --config.file"},
-		"a file and a token":            {target: Target{ConfigFile: one, TokenFile: token}, err: "give them or --config.file"},
-		"a wrong address":               {target: Target{URL: "u:1"}, err: "--url: "},
-		"a wrong environment":           {env: map[string]string{"RAY_API_SERVER_ADDRESS": "u:1"}, err: "RAY_API_SERVER_ADDRESS: "},
-		"no such token file":            {target: Target{TokenFile: filepath.Join(dir, "none")}, err: "--token-file: "},
-		"no such file":                  {target: Target{ConfigFile: filepath.Join(dir, "none.yaml")}, err: "no such file"},
+		"defaults":                         {url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{Environment: true}},
+		"the environment":                  {env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://env:1", api: "ray", auth: config.Auth{Environment: true}},
+		"an address":                       {target: Target{URL: "http://u:1/p/"}, env: map[string]string{"RAY_API_SERVER_ADDRESS": "http://env:1"}, url: "http://u:1/p", api: "ray", auth: config.Auth{Environment: true}},
+		"an address and a token":           {target: Target{URL: "http://u:1", TokenFile: token}, url: "http://u:1", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"a token for the default address":  {target: Target{TokenFile: token}, url: "http://127.0.0.1:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"an agent gets no token of Ray":    {target: Target{URL: "http://u:1", API: config.APISynapse}, env: map[string]string{"RAY_AUTH_TOKEN": "ray's"}, url: "http://u:1", api: config.APISynapse},
+		"an agent and its token":           {target: Target{URL: "http://u:1", API: config.APISynapse, TokenFile: token}, url: "http://u:1", api: config.APISynapse, auth: config.Auth{TokenFile: config.Path(token)}},
+		"the only cluster of a file":       {target: Target{ConfigFile: one}, url: "http://one:8265", api: "ray", auth: config.Auth{TokenFile: config.Path(token)}},
+		"a cluster by its name":            {target: Target{ConfigFile: two, Cluster: "b"}, url: "http://b:8000", api: config.APISynapse},
+		"the only cluster by another name": {target: Target{ConfigFile: one, Cluster: "b"}, err: `has no cluster "b": set --cluster to one of only`},
+		"no name, two clusters":            {target: Target{ConfigFile: two}, err: "has 2 clusters: set --cluster to one of a, b"},
+		"no name, many clusters":           {target: Target{ConfigFile: dozen}, err: "cj, …"},
+		"a name without a file":            {target: Target{Cluster: "b"}, err: "--cluster requires --config.file"},
+		"a file and an address":            {target: Target{ConfigFile: one, URL: "http://u:1"}, err: "cannot be combined with --config.file"},
+		"a file and a token":               {target: Target{ConfigFile: one, TokenFile: token}, err: "cannot be combined with --config.file"},
+		"an invalid address":               {target: Target{URL: "u:1"}, err: "--url: "},
+		"an invalid environment":           {env: map[string]string{"RAY_API_SERVER_ADDRESS": "u:1"}, err: "RAY_API_SERVER_ADDRESS: "},
+		"no such token file":               {target: Target{TokenFile: filepath.Join(dir, "none")}, err: "--token-file: "},
+		"no such file":                     {target: Target{ConfigFile: filepath.Join(dir, "none.yaml")}, err: "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := tt.target.Resolve(func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
@@ -75,9 +75,9 @@ func TestWhichClusterIsMeant(t *testing.T) {
 	}
 }
 
-// Headers that are for Ray go to Ray alone, and a token that was asked for takes
-// the place of one among them.
-func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
+// Headers of the environment are sent to Ray only, and a token file replaces an
+// Authorization header among them.
+func TestTarget_EnvironmentHeaders(t *testing.T) {
 	env := func(key string) (string, bool) {
 		return `{"Authorization": "Basic x", "X-Tenant": "a"}`, key == "RAY_JOB_HEADERS"
 	}
@@ -109,8 +109,7 @@ func TestHeadersOfTheEnvironmentAreRays(t *testing.T) {
 	}
 }
 
-// Whatever a target gives, a client can be made of it.
-func TestAClientIsMadeOfWhatWasFound(t *testing.T) {
+func TestTarget_Client(t *testing.T) {
 	none := func(string) (string, bool) { return "", false }
 	c, err := Target{URL: "http://u:1"}.Resolve(none)
 	if err != nil {

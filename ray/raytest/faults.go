@@ -138,7 +138,7 @@ func (h *Head) matchFault(endpoint, job string) *cut {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, in := range h.faults {
-		if in.removed || !in.rule.Hits(endpoint, job) {
+		if in.removed || !in.rule.Applies(endpoint, job) {
 			continue
 		}
 		c := &cut{Injected: in, left: in.f.AfterBytes}

@@ -113,7 +113,7 @@ func (a *Agent) matchFault(endpoint, job string) *cut {
 	a.counts[endpoint]++
 	for _, in := range a.faults {
 		f := &in.f
-		if in.removed || !in.rule.Hits(endpoint, job) {
+		if in.removed || !in.rule.Applies(endpoint, job) {
 			continue
 		}
 		c := &cut{Injected: in, after: f.AfterBytes, messages: f.AfterMessages}

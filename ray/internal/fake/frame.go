@@ -7,10 +7,10 @@ const (
 	opClose = 0x8
 )
 
-// AppendText appends a WebSocket message: one frame, unmasked and final.
+// AppendText appends a WebSocket text message: one frame, unmasked and final.
 func AppendText(b, payload []byte) []byte { return appendFrame(b, opText, payload) }
 
-// CloseFrame is a Close frame with a code and no reason.
+// CloseFrame returns a Close frame with a code and no reason.
 func CloseFrame(code int) []byte {
 	return appendFrame(nil, opClose, binary.BigEndian.AppendUint16(nil, uint16(code)))
 }

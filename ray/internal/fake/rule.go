@@ -2,19 +2,19 @@ package fake
 
 import "math/rand/v2"
 
-// Rule says which requests a fault hits. Its zero value hits all. Whoever asks it
-// holds a lock.
+// Rule selects the requests that a fault applies to. Its zero value selects all. Callers
+// hold a lock.
 type Rule struct {
 	Endpoint, Job string     // "" = any
-	Skip, Times   int        // matching requests let through first; then so many are hit, 0 = all
-	Chance        float64    // hits with this probability, drawn from Rand; 0 = always
-	Rand          *rand.Rand // needed with a Chance only
+	Skip, Times   int        // skips the first matching requests; then applies to so many, 0 = all
+	Chance        float64    // probability, drawn from Rand; 0 = always
+	Rand          *rand.Rand // required with a Chance
 
 	seen int
 }
 
-// Hits tells whether the next request, which is for this endpoint and job, is hit.
-func (r *Rule) Hits(endpoint, job string) bool {
+// Applies reports whether the rule selects the next request, for this endpoint and job.
+func (r *Rule) Applies(endpoint, job string) bool {
 	if (r.Endpoint != "" && r.Endpoint != endpoint) || (r.Job != "" && r.Job != job) {
 		return false
 	}
@@ -25,10 +25,10 @@ func (r *Rule) Hits(endpoint, job string) bool {
 	return r.seen > r.Skip && (r.Times == 0 || r.seen <= r.Skip+r.Times)
 }
 
-// Counts are how many requests came for each endpoint.
+// Counts are numbers of requests by endpoint.
 type Counts map[string]int
 
-// Of tells how many came for one; for "" how many came at all.
+// Of returns the number of requests for an endpoint, "" for all.
 func (c Counts) Of(endpoint string) (n int) {
 	if endpoint != "" {
 		return c[endpoint]

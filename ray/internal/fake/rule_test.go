@@ -5,25 +5,25 @@ import (
 	"testing"
 )
 
-func TestARuleHitsTheRequestsItIsFor(t *testing.T) {
+func TestRule_Applies(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rule Rule
-		want string // of six requests, by turns for jobs a and b: x is hit
+		want string // of six requests, alternately for jobs a and b; x: the rule applies
 	}{
 		"all":                     {Rule{}, "xxxxxx"},
 		"an endpoint":             {Rule{Endpoint: "jobs"}, "xxxxxx"},
 		"another endpoint":        {Rule{Endpoint: "nodes"}, "......"},
 		"a job":                   {Rule{Job: "b"}, ".x.x.x"},
-		"after some":              {Rule{Skip: 2}, "..xxxx"},
-		"so many":                 {Rule{Times: 2}, "xx...."},
-		"so many, after some":     {Rule{Skip: 1, Times: 3}, ".xxx.."},
-		"of those that it is for": {Rule{Job: "a", Skip: 1, Times: 1}, "..x..."},
+		"skip":                    {Rule{Skip: 2}, "..xxxx"},
+		"times":                   {Rule{Times: 2}, "xx...."},
+		"skip and times":          {Rule{Skip: 1, Times: 3}, ".xxx.."},
+		"skip and times of a job": {Rule{Job: "a", Skip: 1, Times: 1}, "..x..."},
 		"never by chance":         {Rule{Chance: 1e-300, Rand: rand.New(rand.NewPCG(1, 2))}, "......"},
 		"always by chance":        {Rule{Chance: 1, Rand: rand.New(rand.NewPCG(1, 2))}, "xxxxxx"},
 	} {
 		got := ""
 		for i := range 6 {
-			if tt.rule.Hits("jobs", string(rune('a'+i%2))) {
+			if tt.rule.Applies("jobs", string(rune('a'+i%2))) {
 				got += "x"
 			} else {
 				got += "."
@@ -35,7 +35,7 @@ func TestARuleHitsTheRequestsItIsFor(t *testing.T) {
 	}
 }
 
-func TestCountsAreOfOneOrOfAll(t *testing.T) {
+func TestCounts_Of(t *testing.T) {
 	c := Counts{"jobs": 2, "nodes": 3}
 	if c.Of("jobs") != 2 || c.Of("tasks") != 0 || c.Of("") != 5 {
 		t.Errorf("jobs %d, tasks %d, all %d", c.Of("jobs"), c.Of("tasks"), c.Of(""))

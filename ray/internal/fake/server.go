@@ -1,6 +1,5 @@
-// Package fake is what the fakes of raytest and agenttest are both made of: a
-// server that dies with all of its connections, WebSocket frames, and which
-// request a fault hits.
+// Package fake has the common parts of the fakes raytest and synapsetest: a server that
+// can be stopped with all of its connections, WebSocket frames, and fault rules.
 package fake
 
 import (
@@ -12,8 +11,8 @@ import (
 	"time"
 )
 
-// Server is one life of a listener: closing it cuts every connection, also
-// those that a handler took over, and waits for the handlers.
+// Server is an HTTP server. Close ends all of its connections, including hijacked ones,
+// and waits for the handlers.
 type Server struct {
 	ln     net.Listener
 	srv    *http.Server
@@ -21,14 +20,14 @@ type Server struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	taken map[net.Conn]struct{} // nil once closed
+	mu       sync.Mutex
+	hijacked map[net.Conn]struct{} // nil once closed
 }
 
 type serverKey struct{}
 
-// Listen serves on addr, with port 0 on a free one. An address that was in use
-// a moment ago is tried for a second.
+// Listen starts a server on addr; port 0 means any free one. It retries for a second if
+// the address is in use.
 func Listen(addr string, handler http.Handler) (*Server, error) {
 	var ln net.Listener
 	var err error
@@ -41,7 +40,7 @@ func Listen(addr string, handler http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{ln: ln, taken: map[net.Conn]struct{}{}}
+	s := &Server{ln: ln, hijacked: map[net.Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.WithValue(context.Background(), serverKey{}, s))
 	s.srv = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,8 +48,7 @@ func Listen(addr string, handler http.Handler) (*Server, error) {
 			defer s.wg.Done()
 			handler.ServeHTTP(w, r)
 			if s.ctx.Err() != nil {
-				// One that was cut short by the close must not end as an
-				// empty answer 200.
+				// A response that Close interrupts must not end as an empty 200.
 				panic(http.ErrAbortHandler)
 			}
 		}),
@@ -64,23 +62,23 @@ func Listen(addr string, handler http.Handler) (*Server, error) {
 	return s, nil
 }
 
-// Addr is where it listens: "127.0.0.1:8265".
+// Addr returns the address that it listens on: "127.0.0.1:8265".
 func (s *Server) Addr() string { return s.ln.Addr().String() }
 
-// Close cuts every connection and waits for the handlers.
+// Close ends all connections and waits for the handlers.
 func (s *Server) Close() {
 	s.cancel()
 	_ = s.srv.Close()
 	s.mu.Lock()
-	for c := range s.taken {
+	for c := range s.hijacked {
 		_ = c.Close()
 	}
-	s.taken = nil
+	s.hijacked = nil
 	s.mu.Unlock()
 	s.wg.Wait()
 }
 
-// Hijack hijacks the request's connection, which is closed with the server.
+// Hijack takes over the request's connection. Close of the server closes it.
 func Hijack(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
 	s := r.Context().Value(serverKey{}).(*Server)
 	c, _, err := http.NewResponseController(w).Hijack()
@@ -89,24 +87,25 @@ func Hijack(w http.ResponseWriter, r *http.Request) (net.Conn, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken == nil {
+	if s.hijacked == nil {
 		_ = c.Close()
 		return nil, errors.New("closed")
 	}
-	s.taken[c] = struct{}{}
+	s.hijacked[c] = struct{}{}
 	return c, nil
 }
 
-// CloseConn closes a taken connection.
+// CloseConn closes a hijacked connection.
 func CloseConn(r *http.Request, c net.Conn) {
 	s := r.Context().Value(serverKey{}).(*Server)
 	s.mu.Lock()
-	delete(s.taken, c)
+	delete(s.hijacked, c)
 	s.mu.Unlock()
 	_ = c.Close()
 }
 
-// Disconnect ends a connection, by RST or else by FIN, also one whose writer is stuck.
+// Disconnect ends a connection with RST or, without reset, FIN, even if its writer is
+// blocked.
 func Disconnect(c net.Conn, reset bool) {
 	if tcp, ok := c.(*net.TCPConn); ok && reset {
 		_ = tcp.SetLinger(0)
