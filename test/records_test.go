@@ -252,7 +252,7 @@ func TestOracle_DetectsFaults(t *testing.T) {
 		"the end is incomplete":        func(r []record) []record { no := false; r[len(r)-1].Complete = &no; return r },
 		"the end has another status":   func(r []record) []record { r[len(r)-1].Status = "FAILED"; return r },
 		"a gap event":                  func(r []record) []record { r[3].Event = "gap"; return r },
-		"time stands still":            func(r []record) []record { r[3].Time = r[2].Time; return r },
+		"time does not advance":        func(r []record) []record { r[3].Time = r[2].Time; return r },
 		"a sequence number is skipped": func(r []record) []record { n := 9; r[6].Seq = &n; return r },
 		"another epoch":                func(r []record) []record { n := 1; r[6].Epoch = &n; return r },
 	}

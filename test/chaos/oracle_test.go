@@ -51,7 +51,7 @@ func TestOracle_DetectsFaults(t *testing.T) {
 		"the end has another status":     func(r []record) []record { r[4].Status = "FAILED"; return r },
 		"the end is incomplete":          func(r []record) []record { no := false; r[4].Complete = &no; return r },
 		"a gap without a reason":         func(r []record) []record { r[2].Event = "gap"; return r },
-		"time stands still":              func(r []record) []record { r[2].Time = r[1].Time; return r },
+		"time does not advance":          func(r []record) []record { r[2].Time = r[1].Time; return r },
 		"time goes back without a reason": func(r []record) []record {
 			return slices.Insert(r, 2, record{Event: "clock", Seq: 1, Time: r[0].Time, Session: "s", SubmissionID: "a"})
 		},

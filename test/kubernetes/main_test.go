@@ -81,7 +81,7 @@ func outside() int {
 	return 0
 }
 
-// finish tells the cleaner to start, and waits for it.
+// finish starts the cleanup and waits for it.
 func finish(cleaner *exec.Cmd, alive io.Closer) error {
 	return first(alive.Close(), cleaner.Wait())
 }
