@@ -83,28 +83,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually polls until ok returns nil. After d it fails the test with the last error.
-func eventually(t *testing.T, d time.Duration, what string, ok func() error) {
-	t.Helper()
-	if err := poll(d, ok); err != nil {
-		t.Fatalf("timeout after %s: waiting until %s: %v", d, what, err)
-	}
-}
-
-// poll calls ok until it returns nil. After d it returns the last error.
-func poll(d time.Duration, ok func() error) error {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(d)
-	for {
-		err := ok()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			return err
-		}
-	}
-}
+var (
+	eventually = program.Eventually
+	poll       = program.Poll
+)

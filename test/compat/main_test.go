@@ -92,23 +92,6 @@ func start(o realray.Options) (*realray.Head, error) {
 	return realray.Start(ctx, o)
 }
 
-// eventually polls until ok returns nil. A timeout fails the test with the last error.
-func eventually(t testing.TB, limit time.Duration, what string, ok func() error) {
-	t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(limit)
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("timeout after %s: waiting until %s: %v", limit, what, err)
-		}
-	}
-}
+var eventually = program.Eventually
 
 func quoted(s string) string { return fmt.Sprintf("%q", s) }

@@ -85,20 +85,6 @@ type config struct {
 	Labels       map[string]string
 }
 
-// needsRoot skips a test if it cannot mount. On CI it fails instead, because there a
-// skipped stage must not pass.
-func needsRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return
-	}
-	const why = "building and running an image requires root"
-	if os.Getenv("CI") != "" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
 // debian returns the directory of the Debian root.
 func debian(t *testing.T) string {
 	t.Helper()
@@ -150,7 +136,7 @@ func built(t *testing.T) (c config, root string) {
 }
 
 func TestImage(t *testing.T) {
-	needsRoot(t)
+	program.NeedRoot(t, "building and running an image requires root")
 	c, root := built(t)
 	if c.User != "65532:65532" || !slices.Equal(c.Entrypoint, []string{"/raytap"}) || len(c.Cmd) != 0 || c.StopSignal != "SIGTERM" {
 		t.Errorf("the image's configuration is %+v", c)

@@ -56,7 +56,7 @@ type machine struct {
 // newMachine boots a machine, which ends with the test.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	needsRoot(t)
+	program.NeedRoot(t, whyRoot)
 	debian := filepath.Dir(filepath.Dir(filepath.Dir(program.Tool(t, "debian/usr/bin/systemd-nspawn"))))
 	group := newGroup(t)
 	// In its own PID namespace, no process outlives the first one.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"raytap/ray/raytest"
+	"raytap/test/program"
 )
 
 const (
@@ -30,7 +31,7 @@ type service struct {
 // documented. It does not start the unit.
 func install(t *testing.T) *service {
 	t.Helper()
-	needsRoot(t)
+	program.NeedRoot(t, whyRoot)
 	file := deb(t, "1.2.3")
 	s := &service{machine: newMachine(t)}
 	s.must("dpkg", "-i", s.put(file, "/tmp"))
