@@ -27,7 +27,7 @@ func stateTable(name, title string, states []string) table[ray.StateCounts] {
 		source: "state API" + tasksFresh,
 		rows: []row[ray.StateCounts]{
 			{
-				name: name, help: title + " that Ray lists, by state. Too low if " + name + "_truncated is 1.", labels: []string{"state"},
+				name: name, help: title + " that Ray lists, by state. Too low if raytap_" + name + "_truncated is 1.", labels: []string{"state"},
 				series: func(c ray.StateCounts, emit *emitter) { countStates(states, c.ByState, emit.state) },
 			},
 			{

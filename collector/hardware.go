@@ -66,7 +66,7 @@ var hardwareTable = table[hardwareView]{
 				},
 			},
 			{
-				name: "hardware_nodes_overflow", help: "Nodes whose hardware is not shown because there are more than nodes.max. Live nodes are kept first.",
+				name: "hardware_nodes_overflow", help: "Nodes whose hardware is not shown because there are more than collector.nodes.max. Live nodes are kept first.",
 				value: func(v hardwareView) (float64, bool) { return float64(v.overflow), true },
 			},
 		},

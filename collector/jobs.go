@@ -51,7 +51,7 @@ var jobsTable = table[jobsView]{
 			series: countJobs,
 		},
 		{
-			name: "jobs_overflow", help: "Jobs without series of their own because there are more than jobs.max. Running jobs are kept first, then failed ones.",
+			name: "jobs_overflow", help: "Jobs without series of their own because there are more than collector.jobs.max. Running jobs are kept first, then failed ones.",
 			value: func(v jobsView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},
@@ -69,7 +69,7 @@ func newJobTable(keys []string) table[jobAt] {
 	keys, labels := extraLabels("metadata_", keys)
 	return table[jobAt]{source: jobsFresh, labels: []string{"submission_id"}, rows: slices.Concat([]row[jobAt]{{
 		name:   "job_info",
-		help:   "A job's ids and names; always 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name comes from the job's metadata, node_id is the driver's node. Metadata keys listed in jobs.metadata are labels metadata_KEY.",
+		help:   "A job's ids and names; always 1. submission_id is the job id for a DRIVER job, job_id that of the last driver, job_name comes from the job's metadata, node_id is the driver's node. Metadata keys listed in collector.jobs.metadata are labels metadata_KEY.",
 		labels: slices.Concat([]string{"job_id", "type", "job_name", "node_id"}, labels),
 		series: func(j jobAt, emit *emitter) {
 			emit.series(1, slices.Concat([]string{j.JobID, string(j.Type), j.Name(), j.DriverNodeID}, valuesOf(j.Metadata, keys))...)

@@ -66,7 +66,7 @@ var nodesTable = table[nodesView]{
 			},
 		},
 		{
-			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death, UNSPECIFIED if Ray does not report it. Absent while node_stats_unavailable is 1.", labels: []string{"reason"},
+			name: "nodes_dead", help: "Dead nodes that Ray lists, by the reason of their death, UNSPECIFIED if Ray does not report it. Absent while raytap_node_stats_unavailable is 1.", labels: []string{"reason"},
 			series: func(v nodesView, emit *emitter) {
 				if v.statsUnavailable() {
 					return
@@ -85,7 +85,7 @@ var nodesTable = table[nodesView]{
 			value: func(v nodesView) (float64, bool) { return float64(v.resourcesOverflow), true },
 		},
 		{
-			name: "nodes_overflow", help: "Nodes without series of their own because there are more than nodes.max. Live nodes are kept first.",
+			name: "nodes_overflow", help: "Nodes without series of their own because there are more than collector.nodes.max. Live nodes are kept first.",
 			value: func(v nodesView) (float64, bool) { return float64(v.overflow), true },
 		},
 		{
@@ -113,7 +113,7 @@ func newNodeTable(keys []string) table[nodeView] {
 	keys, labels := extraLabels("label_", keys)
 	return table[nodeView]{source: nodesFresh, labels: []string{"node_id"}, rows: slices.Concat([]row[nodeView]{{
 		name:   "node_info",
-		help:   "A node's address and names; always 1. is_head is true for the head. Ray's labels of the node that are listed in nodes.labels are labels label_KEY.",
+		help:   "A node's address and names; always 1. is_head is true for the head. Ray's labels of the node that are listed in collector.nodes.labels are labels label_KEY.",
 		labels: slices.Concat([]string{"node_ip", "node_name", "host", "is_head"}, labels),
 		series: func(n nodeView, emit *emitter) {
 			emit.series(1, slices.Concat([]string{n.IP, n.Name, n.Host, strconv.FormatBool(n.Head)}, valuesOf(n.Labels, keys))...)
@@ -135,7 +135,7 @@ var nodeRows = []row[nodeView]{
 		value: func(n nodeView) (float64, bool) { return unix(n.End) },
 	},
 	{
-		name: "node_death_info", help: "Reason of a dead node's death, UNSPECIFIED if Ray does not report it; always 1. Absent while the node is alive, and while node_stats_unavailable is 1.", labels: []string{"reason"},
+		name: "node_death_info", help: "Reason of a dead node's death, UNSPECIFIED if Ray does not report it; always 1. Absent while the node is alive, and while raytap_node_stats_unavailable is 1.", labels: []string{"reason"},
 		series: func(n nodeView, emit *emitter) {
 			if n.State == ray.NodeDead && !n.StatsUnavailable {
 				emit.series(1, deathReason(n.Node))

@@ -29,7 +29,7 @@ var serveTable = table[serveView]{
 			value: func(v serveView) (float64, bool) { return number(v.running), true },
 		},
 		{
-			name: "serve_overflow", help: "Applications and deployments, and proxies, that are not shown because there are more than serve.max. Unhealthy ones are kept first.",
+			name: "serve_overflow", help: "Applications and deployments, and proxies, that are not shown because there are more than collector.serve.max. Unhealthy ones are kept first.",
 			value: func(v serveView) (float64, bool) { return float64(v.overflow), true },
 		},
 	},

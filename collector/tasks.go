@@ -47,19 +47,19 @@ var tasksTable = table[tasksView]{
 	rows: []row[tasksView]{
 		{
 			name:   "tasks",
-			help:   "Task attempts in each state except FINISHED, by job. Absent where there is none. Too low if tasks_truncated is 1.",
+			help:   "Task attempts in each state except FINISHED, by job. Absent where there is none. Too low if raytap_tasks_truncated is 1.",
 			labels: []string{"job_id", "state"}, unique: true,
 			series: func(v tasksView, emit *emitter) { emitCounts(v.jobs, emit) },
 		},
 		{
 			name:   "tasks_by_name",
-			help:   "Task attempts in each state except FINISHED, by task name. Absent where there is none. Too low if tasks_truncated is 1. Requires collector.tasks.by_name.",
+			help:   "Task attempts in each state except FINISHED, by task name. Absent where there is none. Too low if raytap_tasks_truncated is 1. Requires collector.tasks.by_name.",
 			labels: []string{"name", "state"}, unique: true,
 			series: func(v tasksView, emit *emitter) { emitCounts(v.names, emit) },
 		},
 		{
 			name:   "tasks_by_state",
-			help:   "Task attempts in each state except FINISHED, for all jobs together. Exact even if tasks_truncated is 1; absent if the exact counts could not be fetched.",
+			help:   "Task attempts in each state except FINISHED, for all jobs together. Exact even if raytap_tasks_truncated is 1; absent if the exact counts could not be fetched.",
 			labels: []string{"state"},
 			series: func(v tasksView, emit *emitter) {
 				if counts, ok := exactStates(v.TaskList); ok {
@@ -84,7 +84,7 @@ var tasksTable = table[tasksView]{
 			value: func(v tasksView) (float64, bool) { return float64(v.resets), v.resetsKnown },
 		},
 		{
-			name: "tasks_overflow", help: "Series of a family that are not shown because there are more than tasks.max_series. Running and failed tasks are kept first.", labels: []string{"family"},
+			name: "tasks_overflow", help: "Series of a family that are not shown because there are more than collector.tasks.max_series. Running and failed tasks are kept first.", labels: []string{"family"},
 			series: func(v tasksView, emit *emitter) {
 				emit.series(float64(v.jobsOverflow), "tasks")
 				if v.byName {
