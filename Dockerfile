@@ -25,7 +25,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /raytap /raytap
 COPY --from=build /src/LICENSE /LICENSE
-# A new volume that is mounted here gets this owner.
+# A new volume that is mounted here has this owner.
 COPY --from=build --chown=65532:65532 /state /var/lib/raytap
 ARG VERSION=dev
 ARG REVISION=unknown

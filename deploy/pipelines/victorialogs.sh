@@ -1,13 +1,11 @@
 #!/bin/sh
-# VictoriaLogs without a program between: raytap's standard output in, as JSON
-# lines.
+# VictoriaLogs without another program in between: reads raytap's standard output.
 #
 #   raytap --config.file raytap.yaml | deploy/pipelines/victorialogs.sh
 #
-# A trial's way, not production's: when VictoriaLogs goes away curl ends, then
-# raytap ends, and the lines in the pipe between them are lost. A service manager
-# has to start both again. Where each line counts let raytap write a file, and
-# follow it (vlagent.sh).
+# For a trial, not for production: when VictoriaLogs stops, curl ends, then raytap
+# ends, and the lines in the pipe between them are lost. A service manager must start
+# both again. If each line counts, let raytap write a file, and follow it (vlagent.sh).
 # Start VictoriaLogs with -insert.maxLineSizeBytes=2MiB: its default of 256 KiB is
 # less than the longest record.
 set -eu

@@ -1,12 +1,12 @@
 #!/bin/sh
-# vlagent: follows raytap's file and sends it to VictoriaLogs. It keeps what it
-# could not send yet, and how far it has read, in STATE.
+# vlagent: follows raytap's file and sends it to VictoriaLogs. It stores what it could
+# not send yet, and its offsets, in STATE.
 #
 # vlagent reads a renamed file again under its new name, so most lines come
 # twice, with the same key; `uniq by (ray_cluster, session, submission_id, source,
 # epoch, seq, event)` in a query shows each once. FILES=current follows the
-# current file alone: each line once, as long as no more than max_size comes in
-# REFRESH. docs/delivery.md has more on that choice.
+# current file only: each line once, as long as no more than max_size comes within
+# REFRESH. docs/delivery.md explains the choice.
 set -eu
 file=${RAYTAP_FILE:-/var/lib/raytap/raytap.jsonl}
 set -- -fileCollector.glob="$file" \

@@ -30,10 +30,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
 {{/*
-What Go may take, as a list of environment variables: 80 % of the container's
-limit in bytes, since what the kernel counts is more than Go knows of (the downward
-API could give all of it alone). Nothing where env has GOMEMLIMIT or no limit is
-set.
+The memory limit for Go, as a list of environment variables: 80 % of the container's
+limit in bytes, because the kernel counts more than Go does (the downward API has only
+the whole limit). Empty if env has GOMEMLIMIT or no limit is set.
 */}}
 {{- define "raytap.memory" -}}
 {{- $limit := "" -}}
