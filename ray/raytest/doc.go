@@ -1,11 +1,10 @@
 // Package raytest is a fake Ray head on loopback, for tests.
 //
-// It speaks the part of Ray's dashboard API that raytap uses, and serves each
-// driver log the three ways that Ray does: the WebSocket tail, the node
-// agent's files and /api/v0/logs/file. Its behaviour was measured on Ray
-// 2.60.0; raytest's own tests compare it with recordings of real heads. Where
-// Ray is unkind (Close 1000 whatever happened, no pong, text mode, 100 slots),
-// the fake is unkind in the same way.
+// It implements the part of Ray's dashboard API that raytap uses, and serves each
+// driver log over Ray's three transports: the WebSocket tail, the node agent's files
+// and /api/v0/logs/file. Its behaviour was measured on Ray 2.60.0; raytest's own tests
+// compare it with recordings of real heads. It has Ray's limitations, too: Close 1000
+// for any reason, no pong, text mode, 100 slots.
 //
 // A test drives it in Go:
 //
@@ -14,7 +13,6 @@
 //	job.Print("step 1\n")
 //	job.End("SUCCEEDED", 0)
 //
-// Faults are injected with Inject, CutTails, Down and Node.AgentDown; each is
-// counted, so that a test can prove that it happened. All methods may be
-// called from any goroutine.
+// Faults are injected with Inject, CutTails, Down and Node.AgentDown; each is counted,
+// so that a test can prove that it happened. All methods are safe for concurrent use.
 package raytest

@@ -13,62 +13,61 @@ import (
 // Action is what a fault does.
 type Action int
 
-// What can go wrong. Refuse, HTML and Hang take the answer's place; the others
-// let After bytes of it through first.
+// The actions. Respond, HTML and Hang replace the response; the others first send
+// AfterBytes of it.
 const (
-	// Respond answers with Fault.Status and Fault.Body.
+	// Respond responds with Fault.Status and Fault.Body.
 	Respond Action = iota
-	// HTML answers 200 with a page, as a proxy's login does.
+	// HTML responds with status 200 and an HTML page, like a proxy's login.
 	HTML
-	// Hang accepts the request and never answers.
+	// Hang accepts the request and never responds.
 	Hang
 	// CutClose ends the connection with FIN.
 	CutClose
 	// CutReset ends it with RST.
 	CutReset
-	// HalfOpen keeps it open, and nothing comes any more: half-open.
+	// HalfOpen keeps the connection open and sends nothing more.
 	HalfOpen
-	// CloseFrame sends Close 1000 on a tail, at the end of a frame; elsewhere
-	// it is CutClose.
+	// CloseFrame sends Close 1000 on a tail, at the end of a frame; for other
+	// responses it is CutClose.
 	CloseFrame
 )
 
-// Fault says what goes wrong, for which requests, how often. The zero value
-// answers every request with Ray's 500.
+// Fault is what goes wrong, for which requests, how often. The zero value responds to
+// every request with Ray's 500.
 type Fault struct {
 	Endpoint   string // one of the Endpoint constants; "" = any
 	Job        string // submission id; "" = any
 	Action     Action
-	Status     int    // of Refuse; 0 = 500
-	Body       string // of Refuse; "" = what aiohttp says of an unhandled exception
-	AfterBytes int64  // bytes: of a tail's frames with their headers, of another answer's body
-	Skip       int    // matching requests let through first
-	Times      int    // then so many are hit; 0 = all, until removed
-	// Chance hits a matching request with this probability, drawn from Rand,
-	// instead of always; Spread adds 0 to Spread-1 bytes to After. Rand is used
-	// under the head's lock.
+	Status     int    // of Respond; 0 = 500
+	Body       string // of Respond; "" = aiohttp's text for an unhandled exception
+	AfterBytes int64  // bytes: of a tail's frames with their headers, of another response's body
+	Skip       int    // number of matching requests to let through first
+	Times      int    // number of requests to hit after that; 0 = all, until removed
+	// Chance hits a matching request with this probability, drawn from Rand, instead
+	// of always; Spread adds 0 to Spread-1 bytes to AfterBytes. Rand is used under the
+	// head's lock.
 	Chance float64
 	Spread int64
 	Rand   *rand.Rand
 }
 
-// Injected is a fault in place.
+// Injected is an injected fault.
 type Injected struct {
 	head    *Head
 	f       Fault
 	rule    fake.Rule // guarded by head.mu
 	removed bool      // guarded by head.mu
 
-	// What follows is counted while an answer is written, some of which are
-	// written under head.mu.
+	// The following are counted while a response is written, sometimes under head.mu.
 	mu   sync.Mutex
 	hits int
-	// cuts that fell within a character, and between \r and \n
+	// cuts within a character, and between \r and \n
 	runes, crlfs int
 }
 
-// Inject puts a fault in place. The first one that matches a request, in the
-// order of injection, hits it.
+// Inject injects a fault. The first one that matches a request, in the order of
+// injection, hits it.
 func (h *Head) Inject(f Fault) *Injected {
 	in := &Injected{head: h, f: f, rule: fake.Rule{Endpoint: f.Endpoint, Job: f.Job, Skip: f.Skip, Times: f.Times, Chance: f.Chance, Rand: f.Rand}}
 	h.mu.Lock()
@@ -77,23 +76,23 @@ func (h *Head) Inject(f Fault) *Injected {
 	return in
 }
 
-// Hits tells how often it happened. A cut counts when it cuts, not when the
-// request comes.
+// Hits returns how often the fault happened. A cut counts when it cuts, not when the
+// request arrives.
 func (in *Injected) Hits() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.hits
 }
 
-// Splits tells how many of its cuts fell within a character, and how many
-// between a \r and its \n.
+// Splits returns how many of its cuts were within a character, and how many between a
+// \r and its \n.
 func (in *Injected) Splits() (runes, crlfs int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.runes, in.crlfs
 }
 
-// countSplits notes what a cut in b at i takes apart.
+// countSplits counts whether a cut of b at i splits a character or a line terminator.
 func (in *Injected) countSplits(b []byte, i int64) {
 	if i <= 0 || i >= int64(len(b)) {
 		return
@@ -114,7 +113,7 @@ func (in *Injected) countSplits(b []byte, i int64) {
 	}
 }
 
-// Remove takes the fault away. Answers begun under it are still cut.
+// Remove removes the fault. Responses started before are still cut.
 func (in *Injected) Remove() {
 	in.head.mu.Lock()
 	defer in.head.mu.Unlock()
@@ -127,13 +126,13 @@ func (in *Injected) hit() {
 	in.hits++
 }
 
-// cut is a fault chosen for one answer.
+// cut is a fault chosen for one response.
 type cut struct {
 	*Injected
 	left int64
 }
 
-// matchFault finds the fault for a request, or nil.
+// matchFault returns the fault for a request, or nil.
 func (h *Head) matchFault(endpoint, job string) *cut {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,8 +149,8 @@ func (h *Head) matchFault(endpoint, job string) *cut {
 	return nil
 }
 
-// applyFault counts a request and lets a fault applyFault it: false where the fault was the
-// answer, else the writer to answer with.
+// applyFault counts a request and applies a fault to it: false if the fault was the
+// response, otherwise the writer for the response.
 func (h *Head) applyFault(w http.ResponseWriter, r *http.Request, endpoint, job string) (http.ResponseWriter, bool) {
 	h.mu.Lock()
 	h.counts[endpoint]++
@@ -185,7 +184,7 @@ func (h *Head) applyFault(w http.ResponseWriter, r *http.Request, endpoint, job 
 	return &cutWriter{ResponseWriter: w, r: r, cut: c}, true
 }
 
-// cutWriter lets a fault's bytes through and then cuts the connection.
+// cutWriter passes a fault's bytes through and then cuts the connection.
 type cutWriter struct {
 	http.ResponseWriter
 	r    *http.Request

@@ -2,11 +2,11 @@ package raytest
 
 import "bytes"
 
-// file is one driver log on a node. An open tail keeps its file when another
-// takes its name. Guarded by Head.mu.
+// file is one driver log on a node. An open tail keeps its file when another file gets
+// the same name. Guarded by Head.mu.
 type file struct{ data []byte }
 
-// at copies up to max bytes from off on; max < 0: all.
+// at returns a copy of up to max bytes from off on; all if max < 0.
 func (f *file) at(off int64, max int) []byte {
 	if off >= int64(len(f.data)) {
 		return nil
@@ -18,8 +18,8 @@ func (f *file) at(off int64, max int) []byte {
 	return bytes.Clone(b)
 }
 
-// tailOffset is where the last n lines of data begin, as Ray counts them: only
-// \n ends a line, and a last line without one counts.
+// tailOffset returns the offset of the last n lines of data, as Ray counts them: only \n
+// ends a line, and an unterminated last line counts.
 func tailOffset(data []byte, n int) int {
 	if len(data) == 0 || data[len(data)-1] != '\n' {
 		n--

@@ -13,10 +13,10 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// Head is a fake head: a dashboard and the agents of its nodes.
+// Head is a fake head: a dashboard and the node agents.
 type Head struct {
 	o    options
-	addr string // of the dashboard, the same for its whole life
+	addr string // of the dashboard, unchanged by restarts
 
 	mu            sync.Mutex
 	dash          *fake.Server // nil while it is down
@@ -45,34 +45,34 @@ type options struct {
 	ip               string
 }
 
-// Option changes what a head is from its start.
+// Option sets a property of a new head.
 type Option func(*options)
 
-// PollInterval sets how often a tail looks at its file, 20 ms by default. Ray's is 1 s.
+// PollInterval sets how often a tail reads its file, 20 ms by default. Ray's is 1 s.
 func PollInterval(d time.Duration) Option { return func(o *options) { o.pollInterval = d } }
 
-// SlotReleaseDelay sets how long the slot of a closed tail is held on after the job's
-// next output: ten polls by default, as Ray's 10 s.
+// SlotReleaseDelay sets how long the slot of a closed tail stays in use after the job's
+// next output: ten polls by default, like Ray's 10 s.
 func SlotReleaseDelay(d time.Duration) Option { return func(o *options) { o.slotReleaseDelay = d } }
 
-// Slots sets how many requests to the Jobs API, open tails among them, the
-// dashboard can have in progress: 100 by default.
+// Slots sets how many requests to the Jobs API, including open tails, the dashboard
+// processes at once: 100 by default.
 func Slots(n int) Option { return func(o *options) { o.slots = n } }
 
-// MaxFrame sets the largest batch that a tail survives: 4 MiB by default.
+// MaxFrame sets the largest batch of a tail, in bytes; a larger one ends it. 4 MiB by default.
 func MaxFrame(n int) Option { return func(o *options) { o.frame = n } }
 
-// Token switches token authentication on.
+// Token enables token authentication.
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
-// IP puts the head's node on an address of this machine, 127.0.0.1 by default.
+// IP sets the address of the head's node, 127.0.0.1 by default. This machine must have it.
 func IP(ip string) Option { return func(o *options) { o.ip = ip } }
 
-// RayVersion makes the head an older one: "2.40.0" and "2.9.3" are known, where
-// they differ in the log ways, the version answer and error_type.
+// RayVersion makes the head an older one. "2.40.0" and "2.9.3" are implemented: they
+// differ in the log transports, the version response and error_type.
 func RayVersion(v string) Option { return func(o *options) { o.ray = v } }
 
-// New starts a head and closes it with the test.
+// New starts a head and closes it when the test ends.
 func New(t testing.TB, o ...Option) *Head {
 	t.Helper()
 	h, err := Start(o...)
@@ -83,7 +83,7 @@ func New(t testing.TB, o ...Option) *Head {
 	return h
 }
 
-// Start starts a head on a free port of loopback. The caller closes it.
+// Start starts a head on a free port of loopback. The caller must close it.
 func Start(o ...Option) (*Head, error) {
 	h := &Head{
 		o:         options{pollInterval: 20 * time.Millisecond, slots: 100, frame: 4 << 20, ray: "2.60.0", ip: "127.0.0.1"},
@@ -113,10 +113,10 @@ func sessionName(life int) string {
 	return fmt.Sprintf("session_2026-11-24_15-02-08_458718_%d", 7011+life)
 }
 
-// URL is the dashboard's base URL.
+// URL returns the dashboard's base URL.
 func (h *Head) URL() string { return "http://" + h.addr }
 
-// Session is the session's name now.
+// Session returns the current session name.
 func (h *Head) Session() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -131,8 +131,8 @@ func (h *Head) Close() {
 	}
 }
 
-// Up starts the dashboard at the address that it had; it does nothing to one
-// that is up.
+// Up starts the dashboard at its previous address. It does nothing if the dashboard
+// is up.
 func (h *Head) Up() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -148,8 +148,8 @@ func (h *Head) Up() error {
 	return nil
 }
 
-// Down kills the dashboard as kill -9 does: connections are refused, tails see
-// the end of TCP without a Close frame. Agents and jobs go on.
+// Down kills the dashboard like kill -9: connections are refused, tails see the end of
+// TCP without a Close frame. Node agents and jobs keep running.
 func (h *Head) Down() {
 	h.mu.Lock()
 	s := h.dash
@@ -160,15 +160,15 @@ func (h *Head) Down() {
 	}
 }
 
-// RestartOptions say what a new life of the head keeps of the old one; the zero
-// value is a head without GCS fault tolerance.
+// RestartOptions set what a restarted head keeps; the zero value is a head without GCS
+// fault tolerance.
 type RestartOptions struct {
-	KeepSession bool // the session's name, as with GCS fault tolerance
+	KeepSession bool // the session name, as with GCS fault tolerance
 	KeepJobs    bool // the job list, as with GCS fault tolerance
-	KeepLogs    bool // the files: the same disk and the same session's directory
+	KeepLogs    bool // the files: same disk and same session directory
 }
 
-// Restart ends the head and starts it anew at the same addresses.
+// Restart stops the head and starts it again at the same addresses.
 func (h *Head) Restart(o RestartOptions) error {
 	h.Down()
 	h.mu.Lock()
@@ -191,15 +191,15 @@ func (h *Head) Restart(o RestartOptions) error {
 	return h.Up()
 }
 
-// Requests tells how many requests came for an endpoint (see the Endpoint
-// constants), refused and broken ones too; for "" how many came at all.
+// Requests returns the number of requests to an endpoint (see the Endpoint constants),
+// including refused and broken ones; for "" the number of all requests.
 func (h *Head) Requests(endpoint string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.counts.Of(endpoint)
 }
 
-// OpenTails tells how many tails have an open connection now.
+// OpenTails returns the number of tails with an open connection.
 func (h *Head) OpenTails() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,35 +216,35 @@ func (h *Head) openTails() int {
 	return n
 }
 
-// PeakTails is the most that OpenTails ever was.
+// PeakTails returns the maximum of OpenTails so far.
 func (h *Head) PeakTails() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.peak
 }
 
-// SlotsInUse tells how many slots of the Jobs API are taken now: by tails, open
-// or abandoned, and by requests in progress.
+// SlotsInUse returns the number of Jobs API slots in use: by tails, open or abandoned,
+// and by requests in progress.
 func (h *Head) SlotsInUse() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.slots)
 }
 
-// SetResponse gives an endpoint (one that is no log and no job) a body of the test's
-// own, such as a recorded one.
+// SetResponse sets the response body of an endpoint (not of a log or a job), such as a
+// recorded one.
 func (h *Head) SetResponse(endpoint string, body []byte) {
 	h.SetResponseFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
 }
 
-// SetResponseFunc is Answer with a function, which may look at the query.
+// SetResponseFunc is SetResponse with a function of the request.
 func (h *Head) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.responses[endpoint] = f
 }
 
-// minor is 60 for Ray 2.60.0.
+// minor returns 60 for Ray 2.60.0.
 func (h *Head) minor() int {
 	_, rest, _ := strings.Cut(h.o.ray, ".")
 	m, _, _ := strings.Cut(rest, ".")
@@ -252,7 +252,7 @@ func (h *Head) minor() int {
 	return n
 }
 
-// acquireSlot waits for a slot of the Jobs API; false: the caller left first.
+// acquireSlot waits for a slot of the Jobs API; false: the client left first.
 func (h *Head) acquireSlot(ctx context.Context) (release func(), ok bool) {
 	h.mu.Lock()
 	slots := h.slots

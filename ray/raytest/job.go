@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// JobOptions are what a submission is made of; the zero value is a job that
-// runs on the head's node and whose log holds Ray's two header lines.
+// JobOptions configure a submission; the zero value is a job that runs on the head's
+// node and whose log has Ray's two header lines.
 type JobOptions struct {
 	Entrypoint string // "" = "python3 train.py"
 	Metadata   map[string]string
-	JobID      string    // of its driver, "" = it never called ray.init
+	JobID      string    // of its driver; "" = it never called ray.init
 	Node       *Node     // nil = the head's
-	AgentURL   string    // "" = the true address of the node's agent
+	AgentURL   string    // "" = the real address of the node agent
 	Pending    bool      // it waits for resources until Run is called
-	EmptyLog   bool      // the log begins empty
+	EmptyLog   bool      // the log has no header lines
 	Start      time.Time // zero = now
 }
 
-// Job is one submission. Its driver log is in memory, append-only unless told
-// otherwise.
+// Job is one submission. Its driver log is in memory, and append-only except for
+// TruncateLog, ReplaceLog and RemoveLog.
 type Job struct {
 	// ID is the submission id.
 	ID string
@@ -40,9 +40,8 @@ type Job struct {
 	noStartTime bool
 }
 
-// Submit adds a submission. An id that is known is deleted first, for only
-// then Ray takes it again; on the same node the log then goes on in the same
-// file.
+// Submit adds a submission. If the id exists, the old job is deleted first, as Ray
+// requires; on the same node, the new job appends to the same log file.
 func (h *Head) Submit(id string, o JobOptions) *Job {
 	if o.Entrypoint == "" {
 		o.Entrypoint = "python3 train.py"
@@ -65,14 +64,14 @@ func (h *Head) Submit(id string, o JobOptions) *Job {
 	return j
 }
 
-// Job finds a submission, or gives nil.
+// Job returns a submission, or nil.
 func (h *Head) Job(id string) *Job {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.job(id)
 }
 
-// job is Job under the lock; it finds by submission id and by job id.
+// job is Job under the lock; it matches submission ids and job ids.
 func (h *Head) job(id string) *Job {
 	for _, j := range h.jobs {
 		if j.ID == id || (j.o.JobID == id && id != "") {
@@ -122,17 +121,17 @@ func (j *Job) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Print appends text to the log as it stands: no newline is added.
+// Print appends text to the log unchanged, without adding a newline.
 func (j *Job) Print(text string) { _, _ = j.Write([]byte(text)) }
 
 // Printf is Print with a format.
 func (j *Job) Printf(format string, a ...any) { j.Print(fmt.Sprintf(format, a...)) }
 
-// End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED,
-// where Ray tells none.
+// End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED, for
+// which Ray reports none.
 func (j *Job) End(status string, exitCode int) { j.EndAt(time.Now(), status, exitCode) }
 
-// EndAt is End with the end that the job list tells.
+// EndAt is End with an end time.
 func (j *Job) EndAt(end time.Time, status string, exitCode int) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -162,9 +161,9 @@ func (j *Job) finish(end time.Time, status string, exitCode int) {
 	}
 }
 
-// FailSetup ends a pending job as one whose runtime_env cannot be set up: it never
-// had a node, and what Ray says of it lies in a file of the log's name on the head
-// (2.60.0: no newline at its end).
+// FailSetup fails a pending job as if its runtime_env could not be set up: it never has
+// a node, and Ray's message is in a file with the log's name on the head (2.60.0: without
+// a newline at its end).
 func (j *Job) FailSetup(message string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -178,8 +177,8 @@ func (j *Job) FailSetup(message string) {
 	}
 }
 
-// AppendHeadLog appends to the file on the head in which Ray keeps its own words about a
-// job that runs on another node.
+// AppendHeadLog appends to the file on the head in which Ray logs about a job that runs
+// on another node.
 func (j *Job) AppendHeadLog(message string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -197,7 +196,7 @@ func (j *Job) appendHeadFile(message string) {
 		j.start.UTC().Format("2006-01-02 15:04:05,000"), message)
 }
 
-// Delete takes the job off the list. Its log file stays.
+// Delete removes the job from the list. Its log file stays.
 func (j *Job) Delete() {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -213,8 +212,8 @@ func (j *Job) TruncateLog() {
 	}
 }
 
-// ReplaceLog puts another file with this content in the log's place. Tails that
-// are open stay with the old file, which nothing is written to any more.
+// ReplaceLog replaces the log file with another of this content. Open tails stay with
+// the old file, which does not grow any more.
 func (j *Job) ReplaceLog(content string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -224,8 +223,8 @@ func (j *Job) ReplaceLog(content string) {
 	}
 }
 
-// RemoveLog deletes the log file. What the job prints from now on is lost; tails
-// that are open stay with the removed file.
+// RemoveLog deletes the log file. Later output of the job is lost; open tails stay with
+// the removed file.
 func (j *Job) RemoveLog() {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -234,7 +233,7 @@ func (j *Job) RemoveLog() {
 	}
 }
 
-// Log is a copy of what the log holds now.
+// Log returns a copy of the log.
 func (j *Job) Log() []byte {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
@@ -244,28 +243,28 @@ func (j *Job) Log() []byte {
 	return j.file.at(0, -1)
 }
 
-// Status is the job's status now.
+// Status returns the job's current status.
 func (j *Job) Status() string {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	return j.status
 }
 
-// OmitStartTime makes answers lack the job's start_time while hidden is true.
+// OmitStartTime omits the job's start_time from responses while hidden is true.
 func (j *Job) OmitStartTime(hidden bool) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	j.noStartTime = hidden
 }
 
-// StartTime is what Ray calls start_time: when the job was submitted.
+// StartTime returns Ray's start_time: when the job was submitted.
 func (j *Job) StartTime() time.Time { return j.start }
 
 func (j *Job) terminal() bool {
 	return j.status == "SUCCEEDED" || j.status == "FAILED" || j.status == "STOPPED"
 }
 
-// jobObject is a row of the job list; all keys are always there.
+// jobObject is a row of the job list; all keys are always present.
 type jobObject struct {
 	Type         string            `json:"type"`
 	JobID        *string           `json:"job_id"`
@@ -321,8 +320,8 @@ func (j *Job) object() jobObject {
 	return o
 }
 
-// AddDriverJob adds a job of type DRIVER: a script that merely connected. It ends as
-// SUCCEEDED whatever it did; end is zero while it runs.
+// AddDriverJob adds a job of type DRIVER: a script that only connected. It always ends
+// as SUCCEEDED; end is zero while it runs.
 func (h *Head) AddDriverJob(jobID, entrypoint string, start, end time.Time) {
 	o := jobObject{Type: "DRIVER", JobID: &jobID, Status: "RUNNING", Entrypoint: entrypoint,
 		StartTime: start.UnixMilli(), EndTime: new(int64), Metadata: map[string]string{}, RuntimeEnv: map[string]any{}}

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// stateLimit is how many requests over /api/v0 Ray has in progress at most.
+// stateLimit is the maximum of concurrent requests to /api/v0 in Ray.
 const stateLimit = 100
 
-// logFileJob is the submission that a request for a log file is about.
+// logFileJob returns the submission id of a request for a log file.
 func logFileJob(q url.Values) string {
 	if id := q.Get("submission_id"); id != "" {
 		return id
@@ -19,7 +19,7 @@ func logFileJob(q url.Values) string {
 	return strings.TrimSuffix(strings.TrimPrefix(q.Get("filename"), "job-driver-"), ".log")
 }
 
-// acquireStateSlot counts a State API request in; false: it was answered with 429.
+// acquireStateSlot counts a State API request; false: the response was 429.
 func (h *Head) acquireStateSlot(w http.ResponseWriter) (leave func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -37,7 +37,7 @@ func (h *Head) acquireStateSlot(w http.ResponseWriter) (leave func(), ok bool) {
 	}, true
 }
 
-// serveLogFile is GET /api/v0/logs/file as each known version answers it.
+// serveLogFile implements GET /api/v0/logs/file of each known version.
 func (h *Head) serveLogFile(w http.ResponseWriter, r *http.Request) {
 	leave, ok := h.acquireStateSlot(w)
 	if !ok {
@@ -77,8 +77,8 @@ func (h *Head) serveLogFile(w http.ResponseWriter, r *http.Request) {
 	h.writeChunks(w, q, data)
 }
 
-// writeChunks writes blocks of 64 KiB, each a chunk of HTTP's; those of older
-// versions have a byte of their own in front.
+// writeChunks writes blocks of 64 KiB, each as an HTTP chunk; older versions put an
+// additional byte before each.
 func (h *Head) writeChunks(w http.ResponseWriter, q url.Values, data []byte) {
 	prefix := h.minor() < 40 || (h.minor() < 60 && q.Get("format") != "text")
 	flush := http.NewResponseController(w)
@@ -108,7 +108,7 @@ func (h *Head) logFileProblem(w http.ResponseWriter, q url.Values, problem strin
 	}
 }
 
-// logFile finds the bytes asked for, or says in Ray's words why there are none.
+// logFile returns the requested bytes, or Ray's message why there are none.
 func (h *Head) logFile(q url.Values) (data []byte, problem string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,7 +121,7 @@ func (h *Head) logFile(q url.Values) (data []byte, problem string) {
 		case j.node == nil:
 			return nil, "Job " + sub + " has no driver node id info. This is likely a bug. Please file an issue."
 		}
-		id, name = j.node.ID, logName(sub) // the node given is not looked at
+		id, name = j.node.ID, logName(sub) // the node in the request is ignored
 	}
 	for _, n := range h.nodes {
 		if n.agent == nil || (n.ID != id && n.IP != q.Get("node_ip")) {

@@ -10,8 +10,8 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// Node is a node of the cluster with its agent, which serves the log
-// directory on a port of its own.
+// Node is a node of the cluster with its node agent, which serves the log directory on
+// its own port.
 type Node struct {
 	ID string
 	IP string
@@ -53,11 +53,11 @@ func (h *Head) addNode(ip string, head bool) (*Node, error) {
 	return n, nil
 }
 
-// AgentURL is the base URL of the node's agent.
+// AgentURL returns the base URL of the node agent.
 func (n *Node) AgentURL() string { return n.agentURL }
 
-// AgentDown kills the node's agent. Its tails see Close 1000 at their next look
-// at the file, and the file way fails for this node.
+// AgentDown kills the node agent. Its tails get Close 1000 at their next read of the
+// file, and reads of log files from this node fail.
 func (n *Node) AgentDown() {
 	n.head.mu.Lock()
 	s := n.agent
@@ -68,7 +68,7 @@ func (n *Node) AgentDown() {
 	}
 }
 
-// AgentUp starts the agent at the address that it had.
+// AgentUp starts the node agent at its previous address.
 func (n *Node) AgentUp() error {
 	n.head.mu.Lock()
 	defer n.head.mu.Unlock()
@@ -83,8 +83,8 @@ func (n *Node) AgentUp() error {
 	return nil
 }
 
-// Kill kills the node: it is DEAD in the lists, its agent is gone. Its jobs stay
-// as they are until the test ends them; Ray takes about 20 s to fail them.
+// Kill kills the node: it is DEAD in the lists, and its agent is down. Its jobs do not
+// change until the test ends them; Ray takes about 20 s to fail them.
 func (n *Node) Kill() {
 	n.AgentDown()
 	n.head.mu.Lock()
@@ -92,7 +92,7 @@ func (n *Node) Kill() {
 	n.dead = time.Now()
 }
 
-// serveAgent answers as the static file handler of Ray's node agent does.
+// serveAgent implements the static file handler of Ray's node agent.
 func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 	h := n.head
 	name, isLog := strings.CutPrefix(r.URL.Path, "/logs/")
@@ -105,7 +105,7 @@ func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 	f := n.files[name]
 	var data []byte
 	if f != nil {
-		data = f.data // append-only: what is there now does not change
+		data = f.data // append-only: these bytes do not change
 	}
 	h.mu.Unlock()
 	if !isLog {
@@ -136,7 +136,7 @@ func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(data[from:])
 }
 
-// rangeStart reads "bytes=N-", the only form that raytap sends.
+// rangeStart parses "bytes=N-", the only form that raytap sends.
 func rangeStart(header string) (int, bool) {
 	s, ok := strings.CutPrefix(header, "bytes=")
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The endpoints, as Requests, Inject and Answer know them.
+// The endpoints, for Requests, Inject and SetResponse.
 const (
 	EndpointVersion         = "/api/version"
 	EndpointAuthMode        = "/api/authentication_mode"
@@ -28,12 +28,12 @@ const (
 	EndpointNodesSummary    = "/nodes"
 	EndpointClusterStatus   = "/api/cluster_status"
 	EndpointServe           = "/api/serve/applications/"
-	EndpointNodeAgent       = "agent /logs/{file}" // on a node's agent
+	EndpointNodeAgent       = "agent /logs/{file}" // of a node agent
 	EndpointOther           = "other"
 )
 
-// route names a path's endpoint and the job in it. Paths are exact, as Ray's
-// are: "/api/jobs" is none.
+// route returns a path's endpoint and the job id in it. Paths must match exactly, as in
+// Ray: "/api/jobs" is not an endpoint.
 func route(u *url.URL) (endpoint, id string) {
 	path := u.EscapedPath()
 	rest, isJob := strings.CutPrefix(path, "/api/jobs/")
@@ -114,7 +114,7 @@ func (h *Head) serveAuthMode(w http.ResponseWriter) {
 	}
 }
 
-// authorized answers 401 or 403 as Ray does where the token is not right.
+// authorized responds with 401 or 403 like Ray if the token is wrong.
 func (h *Head) authorized(w http.ResponseWriter, r *http.Request) bool {
 	if h.o.token == "" {
 		return true
@@ -211,7 +211,7 @@ func (h *Head) isDriver(id string) bool {
 	return false
 }
 
-// serveSubmit starts a job whose log holds Ray's header; nothing runs in it.
+// serveSubmit adds a job whose log has Ray's header lines; nothing runs in it.
 func (h *Head) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		Entrypoint   string            `json:"entrypoint"`
@@ -230,7 +230,7 @@ func (h *Head) serveSubmit(w http.ResponseWriter, r *http.Request) {
 	reply(w, map[string]string{"job_id": body.SubmissionID, "submission_id": body.SubmissionID})
 }
 
-// serveStop answers at once; the job is STOPPED four polls later (4 s in Ray).
+// serveStop responds immediately; the job is STOPPED four polls later (4 s in Ray).
 func (h *Head) serveStop(w http.ResponseWriter, j *Job) {
 	if j.terminal() {
 		reply(w, map[string]bool{"stopped": false})

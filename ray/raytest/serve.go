@@ -34,8 +34,8 @@ func (s *serveState) start() {
 	}
 }
 
-// putServe takes a declarative configuration, as Ray 2.60.0 does: it is
-// answered before anything is deployed.
+// putServe accepts a declarative configuration like Ray 2.60.0: it responds before
+// anything is deployed.
 func (h *Head) putServe(w http.ResponseWriter, r *http.Request) {
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -57,8 +57,8 @@ func (h *Head) putServe(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// invalidServe says what Ray's schema refuses: where (a line, or none), the
-// sentence and its type; "" where there is nothing.
+// invalidServe returns why Ray's schema rejects a configuration: the location line (or
+// ""), the message and its type; all "" if it is valid.
 func invalidServe(body any) (where, what, kind string) {
 	config, ok := body.(map[string]any)
 	if !ok {
@@ -111,7 +111,7 @@ func (s *serveState) deploy(config map[string]any) {
 	}
 	s.capacity = config["target_capacity"]
 	named := map[string]bool{}
-	list, _ := config["applications"].([]any) // it was checked
+	list, _ := config["applications"].([]any) // validated before
 	for _, v := range list {
 		app, _ := v.(map[string]any)
 		name := serveName(app)
@@ -125,7 +125,7 @@ func (s *serveState) deploy(config map[string]any) {
 	}
 }
 
-// serveDetails answers what Serve runs. Each answer moves what is under way on.
+// serveDetails responds with Serve's state. Each response advances pending changes.
 func (h *Head) serveDetails(w http.ResponseWriter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

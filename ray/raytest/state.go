@@ -12,7 +12,7 @@ import (
 //go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json testdata/actors_summarize.json
 var recordings embed.FS
 
-// serveAnswer gives the test's answer for an endpoint, or the head's own.
+// serveAnswer sends the test's response for an endpoint, or the default one.
 func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
 	switch endpoint {
 	case EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary, EndpointPlacementGroups, EndpointLogStream:
@@ -46,7 +46,7 @@ func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint stri
 	case EndpointServe:
 		h.serveApplications(w, r)
 	default:
-		// /api/v0/logs/stream leaks a slot for ever: nobody may call it.
+		// /api/v0/logs/stream leaks a slot in Ray: clients must not use it.
 		text(w, http.StatusInternalServerError, "500 Internal Server Error\n\nServer got itself in trouble")
 	}
 }
@@ -61,7 +61,7 @@ func replyRecorded(w http.ResponseWriter, name string) {
 	_, _ = w.Write(b)
 }
 
-// listEnvelope is the State API's answer for a list that nothing was cut from.
+// listEnvelope returns the State API's response for a list that is not truncated.
 func listEnvelope(rows []any) any {
 	if rows == nil {
 		rows = []any{}
@@ -72,7 +72,7 @@ func listEnvelope(rows []any) any {
 	}}}
 }
 
-// template reads a recorded answer as maps.
+// template decodes a recorded response.
 func template(name string) map[string]any {
 	var v map[string]any
 	if b, err := recordings.ReadFile("testdata/" + name + ".json"); err == nil {
@@ -81,7 +81,7 @@ func template(name string) map[string]any {
 	return v
 }
 
-// lookup walks maps.
+// lookup returns the value at a path of nested maps.
 func lookup(v any, path ...string) any {
 	for _, key := range path {
 		m, _ := v.(map[string]any)
@@ -90,7 +90,7 @@ func lookup(v any, path ...string) any {
 	return v
 }
 
-// firstRow is a list's first object, or an empty one.
+// firstRow returns a list's first object, or an empty one.
 func firstRow(v any) map[string]any {
 	if l, ok := v.([]any); ok && len(l) > 0 {
 		if m, ok := l[0].(map[string]any); ok {
@@ -102,7 +102,7 @@ func firstRow(v any) map[string]any {
 
 const deathMessage = "Unexpected termination: health check failed due to missing too many heartbeats"
 
-// nodeRows are the rows of /api/v0/nodes with detail.
+// nodeRows returns the rows of /api/v0/nodes with detail.
 func (h *Head) nodeRows() []any {
 	var rows []any
 	for _, n := range h.Nodes() {
@@ -149,7 +149,7 @@ func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
 	reply(w, answer)
 }
 
-// summarize fills in what is a node's own; a dead one keeps its last readings.
+// summarize sets the values of a node; a dead node keeps its last stats.
 func (h *Head) summarize(row map[string]any, n *Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

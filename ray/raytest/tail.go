@@ -14,20 +14,20 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// tail is one WebSocket tail: the dashboard's, the JobHead's and the agent's
-// part of it in one.
+// tail is one WebSocket tail: the parts of the dashboard, the JobHead and the node agent
+// in one.
 type tail struct {
 	head       *Head
 	job        *Job
 	conn       net.Conn
-	done       <-chan struct{} // the dashboard's end
+	done       <-chan struct{} // closed when the dashboard stops
 	clientLeft chan struct{}   // closed once the client has closed the connection
 	closing    chan struct{}   // closed to end it by a Close frame
-	cut        *cut            // nil, or the fault that will end it
+	cut        *cut            // the fault that will end it, or nil
 
 	// guarded by head.mu
 	clientGone bool // the client left
-	ended      bool // over is closed
+	ended      bool // closing is closed
 
 	wmu    sync.Mutex // one frame at a time
 	silent bool
@@ -39,7 +39,7 @@ var (
 	errAgentGone = errors.New("no agent, or no such job any more")
 )
 
-// serveTail upgrades the request and follows the job's log until it ends.
+// serveTail upgrades the request and tails the job's log until it ends.
 func (h *Head) serveTail(w http.ResponseWriter, r *http.Request, id string) {
 	release, ok := h.acquireSlot(r.Context())
 	if !ok {
@@ -99,11 +99,10 @@ func (t *tail) open(key string, deflate bool) {
 	t.head.tails[t] = struct{}{}
 	t.head.peak = max(t.head.peak, t.head.openTails())
 	t.head.mu.Unlock()
-	_, _ = io.WriteString(t.conn, head) // whoever has read it finds it counted
+	_, _ = io.WriteString(t.conn, head) // a client that has read it is counted already
 }
 
-// watch reads what the client sends, and answers none of it: pings and Close
-// frames are lost on Ray's dashboard.
+// watch discards what the client sends: Ray's dashboard ignores pings and Close frames.
 func (t *tail) watch() {
 	_, _ = io.Copy(io.Discard, t.conn)
 	t.head.mu.Lock()
@@ -112,7 +111,7 @@ func (t *tail) watch() {
 	close(t.clientLeft)
 }
 
-// run follows the log as JobHead and the agent do together.
+// run tails the log like JobHead and the job agent.
 func (t *tail) run(deflate bool) {
 	if !t.waitForNode() {
 		return
@@ -156,8 +155,8 @@ func (t *tail) run(deflate bool) {
 	}
 }
 
-// waitForNode waits until the job runs somewhere; JobHead then sleeps once
-// more. False: the tail is over.
+// waitForNode waits until the job has a node; JobHead then sleeps once more. False: the
+// tail has ended.
 func (t *tail) waitForNode() bool {
 	for {
 		t.head.mu.Lock()
@@ -176,7 +175,7 @@ func (t *tail) waitForNode() bool {
 	}
 }
 
-// state tells whether the job is still listed on a node that answers, and
+// state reports whether the job is still listed on a node with a running agent, and
 // whether it has ended.
 func (t *tail) state() (known, terminal bool) {
 	t.head.mu.Lock()
@@ -184,9 +183,9 @@ func (t *tail) state() (known, terminal bool) {
 	return !t.job.deleted && t.job.node.agent != nil, t.job.terminal()
 }
 
-// sleep waits for one poll; false once the dashboard is gone. A client that has
-// left does not end it: Ray holds the slot until it next writes. Before 2.60
-// the slot of a closed tail was free at once.
+// sleep waits for one poll; false once the dashboard is down. A client that has left
+// does not end it: Ray holds the slot until its next write. Before 2.60 the slot of a
+// closed tail was free immediately.
 func (t *tail) sleep() bool {
 	timer := time.NewTimer(t.head.o.pollInterval)
 	defer timer.Stop()
@@ -206,7 +205,7 @@ func (t *tail) sleep() bool {
 	}
 }
 
-// stayOpenIfSilent keeps a half-open connection until somebody closes it.
+// stayOpenIfSilent keeps a half-open connection until either end closes it.
 func (t *tail) stayOpenIfSilent() {
 	t.wmu.Lock()
 	silent := t.silent
@@ -226,7 +225,7 @@ type iterator struct {
 	batch batcher
 }
 
-// next gives the next batch; "" where a poll found nothing.
+// next returns the next batch; "" if a poll found nothing.
 func (it *iterator) next() (string, error) {
 	if it.text == nil && !it.openFile() {
 		return "", nil
@@ -252,7 +251,7 @@ func (it *iterator) next() (string, error) {
 	}
 }
 
-// openFile opens the file that bears the job's log name now, if one does.
+// openFile opens the file that has the job's log name now, if there is one.
 func (it *iterator) openFile() bool {
 	h := it.head
 	h.mu.Lock()
@@ -269,12 +268,12 @@ func (it *iterator) openFile() bool {
 	return true
 }
 
-// send sends one text frame; false: the tail is over.
+// send sends one text frame; false: the tail has ended.
 func (t *tail) send(text string) bool {
 	select {
 	case <-t.clientLeft:
-		// A write is how JobHead learns that the client left; the slot is
-		// free some time after it.
+		// JobHead notices at a write that the client left; the slot is free some time
+		// after it.
 		timer := time.NewTimer(t.head.o.slotReleaseDelay)
 		defer timer.Stop()
 		select {
@@ -295,7 +294,7 @@ func (t *tail) send(text string) bool {
 	return t.write(fake.AppendText(nil, []byte(text)))
 }
 
-// write sends a frame's bytes, or what the fault lets through of them.
+// write sends a frame's bytes, or the part that the fault lets through.
 func (t *tail) write(b []byte) bool {
 	c := t.cut
 	if c == nil || int64(len(b)) <= c.left {
@@ -321,7 +320,7 @@ func (t *tail) write(b []byte) bool {
 	return false
 }
 
-// closeFrame sends Close 1000 without a reason, whatever the reason is.
+// closeFrame sends Close 1000 without a reason, for any cause.
 func (t *tail) closeFrame() {
 	t.wmu.Lock()
 	defer t.wmu.Unlock()
@@ -331,8 +330,8 @@ func (t *tail) closeFrame() {
 	}
 }
 
-// CutTails ends every open tail of a job ("" = of all jobs) now, by CloseFrame,
-// CutClose, CutReset or Silence, and tells how many there were.
+// CutTails ends every open tail of a job ("" = of all jobs) now, by CloseFrame, CutClose,
+// CutReset or HalfOpen, and returns their number.
 func (h *Head) CutTails(how Action, submissionID string) int {
 	h.mu.Lock()
 	var cut []*tail

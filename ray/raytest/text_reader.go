@@ -6,29 +6,29 @@ import (
 	"unicode/utf8"
 )
 
-// errNotUTF8 is Python's UnicodeDecodeError: what was decoded with the bad
+// errNotUTF8 is Python's UnicodeDecodeError: what was decoded together with the invalid
 // byte, up to 8192 bytes before it, is lost with it.
 var errNotUTF8 = errors.New("not UTF-8")
 
-// chunkSize is how much Python's text files read at once.
+// chunkSize is how many bytes Python's text files read at once.
 const chunkSize = 8192
 
-// textReader reads a growing file by lines as Python does in text mode with
-// universal newlines: \r and \r\n become \n, and the end of the file counts as
-// the end of the text each time it is met, so that a \r there becomes \n at
-// once and half a character is an error.
+// textReader reads the lines of a growing file like Python in text mode with universal
+// newlines: \r and \r\n become \n, and each time the end of the file is reached it counts
+// as the end of the text, so that a \r there becomes \n immediately and an incomplete
+// character is an error.
 type textReader struct {
-	// read gives up to max bytes of the file from off on; none at its end.
+	// read returns up to max bytes of the file from off on; none at its end.
 	read func(off int64, max int) []byte
 
 	off     int64  // of the next byte to read
-	partial []byte // the begun character
-	cr      bool   // a \r whose \n may follow
-	decoded string // text not yet given
+	partial []byte // an incomplete character
+	cr      bool   // a \r that \n may follow
+	decoded string // text not yet returned
 }
 
-// readline gives the next line with its \n, the rest of the file where it does
-// not end with one, or "" at its end.
+// readline returns the next line with its \n, the rest of the file if it does not end
+// with one, or "" at its end.
 func (r *textReader) readline() (string, error) {
 	var line strings.Builder
 	for {
@@ -52,7 +52,7 @@ func (r *textReader) readline() (string, error) {
 	}
 }
 
-// readChunk decodes the next chunk and reports whether there was anything.
+// readChunk decodes the next chunk and reports whether there was one.
 func (r *textReader) readChunk() (bool, error) {
 	chunk := r.read(r.off, chunkSize)
 	r.off += int64(len(chunk))
@@ -93,8 +93,8 @@ func (r *textReader) decode(chunk []byte, final bool) (string, error) {
 	return text, nil
 }
 
-// batcher makes of lines the batches that become frames: 10 lines, or more
-// than 20,000 characters, or what there was when the file ended.
+// batcher groups lines into batches, which become frames: 10 lines, or more than 20,000
+// characters, or what there was at the end of the file.
 type batcher struct {
 	lines []string
 	chars int
@@ -105,14 +105,14 @@ const (
 	batchChars = 20000
 )
 
-// add takes one line and reports whether the batch is full.
+// add adds a line and reports whether the batch is full.
 func (b *batcher) add(line string) bool {
 	b.lines = append(b.lines, line)
 	b.chars += utf8.RuneCountInString(line)
 	return len(b.lines) >= batchLines || b.chars > batchChars
 }
 
-// take gives the batch as one text, and empties it.
+// take returns the batch as one text, and empties it.
 func (b *batcher) take() string {
 	s := strings.Join(b.lines, "")
 	b.lines, b.chars = b.lines[:0], 0

@@ -10,10 +10,10 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// Agent is a fake agent. It is an http.Handler too.
+// Agent is a fake agent. It implements http.Handler.
 type Agent struct {
 	o    options
-	addr string // the same for its whole life
+	addr string // unchanged by restarts
 
 	mu        sync.Mutex
 	srv       *fake.Server // nil while it is down
@@ -36,46 +36,46 @@ type options struct {
 	noPongs                       bool
 }
 
-// Option changes what an agent is from its start.
+// Option sets a property of a new agent.
 type Option func(*options)
 
-// Prefix sets the path under which the agent lives: "/agents/a1".
+// Prefix sets the base path of the agent: "/agents/a1".
 func Prefix(path string) Option { return func(o *options) { o.prefix = strings.TrimRight(path, "/") } }
 
-// Token makes the agent want its token; any other is a 401.
+// Token makes the agent require this token; any other is a 401.
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
-// UserTenant makes the agent want these tokens of a user and a tenant too.
+// UserTenant makes the agent require these tokens of a user and a tenant, too.
 func UserTenant(user, tenant string) Option {
 	return func(o *options) { o.user, o.tenant = user, tenant }
 }
 
-// WithoutResources makes it an agent that knows neither gpu_status nor resources/cluster.
+// WithoutResources makes it an older agent, without gpu_status and resources/cluster.
 func WithoutResources() Option { return func(o *options) { o.withoutResources = true } }
 
-// LegacyPaths makes the tails lie where they lay before 2026, under ray/.
+// LegacyPaths serves the tails at their paths from before 2026, under ray/.
 func LegacyPaths() Option { return func(o *options) { o.legacyPaths = true } }
 
 // NoWebSocket refuses each upgrade with a status: 403, 404, 426.
 func NoWebSocket(status int) Option { return func(o *options) { o.noWebSocket = status } }
 
-// Heartbeat has each tail send a sign of life as often: an event on a WebSocket,
+// Heartbeat makes each tail send a keep-alive at this interval: an event on a WebSocket,
 // a comment in SSE.
 func Heartbeat(d time.Duration) Option { return func(o *options) { o.heartbeat = d } }
 
-// ConnectedEvent begins each tail with a connected event.
+// ConnectedEvent makes each tail start with a connected event.
 func ConnectedEvent() Option { return func(o *options) { o.connectedEvent = true } }
 
-// InvalidRows puts rows among those of each list that are not what they should be.
+// InvalidRows adds invalid rows to each list.
 func InvalidRows() Option { return func(o *options) { o.invalidRows = true } }
 
-// LogsAs sets how a whole log is wrapped.
+// LogsAs sets the format of a whole log.
 func LogsAs(shape LogFormat) Option { return func(o *options) { o.logFormat = shape } }
 
-// NoPongs answers no ping.
+// NoPongs disables pongs.
 func NoPongs() Option { return func(o *options) { o.noPongs = true } }
 
-// New starts an agent and closes it with the test.
+// New starts an agent and closes it when the test ends.
 func New(t testing.TB, o ...Option) *Agent {
 	t.Helper()
 	a, err := Start(o...)
@@ -86,7 +86,7 @@ func New(t testing.TB, o ...Option) *Agent {
 	return a
 }
 
-// Start starts an agent on a free port of loopback. The caller closes it.
+// Start starts an agent on a free port of loopback. The caller must close it.
 func Start(o ...Option) (*Agent, error) {
 	a := &Agent{
 		o:         options{pollInterval: 5 * time.Millisecond},
@@ -101,13 +101,13 @@ func Start(o ...Option) (*Agent, error) {
 	return a, a.Up()
 }
 
-// URL is the agent's base URL.
+// URL returns the agent's base URL.
 func (a *Agent) URL() string { return "http://" + a.addr + a.o.prefix }
 
 // Close stops the agent and waits for it.
 func (a *Agent) Close() { a.Down() }
 
-// Up starts the agent at the address that it had; it does nothing to one that is up.
+// Up starts the agent at its previous address; it does nothing if the agent is up.
 func (a *Agent) Up() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -122,8 +122,8 @@ func (a *Agent) Up() error {
 	return nil
 }
 
-// Down kills the agent: connections are refused, tails end without a farewell.
-// Jobs go on.
+// Down kills the agent: connections are refused, tails end without a Close frame. Jobs
+// keep running.
 func (a *Agent) Down() {
 	a.mu.Lock()
 	s := a.srv
@@ -134,41 +134,41 @@ func (a *Agent) Down() {
 	}
 }
 
-// Requests tells how many requests came for an endpoint (see the Endpoint
-// constants); for "" how many came at all.
+// Requests returns the number of requests to an endpoint (see the Endpoint constants);
+// for "" the number of all requests.
 func (a *Agent) Requests(endpoint string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.counts.Of(endpoint)
 }
 
-// OpenTails tells how many tails are open now, and PeakTails the most that were.
+// OpenTails returns the number of open tails.
 func (a *Agent) OpenTails() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.tails)
 }
 
-// PeakTails is the most that OpenTails ever was.
+// PeakTails returns the maximum of OpenTails so far.
 func (a *Agent) PeakTails() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.peak
 }
 
-// SetResponse gives an endpoint (one that is no tail) a body of the test's own.
+// SetResponse sets the response body of an endpoint (not of a tail).
 func (a *Agent) SetResponse(endpoint string, body []byte) {
 	a.SetResponseFunc(endpoint, func(*http.Request) (int, []byte) { return http.StatusOK, body })
 }
 
-// SetResponseFunc is Answer with a function.
+// SetResponseFunc is SetResponse with a function of the request.
 func (a *Agent) SetResponseFunc(endpoint string, f func(*http.Request) (int, []byte)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.responses[endpoint] = f
 }
 
-// DeletedApplications lists the Serve applications that were deleted.
+// DeletedApplications returns the Serve applications that were deleted.
 func (a *Agent) DeletedApplications() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

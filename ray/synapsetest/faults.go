@@ -11,16 +11,16 @@ import (
 // Action is what a fault does.
 type Action int
 
-// What can go wrong. The first four take the answer's place; the others let
-// After bytes or Messages messages of a tail through first.
+// The actions. The first four replace the response; the others first send AfterBytes
+// bytes or AfterMessages messages of a tail.
 const (
-	// Respond answers with Fault.Status and Fault.Body.
+	// Respond responds with Fault.Status and Fault.Body.
 	Respond Action = iota
-	// HTML answers 200 with a page, as a proxy's login does.
+	// HTML responds with status 200 and an HTML page, like a proxy's login.
 	HTML
-	// Hang accepts the request and never answers.
+	// Hang accepts the request and never responds.
 	Hang
-	// Redirect answers 307 to Fault.Body.
+	// Redirect responds with 307 to Fault.Body.
 	Redirect
 	// CutClose ends the connection with FIN.
 	CutClose
@@ -28,50 +28,50 @@ const (
 	CutReset
 	// PartialFrame ends it with FIN in the middle of the next message.
 	PartialFrame
-	// CloseFrame sends a Close frame with Fault.Code (0 = 1000); an SSE body
-	// ends well.
+	// CloseFrame sends a Close frame with Fault.Code (0 = 1000); an SSE body ends
+	// cleanly.
 	CloseFrame
 	// ErrorEvent sends an error event with Fault.Body as its message, and ends.
 	ErrorEvent
-	// HalfOpen keeps it open, and nothing comes any more, no pong either.
+	// HalfOpen keeps the connection open and sends nothing more, not even pongs.
 	HalfOpen
-	// Delay waits Fault.Delay before each message from there on.
+	// Delay waits for Fault.Delay before each message from there on.
 	Delay
 )
 
-// Fault says what goes wrong, for which requests, how often. The zero value
-// answers every request with 500.
+// Fault is what goes wrong, for which requests, how often. The zero value responds to
+// every request with 500.
 type Fault struct {
 	Endpoint      string // one of the Endpoint constants; "" = any
 	Job           string // submission id; "" = any
 	Action        Action
-	Status        int           // of Refuse; 0 = 500
-	Body          string        // of Refuse, Redirect and ErrorEvent
-	Header        http.Header   // of Refuse, such as Retry-After
+	Status        int           // of Respond; 0 = 500
+	Body          string        // of Respond, Redirect and ErrorEvent
+	Header        http.Header   // of Respond, such as Retry-After
 	Code          int           // of CloseFrame
-	Delay         time.Duration // of Slow
-	AfterBytes    int           // bytes of a tail let through, as they go over the wire
-	AfterMessages int           // or so many messages
-	Skip          int           // matching requests let through first
-	Times         int           // then so many are hit; 0 = all, until removed
-	// Chance hits a matching request with this probability, drawn from Rand, and
-	// Spread adds 0 to Spread-1 to After or Messages. Rand is used under a lock.
+	Delay         time.Duration // of Delay
+	AfterBytes    int           // bytes of a tail to send first, including framing
+	AfterMessages int           // or number of messages to send first
+	Skip          int           // number of matching requests to let through first
+	Times         int           // number of requests to hit after that; 0 = all, until removed
+	// Chance hits a matching request with this probability, drawn from Rand, and Spread
+	// adds 0 to Spread-1 to AfterBytes or AfterMessages. Rand is used under a lock.
 	Chance float64
 	Spread int
 	Rand   *rand.Rand
 }
 
-// Injected is a fault in place.
+// Injected is an injected fault.
 type Injected struct {
 	agent   *Agent
 	f       Fault
-	rule    fake.Rule // guarded by agent.mu, as what follows
+	rule    fake.Rule // guarded by agent.mu, like the following
 	hits    int
 	removed bool
 }
 
-// Inject puts a fault in place. The first one that matches a request, in the
-// order of injection, hits it.
+// Inject injects a fault. The first one that matches a request, in the order of
+// injection, hits it.
 func (a *Agent) Inject(f Fault) *Injected {
 	in := &Injected{agent: a, f: f, rule: fake.Rule{Endpoint: f.Endpoint, Job: f.Job, Skip: f.Skip, Times: f.Times, Chance: f.Chance, Rand: f.Rand}}
 	a.mu.Lock()
@@ -80,14 +80,14 @@ func (a *Agent) Inject(f Fault) *Injected {
 	return in
 }
 
-// Hits tells how often it happened. A cut counts when it cuts.
+// Hits returns how often the fault happened. A cut counts when it cuts.
 func (in *Injected) Hits() int {
 	in.agent.mu.Lock()
 	defer in.agent.mu.Unlock()
 	return in.hits
 }
 
-// Remove takes the fault away. Tails begun under it are still cut.
+// Remove removes the fault. Tails started before are still cut.
 func (in *Injected) Remove() {
 	in.agent.mu.Lock()
 	defer in.agent.mu.Unlock()
@@ -103,10 +103,10 @@ func (in *Injected) hit() {
 // cut is a fault chosen for one tail.
 type cut struct {
 	*Injected
-	after, messages int // what is let through; of the two the one that the fault names
+	after, messages int // what to send first; the fault uses one of the two
 }
 
-// matchFault finds the fault for a request, or nil. It counts the request.
+// matchFault returns the fault for a request, or nil. It counts the request.
 func (a *Agent) matchFault(endpoint, job string) *cut {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,7 +130,7 @@ func (a *Agent) matchFault(endpoint, job string) *cut {
 	return nil
 }
 
-// respond lets a fault take the answer's place; false: it is none of those.
+// respond sends the fault's response; false: the fault does not replace the response.
 func (c *cut) respond(w http.ResponseWriter, r *http.Request) bool {
 	if c == nil {
 		return false
@@ -167,8 +167,8 @@ func (c *cut) respond(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
-// CutTails ends every open tail of a job ("" = of all jobs) now, by CutClose,
-// CutReset, CloseFrame, ErrorEvent or Silence, and tells how many there were.
+// CutTails ends every open tail of a job ("" = of all jobs) now, by CutClose, CutReset,
+// CloseFrame, ErrorEvent or HalfOpen, and returns their number.
 func (a *Agent) CutTails(how Action, id string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -178,7 +178,7 @@ func (a *Agent) CutTails(how Action, id string) int {
 			select {
 			case t.cuts <- how:
 				n++
-			default: // it is being cut already
+			default: // already being cut
 			}
 		}
 	}

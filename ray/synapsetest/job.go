@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// JobOptions are what a job is made of; the zero value runs on the agent's node.
+// JobOptions configure a job; the zero value runs on the agent's node.
 type JobOptions struct {
 	Entrypoint string // "" = "python3 train.py"
 	Metadata   map[string]string
@@ -14,12 +14,12 @@ type JobOptions struct {
 	Pending    bool   // it waits until Run is called
 	Start      time.Time
 	Format     MessageFormat
-	// NoComplete ends the tails of an ended job without a complete event, and
-	// StayOpen does not end them at all.
+	// NoComplete ends the tails of an ended job without a complete event; StayOpen does
+	// not end them at all.
 	NoComplete, StayOpen bool
 }
 
-// Job is one job. Its log is in memory, append-only unless told otherwise.
+// Job is one job. Its log is in memory, and append-only except for TruncateLog.
 type Job struct {
 	// ID is the submission id.
 	ID string
@@ -37,7 +37,7 @@ type Job struct {
 	encoded    [2]encoded
 }
 
-// Submit adds a job, in place of one of the same id.
+// Submit adds a job, and replaces one with the same id.
 func (a *Agent) Submit(id string, o JobOptions) *Job {
 	if o.Entrypoint == "" {
 		o.Entrypoint = "python3 train.py"
@@ -56,7 +56,7 @@ func (a *Agent) Submit(id string, o JobOptions) *Job {
 	return j
 }
 
-// Job finds a job, or gives nil.
+// Job returns a job, or nil.
 func (a *Agent) Job(id string) *Job {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -68,7 +68,7 @@ func (a *Agent) Job(id string) *Job {
 	return nil
 }
 
-// Delete takes a job off the list.
+// Delete removes a job from the list.
 func (a *Agent) Delete(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -101,14 +101,14 @@ func (j *Job) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Print appends text to the log as it stands: no newline is added.
+// Print appends text to the log unchanged, without adding a newline.
 func (j *Job) Print(text string) { _, _ = j.Write([]byte(text)) }
 
 // Printf is Print with a format.
 func (j *Job) Printf(format string, a ...any) { j.Print(fmt.Sprintf(format, a...)) }
 
-// End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED,
-// where none is told.
+// End ends the job: SUCCEEDED or FAILED with the driver's exit code, or STOPPED, for
+// which none is reported.
 func (j *Job) End(status string, exitCode int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -131,14 +131,14 @@ func (j *Job) TruncateLog() {
 	j.generation++
 }
 
-// Log is a copy of what the log holds now.
+// Log returns a copy of the log.
 func (j *Job) Log() []byte {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return append([]byte(nil), j.log...)
 }
 
-// Status is the job's status now.
+// Status returns the job's current status.
 func (j *Job) Status() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -149,7 +149,7 @@ func isTerminal(status string) bool {
 	return status == "SUCCEEDED" || status == "FAILED" || status == "STOPPED"
 }
 
-// object is a row of the job list, as Ray's Jobs API has it.
+// object returns a row of the job list, as in Ray's Jobs API.
 func (j *Job) object() map[string]any {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -8,22 +8,22 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// MessageFormat says how a log becomes messages. The zero value is a message a line,
-// with its newline, in an envelope spelled as Python spells it.
+// MessageFormat is how a log becomes messages. The zero value is one message per line,
+// with its newline, in an envelope formatted like Python's json.
 type MessageFormat struct {
-	Lines       int  // lines a message; 0 = 1
-	NoNewline   bool // without the newline of a message's last line
-	Bytes       int  // cuts the text every so many bytes instead; 0 = at lines
+	Lines       int  // lines per message; 0 = 1
+	NoNewline   bool // omits the newline at the end of a message
+	Bytes       int  // splits the text every so many bytes instead; 0 = at lines
 	NoEnvelope  bool // without envelopes
-	Compact     bool // envelopes without blanks
+	Compact     bool // envelopes without spaces
 	NestedEvent bool // another server's event as the data of an event
 }
 
-// encoded is the log as it goes over one transport; it grows with the log.
+// encoded is the log as sent over one transport; it grows with the log.
 type encoded struct {
 	data []byte
-	ends []int // of the messages in data
-	from int   // how much of the log is in it
+	ends []int // ends of the messages in data
+	from int   // bytes of the log encoded so far
 }
 
 // The transports, as indices.
@@ -32,8 +32,8 @@ const (
 	viaSSE
 )
 
-// encode encodes what the log holds beyond what is encoded. A line that has no
-// end yet waits for it, or for the job's end. j.mu is held.
+// encode encodes what was added to the log. An unterminated line waits for its end or for
+// the end of the job. j.mu is held.
 func (j *Job) encode(over int) *encoded {
 	e := &j.encoded[over]
 	for {
@@ -52,7 +52,7 @@ func (j *Job) encode(over int) *encoded {
 	}
 }
 
-// next gives the next message of a text, nil where there is none yet.
+// next returns the next message of a text, or nil if there is none yet.
 func (s MessageFormat) next(text []byte, last bool) []byte {
 	if s.Bytes > 0 {
 		if len(text) == 0 {
@@ -107,7 +107,7 @@ func envelope(b, message []byte, compact bool) []byte {
 	return append(appendString(b, message), '}')
 }
 
-// appendEvent writes an SSE event; a payload of several lines has as many fields.
+// appendEvent appends an SSE event; each line of the payload is a data field.
 func appendEvent(b, payload []byte) []byte {
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(payload, []byte{'\n'}), []byte{'\n'}) {
 		b = append(append(append(b, "data: "...), line...), '\n')
@@ -115,7 +115,7 @@ func appendEvent(b, payload []byte) []byte {
 	return append(b, '\n')
 }
 
-// appendString writes a JSON string in ASCII, as Python's json does.
+// appendString appends a JSON string in ASCII, like Python's json.
 func appendString(b, s []byte) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The endpoints, as Requests, Inject and Answer know them.
+// The endpoints, for Requests, Inject and SetResponse.
 const (
 	EndpointHealth    = "health/"
 	EndpointJobs      = "jobs/"
@@ -27,11 +27,11 @@ const (
 	EndpointOther     = "other"
 )
 
-// LogFormat is how a whole log is wrapped.
+// LogFormat is the format of a whole log.
 type LogFormat int
 
-// A log is a JSON string, a list of its lines without their ends, either of them
-// under "logs", or bare text.
+// A log is a JSON string, a list of its lines without terminators, either of them under
+// "logs", or plain text.
 const (
 	LogString LogFormat = iota
 	LogList
@@ -39,14 +39,14 @@ const (
 	LogText
 )
 
-// ServeHTTP answers as an agent does.
+// ServeHTTP responds like an agent.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.EscapedPath(), a.o.prefix+"/")
 	if !ok {
 		fail(w, http.StatusNotFound, "Not Found")
 		return
 	}
-	if !strings.HasSuffix(path, "/") { // as FastAPI does
+	if !strings.HasSuffix(path, "/") { // as in FastAPI
 		to := *r.URL
 		to.Path += "/"
 		w.Header().Set("Location", "http://"+r.Host+to.RequestURI())
@@ -71,7 +71,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case EndpointSSE:
 		a.serveSSE(w, r, id, c)
 	default:
-		if isUpgrade(r) { // as a FastAPI server that has no such path
+		if isUpgrade(r) { // like a FastAPI server without such a path
 			fail(w, http.StatusForbidden, "")
 			return
 		}
@@ -79,7 +79,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route names a path's endpoint and what it is asked for.
+// route returns a path's endpoint and the id in it.
 func (a *Agent) route(path string, upgrade bool) (endpoint, id string) {
 	parts := strings.Split(strings.TrimSuffix(path, "/"), "/")
 	legacy := parts[0] == "ray" && len(parts) > 1
@@ -244,7 +244,7 @@ func (a *Agent) serveApplication(w http.ResponseWriter, r *http.Request, name st
 	fail(w, http.StatusNotFound, "Application "+name+" not found")
 }
 
-// rows adds bad ones where the agent has such.
+// rows adds invalid rows if the agent has InvalidRows.
 func (a *Agent) rows(good []any) []any {
 	if !a.o.invalidRows {
 		return good
@@ -267,7 +267,7 @@ func reply(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// fail answers as FastAPI does; without a detail the body is empty.
+// fail responds like FastAPI; without a detail the body is empty.
 func fail(w http.ResponseWriter, status int, detail string) {
 	if detail == "" {
 		w.WriteHeader(status)

@@ -2,7 +2,7 @@ package synapsetest
 
 import "slices"
 
-// What the fake's cluster is made of beside its jobs.
+// The fake cluster's content, in addition to its jobs.
 const (
 	nodeID     = "8a80e9210b4d91e722d31755d4e53dc7b006e22ffb94a3edc0172659"
 	deadNodeID = "f1e2d3c4b5a697887766554433221100ffeeddccbbaa99887766554f"

@@ -14,7 +14,7 @@ import (
 	"raytap/ray/internal/fake"
 )
 
-// maxBatch bounds what is written at once, in bytes.
+// maxBatch limits what is written at once, in bytes.
 const maxBatch = 256 << 10
 
 // tail is one open tail, over either transport.
@@ -22,14 +22,14 @@ type tail struct {
 	agent    *Agent
 	job      *Job
 	via      int
-	cut      *cut        // nil, or the fault that will end it
+	cut      *cut        // the fault that will end it, or nil
 	cuts     chan Action // by CutTails
 	ctx      context.Context
-	halfOpen atomic.Bool // Silence
+	halfOpen atomic.Bool // pongs are disabled, too
 
 	write func([]byte) bool // false: the client left
-	conn  func() net.Conn   // takes the connection over
-	close func(code int)    // a Close frame, or a body that ends well
+	conn  func() net.Conn   // returns the connection to cut it
+	close func(code int)    // sends a Close frame, or ends the body cleanly
 }
 
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }, WriteBufferSize: 512}
@@ -37,7 +37,7 @@ var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return
 func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string, c *cut) {
 	j := a.Job(id)
 	if j == nil {
-		fail(w, http.StatusForbidden, "") // as a FastAPI server that does not accept
+		fail(w, http.StatusForbidden, "") // like a FastAPI server that does not accept
 		return
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
@@ -62,7 +62,7 @@ func (a *Agent) serveWebSocket(w http.ResponseWriter, r *http.Request, id string
 		return pong(data)
 	})
 	listened := make(chan struct{})
-	go func() { // what the client sends: pings, and its farewell
+	go func() { // reads pings and the Close frame
 		defer close(listened)
 		defer leave()
 		for {
@@ -107,7 +107,7 @@ func errorEvent(message string) []byte {
 	return append(appendString([]byte(`{"type": "error", "message": `), []byte(message)), '}')
 }
 
-// event writes an event that is no message.
+// event writes an event that is not a message.
 func (t *tail) event(payload []byte) bool {
 	if t.via == viaWebSocket {
 		return t.write(fake.AppendText(nil, payload))
@@ -159,8 +159,8 @@ func (t *tail) run() {
 	}
 }
 
-// nextMessages gives what is encoded beyond the first sent messages, and whether the
-// job has ended; same is false after TruncateLog.
+// nextMessages returns what is encoded after the first sent messages, and whether the job
+// has ended; same is false after TruncateLog.
 func (j *Job) nextMessages(over, sent, generation int) (data []byte, ends []int, ended, same bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -183,7 +183,7 @@ func (j *Job) nextMessages(over, sent, generation int) (data []byte, ends []int,
 	return e.data[from:e.ends[n-1]], e.ends[sent:n], ended, true
 }
 
-// send writes messages, or what a fault lets through of them.
+// send writes messages, or the part that a fault lets through.
 func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	select {
 	case how := <-t.cuts:
@@ -194,7 +194,7 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	if c == nil {
 		return len(ends), t.write(data)
 	}
-	base := ends[len(ends)-1] - len(data) // bytes before data
+	base := ends[len(ends)-1] - len(data) // length of the messages before data
 	var through int
 	switch {
 	case c.f.AfterBytes > 0 && c.after < base+len(data):
@@ -225,7 +225,7 @@ func (t *tail) send(data []byte, ends []int, sent int) (n int, ok bool) {
 	return 0, t.end(c.f.Action, c.f.Code, c.f.Body)
 }
 
-// sendDelayed writes one message after a while.
+// sendDelayed writes one message after the fault's delay.
 func (t *tail) sendDelayed(data []byte, base int, ends []int) (int, bool) {
 	t.cut.hit()
 	timer := time.NewTimer(t.cut.f.Delay)
@@ -238,7 +238,7 @@ func (t *tail) sendDelayed(data []byte, base int, ends []int) (int, bool) {
 	return 1, t.write(data[:ends[0]-base])
 }
 
-// end ends the tail in some way; true: it goes on.
+// end ends the tail by an action, and returns false.
 func (t *tail) end(how Action, code int, body string) bool {
 	switch how {
 	case CloseFrame:
@@ -260,7 +260,7 @@ func (t *tail) end(how Action, code int, body string) bool {
 	return false
 }
 
-// wait waits for more; false: the tail is over.
+// wait waits for more; false: the tail has ended.
 func (t *tail) wait(beat *time.Time) bool {
 	timer := time.NewTimer(t.agent.o.pollInterval)
 	defer timer.Stop()
