@@ -22,7 +22,7 @@ func lockFile(path string, flag int) (*os.File, error) {
 		if err := flock(f); err != nil {
 			_ = f.Close()
 			if errors.Is(err, unix.EWOULDBLOCK) {
-				return nil, fmt.Errorf("%s is %w by %s: stop that one, or give this one a path of its own", path, sink.ErrLocked, owner(path))
+				return nil, fmt.Errorf("%s is %w by %s: stop that process, or configure a different path for this one", path, sink.ErrLocked, owner(path))
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}

@@ -143,7 +143,7 @@ func TestOneRaytapPerPositionsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	opened(t, file)
 	_, err := OpenPositions(file)
-	if !errors.Is(err, sink.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("positions.db is in use by another raytap (process %d): stop that one", os.Getpid())) {
+	if !errors.Is(err, sink.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("positions.db is in use by another raytap (process %d): stop that process", os.Getpid())) {
 		t.Errorf("got %v", err)
 	}
 	if names := entries(t, filepath.Dir(file)); names != "positions.db" {

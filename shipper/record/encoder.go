@@ -103,10 +103,10 @@ func (e *Encoder) SetLastTime(t int64) { e.last = t }
 // record.
 func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) []byte {
 	b = e.appendHead(b, now, l.Seq)
-	text, first := l.Text, l.Text
+	first := l.Text
 	if l.Joined > 0 { // before the message, so that Decode finds it
 		b = appendCount(b, "lines", uint64(l.Joined))
-		first = parse.FirstLine(text)
+		first = parse.FirstLine(l.Text)
 	}
 	if v := parse.Level(first); v != "" {
 		b = append(b, `,"level":"`...)
@@ -121,9 +121,7 @@ func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) 
 		}
 	}
 	b = append(b, `,"message":"`...)
-	if l.Truncated() {
-		text = wholeRunes(text)
-	}
+	text := l.WholeText()
 	if e.stripANSI && bytes.IndexByte(text, '\x1b') >= 0 {
 		e.scratch = parse.AppendWithoutANSI(e.scratch[:0], text)
 		text = e.scratch

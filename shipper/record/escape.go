@@ -6,19 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-// wholeRunes returns b without a partial UTF-8 character at its end.
-func wholeRunes(b []byte) []byte {
-	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return b[:i]
-			}
-			break
-		}
-	}
-	return b
-}
-
 const hexDigits = "0123456789abcdef"
 
 // JSON allows both unescaped, but some readers of lines end a line at them (Python's

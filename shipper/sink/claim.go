@@ -117,7 +117,7 @@ func openLocked(fs fileSystem, path string, mode os.FileMode) (file fsFile, crea
 
 func lockError(err error) error {
 	if errors.Is(err, ErrLocked) {
-		return fmt.Errorf("it is %w: stop that one, or give this one a path of its own", err)
+		return fmt.Errorf("it is %w: stop that process, or configure a different path for this one", err)
 	}
 	return fmt.Errorf("lock it: %w", err)
 }

@@ -228,7 +228,7 @@ func (f *File) rotate(ctx context.Context) error {
 	return nil
 }
 
-// closeCurrent ends writing to the current file, and gives the next one its number.
+// closeCurrent ends writing to the current file. The next file gets number next.
 func (f *File) closeCurrent(next uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

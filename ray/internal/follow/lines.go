@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"unicode/utf8"
 
 	"raytap/lines"
 	"raytap/ray"
@@ -130,10 +129,7 @@ func (e *emitter) emit(next func() lines.Line) error {
 	l := next()
 	e.lines++
 	e.size += l.Size
-	line := ray.TailLine{Text: string(l.Text), Bytes: int(l.Size), Truncated: l.Truncated()}
-	if line.Truncated {
-		line.Text = string(wholeRunes(l.Text))
-	}
+	line := ray.TailLine{Text: string(l.WholeText()), Bytes: int(l.Size), Truncated: l.Truncated()}
 	if !e.yield(line, nil) {
 		return errStopped
 	}
@@ -149,17 +145,4 @@ func (e *emitter) finish() error {
 		return nil
 	}
 	return e.emit(e.splitter.Line)
-}
-
-// wholeRunes removes an incomplete rune at the end.
-func wholeRunes(b []byte) []byte {
-	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return b[:i]
-			}
-			break
-		}
-	}
-	return b
 }
