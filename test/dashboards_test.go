@@ -39,10 +39,10 @@ func fill(query, cluster string) string {
 // synapseQueries are the queries for metrics of Synapse agents only. All others use the
 // real Ray.
 var synapseQueries = map[string]bool{
-	"raytap-nodes/CPU cores/A":                true,
-	"raytap-nodes/Memory, by the agent/A":     true,
-	"raytap-nodes/GPU, by the agent/A":        true,
-	"raytap-nodes/GPU memory, by the agent/A": true,
+	"raytap-nodes/CPU cores/A":          true,
+	"raytap-nodes/Memory (agent)/A":     true,
+	"raytap-nodes/GPU (agent)/A":        true,
+	"raytap-nodes/GPU memory (agent)/A": true,
 }
 
 // noData are the queries without data, with the reason, by dashboard, panel and query.
