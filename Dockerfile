@@ -30,7 +30,7 @@ COPY --from=build --chown=65532:65532 /state /var/lib/raytap
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title=raytap \
-      org.opencontainers.image.description="Metrics and job logs of Ray clusters" \
+      org.opencontainers.image.description="Prometheus exporter and log shipper for Ray clusters" \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.version=${VERSION} \
       org.opencontainers.image.revision=${REVISION}

@@ -1,8 +1,8 @@
 //go:build linux
 
-// The demo starts a Ray head of its own on loopback, gives it something to do,
-// and runs raytap on it until Ctrl-C, or for -seconds. Then everything is taken
-// down; no other Ray is ever touched.
+// The demo starts its own Ray head on loopback, submits some jobs, and runs raytap on it
+// until Ctrl-C, or for -seconds. Then it stops everything that it started; it does not
+// touch any other Ray.
 package main
 
 import (
@@ -39,8 +39,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.ray, "ray", ".tools/ray/bin/ray", "the ray command to start the head with")
 	flags.StringVar(&o.raytap, "raytap", "bin/raytap", "the raytap to run")
-	flags.StringVar(&o.scripts, "scripts", "deploy/demo", "where the jobs' scripts lie")
-	flags.IntVar(&o.seconds, "seconds", 0, "end after so many seconds of raytap; 0: at Ctrl-C")
+	flags.StringVar(&o.scripts, "scripts", "deploy/demo", "directory of the jobs' scripts")
+	flags.IntVar(&o.seconds, "seconds", 0, "seconds for which raytap runs; 0: until Ctrl-C")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -65,7 +65,7 @@ type demo struct {
 	page     string // raytap's base URL
 }
 
-// say tells what the demo does, apart from raytap's output.
+// say prints what the demo does, distinct from raytap's output.
 func (d *demo) say(format string, args ...any) {
 	fmt.Fprintf(d.out, "\n==> "+format+"\n", args...)
 }
@@ -76,10 +76,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 			return err
 		}
 		if _, err := os.Stat(*p); err != nil {
-			return fmt.Errorf("%w (run it by: make demo)", err)
+			return fmt.Errorf("%w (run make demo)", err)
 		}
 	}
-	d.say("starting a Ray head of our own on loopback (some seconds)")
+	d.say("starting a Ray head on loopback (some seconds)")
 	starting, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	d.head, err = realray.Start(starting, realray.Options{Ray: d.ray, Env: []string{"PYTHONPATH=" + d.scripts}})
@@ -87,9 +87,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() {
-		d.say("taking the head down")
+		d.say("stopping the head")
 		err = errors.Join(err, d.head.Stop())
-		d.say("all down")
+		d.say("stopped")
 	}()
 	serve, err := d.work(starting)
 	if err != nil {
@@ -98,8 +98,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.watch(ctx, serve)
 }
 
-// work gives the head something to do, and gives the URL of its Serve
-// application.
+// work submits jobs and deploys a Serve application, whose URL it returns.
 func (d *demo) work(ctx context.Context) (string, error) {
 	d.say("deploying a Serve application and submitting five jobs")
 	ports, err := realray.FreePorts(1)
@@ -114,7 +113,7 @@ func (d *demo) work(ctx context.Context) (string, error) {
 		cpus   float64
 	}{
 		{"chatty", 0}, {"failing", 0}, {"progress", 0}, {"tasks", 0},
-		{"chatty", 1000}, // more than the head has: it waits
+		{"chatty", 1000}, // more CPUs than the head has: it waits
 	} {
 		name := job.script
 		if job.cpus > 0 {
@@ -145,14 +144,14 @@ func quote(s string) string {
 	return string(append(quoted, '\''))
 }
 
-// watch runs raytap until ctx ends, the time is over, or a part dies.
+// watch runs raytap until ctx ends, the time is over, or raytap or the head dies.
 func (d *demo) watch(ctx context.Context, serve string) error {
 	listen, err := listenAddress()
 	if err != nil {
 		return err
 	}
 	d.page = "http://" + listen
-	d.say("raytap runs as it would beside any local Ray; its records follow.\n" + d.whereToLook(serve))
+	d.say("raytap runs as with any local Ray; its records follow.\n" + d.whereToLook(serve))
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -163,7 +162,7 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 	tap := exec.Command(d.raytap, "--web.listen-address="+listen)
 	tap.Env = append(realray.CleanEnv(), "RAY_API_SERVER_ADDRESS="+d.head.URL, "XDG_STATE_HOME="+d.head.Dir)
 	tap.Stdout, tap.Stderr = &lineWriter{w: d.out}, d.err
-	// A group of its own: Ctrl-C is passed on in good order, not twice.
+	// In its own process group, so that Ctrl-C reaches it once, from here.
 	tap.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := tap.Start(); err != nil {
 		return fmt.Errorf("start raytap: %w", err)
@@ -179,7 +178,7 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 
 	select {
 	case err := <-ended:
-		return fmt.Errorf("raytap ended by itself: %w", errOr(err, "exit code 0"))
+		return fmt.Errorf("raytap exited: %w", errOr(err, "exit code 0"))
 	case err := <-headGone:
 		if err != nil {
 			return errors.Join(err, stopTap(tap, ended))
@@ -199,7 +198,7 @@ func errOr(err error, otherwise string) error {
 }
 
 func stopTap(tap *exec.Cmd, ended <-chan error) error {
-	_ = tap.Process.Signal(syscall.SIGTERM) // ended already is fine
+	_ = tap.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
 	case err := <-ended:
 		if err != nil {
@@ -233,7 +232,7 @@ func (d *demo) watchHead(ctx context.Context) error {
 	return errors.New("the Ray head does not answer any more")
 }
 
-// lineWriter passes whole lines on, so that nothing is written into one.
+// lineWriter writes whole lines, so that nothing is written into the middle of one.
 type lineWriter struct {
 	w    io.Writer
 	rest []byte
@@ -250,7 +249,7 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// lockedWriter keeps the writes of several writers whole.
+// lockedWriter serialises the writes of several goroutines.
 type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer

@@ -32,15 +32,15 @@ func listenAddress() (string, error) {
 func (d *demo) whereToLook(serve string) string {
 	return fmt.Sprintf(`
     metrics            %s/metrics
-    raytap's own page  %s/
+    raytap's status    %s/
     Ray's dashboard    %s
     the Serve app      %s
 
-    Ctrl-C takes everything down.
+    Ctrl-C stops everything.
 `, d.page, d.page, d.head.URL, serve)
 }
 
-// showMetrics shows an extract of the page now and then, until ctx ends.
+// showMetrics prints an extract of /metrics every 30 s, until ctx ends.
 func (d *demo) showMetrics(ctx context.Context, serve string) {
 	for wait := 12 * time.Second; ; wait = 30 * time.Second {
 		select {
@@ -53,20 +53,20 @@ func (d *demo) showMetrics(ctx context.Context, serve string) {
 		case errors.Is(err, context.Canceled):
 			return
 		case err != nil:
-			d.say("the metrics cannot be read: %v", err)
+			d.say("reading the metrics failed: %v", err)
 		default:
 			d.say("from %s/metrics:\n\n%s\n%s", d.page, extract, d.whereToLook(serve))
 		}
 	}
 }
 
-// shown are the beginnings of the lines of the page that the demo shows.
+// shown are the prefixes of the lines of /metrics that the demo prints.
 var shown = []string{
 	"raytap_up", "raytap_jobs{", "raytap_nodes{", "raytap_tasks{", "raytap_serve_application_status{",
 	"raytap_pending_demand{", "raytap_jobs_finished_total{", "raytap_shipper_lines_total{", "raytap_shipper_tails{",
 }
 
-// extract gives the lines of the page that say something: zeros are left out.
+// extract returns the lines of /metrics that are shown and not zero.
 func (d *demo) extract(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
