@@ -56,7 +56,7 @@ type Cluster struct {
 	// The label and record key ray_cluster. Optional if the list has one cluster.
 	Name string `yaml:"name,omitempty"`
 	// The API at url: ray (the dashboard of Ray) or synapse (a Synapse agent).
-	API string `yaml:"api"`
+	API string `yaml:"api" enum:"ray,synapse"`
 	// Address of the dashboard or of the Synapse agent, with its path prefix if it
 	// has one. Required.
 	URL URL `yaml:"url,omitempty"`
@@ -119,7 +119,7 @@ type TLS struct {
 type NodeAgents struct {
 	// auto, on (any live node) or off. auto: without a token the addresses of live
 	// nodes, with a token those in allow, because node agents use plain http.
-	Mode string `yaml:"mode"`
+	Mode string `yaml:"mode" enum:"auto,on,off"`
 	// Networks whose node agents may get the token.
 	Allow []CIDR `yaml:"allow"`
 }
@@ -138,7 +138,7 @@ type Shipper struct {
 	// and one read of the whole log at a job's end. http: node agent, else file
 	// reads; with api: synapse SSE. Ray before 2.40 has no file reads, and some
 	// versions cannot use WebSockets: docs/old-rays.md.
-	Protocol string `yaml:"protocol"`
+	Protocol string `yaml:"protocol" enum:"auto,websocket,http"`
 	// Timeout for opening a log stream, and for a read without progress.
 	Timeout Duration `yaml:"timeout"`
 	// Limits of open log streams.
@@ -172,7 +172,7 @@ type Discovery struct {
 	Interval Duration `yaml:"interval"`
 	// Which jobs to ship of those that a cluster lists when raytap first sees it:
 	// running, all (finished ones too) or none.
-	Backfill string `yaml:"backfill"`
+	Backfill string `yaml:"backfill" enum:"running,all,none"`
 }
 
 // Selector matches a submission if all of its fields that are set match. Values
@@ -219,12 +219,12 @@ type Limits struct {
 	MaxMessageSize Size `yaml:"max_message_size"`
 	// What to do with a longer line: truncate (its record says so) or drop (and
 	// count).
-	Oversized string `yaml:"oversized"`
+	Oversized string `yaml:"oversized" enum:"truncate,drop"`
 	// The counters start over after each interval. 0s: never.
 	Interval Duration `yaml:"interval"`
 	// What to do at a limit. stop: end the job's log with a record. pause: continue
 	// in the next interval.
-	OnExceeded string `yaml:"on_exceeded"`
+	OnExceeded string `yaml:"on_exceeded" enum:"stop,pause"`
 }
 
 // Positions is where the shipper saves what it has shipped.
@@ -292,7 +292,7 @@ type Log struct {
 	// debug, info, warning or error. --log.level takes precedence.
 	Level string `yaml:"level"`
 	// text or json. --log.format takes precedence.
-	Format string `yaml:"format"`
+	Format string `yaml:"format" enum:"text,json"`
 }
 
 // Default returns the configuration of an empty file: complete except for its

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,9 +40,22 @@ func (c *checker) fail(path, format string, args ...any) {
 	c.problems = append(c.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-func (c *checker) oneOf(path, value string, allowed ...string) {
-	if !slices.Contains(allowed, value) {
-		c.fail(path, "must be one of %s", strings.Join(allowed, ", "))
+// enums checks the fields of a struct that have the tag enum, those of nested
+// structs included. The JSON schema is generated from the same tag.
+func (c *checker) enums(path string, v reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		key := keyOf(f)
+		if key == "" {
+			continue
+		}
+		if enum := f.Tag.Get("enum"); enum != "" {
+			if values := strings.Split(enum, ","); !slices.Contains(values, v.Field(i).String()) {
+				c.fail(join(path, key), "must be one of %s", strings.Join(values, ", "))
+			}
+		} else if f.Type.Kind() == reflect.Struct {
+			c.enums(join(path, key), v.Field(i))
+		}
 	}
 }
 
@@ -88,7 +102,7 @@ func (c *Config) validate() []Problem {
 	if _, err := logrus.ParseLevel(c.Log.Level); err != nil {
 		k.fail("log.level", "must be one of debug, info, warning, error")
 	}
-	k.oneOf("log.format", c.Log.Format, "text", "json")
+	k.enums("log", reflect.ValueOf(&c.Log).Elem())
 	return k.problems
 }
 
@@ -99,7 +113,7 @@ func (k *checker) cluster(at string, c *Cluster) {
 	case len(c.Name) > maxName || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl):
 		k.fail(at+".name", "must be at most %d bytes of UTF-8 without control characters", maxName)
 	}
-	k.oneOf(at+".api", c.API, APIRay, APISynapse)
+	k.enums(at, reflect.ValueOf(c).Elem())
 	k.auth(at, c)
 	k.apiSpecific(at, c)
 	k.url(at+".url", c.URL)
@@ -119,7 +133,6 @@ func (k *checker) cluster(at string, c *Cluster) {
 	if c.MaxBody < 1<<20 {
 		k.fail(at+".max_body", "must be at least 1MiB")
 	}
-	k.oneOf(at+".node_agents.mode", c.NodeAgents.Mode, "auto", "on", "off")
 }
 
 // dynamicClusters checks modules, cluster_files and probes: the settings of clusters
@@ -268,11 +281,10 @@ func (k *checker) auth(at string, c *Cluster) {
 }
 
 func (k *checker) shipper(s *Shipper) {
+	k.enums("shipper", reflect.ValueOf(s).Elem())
 	k.minDuration("shipper.discovery.interval", s.Discovery.Interval, 100*time.Millisecond)
-	k.oneOf("shipper.discovery.backfill", s.Discovery.Backfill, "running", "all", "none")
 	k.selectors("shipper.include", s.Include)
 	k.selectors("shipper.exclude", s.Exclude)
-	k.oneOf("shipper.protocol", s.Protocol, "auto", "websocket", "http")
 	k.minDuration("shipper.timeout", s.Timeout, 100*time.Millisecond)
 	if s.WebSocket.MaxTails < 0 || s.WebSocket.MaxTails > maxTails {
 		k.fail("shipper.websocket.max_tails", "must be 1 to %d, or 0 for the default: Ray's jobs API hangs at 100 open tails of all clients", maxTails)
@@ -317,9 +329,7 @@ func (k *checker) limits(l *Limits, memory Size) {
 	case l.MaxMessageSize > 64<<20 || l.MaxMessageSize > memory/4:
 		k.fail(at+"max_message_size", "must be at most 64MiB and a quarter of shipper.memory (%s)", memory)
 	}
-	k.oneOf(at+"oversized", l.Oversized, "truncate", "drop")
 	k.minDuration(at+"interval", l.Interval, 0)
-	k.oneOf(at+"on_exceeded", l.OnExceeded, "stop", "pause")
 	if l.OnExceeded == "pause" && l.Interval <= 0 {
 		k.fail(at+"interval", "must be longer than 0s with on_exceeded: pause, which pauses until its end")
 	}

@@ -1,6 +1,6 @@
 // Command gen writes docs/metrics.md, all metrics with an example query each, from the
-// tables in the code, and docs/configuration.md, all keys of the configuration, from its
-// structs.
+// tables in the code; and docs/configuration.md, docs/configuration.schema.json and the
+// property config of the schema of the chart's values, from the structs of package config.
 //
 //	go run ./docs/gen
 package main
@@ -14,8 +14,10 @@ import (
 
 // pages maps each file to the function that renders it. root is the repository's directory.
 var pages = map[string]func(root string) ([]byte, error){
-	"docs/metrics.md":       func(string) ([]byte, error) { return renderMetrics() },
-	"docs/configuration.md": renderConfiguration,
+	"docs/metrics.md":                func(string) ([]byte, error) { return renderMetrics() },
+	"docs/configuration.md":          renderConfiguration,
+	"docs/configuration.schema.json": renderSchema,
+	chartSchema:                      renderChartSchema,
 }
 
 func main() {

@@ -327,7 +327,8 @@ func TestChart_SchemaDescribesValues(t *testing.T) {
 			if p.Description == "" {
 				t.Errorf("%s.%s has no description", path, name)
 			}
-			if v, ok := values[name].(map[string]any); ok {
+			// The property config is generated from raytap's structs, and has its own tests.
+			if v, ok := values[name].(map[string]any); ok && path+"."+name != ".config" {
 				compare(path+"."+name, p, v)
 			}
 		}
