@@ -1,10 +1,8 @@
-# Completion of raytap for bash (3.2 or later). Words that raytap offers, such as
-# names of clusters from a file, are data: they are compared and quoted, and
-# never evaluated.
+# Completion of raytap for bash (3.2 or later). raytap's suggestions, such as cluster
+# names from a file, are data: they are compared and quoted, and never evaluated.
 
-# _raytap_word sets raytap_word to what the shell makes of the word "$1", without
-# expanding anything but a leading ~/, and raytap_quote to the quote that is
-# still open in it.
+# _raytap_word sets raytap_word to the word "$1" without quotes, expanding only a
+# leading ~/, and raytap_quote to the quote that is still open in it.
 _raytap_word() {
     local rest=$1 char
     raytap_word='' raytap_quote=''
@@ -27,8 +25,8 @@ _raytap_word() {
     done
 }
 
-# _raytap_quoted sets raytap_word to the text "$1" as it is typed after the open
-# quote "$2", which may be none.
+# _raytap_quoted sets raytap_word to the text "$1", quoted so that it can follow the
+# open quote "$2"; "" if no quote is open.
 _raytap_quoted() {
     local rest=$1 char
     case $2 in
@@ -51,7 +49,7 @@ _raytap_bash_autocomplete() {
     local -a raw words
     COMPREPLY=()
 
-    # Readline cuts words at : and =; raytap gets them whole.
+    # Readline splits words at : and =; raytap needs them joined.
     for ((i = 1; i <= COMP_CWORD; i++)); do
         if ((${#raw[@]} > 0)) && [[ ${COMP_WORDS[i]} == [:=]* || ${COMP_WORDS[i - 1]} == *[:=] && $i -gt 1 ]] &&
             [[ -n ${COMP_WORDS[i]} ]]; then
@@ -63,7 +61,7 @@ _raytap_bash_autocomplete() {
         fi
     done
     typed=${raw[${#raw[@]} - 1]}
-    if [[ ${COMP_WORDS[COMP_CWORD]} == [:=] ]]; then # nothing stands behind it yet
+    if [[ ${COMP_WORDS[COMP_CWORD]} == [:=] ]]; then # nothing follows it yet
         before=$typed
     fi
     for line in "${raw[@]}"; do
@@ -76,7 +74,7 @@ _raytap_bash_autocomplete() {
     done
     typed=${words[${#words[@]} - 1]} quote=$raytap_quote
 
-    # Of the word only what follows the last : or = is replaced.
+    # Readline replaces only the part of the word after the last : or =.
     _raytap_word "$before"
     if [[ $raytap_word == --*=* ]]; then
         raytap_word=${raytap_word#*=}

@@ -1,6 +1,6 @@
 #compdef raytap
-# Completion of raytap for zsh. What raytap offers, such as names of clusters
-# from a file, is split at line ends alone and is quoted by zsh.
+# Completion of raytap for zsh. raytap's suggestions, such as cluster names from a file,
+# are split at line ends only and quoted by zsh.
 
 _raytap() {
     local -a line matches

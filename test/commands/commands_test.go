@@ -35,7 +35,6 @@ func TestCommand_Results(t *testing.T) {
 		code   int
 		stdout string // a part of it; "" means empty
 		stderr string // a part of it; "" means empty
-
 	}{
 		"a list":                     {"jobs list " + url, "", 0, "running", ""},
 		"an empty list":              {"jobs list --status FAILED " + url, "", 0, "", "no jobs match (2 in total)"},

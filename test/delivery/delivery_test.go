@@ -26,8 +26,7 @@ type delivery struct {
 	file   string // the sink file
 	rotate string // its rotation settings, in YAML
 	agents string // mode of node_agents: on or off
-
-	as *syscall.Credential
+	as     *syscall.Credential
 }
 
 func deliver(t *testing.T) *delivery {
