@@ -13,8 +13,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// grown is a recorded answer whose list, which lies under keys, has n rows: the
-// recorded ones again and again, each with an id of its own.
+// grown returns a recorded response whose list, at the path keys, is extended to n
+// rows: copies of the recorded ones with their own ids.
 func grown(b *testing.B, file string, n int, id string, keys ...string) []byte {
 	b.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "2.60.0", file))
@@ -46,8 +46,8 @@ func grown(b *testing.B, file string, n int, id string, keys ...string) []byte {
 	return text
 }
 
-// BenchmarkLists asks a server on loopback for the lists of a big cluster and
-// decodes them: 1,000 jobs, 500 nodes with their readings, 10,000 tasks.
+// BenchmarkLists requests the lists of a big cluster from a server on loopback and
+// decodes them: 1,000 jobs, 500 nodes with stats, 10,000 tasks.
 func BenchmarkLists(b *testing.B) {
 	bodies := map[string][]byte{
 		"/api/jobs/":    grown(b, "jobs_list.json", 1000, "submission_id"),
@@ -86,7 +86,7 @@ func BenchmarkLists(b *testing.B) {
 					b.Fatalf("%d rows, %v", n, err)
 				}
 			}
-			// What is kept between two scrapes is the decoded list.
+			// The decoded list is kept between two scrapes.
 			before := heap()
 			kept, _, err := list.ask()
 			if err != nil {
@@ -99,9 +99,9 @@ func BenchmarkLists(b *testing.B) {
 	}
 }
 
-// heap is how many bytes are in use, garbage apart.
+// heap returns the number of live bytes on the heap.
 func heap() int64 {
-	for range 2 { // what a pool held goes with the second
+	for range 2 { // the second frees what pools held
 		runtime.GC()
 	}
 	var m runtime.MemStats

@@ -23,11 +23,11 @@ func fake() *raytest.Head {
 	return h
 }
 
-// connect makes a client of a head.
+// connect returns a client of a head.
 func connect(url string) *dashboard.Client {
 	t, err := transport.New(transport.Options{
 		URL:    url,
-		Token:  transport.EnvToken(), // as Ray's own tools find it
+		Token:  transport.EnvToken(), // from where Ray's own tools read it
 		Scheme: "Bearer ",
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func ExampleClient_Tail() {
 	// epoch 2
 }
 
-// What only agents tell is code 501.
+// Data that only Synapse agents report is an error of code 501.
 func ExampleClient_Resources() {
 	h := fake()
 	defer h.Close()

@@ -12,9 +12,8 @@ import (
 	"raytap/ray/raytest"
 )
 
-// Law: how long ago a job ended is measured by the clock that told when: an end is
-// not old because the cluster's clock is behind this machine's, nor new because it is
-// ahead.
+// How long ago a job ended is measured by the cluster's clock, whether that is behind or
+// ahead of this machine's.
 func TestTail_FinishedLogByClusterClock(t *testing.T) {
 	for _, row := range []struct {
 		name       string
@@ -47,7 +46,7 @@ func TestTail_FinishedLogByClusterClock(t *testing.T) {
 			t.Errorf("%s: %q, %v", row.name, lines, err)
 		}
 		if whole := head.Requests(raytest.EndpointTail) == before; whole != row.whole {
-			t.Errorf("%s: read as a whole: %v", row.name, whole)
+			t.Errorf("%s: read in one request: %v", row.name, whole)
 		}
 		front.Close()
 	}

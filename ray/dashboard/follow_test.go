@@ -73,7 +73,7 @@ func TestTail_EachLineOnce(t *testing.T) {
 						t.Fatal(err)
 					}
 					got = append(got, line.Text)
-					if len(got) == 99 { // the 100th has no end yet
+					if len(got) == 99 { // the 100th is not terminated yet
 						job.Print("\n\n" + strings.Join(want[100:], "\n"))
 						job.End("SUCCEEDED", 0)
 					}
@@ -122,7 +122,7 @@ func TestTail_UpgradeRefused(t *testing.T) {
 				}
 			}
 			if n := h.Requests(raytest.EndpointTail); n != 1 {
-				t.Errorf("the WebSocket was asked for %d times", n)
+				t.Errorf("%d WebSocket requests", n)
 			}
 		})
 	}
@@ -145,7 +145,7 @@ func TestTail_FinishedLogWithoutWebSocket(t *testing.T) {
 		tails int
 	}{
 		{"long ago", tailOptions(ray.TailAuto), 0},
-		{"long ago", tailOptions(ray.TailWebSocket), 1}, // it was asked for
+		{"long ago", tailOptions(ray.TailWebSocket), 1}, // explicitly requested
 		{"just now", tailOptions(ray.TailAuto), 1},      // its children may print
 		{"unreadable", tailOptions(ray.TailAuto), 1},
 	} {
@@ -214,7 +214,7 @@ func TestJobLogs_OldRay(t *testing.T) {
 	}
 }
 
-// A job that never had a node has what Ray says of it on the head: each way shows it.
+// The log of a job that never had a node is on the head; each protocol reads it.
 func TestJobLogs_JobWithoutNode(t *testing.T) {
 	head := raytest.New(t)
 	c := headClient(t, head.URL())
@@ -228,7 +228,7 @@ func TestJobLogs_JobWithoutNode(t *testing.T) {
 			t.Errorf("%s: %q, %v", protocol, lines, err)
 		}
 		if lines, err := tailed(t.Context(), c, "job-2", tailOptions(protocol)); err != nil || len(lines) != 0 {
-			t.Errorf("%s: a job without a log has %q, %v", protocol, lines, err)
+			t.Errorf("%s: a job without a log: %q, %v", protocol, lines, err)
 		}
 	}
 	log, err := c.JobLogs(t.Context(), "job-1")
@@ -241,8 +241,8 @@ func TestJobLogs_JobWithoutNode(t *testing.T) {
 	}
 }
 
-// A Ray that gives no files cannot give a log that is not UTF-8 either: its tail ends
-// with an error, and not never.
+// A Ray that does not serve files cannot serve a log that is not UTF-8: its tail must
+// end with an error.
 func TestTail_NotTextOnOldRay(t *testing.T) {
 	h := raytest.New(t, raytest.RayVersion("2.9.3"))
 	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
@@ -255,7 +255,7 @@ func TestTail_NotTextOnOldRay(t *testing.T) {
 			defer cancel()
 			got, err := tailed(ctx, headClient(t, h.URL()), "j", tailOptions(protocol))
 			if !errors.Is(err, ray.ErrNotText) {
-				t.Errorf("it ends with %v", err)
+				t.Errorf("tail ended with %v", err)
 			}
 			if len(got) == 0 || len(got) > 3000 || slices.Contains(got, "behind it") {
 				t.Errorf("%d lines", len(got))

@@ -12,7 +12,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// Law: what Ray wrote on the head of a job that ran on another node can be had.
+// HeadLog returns what Ray logged on the head about a job that ran on another node.
 func TestHeadLog(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
@@ -46,13 +46,13 @@ func TestHeadLog(t *testing.T) {
 	want("runs", "")
 	want("on the head", "")
 	if words := want("long", "the last one"); len(words) > maxHeadLog || !strings.HasPrefix(words, "a line of the head\n") {
-		t.Errorf("%d bytes that begin with %.30q", len(words), words)
+		t.Errorf("%d bytes that start with %.30q", len(words), words)
 	}
 	if _, err := c.HeadLog(t.Context(), "nobody"); ray.Code(err) != http.StatusNotFound {
 		t.Errorf("an unknown id: %v", err)
 	}
 
-	// Nodes of one machine: both have the one file.
+	// Nodes on one machine share the file.
 	front, err := url.Parse(head.URL())
 	if err != nil {
 		t.Fatal(err)

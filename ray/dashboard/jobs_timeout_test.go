@@ -12,8 +12,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// Law: a job list that takes longer than the timeout of a request is had all the
-// same, and a request for anything else keeps that timeout.
+// A job list that takes longer than the request timeout is read nevertheless; other
+// requests keep that timeout.
 func TestJobs_SlowerThanTimeout(t *testing.T) {
 	const timeout = 50 * time.Millisecond
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +36,7 @@ func TestJobs_SlowerThanTimeout(t *testing.T) {
 	s := cache.New(c, cache.Options{RequestTimeout: timeout, Timeout: 3 * timeout, TTL: time.Millisecond, DiscoveryTTL: time.Millisecond})
 	defer s.Close()
 	var jobs []ray.Job
-	// A failure is shared for a second; six tries would have 32 times the timeout.
+	// A failure is cached for a second; six attempts would take 32 times the timeout.
 	deadline := time.Now().Add(20 * time.Second)
 	for range time.Tick(100 * time.Millisecond) {
 		if jobs, err = s.JobsNewerThan(t.Context(), time.Now()); err == nil || time.Now().After(deadline) {

@@ -17,8 +17,8 @@ import (
 	"raytap/ray"
 )
 
-// stateAnswer is a State API answer of n rows of the same text, with the number of
-// each in place of #.
+// stateAnswer returns a State API response of n rows of the same text, with # replaced
+// by the row's number.
 func stateAnswer(total, afterCut, matched, n int, row string) string {
 	rows := make([]string, n)
 	for i := range rows {
@@ -28,7 +28,7 @@ func stateAnswer(total, afterCut, matched, n int, row string) string {
 		total, afterCut, matched, strings.Join(rows, ","))
 }
 
-// taskSource answers like a head that has tasks by state and has dropped some
+// taskSource responds like a head that has tasks by state and has dropped some
 // attempts (2.60.0: the GCS filters, and every total includes the dropped ones).
 func taskSource(most, dropped int, byState map[string]int, asked *[]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +76,7 @@ func TestTasks_Truncated(t *testing.T) {
 				t.Errorf("total %d, truncated %t, by state %v, dropped %d", list.Total, list.Truncated, list.ByState, list.Dropped)
 			}
 			if len(asked) != row.requests || asked[0] != "!=FINISHED" {
-				t.Errorf("asked %v", asked)
+				t.Errorf("states queried: %v", asked)
 			}
 			if len(list.Tasks) > 0 && list.Tasks[0].Attempt != 2 {
 				t.Errorf("task is %+v", list.Tasks[0])
@@ -109,7 +109,7 @@ func TestTasks_TotalsWhileRayDrops(t *testing.T) {
 }
 
 func TestTasks_OldRay(t *testing.T) {
-	// 2.40.0: the filter runs after the cut, and rows that do not match are counted.
+	// 2.40.0: the filter runs after the truncation, and rows that do not match are counted.
 	for stored, cut := range map[int]bool{500: false, 30000: true} {
 		c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
 			matched := 3
@@ -201,7 +201,7 @@ func TestState_OneRequestAtATime(t *testing.T) {
 		}
 	}
 	if most.Load() != 1 {
-		t.Errorf("%d requests ran at once", most.Load())
+		t.Errorf("%d concurrent requests, want 1", most.Load())
 	}
 	go func() { _, err := c.Tasks(t.Context()); done <- err }()
 	for len(c.state) == 0 {
@@ -210,7 +210,7 @@ func TestState_OneRequestAtATime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := c.Actors(ctx); ray.Code(err) != http.StatusRequestTimeout {
-		t.Errorf("waiting for the slot does not end with the context: %v", err)
+		t.Errorf("waiting for the slot does not stop with the context: %v", err)
 	}
 	release <- struct{}{}
 	if err := <-done; err != nil {
@@ -271,7 +271,7 @@ func TestJob_IDEscaped(t *testing.T) {
 	})
 	for _, odd := range []string{"we ird/é?x=1#%20", "../../evil", "a+b", "raysubmit_n3yvyjmVUx5Vsrd9"} {
 		if _, err := c.Job(t.Context(), odd); err != nil || id != odd || method != "GET" || uri != "/api/jobs/"+url.PathEscape(odd) {
-			t.Errorf("%q was asked for as %s %s (%q): %v", odd, method, uri, id, err)
+			t.Errorf("%q was requested as %s %s (%q): %v", odd, method, uri, id, err)
 		}
 		if err := c.StopJob(t.Context(), odd); err != nil || id != odd+"/stop" || method != "POST" {
 			t.Errorf("%q was stopped as %s %s: %v", odd, method, uri, err)
@@ -283,7 +283,7 @@ func TestJob_IDEscaped(t *testing.T) {
 	uri = ""
 	for _, none := range []string{"", ".", ".."} {
 		if _, err := c.Job(t.Context(), none); ray.Code(err) != http.StatusBadRequest || uri != "" {
-			t.Errorf("%q: %v, asked %s", none, err, uri)
+			t.Errorf("%q: %v, requested %s", none, err, uri)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// What a Ray lacks is known by its version, as the published packages have it.
+// The version determines which transports are missing, as in the published packages.
 func TestLogTransports_ByVersion(t *testing.T) {
 	for version, want := range map[string]ray.LogTransports{
 		"2.9.3":   {NoFile: true},
@@ -29,7 +29,7 @@ func TestLogTransports_ByVersion(t *testing.T) {
 		head := raytest.New(t, raytest.RayVersion(version))
 		c := clientOf(t, head, 0)
 		if got := c.LogTransports(); got != (ray.LogTransports{}) {
-			t.Errorf("%s: before any answer: %+v", version, got)
+			t.Errorf("%s: before any response: %+v", version, got)
 		}
 		if _, err := c.Version(t.Context()); err != nil {
 			t.Fatal(err)
@@ -41,7 +41,7 @@ func TestLogTransports_ByVersion(t *testing.T) {
 	}
 }
 
-// A log as text is the whole log, or says why it can never be had so.
+// A log as text is the whole log, or the error states why it can never be returned.
 func TestLogText(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
 	text := head.Submit("text", raytest.JobOptions{EmptyLog: true})

@@ -17,8 +17,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// logClient gives a client of a fake head, with a timeout that is long enough
-// for a busy machine.
+// logClient returns a client of a fake head, with a timeout that is long enough for a
+// busy machine.
 func logClient(t *testing.T, h *raytest.Head, to transport.Options, o Options) *Client {
 	t.Helper()
 	to.URL = h.URL()
@@ -109,7 +109,7 @@ func TestLogLines_Errors(t *testing.T) {
 				tt.fault.Endpoint = raytest.EndpointLogFile
 				defer func(in *raytest.Injected) {
 					if in.Hits() != 1 {
-						t.Errorf("the fault happened %d times", in.Hits())
+						t.Errorf("fault hit %d times", in.Hits())
 					}
 				}(h.Inject(*tt.fault))
 			}
@@ -124,7 +124,7 @@ func TestLogLines_Errors(t *testing.T) {
 			}
 			wantCode(t, err, tt.code)
 			if tt.fault != nil && tt.fault.Action == raytest.CutClose && !errors.Is(err, io.ErrUnexpectedEOF) {
-				t.Errorf("%v is no io.ErrUnexpectedEOF", err)
+				t.Errorf("got %v, want io.ErrUnexpectedEOF", err)
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestLogLines_VersionRetried(t *testing.T) {
 		_ = body.Close()
 	}
 	if n := h.Requests(raytest.EndpointVersion); n != 2 {
-		t.Errorf("asked the version %d times, want 2", n)
+		t.Errorf("version requested %d times, want 2", n)
 	}
 }
 
@@ -174,12 +174,12 @@ func TestLogLines_DoNotBlockStateRequests(t *testing.T) {
 		defer body.Close()
 	}
 	if _, err := c.Version(t.Context()); err != nil {
-		t.Errorf("with every log slot taken: %v", err)
+		t.Errorf("with every log slot in use: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := c.LogLines(ctx, ray.LogRef{SubmissionID: "job"}, 1); err == nil {
-		t.Error("a third log read found a slot")
+		t.Error("a third log read got a slot")
 	}
 }
 
@@ -215,8 +215,8 @@ func TestInBandError_EndsLog(t *testing.T) {
 	}
 }
 
-// FuzzInBandError: however the same bytes are cut, the same log comes out, and a
-// body without the mark comes out as it went in.
+// FuzzInBandError: any split of the same bytes yields the same log, and a body without
+// the marker is unchanged.
 func FuzzInBandError(f *testing.F) {
 	f.Add([]byte("a\nb"+inBandMarker+"gone"), uint8(3))
 	f.Add([]byte(inBandMarker[:9]+inBandMarker), uint8(1))

@@ -16,7 +16,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// This file: answers as they were met in the field, and answers that are none.
+// This file tests responses recorded in the field, and malformed ones.
 
 func odd(t *testing.T, name string) *Client {
 	t.Helper()
@@ -27,7 +27,7 @@ func odd(t *testing.T, name string) *Client {
 	return serveClient(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
 }
 
-// Law: a value that JSON does not have is absent, and nothing else is.
+// A value that JSON does not have is absent; all others are kept.
 func TestMalformed_NaN(t *testing.T) {
 	c := odd(t, "nan-in-runtime-env")
 	jobs, err := c.Jobs(t.Context())
@@ -38,14 +38,14 @@ func TestMalformed_NaN(t *testing.T) {
 	if s, err := c.Serve(t.Context()); err != nil || len(s.Applications) == 0 || c.SkippedRows()+c.SkippedFields() != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
-	// What cannot be sent again unchanged is not sent at all.
+	// A configuration that cannot be sent again unchanged is not sent.
 	s, _ := c.Serve(t.Context())
 	if err := c.DeleteServeApplication(t.Context(), s.Applications[0].Name); ray.Code(err) != http.StatusBadRequest || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("delete: %v", err)
 	}
 }
 
-// Law: an odd field takes itself, an odd row takes itself, and both are counted.
+// Only the malformed field or row is omitted, and it is counted.
 func TestMalformed_Field(t *testing.T) {
 	c := odd(t, "one-odd-application")
 	s, err := c.Serve(t.Context())
@@ -64,14 +64,14 @@ func TestMalformed_Field(t *testing.T) {
 	}
 }
 
-// Law: a status that was not written yet, or never is, is an answer.
+// A status that is not written yet, or never will be, is not an error.
 func TestClusterStatus_Null(t *testing.T) {
 	if s, err := odd(t, "autoscaler-v2").ClusterStatus(t.Context()); err != nil || len(s.Usage) != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
-// asks are all lists of a cluster.
+// asks are the requests for all lists of a cluster.
 var asks = map[string]func(*testing.T, *Client) (any, error){
 	"jobs":             func(t *testing.T, c *Client) (any, error) { return c.Jobs(t.Context()) },
 	"nodes":            func(t *testing.T, c *Client) (any, error) { return c.Nodes(t.Context()) },
@@ -87,8 +87,7 @@ var asks = map[string]func(*testing.T, *Client) (any, error){
 	"health":           func(t *testing.T, c *Client) (any, error) { return nil, c.Health(t.Context()) },
 }
 
-// Law: an answer counts when it has the shape of one; else it is a failure that
-// says what came.
+// A response without the expected structure is an error that states what it was.
 func TestMalformed_Response(t *testing.T) {
 	for _, row := range []struct {
 		name, body string
@@ -119,8 +118,8 @@ func TestMalformed_Response(t *testing.T) {
 	}
 }
 
-// Law: what is decodable is decoded, whatever its headers say; else the error says
-// what came.
+// Any decodable body is decoded, whatever its headers; for others the error states
+// what the response was.
 func TestMalformed_ContentType(t *testing.T) {
 	const list = `[{"submission_id":"a","status":"RUNNING","entrypoint":"é"}]`
 	var wide strings.Builder
@@ -168,8 +167,8 @@ func TestMalformed_ContentType(t *testing.T) {
 	}
 }
 
-// longList writes the list of a head that has lived long: n failed jobs with the
-// message that Ray makes of a log, 20,000 characters.
+// longList writes the job list of an old head: n failed jobs with messages of 20,000
+// characters, like Ray's excerpts of logs.
 func longList(w io.Writer, n int) {
 	message := strings.Repeat("0123456789abcdef a line of a log\\n", 600)
 	_, _ = io.WriteString(w, "[")
@@ -185,8 +184,7 @@ func longList(w io.Writer, n int) {
 	_, _ = io.WriteString(w, "]")
 }
 
-// Law: a list that a head reaches by its age is read, in memory that its messages
-// do not fill.
+// The job list of an old head is read, and its messages do not fill the memory.
 func TestJobs_LongerThanMaxBody(t *testing.T) {
 	const jobs, maxBody = 1000, 1 << 20 // 20 MB
 	c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) { longList(w, jobs) })
@@ -212,12 +210,11 @@ func TestJobs_LongerThanMaxBody(t *testing.T) {
 	}
 	runtime.KeepAlive(list)
 	if _, err := c.jobLogsText(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "max_body") {
-		t.Errorf("another answer that is too long: %v", err)
+		t.Errorf("another response that is too long: %v", err)
 	}
 }
 
-// Law: a thing is known by its id; rows without one are counted as skipped, and so
-// are those whose id came before.
+// Rows without an id, and rows that repeat one, are counted as skipped.
 func TestMalformed_RowWithoutID(t *testing.T) {
 	for _, row := range []string{
 		`{"node_id":"","state":"ALIVE"}`, `{"state":"ALIVE"}`, `{"node_id":null,"state":"ALIVE"}`, `{"node_id":"n"}`, `{"node_id":"n0","state":"ALIVE"}`,

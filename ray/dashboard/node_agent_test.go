@@ -55,7 +55,7 @@ func TestAgentLog_Offset(t *testing.T) {
 	wantCode(t, err, 404)
 }
 
-// stranger serves on loopback in the place of a node's agent.
+// stranger is a server on loopback at the address of a node agent.
 func stranger(t *testing.T, answer http.HandlerFunc) string {
 	s := httptest.NewServer(answer)
 	t.Cleanup(s.Close)
@@ -137,7 +137,7 @@ func TestAgentLog_Faults(t *testing.T) {
 			}
 			wantCode(t, err, tt.code)
 			if in.Hits() != 1 {
-				t.Errorf("the fault happened %d times", in.Hits())
+				t.Errorf("fault hit %d times", in.Hits())
 			}
 		})
 	}
@@ -151,8 +151,7 @@ func TestAgentLog_Faults(t *testing.T) {
 	})
 }
 
-// TestAgentLog_PlantedAddress: whatever a job's record says, only http, an IP and
-// a port are ever looked at.
+// TestAgentLog_PlantedAddress: only addresses of the form http://IP:PORT are accepted.
 func TestAgentLog_PlantedAddress(t *testing.T) {
 	for _, raw := range []string{
 		"", "http://", "http://evil.example:80", "http://localhost:52365", "https://10.0.0.1:52365", "10.0.0.1:52365",
@@ -161,7 +160,7 @@ func TestAgentLog_PlantedAddress(t *testing.T) {
 		"http://[fe80::1%eth0]:80", "http://0x7f.1:80", "http://2130706433:80", "ftp://10.0.0.1:21", "http://10.0.0.1:80\r\nX: y", "HTTP://10.0.0.1:80",
 	} {
 		if a, err := agentAddress(raw); err == nil {
-			t.Errorf("%q is taken for %s", raw, a)
+			t.Errorf("%q is accepted as %s", raw, a)
 		}
 	}
 	for raw, want := range map[string]string{
@@ -169,12 +168,12 @@ func TestAgentLog_PlantedAddress(t *testing.T) {
 		"http://[2001:db8::1]:1": "[2001:db8::1]:1", "http://[::ffff:10.0.0.1]:1": "10.0.0.1:1",
 	} {
 		if a, err := agentAddress(raw); err != nil || a.String() != want {
-			t.Errorf("%q is taken for %s, %v", raw, a, err)
+			t.Errorf("%q is parsed as %s, %v", raw, a, err)
 		}
 	}
 }
 
-// TestAgentLog_AllowedAgents is the rule: what may be asked, and what may see the token.
+// TestAgentLog_AllowedAgents: which agents may be used, and which receive the token.
 func TestAgentLog_AllowedAgents(t *testing.T) {
 	const live, dead, other, own = "127.0.0.2", "127.0.0.3", "192.0.2.77", "127.0.0.1" // own is the API's host
 	type outcome struct{ asked, trusted bool }
@@ -212,13 +211,13 @@ func TestAgentLog_AllowedAgents(t *testing.T) {
 			for ip, want := range tt.want {
 				agent, err := c.agentClient(t.Context(), "http://"+ip+":52365")
 				if (err == nil) != want.asked {
-					t.Errorf("%s: asked %t (%v), want %t", ip, err == nil, err, want.asked)
+					t.Errorf("%s: used %t (%v), want %t", ip, err == nil, err, want.asked)
 					continue
 				}
 				if err != nil {
 					wantCode(t, err, 403)
 					if !errors.Is(err, ray.ErrTransportNotAllowed) {
-						t.Errorf("%s: %v is no ErrTransportNotAllowed", ip, err)
+						t.Errorf("%s: got %v, want ErrTransportNotAllowed", ip, err)
 					}
 					continue
 				}
@@ -248,16 +247,16 @@ func TestAgentLog_LocalhostIsLoopback(t *testing.T) {
 	var b agentRegistry
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		if !b.isHost(t.Context(), "localhost", netip.MustParseAddr(ip)) {
-			t.Errorf("%s is not localhost", ip)
+			t.Errorf("%s is not recognised as localhost", ip)
 		}
 	}
 	if b.isHost(t.Context(), "localhost", netip.MustParseAddr("192.0.2.200")) {
-		t.Error("a stranger's address is localhost")
+		t.Error("a foreign address is recognised as localhost")
 	}
 }
 
-// TestAgentLog_NoProxy: the proxy that the dashboard is asked through sees
-// nothing of the agents, nor of their token.
+// TestAgentLog_NoProxy: requests to node agents, with the token, bypass the proxy of the
+// dashboard.
 func TestAgentLog_NoProxy(t *testing.T) {
 	h := raytest.New(t, raytest.Token("secret"))
 	var seen atomic.Int64
@@ -280,12 +279,12 @@ func TestAgentLog_NoProxy(t *testing.T) {
 		t.Error("the proxy saw the agent's request")
 	}
 	if u, _ := url.Parse(h.URL()); u == nil || h.Requests(raytest.EndpointNodes) != 1 {
-		t.Error("the node list was not asked for")
+		t.Error("the node list was not requested")
 	}
 }
 
-// TestAgentLog_NodeListRate: a list is believed for a while, and an
-// address that is not in it asks for another, but not for each line that is read.
+// TestAgentLog_NodeListRate: a list is cached, and an address that is not in it causes
+// another request, at a bounded rate.
 func TestAgentLog_NodeListRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b agentRegistry

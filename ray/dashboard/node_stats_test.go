@@ -14,8 +14,8 @@ import (
 	"raytap/ray"
 )
 
-// twoNodes is a client of the two nodes of a recording of Ray 2.60.0, each
-// changed by change (0 is the head) before it is sent.
+// twoNodes returns a client of the two nodes of a recording of Ray 2.60.0, each
+// modified by change (0 is the head) before it is sent.
 func twoNodes(t *testing.T, change func(i int, node map[string]any)) *Client {
 	t.Helper()
 	list, err := os.ReadFile("testdata/2.60.0/nodes_list_detail_two_nodes.json")
@@ -47,7 +47,7 @@ func twoNodes(t *testing.T, change func(i int, node map[string]any)) *Client {
 	})
 }
 
-// statsOf lists the nodes and returns the readings of node i of the summary.
+// statsOf lists the nodes and returns the stats of node i of the summary.
 func statsOf(t *testing.T, c *Client) (head, worker *ray.NodeStats) {
 	t.Helper()
 	nodes, err := c.Nodes(t.Context())
@@ -64,7 +64,7 @@ func statsOf(t *testing.T, c *Client) (head, worker *ray.NodeStats) {
 	return head, worker
 }
 
-// Law: what one node's clock says changes nothing of another node.
+// The clock of one node does not affect another node.
 func TestNodeStats_NodeClock(t *testing.T) {
 	for _, off := range []time.Duration{-24 * time.Hour, -2 * time.Minute, 2 * time.Minute, 24 * time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
@@ -74,14 +74,13 @@ func TestNodeStats_NodeClock(t *testing.T) {
 				}
 			}))
 			if head == nil || worker == nil {
-				t.Errorf("readings of the head %v, of the worker %v", head != nil, worker != nil)
+				t.Errorf("stats of the head %v, of the worker %v", head != nil, worker != nil)
 			}
 		})
 	}
 }
 
-// Law: readings are shown as long as their own time advances, and for no more
-// than a minute after.
+// Stats are returned as long as their own time advances, and at most a minute longer.
 func TestNodeStats_Stale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b statsTracker
@@ -103,23 +102,23 @@ func TestNodeStats_Stale(t *testing.T) {
 			{20 * time.Second, []float64{1060, 5000}, true, true},
 			{time.Second, []float64{1061, 5000}, true, false},
 			{time.Hour, []float64{4661, 5000}, true, false},
-			{time.Second, []float64{4662, 4000}, true, true}, // its clock was set back: it reports
+			{time.Second, []float64{4662, 4000}, true, true}, // its clock was set back, but it reports
 			{time.Hour, []float64{8262}, true, false},
-			{time.Second, []float64{8263, 4000}, true, true}, // forgotten: the first look again
+			{time.Second, []float64{8263, 4000}, true, true}, // removed in between: as in the first response
 		} {
-			time.Sleep(step.after) // of the bubble's clock
+			time.Sleep(step.after) // synctest clock
 			current := b.observe(rows(step.times...))
 			if current["n0"] != step.n0 || current["n1"] != step.n1 {
 				t.Errorf("after %s, with %v: %v", step.after, step.times, current)
 			}
 		}
 		if len(b.nodes) != 2 {
-			t.Errorf("%d nodes are remembered", len(b.nodes))
+			t.Errorf("%d nodes are tracked", len(b.nodes))
 		}
 	})
 }
 
-// Law: a sentinel is no reading, and takes no other reading with it.
+// A sentinel is omitted, and only the sentinel.
 func TestNodeStats_Sentinels(t *testing.T) {
 	const most = 18446744073709551615.0
 	for name, tt := range map[string]struct {
@@ -190,20 +189,20 @@ func TestNodeStats_Sentinels(t *testing.T) {
 			head, worker := statsOf(t, twoNodes(t, func(_ int, node map[string]any) { tt.change(node) }))
 			for _, s := range []*ray.NodeStats{head, worker} {
 				if s == nil {
-					t.Fatal("the node has no readings at all")
+					t.Fatal("the node has no stats")
 				}
 				if !tt.gone(s) {
-					t.Errorf("shown: %+v", *s)
+					t.Errorf("sentinel returned: %+v", *s)
 				}
 				if s.At.IsZero() || s.DashboardAgent == 0 {
-					t.Errorf("it took other readings with it: %+v", *s)
+					t.Errorf("other stats are missing: %+v", *s)
 				}
 			}
 		})
 	}
 }
 
-// A raylet that has reported and has no worker yet tells no count of them.
+// A raylet that has reported but has no worker yet sends no count of workers.
 func TestNodeStats_WorkersUnknown(t *testing.T) {
 	for reported, free := range map[bool]float64{true: 100, false: 0} {
 		head, worker := statsOf(t, twoNodes(t, func(_ int, node map[string]any) {
@@ -219,7 +218,7 @@ func TestNodeStats_WorkersUnknown(t *testing.T) {
 	}
 }
 
-// Law: a mount has its real name or none.
+// A mount has its real name or is skipped.
 func TestNodeStats_MountNames(t *testing.T) {
 	const socket = "/session_2026-11-24_15-02-08_458718_7011/sockets/raylet"
 	for _, row := range []struct{ sent, tempDir, socket, want string }{
@@ -232,15 +231,15 @@ func TestNodeStats_MountNames(t *testing.T) {
 		{"/data/myTmp", "", "/data/my_tmp/ray" + socket, "/data/my_tmp"},  // before Ray 2.60
 		{"/data/my_tmp", "", "/data/my_tmp/ray" + socket, "/data/my_tmp"}, // not camel-cased
 		{"/some/where", "/tmp/ray", "", "/some/where"},
-		{"/some/whereElse", "/tmp/ray", "", ""},                // of /some/where_else, or as it stands
+		{"/some/whereElse", "/tmp/ray", "", ""},                // ambiguous: /some/where_else, or unchanged
 		{"/some/where1", "/tmp/ray", "", ""},                   // the same
 		{"/a_b", "/aB", "/a_b" + socket, "/a_b"},               // spelled out
-		{"/aB", "/aB/ray", "/a_b/ray" + socket, ""},            // two that read alike
+		{"/aB", "/aB/ray", "/a_b/ray" + socket, ""},            // two directories share the name
 		{"/aB/ray", "/aB/ray", "/a_b/ray" + socket, "/aB/ray"}, // the other one would be /aB/Ray
 		{"/tmp/Ray", "/tmp/_ray", "", "/tmp/_ray"},             // a capital after the slash
 		{"/tmp/rayX", "/tmp/ray_x", "", "/tmp/ray_x"},          // as Ray sends it
-		{"/tmp/ray_x", "/tmp/ray_x", "", "/tmp/ray_x"},         // as it would without its fault
-		{"C:\\", "", "", ""},                                   // a capital: it could be of c:\_…
+		{"/tmp/ray_x", "/tmp/ray_x", "", "/tmp/ray_x"},         // as it would be without the camel-casing
+		{"C:\\", "", "", ""},                                   // a capital: ambiguous
 		{"/scratch", "/tmp/ray", "/tmp/ray" + socket, "/scratch"},
 	} {
 		r := summaryRow{}
@@ -269,6 +268,6 @@ func TestNodeStats_UnnamedMounts(t *testing.T) {
 		mounts = append(mounts, fmt.Sprint(d.Mount, " ", d.Total))
 	}
 	if got := strings.Join(mounts, ", "); got != "/ 10, /tmp/my_ray_tmp 20" || c.SkippedRows() != 1 {
-		t.Errorf("mounts are %s, %d left out", got, c.SkippedRows())
+		t.Errorf("mounts are %s, %d skipped", got, c.SkippedRows())
 	}
 }

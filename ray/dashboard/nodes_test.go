@@ -10,7 +10,7 @@ import (
 	"raytap/ray"
 )
 
-// summaryOf is a node of the summary; now "" leaves the readings out.
+// summaryOf returns a node of the summary; now == "" omits the stats.
 func summaryOf(id, state, now, more string) string {
 	if now != "" {
 		now = `"now":` + now + `,"cpu":50.0,"cpus":[4,2],"mem":[100,60,40.0,40],`
@@ -71,7 +71,7 @@ func TestNodes_CurrentStats(t *testing.T) {
 				t.Errorf("resources are %v", n.Resources)
 			}
 			if n.Stats != nil && (n.Stats.CPURatio != 0.5 || n.Stats.MemUsed != 40 || n.Stats.ObjectStore != nil || n.Stats.HasLoad || n.Stats.HasNetwork) {
-				t.Errorf("readings are %+v", n.Stats)
+				t.Errorf("stats are %+v", n.Stats)
 			}
 		})
 	}
@@ -111,8 +111,8 @@ func TestCamelCase(t *testing.T) {
 
 const groupID = "7d1e7637d18702f7b5b8c26f6afd03000000"
 
-// statusOf answers as Ray 2.60.0 did with a placement group and two resources
-// whose camel-cased names are the same.
+// statusOf responds like Ray 2.60.0 with a placement group and two resources whose
+// camel-cased names are the same.
 const statusOf = `{"result":true,"data":{"clusterStatus":{"time":5,"loadMetricsReport":{
  "usage":{"CPU":[1,2],"CPUGroup7D1E7637D18702F7B5B8C26F6Afd03000000":[1,1],"CPUGroup07D1E7637D18702F7B5B8C26F6Afd03000000":[1,1],"bundleGroup7D1E7637D18702F7B5B8C26F6Afd03000000":[0.001,1000],"aB":[0,1],"myRes":[0,3],"lostName":[0,1]},
  "usageByNode":{"n":{"CPU":[1,2],"aB":[0,1],"lostName":[0,1]}},
@@ -148,11 +148,11 @@ func TestClusterStatus_PlacementGroupResources(t *testing.T) {
 			t.Errorf("pending is %+v", s.Pending)
 		}
 		if pgs := []ray.Demand{{Resources: map[string]float64{"CPU": 50}, Count: 3}, {Resources: map[string]float64{"CPU": 1}, Count: 6}}; !reflect.DeepEqual(s.PGs, pgs) {
-			t.Errorf("placement groups wait for %+v", s.PGs)
+			t.Errorf("demand of placement groups is %+v", s.PGs)
 		}
 	}
 	if lists != 1 {
-		t.Errorf("the node list was asked for %d times", lists)
+		t.Errorf("%d requests for the node list", lists)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// serveClient builds a client of a handler.
+// serveClient returns a client of a handler.
 func serveClient(t *testing.T, h http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -35,7 +35,7 @@ func serveClient(t *testing.T, h http.HandlerFunc) *Client {
 	return c
 }
 
-// recorded answers each path with a recording; "" answers the rest.
+// recorded responds to each path with a recording; "" is for all other paths.
 func recorded(t *testing.T, files map[string]string) *Client {
 	t.Helper()
 	return serveClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -53,8 +53,8 @@ func recorded(t *testing.T, files map[string]string) *Client {
 	})
 }
 
-// decoders say which method reads the recordings whose name begins so, the
-// longest beginning first. What it gives must not be empty unless it says so.
+// decoders map prefixes of recordings' names to the method that decodes them, the
+// longest prefix first. The result must not be empty unless stated.
 var decoders = []struct {
 	prefix string
 	decode func(*testing.T, *Client) (int, error)
@@ -72,7 +72,7 @@ var decoders = []struct {
 	{"job_stop", func(t *testing.T, c *Client) (int, error) {
 		err := c.StopJob(t.Context(), "x")
 		if ray.Code(err) == http.StatusBadRequest {
-			err = nil // it has ended
+			err = nil // the job has ended
 		}
 		return 1, err
 	}},
@@ -88,7 +88,7 @@ var decoders = []struct {
 	{"tasks_list_limit_over", func(t *testing.T, c *Client) (int, error) {
 		_, err := c.Tasks(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "exceeds the supported limit") {
-			return 0, fmt.Errorf("a refused list gives %w", err)
+			return 0, fmt.Errorf("a refused list returns %w", err)
 		}
 		return 1, nil
 	}},
@@ -108,7 +108,7 @@ var decoders = []struct {
 	{"serve_applications_none", func(t *testing.T, c *Client) (int, error) {
 		s, err := c.Serve(t.Context())
 		if s.Running {
-			err = fmt.Errorf("runs: %+v", s)
+			err = fmt.Errorf("Serve is running: %+v", s)
 		}
 		return 1, err
 	}},
@@ -145,20 +145,20 @@ func TestRecordings_Decode(t *testing.T) {
 					}
 					n, err := d.decode(t, c)
 					if err != nil || n == 0 {
-						t.Errorf("decodes to %d elements, %v", n, err)
+						t.Errorf("decoded %d elements, %v", n, err)
 					}
 					if c.SkippedRows() != 0 {
 						t.Errorf("%d rows were skipped", c.SkippedRows())
 					}
 					return
 				}
-				t.Error("no method reads this recording")
+				t.Error("no method decodes this recording")
 			})
 		}
 	}
 }
 
-// checkFrames checks that a recording of a tail is one that can be replayed.
+// checkFrames checks that a recording of a tail can be replayed.
 func checkFrames(t *testing.T, file string) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -172,7 +172,7 @@ func checkFrames(t *testing.T, file string) {
 			t.Fatalf("line %d: %v", n, err)
 		}
 		if n == 0 && event.Type != "handshake" {
-			t.Errorf("begins with %q", event.Type)
+			t.Errorf("first event is %q", event.Type)
 		}
 	}
 	if lines.Err() != nil {
@@ -180,8 +180,8 @@ func checkFrames(t *testing.T, file string) {
 	}
 }
 
-// checkErrors plays each recorded answer and checks that an error of it is one
-// bounded line, of the code that its status means.
+// checkErrors replays each recorded response and checks that its error is one bounded
+// line with the code of its status.
 func checkErrors(t *testing.T, file string) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -233,7 +233,7 @@ func TestRecordings_Version(t *testing.T) {
 	}
 	c := recorded(t, map[string]string{"/api/version": "2.9.3/version.json", "/nodes": "gone"})
 	if v, err := c.Version(t.Context()); err == nil {
-		t.Errorf("a session that could not be asked for gives %+v, not an error", v)
+		t.Errorf("got %+v without a session, want an error", v)
 	}
 }
 
@@ -290,7 +290,7 @@ func TestRecordings_Nodes(t *testing.T) {
 		!s.HasNetwork || s.NetworkSent != 2657920 || s.ObjectStore != nil || !s.WorkersUnknown || len(s.Disks) != 2 || s.Disks[0].Mount != "/" || !s.HasLoad || s.At.Unix() != 1795532937 {
 		t.Errorf("readings are %+v", s)
 	}
-	// Neither raylet of the two had reported yet: Ray makes an object store of 0 bytes of that.
+	// Neither raylet had reported yet: Ray sends an object store of 0 bytes then.
 	one := nodes("2.60.0/nodes_list_detail.json", "2.60.0/nodes_view_summary.json")
 	if len(one) != 1 || one[0].Stats == nil || one[0].Stats.ObjectStore == nil || one[0].Stats.ObjectStore.Used != 332575 || one[0].Stats.Workers != 8 {
 		t.Errorf("readings are %+v", one)

@@ -55,7 +55,7 @@ func TestDeleteServeApplication(t *testing.T) {
 				t.Errorf("%v, sent %s", err, put)
 			}
 			if err != nil && strings.Contains(err.Error(), "env_vars") {
-				t.Errorf("the error shows a configuration: %v", err)
+				t.Errorf("the error contains a configuration: %v", err)
 			}
 		})
 	}

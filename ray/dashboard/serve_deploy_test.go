@@ -11,8 +11,8 @@ import (
 	"raytap/ray/raytest"
 )
 
-// The law: a plan names all that a deployment adds, changes and removes, and
-// nothing else; and no value of a configuration.
+// A plan lists exactly what a deployment adds, changes and removes, and contains no
+// values of the configuration.
 func TestPlanServe(t *testing.T) {
 	const now = `{"controller_info":{"node_id":"n"},"proxy_location":"HeadOnly","http_options":{"host":"127.0.0.1","port":8000},"target_capacity":50.0,"applications":{
 		"same":{"source":"declarative","status":"RUNNING","deployed_app_config":{"name":"same","import_path":"m:a","args":{"x":1.0}}},
@@ -25,7 +25,7 @@ func TestPlanServe(t *testing.T) {
 		"taken":{"source":"imperative","status":"RUNNING","deployed_app_config":null}}}`
 	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
-			t.Errorf("a plan sends %s", r.Method)
+			t.Errorf("the plan sent a %s request", r.Method)
 		}
 		_, _ = io.WriteString(w, now)
 	})
@@ -54,8 +54,7 @@ func TestPlanServe(t *testing.T) {
 	}
 }
 
-// The law: what is no configuration is not sent, and what Ray refuses comes
-// back with Ray's words.
+// An invalid configuration is not sent, and a rejection by Ray returns Ray's message.
 func TestDeployServe_InvalidConfig(t *testing.T) {
 	head := raytest.New(t)
 	c := headClient(t, head.URL())

@@ -12,8 +12,8 @@ import (
 	"raytap/ray"
 )
 
-// reportOf260 is what a head of Ray 2.60.0 with autoscaler v2 answered while a
-// task held a resource, others waited, and one placement group could not be placed.
+// reportOf260 is the report of a Ray 2.60.0 head with autoscaler v2 while a task used a
+// resource, others were pending, and one placement group could not be placed.
 const reportOf260 = `======== Autoscaler status: 2026-11-30 17:16:36.288212 ========
 Node status
 ---------------------------------------------------------------
@@ -46,7 +46,7 @@ Pending Demands:
 
 const nodeOf260 = `{"node_id":"n","state":"ALIVE","resources_total":{"CPU":2,"GPU":1,"my_custom_res":3,"memory":24172809984.0,"object_store_memory":100000000.0,"node:127.0.0.7":1}}`
 
-// v2Head answers as a head with autoscaler v2: its status is null.
+// v2Head responds like a head with autoscaler v2: its status is null.
 func v2Head(t *testing.T, report string, groups func(w http.ResponseWriter, r *http.Request)) *Client {
 	t.Helper()
 	return serveClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +64,7 @@ func v2Head(t *testing.T, report string, groups func(w http.ResponseWriter, r *h
 	})
 }
 
-// Law: with autoscaler v2 resources and demand are those that v1 would tell.
+// With autoscaler v2, resources and demand are the same as with v1.
 func TestStatusReport_AutoscalerV2(t *testing.T) {
 	c := v2Head(t, reportOf260, func(http.ResponseWriter, *http.Request) { t.Error("the placement groups were listed") })
 	s, err := c.ClusterStatus(t.Context())
@@ -75,7 +75,7 @@ func TestStatusReport_AutoscalerV2(t *testing.T) {
 		Autoscaler: ray.AutoscalerV2,
 		Usage: map[string]ray.Usage{
 			"CPU": {Used: 2, Total: 2}, "GPU": {Total: 1}, "my_custom_res": {Used: 1, Total: 3},
-			"memory": {Total: 24172809984}, "object_store_memory": {Total: 100000000}, // exact, as the node list has them
+			"memory": {Total: 24172809984}, "object_store_memory": {Total: 100000000}, // exact, from the node list
 		},
 		Pending: []ray.Demand{
 			{Resources: map[string]float64{"CPU": 1}, Count: 3},
@@ -90,7 +90,7 @@ func TestStatusReport_AutoscalerV2(t *testing.T) {
 	}
 }
 
-// Ray prints groups of one strategy and state as one, with the bundles of the last.
+// Ray prints groups of one strategy and state as one, with the bundles of the last one.
 func TestStatusReport_MergedPlacementGroups(t *testing.T) {
 	const merged = "\n {'CPU': 8.0} * 2 (PACK): 2+ pending placement groups"
 	lists := 0
@@ -101,7 +101,7 @@ func TestStatusReport_MergedPlacementGroups(t *testing.T) {
 			return
 		}
 		if q := r.URL.Query(); q.Get("detail") != "1" || fmt.Sprint(q["filter_values"]) != "[CREATED REMOVED]" || fmt.Sprint(q["filter_predicates"]) != "[!= !=]" {
-			t.Errorf("asked for %v", q)
+			t.Errorf("requested %v", q)
 		}
 		_, _ = io.WriteString(w, stateAnswer(2, 2, 2, 2,
 			`{"placement_group_id":"a","state":"PENDING","bundles":[{"unit_resources":{"CPU":8},"node_id":""},{"unit_resources":{"CPU":8},"node_id":null}]},`+
@@ -111,7 +111,7 @@ func TestStatusReport_MergedPlacementGroups(t *testing.T) {
 	for range 2 {
 		s, err := c.ClusterStatus(t.Context())
 		if err != nil || !reflect.DeepEqual(s.PGs, want) || s.PGsUnknown || lists != 1 {
-			t.Errorf("placement groups wait for %+v, %v, after %d lists", s.PGs, err, lists)
+			t.Errorf("demand of placement groups is %+v, %v, after %d lists", s.PGs, err, lists)
 		}
 	}
 	broken, c.groupsAt = true, c.groupsAt.Add(-groupsTTL)
@@ -120,7 +120,7 @@ func TestStatusReport_MergedPlacementGroups(t *testing.T) {
 	}
 }
 
-// What a head with autoscaler v1 says before its first status is no report.
+// The text of a head with autoscaler v1 before its first status is not a report.
 func TestStatusReport_NotAReport(t *testing.T) {
 	for _, text := range []string{
 		"No cluster status. It may take a few seconds for the Ray internal services to start up.", "", "====", "======== Autoscaler status: now ========",
@@ -133,7 +133,7 @@ func TestStatusReport_NotAReport(t *testing.T) {
 	}
 }
 
-// Before Ray 2.53 the sections are named otherwise.
+// Before Ray 2.53 the sections have other names.
 func TestStatusReport_OldRay(t *testing.T) {
 	s, ok := parseReport("======== Autoscaler status: now ========\nNode status\n----\nHealthy:\n 1 head\n\nResources\n----\nUsage:\n 1.5/4.0 CPU\n 1.50KiB/2.00KiB memory\n\nDemands:\n (no resource demands)")
 	if !ok || s.skipped != 0 || len(s.pending)+len(s.pgs) != 0 || s.usage["CPU"].Used != 1.5 || s.usage["memory"].Used != 1536 || s.usage["memory"].Total != 2048 {
@@ -141,7 +141,7 @@ func TestStatusReport_OldRay(t *testing.T) {
 	}
 }
 
-// Law: a line that cannot be read is counted, and takes no other with it.
+// A line that cannot be parsed is counted, and the other lines are kept.
 func TestStatusReport_UnreadableLines(t *testing.T) {
 	report := strings.Replace(reportOf260, " 0.0/1.0 GPU\n", " 0.0/1.0 GPU\n many/3.0 odd\n 1.0 of 2.0 odder\n nan/1.0 oddest\n", 1) +
 		"\n {'CPU': inf}: 1+ pending tasks/actors\n [1]: 2+ pending tasks/actors\n {'CPU': 1.0}: many pending tasks/actors"
@@ -170,7 +170,7 @@ func TestStatusReport_PythonNames(t *testing.T) {
 			t.Errorf("%q is %+v", line, s.usage)
 		}
 	}
-	// Of 4 one is in use outside and one inside of a group that holds two.
+	// Of 4, one is in use outside and one inside a group that reserves two.
 	s := textStatus{usage: map[string]textUsage{}}
 	if s.readUsage(" 2.0/4.0 CPU (1.0 used of 2.0 reserved in placement groups)"); s.usage["CPU"].Used != 3 {
 		t.Errorf("%+v", s.usage)
@@ -185,12 +185,11 @@ func TestStatusReport_NodeUsage(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	if got := nodeUsage("", exact); got != nil {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("empty text: %v", got)
 	}
 }
 
-// Law: whatever a report holds, reading it ends, and nothing in it is negative
-// or no number.
+// Parsing any report terminates, and no value is negative or not a number.
 func FuzzStatusReport(f *testing.F) {
 	f.Add(reportOf260)
 	f.Add(" {'a': 1} * 2, {} * 1 (X): 1+ pending placement groups")

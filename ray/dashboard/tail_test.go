@@ -35,7 +35,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("condition not met: %s", what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
@@ -127,7 +127,7 @@ func TestTailLog_Refused(t *testing.T) {
 			_, err := c.TailLog(t.Context(), ray.LogRef{SubmissionID: tt.id})
 			wantCode(t, err, tt.code)
 			if strings.Contains(err.Error(), "wrong") {
-				t.Errorf("the token is in %q", err)
+				t.Errorf("the error contains the token: %q", err)
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestTailLog_Ends(t *testing.T) {
 			j.Print("0123456789")
 			_, err := io.ReadAll(s)
 			if cut.Hits() != 1 {
-				t.Fatalf("the cut happened %d times", cut.Hits())
+				t.Fatalf("fault hit %d times", cut.Hits())
 			}
 			if tt.code == 0 {
 				if err != nil {
@@ -225,20 +225,20 @@ func TestTailLog_ContextDoneAndClose(t *testing.T) {
 	eventually(t, "two tails are open", func() bool { return h.OpenTails() == 2 })
 	cancel()
 	if err := <-ends; !errors.Is(err, context.Canceled) {
-		t.Errorf("after the context's end: %v", err)
+		t.Errorf("after the context was done: %v", err)
 	}
 	eventually(t, "its connection is closed", func() bool { return h.OpenTails() == 1 })
 	_ = closed.Close()
 	wantCode(t, <-ends, 503)
 	eventually(t, "the other connection is closed", func() bool { return h.OpenTails() == 0 })
 	if h.SlotsInUse() != 2 {
-		t.Errorf("%d slots held by the tails closed on a silent job, want 2", h.SlotsInUse())
+		t.Errorf("%d slots in use by closed tails of a silent job, want 2", h.SlotsInUse())
 	}
 	j.Print("x\n")
 	eventually(t, "the slots are free after output", func() bool { return h.SlotsInUse() == 0 })
 }
 
-// TestTailLog_Ingress: TLS, a path prefix and a header of the ingress's own.
+// TestTailLog_Ingress: an ingress with TLS, a path prefix and its own header.
 func TestTailLog_Ingress(t *testing.T) {
 	h := raytest.New(t, raytest.PollInterval(2*time.Millisecond), raytest.Token("secret"))
 	head, err := url.Parse(h.URL())
@@ -289,6 +289,6 @@ func TestTailLog_Ingress(t *testing.T) {
 	_, err = open(transport.Options{})
 	wantCode(t, err, 503)
 	if !strings.Contains(err.Error(), "tls.ca_file") {
-		t.Errorf("%v does not say what to do", err)
+		t.Errorf("%v does not state what to do", err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"raytap/ray"
 )
 
-// Law: a TPU's readings are shown, and what its runtime does not tell is not.
+// The stats of a TPU are returned, except those that its runtime does not report.
 func TestNodes_TPUUnits(t *testing.T) {
 	const summary = `{"now":1,"cpu":1,"cpus":[1],"mem":[1,1,1,1],"tpus":[
  {"index":0,"name":"4804690994094478883-0","tpuType":"tpu-v6e-slice","tpuTopology":"2x4","tensorcoreUtilization":25.0,"hbmUtilization":50.0,"dutyCycle":75.0,"memoryUsed":1000,"memoryTotal":2000},

@@ -20,13 +20,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("condition not met: %s", what)
 		}
 		<-time.After(2 * time.Millisecond)
 	}
 }
 
-// hangs reports whether a request gets no answer for a while.
+// hangs reports whether a request gets no response for 100 ms.
 func hangs(t *testing.T, url string) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -56,7 +56,7 @@ func TestFault_Matching(t *testing.T) {
 		}
 	}
 	if want := []int{200, 418, 418, 200, 200}; !equal(got, want) || in.Hits() != 2 {
-		t.Errorf("answers %v, want %v; %d hits", got, want, in.Hits())
+		t.Errorf("statuses %v, want %v; %d hits", got, want, in.Hits())
 	}
 	if h.Requests(EndpointJob) != 10 || h.Requests(EndpointJobs) != 0 || h.Requests("") != 10 {
 		t.Errorf("%d requests counted", h.Requests(EndpointJob))
@@ -71,11 +71,11 @@ func TestFault_Matching(t *testing.T) {
 	}
 	h.Inject(Fault{Endpoint: EndpointJobs, Action: HTML, Times: 1})
 	if _, kind, _ := get(t, h.URL()+"/api/jobs/"); kind != "text/html" {
-		t.Errorf("no page but %s", kind)
+		t.Errorf("content type %s, want text/html", kind)
 	}
 	hang := h.Inject(Fault{Endpoint: EndpointJobs, Action: Hang, Times: 1})
 	if !hangs(t, h.URL()+"/api/jobs/") || hang.Hits() != 1 {
-		t.Error("it was answered")
+		t.Error("the request got a response")
 	}
 }
 
@@ -102,7 +102,7 @@ func TestFault_ChanceIsDeterministic(t *testing.T) {
 		}
 	}
 	if !equal(runs[0], runs[1]) {
-		t.Errorf("the same seed gave %v and %v", runs[0], runs[1])
+		t.Errorf("runs with the same seed differ: %v and %v", runs[0], runs[1])
 	}
 }
 
@@ -118,7 +118,7 @@ func TestFault_CutsResponses(t *testing.T) {
 			in := h.Inject(Fault{Endpoint: endpoint, Action: how, AfterBytes: 4, Times: 1})
 			res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(url)
 			var body []byte
-			if err == nil { // a reset may take the headers along
+			if err == nil { // a reset may drop the headers, too
 				body, err = io.ReadAll(res.Body)
 				_ = res.Body.Close()
 			}
@@ -137,7 +137,7 @@ func TestFault_CutsTails(t *testing.T) {
 	tests := []struct {
 		name string
 		do   Action
-		want string // what is seen after "0123" of the second frame, or after the first
+		want string // what follows "0123" of the second frame, or the first frame
 	}{
 		{"by FIN", CutClose, "EOF"},
 		{"by RST", CutReset, "reset"},
@@ -160,13 +160,13 @@ func TestFault_CutsTails(t *testing.T) {
 				got := make([]byte, 6)
 				_, err := io.ReadFull(v.r, got)
 				if tt.do != CutReset && (err != nil || string(got) != "\x81\n0123") {
-					t.Errorf("let through %q, %v", got, err)
+					t.Errorf("received %q, %v", got, err)
 				}
-				if err == nil { // a reset may take what came before it along
+				if err == nil { // a reset may drop earlier bytes, too
 					err = v.end(tt.do)
 				}
 				if seen := seenEnd(err); seen != tt.want {
-					t.Errorf("the end looks like %s (%v)", seen, err)
+					t.Errorf("connection ended with %s (%v)", seen, err)
 				}
 			}
 			if in.Hits() != 1 {
@@ -176,8 +176,8 @@ func TestFault_CutsTails(t *testing.T) {
 	}
 }
 
-// end reads until nothing more comes; only silence needs a deadline. Bytes on
-// the way to it are an error of their own.
+// end reads until the connection ends; only a half-open one needs a deadline. Any byte
+// before the end is an error.
 func (v *viewer) end(how Action) error {
 	if how == HalfOpen {
 		_ = v.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
@@ -263,6 +263,6 @@ func TestFault_CutsJobResponse(t *testing.T) {
 		t.Errorf("%v, %d hits", err, in.Hits())
 	}
 	if status, _, _ := get(t, h.URL()+"/api/jobs/a"); status != 200 {
-		t.Errorf("afterwards: %d", status)
+		t.Errorf("after the fault: %d", status)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestHead_Slots: tails, open or abandoned, wedge the Jobs API; only the job's next
-// output frees an abandoned one.
+// TestHead_Slots: tails, open or abandoned, block the Jobs API; an abandoned one is
+// freed only by the job's next output.
 func TestHead_Slots(t *testing.T) {
 	h := New(t, PollInterval(2*time.Millisecond), Slots(3))
 	quiet := h.Submit("quiet", JobOptions{EmptyLog: true})
@@ -21,17 +21,17 @@ func TestHead_Slots(t *testing.T) {
 	c, _ := view(t, h, "quiet")
 	eventually(t, "three tails", func() bool { return h.OpenTails() == 3 && h.SlotsInUse() == 3 })
 	if !hangs(t, h.URL()+"/api/version") || !hangs(t, h.URL()+"/api/jobs/") {
-		t.Error("the Jobs API answers with every slot taken")
+		t.Error("the Jobs API responds with every slot in use")
 	}
 	if status, _, _ := get(t, h.URL()+"/nodes?view=summary"); status != 200 {
-		t.Error("another module does not answer")
+		t.Error("another module does not respond")
 	}
 	for _, v := range []*viewer{a, b, c} {
 		_ = v.conn.Close()
 	}
 	eventually(t, "the connections are gone", func() bool { return h.OpenTails() == 0 })
 	if h.SlotsInUse() != 3 || !hangs(t, h.URL()+"/api/version") {
-		t.Errorf("%d slots held by abandoned tails of a silent job", h.SlotsInUse())
+		t.Errorf("%d slots in use by abandoned tails of a silent job", h.SlotsInUse())
 	}
 	quiet.Print("x\n")
 	eventually(t, "the slots are free", func() bool { return h.SlotsInUse() == 0 })
@@ -53,7 +53,7 @@ func TestTail_PendingJob(t *testing.T) {
 	if !strings.Contains(got.Status, "101") {
 		t.Fatal(got.Status)
 	}
-	_, _ = v.conn.Write([]byte{0x89, 0x80, 0, 0, 0, 0, 0x88, 0x80, 0, 0, 0, 0}) // ping and Close: neither is answered
+	_, _ = v.conn.Write([]byte{0x89, 0x80, 0, 0, 0, 0, 0x88, 0x80, 0, 0, 0, 0}) // ping and Close: both are ignored
 	j.Run()
 	j.Print("x\n")
 	same(t, event{Type: "text", Fin: 1, Len: 2, Data: "x\n"}, v.next())
@@ -86,17 +86,17 @@ func TestHead_Restart(t *testing.T) {
 	}
 	h.Down()
 	if _, err := io.ReadAll(v.r); err != nil && seenEnd(err) != "reset" {
-		t.Errorf("the tail saw %v", err)
+		t.Errorf("tail ended with %v", err)
 	}
 	if _, err := net.Dial("tcp", strings.TrimPrefix(h.URL(), "http://")); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("a dashboard that is down: %v", err)
+		t.Errorf("request to a stopped dashboard: %v", err)
 	}
 	j.Print("meanwhile\n")
 	if err := h.Up(); err != nil {
 		t.Fatal(err)
 	}
 	if h.Session() != first || h.Job("job") != j {
-		t.Error("the dashboard's death changed the session or the jobs")
+		t.Error("stopping the dashboard changed the session or the jobs")
 	}
 	tests := []struct {
 		o                   RestartOptions
@@ -131,7 +131,7 @@ func TestHead_ResubmitAppends(t *testing.T) {
 	}
 	h.Submit("job", JobOptions{EmptyLog: true, Node: n}).Print("three\n")
 	if got := string(h.Job("job").Log()); got != "three\n" {
-		t.Errorf("on another: %q", got)
+		t.Errorf("on another node: %q", got)
 	}
 }
 
@@ -170,8 +170,8 @@ func TestLogFile_OldRay(t *testing.T) {
 	}
 }
 
-// A server that is killed answers nothing to those who wait: an empty 200 would
-// say that the log is empty.
+// A killed server sends nothing to waiting clients: an empty 200 would mean that the
+// log is empty.
 func TestNode_AgentDownDuringHang(t *testing.T) {
 	h := New(t)
 	h.Submit("a", JobOptions{}).Print("a line\n")
@@ -189,7 +189,7 @@ func TestNode_AgentDownDuringHang(t *testing.T) {
 		eventually(t, "the hang", func() bool { return in.Hits() == 1 })
 		node.AgentDown()
 		if err := <-ended; err == nil {
-			t.Fatal("it was answered")
+			t.Fatal("the request got a response")
 		}
 		if err := node.AgentUp(); err != nil {
 			t.Fatal(err)

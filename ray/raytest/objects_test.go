@@ -40,8 +40,8 @@ func send(t *testing.T, method, url, body string, headers ...string) (int, strin
 	return res.StatusCode, res.Header.Get("Content-Type"), b
 }
 
-// shape is the keys and types of a value. A list has its first element's; keys
-// that name a node, a resource or a mount are left out.
+// shape returns the keys and types of a value. A list has those of its first element;
+// keys that name a node, a resource or a mount are omitted.
 func shape(v any, at string) []string {
 	var s []string
 	switch v := v.(type) {
@@ -79,12 +79,12 @@ func sameShape(t *testing.T, name string, got []byte) {
 	if !slices.Equal(recorded, here) {
 		for _, s := range recorded {
 			if !slices.Contains(here, s) {
-				t.Errorf("%s: recorded, not here: %s", name, s)
+				t.Errorf("%s: recorded, but missing here: %s", name, s)
 			}
 		}
 		for _, s := range here {
 			if !slices.Contains(recorded, s) {
-				t.Errorf("%s: here, not recorded: %s", name, s)
+				t.Errorf("%s: present here, but not recorded: %s", name, s)
 			}
 		}
 	}
@@ -132,8 +132,8 @@ func TestRecordings_ResponseShapes(t *testing.T) {
 	}
 }
 
-// TestRecordings_Errors sends the recorded requests and compares status, type
-// and the body's gist.
+// TestRecordings_Errors sends the recorded requests and compares status, content type
+// and the main part of the body.
 func TestRecordings_Errors(t *testing.T) {
 	type recording struct {
 		Request string            `json:"request"`
@@ -161,7 +161,7 @@ func TestRecordings_Errors(t *testing.T) {
 			method, path, _ := strings.Cut(r.Request, " ")
 			isSubmit := method == "POST" && path == "/api/jobs/"
 			if (isSubmit && r.Status != 500) || strings.HasPrefix(path, "/nodes/") || path == "/api/authenticate" || r.Sent == `{"entrypoint":` {
-				continue // what a submission is checked for is not modelled
+				continue // the fake does not validate submissions
 			}
 			var headers []string
 			for k, v := range r.Headers {
@@ -178,7 +178,7 @@ func TestRecordings_Errors(t *testing.T) {
 	}
 }
 
-// lastLine is what a traceback says in the end.
+// lastLine returns the last line of a traceback.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimRight(s, ".\n"), "\n")
 	return lines[len(lines)-1]

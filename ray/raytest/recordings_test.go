@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// event is one line of a recorded tail, or one that was seen here.
+// event is one event of a recorded tail, or one received from the fake.
 type event struct {
 	Type    string   `json:"type"`
 	Status  string   `json:"status"`
@@ -45,7 +45,7 @@ func recordedEvents(t *testing.T, name string) []event {
 	return events
 }
 
-// viewer is a WebSocket client that takes every byte as it comes.
+// viewer is a WebSocket client that reads raw bytes.
 type viewer struct {
 	t    *testing.T
 	conn net.Conn
@@ -114,7 +114,7 @@ func (v *viewer) next() event {
 	return event{}
 }
 
-// same compares what was recorded with what came here.
+// same compares a recorded event with one from the fake.
 func same(t *testing.T, want, got event) {
 	t.Helper()
 	if data, _, trimmed := strings.Cut(want.Data, "...[trimmed"); trimmed && strings.HasPrefix(got.Data, data) {
@@ -141,8 +141,8 @@ func sameHandshake(t *testing.T, want, got event) {
 	}
 }
 
-// TestRecordings_Tails prints what the recorded jobs printed, each time when the
-// frame before has come, and compares every frame with Ray's.
+// TestRecordings_Tails prints what the recorded jobs printed, each part after the frame
+// before it has arrived, and compares every frame with Ray's.
 func TestRecordings_Tails(t *testing.T) {
 	raw := func(s string) string { return s }
 	cr := func(s string) string { return strings.ReplaceAll(s, "\n ", "\r ") }
@@ -268,8 +268,8 @@ func TestRecordings_Refusals(t *testing.T) {
 	}
 }
 
-// TestRecordings_Truncated: an open tail of a log that was emptied is silent
-// until the file is longer than before, and goes on in the middle of a line.
+// TestRecordings_Truncated: an open tail of a truncated log is silent until the file is
+// longer than before, and then continues in the middle of a line.
 func TestRecordings_Truncated(t *testing.T) {
 	h := New(t, PollInterval(5*time.Millisecond))
 	j := h.Submit("job-1", JobOptions{EmptyLog: true})
@@ -277,13 +277,13 @@ func TestRecordings_Truncated(t *testing.T) {
 	j.Print("0123456789\n")
 	same(t, event{Type: "text", Fin: 1, Len: 11, Data: "0123456789\n"}, v.next())
 	j.TruncateLog()
-	j.Print("abcdefg hij") // as long as what was read: no sign of it
+	j.Print("abcdefg hij") // as long as before: nothing is sent
 	j.Print("klm\n")
 	same(t, event{Type: "text", Fin: 1, Len: 4, Data: "klm\n"}, v.next())
 }
 
-// TestRecordings_Renamed: an open tail goes on with a file that lost its name; a
-// new one stays open and silent.
+// TestRecordings_Renamed: an open tail continues with a renamed file; a new one stays
+// open and silent.
 func TestRecordings_Renamed(t *testing.T) {
 	h := New(t, PollInterval(5*time.Millisecond))
 	j := h.Submit("job-1", JobOptions{EmptyLog: true})

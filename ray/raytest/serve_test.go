@@ -28,8 +28,8 @@ func putConfig(t *testing.T, h *Head, body string) (int, string) {
 	return res.StatusCode, string(b)
 }
 
-// The answers to wrong configurations are those of Ray 2.60.0, but for the
-// values that they repeat.
+// The responses to invalid configurations are those of Ray 2.60.0, except for the values
+// that they repeat.
 func TestServe_InvalidConfig(t *testing.T) {
 	b, err := os.ReadFile("testdata/serve_put_errors.json")
 	if err != nil {

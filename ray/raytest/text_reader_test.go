@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTextReader: the expected lines are what CPython 3.11 gave for the
-// same writes, each read to its end; "|" is the end of the file.
+// TestTextReader: the expected lines are those of CPython 3.11 for the same writes, each
+// read to its end; "|" is the end of the file.
 func TestTextReader(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -57,7 +57,7 @@ func TestTextReader(t *testing.T) {
 	for n := 0; ; n++ {
 		if _, err := r.readline(); err != nil {
 			if n != 4096 {
-				t.Errorf("%d lines before the chunk with the bad byte, CPython gave 4096", n)
+				t.Errorf("%d lines before the chunk with the invalid byte, CPython has 4096", n)
 			}
 			break
 		}
@@ -75,7 +75,7 @@ func TestTailOffset(t *testing.T) {
 		t.Errorf("last line: %q", got)
 	}
 	if tailOffset(nil, 1) != 0 {
-		t.Error("an empty file")
+		t.Error("empty file: offset is not 0")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestBatcher(t *testing.T) {
 		t.Fatalf("took %q", got)
 	}
 	if b.add(strings.Repeat("☃", batchChars)) {
-		t.Error("full at 20,000 characters: Ray wants more than that")
+		t.Error("full at 20,000 characters: Ray's limit is exclusive")
 	}
 	if !b.add("x") {
 		t.Error("not full past 20,000 characters")

@@ -19,7 +19,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// answering gives a client of a server that says the same to everybody.
+// answering returns a client of a server that sends the same response to all requests.
 func answering(t *testing.T, status int, contentType, body string) *Client {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -208,7 +208,7 @@ func TestClient_MissingEndpointRemembered(t *testing.T) {
 		}
 	}
 	if n := a.Requests(synapsetest.EndpointOther); n != 2 {
-		t.Errorf("the agent was asked %d times for what it does not have", n)
+		t.Errorf("%d requests to endpoints that the agent does not have", n)
 	}
 }
 
@@ -291,12 +291,12 @@ func TestClient_IDEscaped(t *testing.T) {
 	defer srv.Close()
 	c := client(t, srv.URL+"/prefix/")
 	if _, err := c.Job(t.Context(), "a/b?c é"); err != nil || uri != "/prefix/jobs/a%2Fb%3Fc%20%C3%A9/" {
-		t.Errorf("asked for %s, %v", uri, err)
+		t.Errorf("requested %s, %v", uri, err)
 	}
 	for _, id := range []string{"", ".", ".."} {
 		uri = ""
 		if _, err := c.Job(t.Context(), id); ray.Code(err) != http.StatusBadRequest || uri != "" {
-			t.Errorf("%q: %v, asked for %s", id, err, uri)
+			t.Errorf("%q: %v, requested %s", id, err, uri)
 		}
 	}
 }

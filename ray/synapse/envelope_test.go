@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// told is an event that outlives its decoder.
+// told is an event as text, independent of the decoder's buffers.
 func told(e event) string {
 	return fmt.Sprintf("%s %q", [...]string{"none", "message", "complete", "error"}[e.kind], e.text)
 }
@@ -24,14 +24,14 @@ func TestDecoder_Payloads(t *testing.T) {
 		{"more keys", `{"type":"log","message":"a","ts":1}`, "", `message "a"`},
 		{"escapes", `{"type":"log","message":"\" \\ \/ \b \f \n \r \t \u00fc \ud83d\ude00 \ud83d x"}`, "", `message "\" \\ / \b \f \n \r \t ü 😀 ` + "\ufffd" + ` x"`},
 		{"an empty message", `{"type":"log","message":""}`, "", `none ""`},
-		{"data in place of a message", `{"type":"log","data":"a\n"}`, "", `message "a\n"`},
-		{"data beside a null", `{"message":null,"data":"a"}`, "", `message "a"`},
+		{"data instead of a message", `{"type":"log","data":"a\n"}`, "", `message "a\n"`},
+		{"data and a null message", `{"message":null,"data":"a"}`, "", `message "a"`},
 		{"data that is an event of another server", `{"type":"log","data":"data: {\"type\":\"log\",\"message\":\"a\\n\"}\n"}`, "", `message "a\n"`},
 		{"two of them", `{"data":"data: {\"message\":\"a\"}\n\ndata: {\"type\":\"complete\"}\n"}`, "", `message "a", complete ""`},
 		{"a wrapped error", `{"type":"log","data":"data: {\"type\":\"error\",\"message\":\"x\"}\n"}`, "", `error "x"`},
 		{"an error", `{"type":"error","message":"no file"}`, "", `error "no file"`},
-		{"an error in other words", `{"type":"error","detail":"no file"}`, "", `error "no file"`},
-		{"an error without words", `{"type":"error"}`, "", `error ""`},
+		{"an error in detail", `{"type":"error","detail":"no file"}`, "", `error "no file"`},
+		{"an error without text", `{"type":"error"}`, "", `error ""`},
 		{"complete", `{"type":"complete","message":"done"}`, "", `complete ""`},
 		{"connected", `{"type":"connected","job_id":"j"}`, "", `none ""`},
 		{"a heartbeat", `{"type":"heartbeat"}`, "", `none ""`},
@@ -66,7 +66,7 @@ func TestDecoder_Payloads(t *testing.T) {
 	}
 }
 
-// The quick way says what encoding/json says, or nothing.
+// plainLog returns the same text as encoding/json, or false.
 func FuzzPlainLog(f *testing.F) {
 	for _, s := range []string{`a\n"}`, `\ud83d\ude00"}`, `\ud83dx"}`, `\ud83d\u0041"}`, `\uD83D\ude0"}`, "\xff\"}", `x"} `, `x"}}`, `x`, `\`, `"`, `\u12`, `\q"}`, "\x01\"}", `a","b":1}`, "\u2028\"}"} {
 		f.Add([]byte(s), false)
@@ -90,9 +90,9 @@ func FuzzPlainLog(f *testing.F) {
 		var whole map[string]json.RawMessage
 		err := json.Unmarshal(payload, &want)
 		if ok && (err != nil || string(got) != want.Message || json.Unmarshal(payload, &whole) != nil || len(whole) != 2) {
-			t.Errorf("%q: got %q, encoding/json says %q, %v", payload, got, want.Message, err)
+			t.Errorf("%q: got %q, encoding/json returns %q, %v", payload, got, want.Message, err)
 		}
-		// Well spelled and valid: the quick way must not give up.
+		// Common form and valid: plainLog must accept it.
 		spelled, _ := json.Marshal(want.Message)
 		if again := prefix + string(spelled[1:]) + "}"; err == nil && utf8.ValidString(want.Message) {
 			if got, ok := plainLog([]byte(again), nil); !ok || string(got) != want.Message {

@@ -10,7 +10,7 @@ import (
 	"testing/iotest"
 )
 
-// parsed gives all payloads of a body, each with its event's name.
+// parsed returns all payloads of a body, each with its event's name.
 func parsed(r io.Reader) []string {
 	p, all := &ssePayloads{lines: lineReader{r: r}}, []string{}
 	for {
@@ -43,13 +43,13 @@ func TestSSEPayloads(t *testing.T) {
 		{"a byte order mark", "\ufeffdata: a\n\n", []string{"a"}},
 		{"several lines are one event", "data: a\ndata: b\ndata\n\n", []string{"a\nb\n"}},
 		{"several objects are several", "data: {\"a\":1}\ndata: {\"b\":2}\n\n", []string{`{"a":1}`, `{"b":2}`}},
-		{"comments, ids and retries are no payload", ": hi\n\nid: 7\nretry: 1\ndata: a\n\n:\n\n", []string{"a"}},
+		{"comments, ids and retries are ignored", ": hi\n\nid: 7\nretry: 1\ndata: a\n\n:\n\n", []string{"a"}},
 		{"a name", "event: error\ndata: a\n\ndata: b\n\n", []string{"error a", "b"}},
 		{"a name alone", "event: complete\n\n", []string{"complete "}},
 		{"an unknown field", "x: y\n", []string{"text x: y\n"}},
 		{"an unknown field within", ": hi\n\nx: y\ndata: a\nz\n\n", []string{"a"}},
-		{"a last event without its end", "data: a\n\ndata: b", []string{"a", "b"}},
-		{"other line separators do not cut", "data: a\u2028b\u0085c\v\fd\n\n", []string{"a\u2028b\u0085c\v\fd"}},
+		{"an unterminated last event", "data: a\n\ndata: b", []string{"a", "b"}},
+		{"other line separators do not split", "data: a\u2028b\u0085c\v\fd\n\n", []string{"a\u2028b\u0085c\v\fd"}},
 		{"invalid UTF-8 passes", "data: a\xff\n\n", []string{"a\xff"}},
 		{"plain text", "\n\none\n\ntwo\r\nthree", []string{"text one\n", "text \n", "text two\n", "text three"}},
 		{"nothing", "", []string{}},
@@ -66,7 +66,7 @@ func TestSSEPayloads(t *testing.T) {
 	}
 }
 
-// chunks gives a body in pieces of given sizes.
+// chunks reads a body in pieces of given sizes.
 type chunks struct {
 	body  []byte
 	sizes []byte
@@ -87,8 +87,8 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// However a body is cut into reads, the same payloads come out, and no line end
-// stands in a payload of one line.
+// Any split of a body into reads yields the same payloads, and a payload of one line
+// contains no line terminator.
 func FuzzEventStream(f *testing.F) {
 	f.Add([]byte("data: a\r\n\r\n: x\rdata:b\n\n"), []byte{0})
 	f.Add([]byte("\ufeffevent: complete\n\nx"), []byte{1, 0})

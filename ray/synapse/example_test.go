@@ -27,7 +27,7 @@ func fake() *synapsetest.Agent {
 	return a
 }
 
-// connect makes a client of an agent.
+// connect returns a client of an agent.
 func connect(url string) *synapse.Client {
 	t, err := synapse.NewTransport(transport.Options{
 		URL:   url,
@@ -69,7 +69,7 @@ func ExampleClient_Tail() {
 	defer c.Close()
 
 	o := ray.DefaultTailOptions() // auto, 30 s, and the limits of the published client
-	o.Limits.MaxLines = 0         // as many as there are
+	o.Limits.MaxLines = 0         // no limit
 	for line, err := range c.Tail(context.Background(), "train-7", o) {
 		if err != nil {
 			log.Fatal(err)
@@ -81,7 +81,7 @@ func ExampleClient_Tail() {
 	// epoch 2
 }
 
-// Over a limit a tail ends with code 429, after what is within it.
+// Over a limit a tail ends with code 429, after the lines within the limit.
 func ExampleClient_Tail_limits() {
 	a := fake()
 	defer a.Close()

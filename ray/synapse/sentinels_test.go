@@ -7,7 +7,7 @@ import (
 	"raytap/ray/internal/pyjson"
 )
 
-// Law: a sentinel is no reading.
+// Sentinels are omitted.
 func TestResources_Sentinels(t *testing.T) {
 	read := func(raw string) gpuRow {
 		var g gpuRow

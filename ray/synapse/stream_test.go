@@ -15,7 +15,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// client connects to an agent.
+// client returns a client of an agent.
 func client(t testing.TB, url string) *Client {
 	t.Helper()
 	tr, err := NewTransport(transport.Options{URL: url}, Credentials{})
@@ -39,7 +39,7 @@ var both = []struct {
 	{"SSE", (*Client).tailSSE},
 }
 
-// readAll gives the text of a stream and how it ended.
+// readAll returns the text of a stream and its error.
 func readAll(s ray.MessageStream) (string, error) {
 	defer s.Close()
 	var b strings.Builder
@@ -56,7 +56,7 @@ func TestStream_Complete(t *testing.T) {
 	const text = "one\ntwo \"quoted\" \\ \t\u2028 ü 😀\n{\"type\":\"error\",\"message\":\"a line\"}\nlast"
 	for _, way := range both {
 		for name, shape := range map[string]synapsetest.MessageFormat{
-			"a message a line": {}, "three lines a message": {Lines: 3}, "pieces": {Bytes: 3},
+			"a message per line": {}, "three lines per message": {Lines: 3}, "pieces": {Bytes: 3},
 			"compact": {Compact: true}, "wrapped": {NestedEvent: true},
 		} {
 			t.Run(way.name+", "+name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestStream_Errors(t *testing.T) {
 		}{
 			{"FIN", synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 2}, 503, ""},
 			{"reset", synapsetest.Fault{Action: synapsetest.CutReset, AfterMessages: 2}, 503, ""},
-			{"half a message", synapsetest.Fault{Action: synapsetest.PartialFrame, AfterMessages: 2}, 503, ""},
+			{"partial message", synapsetest.Fault{Action: synapsetest.PartialFrame, AfterMessages: 2}, 503, ""},
 			{"a close", synapsetest.Fault{Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 2}, 503, ""},
 			{"an error event", synapsetest.Fault{Action: synapsetest.ErrorEvent, Body: "disk gone", AfterMessages: 2}, 500, "disk gone"},
 		} {
@@ -128,14 +128,14 @@ func TestStream_Errors(t *testing.T) {
 				if ray.Code(err) != row.code || !strings.Contains(err.Error(), row.says) || err == io.EOF {
 					t.Errorf("ended with %v", err)
 				}
-				if row.f.Action != synapsetest.CutReset && got != "1\n2\n" { // a reset may take with it what was not read
+				if row.f.Action != synapsetest.CutReset && got != "1\n2\n" { // a reset may drop what was not read
 					t.Errorf("got %q", got)
 				}
 				if _, again := s.Next(); !errors.Is(again, err) {
 					t.Errorf("then %v", again)
 				}
 				if in.Hits() != 1 {
-					t.Errorf("the fault hit %d times", in.Hits())
+					t.Errorf("fault hit %d times", in.Hits())
 				}
 			})
 		}
@@ -176,7 +176,7 @@ func TestStream_LivenessTimeout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// SSE has no ping: it is the job's end that shows.
+			// SSE has no pings: the end of the job ends the stream.
 			if way.name == "SSE" {
 				defer time.AfterFunc(300*time.Millisecond, func() { a.Job("j").End("SUCCEEDED", 0) }).Stop()
 			}
@@ -211,7 +211,7 @@ func TestStream_SlowReader(t *testing.T) {
 	if _, err := s.Next(); err != nil {
 		t.Fatal(err)
 	}
-	// Long after a silent connection would have been given up.
+	// Long after the liveness timeout of a silent connection.
 	rested := make(chan struct{})
 	defer time.AfterFunc(300*time.Millisecond, func() { job.Print("2\n"); close(rested) }).Stop()
 	<-rested
@@ -252,9 +252,9 @@ func TestStream_Refused(t *testing.T) {
 		{"no WebSocket, 426", []synapsetest.Option{synapsetest.NoWebSocket(426)}, "j", 503, 0, true, 0},
 		{"a wrong token", []synapsetest.Option{synapsetest.Token("right")}, "j", 401, 401, false, 0},
 		{"a wrong user", []synapsetest.Option{synapsetest.UserTenant("u", "t")}, "j", 503, 403, true, 0},
-		{"an id that no job can have", nil, "a/b", 400, 400, false, 0},
+		{"an invalid id", nil, "a/b", 400, 400, false, 0},
 		{"an id that is too long", nil, strings.Repeat("a", 101), 400, 400, false, 0},
-		{"a newline behind the id", nil, "j\n", 400, 400, false, 0},
+		{"a newline after the id", nil, "j\n", 400, 400, false, 0},
 		{"no id", nil, "", 400, 400, false, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestStream_Refused(t *testing.T) {
 				t.Errorf("WebSocket: %v", err)
 			}
 			if s != nil {
-				t.Error("a stream beside an error")
+				t.Error("both a stream and an error are returned")
 			}
 			sse, err := c.TailSSE(t.Context(), row.id)
 			if ray.Code(err) != row.sse {
@@ -297,7 +297,7 @@ func TestStream_LegacyPaths(t *testing.T) {
 				}
 			}
 			if n := a.Requests(synapsetest.EndpointOther); n != 1 && n != 2 {
-				t.Errorf("%d requests went astray: what was found is not remembered", n)
+				t.Errorf("%d requests to unknown paths: the working path is not cached", n)
 			}
 		})
 	}

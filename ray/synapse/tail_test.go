@@ -14,7 +14,7 @@ import (
 	"raytap/ray/synapsetest"
 )
 
-// protocols are the ways of a tail.
+// protocols are the protocols of a tail.
 var protocols = []string{ray.TailAuto, ray.TailWebSocket, ray.TailHTTP}
 
 func options(protocol string) ray.TailOptions {
@@ -23,7 +23,7 @@ func options(protocol string) ray.TailOptions {
 	return o
 }
 
-// tailed gives the texts of a tail's lines and its error.
+// tailed returns the texts of a tail's lines and its error.
 func tailed(ctx context.Context, c *Client, id string, o ray.TailOptions) (texts []string, err error) {
 	for line, err := range c.Tail(ctx, id, o) {
 		if err != nil {
@@ -49,12 +49,12 @@ func TestTail_EachLineOnce(t *testing.T) {
 	for _, protocol := range protocols {
 		for _, shape := range []synapsetest.MessageFormat{{}, {Lines: 10}, {NoNewline: true}, {Bytes: 30}, {NoNewline: true, NoEnvelope: true}} {
 			for name, f := range map[string]synapsetest.Fault{
-				"nothing":      {Action: synapsetest.Delay, AfterMessages: 1 << 30},
-				"FIN":          {Action: synapsetest.CutClose, AfterMessages: 60, Times: 1},
-				"half a frame": {Action: synapsetest.PartialFrame, AfterMessages: 60, Times: 2},
-				"reset":        {Action: synapsetest.CutReset, AfterMessages: 60, Times: 1},
-				"a close":      {Action: synapsetest.CloseFrame, Code: 4404, AfterMessages: 60, Times: 1},
-				"an error":     {Action: synapsetest.ErrorEvent, AfterMessages: 60, Times: 1},
+				"nothing":       {Action: synapsetest.Delay, AfterMessages: 1 << 30},
+				"FIN":           {Action: synapsetest.CutClose, AfterMessages: 60, Times: 1},
+				"partial frame": {Action: synapsetest.PartialFrame, AfterMessages: 60, Times: 2},
+				"reset":         {Action: synapsetest.CutReset, AfterMessages: 60, Times: 1},
+				"a close":       {Action: synapsetest.CloseFrame, Code: 4404, AfterMessages: 60, Times: 1},
+				"an error":      {Action: synapsetest.ErrorEvent, AfterMessages: 60, Times: 1},
 			} {
 				t.Run(fmt.Sprintf("%s, %+v, %s", protocol, shape, name), func(t *testing.T) {
 					t.Parallel()
@@ -73,7 +73,7 @@ func TestTail_EachLineOnce(t *testing.T) {
 						t.Errorf("%d lines (%d wanted), %v", len(got), len(want), err)
 					}
 					if name != "nothing" && in.Hits() == 0 {
-						t.Error("the fault did not happen")
+						t.Error("the fault did not hit")
 					}
 				})
 			}
@@ -95,10 +95,10 @@ func TestTail_FallbackRemembered(t *testing.T) {
 				}
 			}
 			if n := a.Requests(synapsetest.EndpointWebSocket); n != 1 {
-				t.Errorf("the WebSocket was asked for %d times", n)
+				t.Errorf("%d WebSocket requests", n)
 			}
 			if _, err := tailed(t.Context(), c, "j", options(ray.TailWebSocket)); err == nil {
-				t.Error("websocket alone fell back too")
+				t.Error("protocol websocket fell back, too")
 			}
 		})
 	}
@@ -131,7 +131,7 @@ func TestTail_UnreadableOffset(t *testing.T) {
 		a := synapsetest.New(t, synapsetest.LogsAs(logs))
 		a.Inject(synapsetest.Fault{Action: synapsetest.CutClose, AfterMessages: 5})
 		job := a.Submit("j", synapsetest.JobOptions{})
-		job.Print(strings.Join(numbered(10), "\n")) // the tenth has no end yet
+		job.Print(strings.Join(numbered(10), "\n")) // the tenth is not terminated yet
 		var got []string
 		for line, err := range client(t, a.URL()).Tail(t.Context(), "j", options(ray.TailAuto)) {
 			if err != nil {
@@ -193,7 +193,7 @@ func TestTail_Limits(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		limits ray.StreamLimits
-		lines  int // given before 429; 10 is all
+		lines  int // returned before 429; 10 is all
 	}{
 		{"as many messages", ray.StreamLimits{MaxMessages: 5}, 10},
 		{"one message too many", ray.StreamLimits{MaxMessages: 4}, 8},
@@ -269,13 +269,13 @@ func TestTail_Errors(t *testing.T) {
 		code   int
 	}{
 		{"an empty id", c, "", nil, 400},
-		{"an id that cannot be", c, "a/b", nil, 400},
+		{"an invalid id", c, "a/b", nil, 400},
 		{"no timeout", c, "j", func(o *ray.TailOptions) { o.Timeout = 0 }, 400},
 		{"a timeout that is too long", c, "j", func(o *ray.TailOptions) { o.Timeout = 300*time.Second + 1 }, 400},
 		{"another protocol", c, "j", func(o *ray.TailOptions) { o.Protocol = "stream" }, 400},
 		{"an unknown job", c, "nobody", nil, 404},
 		{"an unknown job, WebSocket alone", c, "nobody", func(o *ray.TailOptions) { o.Protocol = ray.TailWebSocket }, 503},
-		{"nobody there", client(t, goneURL), "j", nil, 503},
+		{"no server", client(t, goneURL), "j", nil, 503},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			o := ray.DefaultTailOptions()

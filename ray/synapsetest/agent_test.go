@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// get asks without following redirects.
+// get sends a request without following redirects.
 func get(t *testing.T, url string) (status int, body, location string) {
 	t.Helper()
 	c := http.Client{
@@ -27,10 +27,10 @@ func get(t *testing.T, url string) (status int, body, location string) {
 func TestAgent_RedirectsToSlash(t *testing.T) {
 	a := New(t, Prefix("/p"))
 	if status, _, to := get(t, a.URL()+"/jobs"); status != http.StatusTemporaryRedirect || to != a.URL()+"/jobs/" {
-		t.Errorf("%d to %q", status, to)
+		t.Errorf("redirected with %d to %q", status, to)
 	}
 	if status, _, _ := get(t, a.URL()+"/jobs/"); status != http.StatusOK {
-		t.Errorf("with it: %d", status)
+		t.Errorf("with the slash: %d", status)
 	}
 }
 
@@ -61,11 +61,11 @@ func TestFault_CutsSSE(t *testing.T) {
 	job.End("SUCCEEDED", 0)
 	_, whole, _ := get(t, a.URL()+"/jobs/j/logs/stream/")
 	if !strings.HasSuffix(whole, "data: {\"type\": \"complete\"}\n\n") || strings.Count(whole, "data: ") != 3 {
-		t.Errorf("the whole is %q", whole)
+		t.Errorf("whole body is %q", whole)
 	}
 	a.Inject(Fault{Action: CutClose, AfterBytes: 50})
 	if _, cut, _ := get(t, a.URL()+"/jobs/j/logs/stream/"); cut != whole[:50] {
-		t.Errorf("cut, it is %q", cut)
+		t.Errorf("cut body is %q", cut)
 	}
 }
 
@@ -93,6 +93,6 @@ func TestMessageFormat(t *testing.T) {
 		}
 	}
 	if got := (MessageFormat{}).next([]byte("no end"), false); got != nil {
-		t.Errorf("a line without its end was sent: %q", got)
+		t.Errorf("an unterminated line was sent: %q", got)
 	}
 }
