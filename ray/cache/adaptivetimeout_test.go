@@ -11,16 +11,15 @@ import (
 	"raytap/ray/cache"
 )
 
-// oldHead takes a while for its jobs, and notes how much time each try got.
-type oldHead struct {
+// slowHead takes a while to list its jobs, and records the timeout of each request.
+type slowHead struct {
 	*head
-	takes time.Duration
-	got   []time.Duration
-	began []time.Time
+	takes    time.Duration
+	timeouts []time.Duration
 }
 
-func (h *oldHead) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Job, error) {
-	h.got, h.began = append(h.got, d), append(h.began, time.Now())
+func (h *slowHead) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.Job, error) {
+	h.timeouts = append(h.timeouts, d)
 	timer := time.NewTimer(min(d, h.takes))
 	defer timer.Stop()
 	select {
@@ -29,13 +28,13 @@ func (h *oldHead) JobsWithTimeout(ctx context.Context, d time.Duration) ([]ray.J
 		return nil, &ray.Error{Op: "list jobs", Code: http.StatusServiceUnavailable, Detail: "the fetch ended before its request"}
 	}
 	if d < h.takes {
-		return nil, &ray.Error{Op: "list jobs", Code: http.StatusRequestTimeout, Detail: "no answer"}
+		return nil, &ray.Error{Op: "list jobs", Code: http.StatusRequestTimeout, Detail: "no response"}
 	}
 	return h.Jobs(ctx)
 }
 
-// untilListed asks every five seconds, as discovery does, until the list comes.
-func untilListed(t *testing.T, s *cache.Source, within time.Duration) {
+// waitForList lists the jobs every five seconds, as discovery does, until it succeeds.
+func waitForList(t *testing.T, s *cache.Source, within time.Duration) {
 	t.Helper()
 	for began := time.Now(); ; time.Sleep(5 * time.Second) {
 		if _, err := s.JobsNewerThan(t.Context(), time.Time{}); err == nil {
@@ -46,44 +45,43 @@ func untilListed(t *testing.T, s *cache.Source, within time.Duration) {
 	}
 }
 
-// Law: however old a head is, its jobs are listed: a list that takes longer than a
-// request may gets more time, and no more than it needs from then on.
-func TestAJobListOfAnyAgeIsGivenTheTimeThatItTakes(t *testing.T) {
+// A list that takes longer than the timeout gets a longer one, until it succeeds, and no
+// longer one than it needs from then on.
+func TestSource_JobsTimeoutGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &oldHead{head: newHead(), takes: 70 * time.Second}
+		h := &slowHead{head: newHead(), takes: 70 * time.Second}
 		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second})
 		defer s.Close()
-		untilListed(t, s, 5*time.Minute)
-		if len(h.got) != 4 || h.got[3] != 80*time.Second {
-			t.Errorf("the tries got %v; want 10s 20s 40s 80s", h.got)
+		waitForList(t, s, 5*time.Minute)
+		if len(h.timeouts) != 4 || h.timeouts[3] != 80*time.Second {
+			t.Errorf("timeouts %v, want 10s 20s 40s 80s", h.timeouts)
 		}
-		// It is good for 50 times what it took, and the next try has enough at once.
+		// It is cached for 50 times its duration, and the next timeout suffices at once.
 		time.Sleep(50*h.takes - h.takes - time.Second)
-		untilListed(t, s, 0)
-		if len(h.got) != 4 {
-			t.Errorf("asked again within 50 times what it took: %v", h.got)
+		waitForList(t, s, 0)
+		if len(h.timeouts) != 4 {
+			t.Errorf("requested again within 50 times its duration: %v", h.timeouts)
 		}
 		time.Sleep(2 * time.Second)
-		untilListed(t, s, 0)
-		if len(h.got) != 5 || h.got[4] != 2*time.Minute {
-			t.Errorf("the try after a success got %v; want 2m0s", h.got[4:])
+		waitForList(t, s, 0)
+		if len(h.timeouts) != 5 || h.timeouts[4] != 2*time.Minute {
+			t.Errorf("timeout after a success %v, want 2m0s", h.timeouts[4:])
 		}
 		// Old jobs were deleted.
 		h.takes = time.Second
 		time.Sleep(time.Hour)
-		untilListed(t, s, 0)
+		waitForList(t, s, 0)
 		time.Sleep(time.Hour)
-		untilListed(t, s, 0)
-		if last := h.got[len(h.got)-1]; last != 10*time.Second {
-			t.Errorf("a list that is quick again gets %s; want 10s", last)
+		waitForList(t, s, 0)
+		if last := h.timeouts[len(h.timeouts)-1]; last != 10*time.Second {
+			t.Errorf("timeout of a list that is quick again: %s, want 10s", last)
 		}
 	})
 }
 
-// Law: a caller waits at most until its own deadline, however long the list may take.
-func TestACallerOfALongJobListLeavesAtItsDeadline(t *testing.T) {
+func TestSource_JobsCallerDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &oldHead{head: newHead(), takes: 70 * time.Second}
+		h := &slowHead{head: newHead(), takes: 70 * time.Second}
 		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second})
 		defer s.Close()
 		for range 30 { // scrapes
@@ -91,22 +89,22 @@ func TestACallerOfALongJobListLeavesAtItsDeadline(t *testing.T) {
 			began := time.Now()
 			_, _ = s.Jobs(ctx)
 			if took := time.Since(began); took > 9500*time.Millisecond {
-				t.Fatalf("waited %s", took)
+				t.Fatalf("a caller with a deadline of 9.5 s waited %s", took)
 			}
 			cancel()
 			time.Sleep(time.Until(began.Add(15 * time.Second)))
 		}
-		if _, err := s.Jobs(t.Context()); err != nil || len(h.got) != 4 {
-			t.Errorf("%v, after tries of %v", err, h.got)
+		if _, err := s.Jobs(t.Context()); err != nil || len(h.timeouts) != 4 {
+			t.Errorf("%v, after timeouts of %v", err, h.timeouts)
 		}
 	})
 }
 
-// Law: a head that never gives its list costs in the long run 2 % of the time more
-// than one without patience would, and is found again soon when it answers.
-func TestAHeadThatNeverListsItsJobsIsNotGivenAllTheTime(t *testing.T) {
+// A head that never returns its list costs in the long run 2 % of the time more than with
+// a fixed timeout, and is noticed soon when it responds.
+func TestSource_JobsTimeoutIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &oldHead{head: newHead(), takes: time.Hour}
+		h := &slowHead{head: newHead(), takes: time.Hour}
 		s := cache.New(h, cache.Options{Timeout: 30 * time.Second, RequestTimeout: 10 * time.Second, DiscoveryTTL: 4 * time.Second})
 		defer s.Close()
 		const days = 4 * 24 * time.Hour
@@ -116,15 +114,15 @@ func TestAHeadThatNeverListsItsJobsIsNotGivenAllTheTime(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, d := range h.got {
+		for _, d := range h.timeouts {
 			if longest = max(longest, d); d > 10*time.Second {
 				long += d
 			}
 		}
 		if share := long.Seconds() / days.Seconds(); share > 0.025 || longest != 2*time.Minute {
-			t.Errorf("long tries take %.1f %% of the time, the longest %s", 100*share, longest)
+			t.Errorf("long requests take %.1f %% of the time, the longest %s", 100*share, longest)
 		}
 		h.takes = time.Second
-		untilListed(t, s, 0)
+		waitForList(t, s, 0)
 	})
 }

@@ -12,29 +12,29 @@ import (
 	"raytap/ray/cache"
 )
 
-// head answers every list at once and counts what it was asked.
+// head returns every list at once and counts requests.
 type head struct {
-	asked map[string]*atomic.Int64
-	down  atomic.Pointer[error]
+	requests map[string]*atomic.Int64
+	down     atomic.Pointer[error]
 }
 
 func newHead() *head {
-	h := &head{asked: map[string]*atomic.Int64{}}
+	h := &head{requests: map[string]*atomic.Int64{}}
 	for _, name := range []string{"version", "jobs", "nodes", "status", "tasks", "actors", "groups", "serve", "resources"} {
-		h.asked[name] = &atomic.Int64{}
+		h.requests[name] = &atomic.Int64{}
 	}
 	return h
 }
 
-func (h *head) ask(name string) error {
-	h.asked[name].Add(1)
+func (h *head) request(name string) error {
+	h.requests[name].Add(1)
 	if err := h.down.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// fail makes it fail from now on; nil: no more.
+// fail makes it fail from now on; nil makes it succeed again.
 func (h *head) fail(err error) {
 	if h.down.Store(nil); err != nil {
 		h.down.Store(&err)
@@ -42,43 +42,43 @@ func (h *head) fail(err error) {
 }
 
 func (h *head) Version(context.Context) (ray.Version, error) {
-	return ray.Version{Ray: "2.60.0"}, h.ask("version")
+	return ray.Version{Ray: "2.60.0"}, h.request("version")
 }
 
 func (h *head) Jobs(context.Context) ([]ray.Job, error) {
-	return []ray.Job{{SubmissionID: "a"}}, h.ask("jobs")
+	return []ray.Job{{SubmissionID: "a"}}, h.request("jobs")
 }
 
 func (h *head) Nodes(context.Context) ([]ray.Node, error) {
-	return []ray.Node{{ID: "n"}}, h.ask("nodes")
+	return []ray.Node{{ID: "n"}}, h.request("nodes")
 }
 
 func (h *head) ClusterStatus(context.Context) (ray.ClusterStatus, error) {
-	return ray.ClusterStatus{Unmapped: 1}, h.ask("status")
+	return ray.ClusterStatus{Unmapped: 1}, h.request("status")
 }
 
 func (h *head) Tasks(context.Context) (ray.TaskList, error) {
-	return ray.TaskList{Tasks: []ray.Task{{ID: "t"}}}, h.ask("tasks")
+	return ray.TaskList{Tasks: []ray.Task{{ID: "t"}}}, h.request("tasks")
 }
 
 func (h *head) Actors(context.Context) (ray.StateCounts, error) {
-	return ray.StateCounts{ByState: map[string]int{"ALIVE": 1}}, h.ask("actors")
+	return ray.StateCounts{ByState: map[string]int{"ALIVE": 1}}, h.request("actors")
 }
 
 func (h *head) PlacementGroups(context.Context) (ray.StateCounts, error) {
-	return ray.StateCounts{ByState: map[string]int{"CREATED": 1}}, h.ask("groups")
+	return ray.StateCounts{ByState: map[string]int{"CREATED": 1}}, h.request("groups")
 }
 
 func (h *head) Serve(context.Context) (ray.ServeStatus, error) {
-	return ray.ServeStatus{Running: true}, h.ask("serve")
+	return ray.ServeStatus{Running: true}, h.request("serve")
 }
 
 func (h *head) Resources(context.Context) (ray.ClusterResources, error) {
-	return ray.ClusterResources{Stale: true}, h.ask("resources")
+	return ray.ClusterResources{Stale: true}, h.request("resources")
 }
 
-// askAll calls every list once and reports the first failure.
-func askAll(ctx context.Context, s ray.Source) error {
+// requestAll calls every method once and returns the errors.
+func requestAll(ctx context.Context, s ray.Source) error {
 	v, e1 := s.Version(ctx)
 	j, e2 := s.Jobs(ctx)
 	n, e3 := s.Nodes(ctx)
@@ -93,18 +93,18 @@ func askAll(ctx context.Context, s ray.Source) error {
 	}
 	if v.Ray == "" || len(j) != 1 || len(n) != 1 || c.Unmapped != 1 || len(t.Tasks) != 1 ||
 		a.ByState["ALIVE"] != 1 || p.ByState["CREATED"] != 1 || !sv.Running || !hw.Stale {
-		return errors.New("an answer was lost or given to another question")
+		return errors.New("a method returned another one's answer, or none")
 	}
 	return nil
 }
 
-func TestSharingAsksEachListAsOftenAsItsInterval(t *testing.T) {
+func TestSource_TTLs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHead()
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		for range 60 {
-			if err := askAll(t.Context(), s); err != nil {
+			if err := requestAll(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -112,55 +112,55 @@ func TestSharingAsksEachListAsOftenAsItsInterval(t *testing.T) {
 		for name, want := range map[string]int64{
 			"version": 5, "jobs": 5, "nodes": 5, "status": 5, "serve": 5, "resources": 5, "tasks": 3, "actors": 3, "groups": 3,
 		} {
-			if n := h.asked[name].Load(); n != want {
-				t.Errorf("%s: asked %d times in a minute, want %d", name, n, want)
+			if n := h.requests[name].Load(); n != want {
+				t.Errorf("%s: %d requests in a minute, want %d", name, n, want)
 			}
 		}
 	})
 }
 
-func TestSharingKnowsWhenTheClusterLastAnswered(t *testing.T) {
+func TestSource_LastSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHead()
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
 		if !s.LastSuccess().IsZero() {
-			t.Error("it answered before it was asked")
+			t.Error("a success before the first request")
 		}
-		if err := askAll(t.Context(), s); err != nil {
+		if err := requestAll(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		answered := time.Now()
+		succeeded := time.Now()
 		h.fail(errSilent)
 		time.Sleep(time.Minute)
-		if askAll(t.Context(), s) == nil {
-			t.Error("a cluster that is down answered")
+		if requestAll(t.Context(), s) == nil {
+			t.Error("requests to a cluster that is down succeed")
 		}
-		if !s.LastSuccess().Equal(answered) {
-			t.Errorf("last answer %s, want %s", s.LastSuccess(), answered)
+		if !s.LastSuccess().Equal(succeeded) {
+			t.Errorf("last success %s, want %s", s.LastSuccess(), succeeded)
 		}
 	})
 }
 
-// errSilent is that nobody answers, errRefused that somebody does.
+// errSilent is a request without a response, errFailed one with an error response.
 var (
-	errSilent  = &ray.Error{Op: "ask", Code: 503, Detail: "connection refused"}
-	errRefused = &ray.Error{Op: "ask", Code: 500, Status: 500, Detail: "a bug"}
+	errSilent = &ray.Error{Op: "request", Code: 503, Detail: "connection refused"}
+	errFailed = &ray.Error{Op: "request", Code: 500, Status: 500, Detail: "a bug"}
 )
 
-func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
+func TestSource_Reachable(t *testing.T) {
 	for name, row := range map[string]struct {
-		after time.Duration // the last answer
-		fail  error         // of the job list that discovery asks for then
-		up    bool          // whether the version is answered
-		want  bool
-		asked int64 // versions, 1 with the first
+		after    time.Duration // since the last success
+		fail     error         // of the job list that discovery requests then
+		up       bool          // the version request succeeds
+		want     bool
+		requests int64 // for the version, 1 with the first
 	}{
-		"an answer that is still good":        {after: 13 * time.Second, want: true, asked: 1},
-		"an answer that is out of date":       {after: 14 * time.Second, asked: 2},
-		"a request since found nobody":        {after: 5 * time.Second, fail: errSilent, asked: 2},
-		"a request alone found nobody":        {after: 5 * time.Second, fail: errSilent, up: true, want: true, asked: 2},
-		"a request since was answered: error": {after: 5 * time.Second, fail: errRefused, want: true, asked: 1},
+		"within the TTL":                        {after: 13 * time.Second, want: true, requests: 1},
+		"after the TTL":                         {after: 14 * time.Second, requests: 2},
+		"a request since had no response":       {after: 5 * time.Second, fail: errSilent, requests: 2},
+		"a single request had no response":      {after: 5 * time.Second, fail: errSilent, up: true, want: true, requests: 2},
+		"a request since had an error response": {after: 5 * time.Second, fail: errFailed, want: true, requests: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -168,13 +168,13 @@ func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
 				s := cache.New(h, cache.Options{})
 				defer s.Close()
 				if !s.Reachable(t.Context(), time.Now()) {
-					t.Error("a cluster that answers does not")
+					t.Error("a cluster that responds is not reachable")
 				}
 				time.Sleep(row.after)
 				h.fail(row.fail)
 				if row.fail != nil {
 					if _, err := s.JobsNewerThan(t.Context(), time.Time{}); err == nil {
-						t.Error("the list came")
+						t.Error("the job list succeeded")
 					}
 				}
 				if !row.up {
@@ -183,40 +183,40 @@ func TestAClusterAnswersUntilARequestGoesWithoutAnAnswer(t *testing.T) {
 					h.fail(nil)
 				}
 				if got := s.Reachable(t.Context(), time.Now()); got != row.want {
-					t.Errorf("answers: %t", got)
+					t.Errorf("reachable: %t", got)
 				}
-				if n := h.asked["version"].Load(); n != row.asked {
-					t.Errorf("the version was asked for %d times, want %d", n, row.asked)
+				if n := h.requests["version"].Load(); n != row.requests {
+					t.Errorf("%d requests for the version, want %d", n, row.requests)
 				}
 			})
 		})
 	}
 }
 
-func TestEveryJobListIsToldOnce(t *testing.T) {
+func TestSource_OnJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHead()
 		s := cache.New(h, cache.Options{})
 		defer s.Close()
-		told := 0
-		s.OnJobs(func(jobs []ray.Job) { told += len(jobs) })
+		calls := 0
+		s.OnJobs(func(jobs []ray.Job) { calls += len(jobs) })
 		for range 3 {
 			if _, err := s.Jobs(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if told != 1 {
-			t.Errorf("told %d times", told)
+		if calls != 1 {
+			t.Errorf("called %d times", calls)
 		}
 		h.fail(errSilent)
 		time.Sleep(time.Minute)
-		if _, err := s.Jobs(t.Context()); err == nil || told != 1 {
-			t.Errorf("a failed list: %v, told %d", err, told)
+		if _, err := s.Jobs(t.Context()); err == nil || calls != 1 {
+			t.Errorf("a failed list: %v, called %d times", err, calls)
 		}
 	})
 }
 
-func TestJobsSinceAsksAgain(t *testing.T) {
+func TestSource_JobsNewerThan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHead()
 		s := cache.New(h, cache.Options{})
@@ -228,8 +228,8 @@ func TestJobsSinceAsksAgain(t *testing.T) {
 		if _, err := s.JobsNewerThan(t.Context(), time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if n := h.asked["jobs"].Load(); n != 2 {
-			t.Errorf("asked for the jobs %d times", n)
+		if n := h.requests["jobs"].Load(); n != 2 {
+			t.Errorf("%d requests for the jobs", n)
 		}
 	})
 }
