@@ -67,7 +67,7 @@ func (c *Client) actorSummary(ctx context.Context, byState map[string]int) (list
 				case n.whole() > 0 && upper(state) != "":
 					byState[upper(state)] += n.whole()
 				case n.value != 0 || !n.ok:
-					d.Lost.Fields++
+					d.Skipped.Fields++
 				}
 			}
 			return class.States != nil

@@ -60,8 +60,8 @@ func (c *Client) call(ctx context.Context, list string, r transport.Request, rea
 	return c.t.Call(ctx, r, func(d *pyjson.Decoder) error {
 		err := read(d)
 		if err == nil {
-			c.partial.AddRows(list, d.Lost.Rows)
-			c.partial.AddFields(list, d.Lost.Fields+d.Lost.Cut)
+			c.partial.AddRows(list, d.Skipped.Rows)
+			c.partial.AddFields(list, d.Skipped.Fields+d.Skipped.Truncated)
 		}
 		return err
 	})
@@ -110,7 +110,7 @@ func within(key string, read func(*pyjson.Decoder) error) func(*pyjson.Decoder) 
 }
 
 // eachRow walks a JSON array. A row of an unexpected type, or that use rejects, is
-// skipped and counted, also in d.Lost.
+// skipped and counted, also in d.Skipped.
 func eachRow[T any](d *pyjson.Decoder, use func(T) bool) (skipped int, err error) {
 	var row, zero T
 	err = d.Array(func() error {
@@ -118,7 +118,7 @@ func eachRow[T any](d *pyjson.Decoder, use func(T) bool) (skipped int, err error
 		err := d.Row(&row)
 		if pyjson.IsShape(err) || err == nil && !use(row) {
 			skipped++
-			d.Lost.Rows++
+			d.Skipped.Rows++
 			return nil
 		}
 		return err
@@ -133,7 +133,7 @@ func eachEntry[T any](d *pyjson.Decoder, use func(name string, row T) bool) erro
 		var row T
 		err := d.Row(&row)
 		if pyjson.IsShape(err) || err == nil && !use(name, row) {
-			d.Lost.Rows++
+			d.Skipped.Rows++
 			return nil
 		}
 		return err
@@ -145,7 +145,7 @@ func into(v any) func(*pyjson.Decoder) error {
 	return func(d *pyjson.Decoder) error {
 		err := d.Decode(v)
 		if pyjson.IsShape(err) {
-			d.Lost.Fields++
+			d.Skipped.Fields++
 			return nil
 		}
 		return err
@@ -171,7 +171,7 @@ type pairCount[T any] struct {
 // ReadJSON reads a pair. A pair with any invalid part is an error: a demand that
 // lacks a resource would be a different demand.
 func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
-	before, place, wrong := d.Lost, 0, false
+	before, place, wrong := d.Skipped, 0, false
 	var n number
 	err := d.Array(func() (err error) {
 		switch place++; place {
@@ -190,8 +190,8 @@ func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
 	if err != nil {
 		return err
 	}
-	if wrong || place < 2 || !n.ok || n.value < 0 || n.value > maxCount || d.Lost.Rows != before.Rows || d.Lost.Fields != before.Fields {
-		d.Lost = before
+	if wrong || place < 2 || !n.ok || n.value < 0 || n.value > maxCount || d.Skipped.Rows != before.Rows || d.Skipped.Fields != before.Fields {
+		d.Skipped = before
 		return &pyjson.ShapeError{Want: "a value and its count", Got: "another list"}
 	}
 	c.Count = int(n.value)

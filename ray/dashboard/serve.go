@@ -119,7 +119,7 @@ func readServe(d *pyjson.Decoder, out *ray.ServeStatus) error {
 			found = true
 			return eachEntry(d, func(key string, row serveAppRow) bool {
 				app, skipped := row.application(key)
-				d.Lost.Rows += skipped
+				d.Skipped.Rows += skipped
 				ok := app.Name != "" && app.Status != ""
 				if ok {
 					apps[app.Name] = app
@@ -140,7 +140,7 @@ func readServe(d *pyjson.Decoder, out *ray.ServeStatus) error {
 				return ok
 			})
 			if pyjson.IsShape(err) {
-				d.Lost.Fields++
+				d.Skipped.Fields++
 				return nil
 			}
 			return err

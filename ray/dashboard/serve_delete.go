@@ -66,10 +66,10 @@ func (c *Client) DeleteServeApplication(ctx context.Context, name string) error 
 // it could not be sent again unchanged.
 func (c *Client) deployedConfig(ctx context.Context, op string) (deployedConfig, error) {
 	var now deployedConfig
-	var lost pyjson.Lost
+	var lost pyjson.Skipped
 	err := c.t.Get(ctx, op, endpointServe, endpointServe, nil, func(d *pyjson.Decoder) error {
 		err := d.Decode(&now)
-		lost = d.Lost
+		lost = d.Skipped
 		if err == nil && now.Applications == nil {
 			return &pyjson.ShapeError{Want: "applications"}
 		}
@@ -78,7 +78,7 @@ func (c *Client) deployedConfig(ctx context.Context, op string) (deployedConfig,
 	switch {
 	case serveNotInstalled(err):
 		return now, notFound(op, "Serve is not running")
-	case err == nil && lost != pyjson.Lost{}:
+	case err == nil && lost != pyjson.Skipped{}:
 		err = &ray.Error{Op: op, Code: http.StatusBadRequest, Detail: "nothing was changed: Ray can only set all applications at once, and the configuration of one has a value that cannot be sent again unchanged (such as NaN or Infinity)"}
 	}
 	return now, err

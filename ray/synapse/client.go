@@ -119,7 +119,7 @@ func (c *Client) get(ctx context.Context, op, endpoint, path string, query url.V
 			return err
 		}
 		if k != pyjson.Object && k != pyjson.Array {
-			return d.Wrong("an object")
+			return d.Mismatch("an object")
 		}
 		if raw, err = d.Raw(); err == nil && isErrorBody(raw) {
 			err = &pyjson.ShapeError{Want: "a result", Got: "an error"}
@@ -190,7 +190,7 @@ func getList[R, T any](ctx context.Context, c *Client, op, resource string, id f
 			err = &pyjson.ShapeError{Want: "a list", Got: k.String()}
 		}
 		if err == nil {
-			c.count(strings.ReplaceAll(resource, "_", " "), d.Lost)
+			c.count(strings.ReplaceAll(resource, "_", " "), d.Skipped)
 		}
 		return err
 	})
@@ -207,9 +207,9 @@ func getList[R, T any](ctx context.Context, c *Client, op, resource string, id f
 const maxJobList = 1 << 30
 
 // count records the rows and fields that a response lacked.
-func (c *Client) count(what string, lost pyjson.Lost) {
+func (c *Client) count(what string, lost pyjson.Skipped) {
 	c.partial.AddRows(what, lost.Rows)
-	c.partial.AddFields(what, lost.Fields+lost.Cut)
+	c.partial.AddFields(what, lost.Fields+lost.Truncated)
 }
 
 // send sends a request that changes something, once, and ignores the response body.

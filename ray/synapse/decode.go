@@ -31,7 +31,7 @@ func (t *flexString) ReadJSON(d *pyjson.Decoder) error {
 		*t = flexString(b)
 		return err
 	}
-	return d.Wrong("a string")
+	return d.Mismatch("a string")
 }
 
 // number is a JSON number, or a string with one; ok is false if it is anything else
@@ -222,7 +222,7 @@ func (l *list[R, T]) within(d *pyjson.Decoder, named bool, depth int) (bool, err
 	return named || best < len(keys), err
 }
 
-// row reads one row; an invalid one is counted in d.Lost.
+// row reads one row; an invalid one is counted in d.Skipped.
 func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 	l.rows++
 	var row R
@@ -234,7 +234,7 @@ func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 		}
 	}
 	if err == nil || pyjson.IsShape(err) {
-		d.Lost.Rows++
+		d.Skipped.Rows++
 		return nil
 	}
 	return err
@@ -242,12 +242,12 @@ func (l *list[R, T]) row(d *pyjson.Decoder, name string) error {
 
 // findOne decodes one item: the object itself, or one under the resource's name or a
 // wrapper, whichever use accepts first. lost counts what it lacked.
-func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (lost pyjson.Lost, ok bool) {
+func findOne[T any](raw json.RawMessage, use func(T) bool, resource ...string) (lost pyjson.Skipped, ok bool) {
 	for range 4 {
 		var row T
 		d := pyjson.NewDecoder(bytes.NewReader(raw))
 		if d.Decode(&row) == nil && use(row) {
-			return d.Lost, true
+			return d.Skipped, true
 		}
 		var object map[string]json.RawMessage
 		if firstByte(raw) != '{' || json.Unmarshal(raw, &object) != nil {

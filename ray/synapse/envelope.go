@@ -187,7 +187,7 @@ func readObject(b []byte, object *map[string]json.RawMessage) bool {
 	d := pyjson.NewDecoder(bytes.NewReader(b))
 	plain, err := d.Raw()
 	*object = nil
-	return err == nil && d.Lost.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
+	return err == nil && d.Skipped.Inexact > 0 && d.End() && json.Unmarshal(plain, object) == nil
 }
 
 // applyName applies an SSE event's name to a payload that is plain text.

@@ -9,21 +9,20 @@ import (
 	"sync"
 )
 
-// This file: from values to the fields of Go types.
+// This file turns values into the fields of Go types.
 
-// Decode reads one value into what v points to, whatever its size; where that is
-// a struct its fields are named by their json tags, spelled exactly so (as it
-// is, or in lower case, where there is none). The types
-// that it knows are strings, booleans, numbers, structs, pointers, slices, maps by
-// string, Readers, json.Unmarshalers, json.RawMessage and any.
+// Decode reads one value of any size into what v points to. Fields of a struct are named
+// by their json tags, case-sensitively; without a tag by the field's name, as it is or
+// in lower case. It supports strings, booleans, numbers, structs, pointers, slices, maps
+// by string, Readers, json.Unmarshalers, json.RawMessage and any.
 //
-// A field of another type is its zero value and counted in Lost.Fields; one that is
-// null is not counted. An element of a slice and an entry of a map are omitted where
-// they are of another type or null, and counted in Lost.Rows, those of basic types
-// in Lost.Fields; but a Scalar or a basic type keeps its place in a slice as its zero
+// A field of another type is its zero value and counted in Skipped.Fields; null is not
+// counted. An element of a slice and an entry of a map are omitted if they are of
+// another type or null, and counted in Skipped.Rows, those of basic types in
+// Skipped.Fields; but a Scalar or a basic type keeps its place in a slice as its zero
 // value.
 //
-// Of a ShapeError the value that v points to is its zero value.
+// After a ShapeError the value that v points to is its zero value.
 func (d *Decoder) Decode(v any) error {
 	at := reflect.ValueOf(v).Elem()
 	err := d.into(at)
@@ -40,10 +39,10 @@ func (d *Decoder) Row(v any) error {
 	return d.Decode(v)
 }
 
-// plan says how values of a type are read.
+// plan is how values of a type are read.
 type plan struct {
 	how    how
-	fields map[string][]int // of a struct: the index of each field, by key
+	fields map[string][]int // of a struct: the index of each field by key
 	size   int
 }
 
@@ -128,7 +127,7 @@ func (d *Decoder) into(v reflect.Value) error {
 		return err
 	case reflect.Bool:
 		if k != Bool {
-			return d.Wrong("a boolean")
+			return d.Mismatch("a boolean")
 		}
 		err := d.word()
 		v.SetBool(string(d.text) == "true")
@@ -147,12 +146,12 @@ func (d *Decoder) into(v reflect.Value) error {
 	case reflect.Interface:
 		return d.anything(v)
 	}
-	return errors.New("pyjson: a type that it does not know: " + v.Type().String())
+	return errors.New("pyjson: unsupported type " + v.Type().String())
 }
 
 func (d *Decoder) number(v reflect.Value, k Kind) error {
 	if k != Number {
-		return d.Wrong("a number")
+		return d.Mismatch("a number")
 	}
 	f, ok, err := d.Number()
 	switch {
@@ -169,26 +168,26 @@ func (d *Decoder) number(v reflect.Value, k Kind) error {
 }
 
 func (d *Decoder) object(v reflect.Value, p *plan) error {
-	var odd map[*int]bool // fields that were lost; a nil map until one is
+	var skipped map[*int]bool // skipped fields; nil if there are none
 	return d.Object(func(key []byte) error {
 		index, ok := p.fields[string(key)]
 		if !ok {
 			return d.Skip()
 		}
-		if odd[&index[0]] {
-			delete(odd, &index[0])
-			d.Lost.Fields--
+		if skipped[&index[0]] {
+			delete(skipped, &index[0])
+			d.Skipped.Fields--
 		}
 		at := v.FieldByIndex(index)
-		at.SetZero() // of a key that comes twice the last one counts
+		at.SetZero() // the last value of a duplicate key counts
 		err := d.into(at)
 		if IsShape(err) {
 			at.SetZero()
-			d.Lost.Fields++
-			if odd == nil {
-				odd = map[*int]bool{}
+			d.Skipped.Fields++
+			if skipped == nil {
+				skipped = map[*int]bool{}
 			}
-			odd[&index[0]] = true
+			skipped[&index[0]] = true
 			return nil
 		}
 		return err
@@ -217,10 +216,10 @@ func (d *Decoder) list(v reflect.Value) error {
 		switch {
 		case keeps && IsShape(err):
 			at.SetZero()
-			d.Lost.Fields++
+			d.Skipped.Fields++
 		case IsShape(err), err == nil && k == Null && p.how == byKind && !keeps:
 			v.SetLen(n)
-			d.Lost.Rows++
+			d.Skipped.Rows++
 		default:
 			return err
 		}
@@ -235,20 +234,20 @@ func (d *Decoder) list(v reflect.Value) error {
 func (d *Decoder) entries(v reflect.Value) error {
 	t := v.Type().Elem()
 	p := planOf(t)
-	lost := &d.Lost.Rows
+	count := &d.Skipped.Rows
 	if isPlain(t) {
-		lost = &d.Lost.Fields
+		count = &d.Skipped.Fields
 	}
-	var odd map[string]bool // entries that were lost; a nil map until one is
+	var skipped map[string]bool // skipped entries; nil if there are none
 	v.Set(reflect.MakeMap(v.Type()))
 	return d.Object(func(key []byte) error {
 		if d.full(p.size + len(key)) {
 			return d.Skip()
 		}
 		name := d.intern(key)
-		if odd[name] { // of a key that comes twice the last one counts
-			delete(odd, name)
-			*lost--
+		if skipped[name] { // the last value of a duplicate key counts
+			delete(skipped, name)
+			*count--
 		}
 		k, err := d.Kind()
 		if err != nil {
@@ -259,11 +258,11 @@ func (d *Decoder) entries(v reflect.Value) error {
 		place := reflect.ValueOf(name).Convert(v.Type().Key())
 		switch {
 		case IsShape(err), err == nil && k == Null && p.how == byKind && t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface:
-			if odd == nil {
-				odd = map[string]bool{}
+			if skipped == nil {
+				skipped = map[string]bool{}
 			}
-			odd[name] = true
-			*lost++
+			skipped[name] = true
+			*count++
 			v.SetMapIndex(place, reflect.Value{})
 		case err != nil:
 			return err
@@ -274,13 +273,13 @@ func (d *Decoder) entries(v reflect.Value) error {
 	})
 }
 
-// full takes room for an element of a row, and reports whether there is none.
+// full takes room for an element of a row, and reports whether there is none left.
 func (d *Decoder) full(size int) bool {
 	if !d.bounded {
 		return false
 	}
 	if d.room -= max(size, 16); d.room < 0 {
-		d.Lost.Cut++
+		d.Skipped.Truncated++
 		return true
 	}
 	return false
@@ -302,11 +301,11 @@ func (d *Decoder) anything(v reflect.Value) error {
 	return nil
 }
 
-// Raw reads a value as JSON that every reader takes: NaN and its like are null,
-// strings are spelled anew. Within a row a value over its bounds is a ShapeError.
+// Raw returns a value as valid JSON: NaN and the infinities become null, strings are
+// encoded again. Within a row a value that exceeds its bounds is a ShapeError.
 func (d *Decoder) Raw() (json.RawMessage, error) {
 	var out []byte
-	over := false
+	tooLong := false
 	for depth := 0; ; {
 		c, err := d.next()
 		if err != nil {
@@ -338,20 +337,20 @@ func (d *Decoder) Raw() (json.RawMessage, error) {
 			return nil, err
 		}
 		if d.bounded && len(out) > MaxRow {
-			over, out = true, out[:0]
+			tooLong, out = true, out[:0]
 		}
 		if c == ',' || c == ':' || depth > 0 {
 			continue
 		}
-		if over {
-			d.Lost.Cut++
+		if tooLong {
+			d.Skipped.Truncated++
 			return nil, &ShapeError{Want: "a value", Got: "a value that is too long"}
 		}
 		return out, nil
 	}
 }
 
-// plain is the word that was read, as JSON has it.
+// plain returns the last word as valid JSON.
 func (d *Decoder) plain() []byte {
 	switch string(d.text) {
 	case "NaN", "Infinity", "-Infinity":
@@ -386,7 +385,7 @@ func kindOf(b []byte) Kind {
 	return k
 }
 
-// IsShape reports whether err is a ShapeError, after which reading can go on.
+// IsShape reports whether err is a ShapeError, after which reading can continue.
 func IsShape(err error) bool {
 	_, ok := err.(*ShapeError) // never wrapped; errors.As would allocate for every field
 	return ok

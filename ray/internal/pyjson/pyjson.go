@@ -1,12 +1,12 @@
 // Package pyjson reads JSON as Python's json module writes it, from a stream:
 // NaN, Infinity and -Infinity are absent values wherever they appear, lone
-// surrogates and invalid UTF-8 become U+FFFD, of a key that comes twice the last
-// value counts, and a byte order mark in front is ignored.
+// surrogates and invalid UTF-8 become U+FFFD, the last value of a duplicate key counts,
+// and a byte order mark at the start is ignored.
 //
-// It is lenient by field: a value of another type than the Go field is absent
-// and counted in Lost, and everything around it is kept. A value without a Go
-// field is passed over by its brackets and quotes alone, without memory, so that
-// nothing in it can change what is read.
+// It is lenient by field: a value of another type than the Go field is absent and
+// counted in Skipped, and everything around it is kept. A value without a Go field is
+// skipped by its brackets and quotes, without memory: nothing in it can change what is
+// read.
 package pyjson
 
 import (
@@ -17,34 +17,34 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of one row, in bytes. What is over them is cut or omitted, and counted
-// in Lost.Cut.
+// Bounds of one row, in bytes. What exceeds them is truncated or omitted, and counted in
+// Skipped.Truncated.
 const (
-	// MaxText is how long a string of a row may be.
+	// MaxText is the longest string of a row.
 	MaxText = 64 << 10
-	// MaxRow is what all strings, elements and entries of a row may take.
+	// MaxRow bounds all strings, elements and entries of a row together.
 	MaxRow = 1 << 20
 )
 
-// maxKey is how much of a key is kept, and maxNumber of a number, in bytes.
+// How much of a key and of a number is kept, in bytes.
 const (
 	maxKey    = 1 << 10
 	maxNumber = 1 << 10
 )
 
-// Lost counts what a Decoder omitted. The zero value is nothing.
-type Lost struct {
-	Rows    int // elements of lists and entries of maps that are not what they should be
-	Fields  int // fields of another type
-	Cut     int // strings that were cut, and elements over the bounds of a row
-	Inexact int // values that JSON itself does not have: NaN, lone surrogates, invalid UTF-8
+// Skipped counts what a Decoder omitted. The zero value is nothing.
+type Skipped struct {
+	Rows      int // elements of lists and entries of maps of another type
+	Fields    int // fields of another type
+	Truncated int // truncated strings, and elements that exceed the bounds of a row
+	Inexact   int // values that are not valid JSON: NaN, lone surrogates, invalid UTF-8
 }
 
-// ShapeError says that a value has another type than expected. The value has
-// been passed over, so that the caller can go on behind it.
+// ShapeError means that a value has another type than expected. The value has been
+// skipped: the caller can continue after it.
 type ShapeError struct {
 	Want string // "a list"
-	Got  string // "null", "a string", …; "" where there is none
+	Got  string // "null", "a string", …; "" if there is none
 }
 
 func (e *ShapeError) Error() string {
@@ -54,7 +54,7 @@ func (e *ShapeError) Error() string {
 	return e.Got + " instead of " + e.Want
 }
 
-// SyntaxError says that the text is not JSON.
+// SyntaxError means that the text is not JSON.
 type SyntaxError struct{ Offset int64 }
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("not JSON at byte %d", e.Offset) }
@@ -78,12 +78,12 @@ var kindNames = map[Kind]string{
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Reader is a type that reads itself. It consumes exactly one value, also null,
-// and returns a ShapeError for one of a type that it cannot read.
+// Reader is a type with a decoder of its own. ReadJSON consumes exactly one value,
+// including null, and returns a ShapeError for one of a type that it cannot read.
 type Reader interface{ ReadJSON(d *Decoder) error }
 
-// Scalar is a Reader whose zero value stands for "absent": in a list a wrong
-// element becomes that and keeps its place, where others are omitted.
+// Scalar is a Reader whose zero value means "absent". In a list an element of another
+// type becomes that and keeps its place; those of other types are omitted.
 type Scalar interface {
 	Reader
 	Scalar()
@@ -91,35 +91,35 @@ type Scalar interface {
 
 // Decoder reads one text. Not safe for concurrent use.
 //
-// An error that is neither nil nor a ShapeError is final: of the reader,
-// io.ErrUnexpectedEOF where the text ends too early, or a SyntaxError.
+// An error that is neither nil nor a ShapeError is final: one of the reader,
+// io.ErrUnexpectedEOF if the text ends too early, or a SyntaxError.
 type Decoder struct {
-	Lost Lost // so far
+	Skipped Skipped // so far
 
 	r        io.Reader
 	buf      []byte
-	pos, end int   // of what is read and not consumed, in buf
+	pos, end int   // of what is read and not yet consumed, in buf
 	before   int64 // bytes before buf[0]
 	err      error // that r ended with
 	begun    bool
 
 	text    []byte            // scratch: the last string or number
 	key     []byte            // scratch: the last key
-	char    [utf8.UTFMax]byte // scratch: what an escape stands for
+	char    [utf8.UTFMax]byte // scratch: the character of an escape
 	bounded bool              // within Row
-	room    int               // bytes that the row may still take
-	known   [256]string
+	room    int               // bytes left for the row
+	known   [256]string       // interned texts
 }
 
-// NewDecoder reads from r, ahead of what is asked for.
+// NewDecoder returns a Decoder that reads from r. It reads ahead.
 func NewDecoder(r io.Reader) *Decoder {
 	return &Decoder{r: r, buf: make([]byte, 16<<10)}
 }
 
 var seed = maphash.MakeSeed()
 
-// intern returns the text as a string, the same one for short texts that come
-// again soon: states, ids of nodes, names.
+// intern returns the text as a string, the same one for short texts that recur soon:
+// states, ids of nodes, names.
 func (d *Decoder) intern(b []byte) string {
 	if len(b) == 0 || len(b) > 64 {
 		return string(b)
@@ -131,13 +131,13 @@ func (d *Decoder) intern(b []byte) string {
 	return *slot
 }
 
-// Object calls each for every key of an object; each consumes the value. The key
-// is valid until then. A key may come more than once, and null is a ShapeError.
+// Object calls each for every key of an object; each consumes the value. The key is
+// valid until then. A key may occur more than once; null is a ShapeError.
 func (d *Decoder) Object(each func(key []byte) error) error {
 	if k, err := d.Kind(); err != nil {
 		return err
 	} else if k != Object {
-		return d.Wrong("an object")
+		return d.Mismatch("an object")
 	}
 	d.pos++
 	for first := true; ; first = false {
@@ -182,7 +182,7 @@ func (d *Decoder) Array(each func() error) error {
 	if k, err := d.Kind(); err != nil {
 		return err
 	} else if k != Array {
-		return d.Wrong("a list")
+		return d.Mismatch("a list")
 	}
 	d.pos++
 	for first := true; ; first = false {
@@ -206,8 +206,8 @@ func (d *Decoder) Array(each func() error) error {
 	}
 }
 
-// Wrong passes over the next value and returns the ShapeError that says so.
-func (d *Decoder) Wrong(want string) error {
+// Mismatch skips the next value and returns the ShapeError for it.
+func (d *Decoder) Mismatch(want string) error {
 	k, err := d.Kind()
 	if err == nil {
 		err = d.Skip()
@@ -226,7 +226,7 @@ func (d *Decoder) Text() (s string, ok bool, err error) {
 	case k == Null:
 		return "", false, d.Skip()
 	case k != String:
-		return "", false, d.Wrong("a string")
+		return "", false, d.Mismatch("a string")
 	}
 	if err := d.readText(); err != nil {
 		return "", false, err
@@ -234,7 +234,7 @@ func (d *Decoder) Text() (s string, ok bool, err error) {
 	return d.intern(d.text), true, nil
 }
 
-// readText reads a string into the scratch, within the bounds of a row.
+// readText reads a string into d.text, within the bounds of a row.
 func (d *Decoder) readText() (err error) {
 	keep, cut := -1, false
 	if d.bounded {
@@ -244,14 +244,14 @@ func (d *Decoder) readText() (err error) {
 		return err
 	}
 	if cut {
-		d.Lost.Cut++
+		d.Skipped.Truncated++
 	}
 	d.room -= len(d.text)
 	return nil
 }
 
-// Number reads a number, or a string that holds one; ok is false for null, for
-// "", and for what is not finite.
+// Number reads a number, or a string that contains one; ok is false for null, for "",
+// and for values that are not finite.
 func (d *Decoder) Number() (v float64, ok bool, err error) {
 	k, err := d.Kind()
 	if err != nil {
@@ -272,7 +272,7 @@ func (d *Decoder) Number() (v float64, ok bool, err error) {
 			return 0, false, nil
 		}
 	default:
-		return 0, false, d.Wrong("a number")
+		return 0, false, d.Mismatch("a number")
 	}
 	v, ok = float(d.text)
 	if !ok {
@@ -281,14 +281,14 @@ func (d *Decoder) Number() (v float64, ok bool, err error) {
 	return v, finite(v), nil
 }
 
-// End reports whether nothing but white space follows.
+// End reports whether only white space follows.
 func (d *Decoder) End() bool {
 	_, err := d.next()
 	return err == io.ErrUnexpectedEOF
 }
 
-// Shorten cuts the middle out of a text of more than n bytes, which must be more
-// than a few: a failure begins with what failed and ends with why.
+// Shorten removes the middle of a text of more than n bytes, where n must be more than a
+// few: a failure begins with what failed and ends with why.
 func Shorten(s string, n int) string {
 	const gap = " … "
 	if len(s) <= n {

@@ -40,35 +40,35 @@ type row struct {
 	Raw   json.RawMessage   `json:"raw"`
 }
 
-func decode(text string) (r row, lost Lost, err error) {
+func decode(text string) (r row, lost Skipped, err error) {
 	d := NewDecoder(strings.NewReader(text))
 	err = d.Decode(&r)
-	return r, d.Lost, err
+	return r, d.Skipped, err
 }
 
-func TestAFieldOfAnotherTypeIsAbsentAndCounted(t *testing.T) {
+func TestDecode_Skipped(t *testing.T) {
 	one := scalar{1, true}
 	for _, test := range []struct {
 		name, text string
 		want       row
-		lost       Lost
+		lost       Skipped
 	}{
-		{"all there", `{"id":"a","on":true,"num":"1","float":1.5,"list":[1,1],"inner":[{"name":"x","n":1}]}`,
-			row{ID: "a", On: true, Num: one, Float: 1.5, List: []scalar{one, one}, Inner: []inner{{"x", one}}}, Lost{}},
-		{"null is absent and not counted", `{"id":null,"on":null,"num":null,"float":null,"list":null,"inner":null,"by":null}`, row{}, Lost{}},
-		{"words that JSON does not have are null", `{"num":NaN,"float":-Infinity,"id":Infinity,"list":[NaN,1]}`, row{List: []scalar{{}, one}}, Lost{Inexact: 4}},
-		{"other types", `{"id":[1,{"a":"]"}],"on":"yes","num":{"x":1},"float":"1","maybe":7,"list":{},"inner":3,"by":[]}`, row{}, Lost{Fields: 8}},
-		{"numbers keep their place", `{"list":["x",1,[2],null]}`, row{List: []scalar{{}, one, {}, {}}}, Lost{Fields: 2}},
+		{"valid", `{"id":"a","on":true,"num":"1","float":1.5,"list":[1,1],"inner":[{"name":"x","n":1}]}`,
+			row{ID: "a", On: true, Num: one, Float: 1.5, List: []scalar{one, one}, Inner: []inner{{"x", one}}}, Skipped{}},
+		{"null is absent and not counted", `{"id":null,"on":null,"num":null,"float":null,"list":null,"inner":null,"by":null}`, row{}, Skipped{}},
+		{"invalid words are null", `{"num":NaN,"float":-Infinity,"id":Infinity,"list":[NaN,1]}`, row{List: []scalar{{}, one}}, Skipped{Inexact: 4}},
+		{"other types", `{"id":[1,{"a":"]"}],"on":"yes","num":{"x":1},"float":"1","maybe":7,"list":{},"inner":3,"by":[]}`, row{}, Skipped{Fields: 8}},
+		{"numbers keep their place", `{"list":["x",1,[2],null]}`, row{List: []scalar{{}, one, {}, {}}}, Skipped{Fields: 2}},
 		{"other elements are omitted", `{"inner":[7,{"name":"x"},null,{"name":9}],"by":{"a":7,"b":{"name":"x"},"c":null},"text":{"a":1,"b":"x"}}`,
-			row{Inner: []inner{{Name: "x"}, {}}, By: map[string]inner{"b": {Name: "x"}}, Text: map[string]string{"b": "x"}}, Lost{Rows: 4, Fields: 2}},
-		{"the last of two counts", `{"id":"a","id":"b","num":1,"num":[]}`, row{ID: "b"}, Lost{Fields: 1}},
-		{"and of two the first is not missed", `{"num":[],"num":1,"text":{"a":7,"a":"x"},"by":{"a":7,"a":{"name":"x"}}}`, row{Num: one, Text: map[string]string{"a": "x"}, By: map[string]inner{"a": {Name: "x"}}}, Lost{}},
-		{"a byte order mark", "\ufeff" + `{"id":"a"}`, row{ID: "a"}, Lost{}},
-		{"surrogates", `{"id":"\ud83d\ude00 \ud83d \ude00"}`, row{ID: "😀 \ufffd \ufffd"}, Lost{Inexact: 2}},
-		{"invalid UTF-8", "{\"id\":\"a\xff\xfeb\"}", row{ID: "a\ufffd\ufffdb"}, Lost{Inexact: 1}},
-		{"a number too great", `{"float":1e999,"num":1e999}`, row{}, Lost{Fields: 2}},
-		{"a number too long", `{"num":` + strings.Repeat("9", 5000) + `,"id":"a"}`, row{ID: "a"}, Lost{Fields: 1}},
-		{"raw", `{"raw":{"a":[NaN,"\ud83d"]}}`, row{Raw: json.RawMessage(`{"a":[null,"` + "\ufffd" + `"]}`)}, Lost{Inexact: 2}},
+			row{Inner: []inner{{Name: "x"}, {}}, By: map[string]inner{"b": {Name: "x"}}, Text: map[string]string{"b": "x"}}, Skipped{Rows: 4, Fields: 2}},
+		{"the last duplicate counts", `{"id":"a","id":"b","num":1,"num":[]}`, row{ID: "b"}, Skipped{Fields: 1}},
+		{"a valid last duplicate is not counted", `{"num":[],"num":1,"text":{"a":7,"a":"x"},"by":{"a":7,"a":{"name":"x"}}}`, row{Num: one, Text: map[string]string{"a": "x"}, By: map[string]inner{"a": {Name: "x"}}}, Skipped{}},
+		{"a byte order mark", "\ufeff" + `{"id":"a"}`, row{ID: "a"}, Skipped{}},
+		{"surrogates", `{"id":"\ud83d\ude00 \ud83d \ude00"}`, row{ID: "😀 \ufffd \ufffd"}, Skipped{Inexact: 2}},
+		{"invalid UTF-8", "{\"id\":\"a\xff\xfeb\"}", row{ID: "a\ufffd\ufffdb"}, Skipped{Inexact: 1}},
+		{"a number too large", `{"float":1e999,"num":1e999}`, row{}, Skipped{Fields: 2}},
+		{"a number too long", `{"num":` + strings.Repeat("9", 5000) + `,"id":"a"}`, row{ID: "a"}, Skipped{Fields: 1}},
+		{"raw", `{"raw":{"a":[NaN,"\ud83d"]}}`, row{Raw: json.RawMessage(`{"a":[null,"` + "\ufffd" + `"]}`)}, Skipped{Inexact: 2}},
 	} {
 		got, lost, err := decode(test.text)
 		if err != nil || !reflect.DeepEqual(got, test.want) || lost != test.lost {
@@ -77,7 +77,7 @@ func TestAFieldOfAnotherTypeIsAbsentAndCounted(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoJSONIsAnError(t *testing.T) {
+func TestDecode_Errors(t *testing.T) {
 	for text, want := range map[string]string{
 		``: "unexpected EOF", `{`: "unexpected EOF", `{"id":"a`: "unexpected EOF", `{"id":"a\`: "unexpected EOF", `{"id":"a\u12`: "unexpected EOF",
 		`nul`: "byte", `{"id":nope}`: "byte", `{"x":nope}`: "byte", `{"id" "a"}`: "byte", `{"id":"a" "on":true}`: "byte", `{id:1}`: "byte",
@@ -94,7 +94,7 @@ func TestWhatIsNoJSONIsAnError(t *testing.T) {
 	}
 }
 
-func TestARowIsBoundedWhateverItHolds(t *testing.T) {
+func TestRow_Bounds(t *testing.T) {
 	long := strings.Repeat("é", 2<<20)
 	many := strings.TrimSuffix(strings.Repeat(`{"name":"x"},`, 1<<18), ",")
 	var entries strings.Builder
@@ -109,23 +109,23 @@ func TestARowIsBoundedWhateverItHolds(t *testing.T) {
 		d := NewDecoder(strings.NewReader(`{` + field + `,"num":1}`))
 		var r row
 		if err := d.Row(&r); err != nil || r.Num.v != 1 {
-			t.Errorf("%s: %v, the field behind it is %v", name, err, r.Num)
+			t.Errorf("%s: %v, the next field is %v", name, err, r.Num)
 		}
 		held := len(r.ID) + len(r.Raw) + 40*len(r.Inner) + 64*len(r.By) + cap(d.text) + cap(d.key)
 		for _, s := range r.Names {
 			held += len(s)
 		}
 		if held > 3*MaxRow || !utf8.ValidString(r.ID) {
-			t.Errorf("%s: %d bytes are held", name, held)
+			t.Errorf("%s: %d bytes in memory", name, held)
 		}
-		if read := name == "a key" || name == "a value that is not read"; read != (d.Lost.Cut+d.Lost.Fields == 0) {
-			t.Errorf("%s: lost %+v", name, d.Lost)
+		if read := name == "a key" || name == "a value that is not read"; read != (d.Skipped.Truncated+d.Skipped.Fields == 0) {
+			t.Errorf("%s: lost %+v", name, d.Skipped)
 		}
 	}
 }
 
-// FuzzWhatIsNotReadChangesNothing is the law of a value that no field is for.
-func FuzzWhatIsNotReadChangesNothing(f *testing.F) {
+// FuzzSkip: a value without a field changes nothing else.
+func FuzzSkip(f *testing.F) {
 	for _, s := range []string{`NaN`, `-Infinity`, `{"id":"evil","list":[1]}`, `[[[{}]]]`, `"\ud83d\"]}"`, `1e999`, "\"\xff\"", `{"a":1,"a":{}}`, `""`, `"\\"`, ` [ NaN , {"x":Infinity} ] `} {
 		f.Add(s, uint8(1))
 	}
@@ -143,19 +143,19 @@ func FuzzWhatIsNotReadChangesNothing(f *testing.F) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		want := row{ID: "a", List: []scalar{{1, true}, {2, true}}, By: map[string]inner{"k": {Name: "x"}}, Num: scalar{3, true}}
-		if lost := d.Lost; !reflect.DeepEqual(got, want) || lost.Rows+lost.Fields+lost.Cut != 0 || !d.End() {
+		if lost := d.Skipped; !reflect.DeepEqual(got, want) || lost.Rows+lost.Fields+lost.Cut != 0 || !d.End() {
 			t.Errorf("%q: %+v, %+v", text, got, lost)
 		}
 	})
 }
 
-// pythonWrites reports whether Python's json module can write such a value: JSON,
-// with its own three words.
+// pythonWrites reports whether Python's json module can write such a value: JSON, with
+// three more words.
 func pythonWrites(s string) bool {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "?")
 	}
-	// Within strings the words are words of the text: there they are valid anyway.
+	// Within strings the words are text.
 	var out bytes.Buffer
 	inText, escaped := false, false
 	for i := 0; i < len(s); i++ {
@@ -186,7 +186,7 @@ func pythonWrites(s string) bool {
 	return json.Valid(out.Bytes())
 }
 
-// FuzzAgainstEncodingJSON: what encoding/json takes is read alike.
+// FuzzAgainstEncodingJSON: both decoders agree on what encoding/json accepts.
 func FuzzAgainstEncodingJSON(f *testing.F) {
 	for _, s := range []string{`{"id":"a","maybe":"x","names":["\u00e9\n",""],"text":{"a":"b"}}`, `{"id":"\"\\\/\b\f\n\r\t"}`, `{"float":-1.5e3}`, `[]`, `"x"`, `{"id":"\ud83d\ude00"}`, ` { } `} {
 		f.Add([]byte(s))
@@ -201,7 +201,7 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var want, got plain
-		if json.Unmarshal(text, &want) != nil || twice(text) {
+		if json.Unmarshal(text, &want) != nil || ambiguous(text) {
 			t.Skip()
 		}
 		for _, r := range []io.Reader{bytes.NewReader(text), iotest.OneByteReader(bytes.NewReader(text))} {
@@ -209,15 +209,15 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 			d := NewDecoder(r)
 			err := d.Decode(&got)
 			if err != nil || !d.End() || !reflect.DeepEqual(got, want) {
-				t.Fatalf("%q: %+v, %v; encoding/json reads %+v", text, got, err, want)
+				t.Fatalf("%q: got %+v, %v; encoding/json returns %+v", text, got, err, want)
 			}
 		}
 	})
 }
 
-// twice reports whether a key may be read otherwise: encoding/json looks past its
-// case, merges two of them, and replaces a byte order mark in none.
-func twice(text []byte) bool {
+// ambiguous reports whether encoding/json may read a key differently: it ignores case,
+// merges duplicates, and does not skip a byte order mark.
+func ambiguous(text []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(text))
 	seen := map[string]bool{}
 	for {
@@ -235,7 +235,7 @@ func twice(text []byte) bool {
 	}
 }
 
-func TestShortenKeepsBothEnds(t *testing.T) {
+func TestShorten(t *testing.T) {
 	s := "first " + strings.Repeat("é", 5000) + " last"
 	if got := Shorten(s, 4096); len(got) > 4096 || len(got) < 4000 || !strings.HasPrefix(got, "first ") || !strings.HasSuffix(got, " last") || !utf8.ValidString(got) {
 		t.Errorf("%d bytes, %q", len(got), got[:20])

@@ -9,16 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// This file: from bytes to words, strings and brackets.
+// This file turns bytes into words, strings and brackets.
 
-// longest is the most bytes that must lie together: two escapes that make one
-// character.
-const longest = 12
+// maxEscape is the size of the maxEscape escape in bytes: two that are one character.
+const maxEscape = 12
 
 func (d *Decoder) syntax() error { return &SyntaxError{Offset: d.before + int64(d.pos)} }
 
-// fill reads more behind what is not consumed yet; less than longest bytes are
-// left then.
+// fill reads more bytes after those not yet consumed, which must be fewer than
+// maxEscape.
 func (d *Decoder) fill() error {
 	if d.err == nil {
 		copy(d.buf, d.buf[d.pos:d.end])
@@ -28,7 +27,7 @@ func (d *Decoder) fill() error {
 			n, err := d.r.Read(d.buf[d.end:])
 			d.end, d.err = d.end+n, err
 			if n > 0 {
-				d.mark()
+				d.skipBOM()
 				return nil
 			}
 			if err != nil {
@@ -45,8 +44,8 @@ func (d *Decoder) fill() error {
 	return d.err
 }
 
-// mark passes over a byte order mark at the beginning.
-func (d *Decoder) mark() {
+// skipBOM skips a byte order mark at the start.
+func (d *Decoder) skipBOM() {
 	const bom = "\xef\xbb\xbf"
 	if d.begun {
 		return
@@ -61,7 +60,7 @@ func (d *Decoder) mark() {
 	}
 }
 
-// next returns the next byte that is no white space, without consuming it.
+// next returns the next byte that is not white space, without consuming it.
 func (d *Decoder) next() (byte, error) {
 	for {
 		for ; d.pos < d.end; d.pos++ {
@@ -106,7 +105,7 @@ func (d *Decoder) Kind() (Kind, error) {
 	return Number, nil
 }
 
-// word reads a number or a word into the scratch, at most maxNumber+1 bytes of it.
+// word reads a number or a word into d.text, at most maxNumber+1 bytes of it.
 func (d *Decoder) word() error {
 	for d.text = d.text[:0]; ; {
 		n := d.pos
@@ -119,7 +118,7 @@ func (d *Decoder) word() error {
 		}
 		if err := d.fill(); err != nil {
 			if err == io.ErrUnexpectedEOF {
-				break // the end of the text ends a word as well
+				break // the end of the text ends a word, too
 			}
 			return err
 		}
@@ -139,13 +138,13 @@ func (d *Decoder) word() error {
 	case "true", "false", "null":
 		return nil
 	case "NaN", "Infinity", "-Infinity":
-		d.Lost.Inexact++
+		d.Skipped.Inexact++
 		return nil
 	}
 	return d.syntax()
 }
 
-// float reads a number; false where the text is none, or too long for one.
+// float returns the value of a number; false if the text is not one, or too long.
 func float(b []byte) (float64, bool) {
 	if len(b) > maxNumber {
 		return 0, false
@@ -167,8 +166,7 @@ func float(b []byte) (float64, bool) {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// Skip passes over the next value by its brackets and quotes, and keeps nothing
-// of it.
+// Skip skips the next value by its brackets and quotes, and keeps nothing of it.
 func (d *Decoder) Skip() error {
 	for depth := 0; ; {
 		c, err := d.next()
@@ -202,8 +200,8 @@ func (d *Decoder) Skip() error {
 	}
 }
 
-// str reads a string and appends its first keep bytes to dst, all for keep < 0;
-// with skip it only finds its end. cut says that there were more.
+// str reads a string and appends its first keep bytes to dst, all for keep < 0; with skip
+// it only finds its end. cut reports whether there were more.
 func (d *Decoder) str(dst []byte, keep int, skip bool) (out []byte, cut bool, err error) {
 	d.pos++ // the quote
 	from := len(dst)
@@ -235,7 +233,7 @@ func (d *Decoder) str(dst []byte, keep int, skip bool) (out []byte, cut bool, er
 			}
 			continue
 		}
-		// Up to the quote, which may be an escaped one; then it is looked for again.
+		// Up to the quote, which may be an escaped one: the next round looks for it again.
 		used, short := 0, false
 		for used < n {
 			slash := bytes.IndexByte(piece[used:n], '\\')
@@ -244,7 +242,7 @@ func (d *Decoder) str(dst []byte, keep int, skip bool) (out []byte, cut bool, er
 			}
 			add(piece[used : used+slash])
 			used += slash
-			if short = len(piece)-used < longest && d.err == nil; short {
+			if short = len(piece)-used < maxEscape && d.err == nil; short {
 				break
 			}
 			char, size := d.escape(piece[used:], skip)
@@ -269,8 +267,8 @@ func (d *Decoder) str(dst []byte, keep int, skip bool) (out []byte, cut bool, er
 
 var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// escape reads an escape, or two that make one character. The size is 0 for none;
-// with skip it is told by its second byte alone.
+// escape returns the character and the size of an escape, or of two that are one
+// character. The size is 0 if there is none, and 2 with skip.
 func (d *Decoder) escape(b []byte, skip bool) (char []byte, size int) {
 	switch {
 	case len(b) < 2:
@@ -286,15 +284,15 @@ func (d *Decoder) escape(b []byte, skip bool) (char []byte, size int) {
 	}
 	if size = 6; utf16.IsSurrogate(r) {
 		if r = utf16.DecodeRune(r, Hex4(b[6:])); r != utf8.RuneError {
-			size = longest
+			size = maxEscape
 		} else {
-			d.Lost.Inexact++
+			d.Skipped.Inexact++
 		}
 	}
 	return utf8.AppendRune(d.char[:0], r), size
 }
 
-// Hex4 reads the escape \uXXXX at the start of b, and returns -1 where there is none.
+// Hex4 returns the value of the escape \uXXXX at the start of b, -1 if there is none.
 func Hex4(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1
@@ -314,8 +312,8 @@ func Hex4(b []byte) rune {
 	return r
 }
 
-// valid takes half a character off the end of a text that was cut, and puts
-// U+FFFD in place of each byte that is not UTF-8.
+// valid removes an incomplete character at the end of a truncated text, and replaces
+// each byte that is not UTF-8 with U+FFFD.
 func (d *Decoder) valid(b []byte, from int, cut bool) []byte {
 	if cut {
 		for n := 1; n < utf8.UTFMax && len(b)-n >= from; n++ {
@@ -330,7 +328,7 @@ func (d *Decoder) valid(b []byte, from int, cut bool) []byte {
 	if utf8.Valid(b[from:]) {
 		return b
 	}
-	d.Lost.Inexact++
+	d.Skipped.Inexact++
 	text := string(b[from:])
 	b = b[:from]
 	for _, r := range text {
