@@ -143,8 +143,8 @@ func FuzzSkip(f *testing.F) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		want := row{ID: "a", List: []scalar{{1, true}, {2, true}}, By: map[string]inner{"k": {Name: "x"}}, Num: scalar{3, true}}
-		if lost := d.Skipped; !reflect.DeepEqual(got, want) || lost.Rows+lost.Fields+lost.Cut != 0 || !d.End() {
-			t.Errorf("%q: %+v, %+v", text, got, lost)
+		if skipped := d.Skipped; !reflect.DeepEqual(got, want) || skipped.Rows+skipped.Fields+skipped.Truncated != 0 || !d.End() {
+			t.Errorf("%q: %+v, %+v", text, got, skipped)
 		}
 	})
 }
