@@ -201,13 +201,13 @@ func (b *bench) all(parts string) error {
 			err = b.resume()
 		case "sizing":
 			err = b.sizing()
-		case "agent":
+		case "synapse":
 			if _, err = os.Stat(b.python); err != nil {
-				fmt.Fprintln(os.Stderr, "bench: agent is skipped:", err)
+				fmt.Fprintln(os.Stderr, "bench: synapse is skipped:", err)
 				err = nil
 				continue
 			}
-			err = b.agentTails()
+			err = b.synapseTails()
 		default:
 			err = fmt.Errorf("unknown part %q", part)
 		}

@@ -37,9 +37,9 @@ type head struct {
 	began time.Time
 	self  string // its base URL
 
-	tails atomic.Int64 // bytes of logs sent over WebSockets and full reads
-	agent atomic.Int64 // bytes sent by the node agent, without headers
-	polls atomic.Int64 // requests to the node agent
+	tails     atomic.Int64 // bytes of logs sent over WebSockets and full reads
+	nodeAgent atomic.Int64 // bytes sent by the node agent, without headers
+	polls     atomic.Int64 // requests to the node agent
 }
 
 // runHead serves until its stdin ends. It first prints its URL.
@@ -90,7 +90,7 @@ func (h *head) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
 	case path == "/bench/sent":
-		fmt.Fprintf(w, "%d %d %d", h.tails.Load(), h.agent.Load(), h.polls.Load())
+		fmt.Fprintf(w, "%d %d %d", h.tails.Load(), h.nodeAgent.Load(), h.polls.Load())
 	case path == "/api/version":
 		reply(`{"version":"4","ray_version":"2.60.0","ray_commit":"","session_name":"session_2026-11-24_12-00-00_000000_1"}`)
 	case path == "/api/jobs/":
@@ -141,7 +141,7 @@ func (h *head) logs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.FormatInt(size-from, 10))
 	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
 	w.WriteHeader(http.StatusPartialContent)
-	h.send(w, h.log[from:size], &h.agent)
+	h.send(w, h.log[from:size], &h.nodeAgent)
 }
 
 // lines serves the State API's log file: the last n lines.

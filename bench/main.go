@@ -31,10 +31,10 @@ func run(args []string) error {
 			return runPlain(args[1:])
 		case "null":
 			return runNull()
-		case "agent":
-			return runAgent(args[1:])
-		case "agent-tail":
-			return runAgentTail(args[1:])
+		case "synapse":
+			return runSynapse(args[1:])
+		case "synapse-tail":
+			return runSynapseTail(args[1:])
 		case "profile":
 			return runProfiled(args[1:])
 		}
@@ -43,11 +43,11 @@ func run(args []string) error {
 	flag.StringVar(&b.raytap, "raytap", "bin/raytap", "raytap binary to measure")
 	flag.StringVar(&b.vlagent, "vlagent", ".tools/bin/vlagent", "vlagent binary; skipped if it does not exist")
 	flag.StringVar(&b.rsyslogd, "rsyslogd", ".tools/bin/rsyslogd", "rsyslogd binary; skipped if it does not exist")
-	flag.StringVar(&b.python, "python", ".tools/synapse/bin/python", "Python with the published client of Synapse agents; the agent part is skipped if it does not exist")
+	flag.StringVar(&b.python, "python", ".tools/synapse/bin/python", "Python with the published client of Synapse agents; the synapse part is skipped if it does not exist")
 	flag.IntVar(&b.lines, "lines", 1_000_000, "lines of the log of the cost part")
 	flag.IntVar(&b.longLines, "long-lines", 5_368_710, "lines of the long log, which shows the peak memory; the default is 1 GiB")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each CPU measurement on the shorter log; the lowest result counts")
-	only := flag.String("only", "cost,long,follow,memory,resume,agent", "parts to run, comma-separated; also available: sizing, the table in docs/sizing.md")
+	only := flag.String("only", "cost,long,follow,memory,resume,synapse", "parts to run, comma-separated; also available: sizing, the table in docs/sizing.md")
 	dir := flag.String("dir", os.TempDir(), "directory for logs and output (some GB)")
 	profile := flag.String("profile", "", "write a CPU profile of a replay, a Range read and a follow to this file instead (for default.pgo)")
 	flag.Parse()

@@ -90,17 +90,17 @@ func drainPipe(in *os.File) {
 
 // sent returns how many bytes of logs the head has sent over WebSockets and full
 // reads, and by its node agent, and the number of requests to the node agent.
-func (p *raytapRun) sent() (tails, agent, polls int64) {
-	fmt.Sscan(fetch(p.head.url+"/bench/sent"), &tails, &agent, &polls) //nolint:errcheck // zeroes are fine
-	return tails, agent, polls
+func (p *raytapRun) sent() (tails, nodeAgent, polls int64) {
+	fmt.Sscan(fetch(p.head.url+"/bench/sent"), &tails, &nodeAgent, &polls) //nolint:errcheck // zeroes are fine
+	return tails, nodeAgent, polls
 }
 
 // written waits until the head has sent all bytes and raytap has written all records.
 // It scrapes raytap as little as possible, because a scrape costs CPU, too.
 func (p *raytapRun) written(records, bytes int64) error {
 	err := await("the head has sent everything", func() bool {
-		tails, agent, _ := p.sent()
-		return tails+agent >= bytes
+		tails, nodeAgent, _ := p.sent()
+		return tails+nodeAgent >= bytes
 	})
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (b *bench) resumed() (bytes int64, err error) {
 		return 0, err
 	}
 	p.process.stop()
-	tails, agent, polls := p.sent()
+	tails, nodeAgent, polls := p.sent()
 	if p, err = b.startOn(p.head, s); err != nil {
 		return 0, err
 	}
@@ -174,8 +174,8 @@ func (b *bench) resumed() (bytes int64, err error) {
 		_, _, now := p.sent()
 		return now >= polls+3
 	})
-	tails2, agent2, _ := p.sent()
-	return tails2 + agent2 - tails - agent, err
+	tails2, nodeAgent2, _ := p.sent()
+	return tails2 + nodeAgent2 - tails - nodeAgent, err
 }
 
 // resident returns the resident memory of raytap on silent jobs after settle: the

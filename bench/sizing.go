@@ -57,8 +57,8 @@ func runSizingHead(args []string) error {
 	var lines atomic.Int64
 	lines.Store(int64(*jobs) * silentLines)
 	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { //nolint:errcheck // it ends with the process
-		agent := h.Requests(raytest.EndpointNodeAgent)
-		fmt.Fprintln(w, h.Requests("")-agent, agent, lines.Load())
+		nodeAgent := h.Requests(raytest.EndpointNodeAgent)
+		fmt.Fprintln(w, h.Requests("")-nodeAgent, nodeAgent, lines.Load())
 	}))
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -97,14 +97,14 @@ func printSizing(ctx context.Context, jobs []*raytest.Job, lines *atomic.Int64) 
 
 // sized is what raytap uses on a cluster of one size.
 type sized struct {
-	caughtUp         time.Duration // until all existing lines were written; 0: not in time
-	cores            float64
-	memory           int64   // peak resident memory in bytes
-	dashboard, agent float64 // requests per second
-	written          float64 // ratio of lines written to lines printed; 0: none were printed
-	scrape           time.Duration
-	size, compressed int // bytes of a /metrics response
-	files            int // open file descriptors
+	caughtUp             time.Duration // until all existing lines were written; 0: not in time
+	cores                float64
+	memory               int64   // peak resident memory in bytes
+	dashboard, nodeAgent float64 // requests per second
+	written              float64 // ratio of lines written to lines printed; 0: none were printed
+	scrape               time.Duration
+	size, compressed     int // bytes of a /metrics response
+	files                int // open file descriptors
 }
 
 // size measures raytap with its default configuration.
@@ -154,12 +154,12 @@ func watchSize(p *process, metrics, counters string, jobs int, began time.Time) 
 		}
 	}
 	time.Sleep(max(10*time.Second, 30*time.Second-time.Since(began))) // until silent jobs are polled less often
-	count := func() (dashboard, agent, lines float64) {
-		fmt.Sscan(fetch(counters), &dashboard, &agent, &lines) //nolint:errcheck // zeroes are fine
-		return dashboard, agent, lines
+	count := func() (dashboard, nodeAgent, lines float64) {
+		fmt.Sscan(fetch(counters), &dashboard, &nodeAgent, &lines) //nolint:errcheck // zeroes are fine
+		return dashboard, nodeAgent, lines
 	}
 	cpu, from, lines := p.cpu(), time.Now(), written()
-	dashboard, agent, printed := count()
+	dashboard, nodeAgent, printed := count()
 	for until := from.Add(sizingFor); time.Now().Before(until); {
 		if err := s.scraped(metrics); err != nil {
 			return s, err
@@ -170,8 +170,8 @@ func watchSize(p *process, metrics, counters string, jobs int, began time.Time) 
 	}
 	seconds := time.Since(from).Seconds()
 	s.cores = (p.cpu() - cpu).Seconds() / seconds
-	dashboard2, agent2, printed2 := count()
-	s.dashboard, s.agent = (dashboard2-dashboard)/seconds, (agent2-agent)/seconds
+	dashboard2, nodeAgent2, printed2 := count()
+	s.dashboard, s.nodeAgent = (dashboard2-dashboard)/seconds, (nodeAgent2-nodeAgent)/seconds
 	if printed2 > printed {
 		s.written = (written() - lines) / (printed2 - printed)
 	}
@@ -247,5 +247,5 @@ func (s sized) print(jobs int, prints bool) {
 		what, kept = "printing", fmt.Sprintf("%.0f %%", 100*s.written)
 	}
 	fmt.Printf("| %d | %s | %.3f | %s | %.1f | %.1f | %s | %s | %.0f ms | %.2f MB (%.0f kB) | %d |\n", jobs, what, s.cores, mib(s.memory),
-		s.dashboard, s.agent, caught, kept, float64(s.scrape.Microseconds())/1e3, float64(s.size)/1e6, float64(s.compressed)/1e3, s.files)
+		s.dashboard, s.nodeAgent, caught, kept, float64(s.scrape.Microseconds())/1e3, float64(s.size)/1e6, float64(s.compressed)/1e3, s.files)
 }

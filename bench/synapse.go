@@ -22,15 +22,15 @@ import (
 // This file compares the WebSocket tail of a Synapse agent in raytap's library and in
 // the published Python client.
 
-// agentLines is the maximum length of the log, because the published client is slow.
-const agentLines = 300_000
+// synapseLines is the maximum length of the log, because the published client is slow.
+const synapseLines = 300_000
 
-// agentTarget is the maximum cost of a line relative to the published client.
-const agentTarget = 0.1
+// synapseTarget is the maximum cost of a line relative to the published client.
+const synapseTarget = 0.1
 
-// runAgent serves a log as a fake Synapse agent until its stdin ends.
-func runAgent(args []string) error {
-	fs := flag.NewFlagSet("agent", flag.ContinueOnError)
+// runSynapse serves a log as a fake Synapse agent until its stdin ends.
+func runSynapse(args []string) error {
+	fs := flag.NewFlagSet("synapse", flag.ContinueOnError)
 	path := fs.String("log", "", "")
 	lines := fs.Int("lines", 0, "of the log")
 	if err := fs.Parse(args); err != nil {
@@ -55,10 +55,10 @@ func runAgent(args []string) error {
 	return err
 }
 
-// runAgentTail reads a tail to its end with the library, and prints the CPU-seconds and
+// runSynapseTail reads a tail to its end with the library, and prints the CPU-seconds and
 // the number of lines.
-func runAgentTail(args []string) error {
-	fs := flag.NewFlagSet("agent-tail", flag.ContinueOnError)
+func runSynapseTail(args []string) error {
+	fs := flag.NewFlagSet("synapse-tail", flag.ContinueOnError)
 	url := fs.String("url", "", "URL of the agent")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -107,15 +107,15 @@ for line in client.tail_job_logs(sys.argv[2], protocol="websocket"):
 print(time.process_time() - before, n)
 `
 
-// agentTails measures both tails on the same agent, in turn, and prints the cost per
+// synapseTails measures both tails on the same agent, in turn, and prints the cost per
 // million lines.
-func (b *bench) agentTails() error {
-	lines := min(b.lines, agentLines)
+func (b *bench) synapseTails() error {
+	lines := min(b.lines, synapseLines)
 	python, err := filepath.Abs(b.python)
 	if err != nil {
 		return err
 	}
-	server, err := serve(b.self, "agent", "-log", b.corpus, "-lines", strconv.Itoa(lines))
+	server, err := serve(b.self, "synapse", "-log", b.corpus, "-lines", strconv.Itoa(lines))
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (b *bench) agentTails() error {
 	lowest := map[string]float64{}
 	for range b.runs {
 		for name, cmd := range map[string]*exec.Cmd{
-			"raytap":    exec.Command(b.self, "agent-tail", "-url", server.url),
+			"raytap":    exec.Command(b.self, "synapse-tail", "-url", server.url),
 			"published": exec.Command(python, "-c", publishedTail, server.url, jobID(0)),
 		} {
 			cpu, err := tailCost(cmd, lines)
@@ -139,7 +139,7 @@ func (b *bench) agentTails() error {
 	million := 1e6 / float64(lines)
 	fmt.Printf("\n## WebSocket tail of a Synapse agent, CPU per million lines of 200 bytes, one message per line\n\n| | CPU-s | ratio to the published client |\n|---|---|---|\n")
 	fmt.Printf("| published client | %.2f | 1.00 |\n", lowest["published"]*million)
-	fmt.Printf("| raytap's library, Tail | %.2f | %s |\n", lowest["raytap"]*million, ratio(lowest["raytap"], lowest["published"], agentTarget))
+	fmt.Printf("| raytap's library, Tail | %.2f | %s |\n", lowest["raytap"]*million, ratio(lowest["raytap"], lowest["published"], synapseTarget))
 	return nil
 }
 
