@@ -246,7 +246,7 @@ func TestJobLogs_JobWithoutNode(t *testing.T) {
 func TestTail_NotTextOnOldRay(t *testing.T) {
 	h := raytest.New(t, raytest.RayVersion("2.9.3"))
 	job := h.Submit("j", raytest.JobOptions{EmptyLog: true})
-	job.Print(strings.Repeat("a line\n", 3000) + "\xff\nbehind it\n")
+	job.Print(strings.Repeat("a line\n", 3000) + "\xff\nafter it\n")
 	job.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
 	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket} {
 		t.Run(protocol, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestTail_NotTextOnOldRay(t *testing.T) {
 			if !errors.Is(err, ray.ErrNotText) {
 				t.Errorf("tail ended with %v", err)
 			}
-			if len(got) == 0 || len(got) > 3000 || slices.Contains(got, "behind it") {
+			if len(got) == 0 || len(got) > 3000 || slices.Contains(got, "after it") {
 				t.Errorf("%d lines", len(got))
 			}
 		})

@@ -34,19 +34,19 @@ func TestHeadLog(t *testing.T) {
 	submit("long", raytest.JobOptions{Node: node}, strings.Repeat("a line of the head\n", 900)+"the last one", "FAILED")
 	want := func(id, suffix string) string {
 		t.Helper()
-		words, err := c.HeadLog(t.Context(), id)
-		if err != nil || !strings.HasSuffix(words, suffix) || suffix == "" && words != "" {
-			t.Errorf("%s: %q, %v; want %q", id, words, err, suffix)
+		text, err := c.HeadLog(t.Context(), id)
+		if err != nil || !strings.HasSuffix(text, suffix) || suffix == "" && text != "" {
+			t.Errorf("%s: %q, %v; want %q", id, text, err, suffix)
 		}
-		return words
+		return text
 	}
-	if words := want("lost", "the node was preempted"); strings.Contains(words, "of the driver") {
-		t.Errorf("the log itself: %q", words)
+	if text := want("lost", "the node was preempted"); strings.Contains(text, "of the driver") {
+		t.Errorf("the log itself: %q", text)
 	}
 	want("runs", "")
 	want("on the head", "")
-	if words := want("long", "the last one"); len(words) > maxHeadLog || !strings.HasPrefix(words, "a line of the head\n") {
-		t.Errorf("%d bytes that start with %.30q", len(words), words)
+	if text := want("long", "the last one"); len(text) > maxHeadLog || !strings.HasPrefix(text, "a line of the head\n") {
+		t.Errorf("%d bytes that start with %.30q", len(text), text)
 	}
 	if _, err := c.HeadLog(t.Context(), "nobody"); ray.Code(err) != http.StatusNotFound {
 		t.Errorf("an unknown id: %v", err)

@@ -30,11 +30,11 @@ func stateAnswer(total, afterCut, matched, n int, row string) string {
 
 // taskSource responds like a head that has tasks by state and has dropped some
 // attempts (2.60.0: the GCS filters, and every total includes the dropped ones).
-func taskSource(most, dropped int, byState map[string]int, asked *[]string) http.HandlerFunc {
+func taskSource(most, dropped int, byState map[string]int, queried *[]string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		state, not := q.Get("filter_values"), q.Get("filter_predicates") == "!="
-		*asked = append(*asked, q.Get("filter_predicates")+state)
+		*queried = append(*queried, q.Get("filter_predicates")+state)
 		n := 0
 		for s, count := range byState {
 			if (s == state) != not {
@@ -67,16 +67,16 @@ func TestTasks_Truncated(t *testing.T) {
 		{"cut, and dropped ones", 100, 5000, map[string]int{"FINISHED": 9, "RUNNING": 90, "FAILED": 150}, 240, true, map[string]int{"RUNNING": 90, "FAILED": 150}, 14},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			var asked []string
-			list, err := serveClient(t, taskSource(row.most, row.dropped, row.have, &asked)).Tasks(t.Context())
+			var queried []string
+			list, err := serveClient(t, taskSource(row.most, row.dropped, row.have, &queried)).Tasks(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if list.Total != row.total || list.Truncated != row.cut || !reflect.DeepEqual(list.ByState, row.byState) || list.Dropped != row.dropped {
 				t.Errorf("total %d, truncated %t, by state %v, dropped %d", list.Total, list.Truncated, list.ByState, list.Dropped)
 			}
-			if len(asked) != row.requests || asked[0] != "!=FINISHED" {
-				t.Errorf("states queried: %v", asked)
+			if len(queried) != row.requests || queried[0] != "!=FINISHED" {
+				t.Errorf("states queried: %v", queried)
 			}
 			if len(list.Tasks) > 0 && list.Tasks[0].Attempt != 2 {
 				t.Errorf("task is %+v", list.Tasks[0])
@@ -88,13 +88,13 @@ func TestTasks_Truncated(t *testing.T) {
 func TestTasks_TotalsWhileRayDrops(t *testing.T) {
 	const step = 1000 // attempts dropped between two requests
 	dropped := 0
-	var asked []string
+	var queried []string
 	have := map[string]int{"RUNNING": 90, "FAILED": 150}
 	c := serveClient(t, func(w http.ResponseWriter, r *http.Request) {
-		if len(asked) >= 2 {
+		if len(queried) >= 2 {
 			dropped += step
 		}
-		taskSource(100, dropped, have, &asked)(w, r)
+		taskSource(100, dropped, have, &queried)(w, r)
 	})
 	list, err := c.Tasks(t.Context())
 	if err != nil || !list.Truncated || len(list.ByState) != 2 {
@@ -269,15 +269,15 @@ func TestJob_IDEscaped(t *testing.T) {
 		id = strings.TrimPrefix(r.URL.Path, "/api/jobs/")
 		_, _ = io.WriteString(w, `{"submission_id":"a","status":"RUNNING","stopped":true,"logs":"x"}`)
 	})
-	for _, odd := range []string{"we ird/é?x=1#%20", "../../evil", "a+b", "raysubmit_n3yvyjmVUx5Vsrd9"} {
-		if _, err := c.Job(t.Context(), odd); err != nil || id != odd || method != "GET" || uri != "/api/jobs/"+url.PathEscape(odd) {
-			t.Errorf("%q was requested as %s %s (%q): %v", odd, method, uri, id, err)
+	for _, jobID := range []string{"we ird/é?x=1#%20", "../../evil", "a+b", "raysubmit_n3yvyjmVUx5Vsrd9"} {
+		if _, err := c.Job(t.Context(), jobID); err != nil || id != jobID || method != "GET" || uri != "/api/jobs/"+url.PathEscape(jobID) {
+			t.Errorf("%q was requested as %s %s (%q): %v", jobID, method, uri, id, err)
 		}
-		if err := c.StopJob(t.Context(), odd); err != nil || id != odd+"/stop" || method != "POST" {
-			t.Errorf("%q was stopped as %s %s: %v", odd, method, uri, err)
+		if err := c.StopJob(t.Context(), jobID); err != nil || id != jobID+"/stop" || method != "POST" {
+			t.Errorf("%q was stopped as %s %s: %v", jobID, method, uri, err)
 		}
-		if logs, err := c.jobLogsText(t.Context(), odd); err != nil || logs != "x" || id != odd+"/logs" {
-			t.Errorf("logs of %q: %s: %v", odd, uri, err)
+		if logs, err := c.jobLogsText(t.Context(), jobID); err != nil || logs != "x" || id != jobID+"/logs" {
+			t.Errorf("logs of %q: %s: %v", jobID, uri, err)
 		}
 	}
 	uri = ""
@@ -296,7 +296,7 @@ func TestJobs_Faults(t *testing.T) {
 	}{
 		{"HTML", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 500},
 		{"an object", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, 500},
-		{"half a body", func(w http.ResponseWriter, _ *http.Request) {
+		{"truncated body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, `[{"submission_id":"a","status":"RUNNING"}`)
 		}, 503},

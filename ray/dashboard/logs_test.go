@@ -196,7 +196,7 @@ func TestInBandError_EndsLog(t *testing.T) {
 	}{
 		{"a log", "a\nb\n", "a\nb\n", 0},
 		{"nothing", "", "", 0},
-		{"an error alone", inBandMarker + "A file is not found at: /x", "", 404},
+		{"only an error", inBandMarker + "A file is not found at: /x", "", 404},
 		{"an error after bytes", "a\nb" + inBandMarker + "agent gone", "a\nb", 500},
 		{"the mark printed by a job", inBandMarker + long + "\n", inBandMarker + long + "\n", 0},
 		{"printed, and then an error", inBandMarker + long + inBandMarker + "gone", inBandMarker + long, 500},

@@ -18,7 +18,7 @@ import (
 
 // This file tests responses recorded in the field, and malformed ones.
 
-func odd(t *testing.T, name string) *Client {
+func fieldClient(t *testing.T, name string) *Client {
 	t.Helper()
 	body, err := os.ReadFile(filepath.Join("testdata", "field", name+".json"))
 	if err != nil {
@@ -29,12 +29,12 @@ func odd(t *testing.T, name string) *Client {
 
 // A value that JSON does not have is absent; all others are kept.
 func TestMalformed_NaN(t *testing.T) {
-	c := odd(t, "nan-in-runtime-env")
+	c := fieldClient(t, "nan-in-runtime-env")
 	jobs, err := c.Jobs(t.Context())
 	if err != nil || len(jobs) == 0 || c.SkippedRows()+c.SkippedFields() != 0 {
 		t.Errorf("%d jobs, %v, %d skipped", len(jobs), err, c.SkippedRows())
 	}
-	c = odd(t, "infinity-in-user-config")
+	c = fieldClient(t, "infinity-in-user-config")
 	if s, err := c.Serve(t.Context()); err != nil || len(s.Applications) == 0 || c.SkippedRows()+c.SkippedFields() != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -47,12 +47,12 @@ func TestMalformed_NaN(t *testing.T) {
 
 // Only the malformed field or row is omitted, and it is counted.
 func TestMalformed_Field(t *testing.T) {
-	c := odd(t, "one-odd-application")
+	c := fieldClient(t, "one-odd-application")
 	s, err := c.Serve(t.Context())
 	if err != nil || len(s.Applications) == 0 || len(s.Proxies) == 0 || c.SkippedFields() != 1 || c.SkippedRows() != 0 {
 		t.Errorf("%+v, %v, %d rows, %d fields skipped", s, err, c.SkippedRows(), c.SkippedFields())
 	}
-	c = odd(t, "one-odd-demand")
+	c = fieldClient(t, "one-odd-demand")
 	status, err := c.ClusterStatus(t.Context())
 	if err != nil || len(status.Usage) == 0 || c.SkippedRows() != 1 {
 		t.Errorf("%+v, %v, %d rows skipped", status, err, c.SkippedRows())
@@ -66,13 +66,13 @@ func TestMalformed_Field(t *testing.T) {
 
 // A status that is not written yet, or never will be, is not an error.
 func TestClusterStatus_Null(t *testing.T) {
-	if s, err := odd(t, "autoscaler-v2").ClusterStatus(t.Context()); err != nil || len(s.Usage) != 0 {
+	if s, err := fieldClient(t, "autoscaler-v2").ClusterStatus(t.Context()); err != nil || len(s.Usage) != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
 
-// asks are the requests for all lists of a cluster.
-var asks = map[string]func(*testing.T, *Client) (any, error){
+// listRequests are the requests for all lists of a cluster.
+var listRequests = map[string]func(*testing.T, *Client) (any, error){
 	"jobs":             func(t *testing.T, c *Client) (any, error) { return c.Jobs(t.Context()) },
 	"nodes":            func(t *testing.T, c *Client) (any, error) { return c.Nodes(t.Context()) },
 	"status":           func(t *testing.T, c *Client) (any, error) { return c.ClusterStatus(t.Context()) },
@@ -103,7 +103,7 @@ func TestMalformed_Response(t *testing.T) {
 		{"not implemented", `nothing here`, 501, "nothing here"},
 		{"text", `hello`, 200, "hello"},
 	} {
-		for name, ask := range asks {
+		for name, ask := range listRequests {
 			c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(row.status)
 				_, _ = io.WriteString(w, row.body)
@@ -138,7 +138,7 @@ func TestMalformed_ContentType(t *testing.T) {
 		{"a gzip", "application/json", "gzip", packed.String(), "", 200},
 		{"a gzip that is not told", "application/json", "", packed.String(), "", 200},
 		{"no gzip, though told", "application/json", "gzip", list, "", 200},
-		{"half a gzip", "application/json", "gzip", packed.String()[:packed.Len()/2], "invalid gzip", 200},
+		{"truncated gzip", "application/json", "gzip", packed.String()[:packed.Len()/2], "invalid gzip", 200},
 		{"a byte order mark", "application/json", "", "\ufeff" + list, "", 200},
 		{"JSON called HTML", "text/html", "", list, "", 200},
 		{"JSON called nothing", "application/octet-stream", "", list, "", 200},

@@ -74,7 +74,7 @@ func TestAgentLog_NotANodeAgent(t *testing.T) {
 			w.(http.Flusher).Flush()
 			_, _ = io.WriteString(w, "all")
 		}, 500, ""},
-		{"a range that is none", func(w http.ResponseWriter, _ *http.Request) {
+		{"an invalid range", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", "bytes 9-1/4")
 			w.WriteHeader(206)
 		}, 500, ""},

@@ -152,15 +152,5 @@ func (s *logStream) reason(err error) error {
 	case errors.As(err, &frame):
 		return &ray.Error{Op: opTail, Code: http.StatusServiceUnavailable, Detail: "the connection ended in the middle of a message", Err: io.ErrUnexpectedEOF}
 	}
-	return asClosed(s.t.StreamError(s.ctx, opTail, err))
-}
-
-// asClosed turns the failure of an open connection into a 503: the dashboard stopped
-// responding, whatever the kernel's error is.
-func asClosed(err error) error {
-	var e *ray.Error
-	if errors.As(err, &e) && e.Status == 0 && e.Code == http.StatusRequestTimeout {
-		e.Code = http.StatusServiceUnavailable
-	}
-	return err
+	return s.t.ConnectionLost(s.ctx, opTail, err)
 }

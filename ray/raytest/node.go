@@ -117,9 +117,9 @@ func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	from, asked := rangeStart(r.Header.Get("Range"))
+	from, hasRange := rangeStart(r.Header.Get("Range"))
 	switch {
-	case !asked:
+	case !hasRange:
 		from = 0
 		w.Header().Set("Accept-Ranges", "bytes")
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))

@@ -135,8 +135,8 @@ func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]any{"result": false, "msg": "Unknown view " + view, "data": map[string]any{}})
 		return
 	}
-	answer := template("nodes_view_summary")
-	data, _ := lookup(answer, "data").(map[string]any)
+	response := template("nodes_view_summary")
+	data, _ := lookup(response, "data").(map[string]any)
 	var rows []any
 	logical := map[string]any{}
 	for _, n := range h.Nodes() {
@@ -146,7 +146,7 @@ func (h *Head) serveSummary(w http.ResponseWriter, r *http.Request) {
 		logical[n.ID] = "0.0/4.0 CPU\n0B/15.50GiB memory\n0B/6.64GiB object_store_memory"
 	}
 	data["summary"], data["nodeLogicalResources"] = rows, logical
-	reply(w, answer)
+	reply(w, response)
 }
 
 // summarize sets the values of a node; a dead node keeps its last stats.

@@ -116,8 +116,8 @@ func (t *tail) run(deflate bool) {
 	if !t.waitForNode() {
 		return
 	}
-	odd := t.head.minor() >= 60 && deflate
-	if odd || strings.ContainsAny(t.job.ID, "?#%") { // JobHead does not escape ids towards the agent
+	deflateFails := t.head.minor() >= 60 && deflate
+	if deflateFails || strings.ContainsAny(t.job.ID, "?#%") { // JobHead does not escape ids towards the agent
 		t.closeFrame()
 		return
 	}

@@ -256,29 +256,29 @@ func TestClient_Tokens(t *testing.T) {
 	if err := c.Health(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for _, way := range both {
-		s, err := way.open(c, t.Context(), "j", 0)
+	for _, kind := range both {
+		s, err := kind.open(c, t.Context(), "j", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if text, _ := readAll(s); text != "1\n" {
-			t.Errorf("%s: %q", way.name, text)
+			t.Errorf("%s: %q", kind.name, text)
 		}
 	}
 }
 
 func TestClient_RedirectNotFollowed(t *testing.T) {
-	asked := false
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	requested := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requested = true }))
 	defer other.Close()
 	a := synapsetest.New(t)
 	a.Inject(synapsetest.Fault{Action: synapsetest.Redirect, Body: other.URL + "/jobs/"})
 	c := client(t, a.URL())
-	if _, err := c.Jobs(t.Context()); err == nil || asked {
-		t.Errorf("%v, asked %t", err, asked)
+	if _, err := c.Jobs(t.Context()); err == nil || requested {
+		t.Errorf("%v, requested %t", err, requested)
 	}
-	if err := c.StopJob(t.Context(), "j"); err == nil || asked || a.Requests("") != 2 {
-		t.Errorf("%v, asked %t, %d requests", err, asked, a.Requests(""))
+	if err := c.StopJob(t.Context(), "j"); err == nil || requested || a.Requests("") != 2 {
+		t.Errorf("%v, requested %t, %d requests", err, requested, a.Requests(""))
 	}
 }
 

@@ -162,11 +162,11 @@ func (d *decoder) decodeOther(b []byte, name string, deep bool) event {
 	case "error":
 		return event{kindError, errorText(object)}
 	}
-	message, told := object["message"]
+	message, hasMessage := object["message"]
 	if text, ok := jsonText(message); ok {
 		return textEvent(text)
 	}
-	if told = told && string(message) != "null"; told {
+	if hasMessage = hasMessage && string(message) != "null"; hasMessage {
 		return bare
 	}
 	if data, ok := jsonText(object["data"]); ok {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// told is an event as text, independent of the decoder's buffers.
-func told(e event) string {
+// eventText is an event as text, independent of the decoder's buffers.
+func eventText(e event) string {
 	return fmt.Sprintf("%s %q", [...]string{"none", "message", "complete", "error"}[e.kind], e.text)
 }
 
@@ -45,19 +45,19 @@ func TestDecoder_Payloads(t *testing.T) {
 		{"a string", `"x"`, "", `message "\"x\""`},
 		{"null", "null", "", `message "null"`},
 		{"a value that JSON does not have", `{"type":"log","message":"a\n","lag":NaN,"more":[-Infinity]}`, "", `message "a\n"`},
-		{"a job's own words", `{"loss":NaN`, "", `message "{\"loss\":NaN"`},
+		{"text of a job that looks like JSON", `{"loss":NaN`, "", `message "{\"loss\":NaN"`},
 		{"broken JSON", `{"type":"log","message":"x"`, "", `message "{\"type\":\"log\",\"message\":\"x\""`},
 		{"a control character within", "{\"type\":\"log\",\"message\":\"a\tb\"}", "", `message "{\"type\":\"log\",\"message\":\"a\tb\"}"`},
 		{"an event's name for a type", `{"message":"x"}`, "error", `error "x"`},
 		{"an event's name and text", "gone", "error", `error "gone"`},
-		{"an event's name alone", "", "complete", `complete ""`},
+		{"only an event name", "", "complete", `complete ""`},
 		{"a type before a name", `{"type":"log","message":"x"}`, "error", `message "x"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var d decoder
-			got := told(d.decode([]byte(row.payload), row.event))
+			got := eventText(d.decode([]byte(row.payload), row.event))
 			for e, ok := d.next(); ok; e, ok = d.next() {
-				got += ", " + told(e)
+				got += ", " + eventText(e)
 			}
 			if got != row.want {
 				t.Errorf("got  %s\nwant %s", got, row.want)

@@ -36,8 +36,8 @@ func TestSSEPayloads(t *testing.T) {
 		want       []string
 	}{
 		{"one line of data", "data: a\n\n", []string{"a"}},
-		{"without a blank", "data:a\n\n", []string{"a"}},
-		{"only one blank is cut", "data:  a\n\n", []string{" a"}},
+		{"without a space", "data:a\n\n", []string{"a"}},
+		{"only one space is removed", "data:  a\n\n", []string{" a"}},
 		{"CRLF", "data: a\r\n\r\ndata: b\r\n\r\n", []string{"a", "b"}},
 		{"CR", "data: a\r\rdata: b\r\r", []string{"a", "b"}},
 		{"a byte order mark", "\ufeffdata: a\n\n", []string{"a"}},
@@ -45,7 +45,7 @@ func TestSSEPayloads(t *testing.T) {
 		{"several objects are several", "data: {\"a\":1}\ndata: {\"b\":2}\n\n", []string{`{"a":1}`, `{"b":2}`}},
 		{"comments, ids and retries are ignored", ": hi\n\nid: 7\nretry: 1\ndata: a\n\n:\n\n", []string{"a"}},
 		{"a name", "event: error\ndata: a\n\ndata: b\n\n", []string{"error a", "b"}},
-		{"a name alone", "event: complete\n\n", []string{"complete "}},
+		{"only a name", "event: complete\n\n", []string{"complete "}},
 		{"an unknown field", "x: y\n", []string{"text x: y\n"}},
 		{"an unknown field within", ": hi\n\nx: y\ndata: a\nz\n\n", []string{"a"}},
 		{"an unterminated last event", "data: a\n\ndata: b", []string{"a", "b"}},

@@ -54,17 +54,17 @@ func readAll(s ray.MessageStream) (string, error) {
 
 func TestStream_Complete(t *testing.T) {
 	const text = "one\ntwo \"quoted\" \\ \t\u2028 ü 😀\n{\"type\":\"error\",\"message\":\"a line\"}\nlast"
-	for _, way := range both {
+	for _, kind := range both {
 		for name, shape := range map[string]synapsetest.MessageFormat{
 			"a message per line": {}, "three lines per message": {Lines: 3}, "pieces": {Bytes: 3},
 			"compact": {Compact: true}, "wrapped": {NestedEvent: true},
 		} {
-			t.Run(way.name+", "+name, func(t *testing.T) {
+			t.Run(kind.name+", "+name, func(t *testing.T) {
 				a := synapsetest.New(t, synapsetest.ConnectedEvent(), synapsetest.Prefix("/x/y"))
 				job := a.Submit("j", synapsetest.JobOptions{Format: shape})
 				job.Print(text)
 				job.End("SUCCEEDED", 0)
-				s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+				s, err := kind.open(client(t, a.URL()), t.Context(), "j", 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -77,14 +77,14 @@ func TestStream_Complete(t *testing.T) {
 }
 
 func TestStream_PlainText(t *testing.T) {
-	for _, way := range both {
-		t.Run(way.name, func(t *testing.T) {
+	for _, kind := range both {
+		t.Run(kind.name, func(t *testing.T) {
 			a := synapsetest.New(t)
 			job := a.Submit("j", synapsetest.JobOptions{Format: synapsetest.MessageFormat{NoEnvelope: true, NoNewline: true}})
 			want := []string{"plain", `{"level":"info","msg":"x"}`, "42", `"x"`, "[1]", "null", `{"type":7,"message":"x"}`, `{"message":["x"]}`, "{broken"}
 			job.Print(strings.Join(want, "\n") + "\n")
 			job.End("FAILED", 1)
-			s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+			s, err := kind.open(client(t, a.URL()), t.Context(), "j", 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestStream_PlainText(t *testing.T) {
 }
 
 func TestStream_Errors(t *testing.T) {
-	for _, way := range both {
+	for _, kind := range both {
 		for _, row := range []struct {
 			name string
 			f    synapsetest.Fault
@@ -115,12 +115,12 @@ func TestStream_Errors(t *testing.T) {
 			{"a close", synapsetest.Fault{Action: synapsetest.CloseFrame, Code: 1011, AfterMessages: 2}, 503, ""},
 			{"an error event", synapsetest.Fault{Action: synapsetest.ErrorEvent, Body: "disk gone", AfterMessages: 2}, 500, "disk gone"},
 		} {
-			t.Run(way.name+", "+row.name, func(t *testing.T) {
+			t.Run(kind.name+", "+row.name, func(t *testing.T) {
 				a := synapsetest.New(t)
 				in := a.Inject(row.f)
 				job := a.Submit("j", synapsetest.JobOptions{})
 				job.Print("1\n2\n3\n")
-				s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+				s, err := kind.open(client(t, a.URL()), t.Context(), "j", 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,13 +143,13 @@ func TestStream_Errors(t *testing.T) {
 }
 
 func TestStream_SilentJob(t *testing.T) {
-	for _, way := range both {
-		t.Run(way.name, func(t *testing.T) {
+	for _, kind := range both {
+		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			a := synapsetest.New(t)
 			job := a.Submit("j", synapsetest.JobOptions{})
 			job.Print("1\n")
-			s, err := way.open(client(t, a.URL()), t.Context(), "j", time.Second)
+			s, err := kind.open(client(t, a.URL()), t.Context(), "j", time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,14 +170,14 @@ func TestStream_LivenessTimeout(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
 	a.Inject(synapsetest.Fault{Action: synapsetest.HalfOpen, AfterMessages: 1})
-	for _, way := range both {
-		t.Run(way.name, func(t *testing.T) {
-			s, err := way.open(client(t, a.URL()), t.Context(), "j", 150*time.Millisecond)
+	for _, kind := range both {
+		t.Run(kind.name, func(t *testing.T) {
+			s, err := kind.open(client(t, a.URL()), t.Context(), "j", 150*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}
 			// SSE has no pings: the end of the job ends the stream.
-			if way.name == "SSE" {
+			if kind.name == "SSE" {
 				defer time.AfterFunc(300*time.Millisecond, func() { a.Job("j").End("SUCCEEDED", 0) }).Stop()
 			}
 			if got, err := readAll(s); got != "1\n" || ray.Code(err) != http.StatusServiceUnavailable {
@@ -221,11 +221,11 @@ func TestStream_SlowReader(t *testing.T) {
 }
 
 func TestStream_CloseUnblocksNext(t *testing.T) {
-	for _, way := range both {
-		t.Run(way.name, func(t *testing.T) {
+	for _, kind := range both {
+		t.Run(kind.name, func(t *testing.T) {
 			a := synapsetest.New(t)
 			a.Submit("j", synapsetest.JobOptions{})
-			s, err := way.open(client(t, a.URL()), t.Context(), "j", 0)
+			s, err := kind.open(client(t, a.URL()), t.Context(), "j", 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,15 +280,15 @@ func TestStream_Refused(t *testing.T) {
 }
 
 func TestStream_LegacyPaths(t *testing.T) {
-	for _, way := range both {
-		t.Run(way.name, func(t *testing.T) {
+	for _, kind := range both {
+		t.Run(kind.name, func(t *testing.T) {
 			a := synapsetest.New(t, synapsetest.LegacyPaths())
 			job := a.Submit("j", synapsetest.JobOptions{})
 			job.Print("1\n")
 			job.End("SUCCEEDED", 0)
 			c := client(t, a.URL())
 			for range 2 {
-				s, err := way.open(c, t.Context(), "j", 0)
+				s, err := kind.open(c, t.Context(), "j", 0)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -274,7 +274,7 @@ func TestTail_Errors(t *testing.T) {
 		{"a timeout that is too long", c, "j", func(o *ray.TailOptions) { o.Timeout = 300*time.Second + 1 }, 400},
 		{"another protocol", c, "j", func(o *ray.TailOptions) { o.Protocol = "stream" }, 400},
 		{"an unknown job", c, "nobody", nil, 404},
-		{"an unknown job, WebSocket alone", c, "nobody", func(o *ray.TailOptions) { o.Protocol = ray.TailWebSocket }, 503},
+		{"an unknown job, WebSocket only", c, "nobody", func(o *ray.TailOptions) { o.Protocol = ray.TailWebSocket }, 503},
 		{"no server", client(t, goneURL), "j", nil, 503},
 	} {
 		t.Run(row.name, func(t *testing.T) {

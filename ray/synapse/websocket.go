@@ -186,15 +186,5 @@ func (s *wsStream) reason(err error) error {
 	case errors.As(err, &frame):
 		return ended("the connection ended in the middle of a message")
 	}
-	return asClosed(s.t.StreamError(s.ctx, opTail, err))
-}
-
-// asClosed turns the failure of an open connection into a 503, whatever the kernel's
-// error is.
-func asClosed(err error) error {
-	var e *ray.Error
-	if errors.As(err, &e) && e.Status == 0 && e.Code != http.StatusServiceUnavailable {
-		e.Code = http.StatusServiceUnavailable
-	}
-	return err
+	return s.t.ConnectionLost(s.ctx, opTail, err)
 }

@@ -178,3 +178,14 @@ func (c *wsConn) Close() error {
 func (c *Client) StreamError(ctx context.Context, op string, err error) error {
 	return c.netError(ctx, ctx, op, err)
 }
+
+// ConnectionLost returns the *ray.Error of a failed read on an open connection: like
+// StreamError, but a timeout has code 503, because the server stopped responding.
+func (c *Client) ConnectionLost(ctx context.Context, op string, err error) error {
+	err = c.StreamError(ctx, op, err)
+	var e *ray.Error
+	if errors.As(err, &e) && e.Status == 0 && e.Code == http.StatusRequestTimeout {
+		e.Code = http.StatusServiceUnavailable
+	}
+	return err
+}
