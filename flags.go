@@ -157,13 +157,7 @@ func newDaemonFlags(cmd *kingpin.CmdClause, configFile *string) *daemonFlags {
 
 // load reads the configuration file, or else the environment, and applies the flags that are set.
 func (f *daemonFlags) load() (config.Config, error) {
-	var c config.Config
-	var err error
-	if *f.configFile != "" {
-		c, err = config.Load(*f.configFile, os.LookupEnv)
-	} else {
-		c, err = config.FromEnvironment(os.LookupEnv)
-	}
+	c, err := loadConfig(*f.configFile)
 	if err != nil {
 		return c, err
 	}
@@ -188,4 +182,12 @@ func (f *daemonFlags) load() (config.Config, error) {
 		}
 	}
 	return c, c.Validate()
+}
+
+// loadConfig reads a configuration file, or without one the environment.
+func loadConfig(file string) (config.Config, error) {
+	if file == "" {
+		return config.FromEnvironment(os.LookupEnv)
+	}
+	return config.Load(file, os.LookupEnv)
 }

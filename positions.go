@@ -2,22 +2,15 @@ package main
 
 import (
 	"errors"
-	"os"
 	"time"
 
 	"raytap/cli"
-	"raytap/config"
 	"raytap/shipper"
 )
 
 // positionsFile returns the positions file of a daemon with these flags.
 func (f *flags) positionsFile() (string, error) {
-	c, err := config.Config{}, error(nil)
-	if f.configFile != "" {
-		c, err = config.Load(f.configFile, os.LookupEnv)
-	} else {
-		c, err = config.FromEnvironment(os.LookupEnv)
-	}
+	c, err := loadConfig(f.configFile)
 	if err != nil {
 		return "", err
 	}
