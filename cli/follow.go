@@ -109,7 +109,7 @@ func waitForJob(ctx context.Context, from jobGetter, id string, timeout time.Dur
 	pause := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(timeout))
 	return backoff.RetryWithData(func() (ray.Job, error) {
 		job, err := from.Job(ctx, id)
-		if err != nil && !temporary(err) {
+		if err != nil && !ray.IsTemporary(err) {
 			err = backoff.Permanent(err)
 		}
 		return job, err

@@ -24,7 +24,7 @@ func poll(ctx context.Context, interval, timeout time.Duration, check func(conte
 		switch {
 		case err == nil && done:
 			return nil
-		case err != nil && !temporary(err) && wait.Err() == nil:
+		case err != nil && !ray.IsTemporary(err) && wait.Err() == nil:
 			return err
 		}
 		select {
@@ -36,10 +36,4 @@ func poll(ctx context.Context, interval, timeout time.Duration, check func(conte
 			return errPollTimeout
 		}
 	}
-}
-
-// temporary reports whether the same call can succeed later.
-func temporary(err error) bool {
-	var e *ray.Error
-	return errors.As(err, &e) && e.Temporary()
 }

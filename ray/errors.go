@@ -83,3 +83,18 @@ func Code(err error) int {
 	}
 	return http.StatusInternalServerError
 }
+
+// IsTemporary reports whether the Error in err's chain is temporary; false without one.
+func IsTemporary(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Temporary()
+}
+
+// RetryAfter returns the RetryAfter of the Error in err's chain; 0 without one.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}

@@ -115,7 +115,7 @@ func (f *follower) run(ctx context.Context) error {
 		if done || err != nil {
 			return err
 		}
-		if err := sleep(ctx, max(pause.NextBackOff(), retryAfter(end))); err != nil {
+		if err := sleep(ctx, max(pause.NextBackOff(), ray.RetryAfter(end))); err != nil {
 			return err
 		}
 		if end == io.EOF { // complete, but the job's status may lag
@@ -133,7 +133,7 @@ func (f *follower) readConn(ctx context.Context) (end, err error) {
 	switch {
 	case err == nil:
 		f.opened = true
-	case ctx.Err() != nil, !f.opened, !temporary(err):
+	case ctx.Err() != nil, !f.opened, !ray.IsTemporary(err):
 		return nil, err
 	default:
 		return err, nil
@@ -266,9 +266,9 @@ func (f *follower) checkEnd(ctx context.Context, end error) (done bool, err erro
 	switch {
 	case ctx.Err() != nil:
 		return false, ctxError(ctx)
-	case err != nil && temporary(err) && end == io.EOF && f.emptyConns >= maxEmptyConns:
+	case err != nil && ray.IsTemporary(err) && end == io.EOF && f.emptyConns >= maxEmptyConns:
 		return true, f.lines.finish() // complete, repeatedly, and the status is unavailable
-	case err != nil && temporary(err):
+	case err != nil && ray.IsTemporary(err):
 		return false, nil
 	case err != nil:
 		return false, err
@@ -292,7 +292,7 @@ func (f *follower) checkEnd(ctx context.Context, end error) (done bool, err erro
 	case f.emptyAfterEnd > 0 && (errors.Is(err, ray.ErrNotText) || errors.Is(err, ray.ErrTooLarge)):
 		// No transport returns more than the tail did, and none confirms the end.
 		return false, cmp.Or(f.lines.finish(), err)
-	case !temporary(err) && (f.emptyAfterEnd > 1 || f.lines.content() == 0 && job.DriverNodeID == ""):
+	case !ray.IsTemporary(err) && (f.emptyAfterEnd > 1 || f.lines.content() == 0 && job.DriverNodeID == ""):
 		// There is no snapshot, and a new tail returned nothing more.
 		return true, f.lines.finish()
 	}
@@ -339,21 +339,6 @@ func (f *follower) readSnapshot(ctx context.Context, ended bool) error {
 			return err
 		}
 	}
-}
-
-// retryAfter returns the Retry-After of a server's error.
-func retryAfter(end error) time.Duration {
-	var e *ray.Error
-	if errors.As(end, &e) {
-		return e.RetryAfter
-	}
-	return 0
-}
-
-// temporary reports whether a retry may succeed.
-func temporary(err error) bool {
-	var e *ray.Error
-	return errors.As(err, &e) && e.Temporary()
 }
 
 func ctxError(ctx context.Context) error {
