@@ -35,7 +35,7 @@ func (b *bench) describe() {
 			fmt.Printf("%s: %s\n", v.name, first)
 		}
 	}
-	fmt.Printf("lines of %d bytes; %d runs of each measurement in turn, the lowest counts; one run on the long log\n", lineSize, b.runs)
+	fmt.Printf("lines of %d bytes; runs of each measurement, in turn: %d, the lowest counts; on the long log: 1\n", lineSize, b.runs)
 }
 
 // table measures the rows in turn, several times, and prints the lowest result of each
