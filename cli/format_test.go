@@ -43,7 +43,7 @@ func TestFormatBytes(t *testing.T) {
 }
 
 func TestSizeFlag(t *testing.T) {
-	for in, want := range map[string]int64{"0": 0, "4096": 4096, "50MiB": 50 << 20, "1KB": 1 << 10, "nope": -1, "": -1, "1.5": -1} {
+	for in, want := range map[string]int64{"0": 0, "4096": 4096, "50MiB": 50 << 20, "1KB": 1000, "nope": -1, "": -1, "1.5": -1} {
 		got := int64(-1)
 		s := size{&got}
 		if err := s.Set(in); (err != nil) != (want < 0) || got != want {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"raytap/bytesize"
 	"raytap/secret"
 )
 
@@ -92,47 +93,17 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // Size is a number of bytes, written with or without a unit: 8MiB, 100MB, 4096.
 type Size int64
 
-// sizeUnits are tried in this order: a longer unit comes before its own suffix.
-var sizeUnits = []struct {
-	name  string
-	bytes float64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
-}
-
-// UnmarshalText accepts a whole number of bytes, with or without a unit.
+// UnmarshalText parses a size with bytesize.Parse.
 func (z *Size) UnmarshalText(text []byte) error {
-	s, unit := string(text), 1.0
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(s, u.name); ok {
-			s, unit = strings.TrimSpace(rest), u.bytes
-			break
-		}
+	n, err := bytesize.Parse(string(text))
+	if err == nil {
+		*z = Size(n)
 	}
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || strings.ContainsAny(s, "eExXpPnN_") {
-		return errors.New("is not a size, such as 8MiB, 100MB or 4096")
-	}
-	if v *= unit; v != float64(int64(v)) || v > 1<<50 || v < -(1<<50) {
-		return errors.New("is not a whole number of bytes up to 1024TiB")
-	}
-	*z = Size(v)
-	return nil
+	return err
 }
 
-// String uses the largest binary unit with a whole number.
-func (z Size) String() string {
-	for _, u := range []struct {
-		name  string
-		shift uint
-	}{{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
-		if z != 0 && z%(1<<u.shift) == 0 {
-			return strconv.FormatInt(int64(z>>u.shift), 10) + u.name
-		}
-	}
-	return strconv.FormatInt(int64(z), 10)
-}
+// String formats a size with bytesize.Format.
+func (z Size) String() string { return bytesize.Format(int64(z)) }
 
 // MarshalText returns String.
 func (z Size) MarshalText() ([]byte, error) { return []byte(z.String()), nil }

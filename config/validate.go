@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"raytap/namepattern"
+	"raytap/ray/transport"
 	"raytap/shipper/record"
 )
 
@@ -25,13 +26,6 @@ const (
 	// connections to its jobs API, and hangs when all of them are tails (Ray 2.60).
 	maxTails = 90
 )
-
-// reservedHeaders are those that raytap or HTTP set, and those by which Ray
-// recognises a browser, whose POSTs it refuses (Ray 2.60).
-var reservedHeaders = []string{
-	"host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade",
-	"user-agent", "accept-encoding", "range", "origin", "referer",
-}
 
 // checker collects the problems of decoded values.
 type checker struct{ problems []Problem }
@@ -269,7 +263,7 @@ func (k *checker) auth(at string, c *Cluster) {
 			k.fail(at+".headers", "%q is not a valid header name", bounded(name))
 		case seen[low] != "":
 			k.fail(at+".headers", "%q and %q are the same header", seen[low], name)
-		case slices.Contains(reservedHeaders, low) || strings.HasPrefix(low, "sec-"):
+		case transport.ReservedHeader(name):
 			k.fail(at+".headers."+name, "cannot be set: raytap sets it, or Ray treats clients with it as browsers")
 		case low == "authorization" && len(set) > 0:
 			k.fail(at+".headers."+name, "and auth.%s are both set; keep one", set[0])

@@ -15,10 +15,11 @@ import (
 	"raytap/daemon"
 )
 
-// placeholder stands in the sample where a value has to be, and is no default.
+// placeholder is the value of required keys in the sample. It is not a default.
 const placeholder = "required"
 
-// sample is a configuration with one of everything that has defaults of its own.
+// sample is a configuration with one element of each list and map that has
+// elements with defaults.
 const sample = `
 clusters: [{url: "http://required"}]
 cluster_files: [{files: [required], module: m}]
@@ -27,33 +28,33 @@ shipper: {include: [{job_name: required}]}
 sink: {file: {path: /required}}
 `
 
-// key is one row of the reference.
+// key is one row of docs/configuration.md.
 type key struct {
 	path    string
-	kind    string // what a value of it is, for people
-	value   string // the default; "" where there is none
-	restart bool   // a reload does not change it
+	kind    string // type of the value, for readers
+	value   string // the default; "" for none
+	restart bool   // a change needs a restart
 	about   string
 }
 
-// section is a table of the reference: the keys below one of the file's own.
+// section is one table: a key of the file, and the keys below it.
 type section struct {
 	name  string
 	about string
 	keys  []key
 }
 
-// reference walks through a configuration's keys.
+// reference collects the keys of a configuration.
 type reference struct {
 	comments map[string]string // of fields, by Type.Field
 	started  config.Config
-	loaded   *config.Config          // the same, until a value of it is changed for a moment
-	seen     map[reflect.Type]string // where keys of a type were told
+	loaded   *config.Config          // equal to started, except for a moment in needsRestart
+	seen     map[reflect.Type]string // path at which the keys of a type are listed
 	keys     []key
 }
 
-// listKeys gives the sections in the order of the struct: those keys first that
-// stand for themselves.
+// listKeys returns the sections in the order of the struct, the keys without keys
+// below them first.
 func listKeys(root string) ([]section, error) {
 	comments, err := fieldComments(filepath.Join(root, "config"))
 	if err != nil {
@@ -86,15 +87,15 @@ func listKeys(root string) ([]section, error) {
 		}
 		about := comments["Config."+f.Name]
 		if keys := r.keys; keys[0].path == name || keys[0].path == name+"[]" {
-			r.keys = keys[1:] // the section tells it
+			r.keys = keys[1:] // the section has its description
 		}
 		sections = append(sections, section{name: name, about: about, keys: r.keys})
 	}
 	return sections, nil
 }
 
-// loadSample loads the sample, for what Default does not hold: the defaults of
-// what a file has many of, or may leave out.
+// loadSample returns the sample, for defaults that config.Default does not have:
+// those of list elements and optional mappings.
 func loadSample() (config.Config, error) {
 	f, err := os.CreateTemp("", "raytap-sample-*.yaml")
 	if err != nil {
@@ -108,8 +109,8 @@ func loadSample() (config.Config, error) {
 	return config.Load(f.Name(), func(string) (string, bool) { return "", false })
 }
 
-// structOf gives the struct with keys of its own that a type holds, once or many
-// times; nil: it is a value.
+// structOf returns the struct with keys that a type is, or has as elements; nil if
+// it is a value.
 func structOf(t reflect.Type) reflect.Type {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
@@ -120,8 +121,8 @@ func structOf(t reflect.Type) reflect.Type {
 	return t
 }
 
-// field adds the rows of one field: its own unless it is a plain mapping, and those
-// of the keys below it.
+// field adds the row of a field, unless it is a plain mapping, and the rows of the
+// keys below it.
 func (r *reference) field(path string, owner reflect.Type, f reflect.StructField, v reflect.Value) error {
 	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 	if name == "" {
@@ -130,15 +131,15 @@ func (r *reference) field(path string, owner reflect.Type, f reflect.StructField
 	at := strings.TrimPrefix(path+"."+name, ".")
 	about, ok := r.comments[owner.Name()+"."+f.Name]
 	if !ok {
-		return fmt.Errorf("the field %s.%s (%s) has no comment: say what it is for", owner.Name(), f.Name, at)
+		return fmt.Errorf("the field %s.%s (%s) has no comment: describe it", owner.Name(), f.Name, at)
 	}
 	inner := structOf(f.Type)
 	if inner == nil {
 		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), value: value(v), restart: r.needsRestart(v), about: about})
 		return nil
 	}
-	if told, again := r.seen[inner]; again {
-		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), about: about + " Keys as in `" + told + "`."})
+	if first, again := r.seen[inner]; again {
+		r.keys = append(r.keys, key{path: at, kind: kind(f.Type), about: about + " Keys as in `" + first + "`."})
 		return nil
 	}
 	below, restart := at, r.needsRestart(v)
@@ -166,8 +167,8 @@ func (r *reference) field(path string, owner reflect.Type, f reflect.StructField
 	return nil
 }
 
-// needsRestart tells whether raytap would ask for a restart if the value, which is
-// part of the loaded configuration, were another one.
+// needsRestart reports whether a change of a value, which is part of the loaded
+// configuration, would need a restart.
 func (r *reference) needsRestart(v reflect.Value) bool {
 	if !v.CanSet() {
 		return false // within a map: a module
@@ -192,7 +193,8 @@ func (r *reference) needsRestart(v reflect.Value) bool {
 	return len(daemon.NeedsRestart(r.started, *r.loaded)) > 0
 }
 
-// fieldComments gives what stands above the fields of each struct of a package.
+// fieldComments returns the doc comments of the fields of all structs of a package,
+// by Type.Field.
 func fieldComments(dir string) (map[string]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {

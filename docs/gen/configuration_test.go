@@ -20,16 +20,16 @@ func keyList(t *testing.T) []key {
 	return all
 }
 
-func TestKeysAreAsTheCodeHasThem(t *testing.T) {
+func TestListKeys(t *testing.T) {
 	all := keyList(t)
 	for name, want := range map[string]key{
-		"of the file":                     {path: "response_memory", kind: "size", value: "256MiB", restart: true},
-		"of a list":                       {path: "clusters[].timeout", kind: "duration", value: "10s"},
-		"within a list, some levels down": {path: "clusters[].node_agents.allow", kind: "list: network"},
-		"of what may be left out":         {path: "sink.file.fsync", kind: "`always`, `never` or duration", value: "1s", restart: true},
-		"whose neighbour needs a restart": {path: "log.level", kind: "text", value: "info"},
-		"a secret":                        {path: "clusters[].auth.token", kind: "secret"},
-		"a list with a default":           {path: "web.listen_addresses", kind: "list: text", value: `[":9265"]`, restart: true},
+		"top level":                          {path: "response_memory", kind: "size", value: "256MiB", restart: true},
+		"in a list":                          {path: "clusters[].timeout", kind: "duration", value: "10s"},
+		"deep in a list":                     {path: "clusters[].node_agents.allow", kind: "list: network"},
+		"optional mapping":                   {path: "sink.file.fsync", kind: "`always`, `never` or duration", value: "1s", restart: true},
+		"next to a key that needs a restart": {path: "log.level", kind: "text", value: "info"},
+		"secret":                             {path: "clusters[].auth.token", kind: "secret"},
+		"list with a default":                {path: "web.listen_addresses", kind: "list: text", value: `[":9265"]`, restart: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(all, func(k key) bool { return k.path == want.path })
@@ -38,7 +38,7 @@ func TestKeysAreAsTheCodeHasThem(t *testing.T) {
 			}
 			got := all[i]
 			if got.about == "" {
-				t.Errorf("%s has no meaning", got.path)
+				t.Errorf("%s has no description", got.path)
 			}
 			if got.about = ""; got != want {
 				t.Errorf("%+v, want %+v", got, want)
@@ -47,19 +47,19 @@ func TestKeysAreAsTheCodeHasThem(t *testing.T) {
 	}
 }
 
-// A key that stands twice would be one that is told in two ways.
-func TestEachKeyStandsOnce(t *testing.T) {
+// A duplicate key would have two descriptions.
+func TestListKeys_NoDuplicates(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range keyList(t) {
 		if seen[k.path] {
-			t.Errorf("%s stands twice", k.path)
+			t.Errorf("%s is listed twice", k.path)
 		}
 		seen[k.path] = true
 	}
 }
 
-// What the head of the example says of reloads is what the code does.
-func TestTheExampleNamesWhatTakesARestart(t *testing.T) {
+// The example lists the keys that need a restart.
+func TestExample_KeysThatNeedRestart(t *testing.T) {
 	text, err := os.ReadFile("../../config.example.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestTheExampleNamesWhatTakesARestart(t *testing.T) {
 			named = named || strings.Contains(strings.ReplaceAll(head, "\n# ", " "), at+",")
 		}
 		if !named {
-			t.Errorf("%s takes a restart, and the head of config.example.yaml does not say so", k.path)
+			t.Errorf("%s needs a restart, but the head of config.example.yaml does not list it", k.path)
 		}
 	}
 }

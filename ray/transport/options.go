@@ -133,8 +133,13 @@ func parseBase(raw string) (*url.URL, error) {
 	return url.Parse(host.String() + strings.TrimRight(u.EscapedPath(), "/"))
 }
 
-// reservedHeaders are those that raytap or HTTP sets, and those that make Ray take a
-// client for a browser and refuse its POSTs (2.60.0).
+// ReservedHeader reports whether Options.Headers cannot have a header: raytap or HTTP
+// sets it, or it makes Ray take a client for a browser and refuse its POSTs (2.60.0).
+func ReservedHeader(name string) bool {
+	key := http.CanonicalHeaderKey(name)
+	return reservedHeaders[key] || strings.HasPrefix(key, "Sec-")
+}
+
 var reservedHeaders = map[string]bool{
 	"Host": true, "Content-Length": true, "Content-Type": true, "Transfer-Encoding": true,
 	"Connection": true, "Upgrade": true, "User-Agent": true, "Accept-Encoding": true, "Range": true,
@@ -150,7 +155,7 @@ func checkHeaders(o Options) (http.Header, error) {
 		switch {
 		case !headerName(name):
 			return nil, fmt.Errorf("headers: %q is not a header name", truncate(name, 64))
-		case reservedHeaders[key] || strings.HasPrefix(key, "Sec-"):
+		case ReservedHeader(key):
 			return nil, fmt.Errorf("headers: %s cannot be set", key)
 		case key == "Authorization" && o.Token != nil:
 			return nil, errors.New("headers: Authorization and a token cannot both be set")
