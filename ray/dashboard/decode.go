@@ -200,6 +200,6 @@ func (c *pairCount[T]) ReadJSON(d *pyjson.Decoder) error {
 
 // shapeKey returns the canonical form of a set of resources.
 func shapeKey(shape map[string]float64) string {
-	b, _ := json.Marshal(shape) // keys come sorted; numbers cannot fail
+	b, _ := json.Marshal(shape) // keys are sorted; finite numbers always encode
 	return string(b)
 }
