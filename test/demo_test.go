@@ -66,7 +66,7 @@ func checkOutput(t *testing.T, output string) {
 		`(?m)^ *raytap_tasks\{.*state="PENDING_NODE_ASSIGNMENT".*\} 3$`,
 		`(?m)^ *raytap_serve_application_status\{.*application="greeter".*status="RUNNING".*\} 1$`,
 		`(?m)^ *raytap_shipper_lines_total\{.*\} [1-9]`,
-		`==> all down`,
+		`==> stopped`,
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
 			t.Errorf("the demo does not show %s", want)
