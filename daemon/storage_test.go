@@ -38,7 +38,7 @@ func TestStorage_PositionsFallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close() //nolint:errcheck // a test's end
+	defer lock.Close()
 	for name, tt := range map[string]struct {
 		state, file string
 		durable     bool

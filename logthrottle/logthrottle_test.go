@@ -69,11 +69,12 @@ func TestCondition(t *testing.T) {
 					if n, ok := e.Data["failures"]; ok {
 						line += fmt.Sprintf(" %v %v", n, e.Data["for"])
 					}
-					if want := logrus.WarnLevel; line[:2] == "up" {
+					want := logrus.WarnLevel
+					if line[:2] == "up" {
 						want = logrus.InfoLevel
-						if e.Level != want {
-							t.Errorf("%q has level %s", line, e.Level)
-						}
+					}
+					if e.Level != want {
+						t.Errorf("%q has level %s, want %s", line, e.Level, want)
 					}
 					got = append(got, line)
 				}

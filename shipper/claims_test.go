@@ -62,7 +62,7 @@ func TestAJobThatTheBackfillLeftOutIsForgottenWhenDiscoveryForgetsIt(t *testing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.Close() //nolint:errcheck // a test's end
+	defer p.Close()
 	left := map[string]time.Time{"old": time.UnixMilli(5)}
 	p.setCluster("c", clusterState{session: "s", seen: true, left: left})
 	if err := p.Save(t.Context(), p.Mark()); err != nil {

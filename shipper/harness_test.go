@@ -207,7 +207,7 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 			if err == nil && !p.changed() { // whatever a test does: changes alone are written, and none is missed
 				holds(t, p.File(), p)
 			}
-			p.Close() //nolint:errcheck // a test's end
+			p.Close()
 		}
 	}
 	r.shipper = shipper(r.out, o)

@@ -51,7 +51,7 @@ func readMeta(b []byte) (m meta, err error) {
 			continue
 		}
 		sum := fnv.New64a()
-		sum.Write(p[:metaSize]) //nolint:errcheck // a hash never fails
+		sum.Write(p[:metaSize]) // a hash never fails
 		switch {
 		case sum.Sum64() != binary.NativeEndian.Uint64(p[metaSize:]):
 			if err == errNoDatabase {
@@ -205,7 +205,7 @@ func snapshotOf(path string, visit func(bucket string, key, value []byte) error)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was read only
+	defer f.Close() // it was read only
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file (%s)", path, info.Mode().Type())
 	}

@@ -65,7 +65,7 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer p.Close() //nolint:errcheck // a benchmark's end
+			defer p.Close()
 			k := finishedJobs(b, p, jobs)
 			if err := p.Save(b.Context(), sink.Watermark{}); err != nil {
 				b.Fatal(err)
@@ -120,7 +120,7 @@ func BenchmarkPositionsSave(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer p.Close() //nolint:errcheck // a benchmark's end
+			defer p.Close()
 			k := finishedJobs(b, p, jobs)
 			mark := sink.Watermark{Path: "/var/lib/raytap/raytap.jsonl", Number: 1}
 			if err := p.Save(b.Context(), mark); err != nil {

@@ -333,7 +333,7 @@ func (s *store) give(tmp, path string) error {
 		if err != nil {
 			return err
 		}
-		defer held.Close() //nolint:errcheck // nothing was written to it
+		defer held.Close() // nothing was written to it
 	}
 	return os.Rename(tmp, path)
 }

@@ -85,7 +85,7 @@ func (r *messageReader) read(ctx context.Context) error {
 	closedByServer := false
 	defer func() {
 		cancel()
-		stream.Close() //nolint:errcheck // nothing is left to lose
+		stream.Close() // nothing is left to lose
 		<-done
 		r.buffer.free(spare)
 		// Where the other side ended it, it holds nothing for us any more.

@@ -158,7 +158,7 @@ func (r *nodeAgentReader) open(ctx context.Context, from, least int64) (ray.LogR
 		err = truncatedBody(short)
 	}
 	if err != nil {
-		part.Body.Close() //nolint:errcheck // it is the lesser error
+		part.Body.Close() // it is the lesser error
 		return part, err
 	}
 	log.size = max(log.size, part.Size)

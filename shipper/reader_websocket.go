@@ -92,7 +92,7 @@ func (r *webSocketReader) follow(ctx context.Context) error {
 	}()
 	defer func() {
 		cancel()
-		stream.Close() //nolint:errcheck // nothing is left to lose
+		stream.Close() // nothing is left to lose
 		<-done
 		r.slots.closed(key, r.job.terminalAt.isSet())
 	}()

@@ -64,7 +64,7 @@ func (s *source) agentAnswers(ctx context.Context) bool {
 	err := onFreshStack(func() error {
 		part, err := s.cl.client.AgentLog(ctx, ref, max(0, s.p.log.size))
 		if err == nil {
-			part.Body.Close() //nolint:errcheck // read for its headers
+			part.Body.Close() // read for its headers
 		}
 		return err
 	})
@@ -89,7 +89,7 @@ func (s *source) agentRefused(ctx context.Context) bool {
 	}
 	part, err := s.cl.client.AgentLog(ctx, ref, max(0, s.p.log.size))
 	if err == nil {
-		part.Body.Close() //nolint:errcheck // requested for its headers
+		part.Body.Close() // requested for its headers
 	}
 	return errors.Is(err, ray.ErrTransportNotAllowed)
 }
@@ -240,7 +240,7 @@ func (s *source) openSnapshot(ctx context.Context, again uint64) (body io.ReadCl
 		return nil, nil, err
 	}
 	return body, func() {
-		body.Close() //nolint:errcheck // it was read
+		body.Close() // it was read
 		s.cl.load.fullReads.Release(1)
 	}, nil
 }

@@ -25,7 +25,7 @@ func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer positions.Close() //nolint:errcheck // its folder was taken away
+		defer positions.Close() // its folder was taken away
 		if err := positions.Save(t.Context(), sink.Watermark{}); err != nil {
 			t.Fatal(err)
 		}

@@ -123,7 +123,7 @@ func (t *tail) release(ctx context.Context) {
 	if ctx.Err() == nil {
 		t.p.flushPending(ctx) //nolint:errcheck // they are read again, or a gap reports that they are lost
 	}
-	t.p.flush(ctx) //nolint:errcheck // likewise
+	t.p.flush(ctx)
 	t.p.drop()
 }
 

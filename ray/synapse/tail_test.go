@@ -293,7 +293,10 @@ func TestTail_ContextDoneAndBreak(t *testing.T) {
 	a := synapsetest.New(t)
 	a.Submit("j", synapsetest.JobOptions{}).Print("1\n2\n")
 	c := client(t, a.URL())
-	for range c.Tail(t.Context(), "j", ray.DefaultTailOptions()) {
+	for _, err := range c.Tail(t.Context(), "j", ray.DefaultTailOptions()) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	ctx, cancel := context.WithCancel(t.Context())

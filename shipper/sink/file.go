@@ -357,7 +357,7 @@ func (f *File) fail(err error) error {
 		}
 		f.failedErr = fmt.Errorf("sink file %s: %w: %w", f.o.Path, reason, err)
 		f.stats.StalledSince.Store(0)
-		f.closeFiles()
+		_ = f.closeFiles()
 	}
 	return f.failedErr
 }

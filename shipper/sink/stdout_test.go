@@ -160,7 +160,7 @@ func TestStdout_ReaderBlocked(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrFailed) {
 				t.Fatalf("got %v, want only ctx's error", err)
 			}
-			go io.Copy(io.Discard, r)
+			go func() { _, _ = io.Copy(io.Discard, r) }()
 			if err := s.Write(t.Context(), []byte("late\n")); err != nil {
 				t.Fatalf("write after the reader reads again: %v", err)
 			}
@@ -335,7 +335,7 @@ func TestStdout_ClosedFile(t *testing.T) {
 func TestStdout_NetConn(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	go func() { io.ReadFull(b, make([]byte, 2)); b.Close() }()
+	go func() { _, _ = io.ReadFull(b, make([]byte, 2)); b.Close() }()
 	s := NewStdout(a)
 	var err error
 	for range 3 {
@@ -362,7 +362,7 @@ func BenchmarkStdoutWrite(b *testing.B) {
 			w, r := open()
 			defer w.Close()
 			if r != nil {
-				go io.Copy(io.Discard, r)
+				go func() { _, _ = io.Copy(io.Discard, r) }()
 				defer r.Close()
 			}
 			s := NewStdout(w)

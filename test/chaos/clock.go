@@ -82,7 +82,7 @@ func (r *round) aheadInPositions(ctx context.Context) ([]key, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer p.Close() //nolint:errcheck // it was saved before
+	defer p.Close() // it was saved before
 	for _, record := range records {
 		if err := p.Recovered(record); err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (r *round) stampAhead(selected func(at int, k key, last bool) bool) (moved 
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close() //nolint:errcheck // errors are reported by its writes
+	defer f.Close() // errors are reported by its writes
 	b, err := os.ReadFile(r.subject.s.sink)
 	if err != nil {
 		return nil, nil, err

@@ -92,7 +92,7 @@ func TestSupervisor_CommandDoesNotExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.stop()
+	defer func() { _ = k.stop() }()
 	if _, err := k.start(request{Argv: []string{"/no/such/command"}, Dir: "/", Log: filepath.Join(dir, "log")}); err == nil {
 		t.Error("no error for a command that does not exist")
 	}
