@@ -56,18 +56,18 @@ func TestAgentLog_Offset(t *testing.T) {
 }
 
 // stranger is a server on loopback at the address of a node agent.
-func stranger(t *testing.T, answer http.HandlerFunc) string {
-	s := httptest.NewServer(answer)
+func stranger(t *testing.T, response http.HandlerFunc) string {
+	s := httptest.NewServer(response)
 	t.Cleanup(s.Close)
 	return s.URL
 }
 
 func TestAgentLog_NotANodeAgent(t *testing.T) {
 	tests := []struct {
-		name   string
-		answer http.HandlerFunc
-		code   int
-		want   string
+		name     string
+		response http.HandlerFunc
+		code     int
+		want     string
 	}{
 		{"one that ignores Range", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "all of it") }, 0, "all of it"},
 		{"one without a size", func(w http.ResponseWriter, _ *http.Request) {
@@ -88,7 +88,7 @@ func TestAgentLog_NotANodeAgent(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := raytest.New(t)
-			u := stranger(t, tt.answer)
+			u := stranger(t, tt.response)
 			c := logClient(t, h, transport.Options{}, Options{})
 			part, err := c.AgentLog(t.Context(), ray.LogRef{SubmissionID: "job", AgentURL: u}, 3)
 			if tt.code != 0 {
@@ -116,7 +116,7 @@ func TestAgentLog_Faults(t *testing.T) {
 		{"cut in the middle", raytest.Fault{Action: raytest.CutClose, AfterBytes: 4}, 503},
 		{"reset in the middle", raytest.Fault{Action: raytest.CutReset, AfterBytes: 4}, 503},
 		{"silent in the middle", raytest.Fault{Action: raytest.HalfOpen, AfterBytes: 4}, 408},
-		{"never answered", raytest.Fault{Action: raytest.Hang}, 408},
+		{"no response", raytest.Fault{Action: raytest.Hang}, 408},
 		{"refused", raytest.Fault{Status: 503, Body: "no"}, 503},
 	}
 	for _, tt := range tests {

@@ -31,19 +31,19 @@ func twoNodes(t *testing.T, change func(i int, node map[string]any)) *Client {
 			_, _ = w.Write(list)
 			return
 		}
-		var answer struct {
+		var response struct {
 			Result bool `json:"result"`
 			Data   struct {
 				Summary []map[string]any `json:"summary"`
 			} `json:"data"`
 		}
-		if err := json.Unmarshal(raw, &answer); err != nil {
+		if err := json.Unmarshal(raw, &response); err != nil {
 			t.Error(err)
 		}
-		for i, node := range answer.Data.Summary {
+		for i, node := range response.Data.Summary {
 			change(i, node)
 		}
-		_ = json.NewEncoder(w).Encode(answer)
+		_ = json.NewEncoder(w).Encode(response)
 	})
 }
 

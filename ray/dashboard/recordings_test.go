@@ -187,15 +187,15 @@ func checkErrors(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answers []struct {
+	var responses []struct {
 		Request, Body string
 		Status        int
 		ContentType   string `json:"content_type"`
 	}
-	if err := json.Unmarshal(b, &answers); err != nil || len(answers) == 0 {
+	if err := json.Unmarshal(b, &responses); err != nil || len(responses) == 0 {
 		t.Fatal(err)
 	}
-	for _, a := range answers {
+	for _, a := range responses {
 		c := serveClient(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", a.ContentType)
 			w.WriteHeader(a.Status)

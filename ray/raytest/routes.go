@@ -99,7 +99,7 @@ func (h *Head) serveDashboard(w http.ResponseWriter, r *http.Request) {
 	case EndpointOther:
 		text(w, http.StatusNotFound, "404: Not Found")
 	default:
-		h.serveAnswer(w, r, endpoint)
+		h.serveResponse(w, r, endpoint)
 	}
 }
 

@@ -43,22 +43,22 @@ func TestServe_InvalidConfig(t *testing.T) {
 		t.Fatal(err, len(recorded))
 	}
 	h := New(t)
-	shape := func(answer string) string {
-		before, after, _ := strings.Cut(answer, " [type=")
+	shape := func(response string) string {
+		before, after, _ := strings.Cut(response, " [type=")
 		kind, _, _ := strings.Cut(after, ",")
 		if kind == "" {
-			i := strings.LastIndex(strings.TrimSpace(answer), "\n")
-			before, _, _ = strings.Cut(strings.TrimSpace(answer[i+1:]), ":")
+			i := strings.LastIndex(strings.TrimSpace(response), "\n")
+			before, _, _ = strings.Cut(strings.TrimSpace(response[i+1:]), ":")
 		}
 		return before + " " + kind
 	}
 	for _, row := range recorded {
-		status, answer := putConfig(t, h, row.Sent)
-		if status != row.Status || shape(answer) != shape(row.Answer) {
-			t.Errorf("%s: %d %s\nRay: %d %s", row.Sent, status, shape(answer), row.Status, shape(row.Answer))
+		status, response := putConfig(t, h, row.Sent)
+		if status != row.Status || shape(response) != shape(row.Answer) {
+			t.Errorf("%s: %d %s\nRay: %d %s", row.Sent, status, shape(response), row.Status, shape(row.Answer))
 		}
 	}
-	if status, answer := putConfig(t, h, `{"applications":[]}`); status != http.StatusOK || answer != "" {
-		t.Errorf("an empty configuration: %d %q", status, answer)
+	if status, response := putConfig(t, h, `{"applications":[]}`); status != http.StatusOK || response != "" {
+		t.Errorf("an empty configuration: %d %q", status, response)
 	}
 }

@@ -12,8 +12,8 @@ import (
 //go:embed testdata/nodes_list_detail.json testdata/nodes_view_summary.json testdata/cluster_status.json testdata/serve_applications_none.json testdata/actors_summarize.json
 var recordings embed.FS
 
-// serveAnswer sends the test's response for an endpoint, or the default one.
-func (h *Head) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint string) {
+// serveResponse sends the test's response for an endpoint, or the default one.
+func (h *Head) serveResponse(w http.ResponseWriter, r *http.Request, endpoint string) {
 	switch endpoint {
 	case EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary, EndpointPlacementGroups, EndpointLogStream:
 		leave, ok := h.acquireStateSlot(w)

@@ -19,8 +19,8 @@ import (
 	"raytap/ray/transport"
 )
 
-// answering returns a client of a server that sends the same response to all requests.
-func answering(t *testing.T, status int, contentType, body string) *Client {
+// respondingClient returns a client of a server that sends the same response to all requests.
+func respondingClient(t *testing.T, status int, contentType, body string) *Client {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -99,13 +99,13 @@ func TestLists_Wrapped(t *testing.T) {
 		`[` + row + `]`, `{"results":[` + row + `]}`, `{"data":[` + row + `]}`, `{"jobs":[` + row + `]}`,
 		`{"data":{"result":{"total":1,"result":[` + row + `]}}}`, `{"jobs":{"j":` + row + `}}`,
 	} {
-		jobs, err := answering(t, 200, "application/json", body).Jobs(t.Context())
+		jobs, err := respondingClient(t, 200, "application/json", body).Jobs(t.Context())
 		if err != nil || len(jobs) != 1 || jobs[0].SubmissionID != "j" || jobs[0].Status != ray.JobRunning {
 			t.Errorf("%s: %+v, %v", body, jobs, err)
 		}
 	}
 	for body, code := range map[string]int{`null`: 500, ``: 500, `{"detail":"Not_authenticated"}`: 500, `{"jobs":null,"total":3}`: 500, `[]`: 0, `{}`: 500, `"x"`: 500, `7`: 500, `{"jobs":7}`: 500, `<html>`: 500, `[{`: 500} {
-		jobs, err := answering(t, 200, "application/json", body).Jobs(t.Context())
+		jobs, err := respondingClient(t, 200, "application/json", body).Jobs(t.Context())
 		if ray.Code(err) != code || len(jobs) != 0 {
 			t.Errorf("%q: %+v, %v", body, jobs, err)
 		}
@@ -128,7 +128,7 @@ func TestJobs_Rows(t *testing.T) {
 		{"an older agent's id", `{"id":"j","status":"RUNNING"}`, ray.Job{SubmissionID: "j", Status: "RUNNING"}},
 		{"a driver", `{"type":"DRIVER","id":"x","job_id":"01000000","status":"RUNNING","submission_id":null}`, ray.Job{Type: "DRIVER", JobID: "01000000", Status: "RUNNING"}},
 	} {
-		jobs, err := answering(t, 200, "application/json", `[`+row.row+`]`).Jobs(t.Context())
+		jobs, err := respondingClient(t, 200, "application/json", `[`+row.row+`]`).Jobs(t.Context())
 		if row.want.Type == "" {
 			row.want.Type = ray.JobSubmission
 		}
@@ -139,7 +139,7 @@ func TestJobs_Rows(t *testing.T) {
 }
 
 func TestLists_RayShape(t *testing.T) {
-	c := answering(t, 200, "application/json", `{"applications":{"a":{"status":"running","last_deployed_time_s":1795532528.458,
+	c := respondingClient(t, 200, "application/json", `{"applications":{"a":{"status":"running","last_deployed_time_s":1795532528.458,
 		"deployments":{"D":{"status":"HEALTHY","target_num_replicas":2,"replicas":[{"state":"RUNNING"},{"state":"STARTING"}]}}}}}`)
 	s, err := c.Serve(t.Context())
 	if err != nil || len(s.Applications) != 1 || s.Applications[0].Name != "a" || s.Applications[0].Status != "RUNNING" {
@@ -148,11 +148,11 @@ func TestLists_RayShape(t *testing.T) {
 	if d := s.Applications[0].Deployments[0]; d.Name != "D" || *d.TargetReplicas != 2 || *d.ReplicaCount != 2 || d.Replicas["STARTING"] != 1 {
 		t.Errorf("%+v", d)
 	}
-	n, err := answering(t, 200, "application/json", `{"node_id":"n","alive":false}`).Node(t.Context(), "n")
+	n, err := respondingClient(t, 200, "application/json", `{"node_id":"n","alive":false}`).Node(t.Context(), "n")
 	if err != nil || n.State != ray.NodeDead {
 		t.Errorf("%+v, %v", n, err)
 	}
-	task, err := answering(t, 200, "application/json", `{"data":{"result":{"result":[{"task_id":"t","attempt_number":0,"state":"FAILED"},{"task_id":"t","attempt_number":1,"state":"RUNNING"}]}}}`).Task(t.Context(), "t")
+	task, err := respondingClient(t, 200, "application/json", `{"data":{"result":{"result":[{"task_id":"t","attempt_number":0,"state":"FAILED"},{"task_id":"t","attempt_number":1,"state":"RUNNING"}]}}}`).Task(t.Context(), "t")
 	if err != nil || task.Attempt != 1 || task.State != "RUNNING" {
 		t.Errorf("%+v, %v", task, err)
 	}
@@ -177,7 +177,7 @@ func TestClient_Errors(t *testing.T) {
 		{503, `{"error_type":"gpu_unavailable","message":"no driver"}`, 503, "gpu_unavailable: no driver"},
 		{504, ``, 503, "HTTP 504"},
 	} {
-		c := answering(t, row.status, "application/json", row.body)
+		c := respondingClient(t, row.status, "application/json", row.body)
 		_, err := c.Job(t.Context(), "j")
 		var e *ray.Error
 		if !asError(err, &e) || e.Code != row.code || e.Status != row.status || !strings.Contains(err.Error(), row.says) {
@@ -189,7 +189,7 @@ func TestClient_Errors(t *testing.T) {
 func asError(err error, e **ray.Error) bool { var ok bool; *e, ok = err.(*ray.Error); return ok }
 
 func TestResources_MalformedPart(t *testing.T) {
-	r, err := answering(t, 200, "application/json", `{"collected_at":"2026-11-24T15:02:08Z","stale":"no","cpu":7,"memory":{"total":"8","used":2},
+	r, err := respondingClient(t, 200, "application/json", `{"collected_at":"2026-11-24T15:02:08Z","stale":"no","cpu":7,"memory":{"total":"8","used":2},
 		"gpu":[],"running_jobs":"3","node_counts":null,"nodes":[7,{"node_id":"n","state":"ALIVE","gpus":{}}]}`).Resources(t.Context())
 	if err != nil || r.CPU != nil || r.Memory.Total != 8 || r.GPU != nil || *r.RunningJobs != 3 || r.NodeCounts != nil || len(r.Nodes) != 1 {
 		t.Errorf("%+v, %v", r, err)
@@ -213,7 +213,7 @@ func TestClient_MissingEndpointRemembered(t *testing.T) {
 }
 
 func TestClient_NotImplemented(t *testing.T) {
-	c := answering(t, 200, "application/json", "{}")
+	c := respondingClient(t, 200, "application/json", "{}")
 	_, e1 := c.ClusterStatus(t.Context())
 	_, e2 := c.Actors(t.Context())
 	_, e3 := c.PlacementGroups(t.Context())
@@ -348,7 +348,7 @@ func TestJobLogs_Formats(t *testing.T) {
 		{"application/json", `7`, "", 500},
 		{"text/html", `<html>`, "", 500},
 	} {
-		if got, err := wholeLog(answering(t, 200, row.contentType, row.body)); got != row.want || ray.Code(err) != row.code {
+		if got, err := wholeLog(respondingClient(t, 200, row.contentType, row.body)); got != row.want || ray.Code(err) != row.code {
 			t.Errorf("%s: %q, %v", row.body, got, err)
 		}
 	}

@@ -75,7 +75,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusForbidden, "")
 			return
 		}
-		a.serveAnswer(w, r, endpoint, id)
+		a.serveResponse(w, r, endpoint, id)
 	}
 }
 
@@ -134,7 +134,7 @@ func (a *Agent) authorized(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (a *Agent) serveAnswer(w http.ResponseWriter, r *http.Request, endpoint, id string) {
+func (a *Agent) serveResponse(w http.ResponseWriter, r *http.Request, endpoint, id string) {
 	a.mu.Lock()
 	own := a.responses[endpoint]
 	a.mu.Unlock()
