@@ -2,7 +2,7 @@ package config
 
 import "testing"
 
-// Law: addresses that are one have one spelling, and one name.
+// Equal addresses have one spelling, and one name.
 func TestModule_CanonicalAddress(t *testing.T) {
 	m := module(t, "head.example:*", "https://head.example:443/ray", "[::1]:*", "10.0.0.0/8:*")
 	for _, same := range [][]string{

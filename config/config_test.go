@@ -86,7 +86,7 @@ shipper:
 		t.Errorf("got\n%s\nwant\n%s", c.Redacted(), want.Redacted())
 	}
 	if f := string(p.Auth.TokenFile); !filepath.IsAbs(f) || !strings.HasSuffix(f, "/secrets/token") {
-		t.Errorf("token_file %q is not taken from the file's folder", f)
+		t.Errorf("token_file %q is not relative to the file's directory", f)
 	}
 	if len(c.Hash()) != 64 {
 		t.Errorf("hash %q", c.Hash())
@@ -116,7 +116,7 @@ func TestSecret_NeverPrints(t *testing.T) {
 	}
 	for _, s := range all {
 		if strings.Contains(s, secret) || strings.Contains(s, fmt.Sprintf("%x", secret)) {
-			t.Errorf("the secret stands in %s", s)
+			t.Errorf("the secret is in %s", s)
 		}
 	}
 	if !strings.Contains(c.Redacted(), "token: <secret>") {
@@ -174,7 +174,7 @@ func TestTypes_RoundTrip(t *testing.T) {
 	for _, s := range []string{"", "MiB", "1e3", "0x10", "1.0001KiB", "9999999TiB", "NaN", "-Inf", "1_000"} {
 		var z Size
 		if err := z.UnmarshalText([]byte(s)); err == nil {
-			t.Errorf("size %q is taken as %d", s, z)
+			t.Errorf("size %q is accepted as %d", s, z)
 		}
 	}
 }
@@ -203,7 +203,7 @@ func TestLoad_SinkFileDefaults(t *testing.T) {
 		t.Errorf("got %+v, want %+v", *c.Sink.File, want)
 	}
 	if p := string(want.Path); !filepath.IsAbs(p) || !strings.HasSuffix(p, "/out/x.jsonl") {
-		t.Errorf("path %q is not taken from the file's folder", p)
+		t.Errorf("path %q is not relative to the file's directory", p)
 	}
 	for _, s := range []string{"always", "never", "1s", "10ms"} {
 		var f Fsync
@@ -221,11 +221,11 @@ func TestPositionsFile(t *testing.T) {
 		want   string
 		chosen bool
 	}{
-		"where it is said":                   {"shipper: {positions: {file: /p}}\n" + file, environment("HOME", "/h"), "/p", true},
-		"beside the sink's file":             {file, environment("HOME", "/h"), "/data/x.jsonl.positions.db", true},
-		"else in the folder for state":       {"", environment("HOME", "/h", "XDG_STATE_HOME", "/s"), "/s/raytap/positions.db", false},
-		"or the usual one":                   {"", environment("HOME", "/h", "XDG_STATE_HOME", "relative"), "/h/.local/state/raytap/positions.db", false},
-		"or nowhere, where there is no home": {"", environment(), "", false},
+		"configured":                     {"shipper: {positions: {file: /p}}\n" + file, environment("HOME", "/h"), "/p", true},
+		"next to the sink's file":        {file, environment("HOME", "/h"), "/data/x.jsonl.positions.db", true},
+		"in the state directory":         {"", environment("HOME", "/h", "XDG_STATE_HOME", "/s"), "/s/raytap/positions.db", false},
+		"in the default state directory": {"", environment("HOME", "/h", "XDG_STATE_HOME", "relative"), "/h/.local/state/raytap/positions.db", false},
+		"no home directory":              {"", environment(), "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := load(t, oneCluster+tt.text, tt.env)

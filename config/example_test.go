@@ -38,17 +38,17 @@ func TestExample_Defaults(t *testing.T) {
 	differences("", reflect.ValueOf(c), reflect.ValueOf(want), &differ)
 	for _, path := range differ {
 		if !covered(path, claims) {
-			t.Errorf("%s differs from its default, and the example does not say so", path)
+			t.Errorf("%s differs from its default, and its line does not end in # example", path)
 		}
 	}
 	for path, example := range claims {
 		if example && !slices.ContainsFunc(differ, func(d string) bool { return strings.HasPrefix(path, d) }) {
-			t.Errorf("%s is called an example, but is the default", path)
+			t.Errorf("%s is marked as an example, but is the default", path)
 		}
 	}
 }
 
-// covered tells whether a leaf at or under path is called an example.
+// covered reports whether a leaf at or under path is marked as an example.
 func covered(path string, claims map[string]bool) bool {
 	for leaf, example := range claims {
 		if example && strings.HasPrefix(leaf, path) {
@@ -58,8 +58,8 @@ func covered(path string, claims map[string]bool) bool {
 	return false
 }
 
-// leaves notes of each scalar and each list in flow style whether its line says
-// that it is an example.
+// leaves records of each scalar and each list in flow style whether it is marked as
+// an example.
 func leaves(path string, n *yaml.Node, lines []string, out map[string]bool) {
 	switch {
 	case n.Kind == yaml.MappingNode && len(n.Content) > 0:
@@ -75,8 +75,8 @@ func leaves(path string, n *yaml.Node, lines []string, out map[string]bool) {
 	}
 }
 
-// differences gives the paths where two configurations differ: of fields, and
-// of lists and maps as a whole, but for a list of the same length.
+// differences returns the paths at which two configurations differ: fields, list
+// elements, and lists of different lengths and maps as a whole.
 func differences(path string, a, b reflect.Value, out *[]string) {
 	if a.Kind() == reflect.Slice && a.Len() == b.Len() && a.Len() > 0 && a.Type().Elem().Kind() == reflect.Struct {
 		for i := range a.Len() {
@@ -135,7 +135,7 @@ func TestExample_EveryKey(t *testing.T) {
 	}
 }
 
-// keys lists the paths of every key that a type decodes.
+// keys returns the paths of all keys of a type.
 func keys(path string, t reflect.Type) []string {
 	var out []string
 	switch {

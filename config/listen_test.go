@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What cannot be listened on anywhere is refused when the file is read.
+// Addresses that are invalid on any machine are errors of the file.
 func TestLoad_ListenAddresses(t *testing.T) {
 	for address, right := range map[string]bool{
 		":9265": true, "127.0.0.1:0": true, "localhost:9265": true, "[::1]:9265": true, "[fe80::1%eth0]:65535": true,
@@ -22,7 +22,7 @@ func TestLoad_ListenAddresses(t *testing.T) {
 	}
 }
 
-// Only a shell replaces a ~; a file named ~x, and one below ./~x, can be meant.
+// Only a shell expands ~. Files named ~x and ./~x are valid.
 func TestLoad_Tilde(t *testing.T) {
 	for path, want := range map[string]string{
 		"~/raytap.jsonl": "", "~ray/raytap.jsonl": "",
@@ -44,7 +44,7 @@ func TestLoad_Tilde(t *testing.T) {
 	}
 }
 
-// What a stream's name stands for depends on who opens it.
+// The name of a stream, such as /dev/stdout, is not a file.
 func TestLoad_SinkPathIsStream(t *testing.T) {
 	for path, right := range map[string]bool{
 		"/dev/stdout": false, "/dev/stderr": false, "/dev/null": false, "/dev/fd/1": false, "/proc/self/fd/1": false,
@@ -57,7 +57,7 @@ func TestLoad_SinkPathIsStream(t *testing.T) {
 	}
 }
 
-// An IPv6 address may name its interface, with the % escaped as in any URL.
+// An IPv6 address may have a zone, with an escaped %.
 func TestLoad_IPv6Zone(t *testing.T) {
 	for url, want := range map[string]string{"http://[fe80::1%25eth0]:8265": "", "http://[fe80::1%eth0]:8265": "write % as %25"} {
 		_, problems := parse([]byte("clusters: [{url: '"+url+"'}]\n"), "/etc", environment())

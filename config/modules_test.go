@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// module gives a module that is for some targets.
+// module returns a module for some targets.
 func module(t *testing.T, targets ...string) Module {
 	t.Helper()
 	var m Module
@@ -26,14 +26,14 @@ func TestModule_Targets(t *testing.T) {
 		allowed string // patterns, apart by spaces
 		yes, no string // targets, apart by spaces
 	}{
-		"a name, at Ray's port": {"ray-head",
+		"name with default port": {"ray-head",
 			"ray-head:8265 http://ray-head:8265 https://RAY-head:8265/ ray-HEAD:8265",
 			"ray-head:80 http://ray-head https://ray-head ray-head.evil:8265 evil:8265 ray-head:8265/x"},
-		"a star stops at a dot": {"ray-*.prod.svc:8265",
+		"star does not match a dot": {"ray-*.prod.svc:8265",
 			"ray-1.prod.svc:8265 ray-.prod.svc:8265",
 			"ray-1.evil.prod.svc:8265 ray-1.prod.svc.evil:8265 xray-1.prod.svc:8265 ray-1.prod.svc:8266"},
 		"any port": {"ray-head:*", "ray-head:1 http://ray-head https://ray-head", "other:1"},
-		"a network is for addresses": {"10.0.0.0/8",
+		"network matches addresses only": {"10.0.0.0/8",
 			"10.1.2.3:8265 http://10.1.2.3:8265 http://[::ffff:10.1.2.3]:8265",
 			"11.1.2.3:8265 10.evil:8265 10.1.2.3.evil:8265 10.1.2.3:80 0x0a010203:8265"},
 		"a network with a port": {"10.0.0.0/8:80 192.168.1.1:443", "10.1.2.3:80 https://192.168.1.1", "10.1.2.3:8265 192.168.1.2:443"},
@@ -46,7 +46,7 @@ func TestModule_Targets(t *testing.T) {
 			"",
 			"http://ray@evil:8265 http://evil:8265#ray:8265 http://evil:8265?ray:8265 http://ray:8265@evil:8265 http://ray\\@evil:8265 file://ray/etc ray " +
 				"http://evil:8265/@ray:8265 ://ray:8265 http:///ray:8265 *:8265"},
-		"not even a star lets odd hosts in": {"*:8265", "anything:8265", "*:8265 a%2eb:8265 [a]:8265 :8265"},
+		"star does not match invalid hosts": {"*:8265", "anything:8265", "*:8265 a%2eb:8265 [a]:8265 :8265"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := module(t, strings.Fields(tt.allowed)...)
@@ -74,19 +74,19 @@ func TestModule_Resolve(t *testing.T) {
 		t    Target
 		want string // name and address, or a part of the error
 	}{
-		"an address":                      {plain, Target{Address: "a:1"}, "a:1 http://a:1"},
-		"a name of its own":               {plain, Target{Address: "a:1", Name: "prod"}, "prod http://a:1"},
-		"https where the module has tls":  {secure, Target{Address: "a:1"}, "a:1 https://a:1"},
-		"never plain http there":          {secure, Target{Address: "a:1", Scheme: "http"}, "tls is set, but the url of the cluster is http"},
-		"nor by a URL":                    {secure, Target{Address: "http://a:1"}, "the url of the cluster is http"},
-		"a scheme and a prefix":           {plain, Target{Address: "a:1", Scheme: "https", Prefix: "/p/"}, "a:1 https://a:1/p"},
-		"a URL":                           {plain, Target{Address: "https://a:1/p"}, "a:1/p https://a:1/p"},
-		"a URL knows its scheme":          {plain, Target{Address: "https://a:1", Scheme: "https"}, "includes scheme and path prefix"},
-		"an API that there is not":        {plain, Target{Address: "a:1", API: "graphql"}, "api must be one of"},
-		"a name that no label takes well": {plain, Target{Address: "a:1", Name: "a\nb"}, "name must be"},
-		"no port":                         {plain, Target{Address: "a"}, "must be host:port"},
-		"nothing":                         {plain, Target{}, "must be host:port"},
-		"a prefix that would be a host":   {plain, Target{Address: "a:1", Prefix: "@evil:8265"}, "user or password"},
+		"an address":                    {plain, Target{Address: "a:1"}, "a:1 http://a:1"},
+		"a name of its own":             {plain, Target{Address: "a:1", Name: "prod"}, "prod http://a:1"},
+		"https for a module with tls":   {secure, Target{Address: "a:1"}, "a:1 https://a:1"},
+		"http with tls":                 {secure, Target{Address: "a:1", Scheme: "http"}, "tls is set, but the url of the cluster is http"},
+		"http URL with tls":             {secure, Target{Address: "http://a:1"}, "the url of the cluster is http"},
+		"a scheme and a prefix":         {plain, Target{Address: "a:1", Scheme: "https", Prefix: "/p/"}, "a:1 https://a:1/p"},
+		"a URL":                         {plain, Target{Address: "https://a:1/p"}, "a:1/p https://a:1/p"},
+		"URL and scheme":                {plain, Target{Address: "https://a:1", Scheme: "https"}, "includes scheme and path prefix"},
+		"unknown API":                   {plain, Target{Address: "a:1", API: "graphql"}, "api must be one of"},
+		"control character in the name": {plain, Target{Address: "a:1", Name: "a\nb"}, "name must be"},
+		"no port":                       {plain, Target{Address: "a"}, "must be host:port"},
+		"nothing":                       {plain, Target{}, "must be host:port"},
+		"user in the prefix":            {plain, Target{Address: "a:1", Prefix: "@evil:8265"}, "user or password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := tt.m.Resolve(tt.t)

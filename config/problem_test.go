@@ -11,7 +11,7 @@ func TestLoad_Problems(t *testing.T) {
 		text string
 		want []string
 	}{
-		"of how records are made": {`
+		"record": {`
 clusters: [{url: "http://ray:8265"}]
 shipper: {record: {timezone: Mars/North, multiline: {enabled: java, max_lines: 1, max_wait_time: 1ms}, progress_interval: -1s}}
 `, []string{
@@ -21,7 +21,7 @@ shipper: {record: {timezone: Mars/North, multiline: {enabled: java, max_lines: 1
 			`shipper.record.multiline.max_lines: "1": line 3: must be 2 to 10000`,
 			`shipper.record.progress_interval: "-1s": line 3: must be at least 0s`,
 		}},
-		"several at once, in the order of the file": {`
+		"several, in the order of the file": {`
 clusters:
   - name: a
     url: ftp://ray
@@ -44,7 +44,7 @@ shiper: {}
 			`collector.jobs.max: "many": line 10: must be a whole number`,
 			`shiper: line 11: unknown key; did you mean shipper?`,
 		}},
-		"kinds that do not fit": {`
+		"wrong types": {`
 clusters: {url: x}
 shipper: [1]
 web: {listen_addresses: ":1"}
@@ -58,7 +58,7 @@ collector: {enabled: yes}
 			`log.format: line 5: has no value; omit the key to use its default`,
 			`collector.enabled: "yes": line 6: must be true or false`,
 		}},
-		"what only one of the APIs knows": {`
+		"keys of one API only": {`
 clusters:
   - {name: a, url: 'http://a:1', auth: {user_token: u, tenant_file: f}}
   - name: b
@@ -78,7 +78,7 @@ clusters:
 			`clusters[1].node_agents: line 9: is only for api: ray: a Synapse agent serves logs itself`,
 			`clusters[2].api: "agent": line 10: must be one of ray, synapse`,
 		}},
-		"the sink's bounds": {oneCluster + `
+		"limits of the sink": {oneCluster + `
 sink:
   stdout: {}
   file: {path: /x, rotate: {max_size: 10KiB, max_age: 59s, max_files: -1}, fsync: 0s}
@@ -92,7 +92,7 @@ shipper: {positions: {file: /a/../x, interval: 10ms}}
 			`shipper.positions.interval: "10ms": line 6: must be at least 100ms`,
 			`shipper.positions.file: "/a/../x": line 6: is the file of the sink; use another`,
 		}},
-		"a file without a path": {oneCluster + "sink: {file: {fsync: sometimes}}\n", []string{
+		"file without path": {oneCluster + "sink: {file: {fsync: sometimes}}\n", []string{
 			`sink.file.fsync: "sometimes": line 2: must be always, never, or a duration of at least 10ms, such as 1s`,
 			`sink.file.path: line 2: is required: the file that records are appended to`,
 		}},
@@ -103,7 +103,7 @@ clusters: [{url: '${NOT_SET}', name: '${', auth: {token: '${1}'}}]
 			`clusters[0].name: "${": line 2: has a ${ without its }; write $${ for a literal ${`,
 			`clusters[0].auth.token: line 2: ${1} is not the name of an environment variable; write $${ for a literal ${`,
 		}},
-		"secrets in the wrong place are not repeated": {`
+		"secrets in the wrong place": {`
 clusters: [{url: 'http://u:hunter2@ray:8265', auth: hunter2, headers: hunter2, proxy_url: 'ftp://a:hunter2@p'}]
 `, []string{
 			`clusters[0].auth: line 2: must be a mapping (key: value), not a single value`,
@@ -111,7 +111,7 @@ clusters: [{url: 'http://u:hunter2@ray:8265', auth: hunter2, headers: hunter2, p
 			`clusters[0].url: "http://<secret>@ray:8265": line 2: must not contain a user or password; use auth, or headers for basic authentication`,
 			`clusters[0].proxy_url: "ftp://<secret>@p": line 2: must be an http, https or socks5 URL, such as http://proxy:3128`,
 		}},
-		"a key twice": {oneCluster + "log: {level: info}\nlog: {level: debug}\n", []string{
+		"duplicate key": {oneCluster + "log: {level: info}\nlog: {level: debug}\n", []string{
 			`log: line 3: is a duplicate key, first used in line 2`,
 		}},
 		"headers": {`
@@ -126,7 +126,7 @@ clusters:
 			`clusters[0].headers.host: line 5: cannot be set: raytap sets it, or Ray treats clients with it as browsers`,
 			`clusters[0].headers: line 5: "X-A" and "x-a" are the same header`,
 		}},
-		"the shipper's bounds": {oneCluster + `
+		"limits of the shipper": {oneCluster + `
 shipper:
   include: [{}, {job_name: "[a"}, {job_name: "{a,b}"}, {submission_id: "^train-.*$"}]
   websocket: {max_tails: 100, max_replay: 8XB}
@@ -148,7 +148,7 @@ shipper:
 			`shipper.labels.message: "x": line 8: is a reserved key of records`,
 			`shipper.memory: "1kB": line 9: must be at least 1MiB`,
 		}},
-		"the collector's bounds": {oneCluster + `
+		"limits of the collector": {oneCluster + `
 collector:
   exclude_metrics: ["raytap_node_.*", "raytap_(up"]
   jobs: {max: 0, metadata: [team, cost-centre, cost_centre, ""]}
@@ -185,16 +185,16 @@ probes: {max: 0, keep: 1s}
 			`probes.max: "0": line 8: must be at least 1`,
 			`probes.keep: "1s": line 8: must be at least 1m`,
 		}},
-		"more clusters than the bound": {"max_clusters: 1\nclusters: [{url: 'http://a:1', name: a}, {url: 'http://b:1', name: b}]\n", []string{`clusters: line 2: has 2 clusters, but max_clusters is 1`}},
-		"nothing to do":                {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: enable at least one`}},
-		"an empty file":                {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe`}},
-		"not YAML":                     {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
-		"two documents":                {oneCluster + "---\na: b\n", []string{`line 2: a second YAML document begins here; write one document`}},
-		"a list at the top":            {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},
-		"a far-fetched key":            {oneCluster + "log: {colour: red}\n", []string{`log.colour: line 2: unknown key; known here: format, level`}},
-		"a cyclic anchor":              {"clusters: &a [*a]\n", []string{`clusters[0]: line 1: must be a mapping (key: value), not a list`}},
-		"a cyclic merge":               {"clusters: [&a {url: 'http://r:1', <<: *a}]\n", []string{`clusters[0]: line 1: a mapping merged by << must have plain keys only`}},
-		"tls for plain http":           {"clusters: [{url: 'http://r:1', tls: {cert_file: a}}]\n", []string{`clusters[0].tls: line 1: cert_file and key_file must be set together`, `clusters[0].tls: line 1: is set, but the url of the cluster is http`}},
+		"too many clusters":  {"max_clusters: 1\nclusters: [{url: 'http://a:1', name: a}, {url: 'http://b:1', name: b}]\n", []string{`clusters: line 2: has 2 clusters, but max_clusters is 1`}},
+		"all disabled":       {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: enable at least one`}},
+		"an empty file":      {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe`}},
+		"not YAML":           {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
+		"two documents":      {oneCluster + "---\na: b\n", []string{`line 2: a second YAML document begins here; write one document`}},
+		"a list at the top":  {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},
+		"unknown key":        {oneCluster + "log: {colour: red}\n", []string{`log.colour: line 2: unknown key; known here: format, level`}},
+		"a cyclic anchor":    {"clusters: &a [*a]\n", []string{`clusters[0]: line 1: must be a mapping (key: value), not a list`}},
+		"a cyclic merge":     {"clusters: [&a {url: 'http://r:1', <<: *a}]\n", []string{`clusters[0]: line 1: a mapping merged by << must have plain keys only`}},
+		"tls for plain http": {"clusters: [{url: 'http://r:1', tls: {cert_file: a}}]\n", []string{`clusters[0].tls: line 1: cert_file and key_file must be set together`, `clusters[0].tls: line 1: is set, but the url of the cluster is http`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, tt.text, environment())

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// RAY_ADDRESS is never passed over: its dashboard is asked, with a note where
-// that is not plain, or it is refused.
+// RAY_ADDRESS is never ignored: its dashboard is used, with a note if the address is
+// derived, or it is an error.
 func TestRayDashboard(t *testing.T) {
 	for address, tt := range map[string]struct {
 		url  URL
@@ -78,16 +78,16 @@ func TestFromEnvironment_Headers(t *testing.T) {
 		}
 		for name, value := range tt.headers {
 			if c.Clusters[0].Headers[name] != value {
-				t.Errorf("%s: %s is another one", text, name)
+				t.Errorf("%s: the header %s differs", text, name)
 			}
 		}
 		if strings.Contains(c.Redacted(), ": b\n") {
-			t.Error("a header shows in the configuration")
+			t.Error("a header is in the redacted configuration")
 		}
 	}
-	// As with Ray's own tools, in place of the token.
+	// As with Ray's own tools, it replaces the token.
 	c, err := FromEnvironment(environment("RAY_JOB_HEADERS", `{"authorization": "Bearer x"}`, "RAY_AUTH_TOKEN", "y"))
 	if err != nil || c.Clusters[0].Auth.Environment || c.Clusters[0].Headers["authorization"] != "Bearer x" {
-		t.Errorf("an authorization of its own: %v", err)
+		t.Errorf("an Authorization header: %v", err)
 	}
 }

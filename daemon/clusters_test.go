@@ -46,18 +46,18 @@ func TestMetrics_UnreachableCluster(t *testing.T) {
 		`raytap_collector_success{collector="jobs",ray_cluster="refuses"} 0`,
 	} {
 		if !strings.Contains(page, want) {
-			t.Errorf("the page lacks %s:\n%s", want, page)
+			t.Errorf("/metrics has no %s:\n%s", want, page)
 		}
 	}
 	if dead := regexp.MustCompile(`raytap_(?:jobs|nodes)\{.*ray_cluster="(?:hangs|refuses)"`).FindString(page); dead != "" {
-		t.Errorf("the page shows %s", dead)
+		t.Errorf("/metrics has %s", dead)
 	}
 	if hang.Hits() == 0 {
-		t.Error("nothing hung")
+		t.Error("no request hangs")
 	}
 }
 
-// scrape gives the page as a Prometheus with a scrape timeout gets it (seconds).
+// scrape returns /metrics as a Prometheus with this scrape timeout in seconds gets it.
 func (h *harness) scrape(timeout string) string {
 	h.t.Helper()
 	r, err := http.NewRequest(http.MethodGet, h.base+"/metrics", nil)
@@ -87,7 +87,7 @@ func TestReload_ChangedCertificate(t *testing.T) {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	proxy.Transport = &http.Transport{DisableKeepAlives: true}
 	secure := httptest.NewUnstartedServer(proxy)
-	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of each refusal
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs each failed handshake
 	secure.StartTLS()
 	defer secure.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
@@ -104,7 +104,7 @@ func TestReload_ChangedCertificate(t *testing.T) {
 	h := open(t, c, nil)
 	h.until("it is ready", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 0`) {
-		t.Fatalf("a cluster with another's certificate is up:\n%s", page)
+		t.Fatalf("a cluster with the wrong certificate is up:\n%s", page)
 	}
 	clusters := func() [2]*clusterRuntime { all := h.d.clusters.all(); return [2]*clusterRuntime{all[0], all[1]} }
 	before := clusters()
@@ -123,14 +123,14 @@ func TestReload_ChangedCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, text := h.reload(c, nil); code != 500 || !strings.Contains(text, "clusters[0]: read the CA file: ") {
-		t.Errorf("a certificate that is gone: %d %s", code, text)
+		t.Errorf("a missing certificate: %d %s", code, text)
 	}
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 1`) {
-		t.Errorf("a reload that failed stops the cluster:\n%s", page)
+		t.Errorf("a failed reload stops the cluster:\n%s", page)
 	}
 }
 
-// stranger gives a certificate that signed nothing.
+// stranger returns a certificate that signed no other.
 func stranger(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -178,7 +178,7 @@ func TestStatus(t *testing.T) {
 	_, page := h.get("/")
 	for _, want := range []string{"1 up, 1 down", "reload failed", "log.level: wrong", "job-1", "connection refused", hs["prod"].Session()} {
 		if !strings.Contains(page, want) {
-			t.Errorf("the page lacks %q:\n%s", want, page)
+			t.Errorf("the page has no %q:\n%s", want, page)
 		}
 	}
 	_, script := h.get("/api/v1/status")

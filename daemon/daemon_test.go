@@ -38,17 +38,17 @@ func TestDaemon_LinesAndMetrics(t *testing.T) {
 		`raytap_build_info{`,
 	} {
 		if !strings.Contains(page, want) {
-			t.Errorf("the page lacks %s", want)
+			t.Errorf("/metrics has no %s", want)
 		}
 	}
 	job.Print("last words\n")
 	h.until("the next line is shipped", func() bool { return strings.Contains(h.out.String(), "last words") })
 	h.stop()
 	if err := h.ended(); err != nil {
-		t.Errorf("a clean stop gives %v", err)
+		t.Errorf("Run returns %v", err)
 	}
 	if code, _ := h.get("/-/healthy"); code != 0 {
-		t.Error("the page is still served")
+		t.Error("the server still answers")
 	}
 }
 
@@ -70,23 +70,23 @@ func TestReload_ChangedClustersOnly(t *testing.T) {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	h.until("the new cluster is shipped", func() bool { return strings.Contains(h.out.String(), "from comes") })
-	h.until("the tail of the one that went is closed", func() bool { return hs["goes"].OpenTails() == 0 })
+	h.until("the tail of the removed cluster is closed", func() bool { return hs["goes"].OpenTails() == 0 })
 	if page := h.page(); strings.Contains(page, `ray_cluster="goes"`) || !strings.Contains(page, `raytap_up{ray_cluster="comes"} 1`) {
-		t.Errorf("the page after the reload:\n%s", page)
+		t.Errorf("/metrics after the reload:\n%s", page)
 	}
 	hs["stays"].Job("job-stays").Print("still here\n")
-	h.until("the cluster that stayed goes on", func() bool { return strings.Contains(h.out.String(), "still here") })
+	h.until("the other cluster continues", func() bool { return strings.Contains(h.out.String(), "still here") })
 	if n := hs["stays"].Requests(raytest.EndpointTail); n != tails {
-		t.Errorf("the cluster that stayed was dialled %d times more", n-tails)
+		t.Errorf("the other cluster was dialled %d more times", n-tails)
 	}
 	if n := strings.Count(h.out.String(), `"message":"from stays"`); n != 1 {
 		t.Errorf("its line was shipped %d times", n)
 	}
 
 	asked := hs["goes"].Requests("")
-	h.until("other clusters are asked on", func() bool { return hs["stays"].Requests(raytest.EndpointJobs) > 3 })
+	h.until("other clusters get requests", func() bool { return hs["stays"].Requests(raytest.EndpointJobs) > 3 })
 	if n := hs["goes"].Requests(""); n != asked {
-		t.Errorf("the cluster that went is still asked, %d times", n-asked)
+		t.Errorf("the removed cluster gets %d more requests", n-asked)
 	}
 }
 
@@ -140,10 +140,10 @@ func TestReload_InvalidConfiguration(t *testing.T) {
 		err  error
 		want []string
 	}{
-		"one that does not load": {c, &config.Problems{File: "raytap.yaml", List: []config.Problem{
+		"invalid": {c, &config.Problems{File: "raytap.yaml", List: []config.Problem{
 			{Line: 3, Path: "clusters[0].url", Message: "wrong"}, {Line: 4, Path: "log.level", Message: "wrong too"},
 		}}, []string{"raytap.yaml:3: clusters[0].url: wrong", "raytap.yaml:4: log.level: wrong too"}},
-		"one that cannot be built": {unbuildable, nil, []string{"clusters[1]: read the CA file: open /nonexistent/ca.pem: no such file or directory"}},
+		"cannot be built": {unbuildable, nil, []string{"clusters[1]: read the CA file: open /nonexistent/ca.pem: no such file or directory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, text := h.reload(tt.c, tt.err)
@@ -157,10 +157,10 @@ func TestReload_InvalidConfiguration(t *testing.T) {
 			}
 			page := h.page()
 			if !strings.Contains(page, "raytap_config_last_reload_successful 0") || !strings.Contains(page, `raytap_up{ray_cluster="prod"} 1`) || !strings.Contains(page, "raytap_clusters 1") {
-				t.Errorf("the page:\n%s", page)
+				t.Errorf("/metrics:\n%s", page)
 			}
 			if code, _ := h.reload(c, nil); code != 200 || !strings.Contains(h.page(), "raytap_config_last_reload_successful 1") {
-				t.Errorf("the right one again: %d", code)
+				t.Errorf("reload of a valid configuration: %d", code)
 			}
 		})
 	}
@@ -176,7 +176,7 @@ func TestReload_NeedsRestart(t *testing.T) {
 		t.Errorf("%d %s%s", code, text, h.lines())
 	}
 	if h.d.o.Log.Level != logrus.ErrorLevel {
-		t.Error("the log's level does not follow the configuration")
+		t.Error("the log level is not that of the configuration")
 	}
 }
 
@@ -186,27 +186,27 @@ func TestDaemon_Ready(t *testing.T) {
 	c := configure(t, hs, "answers", "hangs")
 	c.Clusters[1].Timeout = config.Duration(300 * time.Millisecond)
 	h := open(t, c, nil)
-	h.until("it says how many are missing", func() bool {
+	h.until("it reports how many are missing", func() bool {
 		code, text := h.get("/-/ready")
 		return code == 503 && strings.Contains(text, "1 of 2 clusters have not been checked yet")
 	})
 	if code, _ := h.get("/-/healthy"); code != 200 {
 		t.Errorf("healthy: %d", code)
 	}
-	h.until("the one that hangs was given its timeout", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
+	h.until("the request that hangs has timed out", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
 	if hang.Hits() == 0 {
-		t.Error("nothing hung")
+		t.Error("no request hangs")
 	}
 	page := h.page()
 	if !strings.Contains(page, `raytap_up{ray_cluster="answers"} 1`) || !strings.Contains(page, `raytap_up{ray_cluster="hangs"} 0`) {
-		t.Errorf("the page:\n%s", page)
+		t.Errorf("/metrics:\n%s", page)
 	}
 }
 
 func TestDaemon_CollectorOrShipperDisabled(t *testing.T) {
 	for name, tt := range map[string]struct {
 		collector, shipper bool
-	}{"collector alone": {true, false}, "shipper alone": {false, true}} {
+	}{"collector only": {true, false}, "shipper only": {false, true}} {
 		t.Run(name, func(t *testing.T) {
 			hs := heads(t, "prod")
 			hs["prod"].Submit("job-1", raytest.JobOptions{}).Print("hello\n")
@@ -233,10 +233,10 @@ func TestHealthCheck_UnreachableLoggedOnce(t *testing.T) {
 	c := configure(t, hs, "prod")
 	c.Shipper.Enabled = false
 	h := open(t, c, nil)
-	h.until("it was tried", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
+	h.until("it was checked", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
 	for range 3 {
 		if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="prod"} 0`) {
-			t.Errorf("the page:\n%s", page)
+			t.Errorf("/metrics:\n%s", page)
 		}
 	}
 	if n := strings.Count(h.lines(), "level=warning"); n != 1 || !strings.Contains(h.lines(), "Cluster is unreachable") || !strings.Contains(h.lines(), "connection refused") {
@@ -251,10 +251,10 @@ func TestMetrics_DisabledCollector(t *testing.T) {
 	h := open(t, c, nil)
 	h.until("it is ready", func() bool { code, _ := h.get("/-/ready"); return code == 200 })
 	if page := h.page(); strings.Contains(page, "raytap_serve") || strings.Contains(page, "raytap_tasks") || !strings.Contains(page, "raytap_nodes{") {
-		t.Errorf("the page:\n%s", page)
+		t.Errorf("/metrics:\n%s", page)
 	}
 	if n := hs["prod"].Requests(raytest.EndpointServe) + hs["prod"].Requests(raytest.EndpointTasks); n > 0 {
-		t.Errorf("what is off was asked for %d times", n)
+		t.Errorf("the disabled resource was requested %d times", n)
 	}
 }
 
@@ -287,7 +287,7 @@ func TestDaemon_StopTimeout(t *testing.T) {
 	h.until("the pipe is full and batches wait", func() bool { return waiting.MatchString(h.page()) })
 	h.stop()
 	if err := h.ended(); err == nil {
-		t.Error("lines are left, and it says nothing")
+		t.Error("lines are left, but Run returns no error")
 	}
 }
 

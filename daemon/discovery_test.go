@@ -41,12 +41,12 @@ func TestDiscovery_ClusterCannotBeBuilt(t *testing.T) {
 	c.Modules = map[string]config.Module{"m": m}
 	c.ClusterFiles = []config.ClusterFiles{{Module: "m", Files: []config.Path{config.Path(file)}}}
 	h := open(t, c, nil)
-	h.until("the other one is up, and this one is counted", func() bool {
+	h.until("the other cluster is up, and this one is counted", func() bool {
 		page := h.page()
 		return strings.Contains(page, `raytap_up{ray_cluster="stays"} 1`) && strings.Contains(page, "raytap_cluster_files_refused 1")
 	})
 	if !strings.Contains(h.lines(), "secure in "+file+": read the CA file: ") {
-		t.Errorf("the log does not say why:%s", h.lines())
+		t.Errorf("the log has no reason:%s", h.lines())
 	}
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: stranger(t)}), 0o600); err != nil {
 		t.Fatal(err)
@@ -55,12 +55,12 @@ func TestDiscovery_ClusterCannotBeBuilt(t *testing.T) {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="secure"} 0`) || !strings.Contains(page, "raytap_cluster_files_refused 0") {
-		t.Errorf("the page once it can be built:\n%s", page)
+		t.Errorf("/metrics once it can be built:\n%s", page)
 	}
 }
 
-// Else a file of clusters that changes would replace those of the configuration
-// whose certificates were renewed meanwhile.
+// Otherwise a change of a cluster file would replace clusters of the configuration
+// whose certificates were renewed.
 func TestCertificates(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	write := func(text string) {
@@ -74,10 +74,10 @@ func TestCertificates(t *testing.T) {
 	before := c.of(tls)
 	write("two")
 	if c.of(tls) != before {
-		t.Error("they are read again before the next reload")
+		t.Error("the files are read again before a reload")
 	}
 	if (certificates{}).of(tls) == before {
-		t.Error("a reload does not see what changed")
+		t.Error("a reload does not see the change")
 	}
 }
 
@@ -116,11 +116,11 @@ func TestDiscovery_AddAndRemoveClusters(t *testing.T) {
 	tails := hs["stays"].Requests(raytest.EndpointTail)
 
 	list("later")
-	h.until("the new one is shipped", func() bool { return strings.Contains(h.out.String(), "from later") })
-	h.until("the tail of the one that went is closed", func() bool { return hs["listed"].OpenTails() == 0 })
+	h.until("the new cluster is shipped", func() bool { return strings.Contains(h.out.String(), "from later") })
+	h.until("the tail of the removed cluster is closed", func() bool { return hs["listed"].OpenTails() == 0 })
 	page := h.page()
 	if strings.Contains(page, `ray_cluster="listed"`) || !strings.Contains(page, `raytap_up{ray_cluster="later"} 1`) || !strings.Contains(page, "raytap_clusters 2") {
-		t.Errorf("the page:\n%s", page)
+		t.Errorf("/metrics:\n%s", page)
 	}
 
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
@@ -130,34 +130,34 @@ func TestDiscovery_AddAndRemoveClusters(t *testing.T) {
 	if err := os.Chtimes(file, old, old); err != nil {
 		t.Fatal(err)
 	}
-	h.until("the file is told to be wrong", func() bool {
+	h.until("the file is reported as invalid", func() bool {
 		return strings.Contains(h.page(), fmt.Sprintf("raytap_cluster_file_valid{file=%q} 0", file))
 	})
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="later"} 1`) || !strings.Contains(page, fmt.Sprintf("raytap_cluster_file_clusters{file=%q} 1", file)) {
-		t.Errorf("the page with a wrong file:\n%s", page)
+		t.Errorf("/metrics with an invalid file:\n%s", page)
 	}
 	if n := strings.Count(h.lines(), "Cluster file is invalid"); n != 1 {
-		t.Errorf("the log says so %d times:%s", n, h.lines())
+		t.Errorf("it is logged %d times:%s", n, h.lines())
 	}
 	if n := hs["stays"].Requests(raytest.EndpointTail); n != tails {
-		t.Errorf("the cluster that stayed was dialled %d times more", n-tails)
+		t.Errorf("the other cluster was dialled %d more times", n-tails)
 	}
 	if n := strings.Count(h.out.String(), `"message":"from stays"`); n != 1 {
 		t.Errorf("its line was shipped %d times", n)
 	}
 
-	// A reload watches the files on.
+	// A reload keeps the clusters of the files.
 	if code, text := h.reload(c, nil); code != 200 {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="later"} 1`) {
-		t.Errorf("the page after a reload:\n%s", page)
+		t.Errorf("/metrics after a reload:\n%s", page)
 	}
 	c.ClusterFiles = nil
 	if code, text := h.reload(c, nil); code != 200 {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	if page := h.page(); strings.Contains(page, `ray_cluster="later"`) || strings.Contains(page, "raytap_cluster_file_valid") {
-		t.Errorf("the page without files:\n%s", page)
+		t.Errorf("/metrics without files:\n%s", page)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"raytap/config"
 )
 
-// patterns are those of a configuration.
+// patterns compiles patterns.
 func patterns(t *testing.T, all ...string) []config.Pattern {
 	t.Helper()
 	out := make([]config.Pattern, len(all))
@@ -22,7 +22,7 @@ func patterns(t *testing.T, all ...string) []config.Pattern {
 	return out
 }
 
-// families are those on a page.
+// families returns the names of the metrics in an exposition.
 func families(page string) []string {
 	var all []string
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\S+) `).FindAllStringSubmatch(page, -1) {
@@ -42,12 +42,12 @@ func TestExcludeMetrics_EveryFamily(t *testing.T) {
 	shown := families(page)
 	for _, name := range shown {
 		if !slices.Contains(known, name) {
-			t.Errorf("%s is not known, and a pattern for it would be called one that matches nothing", name)
+			t.Errorf("%s is unknown: a pattern for it would cause a warning", name)
 		}
 	}
 	for _, name := range []string{"go_goroutines", "promhttp_metric_handler_errors_total", "raytap_api_request_duration_seconds", "raytap_build_info", "raytap_shipper_lines_total", "raytap_sink_records_total", "raytap_up"} {
 		if !slices.Contains(shown, name) {
-			t.Errorf("the page lacks %s", name)
+			t.Errorf("/metrics has no %s", name)
 		}
 	}
 	c := h.d.cfg

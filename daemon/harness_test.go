@@ -28,11 +28,11 @@ type harness struct {
 	end  chan error
 
 	mu   sync.Mutex
-	next config.Config // what a reload gives
+	next config.Config // the configuration of the next reload
 	err  error
 }
 
-// configure gives a configuration that watches heads, quick enough for a test.
+// configure returns a configuration for heads, with short intervals.
 func configure(t *testing.T, heads map[string]*raytest.Head, names ...string) config.Config {
 	t.Helper()
 	c := config.Default()
@@ -83,7 +83,7 @@ func openWith(t *testing.T, c config.Config, stdout io.Writer, change func(*Daem
 	t.Cleanup(func() {
 		stop()
 		if err, ok := <-h.end; ok && err != nil {
-			t.Errorf("Run gave %v", err)
+			t.Errorf("Run returned %v", err)
 		}
 	})
 	return h
@@ -138,7 +138,7 @@ func (h *harness) until(what string, ok func() bool) {
 	}
 }
 
-// lines is the daemon's log as text.
+// lines returns the daemon's log.
 func (h *harness) lines() string {
 	var b strings.Builder
 	for _, e := range h.log.AllEntries() {
@@ -156,8 +156,7 @@ func (h *harness) reload(c config.Config, err error) (int, string) {
 	return h.ask(http.MethodPost, "/-/reload")
 }
 
-// page is what /metrics shows of the clusters and of raytap, histograms'
-// buckets and comments apart.
+// page returns the series of /metrics that start with raytap_, without buckets.
 func (h *harness) page() string {
 	h.t.Helper()
 	_, page := h.get("/metrics")
@@ -175,7 +174,7 @@ func heads(t *testing.T, names ...string) map[string]*raytest.Head {
 	out := map[string]*raytest.Head{}
 	for i, name := range names {
 		out[name] = raytest.New(t)
-		for range i { // each restart gives another session: no two heads share one
+		for range i { // each restart starts another session: no two heads share one
 			if err := out[name].Restart(raytest.RestartOptions{}); err != nil {
 				t.Fatal(err)
 			}

@@ -21,8 +21,8 @@ import (
 	"raytap/ray/raytest"
 )
 
-// toll stands before a head and counts what it is asked for, by path. It keeps no
-// connection open, so that the clock of a bubble goes on between two requests.
+// toll is a proxy of a head that counts requests by path. It keeps no connection
+// open, so that the bubble's clock advances between requests.
 type toll struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -51,7 +51,7 @@ func newToll(t *testing.T, head *raytest.Head) *toll {
 	return x
 }
 
-// since gives what was asked for since the last call.
+// since returns the requests since the last call.
 func (x *toll) since() map[string]int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -60,8 +60,8 @@ func (x *toll) since() map[string]int {
 	return counts
 }
 
-// scraped has a daemon's page scraped for two and a half minutes of a bubble's time, every
-// 15 s in each phase.
+// scraped scrapes a daemon for two and a half minutes of the bubble's time, every 15 s
+// in each phase.
 func scraped(t *testing.T, c config.Config, phases ...time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -70,8 +70,8 @@ func scraped(t *testing.T, c config.Config, phases ...time.Duration) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// What Run does, without a server: one that waits for connections would
-		// stop the bubble's clock.
+		// Like Run, but without a server: waiting for connections would stop the
+		// bubble's clock.
 		ctx, cancel := context.WithCancel(t.Context())
 		output := start(ctx, d.output.Run)
 		d.clusters.apply(ctx, d.first)
@@ -121,7 +121,7 @@ func TestMetrics_LoadOfManyScrapes(t *testing.T) {
 			scraped(t, c, phases...)
 			ten := head.since()
 			if len(one) < 8 || one[raytest.EndpointNodes] == 0 {
-				t.Fatalf("one asks for little: %v", one)
+				t.Fatalf("one server causes few requests: %v", one)
 			}
 			// The ten come for up to a scrape longer.
 			for path := range ten {
@@ -133,7 +133,7 @@ func TestMetrics_LoadOfManyScrapes(t *testing.T) {
 					edge = 4
 				}
 				if ten[path] < one[path]-1 || ten[path] > one[path]+edge {
-					t.Errorf("%s: one asks %d times, ten at %v ask %d times", path, one[path], phases, ten[path])
+					t.Errorf("%s: %d requests of one server, but of ten at %v %d", path, one[path], phases, ten[path])
 				}
 			}
 		})

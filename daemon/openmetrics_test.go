@@ -9,7 +9,7 @@ import (
 	"raytap/collector"
 )
 
-// suffixes are what OpenMetrics puts behind a family's name, by type.
+// suffixes are those of OpenMetrics, by type.
 var suffixes = map[string][]string{
 	"counter":   {"_total", "_created"},
 	"gauge":     {""},
@@ -17,8 +17,8 @@ var suffixes = map[string][]string{
 	"histogram": {"_bucket", "_count", "_sum", "_created"},
 }
 
-// Law: the page is valid OpenMetrics: counters end in _total and nothing else
-// does, and no name of a family or of its series is that of another family.
+// Only counters end in _total, and no name of a family or of its series is that of
+// another family.
 func TestMetrics_ValidOpenMetrics(t *testing.T) {
 	types := map[string]string{}
 	own, err := SelfMetrics().Gather()
@@ -33,7 +33,7 @@ func TestMetrics_ValidOpenMetrics(t *testing.T) {
 	}
 	for _, f := range collector.Families() {
 		if old, twice := types[f.Name]; twice && (old != f.Type || f.Type != "histogram") { // of the requests, which are both
-			t.Errorf("%s is there twice", f.Name)
+			t.Errorf("%s is a duplicate", f.Name)
 		}
 		types[f.Name] = f.Type
 	}
@@ -41,7 +41,7 @@ func TestMetrics_ValidOpenMetrics(t *testing.T) {
 	for name, kind := range types {
 		family, counts := strings.CutSuffix(name, "_total")
 		if counts != (kind == "counter") {
-			t.Errorf("the %s %s: counters end in _total, and nothing else does", kind, name)
+			t.Errorf("the %s %s: only counters end in _total", kind, name)
 		}
 		if suffixes[kind] == nil {
 			t.Errorf("%s is a %s", name, kind)

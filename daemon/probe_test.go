@@ -14,7 +14,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// probing is a configuration with no cluster but two modules.
+// probing returns a configuration without clusters and with two modules.
 func probing(t *testing.T, targets ...string) config.Config {
 	t.Helper()
 	c := configure(t, nil)
@@ -39,28 +39,28 @@ func TestProbe(t *testing.T) {
 		`raytap_api_request_duration_seconds_count{code="200",endpoint="/api/version",ray_cluster="prod"} 1`,
 	} {
 		if code != 200 || !strings.Contains(page, want) {
-			t.Errorf("%d, the page lacks %s", code, want)
+			t.Errorf("%d, no %s", code, want)
 		}
 	}
 	if strings.Contains(page, "go_goroutines") || strings.Contains(page, "raytap_build_info") {
-		t.Error("the page shows raytap itself")
+		t.Error("the probe has metrics of raytap itself")
 	}
 	_, some := h.get("/probe?cluster=prod&collect[]=nodes&target=" + target)
 	if !strings.Contains(some, "raytap_nodes{") || strings.Contains(some, "raytap_job_status") {
-		t.Errorf("one collector gives\n%s", some)
+		t.Errorf("one collector returns\n%s", some)
 	}
 	if own := h.page(); strings.Contains(own, `ray_cluster="prod"`) {
-		t.Errorf("raytap's own page shows what was probed:\n%s", own)
+		t.Errorf("/metrics has metrics of the target:\n%s", own)
 	}
 	if h.out.String() != "" || hs["prod"].Requests(raytest.EndpointTail) > 0 {
 		t.Errorf("a probe ships logs: %s", h.out.String())
 	}
-	// Without a name the target is the name, and one that is gone is down.
+	// Without a name the target is the name; an unreachable target is down.
 	other := raytest.New(t)
 	other.Down()
 	code, page = h.get("/probe?target=" + url.QueryEscape(other.URL()))
 	if want := fmt.Sprintf("raytap_up{ray_cluster=%q} 0", hostOf(other)); code != 200 || !strings.Contains(page, want) {
-		t.Errorf("%d, the page lacks %s:\n%s", code, want, page)
+		t.Errorf("%d, no %s:\n%s", code, want, page)
 	}
 }
 
@@ -78,14 +78,14 @@ func TestProbe_Errors(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"no target":             {"", 400, "the parameter target is missing"},
-		"unknown module":        {"module=x&target=" + target, 400, `unknown module "x"; modules are default, secret`},
-		"another host":          {"target=evil:8265", 400, "the target http://evil:8265 is not in the module's targets"},
-		"another host, a token": {"module=secret&target=169.254.169.254:80", 400, "the target http://169.254.169.254 is not in the module's targets"},
-		"a user in the target":  {"target=" + url.QueryEscape("http://127.0.0.1:1@evil:8265"), 400, "must not contain a user"},
-		"unknown API":           {"api=x&target=" + target, 400, "api must be one of"},
-		"another name":          {"cluster=b&target=" + target, 400, `already probed as cluster "a"`},
-		"too many targets":      {"target=127.0.0.1:1", 503, "probes.max is 1"},
+		"no target":                 {"", 400, "the parameter target is missing"},
+		"unknown module":            {"module=x&target=" + target, 400, `unknown module "x"; modules are default, secret`},
+		"another host":              {"target=evil:8265", 400, "the target http://evil:8265 is not in the module's targets"},
+		"another host with a token": {"module=secret&target=169.254.169.254:80", 400, "the target http://169.254.169.254 is not in the module's targets"},
+		"a user in the target":      {"target=" + url.QueryEscape("http://127.0.0.1:1@evil:8265"), 400, "must not contain a user"},
+		"unknown API":               {"api=x&target=" + target, 400, "api must be one of"},
+		"another name":              {"cluster=b&target=" + target, 400, `already probed as cluster "a"`},
+		"too many targets":          {"target=127.0.0.1:1", 503, "probes.max is 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, text := h.get("/probe?" + tt.query)
@@ -119,7 +119,7 @@ func TestProbe_TokenOnlyToAllowedTargets(t *testing.T) {
 	}
 	mu.Lock()
 	if len(got) > 0 {
-		t.Errorf("asked for, with %v", got)
+		t.Errorf("a target that is not allowed got requests: %v", got)
 	}
 	mu.Unlock()
 
@@ -130,12 +130,12 @@ func TestProbe_TokenOnlyToAllowedTargets(t *testing.T) {
 		t.Fatalf("reload: %d %s", code, text)
 	}
 	if code, text := h.get("/probe?module=secret&target=127.0.0.1:" + port); code != 200 {
-		t.Errorf("the target that is allowed: %d %s", code, text)
+		t.Errorf("the allowed target: %d %s", code, text)
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if got["Bearer open sesame"] == 0 || len(got) != 1 {
-		t.Errorf("the target that is allowed got %v", got)
+		t.Errorf("the allowed target got %v", got)
 	}
 }
 
@@ -154,10 +154,10 @@ func TestProbe_SharedResponses(t *testing.T) {
 	}
 	wg.Wait()
 	if n := hs["prod"].Requests(raytest.EndpointTasks); n > 8 { // one answer takes several
-		t.Errorf("tasks were asked for %d times", n)
+		t.Errorf("%d requests for tasks", n)
 	}
 	if n := hs["prod"].Requests(raytest.EndpointServe); n != 1 {
-		t.Errorf("Serve was asked for %d times", n)
+		t.Errorf("%d requests for Serve", n)
 	}
 }
 
@@ -173,14 +173,14 @@ func TestProbe_Expire(t *testing.T) {
 	}
 	later := time.Now().Add(2 * time.Duration(c.Probes.Keep))
 	if p.expire(later); p.status().Targets != 1 {
-		t.Error("one that is in use is let go")
+		t.Error("a probe in use is removed")
 	}
 	release()
 	if p.expire(time.Now().Add(time.Duration(c.Probes.Keep) / 2)); p.status().Targets != 1 {
-		t.Error("one that was used a while ago is let go")
+		t.Error("a recently used probe is removed")
 	}
 	if p.expire(later); p.status().Targets != 0 {
-		t.Error("one that nobody uses is kept")
+		t.Error("an unused probe is kept")
 	}
 	query.Set("cluster", "b") // another name may be had now
 	if _, release, err = p.probe(query); err != nil {
@@ -196,17 +196,17 @@ func TestProbe_Expire(t *testing.T) {
 	other := probing(t, "127.0.0.1:*")
 	other.Web = c.Web
 	if code, _ := h.reload(other, nil); code != 200 || unit() != before {
-		t.Error("a reload without a change gives it another client")
+		t.Error("a reload without a change creates another client")
 	}
 	secret := other.Modules["secret"]
 	secret.Cluster.MaxConcurrent++
 	other.Modules["secret"] = secret
 	if code, _ := h.reload(other, nil); code != 200 || unit() != before {
-		t.Error("a change to another module gives it another client")
+		t.Error("a change of another module creates another client")
 	}
 	other.Modules["default"] = module(t, "other:1")
 	if code, _ := h.reload(other, nil); code != 200 || p.status().Targets != 0 {
-		t.Error("a reload keeps one that its module does not allow any more")
+		t.Error("a reload keeps a target that its module no longer allows")
 	}
 	if before.stopping.Load() {
 		t.Error("it is closed while it is in use")

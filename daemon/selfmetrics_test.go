@@ -16,13 +16,13 @@ func TestSelfMetrics(t *testing.T) {
 	for d := range described {
 		all.WriteString(d.String() + "\n")
 	}
-	// One of each part, and one that only a file has.
+	// One metric of each part, and one of files only.
 	for _, name := range []string{"raytap_clusters", "raytap_api_request_duration_seconds", "raytap_shipper_gaps_total", "raytap_sink_errors_total", "raytap_sink_file_size_bytes", "go_goroutines"} {
 		if !strings.Contains(all.String(), `fqName: "`+name+`"`) {
 			t.Errorf("%s is not described", name)
 		}
 	}
 	if _, err := registry.Gather(); err != nil {
-		t.Errorf("what nothing feeds cannot be gathered: %v", err)
+		t.Errorf("gather: %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"raytap/shipper/sink"
 )
 
-// intoFile gives a configuration with a sink file.
+// intoFile returns a configuration with a sink file.
 func intoFile(t *testing.T, heads map[string]*raytest.Head, names ...string) config.Config {
 	t.Helper()
 	c := configure(t, heads, names...)
@@ -44,10 +44,10 @@ func TestStorage_PositionsFallback(t *testing.T) {
 		durable     bool
 		want        string // in the error, or in the reason
 	}{
-		"a folder that can be made":             {filepath.Join(good, "new"), "", true, ""},
-		"one that cannot":                       {blocked, "", false, "not a directory"},
+		"directory can be created":              {filepath.Join(good, "new"), "", true, ""},
+		"directory cannot be created":           {blocked, "", false, "not a directory"},
 		"none":                                  {"", "", false, "neither XDG_STATE_HOME nor HOME is set"},
-		"one in use by another raytap":          {locked, "", false, "in use"},
+		"in use by another raytap":              {locked, "", false, "in use"},
 		"a chosen file, though":                 {"", filepath.Join(blocked, "p.json"), false, "not a directory"},
 		"a chosen file that can be made is one": {blocked, filepath.Join(good, "deep", "p.json"), true, ""},
 	} {
@@ -76,7 +76,7 @@ func TestStorage_PositionsFallback(t *testing.T) {
 			}
 			if err != nil {
 				if !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("got %v, want %q in it", err, tt.want)
+					t.Errorf("got %v, want %q", err, tt.want)
 				}
 				return
 			}
@@ -85,7 +85,7 @@ func TestStorage_PositionsFallback(t *testing.T) {
 				t.Errorf("durable %v, unsaved %v", r.positions.Durable(), r.notSaved)
 			}
 			if !tt.durable && !strings.Contains(r.notSaved.Error(), tt.want) {
-				t.Errorf("the reason is %v, want %q in it", r.notSaved, tt.want)
+				t.Errorf("the reason is %v, want %q", r.notSaved, tt.want)
 			}
 		})
 	}
@@ -102,11 +102,11 @@ func TestNew_ErrorReleasesAll(t *testing.T) {
 	unbuildable.Clusters[0].TLS.CAFile = "/nonexistent/ca.pem"
 	for _, wrong := range []config.Config{busy, unbuildable} {
 		if _, err := New(wrong, Options{Stdout: io.Discard, Log: log}); err == nil {
-			t.Fatal("it starts")
+			t.Fatal("the daemon starts")
 		}
 	}
 	if left, _ := os.ReadDir(filepath.Dir(string(c.Sink.File.Path))); len(left) > 0 {
-		t.Errorf("starts that were refused leave %v behind", left)
+		t.Errorf("failed starts leave %v", left)
 	}
 	open(t, c, nil)
 	second := c
@@ -114,7 +114,7 @@ func TestNew_ErrorReleasesAll(t *testing.T) {
 	_, err := New(second, Options{Stdout: io.Discard, Log: log})
 	var problems *config.Problems
 	if !errors.Is(err, sink.ErrLocked) || errors.As(err, &problems) {
-		t.Errorf("a second one beside the first: %v", err)
+		t.Errorf("a second daemon: %v", err)
 	}
 }
 
@@ -127,11 +127,11 @@ func TestMetrics_Sink(t *testing.T) {
 	for _, want := range []string{"raytap_sink_file_number 1\n", "raytap_sink_file_size_bytes ", "raytap_sink_fsyncs_total ", "raytap_sink_torn_bytes_total 0\n",
 		`raytap_sink_errors_total{kind="full"} 0`, "raytap_shipper_positions_last_saved_timestamp_seconds "} {
 		if !strings.Contains(page, "\n"+want) {
-			t.Errorf("the page lacks %s", want)
+			t.Errorf("/metrics has no %s", want)
 		}
 	}
 	if strings.Contains(page, "stalled_since") {
-		t.Error("a sink that is well shows since when it stalls")
+		t.Error("a healthy sink has stalled_since")
 	}
 	families, err := h.d.metrics.registry.Gather()
 	if err != nil {
@@ -198,7 +198,7 @@ func TestValidate_ReservedRecordKeys(t *testing.T) {
 		c.Shipper.Labels = map[string]string{key: "x"}
 		refused := strings.Contains(c.Validate().Error(), "shipper.labels."+key+": is a reserved key of records")
 		if refused != (key != "mine") {
-			t.Errorf("label %s: refused %v", key, refused)
+			t.Errorf("label %s: rejected %t", key, refused)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestDefaultMaxTails(t *testing.T) {
 		}
 		c.Shipper.WebSocket.MaxTails = 3
 		if got := h.d.shipperOptions(specs(c, nil, certificates{})[0], h.d.o.Log).MaxTails; got != 3 {
-			t.Errorf("3 are configured, and it is %d", got)
+			t.Errorf("got %d, want the configured 3", got)
 		}
 	}
 }

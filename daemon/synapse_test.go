@@ -9,7 +9,7 @@ import (
 	"raytap/ray/synapsetest"
 )
 
-// Each answer of an agent that is data is on the page.
+// All data of a Synapse agent is exposed.
 func TestDaemon_Synapse(t *testing.T) {
 	a := synapsetest.New(t, synapsetest.Prefix("/agents/a1"), synapsetest.Token("a token of the lab"), synapsetest.InvalidRows())
 	a.Submit("job-1", synapsetest.JobOptions{})
@@ -34,7 +34,7 @@ func TestDaemon_Synapse(t *testing.T) {
 		`raytap_skipped_rows_total{`,
 	} {
 		if !strings.Contains(page, "\n"+want) {
-			t.Errorf("the page has no %s", want)
+			t.Errorf("/metrics has no %s", want)
 		}
 	}
 	for line := range strings.Lines(page) {
@@ -43,6 +43,6 @@ func TestDaemon_Synapse(t *testing.T) {
 		}
 	}
 	if strings.Contains(page, "a token of the lab") {
-		t.Error("the page shows the token")
+		t.Error("/metrics has the token")
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"raytap/config"
 )
 
-// manager is a service manager's end of the notification socket.
+// manager returns systemd's end of the notification socket.
 func manager(t *testing.T, watchdog string) *net.UnixConn {
 	t.Helper()
 	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"}
@@ -24,7 +24,7 @@ func manager(t *testing.T, watchdog string) *net.UnixConn {
 	return c
 }
 
-// hear gives the next state that the daemon tells, "" where none comes in time.
+// hear returns the next state that the daemon sends, "" if none comes in time.
 func hear(t *testing.T, c *net.UnixConn, within time.Duration) string {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
@@ -48,12 +48,12 @@ func TestSystemd_Notify(t *testing.T) {
 		}
 	}
 	if code, _ := h.get("/-/healthy"); code != 200 {
-		t.Error("ready was told before the page was served")
+		t.Error("READY was sent before the server was up")
 	}
 	h.stop()
 	for state := ""; state != "STOPPING=1"; {
 		if state = hear(t, c, 15*time.Second); state == "" {
-			t.Fatal("systemd is not told that raytap stops")
+			t.Fatal("systemd gets no STOPPING")
 		}
 	}
 	if err := h.ended(); err != nil {
@@ -70,7 +70,7 @@ func TestSystemd_Watchdog(t *testing.T) {
 			t.Fatal("the watchdog is not fed at all")
 		}
 	}
-	// A reload that does not come to an end holds up the loop that answers.
+	// A reload that does not end blocks the loop of Run.
 	hung, released := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(released) })
 	defer release()
@@ -78,9 +78,9 @@ func TestSystemd_Watchdog(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- h.d.Reload(t.Context()) }()
 	<-hung
-	for told := 0; hear(t, c, time.Second) != ""; told++ {
-		if told > 10 { // a few may have been under way
-			t.Fatal("the watchdog is fed while nothing goes on")
+	for n := 0; hear(t, c, time.Second) != ""; n++ {
+		if n > 10 { // a few may have been sent before
+			t.Fatal("the watchdog is fed while the loop is blocked")
 		}
 	}
 	release()
@@ -91,6 +91,6 @@ func TestSystemd_Watchdog(t *testing.T) {
 		t.Errorf("after a reload systemd gets %q", got)
 	}
 	if got := hear(t, c, 15*time.Second); got != "WATCHDOG=1" {
-		t.Errorf("once it goes on systemd gets %q, want WATCHDOG=1", got)
+		t.Errorf("after the block systemd gets %q, want WATCHDOG=1", got)
 	}
 }

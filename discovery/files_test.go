@@ -114,7 +114,7 @@ func TestFiles_Refresh(t *testing.T) {
 			},
 			want: "a:1",
 		},
-		"a change that has minAged": {
+		"change old enough": {
 			before: func(f *directory) {
 				f.write("x.json", `[{"targets": ["b:2"]}]`)
 				f.now = f.now.Add(-time.Minute + minAge/2)

@@ -48,8 +48,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// translate writes a pattern as a regular expression, for patterns and names of
-// valid UTF-8.
+// translate returns a pattern of valid UTF-8 as a regular expression.
 func translate(pattern string) string {
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)
@@ -84,8 +83,8 @@ func translate(pattern string) string {
 	return b.String() + `\z`
 }
 
-// The laws: a pattern matches what its translation to a regular expression
-// does; and on a name without /, what path.Match says.
+// A pattern matches what its translation to a regular expression does, and for a name
+// without / what path.Match does.
 func FuzzMatch(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"secret-*", "secret-team/llm-7b"}, {"[a-z]?*", "ab/c"}, {`\*[^\]]`, "*a"}, {"*a*b", "aab"}, {"[!é-漢]", "x"}, {`[a\-z]`, "-"},

@@ -36,8 +36,8 @@ func newAuthority(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign gives a certificate in <name>.pem with its key in <name>.key, signed by
-// itself where there is no parent.
+// sign writes a certificate to <name>.pem and its key to <name>.key. Without a parent
+// it is self-signed.
 func (a *authority) sign(name string, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -74,7 +74,8 @@ func (a *authority) sign(name string, parent *x509.Certificate, by *ecdsa.Privat
 	return cert, key
 }
 
-// client trusts the authority and shows a certificate of by, unless that is nil.
+// client returns a client that trusts the authority, with a certificate of by unless
+// that is nil.
 func (a *authority) client(by *authority) *http.Client {
 	a.t.Helper()
 	conf := &tls.Config{RootCAs: x509.NewCertPool()}
@@ -85,13 +86,13 @@ func (a *authority) client(by *authority) *http.Client {
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		// Shown also to a server that asks for another authority's.
+		// Sent also to a server that requests those of another authority.
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 	}
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}
 }
 
-// run serves a page by a web configuration until the test's end, and gives the
+// run serves with a web configuration until the test's end, and returns the
 // addresses.
 func run(t *testing.T, config string, addresses int) []string {
 	t.Helper()
@@ -162,7 +163,7 @@ func TestServer_ClientCertificates(t *testing.T) {
 	}
 }
 
-// What Prometheus' own tools do with a renewed certificate.
+// A renewed certificate is used without a restart, as in Prometheus' own programs.
 func TestServer_RenewedCertificate(t *testing.T) {
 	own, renewed := newAuthority(t, "own"), newAuthority(t, "renewed")
 	own.sign("server", own.cert, own.key)
@@ -192,7 +193,7 @@ func TestServer_RenewedCertificate(t *testing.T) {
 	}
 }
 
-// activated is set in a process that stands for one that systemd has started.
+// activated is set in the process that the test starts as systemd would.
 const activated = "RAYTAP_TEST_ACTIVATED"
 
 func TestListen_SystemdSocket(t *testing.T) {
@@ -215,7 +216,7 @@ func TestListen_SystemdSocket(t *testing.T) {
 		defer f.Close()
 		files, addresses = append(files, f), append(addresses, l.Addr().String())
 	}
-	// The shell gives its process id on: systemd names the one that it starts.
+	// exec keeps the process id, which systemd sets to that of the process.
 	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run='^TestListen_SystemdSocket$' -test.count=1`, os.Args[0])
 	cmd.Env = append(os.Environ(), activated+"=1", "LISTEN_FDS="+strconv.Itoa(len(files)))
 	cmd.ExtraFiles = files
@@ -246,7 +247,7 @@ func TestListen_SystemdSocket(t *testing.T) {
 	}
 }
 
-// serveActivated serves the sockets that it was started with until stdin ends.
+// serveActivated serves the listeners of systemd until stdin ends.
 func serveActivated(t *testing.T) {
 	listeners, err := Listen([]string{"127.0.0.1:1"}, true)
 	if err != nil {

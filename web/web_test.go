@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// family gives a family with a series for each value of its label.
+// family returns a family with a series for each value of its label.
 func family(name, label string, values ...string) *dto.MetricFamily {
 	f := &dto.MetricFamily{Name: &name, Help: new("Of a test."), Type: dto.MetricType_GAUGE.Enum()}
 	for _, v := range values {
@@ -35,7 +35,8 @@ func family(name, label string, values ...string) *dto.MetricFamily {
 	return f
 }
 
-// newServer gives a page over one healthy cluster, changed by change.
+// newServer returns a server with one healthy cluster and the options changed by
+// change.
 func newServer(t *testing.T, change func(*Options)) (*Server, *test.Hook) {
 	t.Helper()
 	log, hook := test.NewNullLogger()
@@ -173,18 +174,18 @@ func TestMetrics_ContentTypes(t *testing.T) {
 	}
 }
 
-// Else two scrape jobs that share the collectors between them would both store
-// raytap's own metrics.
+// Otherwise two scrape jobs with different collectors would both store raytap's own
+// metrics.
 func TestMetrics_SomeCollectors(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for path, want := range map[string]bool{"/metrics": true, "/metrics?collect[]=jobs": false, "/probe?target=a": false} {
 		if got := strings.Contains(body(t, ask(s, "GET", path)), "raytap_self 7"); got != want {
-			t.Errorf("%s shows raytap itself: %v", path, got)
+			t.Errorf("%s has metrics of raytap itself: %v", path, got)
 		}
 	}
 }
 
-// sending is a prometheus.Collector that describes nothing.
+// sending is a prometheus.Collector without descriptions.
 type sending func(chan<- prometheus.Metric)
 
 func (sending) Describe(chan<- *prometheus.Desc)      {}
@@ -194,7 +195,7 @@ func TestMetrics_GatherError(t *testing.T) {
 	s, hook := newServer(t, func(o *Options) {
 		broken := prometheus.NewDesc("raytap_broken", "A test.", nil, nil)
 		o.Process.MustRegister(sending(func(ch chan<- prometheus.Metric) {
-			ch <- prometheus.NewInvalidMetric(broken, errors.New("cannot be told"))
+			ch <- prometheus.NewInvalidMetric(broken, errors.New("invalid"))
 		}))
 	})
 	for range 3 {
@@ -215,15 +216,15 @@ func TestMetrics_Timeout(t *testing.T) {
 		header string
 		want   time.Duration
 	}{
-		"as announced, less the offset":    {"10", 9500 * time.Millisecond},
-		"fractions":                        {"2.25", 1750 * time.Millisecond},
-		"shorter than twice the offset":    {"0.6", 300 * time.Millisecond},
-		"none announced":                   {"", scrapeTimeout},
-		"nonsense":                         {"soon", scrapeTimeout},
-		"negative":                         {"-1", scrapeTimeout},
-		"not a number":                     {"NaN", scrapeTimeout},
-		"endless":                          {"+Inf", maxScrapeTimeout - 500*time.Millisecond},
-		"more than raytap holds open for ": {"86400", maxScrapeTimeout - 500*time.Millisecond},
+		"announced minus the offset":    {"10", 9500 * time.Millisecond},
+		"fractions":                     {"2.25", 1750 * time.Millisecond},
+		"shorter than twice the offset": {"0.6", 300 * time.Millisecond},
+		"none announced":                {"", scrapeTimeout},
+		"nonsense":                      {"soon", scrapeTimeout},
+		"negative":                      {"-1", scrapeTimeout},
+		"not a number":                  {"NaN", scrapeTimeout},
+		"infinite":                      {"+Inf", maxScrapeTimeout - 500*time.Millisecond},
+		"longer than the maximum":       {"86400", maxScrapeTimeout - 500*time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got time.Duration
@@ -239,7 +240,7 @@ func TestMetrics_Timeout(t *testing.T) {
 				t.Errorf("a scrape has %s, want %s", got, tt.want)
 			}
 			if exact := s.timeout(http.Header{"X-Prometheus-Scrape-Timeout-Seconds": {tt.header}}); exact != tt.want {
-				t.Errorf("deadline %s, want %s", exact, tt.want)
+				t.Errorf("timeout %s, want %s", exact, tt.want)
 			}
 		})
 	}
@@ -263,11 +264,11 @@ func TestMetrics_TooManyScrapes(t *testing.T) {
 	}
 	for _, path := range []string{"/metrics", "/probe?target=a"} {
 		if r := ask(s, "GET", path); r.StatusCode != http.StatusServiceUnavailable || !strings.Contains(body(t, r), "web.max_concurrent_scrapes is 3") {
-			t.Errorf("one more, %s, is answered %d", path, r.StatusCode)
+			t.Errorf("one more, %s, gets %d", path, r.StatusCode)
 		}
 	}
 	if r := ask(s, "GET", "/-/healthy"); r.StatusCode != http.StatusOK {
-		t.Errorf("health is answered %d", r.StatusCode)
+		t.Errorf("health gets %d", r.StatusCode)
 	}
 	close(release)
 	for range maxScrapes {
