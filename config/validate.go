@@ -15,8 +15,8 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/net/http/httpguts"
 
+	"raytap/httpheader"
 	"raytap/namepattern"
-	"raytap/ray/transport"
 	"raytap/shipper/record"
 )
 
@@ -263,7 +263,7 @@ func (k *checker) auth(at string, c *Cluster) {
 			k.fail(at+".headers", "%q is not a valid header name", bounded(name))
 		case seen[low] != "":
 			k.fail(at+".headers", "%q and %q are the same header", seen[low], name)
-		case transport.ReservedHeader(name):
+		case httpheader.Reserved(name):
 			k.fail(at+".headers."+name, "cannot be set: raytap sets it, or Ray treats clients with it as browsers")
 		case low == "authorization" && len(set) > 0:
 			k.fail(at+".headers."+name, "and auth.%s are both set; keep one", set[0])

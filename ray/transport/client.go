@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/sync/semaphore"
 
 	"raytap/ray"
@@ -168,7 +169,7 @@ func (c *Client) Header() (http.Header, error) {
 	h := c.auth.header()
 	set := func(name, prefix string, source TokenSource) error {
 		token, err := source.Token()
-		if err == nil && !headerValue(token) {
+		if err == nil && !httpguts.ValidHeaderFieldValue(token) {
 			err = errors.New("the token contains a line break or another control character: check that it is the right file")
 		}
 		if err == nil && token != "" {

@@ -13,7 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/sync/semaphore"
+
+	"raytap/httpheader"
 )
 
 // Defaults of Options.
@@ -133,19 +136,6 @@ func parseBase(raw string) (*url.URL, error) {
 	return url.Parse(host.String() + strings.TrimRight(u.EscapedPath(), "/"))
 }
 
-// ReservedHeader reports whether Options.Headers cannot have a header: raytap or HTTP
-// sets it, or it makes Ray take a client for a browser and refuse its POSTs (2.60.0).
-func ReservedHeader(name string) bool {
-	key := http.CanonicalHeaderKey(name)
-	return reservedHeaders[key] || strings.HasPrefix(key, "Sec-")
-}
-
-var reservedHeaders = map[string]bool{
-	"Host": true, "Content-Length": true, "Content-Type": true, "Transfer-Encoding": true,
-	"Connection": true, "Upgrade": true, "User-Agent": true, "Accept-Encoding": true, "Range": true,
-	"Origin": true, "Referer": true,
-}
-
 // checkHeaders returns the canonical headers of an Options. Its errors name a header,
 // never its value.
 func checkHeaders(o Options) (http.Header, error) {
@@ -153,42 +143,29 @@ func checkHeaders(o Options) (http.Header, error) {
 	for name, value := range o.Headers {
 		key := http.CanonicalHeaderKey(name)
 		switch {
-		case !headerName(name):
+		case !httpguts.ValidHeaderFieldName(name):
 			return nil, fmt.Errorf("headers: %q is not a header name", truncate(name, 64))
-		case ReservedHeader(key):
+		case httpheader.Reserved(name):
 			return nil, fmt.Errorf("headers: %s cannot be set", key)
 		case key == "Authorization" && o.Token != nil:
 			return nil, errors.New("headers: Authorization and a token cannot both be set")
-		case !headerValue(value):
+		case !httpguts.ValidHeaderFieldValue(value):
 			return nil, fmt.Errorf("headers: the value of %s contains a control character", key)
 		}
 		h.Set(key, value)
 	}
 	for name := range o.TokenHeaders {
 		key := http.CanonicalHeaderKey(name)
-		if !headerName(name) || reservedHeaders[key] || key == "Authorization" || h.Get(key) != "" {
+		if !httpguts.ValidHeaderFieldName(name) || httpheader.Reserved(name) || key == "Authorization" || h.Get(key) != "" {
 			return nil, fmt.Errorf("headers: %q cannot be set to a token, or is set twice", truncate(name, 64))
 		}
 	}
 	agent := cmp.Or(o.UserAgent, defaultUserAgent)
-	if !headerValue(agent) || strings.HasPrefix(strings.ToLower(agent), "mozilla") {
+	if !httpguts.ValidHeaderFieldValue(agent) || strings.HasPrefix(strings.ToLower(agent), "mozilla") {
 		return nil, errors.New("user agent must be printable and must not begin with Mozilla: Ray takes that for a browser")
 	}
 	h.Set("User-Agent", agent)
 	return h, nil
-}
-
-func headerName(s string) bool {
-	for _, r := range s {
-		if r > 126 || r < 33 || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func headerValue(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < 32 && r != '\t' || r == 127 })
 }
 
 // proxyFunc returns the function that chooses a request's proxy.
