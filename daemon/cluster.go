@@ -136,25 +136,29 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 		c.WebSocket.MaxTails = defaultMaxTails(s.cluster.API, d.storage.positions.Durable())
 	}
 	return shipper.Options{
-		Cluster:  s.cluster.Name,
 		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,
 		Include: selectors(c.Include), Exclude: selectors(c.Exclude),
-		Protocol: c.Protocol, Timeout: time.Duration(c.Timeout),
-		MaxTails: c.WebSocket.MaxTails, MaxReplay: int64(c.WebSocket.MaxReplay),
-		BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
-		Limits: shipper.Limits{
-			MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),
-			MaxMessageSize: int(c.Limits.MaxMessageSize), SkipOversized: c.Limits.Oversized == "drop",
-			Window: time.Duration(c.Limits.Interval), Pause: c.Limits.OnExceeded == "pause",
+		TailOptions: shipper.TailOptions{
+			Cluster:  s.cluster.Name,
+			Protocol: c.Protocol, Timeout: time.Duration(c.Timeout), PollInterval: time.Duration(c.PollInterval),
+			MaxTails: c.WebSocket.MaxTails, MaxReplay: int64(c.WebSocket.MaxReplay),
+			BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
+			GracePeriod: time.Duration(c.GracePeriod), LostAfter: time.Duration(c.LostAfter),
+			Limits: shipper.Limits{
+				MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),
+				MaxMessageSize: int(c.Limits.MaxMessageSize), DropOversized: c.Limits.Oversized == "drop",
+				Interval: time.Duration(c.Limits.Interval), Pause: c.Limits.OnExceeded == "pause",
+			},
+			Record: shipper.RecordOptions{
+				Labels: c.Labels, Metadata: c.Metadata,
+				LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
+			},
+			Aggregate: shipper.AggregateOptions{
+				Multiline: c.Record.Multiline.Enabled, MaxLines: c.Record.Multiline.MaxLines, Wait: time.Duration(c.Record.Multiline.MaxWaitTime),
+				Progress: time.Duration(c.Record.ProgressInterval),
+			},
+			Log: log,
 		},
-		Shaping: shipper.Shaping{
-			LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
-			Multiline: c.Record.Multiline.Enabled, MaxLines: c.Record.Multiline.MaxLines, Wait: time.Duration(c.Record.Multiline.MaxWaitTime),
-			Progress: time.Duration(c.Record.ProgressInterval),
-		},
-		Labels: c.Labels, Metadata: c.Metadata,
-		EndTimeout: time.Duration(c.LostAfter), Linger: time.Duration(c.GracePeriod), PollInterval: time.Duration(c.PollInterval),
-		Log: log,
 	}
 }
 

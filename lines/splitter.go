@@ -179,6 +179,21 @@ func (s *Splitter) emptyLine(cr bool) {
 	s.consume(1)
 }
 
+// Each writes a chunk, calls do with each line that it completes, and keeps the rest. It
+// stops at the first error of do and returns it; what is after that line is forgotten.
+func (s *Splitter) Each(chunk []byte, do func(Line) error) error {
+	s.Write(chunk)
+	for {
+		if _, ok := s.Next(); !ok {
+			s.Keep()
+			return nil
+		}
+		if err := do(s.Line()); err != nil {
+			return err
+		}
+	}
+}
+
 // Flush makes the partial line, if there is one, the next line: its run has ended.
 // Where ok, Line returns it.
 func (s *Splitter) Flush() (size int64, ok bool) {

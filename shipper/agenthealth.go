@@ -128,3 +128,6 @@ func agentHost(agent string) string {
 	}
 	return agent
 }
+
+// RefusedAgents counts the node agents that are not used, by reason.
+func (c *tailCluster) RefusedAgents(now time.Time) map[string]int { return c.agents.refused(now) }

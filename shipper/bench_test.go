@@ -1,32 +1,18 @@
 package shipper
 
 import (
-	"bytes"
-	"fmt"
 	"testing"
 
 	"raytap/lines"
-	"raytap/ray"
+	"raytap/lines/linestest"
+	"raytap/shipper/record"
 )
-
-// benchLog is 160 lines of 200 bytes: what one read gives.
-func benchLog() []byte {
-	var b bytes.Buffer
-	for i := range 160 {
-		line := fmt.Sprintf(`2026-11-24 12:00:00,%03d INFO trainer.py:128 -- epoch 3 step %d: loss=0.%06d lr=3.00e-04 "tokens/s"=18%03d checkpoint=/mnt/data/run-7/ckpt-%06d`, i, i, i*77, i, i)
-		for len(line) < 199 {
-			line += " shard=1"
-		}
-		b.WriteString(line[:199] + "\n")
-	}
-	return b.Bytes()
-}
 
 // One line from bytes to its record: cut, hashed, encoded.
 func BenchmarkLine(b *testing.B) {
-	log := benchLog()
-	enc := newEncoder(&Options{Cluster: "bench"}, "session_2026-11-24_12-00-00_000000_1",
-		ray.Job{SubmissionID: "raysubmit_0000000000000000", JobID: "02000000", Metadata: map[string]string{"job_name": "train"}})
+	log := linestest.BenchLog()
+	enc := record.NewEncoder(record.Options{Cluster: "bench", Session: "session_2026-11-24_12-00-00_000000_1",
+		SubmissionID: "raysubmit_0000000000000000", JobID: "02000000", JobName: "train"})
 	c := lines.NewSplitter(256<<10, 0)
 	buf := make([]byte, 0, 1<<20)
 	emit := func(l lines.Line) error {
@@ -36,7 +22,7 @@ func BenchmarkLine(b *testing.B) {
 	b.SetBytes(200)
 	for i := 0; i < b.N; i += 160 {
 		buf = buf[:0]
-		if err := splitLines(c, log, emit); err != nil {
+		if err := c.Each(log, emit); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -44,11 +30,11 @@ func BenchmarkLine(b *testing.B) {
 
 // Cutting and hashing alone.
 func BenchmarkCut(b *testing.B) {
-	log := benchLog()
+	log := linestest.BenchLog()
 	c := lines.NewSplitter(256<<10, 0)
 	b.SetBytes(200)
 	for i := 0; i < b.N; i += 160 {
-		if err := splitLines(c, log, func(lines.Line) error { return nil }); err != nil {
+		if err := c.Each(log, func(lines.Line) error { return nil }); err != nil {
 			b.Fatal(err)
 		}
 	}

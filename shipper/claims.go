@@ -14,11 +14,6 @@ type claims struct {
 	owner      map[string]string // session -> the name that ships it
 }
 
-// Configure tells the names of the clusters that are configured from now on.
-// What is remembered of others is kept for the retention, and may be taken over
-// by a new name for the same Ray.
-func (o *Output) Configure(names []string) { o.positions.configure(names, time.Now()) }
-
 func (p *Positions) configure(names []string, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -95,4 +90,71 @@ func (p *Positions) unclaim(name string) {
 			delete(p.claims.owner, session)
 		}
 	}
+}
+
+// readToEnd returns the state of a run's log that was read to its end, as the
+// sink has accepted it. It must not be changed.
+func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.logs[k]
+	if e == nil || !e.done || !e.atEnd || !sameRun(e.run.Start, started) {
+		return nil, false
+	}
+	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.Content}, true
+}
+
+// checked remembers how often a log was checked after its end.
+func (p *Positions) checked(k logKey, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.logs[k]; e != nil && e.checks < n {
+		e.checks = n
+		p.touch(e)
+	}
+}
+
+// dropping lists the finished logs of a session whose positions are dropped for
+// their age once it is t: submission id and start of the run.
+func (p *Positions) dropping(cluster, session string, t time.Time) map[string]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var old map[string]time.Time
+	for k, e := range p.logs {
+		if k.cluster == cluster && k.session == session && e.done && e.atEnd && !e.gone.IsZero() && t.Sub(e.gone) > keptFor {
+			if old == nil {
+				old = map[string]time.Time{}
+			}
+			old[k.submission] = e.run.Start
+		}
+	}
+	return old
+}
+
+// accepted is what the positions said of a log when they were saved last.
+type accepted struct {
+	snapshot snapshot
+	sinkHas  *recoveredLog
+}
+
+// keep remembers what is saved of a log, before a state is accepted that is not.
+// It is called under the lock.
+func (p *Positions) keep(e *logEntry) {
+	if _, ok := p.unsaved[e]; !ok {
+		if p.unsaved == nil {
+			p.unsaved = map[*logEntry]accepted{}
+		}
+		p.unsaved[e] = accepted{e.snapshot, e.sinkHas}
+	}
+}
+
+// rollback takes all logs back to what is saved. No stream may be at work.
+func (p *Positions) rollback() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for e, was := range p.unsaved {
+		e.snapshot, e.sinkHas = was.snapshot, was.sinkHas
+	}
+	p.unsaved = nil
+	p.dirty = true
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -26,11 +27,10 @@ func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	ahead := time.Now().Add(time.Hour)
-	for _, e := range p.logs {
-		s := e.snapshot
-		s.lastTime = ahead.UnixNano()
-		p.accept(e, s)
-	}
+	key := logKey{"test", p.cluster("test").session, "job-1"}
+	l := p.entry(key, ray.Job{})
+	l.lastTime = ahead.UnixNano()
+	p.accept(l.entry, l.snapshot)
 	if err := p.Save(t.Context(), p.Mark()); err != nil {
 		t.Fatal(err)
 	}

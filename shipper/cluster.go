@@ -2,6 +2,8 @@ package shipper
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -13,6 +15,7 @@ import (
 
 	"raytap/logthrottle"
 	"raytap/ray"
+	"raytap/shipper/record"
 )
 
 const (
@@ -32,13 +35,13 @@ const (
 // tailCluster is what all tails of one cluster share: its clients, the writer, what
 // is known of its transports, and what its logs may cost it. Safe for concurrent use.
 type tailCluster struct {
-	opts    Options
-	lists   Lists
-	api     Cluster
+	opts    TailOptions
+	lists   NodeLister
+	api     API
 	client  Client        // of logs as bytes, or
 	message MessageClient // of logs as messages; the other one is nil
 	out     *Output
-	metrics *Metrics
+	metrics *ClusterMetrics
 	agents  agentHealth
 	load    readLimits
 	health  clusterHealth
@@ -53,9 +56,9 @@ type tailCluster struct {
 
 // newTailCluster returns what the tails of a cluster share. One of client and message
 // is nil.
-func newTailCluster(lists Lists, api Cluster, client Client, message MessageClient, out *Output, o Options) *tailCluster {
+func newTailCluster(lists NodeLister, api API, client Client, message MessageClient, out *Output, o TailOptions) *tailCluster {
 	return &tailCluster{
-		opts: o, lists: lists, api: api, client: client, message: message, out: out, metrics: out.opts.Metrics,
+		opts: o, lists: lists, api: api, client: client, message: message, out: out, metrics: out.opts.Metrics.ForCluster(o.Cluster),
 		agents: agentHealth{down: map[string]downAgent{}},
 		load: readLimits{
 			polls:       semaphore.NewWeighted(maxConcurrentPolls),
@@ -186,4 +189,77 @@ func (c *tailCluster) warnOnce(topic, message string) {
 		log = log.WithField("ray_version", w.Ray)
 	}
 	log.Warn(message)
+}
+
+// labelValues returns the values that the labels of the cluster's counters can have.
+func (c *tailCluster) labelValues() LabelValues {
+	transports := []Transport{transportNodeAgent, transportWebSocket, transportFile, transportSnapshot}
+	if c.message != nil {
+		transports = []Transport{transportWebSocket, transportSSE, transportSnapshot}
+	}
+	names := make([]string, len(transports))
+	for i, t := range transports {
+		names[i] = t.String()
+	}
+	return LabelValues{
+		Transports: names, EndReasons: endReasons(), Limits: limitNames, EndChecks: []string{"same", "grown", "failed"},
+		Events: []string{record.EventStart, record.EventGap, record.EventEpoch, record.EventLimit, record.EventEnd, record.EventReopened, record.EventClock},
+	}
+}
+
+// CanDrain reports whether a log can be read by its node once its id is another run's.
+func (c *tailCluster) CanDrain() bool {
+	return c.message == nil && c.opts.Protocol != ProtocolWebSocket
+}
+
+// FullChecks reports whether a check of a log after its end may have to read all of it.
+func (c *tailCluster) FullChecks() bool {
+	return c.message != nil || c.support(time.Now()).NoFile
+}
+
+const (
+	// sessionAnswers is how many answers in a row must name the same new session.
+	sessionAnswers = 3
+	// sessionPause is the longest pause between two of them.
+	sessionPause = time.Second
+)
+
+var (
+	// errNoSession: Ray before 2.40 reports its session about 2 s after its
+	// version, with the first row of its node list (2.9.3 and 2.30.0).
+	errNoSession   = errors.New("the head does not report its session yet (its node list is empty): nothing is shipped until it does")
+	errTwoSessions = errors.New("answers of one address name different sessions: does a proxy distribute requests over several heads?")
+)
+
+// currentSession returns the session that the cluster reports. One that differs from
+// known is returned only after several answers in a row have named it. known
+// may be "": then one answer is enough.
+func (c *tailCluster) currentSession(ctx context.Context, known string) (string, error) {
+	first, err := c.askSession(ctx)
+	if err != nil || first == known || known == "" {
+		return first, err
+	}
+	for range sessionAnswers - 1 {
+		select {
+		case <-time.After(min(c.opts.PollInterval, sessionPause)):
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		again, err := c.askSession(ctx)
+		if err != nil {
+			return "", err
+		}
+		if again != first {
+			return "", fmt.Errorf("%w (%s, %s)", errTwoSessions, first, again)
+		}
+	}
+	return first, nil
+}
+
+func (c *tailCluster) askSession(ctx context.Context) (string, error) {
+	v, err := c.api.Version(ctx)
+	if err == nil && v.Session == "" {
+		err = errNoSession
+	}
+	return v.Session, err
 }

@@ -37,13 +37,14 @@ func counters(t *testing.T, m *Metrics) map[string]bool {
 
 // An increase that makes a series is not seen as one.
 func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
-	for name, s := range map[string]*Shipper{
-		"bytes":      {opts: Options{Cluster: "prod"}, tails: &tailCluster{client: &filesAlone{}}},
-		"an old Ray": {opts: Options{Cluster: "prod", Protocol: ProtocolHTTP}, tails: &tailCluster{client: &oldRay{}}},
-		"messages":   {opts: Options{Cluster: "prod", Protocol: ProtocolAuto}, tails: &tailCluster{message: struct{ MessageClient }{}}},
+	for name, cl := range map[string]*tailCluster{
+		"bytes":      {client: noAPI{}},
+		"an old Ray": {opts: TailOptions{Protocol: ProtocolHTTP}, client: oldAPI{}},
+		"messages":   {opts: TailOptions{Protocol: ProtocolAuto}, message: struct{ MessageClient }{}},
 	} {
 		m := NewMetrics()
-		m.join(s)
+		leave := m.Join("prod", cl.labelValues(), func(time.Time) ClusterStats { return ClusterStats{} })
+		prod := m.ForCluster("prod")
 		before := counters(t, m)
 		if len(before) < 40 {
 			t.Errorf("%s: only %d series", name, len(before))
@@ -51,28 +52,28 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		now := time.Now()
 		for _, l := range []limiter{{Limits: Limits{MaxLines: 1}}, {Limits: Limits{MaxBytes: 1}}} {
 			l.admit(1, now)
-			m.limits.WithLabelValues("prod", l.admit(1, now))
+			prod.Limits(l.admit(1, now))
 		}
 		over := limiter{Limits: Limits{MaxMessages: 1}}
-		m.limits.WithLabelValues("prod", over.admitMessages(2, now))
+		prod.Limits(over.admitMessages(2, now))
 		for _, err := range []error{errComplete, errLimited, errReplaced, errClosed, errSilent, errShortReplay, errRunEnded, errNotStarted, errUnproven, errLost, errFramingMismatch, errNoSlot, errBetterTransport, errMemoryPressure, ray.ErrTransportNotAllowed, errors.New("anything")} {
-			m.ends.WithLabelValues("prod", endReason(err))
+			prod.ReadEnds(endReason(err))
 		}
 		for code := 400; code < 600; code++ {
-			m.ends.WithLabelValues("prod", endReason(&ray.Error{Code: code}))
+			prod.ReadEnds(endReason(&ray.Error{Code: code}))
 		}
-		c := conditions{protocol: s.opts.Protocol, messages: s.tails.message != nil, support: s.tails.support(now)}
+		c := conditions{protocol: cl.opts.Protocol, messages: cl.message != nil, support: cl.support(now)}
 		for _, w := range (&selector{}).candidates(c) {
-			m.bytes.WithLabelValues("prod", w.String())
-			m.replayed.WithLabelValues("prod", w.String())
-			m.steps.WithLabelValues("prod", w.String())
+			prod.ReadBytes(w.String())
+			prod.ReplayedBytes(w.String())
+			prod.Fallbacks(w.String())
 		}
 		for series := range counters(t, m) {
 			if !before[series] {
 				t.Errorf("%s: %s was not there", name, series)
 			}
 		}
-		m.leave(s)
+		leave()
 		for _, series := range slices.Collect(maps.Keys(counters(t, m))) {
 			if strings.Contains(series, "prod") {
 				t.Errorf("%s: %s outlives its cluster", name, series)
@@ -80,3 +81,8 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 	}
 }
+
+// oldAPI is a Ray without a file API.
+type oldAPI struct{ noAPI }
+
+func (oldAPI) LogTransports() ray.LogTransports { return ray.LogTransports{NoFile: true} }

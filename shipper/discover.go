@@ -115,7 +115,7 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 		// Its head is no more, and with it the log: say so.
 		log := s.out.positions.entry(k, ray.Job{})
 		st := newTail(s.tails, s.sessionSlots(k.session), k.session, log.run, log)
-		s.wg.Go(func() { st.close(ctx, errSessionOver) })
+		s.wg.Go(func() { st.Close(ctx, errSessionOver) })
 	}
 }
 
@@ -149,7 +149,7 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 		j = k.dated(j)
 		k.started = j.Start
 		if st := s.tail(j.SubmissionID); st != nil {
-			st.job.update(j)
+			st.Update(j)
 		} else if !k.skip && !k.run && !k.over {
 			s.start(ctx, j, k)
 		}
@@ -175,8 +175,8 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	}
 	if st := s.tail(j.SubmissionID); st != nil {
 		// The id was submitted again: its log goes on where the last run's ended.
-		st.stop(errRunReplaced)
-		<-st.ended
+		st.Stop(errRunReplaced)
+		<-st.Done()
 	}
 	s.start(ctx, j, k)
 }
@@ -212,19 +212,19 @@ func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 		k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
 	}
 	st := newTail(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
-	k.run, st.p.reopening, st.job.reopened, k.reopen = true, k.reopen, k.reopen, false
-	reading, stop := context.WithCancelCause(ctx)
-	st.stop = stop
+	if k.reopen {
+		st.Reopen()
+	}
+	k.run, k.reopen = true, false
 	s.mu.Lock()
 	s.running[j.SubmissionID] = st
 	s.mu.Unlock()
 	s.wg.Go(func() {
-		defer stop(nil)
-		st.run(ctx, reading)
-		atEnd, checks := st.p.log.done && st.p.log.atEnd, st.p.log.checks
+		st.Run(ctx)
+		atEnd, checks := st.ReadToEnd()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if atEnd && ctx.Err() == nil && st.job.session == s.sessionNow {
+		if atEnd && ctx.Err() == nil && st.Session() == s.sessionNow {
 			s.scheduleRecheck(j.SubmissionID, j.Start, checks)
 		}
 		if s.running[j.SubmissionID] == st {
@@ -255,10 +255,10 @@ func (s *Shipper) endSession(session string) {
 	}
 	s.mu.Unlock()
 	for _, st := range old {
-		st.stop(errSessionOver)
+		st.Stop(errSessionOver)
 	}
 	for _, st := range old {
-		<-st.ended
+		<-st.Done()
 	}
 	now := time.Now()
 	for id := range s.known.logs {
@@ -280,7 +280,7 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 		st := s.tail(id)
 		switch {
 		case st != nil:
-			st.job.refresh(ctx)
+			st.Refresh(ctx)
 		case !k.skip && !k.run && !k.over:
 			// It was deleted while raytap was down: what lies there still is read.
 			log := s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
@@ -315,7 +315,7 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			s.recheckNow(id, started)
 		}
 		if n := s.out.positions.expire(now); n > 0 {
-			s.out.opts.Metrics.forgotten.Add(float64(n))
+			s.out.Metrics().Expired.Add(float64(n))
 		}
 	}
 }

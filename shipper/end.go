@@ -81,7 +81,7 @@ const statusTicks = 20
 // waitStatus gives a lost job's status some time to become terminal: Ray leaves a job
 // RUNNING for a while, or indefinitely, after its node died.
 func (t *tail) waitStatus(ctx context.Context) {
-	tick := time.NewTicker(max(t.cl.opts.EndTimeout/statusTicks, time.Millisecond))
+	tick := time.NewTicker(max(t.cl.opts.LostAfter/statusTicks, time.Millisecond))
 	defer tick.Stop()
 	for left := statusTicks; left > 0 && !t.job.terminalAt.isSet(); {
 		select {

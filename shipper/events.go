@@ -42,7 +42,7 @@ func (p *pipeline) newEvent(event, message string, fields ...record.Field) pendi
 	r := p.stepBack(nil, now, seq)
 	r = p.enc.AppendEvent(r, now, record.Event{Type: event, Seq: seq, Message: message, Skipped: p.skipped, Fields: fields})
 	p.skipped, p.log.skipped = 0, 0
-	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, event).Inc()
+	p.cl.metrics.Events(event).Inc()
 	return pendingEvent{event: event, epoch: p.enc.Epoch(), seq: seq, record: r}
 }
 
@@ -155,7 +155,7 @@ func (p *pipeline) gapEvent(message string) pendingEvent {
 	p.drop()
 	// Before the first line of the run, it is a log of other runs that was lost.
 	p.log.tally.gap = p.log.tally.gap || p.runLines() > 0
-	p.cl.metrics.gaps.WithLabelValues(p.cl.opts.Cluster).Inc()
+	p.cl.metrics.Gaps().Inc()
 	p.job.logger().Warn("Lines are lost: " + message)
 	f := record.Field{Key: "at_least"}
 	if n := p.log.size - p.log.pos.Raw; p.log.pos.Raw >= 0 && n > 1 {
@@ -179,11 +179,11 @@ func (p *pipeline) reopen(ctx context.Context) error {
 // hitLimit writes the event of a limit. It returns nil once the tail may go on, or
 // errLimited where the limit ends the job's shipping.
 func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
-	p.cl.metrics.limits.WithLabelValues(p.cl.opts.Cluster, limit).Inc()
-	pause := p.limiter.Pause && p.limiter.Window > 0
+	p.cl.metrics.Limits(limit).Inc()
+	pause := p.limiter.Pause && p.limiter.Interval > 0
 	message := "limit " + limit + " is reached: the job's log is shipped no further"
 	if pause {
-		message = "limit " + limit + " is reached: reading goes on when the window of " + p.limiter.Window.String() + " is over"
+		message = "limit " + limit + " is reached: reading goes on when the window of " + p.limiter.Interval.String() + " is over"
 	}
 	p.job.logger().WithField("limit", limit).Warn("A " + message)
 	if err := p.flush(ctx); err != nil {
@@ -225,6 +225,6 @@ func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
 	b = p.enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.skipped})
 	p.skipped, p.log.skipped = 0, 0
 	p.job.logger().Warn("Record times go back: " + message)
-	p.cl.metrics.events.WithLabelValues(p.cl.opts.Cluster, record.EventClock).Inc()
+	p.cl.metrics.Events(record.EventClock).Inc()
 	return b
 }

@@ -11,36 +11,36 @@ import (
 	"raytap/ray"
 )
 
-// grewAfterEnd reports whether the log holds content after the position.
-func (s *source) grewAfterEnd(ctx context.Context) (bool, error) {
-	if s.cl.message != nil {
-		size, err := s.snapshotSize(ctx)
-		return size > s.p.log.pos.Content, err
+// GrewAfterEnd reports whether the log holds content after the position.
+func (t *tail) GrewAfterEnd(ctx context.Context) (bool, error) {
+	if t.cl.message != nil {
+		size, err := t.snapshotSize(ctx)
+		return size > t.p.log.pos.Content, err
 	}
 	now := time.Now()
-	if s.p.log.pos.Raw >= 0 && s.cl.opts.Protocol != ProtocolWebSocket && s.selector.usable(transportNodeAgent, s.conditions(now)) {
-		grown, err := s.grewAtAgent(ctx)
+	if t.p.log.pos.Raw >= 0 && t.cl.opts.Protocol != ProtocolWebSocket && t.selector.usable(transportNodeAgent, t.conditions(now)) {
+		grown, err := t.grewAtAgent(ctx)
 		switch {
 		case err == nil:
-			s.cl.agents.markUp(s.job.current().DriverAgentURL)
+			t.cl.agents.markUp(t.job.current().DriverAgentURL)
 			return grown, nil
 		case rejectsAllJobs(err) || unreachable(ray.Code(err)):
-			s.cl.agents.markDown(s.job.current().DriverAgentURL, err, now)
+			t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
 		}
 	}
-	if err := s.cl.load.waitFilePoll(ctx); err != nil {
+	if err := t.cl.load.waitFilePoll(ctx); err != nil {
 		return false, err
 	}
-	if s.cl.support(now).NoFile {
-		body, release, err := s.openSnapshot(ctx, s.p.log.pos.Content)
+	if t.cl.support(now).NoFile {
+		body, release, err := t.openSnapshot(ctx, t.p.log.pos.Content)
 		if err != nil {
 			return false, err
 		}
 		defer release()
-		return hasMore(body, s.p.log.pos.Content)
+		return hasMore(body, t.p.log.pos.Content)
 	}
-	grown, err := s.grewInFile(ctx)
-	s.cl.noteFileAPI(err, now)
+	grown, err := t.grewInFile(ctx)
+	t.cl.noteFileAPI(err, now)
 	return grown, err
 }
 

@@ -109,11 +109,11 @@ type rig struct {
 }
 
 func quick(protocol string) Options {
-	return Options{
-		Cluster: "test", Protocol: protocol, Interval: 15 * time.Millisecond, PollInterval: 5 * time.Millisecond,
-		Linger: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, EndTimeout: time.Minute,
+	return Options{Interval: 15 * time.Millisecond, TailOptions: TailOptions{
+		Cluster: "test", Protocol: protocol, PollInterval: 5 * time.Millisecond,
+		GracePeriod: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, LostAfter: time.Minute,
 		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
-	}
+	}}
 }
 
 func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
@@ -205,7 +205,7 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 		r.out = NewOutput(f, oo)
 		r.release = func(err error) {
 			if err == nil && !p.changed() { // whatever a test does: changes alone are written, and none is missed
-				holds(t, p.File(), p)
+				storeHolds(t, p.File(), p)
 			}
 			p.Close()
 		}
@@ -345,7 +345,7 @@ func exactly(recs []jsonRecord, log []byte) error {
 			if seq >= uint64(len(want)) {
 				return fmt.Errorf("line %d %q was never printed", seq, line)
 			}
-			if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapse(w) != collapse(line) {
+			if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapseInvalid(w) != collapseInvalid(line) {
 				return fmt.Errorf("line %d is %q, want %q", seq, line, w)
 			}
 			seq++

@@ -70,7 +70,7 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 		fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile})
 		o := quick(ProtocolHTTP)
 		if !answers {
-			o.EndTimeout, o.Timeout = 300*time.Millisecond, 50*time.Millisecond
+			o.LostAfter, o.Timeout = 300*time.Millisecond, 50*time.Millisecond
 		}
 		r := newRig(t, head, "off", o, OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
@@ -144,27 +144,13 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 	}
 }
 
-// The words of an end are bounded, and of whole characters.
-func TestTheWordsOfAnEndAreBounded(t *testing.T) {
-	long := strings.Repeat("é", maxHeadLog)
-	if got := firstBytes(long); len(got) != maxHeadLog || strings.Trim(got, "é") != "" {
-		t.Errorf("%d bytes, %q at the end", len(got), got[len(got)-4:])
-	}
-	if got := firstBytes("x" + long); len(got) != maxHeadLog-1 || strings.Trim(got[1:], "é") != "" {
-		t.Errorf("%d bytes", len(got))
-	}
-	if got := lastBytes([]byte(strings.Repeat("a line\n", maxHeadLog) + "the last\n")); len(got) > maxHeadLog || !strings.HasSuffix(got, "a line\nthe last") || !strings.HasPrefix(got, "a line\n") {
-		t.Errorf("%d bytes, %.20q", len(got), got)
-	}
-}
-
 // A log that was found on the head goes on, and is found again, after a death.
 func TestALogOnTheHeadOutlivesTheProcess(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := OutputOptions{Interval: 3 * time.Millisecond}
 	o := quick(ProtocolHTTP)
-	o.Linger = 300 * time.Millisecond
+	o.GracePeriod = 300 * time.Millisecond
 	r := newRigOn(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })

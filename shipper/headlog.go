@@ -49,7 +49,7 @@ func (t *tail) findLog(ctx context.Context) error {
 			}
 			t.health.failure(transportNone, err)
 			tried.step(time.Now(), pause+t.cl.opts.Timeout)
-			if tried.sum >= t.cl.opts.EndTimeout && tried.steps >= triesToLose {
+			if tried.sum >= t.cl.opts.LostAfter && tried.steps >= triesToLose {
 				return fmt.Errorf("%w: nobody has told for %s whether there is one: %v", errLost, tried.sum.Round(time.Second), err)
 			}
 			pause = max(r.backoff.NextBackOff(), retryAfter(err))

@@ -55,7 +55,7 @@ func (f *ingester) write(ctx context.Context, b []byte) error {
 	p := f.p
 	if f.verifier != nil {
 		rest, done := f.verifier.Feed(b)
-		p.cl.metrics.replayed.WithLabelValues(p.cl.opts.Cluster, f.transport.String()).Add(float64(len(b) - len(rest)))
+		p.cl.metrics.ReplayedBytes(f.transport.String()).Add(float64(len(b) - len(rest)))
 		if !done {
 			return nil
 		}
@@ -94,7 +94,7 @@ func (f *ingester) verified() error {
 // noteProgress notes that new content came over a transport.
 func (p *pipeline) noteProgress(t Transport, n int) {
 	p.progress.grew, p.job.printedAt = true, time.Now()
-	p.cl.metrics.bytes.WithLabelValues(p.cl.opts.Cluster, t.String()).Add(float64(n))
+	p.cl.metrics.ReadBytes(t.String()).Add(float64(n))
 	p.slots.printed(p.job.key)
 }
 

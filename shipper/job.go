@@ -129,7 +129,7 @@ func (r *job) refresh(ctx context.Context) bool {
 		switch {
 		case sameRun(j.Start, r.started):
 			r.update(j)
-		case r.cl.canDrain() && elsewhere(*r.current(), j):
+		case r.cl.CanDrain() && Elsewhere(*r.current(), j):
 			r.supersede()
 		}
 		return true
@@ -157,7 +157,7 @@ func (r *job) settled(now time.Time) bool {
 // waitSettled waits until a run that is over is settled.
 func (r *job) waitSettled(ctx context.Context) error {
 	for !r.settled(time.Now()) {
-		if err := r.sleep(ctx, min(r.cl.opts.Linger, time.Second)); err != nil {
+		if err := r.sleep(ctx, min(r.cl.opts.GracePeriod, time.Second)); err != nil {
 			return err
 		}
 	}
@@ -173,9 +173,9 @@ func (r *job) finished() bool {
 // Synapse agent does not know any more may be one that the agent has lost.
 func (r *job) gracePeriod() time.Duration {
 	if r.cl.message != nil && !r.current().Status.Terminal() {
-		return r.cl.opts.EndTimeout
+		return r.cl.opts.LostAfter
 	}
-	return r.cl.opts.Linger
+	return r.cl.opts.GracePeriod
 }
 
 // missedEnough reports whether a job that a Synapse agent does not know was requested
@@ -208,3 +208,18 @@ func (r *job) withHome(j *ray.Job) *ray.Job {
 	}
 	return j
 }
+
+// Elsewhere reports whether a run has a log of its own that another one does not
+// continue, as far as that is known.
+func Elsewhere(old, j ray.Job) bool {
+	return old.DriverNodeID != "" && old.DriverNodeID != j.DriverNodeID
+}
+
+// otherStart is what is known of an id that is listed with another start time:
+// Ray does that for a new submission, and for a run that was deleted as it ended,
+// whose supervisor writes its status after that (2.60.0).
+const otherStart = "Ray now reports another start time for this id (it was submitted again, or its status was written after a deletion) before this run's end was read"
+
+// sameRun reports whether two start times of one id may be those of one run. A time
+// that an answer lacks is no other one.
+func sameRun(a, b time.Time) bool { return a.IsZero() || b.IsZero() || a.Equal(b) }

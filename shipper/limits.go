@@ -49,7 +49,7 @@ func (l *limiter) admitMessages(n uint64, now time.Time) string {
 
 // turn starts the counters anew once the window has passed.
 func (l *limiter) turn(now time.Time) {
-	if l.since.IsZero() || l.Window > 0 && now.Sub(l.since) >= l.Window {
+	if l.since.IsZero() || l.Interval > 0 && now.Sub(l.since) >= l.Interval {
 		l.since = now
 		l.messages, l.lines, l.bytes = 0, 0, 0
 	}
@@ -57,5 +57,5 @@ func (l *limiter) turn(now time.Time) {
 
 // rest is how long the window still lasts.
 func (l *limiter) rest(now time.Time) time.Duration {
-	return max(0, l.Window-now.Sub(l.since))
+	return max(0, l.Interval-now.Sub(l.since))
 }

@@ -5,43 +5,41 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"raytap/shipper/record"
 )
 
-// Metrics are the shipper's own metrics, for all clusters and the output. It
-// is a prometheus.Collector; register it once.
+// Metrics are the shipper's own metrics, for all clusters and the writer. It is a
+// prometheus.Collector: register it once. Safe for concurrent use.
 type Metrics struct {
-	streams      *prometheus.GaugeVec   // cluster, transport, state
-	lines        *prometheus.CounterVec // cluster
-	bytes        *prometheus.CounterVec // cluster, transport
-	replayed     *prometheus.CounterVec // cluster, transport
-	events       *prometheus.CounterVec // cluster, event
-	ends         *prometheus.CounterVec // cluster, reason
-	gaps         *prometheus.CounterVec // cluster
-	endChecks    *prometheus.CounterVec // cluster, result
-	limits       *prometheus.CounterVec // cluster, limit
-	cut          *prometheus.CounterVec // cluster
-	skipped      *prometheus.CounterVec // cluster
-	givenUp      *prometheus.CounterVec // cluster
-	steps        *prometheus.CounterVec // cluster, transport
-	discovered   *prometheus.GaugeVec   // cluster
-	writeSeconds prometheus.Histogram
-	saveSeconds  prometheus.Histogram
-	saveErrors   prometheus.Counter
-	forgotten    prometheus.Counter
-	recreated    prometheus.Counter
-	saved        *prometheus.Desc
-	lag          *prometheus.Desc
-	slots        *prometheus.Desc
-	refused      *prometheus.Desc // cluster, reason
-	queue        *prometheus.Desc
-	memory       *prometheus.Desc
-	memoryMax    *prometheus.Desc
+	tails          *prometheus.GaugeVec   // cluster, transport, state
+	lines          *prometheus.CounterVec // cluster
+	readBytes      *prometheus.CounterVec // cluster, transport
+	replayedBytes  *prometheus.CounterVec // cluster, transport
+	events         *prometheus.CounterVec // cluster, event
+	readEnds       *prometheus.CounterVec // cluster, reason
+	gaps           *prometheus.CounterVec // cluster
+	endChecks      *prometheus.CounterVec // cluster, result
+	limits         *prometheus.CounterVec // cluster, limit
+	oversized      *prometheus.CounterVec // cluster
+	skipped        *prometheus.CounterVec // cluster
+	partialDropped *prometheus.CounterVec // cluster
+	fallbacks      *prometheus.CounterVec // cluster, transport
+	discovered     *prometheus.GaugeVec   // cluster
+	WriteSeconds   prometheus.Histogram
+	SaveSeconds    prometheus.Histogram
+	SaveErrors     prometheus.Counter
+	Expired        prometheus.Counter
+	Recreated      prometheus.Counter
+	saved          *prometheus.Desc
+	readAge        *prometheus.Desc
+	slots          *prometheus.Desc
+	refused        *prometheus.Desc // cluster, reason
+	queue          *prometheus.Desc
+	memory         *prometheus.Desc
+	memoryLimit    *prometheus.Desc
 
 	mu       sync.Mutex
-	output   *Output
-	shippers map[*Shipper]bool
+	writer   func() WriterStats // nil before WatchWriter
+	clusters map[*joined]bool
 }
 
 // NewMetrics makes the metrics.
@@ -62,51 +60,51 @@ func NewMetrics() *Metrics {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
 	return &Metrics{
-		streams: gauge("tails", "Jobs whose log is tailed, by transport (node_agent, websocket, file, snapshot; from a Synapse agent websocket, sse, snapshot; none before the first read) and state (reading, waiting).", "transport", "state"),
-		lines:   counter("lines_total", "Log lines turned into records."),
-		bytes:   counter("read_bytes_total", "Bytes of logs read for the first time, by transport.", "transport"),
-		replayed: counter("replayed_bytes_total",
+		tails:     gauge("tails", "Jobs whose log is tailed, by transport (node_agent, websocket, file, snapshot; from a Synapse agent websocket, sse, snapshot; none before the first read) and state (reading, waiting).", "transport", "state"),
+		lines:     counter("lines_total", "Log lines turned into records."),
+		readBytes: counter("read_bytes_total", "Bytes of logs read for the first time, by transport.", "transport"),
+		replayedBytes: counter("replayed_bytes_total",
 			"Bytes of logs read again to verify a position and not shipped again, by transport.", "transport"),
-		events: counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened, clock).", "event"),
-		ends:   counter("read_ends_total", "Connections that ended and reads of a job's log that failed, by reason.", "reason"),
-		gaps:   counter("gaps_total", "Times that bytes of a log were no longer available and are missing from the records."),
+		events:   counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened, clock).", "event"),
+		readEnds: counter("read_ends_total", "Connections that ended and reads of a job's log that failed, by reason.", "reason"),
+		gaps:     counter("gaps_total", "Times that bytes of a log were no longer available and are missing from the records."),
 		endChecks: counter("end_checks_total",
 			"Checks of a log after the end of its run, by result: same, grown (reading resumes, and an event reopened reports it), failed.", "result"),
-		limits:     counter("limits_total", "Stream limits reached, by limit.", "limit"),
-		cut:        counter("oversized_lines_total", "Lines longer than max_message_size, truncated or dropped."),
-		skipped:    counter("skipped_lines_total", "Lines dropped because of a limit, or to thin out progress bars. The next record counts them."),
-		givenUp:    counter("partial_lines_dropped_total", "Partial lines dropped from buffers to free memory. They are read again later."),
-		steps:      counter("transport_fallbacks_total", "Times that a tail fell back from a transport to another one, by the transport that failed.", "transport"),
-		discovered: gauge("discovery_last_success_timestamp_seconds", "Unix time of the last successful request for the job list."),
-		writeSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
+		limits:         counter("limits_total", "Stream limits reached, by limit.", "limit"),
+		oversized:      counter("oversized_lines_total", "Lines longer than max_message_size, truncated or dropped."),
+		skipped:        counter("skipped_lines_total", "Lines dropped because of a limit, or to thin out progress bars. The next record counts them."),
+		partialDropped: counter("partial_lines_dropped_total", "Partial lines dropped from buffers to free memory. They are read again later."),
+		fallbacks:      counter("transport_fallbacks_total", "Times that a tail fell back from a transport to another one, by the transport that failed.", "transport"),
+		discovered:     gauge("discovery_last_success_timestamp_seconds", "Unix time of the last successful request for the job list."),
+		WriteSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
 			Name: "write_duration_seconds", Help: "Duration of one write to the sink, including the wait for a slow reader.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
-		saveSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
+		SaveSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
 			Name: "positions_save_duration_seconds", Help: "Duration of one save of the positions, fsyncs included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 7)}),
-		saveErrors: plain("positions_save_errors_total", "Failed saves of the positions. Each is retried."),
-		recreated: plain("positions_recreated_total",
+		SaveErrors: plain("positions_save_errors_total", "Failed saves of the positions. Each is retried."),
+		Recreated: plain("positions_recreated_total",
 			"Times that the positions file was removed, replaced or damaged while raytap ran, and was written again from memory."),
-		forgotten: plain("positions_expired_total", "Positions of finished jobs removed because they were older than seven days, or more than 10,000."),
+		Expired: plain("positions_expired_total", "Positions of finished jobs removed because they were older than seven days, or more than 10,000."),
 		saved: desc("positions_last_saved_timestamp_seconds",
 			"Unix time of the last save of the positions. Absent without a positions file, and before the first save."),
-		lag: desc("read_age_seconds",
+		readAge: desc("read_age_seconds",
 			"Time since the last successful read, for the log that was read longest ago. It stays low while jobs print nothing and their logs can be read.", cluster),
 		slots: desc("stream_slots_in_use",
 			"WebSocket tails that Ray counts, or may still count, against its limit of 100: those of the cluster's session, under all names that it has in the configuration. With a Synapse agent: WebSocket and SSE connections.", cluster),
 		refused: prometheus.NewDesc(prometheus.BuildFQName(ns, "", "node_agents_refused"),
 			"Node agents that raytap does not read job logs from, by reason: token (requests carry a token, and node_agents.allow does not list the agent), not_allowed (not listed in node_agents.allow, with mode on), not_live (no live node has the address), address (Ray returns no usable address), off (node_agents.mode), denied (the agent answers 401 or 403). Their logs are read through the dashboard instead. An agent is tried again every 5 minutes, and is no longer counted 10 minutes after the last job that needed it. Absent where none is refused.",
 			[]string{cluster, "reason"}, nil),
-		queue:     desc("queue_batches", "Batches of records that wait for the sink."),
-		memory:    desc("memory_bytes", "Bytes held by the buffers of all tails."),
-		memoryMax: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
-		shippers:  map[*Shipper]bool{},
+		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
+		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),
+		memoryLimit: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
+		clusters:    map[*joined]bool{},
 	}
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.streams, m.lines, m.bytes, m.replayed, m.events, m.ends, m.gaps, m.endChecks, m.limits, m.cut,
-		m.skipped, m.givenUp, m.steps, m.discovered, m.writeSeconds, m.saveSeconds, m.saveErrors, m.forgotten, m.recreated}
+	return []prometheus.Collector{m.tails, m.lines, m.readBytes, m.replayedBytes, m.events, m.readEnds, m.gaps, m.endChecks, m.limits, m.oversized,
+		m.skipped, m.partialDropped, m.fallbacks, m.discovered, m.WriteSeconds, m.SaveSeconds, m.SaveErrors, m.Expired, m.Recreated}
 }
 
 // Describe implements prometheus.Collector.
@@ -114,13 +112,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.collectors() {
 		c.Describe(ch)
 	}
-	ch <- m.lag
-	ch <- m.slots
-	ch <- m.refused
-	ch <- m.saved
-	ch <- m.queue
-	ch <- m.memory
-	ch <- m.memoryMax
+	for _, d := range []*prometheus.Desc{m.readAge, m.slots, m.refused, m.saved, m.queue, m.memory, m.memoryLimit} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -128,99 +122,128 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range m.collectors() {
 		c.Collect(ch)
 	}
-	m.mu.Lock()
-	out := m.output
-	ages := map[string]time.Duration{}
-	held := map[string]int{}
-	refused := map[[2]string]int{} // by cluster and reason
-	now := time.Now()
-	for s := range m.shippers {
-		held[s.opts.Cluster] = s.slotsHeld()
-		for reason, n := range s.tails.agents.refused(now) {
-			refused[[2]string{s.opts.Cluster, reason}] += n
-		}
-		if age, ok := s.readAge(now); ok {
-			ages[s.opts.Cluster] = max(age, ages[s.opts.Cluster])
-		}
-	}
-	m.mu.Unlock()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for cluster, n := range held {
-		gauge(m.slots, float64(n), cluster)
+	writer := m.collectClusters(gauge)
+	if writer == nil {
+		return
+	}
+	w := writer()
+	if !w.LastSaved.IsZero() {
+		gauge(m.saved, float64(w.LastSaved.UnixMilli())/1e3)
+	}
+	gauge(m.queue, float64(w.Queue))
+	gauge(m.memory, float64(w.Memory))
+	gauge(m.memoryLimit, float64(w.MemoryLimit))
+}
+
+// collectClusters collects what the clusters report. Two shippers may have the same name
+// for a moment, while one takes over from the other.
+func (m *Metrics) collectClusters(gauge func(*prometheus.Desc, float64, ...string)) (writer func() WriterStats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	ages, slots, refused := map[string]time.Duration{}, map[string]int{}, map[[2]string]int{}
+	for c := range m.clusters {
+		s := c.stats(now)
+		slots[c.name] = s.SlotsInUse
+		for reason, n := range s.AgentsRefused {
+			refused[[2]string{c.name, reason}] += n
+		}
+		if s.Tails > 0 {
+			ages[c.name] = max(s.ReadAge, ages[c.name])
+		}
+	}
+	for name, n := range slots {
+		gauge(m.slots, float64(n), name)
 	}
 	for of, n := range refused {
 		gauge(m.refused, float64(n), of[0], of[1])
 	}
-	for cluster, age := range ages {
-		gauge(m.lag, age.Seconds(), cluster)
+	for name, age := range ages {
+		gauge(m.readAge, age.Seconds(), name)
 	}
-	if out != nil {
-		if at := out.positions.lastSaved(); !at.IsZero() {
-			gauge(m.saved, float64(at.UnixMilli())/1e3)
+	return m.writer
+}
+
+// WriterStats are what the writer reports.
+type WriterStats struct {
+	LastSaved           time.Time // zero: the positions were not saved yet
+	Queue               int       // batches that wait for the sink
+	Memory, MemoryLimit int64     // bytes of all buffers
+}
+
+// WatchWriter has the metrics report a writer.
+func (m *Metrics) WatchWriter(stats func() WriterStats) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writer = stats
+}
+
+// ClusterStats are what one cluster's shipper reports.
+type ClusterStats struct {
+	Tails         int           // logs that are tailed
+	ReadAge       time.Duration // since the last successful read of the log that was read longest ago
+	SlotsInUse    int
+	AgentsRefused map[string]int // by reason
+}
+
+// LabelValues are the values that the labels of one cluster's counters can have. They start
+// at 0, so that the first increase is seen as one.
+type LabelValues struct {
+	Transports, Events, EndReasons, EndChecks, Limits []string
+}
+
+// joined is a cluster that has joined.
+type joined struct {
+	name  string
+	stats func(now time.Time) ClusterStats
+}
+
+// Join adds a cluster. leave removes what it has left, unless another one of the same name
+// has joined meanwhile.
+func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time) ClusterStats) (leave func()) {
+	c := &joined{name, stats}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clusters[c] = true
+	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.oversized, m.skipped, m.partialDropped} {
+		v.WithLabelValues(name)
+	}
+	for _, x := range []struct {
+		values []string
+		vecs   []*prometheus.CounterVec
+	}{
+		{values.Transports, []*prometheus.CounterVec{m.readBytes, m.replayedBytes, m.fallbacks}},
+		{values.Events, []*prometheus.CounterVec{m.events}},
+		{values.EndReasons, []*prometheus.CounterVec{m.readEnds}},
+		{values.EndChecks, []*prometheus.CounterVec{m.endChecks}},
+		{values.Limits, []*prometheus.CounterVec{m.limits}},
+	} {
+		for _, value := range x.values {
+			for _, v := range x.vecs {
+				v.WithLabelValues(name, value)
+			}
 		}
-		gauge(m.queue, float64(len(out.queue)))
-		gauge(m.memory, float64(out.budget.usage()))
-		gauge(m.memoryMax, float64(out.budget.size))
 	}
+	return func() { m.leave(c) }
 }
 
-func (m *Metrics) watch(o *Output) {
+func (m *Metrics) leave(c *joined) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.output = o
-}
-
-// join makes the counters of a cluster start at 0, so that the first increase
-// is seen as one.
-func (m *Metrics) join(s *Shipper) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.shippers[s] = true
-	c := s.opts.Cluster
-	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.cut, m.skipped, m.givenUp} {
-		v.WithLabelValues(c)
-	}
-	for _, e := range []string{record.EventStart, record.EventGap, record.EventEpoch, record.EventLimit, record.EventEnd, record.EventReopened} {
-		m.events.WithLabelValues(c, e)
-	}
-	for _, result := range []string{"same", "grown", "failed"} {
-		m.endChecks.WithLabelValues(c, result)
-	}
-	ways := []Transport{transportNodeAgent, transportWebSocket, transportFile, transportSnapshot}
-	if s.tails.message != nil {
-		ways = []Transport{transportWebSocket, transportSSE, transportSnapshot}
-	}
-	for _, w := range ways {
-		m.bytes.WithLabelValues(c, w.String())
-		m.replayed.WithLabelValues(c, w.String())
-		m.steps.WithLabelValues(c, w.String())
-	}
-	for _, reason := range endReasons() {
-		m.ends.WithLabelValues(c, reason)
-	}
-	for _, limit := range limitNames {
-		m.limits.WithLabelValues(c, limit)
-	}
-}
-
-// leave removes what a cluster that is gone has left.
-func (m *Metrics) leave(s *Shipper) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.shippers, s)
-	for o := range m.shippers {
-		if o.opts.Cluster == s.opts.Cluster {
-			return // a new one of the same name has taken over
+	delete(m.clusters, c)
+	for o := range m.clusters {
+		if o.name == c.name {
+			return // another one has taken over
 		}
 	}
-	labels := prometheus.Labels{"ray_cluster": s.opts.Cluster}
-	for _, c := range m.collectors() {
-		if v, ok := c.(interface {
+	for _, v := range m.collectors() {
+		if v, ok := v.(interface {
 			DeletePartialMatch(prometheus.Labels) int
 		}); ok {
-			v.DeletePartialMatch(labels)
+			v.DeletePartialMatch(prometheus.Labels{"ray_cluster": c.name})
 		}
 	}
 }

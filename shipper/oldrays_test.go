@@ -103,7 +103,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 				o := quick(protocol)
 				o.Backfill = BackfillAll
 				if test.answer != 0 {
-					o.EndTimeout = 300 * time.Millisecond
+					o.LostAfter = 300 * time.Millisecond
 				}
 				r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, OutputOptions{}, "")
 				r.head = head
@@ -150,14 +150,14 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 			t.Parallel()
 			head := raytest.New(t, raytest.RayVersion(version))
 			o := quick(ProtocolWebSocket)
-			o.Linger = time.Second
+			o.GracePeriod = time.Second
 			r := newRig(t, head, "off", o, OutputOptions{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			r.until("a tail is open", func() bool { return head.OpenTails() > 0 })
 			job.End("SUCCEEDED", 0)
 			r.until("the tail has ended", func() bool { return head.OpenTails() == 0 })
-			<-time.After(o.Linger / 10) // children of the job print on
+			<-time.After(o.GracePeriod / 10) // children of the job print on
 			job.Print("late\nwithout a newline")
 			if end := r.ended("job-1"); !*end.Complete {
 				t.Errorf("end event %+v", end)
@@ -174,13 +174,13 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 func TestAnEndedLogIsNotDialledWhileItLingers(t *testing.T) {
 	head := raytest.New(t)
 	o := quick(ProtocolWebSocket)
-	o.Linger = time.Second
+	o.GracePeriod = time.Second
 	r := newRig(t, head, "off", o, OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("early\n")
 	job.End("SUCCEEDED", 0)
 	r.until("the job was seen", func() bool { return len(r.records("job-1")) > 0 })
-	<-time.After(o.Linger / 10)
+	<-time.After(o.GracePeriod / 10)
 	job.Print("late")
 	r.ended("job-1")
 	r.exact("job-1", job.Log())
@@ -251,7 +251,7 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.30.0"))
 	o := quick(ProtocolAuto)
-	o.EndTimeout = 200 * time.Millisecond
+	o.LostAfter = 200 * time.Millisecond
 	r := newRig(t, head, "off", o, OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")

@@ -1,15 +1,12 @@
 package shipper
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
 
-	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -94,16 +91,6 @@ func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 			t.Error("the end of a job gave no slot back")
 		}
 	})
-}
-
-func TestAnOldAnswerDoesNotBringARunBack(t *testing.T) {
-	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
-	st := newJob(r.shipper.tails, "s", ray.Job{SubmissionID: "x", Status: ray.JobFailed})
-	st.update(ray.Job{SubmissionID: "x", Status: ray.JobRunning})
-	if got := st.current().Status; got != ray.JobFailed {
-		t.Errorf("status %s after an old answer", got)
-	}
 }
 
 // Long lines at a log's end fit no window of so many lines, or none at all.
@@ -193,14 +180,4 @@ func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
 		}
 		r.until("it shows none any more", func() bool { return shown()[0] == "" })
 	})
-}
-
-func TestAnErrorIsShownWithinBoundsAndWhole(t *testing.T) {
-	for _, text := range []string{"", "short", strings.Repeat("x", maxShownError), strings.Repeat("x", maxShownError+1), strings.Repeat("ä€😀", 100), "x" + strings.Repeat("€", 200), "\xff" + strings.Repeat("y", 400)} {
-		got := shownError(errors.New(text))
-		start, cut := strings.CutSuffix(got, "…")
-		if len(got) > maxShownError || !utf8.ValidString(got) || !strings.HasPrefix(strings.ToValidUTF8(text, "\uFFFD"), start) || cut != (len(text) > maxShownError) {
-			t.Errorf("%q is shown of %q", got, text)
-		}
-	}
 }

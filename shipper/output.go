@@ -123,8 +123,13 @@ func NewOutput(s sink.Sink, o OutputOptions) *Output {
 	}
 	out.watchPositions()
 	out.buffers.New = func() any { return &batch{buf: make([]byte, 0, batchSize+batchSize/4)} }
-	o.Metrics.watch(out)
+	o.Metrics.WatchWriter(out.stats)
 	return out
+}
+
+// stats returns what the metrics report of the output.
+func (o *Output) stats() WriterStats {
+	return WriterStats{LastSaved: o.positions.LastSaved(), Queue: len(o.queue), Memory: o.budget.usage(), MemoryLimit: o.budget.size}
 }
 
 // Run writes, and saves the positions, until ctx ends; then it writes what is
@@ -237,13 +242,16 @@ func (o *Output) take(ctx context.Context, b *batch) error {
 func (o *Output) write(ctx context.Context, b *batch) error {
 	started := time.Now()
 	err := o.sink.Write(ctx, b.buf)
-	o.opts.Metrics.writeSeconds.Observe(time.Since(started).Seconds())
+	o.opts.Metrics.WriteSeconds.Observe(time.Since(started).Seconds())
 	if err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}
 	o.records.Add(uint64(b.records))
 	return nil
 }
+
+// Metrics returns the metrics of the output.
+func (o *Output) Metrics() *Metrics { return o.opts.Metrics }
 
 // Records gives how many records the sink accepted, events among them.
 func (o *Output) Records() uint64 { return o.records.Load() }
@@ -324,10 +332,10 @@ func (o *Output) save(ctx context.Context) error {
 	}
 	started := time.Now()
 	if err := o.positions.Save(ctx, mark); err != nil {
-		o.opts.Metrics.saveErrors.Inc()
+		o.opts.Metrics.SaveErrors.Inc()
 		return err
 	}
-	o.opts.Metrics.saveSeconds.Observe(time.Since(started).Seconds())
+	o.opts.Metrics.SaveSeconds.Observe(time.Since(started).Seconds())
 	o.saving.Recovered("Positions can be saved again")
 	return nil
 }

@@ -38,13 +38,24 @@ type progress struct {
 
 func newPipeline(cl *tailCluster, j *job, h *health, s *slots, log *logState) *pipeline {
 	p := &pipeline{cl: cl, job: j, health: h, slots: s, log: log, limiter: limiter{Limits: cl.opts.Limits}, skipped: log.skipped}
-	p.agg = newAggregator(&cl.opts, p)
+	p.agg = newAggregator(cl.opts.Aggregate, cl.opts.Limits.MaxMessageSize, p)
 	p.setEncoder()
 	return p
 }
 
 func (p *pipeline) setEncoder() {
-	p.enc = newEncoder(&p.cl.opts, p.job.session, *p.job.current())
+	j, o := p.job.current(), &p.cl.opts
+	metadata := map[string]string{}
+	for _, key := range o.Record.Metadata {
+		if v, ok := j.Metadata[key]; ok {
+			metadata[key] = v
+		}
+	}
+	p.enc = record.NewEncoder(record.Options{
+		Cluster: o.Cluster, Session: p.job.session, SubmissionID: j.SubmissionID, JobID: j.JobID, JobName: j.Name(),
+		Labels: o.Record.Labels, Metadata: metadata,
+		LineTime: o.Record.LineTime, Location: o.Record.Location, StripANSI: o.Record.StripANSI,
+	})
 	p.enc.SetEpoch(p.log.epoch)
 	p.enc.SetLastTime(p.log.lastTime)
 }
@@ -143,8 +154,8 @@ func (p *pipeline) consume(ctx context.Context, l lines.Line) error {
 // write makes a record. now is when its first line came, Unix nanoseconds.
 func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
 	if l.Truncated() {
-		p.cl.metrics.cut.WithLabelValues(p.cl.opts.Cluster).Inc()
-		if p.cl.opts.Limits.SkipOversized {
+		p.cl.metrics.Oversized().Inc()
+		if p.cl.opts.Limits.DropOversized {
 			p.skip()
 			return nil
 		}
@@ -165,7 +176,7 @@ func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
 
 // skip counts a line that makes no record. The next one reports it.
 func (p *pipeline) skip() {
-	p.cl.metrics.skipped.WithLabelValues(p.cl.opts.Cluster).Inc()
+	p.cl.metrics.Skipped().Inc()
 	p.skipped++
 }
 
@@ -202,7 +213,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 		return err
 	}
 	if moved {
-		p.cl.metrics.lines.WithLabelValues(p.cl.opts.Cluster).Add(float64(next.pos.Lines - p.log.pos.Lines))
+		p.cl.metrics.Lines().Add(float64(next.pos.Lines - p.log.pos.Lines))
 	}
 	p.log.snapshot = next
 	return nil
@@ -282,7 +293,7 @@ func (p *pipeline) Reserve(ctx context.Context, n int) error {
 func (p *pipeline) Release(n int) { p.cl.out.budget.release(int64(n), true) }
 
 func (p *pipeline) notePartialDropped() {
-	p.cl.metrics.givenUp.WithLabelValues(p.cl.opts.Cluster).Inc()
+	p.cl.metrics.PartialDropped().Inc()
 }
 
 // Ensure, Emit and Skip make the pipeline the Emitter of its aggregator.

@@ -144,8 +144,15 @@ func (j positionJSON) position() (lines.Position, error) {
 	return p, nil
 }
 
-// toJSON returns all that is known. It is called under the lock, and shares with
-// p only what is never changed.
+// Content returns all that is known, as the file has it once it is saved.
+func (p *Positions) Content() (*SavedPositions, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.toJSON()
+}
+
+// toJSON returns all that is known. It is called under the lock, and shares with p only
+// what is never changed.
 func (p *Positions) toJSON() (*SavedPositions, error) {
 	out := &SavedPositions{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
 	if p.mark.Path != "" {

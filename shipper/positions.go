@@ -398,9 +398,23 @@ func (p *Positions) slotsOf(session string) map[string]int {
 	return p.slots[session]
 }
 
-// lastSaved gives the time of the last save; zero before the first.
-func (p *Positions) lastSaved() time.Time {
+// LastSaved returns the time of the last save; zero before the first.
+func (p *Positions) LastSaved() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.savedAt
 }
+
+// shipped gives how many lines and content bytes of a log the sink has taken.
+func (p *Positions) shipped(k logKey) (lines, bytes uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.logs[k]
+	if e == nil {
+		return 0, 0
+	}
+	return e.pos.Lines, e.pos.Content
+}
+
+// File returns the file of the positions; "": they are in memory.
+func (p *Positions) File() string { return p.file }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"raytap/lines"
+	"raytap/lines/linestest"
 	"raytap/ray"
 	"raytap/shipper/sink"
 )
@@ -36,7 +37,7 @@ func written(b *testing.B) (calls, disk int64) {
 func finishedJobs(b *testing.B, p *Positions, jobs int) (running logKey) {
 	b.Helper()
 	c := lines.NewSplitter(256<<10, 0)
-	if err := splitLines(c, benchLog(), func(lines.Line) error { return nil }); err != nil {
+	if err := c.Each(linestest.BenchLog(), func(lines.Line) error { return nil }); err != nil {
 		b.Fatal(err)
 	}
 	const session = "session_2026-11-24_12-00-00_123456_1234"

@@ -28,7 +28,7 @@ func TestWhatIsOneTracebackIsOneRecord(t *testing.T) {
 		"indented lines":                     "a table:\n  one 1\n\ttwo 2",
 	} {
 		t.Run(name, func(t *testing.T) {
-			recs := shapeAll(t, Options{Shaping: Shaping{Multiline: true}}, "before\n"+text+"\nstep 5 done\n", 0)
+			recs := shapeAll(t, AggregateOptions{Multiline: true}, 256<<10, "before\n"+text+"\nstep 5 done\n", 0)
 			if len(recs) != 3 || recs[1].text != text || recs[1].lines != len(linestest.Lines([]byte(text))) {
 				t.Errorf("records %q", texts(recs))
 			}
@@ -48,7 +48,7 @@ func TestWhatIsNoContinuationStandsAlone(t *testing.T) {
 		"a mark without a traceback before it": "one\nDuring handling of the above exception, another exception occurred:",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if recs := shapeAll(t, Options{Shaping: Shaping{Multiline: true}}, text, 0); len(recs) != 2 {
+			if recs := shapeAll(t, AggregateOptions{Multiline: true}, 256<<10, text, 0); len(recs) != 2 {
 				t.Errorf("records %q", texts(recs))
 			}
 		})

@@ -124,7 +124,7 @@ func (r *messageReader) acquireReplay(ctx context.Context) (release func(), err 
 // that it used, and whether the other side ended the stream.
 func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer bool, err error) {
 	r.in = r.p.replay(r.transport)
-	tick := time.NewTicker(max(r.cl.opts.Linger/2, time.Millisecond))
+	tick := time.NewTicker(max(r.cl.opts.GracePeriod/2, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -206,7 +206,7 @@ func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
 func (r *messageReader) tick(ctx context.Context, now time.Time) error {
 	silent := now.Sub(r.last)
 	switch {
-	case r.job.settled(now) && silent >= r.cl.opts.Linger:
+	case r.job.settled(now) && silent >= r.cl.opts.GracePeriod:
 		return r.onEnd(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errClosed))
 	case r.in.verifier == nil && silent < r.pause:
 		r.health.success() // the client checks that the connection is alive

@@ -145,7 +145,7 @@ func (q *recheckQueue) Pop() any {
 // scheduleRecheck schedules the check that follows so many.
 func (s *Shipper) scheduleRecheck(id string, started time.Time, done int) {
 	after := s.opts.Recheck
-	if s.tails.message != nil || s.tails.support(time.Now()).NoFile { // a check may read the whole log: one has to do
+	if s.tails.FullChecks() { // a check may read the whole log: one has to do
 		after = after[min(1, len(after)-1):min(2, len(after))]
 	}
 	if done < len(after) {
@@ -187,7 +187,7 @@ func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	grown, err := newTail(s.tails, s.sessionSlots(key.session), key.session, log.run, log).grewAfterEnd(ctx)
+	grown, err := newTail(s.tails, s.sessionSlots(key.session), key.session, log.run, log).GrewAfterEnd(ctx)
 	result := "same"
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -197,7 +197,7 @@ func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	case grown:
 		result = "grown"
 	}
-	s.out.opts.Metrics.endChecks.WithLabelValues(s.opts.Cluster, result).Inc()
+	s.tails.metrics.EndChecks(result).Inc()
 	if grown {
 		s.rechecks.found(c.id, c.started)
 		return
@@ -214,43 +214,4 @@ func (s *Shipper) rechecked(id string) logKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return logKey{s.opts.Cluster, s.sessionNow, id}
-}
-
-// readToEnd returns the state of a run's log that was read to its end, as the
-// sink has accepted it. It must not be changed.
-func (p *Positions) readToEnd(k logKey, started time.Time) (*logState, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.logs[k]
-	if e == nil || !e.done || !e.atEnd || !sameRun(e.run.Start, started) {
-		return nil, false
-	}
-	return &logState{snapshot: e.snapshot, entry: e, reached: e.pos.Content}, true
-}
-
-// checked remembers how often a log was checked after its end.
-func (p *Positions) checked(k logKey, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.logs[k]; e != nil && e.checks < n {
-		e.checks = n
-		p.touch(e)
-	}
-}
-
-// dropping lists the finished logs of a session whose positions are dropped for
-// their age once it is t: submission id and start of the run.
-func (p *Positions) dropping(cluster, session string, t time.Time) map[string]time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var old map[string]time.Time
-	for k, e := range p.logs {
-		if k.cluster == cluster && k.session == session && e.done && e.atEnd && !e.gone.IsZero() && t.Sub(e.gone) > keptFor {
-			if old == nil {
-				old = map[string]time.Time{}
-			}
-			old[k.submission] = e.run.Start
-		}
-	}
-	return old
 }

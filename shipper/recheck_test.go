@@ -178,7 +178,7 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 			o := checking(ProtocolHTTP)
 			cut := missing
 			if missing > 1 { // the last save is that of the reopened log
-				o.Linger, cut = time.Hour, missing-1
+				o.GracePeriod, cut = time.Hour, missing-1
 			}
 			r = newRigOn(t, head, "on", o, never, file)
 			job.Print("late\nand its second line\n")

@@ -16,14 +16,14 @@ const headLines = 2
 
 // savedLines is how many lines of the only log are counted by the saved positions.
 func (r *rig) savedLines() int {
-	p := r.out.positions
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.logs {
-		if was, ok := p.unsaved[e]; ok {
-			return int(was.snapshot.pos.Lines)
+	saved, err := ReadPositions(r.out.positions.File())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, c := range saved.Clusters {
+		for _, l := range c.Logs {
+			return int(l.Position.Lines)
 		}
-		return int(e.pos.Lines)
 	}
 	return 0
 }

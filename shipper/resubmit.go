@@ -16,7 +16,7 @@ const drainFor = time.Minute
 // over, and where the new one runs on another node, or on one that is not known yet,
 // the old log does not change any more. On the same node both are one file.
 func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
-	if !s.tails.canDrain() || k.skip || k.over {
+	if !s.tails.CanDrain() || k.skip || k.over {
 		return false
 	}
 	st := s.tail(j.SubmissionID)
@@ -25,34 +25,23 @@ func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
 		if k.log == nil {
 			k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
 		}
-		if old := k.log.run; k.log.begun && !k.log.done && old.Start.Equal(k.started) && elsewhere(old, j) {
+		if old := k.log.run; k.log.begun && !k.log.done && old.Start.Equal(k.started) && Elsewhere(old, j) {
 			s.start(ctx, old, k)
 			st = s.tail(j.SubmissionID)
 		}
 	}
-	if st == nil || !elsewhere(*st.job.current(), j) {
+	if st == nil || !Elsewhere(*st.Job(), j) {
 		k.drain = time.Time{}
 		return false
 	}
 	now := time.Now()
 	if k.drain.IsZero() {
 		k.drain = now
-		st.job.supersede()
+		st.Supersede()
 	}
 	if now.Sub(k.drain) < drainFor {
 		return true
 	}
 	k.drain = time.Time{}
 	return false
-}
-
-// canDrain reports whether a log can be read by its node once its id is another run's.
-func (c *tailCluster) canDrain() bool {
-	return c.message == nil && c.opts.Protocol != ProtocolWebSocket
-}
-
-// elsewhere reports whether a run has a log of its own that another one does not
-// continue, as far as that is known.
-func elsewhere(old, j ray.Job) bool {
-	return old.DriverNodeID != "" && old.DriverNodeID != j.DriverNodeID
 }

@@ -88,7 +88,7 @@ func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := quick(ProtocolHTTP)
-	o.EndTimeout = 200 * time.Millisecond
+	o.LostAfter = 200 * time.Millisecond
 	r := newRig(t, head, "on", o, OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{Node: node})
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 3 })
@@ -112,7 +112,7 @@ func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := quick(ProtocolWebSocket)
-	o.EndTimeout = time.Second
+	o.LostAfter = time.Second
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := OutputOptions{Interval: 3 * time.Millisecond}
 	r := newRigOn(t, head, "off", o, oo, file)

@@ -19,7 +19,7 @@ type retry struct {
 	lost    lostWatch
 }
 
-func newRetry(o *Options) *retry {
+func newRetry(o *TailOptions) *retry {
 	return &retry{max: o.BackoffMax, backoff: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(o.BackoffInitial),
 		backoff.WithMaxInterval(o.BackoffMax),
@@ -78,14 +78,14 @@ func (l *lostWatch) check(ctx context.Context, t *tail, err error, now time.Time
 		}
 		l.over.step(now, expected)
 	}
-	if l.over.sum >= opts.EndTimeout && l.over.steps >= triesToLose {
+	if l.over.sum >= opts.LostAfter && l.over.steps >= triesToLose {
 		return fmt.Errorf("%w: no transport has read it for %s since the job's end, in %d tries: %v", errLost, l.over.sum.Round(time.Second), l.over.steps, err)
 	}
 	if errors.Is(err, errUnreadable) && over {
 		return fmt.Errorf("%w: %v", errLost, err)
 	}
 	// Each transport had its turn, and the node is known to be gone.
-	if l.fails > len(t.selector.candidates(t.conditions(now))) && l.failing.sum > opts.Linger && t.nodeDead(ctx) {
+	if l.fails > len(t.selector.candidates(t.conditions(now))) && l.failing.sum > opts.GracePeriod && t.nodeDead(ctx) {
 		return fmt.Errorf("%w: its node is dead: %v", errLost, err)
 	}
 	return nil

@@ -172,31 +172,3 @@ func (o *Output) discard(b *batch) {
 	}
 	o.releaseBatch(b)
 }
-
-// accepted is what the positions said of a log when they were saved last.
-type accepted struct {
-	snapshot snapshot
-	sinkHas  *recoveredLog
-}
-
-// keep remembers what is saved of a log, before a state is accepted that is not.
-// It is called under the lock.
-func (p *Positions) keep(e *logEntry) {
-	if _, ok := p.unsaved[e]; !ok {
-		if p.unsaved == nil {
-			p.unsaved = map[*logEntry]accepted{}
-		}
-		p.unsaved[e] = accepted{e.snapshot, e.sinkHas}
-	}
-}
-
-// rollback takes all logs back to what is saved. No stream may be at work.
-func (p *Positions) rollback() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for e, was := range p.unsaved {
-		e.snapshot, e.sinkHas = was.snapshot, was.sinkHas
-	}
-	p.unsaved = nil
-	p.dirty = true
-}

@@ -3,32 +3,37 @@ package shipper
 import (
 	"bytes"
 	"context"
+	"math"
 	"time"
 
 	"raytap/lines"
 )
 
-// Shaping is how records are made of lines. The zero value makes one record of
-// each line, as it was printed.
-type Shaping struct {
-	// LineTime adds the time that a line states. Location is where one was taken
-	// that names no zone; nil: UTC.
-	LineTime bool
-	Location *time.Location
-	// StripANSI takes escape sequences out of messages.
-	StripANSI bool
-	// Multiline joins Python's tracebacks, and indented lines with the line
-	// before them: at most MaxLines (500) and Limits.MaxMessageSize bytes. A line
-	// waits for others for Wait (1.5 s), or until a read brings nothing more.
+// AggregateOptions are how lines are joined and thinned. The zero value does neither.
+type AggregateOptions struct {
+	// Multiline joins Python's tracebacks, and indented lines with the line before them: at
+	// most MaxLines (500) and so many bytes as one message may have. A line waits for others
+	// for Wait (1.5 s), or until a read brings nothing more.
 	Multiline bool
 	MaxLines  int
 	Wait      time.Duration
-	// Progress is how often a progress bar, a line that is overwritten by another
-	// behind a \r, makes a record; 0: each state of it does.
+	// Progress is how often a progress bar, a line that is overwritten by another one after a
+	// \r, makes a record; 0: each state of it does.
 	Progress time.Duration
 }
 
-func (o *Shaping) holds() bool { return o.Multiline || o.Progress > 0 }
+func (o AggregateOptions) enabled() bool { return o.Multiline || o.Progress > 0 }
+
+func (o AggregateOptions) withDefaults() AggregateOptions {
+	if o.Wait == 0 {
+		o.Wait = 1500 * time.Millisecond
+	}
+	if o.MaxLines == 0 {
+		o.MaxLines = 500
+	}
+	o.MaxLines = min(o.MaxLines, math.MaxUint16)
+	return o
+}
 
 // Emitter takes the lines that an aggregator releases. Each method may return an error
 // where memory is exhausted, or ctx has ended.
@@ -52,7 +57,7 @@ type Emitter interface {
 // becomes of it then may differ, but it is in one record, or counted as skipped,
 // once. It is nil where nothing is held back; its methods are for one goroutine.
 type aggregator struct {
-	o   Shaping
+	o   AggregateOptions
 	max int // bytes of a joined message
 	to  Emitter
 
@@ -86,11 +91,13 @@ type part struct {
 
 func (h *held) empty() bool { return len(h.parts) == 0 }
 
-func newAggregator(o *Options, to Emitter) *aggregator {
-	if !o.Shaping.holds() {
+// newAggregator returns an aggregator that joins lines up to max bytes; nil where the
+// options hold nothing back.
+func newAggregator(o AggregateOptions, max int, to Emitter) *aggregator {
+	if !o.enabled() {
 		return nil
 	}
-	return &aggregator{o: o.Shaping, max: o.Limits.MaxMessageSize, to: to}
+	return &aggregator{o: o.withDefaults(), max: max, to: to}
 }
 
 // begin goes on where a cutter stands.

@@ -25,7 +25,7 @@ type shapedRecord struct {
 type shapedState struct {
 	pos     lines.Position
 	skipped uint64
-	sinkHas *recoveredLog // behind pos, as far as recovery found it
+	next    *uint64 // the line after those that recovery found in the sink, until pos has passed it
 }
 
 // shapedWorld ships a log through a aggregator, with a sink that keeps records and a
@@ -33,7 +33,8 @@ type shapedState struct {
 type shapedWorld struct {
 	t         testing.TB
 	r         *rand.Rand
-	o         Options
+	o         AggregateOptions
+	max       int
 	h         *aggregator
 	recs      []shapedRecord // that the sink has
 	batch     []shapedRecord
@@ -78,8 +79,8 @@ func (w *shapedWorld) flush() {
 	w.recs = append(w.recs, w.batch...)
 	w.batch = nil
 	w.accepted.pos, w.accepted.skipped = w.h.position(), w.skipped
-	if r := w.accepted.sinkHas; r != nil && r.passed(snapshot{pos: w.accepted.pos}) {
-		w.accepted.sinkHas = nil
+	if next := w.accepted.next; next != nil && w.accepted.pos.Lines >= *next {
+		w.accepted.next = nil
 	}
 	if w.r.IntN(3) == 0 {
 		w.saved, w.mark = w.accepted, len(w.recs)
@@ -97,17 +98,18 @@ func (w *shapedWorld) drop() {
 
 // die goes back to what was saved, and recovers from the sink.
 func (w *shapedWorld) die() {
-	found := recoveredLog{next: map[uint64]uint64{}}
-	if r := w.saved.sinkHas; r != nil {
-		found.next[0] = r.next[0]
+	next := uint64(0)
+	if n := w.saved.next; n != nil {
+		next = *n
 	}
 	for _, r := range w.recs[w.mark:] {
-		found.next[0] = max(found.next[0], r.seq+uint64(r.lines))
+		next = max(next, r.seq+uint64(r.lines))
 	}
-	l := logState{snapshot: snapshot{pos: w.saved.pos, skipped: w.saved.skipped}}
-	found.apply(&l)
-	w.written = l.written[0]
-	w.accepted = shapedState{l.pos, l.skipped, &found}
+	w.accepted = shapedState{w.saved.pos, w.saved.skipped, &next}
+	if next > w.saved.pos.Lines {
+		w.accepted.skipped = 0 // the sink has a record that reports them
+	}
+	w.written = next
 	w.drop()
 }
 
@@ -126,7 +128,7 @@ func (w *shapedWorld) read(log []byte, now *int64) (done bool) {
 	if !all || !p.OK() {
 		w.t.Fatalf("the position %d does not fit the log", pos.Content)
 	}
-	c := lines.Resume(w.o.Limits.MaxMessageSize, p)
+	c := lines.Resume(w.max, p)
 	w.h.begin(c)
 	ctx := context.Background()
 	emit := func(l lines.Line) error {
@@ -138,7 +140,7 @@ func (w *shapedWorld) read(log []byte, now *int64) (done bool) {
 	}
 	for _, b := range linestest.Chunks(rest, w.r.Uint64()) {
 		*now += int64(w.r.IntN(2000)) * int64(time.Millisecond)
-		err := splitLines(c, b, emit)
+		err := c.Each(b, emit)
 		if a, b := w.h.position(), c.Position(); err == nil && w.h.empty() {
 			if a.Hash.Sum64() != b.Hash.Sum64() || a.Content != b.Content || a.Lines != b.Lines || a.Raw != b.Raw || a.Line != b.Line || a.Tail != b.Tail {
 				w.t.Fatalf("nothing is held, and the position is %+v, not %+v", a, b)
@@ -160,7 +162,7 @@ func (w *shapedWorld) read(log []byte, now *int64) (done bool) {
 			return false // and what is held is read again
 		}
 	}
-	if lastLine(c, emit) != nil || w.h.close(ctx) != nil {
+	if pullLast(c, emit) != nil || w.h.close(ctx) != nil {
 		return false
 	}
 	w.flush()
@@ -193,12 +195,12 @@ func FuzzEachLineIsShapedOnce(f *testing.F) {
 			log = append(log, shapedWords[int(i)%len(shapedWords)]...)
 		}
 		w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(seed, 2)), exhausted: flags&4 != 0}
-		w.o = Options{Shaping: Shaping{Multiline: flags&1 != 0, MaxLines: 1 + int(flags>>5)*3}, Limits: Limits{MaxMessageSize: 200}}
+		w.o, w.max = AggregateOptions{Multiline: flags&1 != 0, MaxLines: 1 + int(flags>>5)*3}, 200
 		if flags&2 != 0 || flags&1 == 0 {
-			w.o.Shaping.Progress = 5 * time.Second
+			w.o.Progress = 5 * time.Second
 		}
 		w.o = w.o.withDefaults()
-		w.h = newAggregator(&w.o, w)
+		w.h = newAggregator(w.o, w.max, w)
 		w.accepted.pos, w.saved.pos = lines.Start(), lines.Start()
 		now := int64(1e18)
 		for lives := 0; !w.read(log, &now); lives++ {
@@ -217,18 +219,18 @@ func FuzzEachLineIsShapedOnce(f *testing.F) {
 		if got, want := w.accepted.pos.Lines, uint64(len(linestest.Lines(log))); got != want {
 			t.Fatalf("the position stands behind %d lines of %d", got, want)
 		}
-		checkShaped(t, w.recs, linestest.Lines(log), w.accepted.skipped, w.o)
+		checkShaped(t, w.recs, linestest.Lines(log), w.accepted.skipped, w.o, w.max)
 	})
 }
 
-func checkShaped(t *testing.T, recs []shapedRecord, want []string, left uint64, o Options) {
+func checkShaped(t *testing.T, recs []shapedRecord, want []string, left uint64, o AggregateOptions, max int) {
 	t.Helper()
 	seq := uint64(0)
 	for _, r := range recs {
 		if seq += r.skipped; r.seq != seq {
 			t.Fatalf("seq %d where %d was due, %d skipped", r.seq, seq, r.skipped)
 		}
-		if r.lines > 1 && (r.lines > o.Shaping.MaxLines || len(r.text) > o.Limits.MaxMessageSize) {
+		if r.lines > 1 && (r.lines > o.MaxLines || len(r.text) > max) {
 			t.Fatalf("a record of %d lines and %d bytes", r.lines, len(r.text))
 		}
 		got := strings.FieldsFunc(r.text, func(c rune) bool { return c == '\n' })
@@ -238,7 +240,7 @@ func checkShaped(t *testing.T, recs []shapedRecord, want []string, left uint64, 
 		for _, g := range got {
 			w := want[seq]
 			if int64(len(w)) == r.size || r.lines > 1 {
-				w = w[:min(len(w), o.Limits.MaxMessageSize)]
+				w = w[:min(len(w), max)]
 			}
 			if g != w {
 				t.Fatalf("line %d is %q, want %q", seq, g, w)
@@ -252,19 +254,19 @@ func checkShaped(t *testing.T, recs []shapedRecord, want []string, left uint64, 
 }
 
 // shapeAll ships a log in one go.
-func shapeAll(t testing.TB, o Options, log string, step time.Duration) []shapedRecord {
+func shapeAll(t testing.TB, o AggregateOptions, max int, log string, step time.Duration) []shapedRecord {
 	t.Helper()
 	o = o.withDefaults()
-	w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(1, 2)), o: o}
-	w.h = newAggregator(&o, w)
-	c := lines.NewSplitter(o.Limits.MaxMessageSize, 0)
+	w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(1, 2)), o: o, max: max}
+	w.h = newAggregator(o, max, w)
+	c := lines.NewSplitter(max, 0)
 	w.h.begin(c)
 	now := int64(1e18)
 	emit := func(l lines.Line) error { now += int64(step); return w.h.add(t.Context(), l, now) }
-	if err := splitLines(c, []byte(log), emit); err != nil {
+	if err := c.Each([]byte(log), emit); err != nil {
 		t.Fatal(err)
 	}
-	if err := lastLine(c, emit); err != nil {
+	if err := pullLast(c, emit); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.h.close(t.Context()); err != nil {
@@ -284,11 +286,11 @@ func texts(recs []shapedRecord) []string {
 
 func TestJoinedRecordsAreBounded(t *testing.T) {
 	log := "head\n" + strings.Repeat("  line\n", 99)
-	recs := shapeAll(t, Options{Shaping: Shaping{Multiline: true, MaxLines: 10}}, log, 0)
+	recs := shapeAll(t, AggregateOptions{Multiline: true, MaxLines: 10}, 256<<10, log, 0)
 	if len(recs) != 10 || recs[0].lines != 10 || recs[9].lines != 10 {
 		t.Errorf("by lines: %q", texts(recs))
 	}
-	recs = shapeAll(t, Options{Shaping: Shaping{Multiline: true}, Limits: Limits{MaxMessageSize: 64}}, log, 0)
+	recs = shapeAll(t, AggregateOptions{Multiline: true}, 64, log, 0)
 	for _, r := range recs {
 		if len(r.text) > 64 {
 			t.Errorf("by bytes: a record of %d", len(r.text))
@@ -301,7 +303,7 @@ func TestProgressIsThinnedToItsLastStates(t *testing.T) {
 	for i := range 30 { // a state each second
 		fmt.Fprintf(&bar, "\r%2d of 30", i)
 	}
-	recs := shapeAll(t, Options{Shaping: Shaping{Progress: 10 * time.Second}}, "start\n"+bar.String()+"\rdone\nnext\r\nlast\r\n", time.Second)
+	recs := shapeAll(t, AggregateOptions{Progress: 10 * time.Second}, 256<<10, "start\n"+bar.String()+"\rdone\nnext\r\nlast\r\n", time.Second)
 	want := []string{"0+0 start", "1+0  0 of 30", "11+9 10 of 30", "21+9 20 of 30", "31+9 done", "32+0 next", "33+0 last"}
 	if got := texts(recs); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -309,14 +311,14 @@ func TestProgressIsThinnedToItsLastStates(t *testing.T) {
 }
 
 func TestWhatIsHeldWaitsNoLongerThanItMay(t *testing.T) {
-	o := Options{Shaping: Shaping{Multiline: true, Progress: 10 * time.Second}}.withDefaults()
+	o := AggregateOptions{Multiline: true, Progress: 10 * time.Second}.withDefaults()
 	w := &shapedWorld{t: t, r: rand.New(rand.NewPCG(1, 2)), o: o}
-	w.h = newAggregator(&o, w)
+	w.h = newAggregator(o, 256<<10, w)
 	c := lines.NewSplitter(1000, 0)
 	w.h.begin(c)
 	now := time.Unix(1e9, 0)
 	feed := func(s string) {
-		if err := splitLines(c, []byte(s), func(l lines.Line) error { return w.h.add(t.Context(), l, now.UnixNano()) }); err != nil {
+		if err := c.Each([]byte(s), func(l lines.Line) error { return w.h.add(t.Context(), l, now.UnixNano()) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -331,7 +333,7 @@ func TestWhatIsHeldWaitsNoLongerThanItMay(t *testing.T) {
 	if n := rest(time.Second, false); n != 0 {
 		t.Errorf("%d records while more may come", n)
 	}
-	if at, ok := w.h.due(); !ok || !at.Equal(time.Unix(1e9, 0).Add(o.Shaping.Wait)) {
+	if at, ok := w.h.due(); !ok || !at.Equal(time.Unix(1e9, 0).Add(o.Wait)) {
 		t.Errorf("due at %v", at)
 	}
 	if n := rest(time.Second, false); n != 1 {
@@ -354,19 +356,18 @@ func TestWhatIsHeldWaitsNoLongerThanItMay(t *testing.T) {
 }
 
 func BenchmarkShape(b *testing.B) {
-	for _, o := range []Shaping{{Multiline: true}, {Progress: time.Second}} {
+	for _, o := range []AggregateOptions{{Multiline: true}, {Progress: time.Second}} {
 		b.Run(fmt.Sprintf("multiline=%v", o.Multiline), func(b *testing.B) {
-			log := benchLog()
-			opts := Options{Shaping: o}.withDefaults()
+			log := linestest.BenchLog()
 			w := &discardShaped{}
-			h := newAggregator(&opts, w)
+			h := newAggregator(o, 256<<10, w)
 			c := lines.NewSplitter(256<<10, 0)
 			h.begin(c)
 			emit := func(l lines.Line) error { return h.add(b.Context(), l, 1) }
 			b.SetBytes(200)
 			b.ReportAllocs()
 			for i := 0; i < b.N; i += 160 {
-				if err := splitLines(c, log, emit); err != nil {
+				if err := c.Each(log, emit); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -382,3 +383,13 @@ func (*discardShaped) Emit(context.Context, lines.Line, int64) error { return ni
 func (*discardShaped) Reserve(context.Context, int) error            { return nil }
 func (*discardShaped) Release(int)                                   {}
 func (*discardShaped) Skip()                                         {}
+
+// pullLast calls do with the partial line, if there is one.
+func pullLast(s *lines.Splitter, do func(lines.Line) error) error {
+	if _, ok := s.Flush(); !ok {
+		return nil
+	}
+	err := do(s.Line())
+	s.Drop()
+	return err
+}

@@ -14,7 +14,8 @@ import (
 
 // shaping is all options that hold lines back, in a hurry.
 func shaping(o Options) Options {
-	o.Shaping = Shaping{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, LineTime: true, MaxLines: 20}
+	o.Aggregate = AggregateOptions{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, MaxLines: 20}
+	o.Record.LineTime = true
 	return o
 }
 
@@ -116,7 +117,7 @@ func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
 func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 	head := raytest.New(t)
 	o := shaping(quick(ProtocolHTTP))
-	o.Shaping.Wait = time.Hour
+	o.Aggregate.Wait = time.Hour
 	o.PollInterval = time.Hour // one read
 	r := newRig(t, head, "on", o, OutputOptions{})
 	job := head.Submit("job-1", raytest.JobOptions{})
@@ -142,7 +143,7 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	head := raytest.New(t)
 	o := quick(ProtocolHTTP)
-	o.Limits.MaxMessageSize, o.Limits.SkipOversized = 100, true
+	o.Limits.MaxMessageSize, o.Limits.DropOversized = 100, true
 	for after := int64(40_000); after < 60_000; after += 2500 {
 		head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: "job-1", Action: raytest.CutClose, AfterBytes: after, Times: 1})
 	}
@@ -160,20 +161,12 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsDroppedIsNotCountedAsSkipped(t *testing.T) {
-	p := &pipeline{log: &logState{snapshot: snapshot{skipped: 2}}, skipped: 5} // three lines behind the position
-	p.drop()
-	if p.skipped != 2 {
-		t.Errorf("%d lines skipped, and three of them are read again", p.skipped)
-	}
-}
-
 // Lines that are held back are read again by the ways that read from the position
 // each time. They count for their limits once.
 func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
 	head := raytest.New(t)
 	o := shaping(quick(ProtocolHTTP))
-	o.Shaping.Progress = time.Hour // a state of a bar waits for as long
+	o.Aggregate.Progress = time.Hour // a state of a bar waits for as long
 	r := newRig(t, head, "off", o, OutputOptions{})
 	job := head.Submit("job-0", raytest.JobOptions{})
 	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })

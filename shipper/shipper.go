@@ -47,13 +47,13 @@ func NewMessageShipper(lists Lists, client MessageClient, out *Output, o Options
 	return newShipper(lists, client, nil, client, out, o)
 }
 
-func newShipper(lists Lists, api Cluster, client Client, message MessageClient, out *Output, o Options) *Shipper {
+func newShipper(lists Lists, api API, client Client, message MessageClient, out *Output, o Options) *Shipper {
 	o = o.withDefaults()
 	return &Shipper{
 		opts:    o,
 		lists:   lists,
 		out:     out,
-		tails:   newTailCluster(lists, api, client, message, out, o),
+		tails:   newTailCluster(lists, api, client, message, out, o.TailOptions),
 		running: map[string]*tail{},
 		listing: logthrottle.Condition{Log: o.Log},
 	}
@@ -62,8 +62,8 @@ func newShipper(lists Lists, api Cluster, client Client, message MessageClient, 
 // Run discovers jobs and ships their logs until ctx ends; it returns nil once
 // all tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
-	s.out.opts.Metrics.join(s)
-	defer s.out.opts.Metrics.leave(s)
+	leave := s.out.Metrics().Join(s.opts.Cluster, s.tails.labelValues(), s.stats)
+	defer leave()
 	defer s.out.positions.unclaim(s.opts.Cluster)
 	for {
 		run, end, ok := s.out.runs.begin(ctx)
@@ -87,7 +87,7 @@ func (s *Shipper) work(ctx context.Context) {
 			s.listing.Failed("Job discovery failed", err)
 		} else if err == nil {
 			s.listing.Recovered("Job discovery recovered")
-			s.out.opts.Metrics.discovered.WithLabelValues(s.opts.Cluster).SetToCurrentTime()
+			s.tails.metrics.DiscoveredNow()
 		}
 		t := time.NewTimer(max(s.opts.Interval, retryAfter(err)))
 		select {
@@ -99,15 +99,16 @@ func (s *Shipper) work(ctx context.Context) {
 	}
 }
 
-// readAge is how long ago the log that waits longest was read.
-func (s *Shipper) readAge(now time.Time) (time.Duration, bool) {
+// stats returns what the metrics report of the cluster.
+func (s *Shipper) stats(now time.Time) ClusterStats {
+	stats := ClusterStats{SlotsInUse: s.slotsHeld(), AgentsRefused: s.tails.RefusedAgents(now)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var age time.Duration
-	for _, st := range s.running {
-		age = max(age, now.Sub(st.health.lastRead.get()))
+	stats.Tails = len(s.running)
+	for _, t := range s.running {
+		stats.ReadAge = max(stats.ReadAge, now.Sub(t.LastRead()))
 	}
-	return age, len(s.running) > 0
+	return stats
 }
 
 // slotsOfSession gives the WebSocket slots of the cluster's current session.

@@ -188,7 +188,7 @@ func TestALimitThatPausesLosesNothing(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		o.Limits = Limits{MaxLines: 7, Window: 30 * time.Millisecond, Pause: true}
+		o.Limits = Limits{MaxLines: 7, Interval: 30 * time.Millisecond, Pause: true}
 		r := newRig(t, head, agents, o, OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 40 {
@@ -211,7 +211,7 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := quick(protocol)
-		o.EndTimeout = time.Second
+		o.LostAfter = time.Second
 		r := newRig(t, head, agents, o, OutputOptions{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("the last that was read\n")

@@ -77,7 +77,4 @@ func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
 	if strings.Contains(r.text(), "reads recovered") {
 		t.Error("the log says that logs can be read again")
 	}
-	if n := r.shipper.tails.health.failing.Load(); n != 0 {
-		t.Errorf("%d streams count as unread", n)
-	}
 }

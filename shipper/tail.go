@@ -50,6 +50,7 @@ type reader interface {
 type tail struct {
 	source
 	readers [transportCount]reader
+	stopped context.Context // ended by Stop
 	stop    context.CancelCauseFunc
 	ended   chan struct{} // closed when run has returned
 	status  atomic.Pointer[tailState]
@@ -78,8 +79,8 @@ func newTail(cl *tailCluster, slots *slots, session string, j ray.Job, log *logS
 	t := &tail{
 		source: source{cl: cl, job: run, health: h, slots: slots, p: newPipeline(cl, run, h, slots, log)},
 		ended:  make(chan struct{}),
-		stop:   func(error) {},
 	}
+	t.stopped, t.stop = context.WithCancelCause(context.Background())
 	src := &t.source
 	if cl.message != nil {
 		t.readers = [transportCount]reader{
@@ -98,11 +99,61 @@ func newTail(cl *tailCluster, slots *slots, session string, j ray.Job, log *logS
 	return t
 }
 
-// run ships the log while reading lasts, and writes its last records while ctx does. It
-// returns when the run's end was read and written, when the log is lost or shipped no
-// further, or when ctx ends.
-func (t *tail) run(ctx, reading context.Context) {
+// Reopen makes the tail read on after the end of its run, which is written: the log has
+// grown. It is called before Run.
+func (t *tail) Reopen() { t.p.reopening, t.job.reopened = true, true }
+
+// Update takes what the job list reports of the job. Safe for concurrent use, as all that
+// follow.
+func (t *tail) Update(j ray.Job) { t.job.update(j) }
+
+// Refresh requests the job from Ray.
+func (t *tail) Refresh(ctx context.Context) { t.job.refresh(ctx) }
+
+// Supersede reports that another run has taken the job's id: this one is over.
+func (t *tail) Supersede() { t.job.supersede() }
+
+// Job returns the job as it was reported last. It must not be changed.
+func (t *tail) Job() *ray.Job { return t.job.current() }
+
+// Session returns the session of the run.
+func (t *tail) Session() string { return t.job.session }
+
+// LastRead returns the time of the last successful read.
+func (t *tail) LastRead() time.Time { return t.health.lastRead.get() }
+
+// Done is closed when Run or Close has returned.
+func (t *tail) Done() <-chan struct{} { return t.ended }
+
+// Status returns the status of the tail, without the counts of what was shipped.
+func (t *tail) Status() TailStatus {
+	job, state := t.job.current(), tailState{}
+	if p := t.status.Load(); p != nil {
+		state = *p
+	}
+	return TailStatus{
+		SubmissionID: job.SubmissionID, Status: string(job.Status), Transport: state.transport.String(), State: state.label(),
+		LastRead: t.LastRead(), Error: t.health.currentError(),
+	}
+}
+
+// ReadToEnd reports, once Done, whether the log was read to the end of its run, and how
+// often it was checked since. It is for the goroutine that called Run.
+func (t *tail) ReadToEnd() (atEnd bool, checks int) {
+	return t.p.log.done && t.p.log.atEnd, t.p.log.checks
+}
+
+// Stop has Run read no further and write the last records, which say why: ErrSessionOver
+// or ErrRunReplaced.
+func (t *tail) Stop(why error) { t.stop(why) }
+
+// Run ships the log. It returns when the run's end was read and written, when the log is
+// lost or shipped no further, after Stop, or when ctx ends.
+func (t *tail) Run(ctx context.Context) {
 	defer close(t.ended)
+	reading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(t.stopped, func() { cancel(context.Cause(t.stopped)) })()
 	t.show(transportNone, false)
 	defer t.hide()
 	err := t.follow(reading)
@@ -127,8 +178,8 @@ func (t *tail) release(ctx context.Context) {
 	t.p.drop()
 }
 
-// close is run for a tail that has nothing to read any more.
-func (t *tail) close(ctx context.Context, why error) {
+// Close is Run for a tail that has nothing to read any more: it writes the last records.
+func (t *tail) Close(ctx context.Context, why error) {
 	defer close(t.ended)
 	over, err := t.p.replayPending(ctx)
 	if err == nil && !over {
@@ -231,7 +282,7 @@ func (t *tail) attempt(ctx context.Context, tr Transport) error {
 		err = ferr
 	}
 	t.p.drop()
-	t.cl.metrics.ends.WithLabelValues(t.cl.opts.Cluster, endReason(err)).Inc()
+	t.cl.metrics.ReadEnds(endReason(err)).Inc()
 	if !errors.Is(err, errComplete) {
 		t.job.logger().WithFields(logrus.Fields{"transport": tr.String(), "content": t.p.log.pos.Content}).WithError(err).Debug("Log read ended")
 	}
@@ -306,7 +357,7 @@ func (t *tail) recordResult(tr Transport, err error, reachable bool) bool {
 		t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
 	}
 	if v.cooldown {
-		t.cl.metrics.steps.WithLabelValues(t.cl.opts.Cluster, tr.String()).Inc()
+		t.cl.metrics.Fallbacks(tr.String()).Inc()
 		t.job.logger().WithField("transport", tr.String()).WithError(err).Debug("Falling back to another transport for a while")
 	}
 	return v.fellBack
@@ -322,12 +373,12 @@ func (t *tail) show(tr Transport, reading bool) {
 		t.hide()
 	}
 	t.status.Store(&next)
-	t.cl.metrics.streams.WithLabelValues(t.cl.opts.Cluster, tr.String(), next.label()).Inc()
+	t.cl.metrics.Tails(tr.String(), next.label()).Inc()
 }
 
 // hide takes the tail out of the metric of tails.
 func (t *tail) hide() {
 	if s := t.status.Load(); s != nil {
-		t.cl.metrics.streams.WithLabelValues(t.cl.opts.Cluster, s.transport.String(), s.label()).Dec()
+		t.cl.metrics.Tails(s.transport.String(), s.label()).Dec()
 	}
 }

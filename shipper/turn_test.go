@@ -59,7 +59,7 @@ func TestEachLogHasItsTurnHoweverManyThereAre(t *testing.T) {
 		f := newFilesAlone(jobs)
 		sink := &memory{moved: make(chan struct{})}
 		out := NewOutput(sink, OutputOptions{})
-		s := New(f, f, out, Options{Cluster: "test", Protocol: ProtocolHTTP, FileRate: rate})
+		s := New(f, f, out, Options{TailOptions: TailOptions{Cluster: "test", Protocol: ProtocolHTTP, FileRate: rate}})
 		ctx, cancel := context.WithCancel(t.Context())
 		outCtx, cancelOut := context.WithCancel(t.Context())
 		ended, outEnded := make(chan error, 1), make(chan error, 1)

@@ -4,6 +4,7 @@ package linestest
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 )
 
@@ -50,4 +51,17 @@ func Blocks(b []byte, n int) (out [][]byte) {
 		b = b[m:]
 	}
 	return out
+}
+
+// BenchLog returns 160 lines of 200 bytes: what one read returns.
+func BenchLog() []byte {
+	var b bytes.Buffer
+	for i := range 160 {
+		line := fmt.Sprintf(`2026-11-24 12:00:00,%03d INFO trainer.py:128 -- epoch 3 step %d: loss=0.%06d lr=3.00e-04 "tokens/s"=18%03d checkpoint=/mnt/data/run-7/ckpt-%06d`, i, i, i*77, i, i)
+		for len(line) < 199 {
+			line += " shard=1"
+		}
+		b.WriteString(line[:199] + "\n")
+	}
+	return b.Bytes()
 }
