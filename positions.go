@@ -4,8 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"raytap/shipper/checkpoint"
+
 	"raytap/cli"
-	"raytap/shipper"
 )
 
 // positionsFile returns the positions file of a daemon with these flags.
@@ -23,7 +24,7 @@ func (f *flags) positionsFile() (string, error) {
 
 // readPositions returns the content of a positions file; cluster selects one, "" all.
 func readPositions(file, cluster string) (cli.SavedPositions, error) {
-	saved, err := shipper.ReadPositions(file)
+	saved, err := checkpoint.Read(file)
 	if err != nil {
 		return cli.SavedPositions{}, err
 	}
@@ -36,17 +37,17 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 			delete(saved.Clusters, name)
 			continue
 		}
-		out.Excluded += len(c.Left)
+		out.Excluded += len(c.BackfillSkipped)
 		for _, l := range c.Logs {
 			log := cli.SavedLog{
 				Cluster: name, Session: l.Session, SubmissionID: l.ID, Status: l.Run.Status,
-				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, PendingEvents: len(l.Owed),
+				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, PendingEvents: len(l.Pending),
 			}
 			if l.LastTime != 0 {
 				log.LastLine = time.Unix(0, l.LastTime)
 			}
-			if l.Gone != nil {
-				log.UnlistedSince = *l.Gone
+			if l.UnlistedSince != nil {
+				log.UnlistedSince = *l.UnlistedSince
 			}
 			out.Logs = append(out.Logs, log)
 		}

@@ -5,6 +5,7 @@ import (
 	"raytap/connect"
 	"raytap/ray"
 	"raytap/shipper"
+	"raytap/shipper/writer"
 )
 
 // client is what collector and shipper use of a cluster, whatever its API.
@@ -16,7 +17,7 @@ type client interface {
 }
 
 // newShipperFunc returns the shipper of a cluster.
-type newShipperFunc func(shipper.Lists, *shipper.Output, shipper.Options) *shipper.Shipper
+type newShipperFunc func(shipper.Lists, *writer.Writer, shipper.Options) *shipper.Shipper
 
 // connect creates the client of the cluster, and returns the constructor of its
 // shipper: Ray's API serves logs as bytes, a Synapse agent as messages.
@@ -27,7 +28,7 @@ func (c *clusterRuntime) connect(o connect.Options) (newShipperFunc, error) {
 			return nil, err
 		}
 		c.client = client
-		return func(lists shipper.Lists, out *shipper.Output, o shipper.Options) *shipper.Shipper {
+		return func(lists shipper.Lists, out *writer.Writer, o shipper.Options) *shipper.Shipper {
 			return shipper.NewMessageShipper(lists, client, out, o)
 		}, nil
 	}
@@ -36,7 +37,7 @@ func (c *clusterRuntime) connect(o connect.Options) (newShipperFunc, error) {
 		return nil, err
 	}
 	c.client = client
-	return func(lists shipper.Lists, out *shipper.Output, o shipper.Options) *shipper.Shipper {
+	return func(lists shipper.Lists, out *writer.Writer, o shipper.Options) *shipper.Shipper {
 		return shipper.New(lists, client, out, o)
 	}, nil
 }

@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"raytap/shipper/aggregate"
+	"raytap/shipper/tail"
+
 	"github.com/sirupsen/logrus"
 
 	"raytap/collector"
@@ -138,22 +141,22 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 	return shipper.Options{
 		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,
 		Include: selectors(c.Include), Exclude: selectors(c.Exclude),
-		TailOptions: shipper.TailOptions{
+		Options: tail.Options{
 			Cluster:  s.cluster.Name,
 			Protocol: c.Protocol, Timeout: time.Duration(c.Timeout), PollInterval: time.Duration(c.PollInterval),
 			MaxTails: c.WebSocket.MaxTails, MaxReplay: int64(c.WebSocket.MaxReplay),
 			BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
 			GracePeriod: time.Duration(c.GracePeriod), LostAfter: time.Duration(c.LostAfter),
-			Limits: shipper.Limits{
+			Limits: tail.Limits{
 				MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),
 				MaxMessageSize: int(c.Limits.MaxMessageSize), DropOversized: c.Limits.Oversized == "drop",
 				Interval: time.Duration(c.Limits.Interval), Pause: c.Limits.OnExceeded == "pause",
 			},
-			Record: shipper.RecordOptions{
+			Record: tail.RecordOptions{
 				Labels: c.Labels, Metadata: c.Metadata,
 				LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
 			},
-			Aggregate: shipper.AggregateOptions{
+			Aggregate: aggregate.Options{
 				Multiline: c.Record.Multiline.Enabled, MaxLines: c.Record.Multiline.MaxLines, Wait: time.Duration(c.Record.Multiline.MaxWaitTime),
 				Progress: time.Duration(c.Record.ProgressInterval),
 			},

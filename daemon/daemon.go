@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"raytap/shipper/writer"
+
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/semaphore"
@@ -19,7 +21,6 @@ import (
 	"raytap/config"
 	"raytap/discovery"
 	"raytap/logthrottle"
-	"raytap/shipper"
 	"raytap/web"
 )
 
@@ -60,7 +61,7 @@ type Daemon struct {
 	cfg            config.Config // at the start
 	metrics        *metrics
 	storage        *storage
-	output         *shipper.Output
+	output         *writer.Writer
 	server         *web.Server
 	clusters       clusters
 	probes         *probes
@@ -107,7 +108,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		closeListeners(listeners)
 		return nil, err
 	}
-	d.output = shipper.NewOutput(d.storage.sink, shipper.OutputOptions{
+	d.output = writer.New(d.storage.sink, writer.Options{
 		Memory:    int64(cfg.Shipper.Memory),
 		Drain:     time.Duration(drainShare * float64(o.StopTimeout)),
 		Positions: d.storage.positions,

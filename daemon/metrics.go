@@ -5,20 +5,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	shippermetrics "raytap/shipper/metrics"
+
+	"raytap/shipper/writer"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"raytap/collector"
 	"raytap/discovery"
-	"raytap/shipper"
 )
 
 // metrics are those of raytap itself.
 type metrics struct {
 	registry *prometheus.Registry
 	requests collector.Requests
-	shipper  *shipper.Metrics
+	shipper  *shippermetrics.Metrics
 
 	clusters   prometheus.Gauge
 	rejected   prometheus.Gauge
@@ -35,7 +38,7 @@ func newMetrics() *metrics {
 	m := &metrics{
 		registry:   prometheus.NewRegistry(),
 		requests:   collector.NewRequests(),
-		shipper:    shipper.NewMetrics(),
+		shipper:    shippermetrics.New(),
 		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
 		rejected:   gauge("cluster_files_refused", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
@@ -54,7 +57,7 @@ func newMetrics() *metrics {
 }
 
 // addSink adds the metrics of the sink.
-func (m *metrics) addSink(s *storage, out *shipper.Output) {
+func (m *metrics) addSink(s *storage, out *writer.Writer) {
 	m.registry.MustRegister(newSinkMetrics(s, out))
 }
 

@@ -3,7 +3,8 @@ package daemon
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"raytap/shipper"
+	"raytap/shipper/writer"
+
 	"raytap/shipper/sink"
 )
 
@@ -11,6 +12,6 @@ import (
 // metrics that raytap can have of itself, with any sink.
 func SelfMetrics() *prometheus.Registry {
 	m := newMetrics()
-	m.addSink(&storage{file: &sink.File{}, stats: &sink.Stats{}}, &shipper.Output{})
+	m.addSink(&storage{file: &sink.File{}, stats: &sink.Stats{}}, &writer.Writer{})
 	return m.registry
 }

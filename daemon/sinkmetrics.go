@@ -3,9 +3,9 @@ package daemon
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"raytap/shipper/writer"
 
-	"raytap/shipper"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // sinkMetrics are the metrics of the sink. It is a prometheus.Collector.
@@ -25,7 +25,7 @@ type sinkMetric struct {
 
 // newSinkMetrics returns the table: metrics of every sink, and those of a file. out
 // is the only writer of the sink.
-func newSinkMetrics(s *storage, out *shipper.Output) *sinkMetrics {
+func newSinkMetrics(s *storage, out *writer.Writer) *sinkMetrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("raytap_sink_"+name, help, labels, nil)
 	}

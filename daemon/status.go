@@ -5,9 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"raytap/shipper/writer"
+
 	"raytap/collector"
 	"raytap/config"
-	"raytap/shipper"
 	"raytap/web"
 )
 
@@ -115,7 +116,7 @@ func (c *clusterRuntime) status() web.ClusterStatus {
 }
 
 // status returns the status of the sink and the positions.
-func (s *storage) status(out *shipper.Output) *web.ShipperStatus {
+func (s *storage) status(out *writer.Writer) *web.ShipperStatus {
 	status := &web.ShipperStatus{
 		Sink: "standard output", Records: out.Records(), Bytes: s.stats.Bytes.Load(),
 		Positions: s.positions.File(), Saved: s.positions.LastSaved(),
@@ -130,7 +131,7 @@ func (s *storage) status(out *shipper.Output) *web.ShipperStatus {
 // stalledSince returns the time since which nothing can be written, because the
 // sink is blocked, or because out waits for positions to be saved; zero: it is not
 // stalled.
-func (s *storage) stalledSince(out *shipper.Output) time.Time {
+func (s *storage) stalledSince(out *writer.Writer) time.Time {
 	if at := s.stats.StalledSince.Load(); at != 0 {
 		return time.Unix(0, at)
 	}

@@ -10,10 +10,11 @@ import (
 	"path/filepath"
 	"time"
 
+	"raytap/shipper/checkpoint"
+
 	"github.com/sirupsen/logrus"
 
 	"raytap/config"
-	"raytap/shipper"
 	"raytap/shipper/sink"
 )
 
@@ -24,7 +25,7 @@ type storage struct {
 	path      string     // of file
 	stats     *sink.Stats
 	recovered sink.Recovery
-	positions *shipper.Positions
+	positions *checkpoint.Store
 	// notSaved is why positions are in memory only; nil: they are in a file.
 	notSaved error
 	claim    *sink.Claim // of the sink's file; nil without one
@@ -63,7 +64,7 @@ func (s *storage) openPositions(cfg config.Config) (err error) {
 	case file == "":
 		s.notSaved = errors.New("neither XDG_STATE_HOME nor HOME is set")
 	}
-	s.positions, err = shipper.OpenPositions(file)
+	s.positions, err = checkpoint.Open(file)
 	if err == nil && file != "" && s.positions.Empty() {
 		// Find out that it cannot be written before the first line.
 		if err = s.positions.Save(context.Background(), sink.Watermark{}); err != nil {
@@ -73,7 +74,7 @@ func (s *storage) openPositions(cfg config.Config) (err error) {
 	var unusable *fs.PathError
 	if err != nil && !configured && errors.As(err, &unusable) {
 		s.notSaved = err
-		s.positions, err = shipper.OpenPositions("")
+		s.positions, err = checkpoint.Open("")
 	}
 	return err
 }
@@ -91,7 +92,7 @@ func (s *storage) openFile(c config.File, log *logrus.Logger) (err error) {
 		return err
 	}
 	s.path = path
-	saved := s.positions.Mark()
+	saved := s.positions.Watermark()
 	if saved.Path != "" { // an earlier process may have saved the link's path
 		if to, err := sink.Resolve(saved.Path); err == nil {
 			saved.Path = to

@@ -9,12 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"raytap/shipper/checkpoint"
+
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"raytap/config"
 	"raytap/ray/raytest"
-	"raytap/shipper"
 	"raytap/shipper/record"
 	"raytap/shipper/sink"
 )
@@ -34,7 +35,7 @@ func TestStorage_PositionsFallback(t *testing.T) {
 	}
 	good := t.TempDir()
 	locked := t.TempDir()
-	lock, err := shipper.OpenPositions(filepath.Join(locked, "positions.db"))
+	lock, err := checkpoint.Open(filepath.Join(locked, "positions.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

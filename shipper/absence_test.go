@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 )
 
@@ -36,8 +39,8 @@ func TestAListThatLacksJobsUndoesNoDecision(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			oo := OutputOptions{Interval: 3 * time.Millisecond}
-			o := quick(ProtocolHTTP)
+			oo := writer.Options{Interval: 3 * time.Millisecond}
+			o := quick(tail.ProtocolHTTP)
 			o.AbsentFor = absentFor
 			for i := range 14 {
 				job := head.Submit(fmt.Sprintf("old-%d", i), raytest.JobOptions{})
@@ -79,9 +82,9 @@ func TestAListThatLacksJobsUndoesNoDecision(t *testing.T) {
 // The law: a job that a few answers lack is not over.
 func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(ProtocolHTTP)
+	o := quick(tail.ProtocolHTTP)
 	o.AbsentFor, o.GracePeriod = time.Hour, time.Millisecond
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
@@ -105,9 +108,9 @@ func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
 // The law: Ray holds the slot of a closed tail whatever a list says, so it counts.
 func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
-	o := quick(ProtocolAuto)
+	o := quick(tail.ProtocolAuto)
 	o.AbsentFor, o.MaxTails = time.Hour, 1
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	r.until("it is read by a tail", func() bool { return head.OpenTails() == 1 && len(r.records("job-1")) > 0 })
 	r.until("the tail was cut", func() bool { return head.CutTails(raytest.CutReset, "") > 0 })
@@ -124,16 +127,16 @@ func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
 // The law: positions are not forgotten because a few lists lack their jobs.
 func TestPositionsOutliveAListThatLacksTheirJobs(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(ProtocolHTTP)
+	o := quick(tail.ProtocolHTTP)
 	o.AbsentFor = time.Hour
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
 	_, heal := emptyHead(head)
 	defer heal()
 	r.looks(head, absentAnswers+1)
-	if known := storeContent(t, r.out.positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"gone"`) {
+	if known := storeContent(t, r.out.Positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"gone"`) {
 		t.Errorf("the job counts as gone: %s", known)
 	}
 }
@@ -148,9 +151,9 @@ func TestAFirstListThatLacksJobsDoesNotShipOldOnes(t *testing.T) {
 	old.EndAt(hourAgo.Add(time.Minute), "SUCCEEDED", 0)
 	running := head.Submit("running", raytest.JobOptions{Start: hourAgo})
 	list, heal := emptyHead(head)
-	o := quick(ProtocolHTTP)
+	o := quick(tail.ProtocolHTTP)
 	o.AbsentFor = time.Hour
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	short := head.Submit("short", raytest.JobOptions{})
 	short.End("SUCCEEDED", 0)
 	r.looks(head, 1)
@@ -169,7 +172,7 @@ func TestAFirstListThatLacksJobsDoesNotShipOldOnes(t *testing.T) {
 // The law: one answer that names another session ends nothing.
 func TestOneAnswerOfAnotherSessionIsNotBelieved(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
@@ -200,7 +203,7 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 					Body: `{"result": true, "msg": "Node summary fetched.", "data": {"summary": [], "nodeLogicalResources": {}}}`})
 			}
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o, oo := quick(ProtocolHTTP), OutputOptions{Interval: 3 * time.Millisecond}
+			o, oo := quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
 			r := newRigOn(t, head, "on", o, oo, file)
 			r.stop()
 			for life := range 2 {

@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -13,7 +17,7 @@ import (
 func TestANewNameForTheSameRayTakesItsPositionsOver(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o, oo := quick(ProtocolHTTP), OutputOptions{Interval: 3 * time.Millisecond}
+	o, oo := quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
 	r := newRigOn(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("under the old name\n")
@@ -32,48 +36,48 @@ func TestANewNameForTheSameRayTakesItsPositionsOver(t *testing.T) {
 }
 
 func TestOneRayIsShippedUnderOneNameOnly(t *testing.T) {
-	p, err := OpenPositions("")
+	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.configure([]string{"a", "b"}, time.Now())
-	if err := p.claim("a", "session"); err != nil {
+	p.Configure([]string{"a", "b"}, time.Now())
+	if err := p.Claim("a", "session"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.claim("b", "session"); err == nil || !strings.Contains(err.Error(), `"a" ships already`) {
+	if err := p.Claim("b", "session"); err == nil || !strings.Contains(err.Error(), `"a" ships already`) {
 		t.Errorf("a second name was let in: %v", err)
 	}
-	if err := p.claim("b", "another session"); err != nil {
+	if err := p.Claim("b", "another session"); err != nil {
 		t.Error(err)
 	}
-	p.setCluster("a", clusterState{session: "session", seen: true})
-	p.unclaim("a")
-	if err := p.claim("c", "session"); err == nil {
+	p.SetCluster("a", checkpoint.ClusterState{Session: "session", Seen: true})
+	p.Release("a")
+	if err := p.Claim("c", "session"); err == nil {
 		t.Error("a name took over what one that is configured has")
 	}
-	p.configure([]string{"b", "c"}, time.Now())
-	if err := p.claim("c", "session"); err != nil || !p.cluster("c").seen || p.cluster("a").seen {
+	p.Configure([]string{"b", "c"}, time.Now())
+	if err := p.Claim("c", "session"); err != nil || !p.Cluster("c").Seen || p.Cluster("a").Seen {
 		t.Errorf("what a removed cluster has left was not taken over: %v", err)
 	}
 }
 
 func TestAJobThatTheBackfillLeftOutIsForgottenWhenDiscoveryForgetsIt(t *testing.T) {
-	p, err := OpenPositions(filepath.Join(t.TempDir(), "positions.db"))
+	p, err := checkpoint.Open(filepath.Join(t.TempDir(), "positions.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
 	left := map[string]time.Time{"old": time.UnixMilli(5)}
-	p.setCluster("c", clusterState{session: "s", seen: true, left: left})
-	if err := p.Save(t.Context(), p.Mark()); err != nil {
+	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: left})
+	if err := p.Save(t.Context(), p.Watermark()); err != nil {
 		t.Fatal(err)
 	}
 	delete(left, "old")
-	if len(p.cluster("c").left) != 1 {
+	if len(p.Cluster("c").BackfillSkipped) != 1 {
 		t.Error("the positions share discovery's map")
 	}
-	p.setCluster("c", clusterState{session: "s", seen: true, left: left})
-	if !p.changed() || len(p.cluster("c").left) != 0 {
-		t.Errorf("not saved again: %v", p.cluster("c").left)
+	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: left})
+	if !p.Changed() || len(p.Cluster("c").BackfillSkipped) != 0 {
+		t.Errorf("not saved again: %v", p.Cluster("c").BackfillSkipped)
 	}
 }

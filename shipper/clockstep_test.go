@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
@@ -16,27 +20,27 @@ import (
 func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: time.Hour}
-	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	oo := writer.Options{Interval: time.Hour}
+	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("first\n")
 	r.until("it is there", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	r.stop()
-	p, err := OpenPositions(file + ".positions")
+	p, err := checkpoint.Open(file + ".positions")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ahead := time.Now().Add(time.Hour)
-	key := logKey{"test", p.cluster("test").session, "job-1"}
-	l := p.entry(key, ray.Job{})
-	l.lastTime = ahead.UnixNano()
-	p.accept(l.entry, l.snapshot)
-	if err := p.Save(t.Context(), p.Mark()); err != nil {
+	key := checkpoint.Key{Cluster: "test", Session: p.Cluster("test").Session, SubmissionID: "job-1"}
+	l := p.Log(key, ray.Job{})
+	l.LastTime = ahead.UnixNano()
+	p.Accept(l.Entry, l.State)
+	if err := p.Save(t.Context(), p.Watermark()); err != nil {
 		t.Fatal(err)
 	}
 	p.Close()
 	for _, line := range []string{"second", "third"} {
-		r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+		r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 		job.Print(line + "\n")
 		r.until(line+" is there", func() bool {
 			recs := r.records("job-1")

@@ -4,6 +4,10 @@ import (
 	"context"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/clock"
+	"raytap/shipper/tail"
+
 	"raytap/ray"
 )
 
@@ -13,7 +17,7 @@ type discovery struct {
 	session string
 	since   time.Time            // when that was learnt
 	seen    bool                 // the cluster was seen once: the backfill is decided
-	first   absence              // looks at a cluster that this process was the first to see
+	first   clock.Absence        // looks at a cluster that this process was the first to see
 	left    map[string]time.Time // what the backfill skips, for the whole session: no more than was listed at the first sight
 	logs    map[string]*knownLog
 	doubt   time.Time // the next list must be requested after it: one may be wrong
@@ -22,15 +26,15 @@ type discovery struct {
 
 // knownLog is a log that a stream reads or has read, or that is left out.
 type knownLog struct {
-	started time.Time // of its last run
-	skip    bool      // left out by the backfill or the selectors
-	run     bool      // a stream was started on that run
-	over    bool      // it was read to its end by a process before this one
-	reopen  bool      // the next stream reads on after the run's end
-	drain   time.Time // since when it is read to its end, as another run took its id; zero: none has
-	log     *logState // nil until a stream is started
-	absent  absence   // lists in a row that lack it
-	gone    time.Time // since when it is believed that Ray does not list it; zero: it does
+	started time.Time       // of its last run
+	skip    bool            // left out by the backfill or the selectors
+	run     bool            // a stream was started on that run
+	over    bool            // it was read to its end by a process before this one
+	reopen  bool            // the next stream reads on after the run's end
+	drain   time.Time       // since when it is read to its end, as another run took its id; zero: none has
+	log     *checkpoint.Log // nil until a stream is started
+	absent  clock.Absence   // lists in a row that lack it
+	gone    time.Time       // since when it is believed that Ray does not list it; zero: it does
 }
 
 // expireEvery is how often old positions are looked through.
@@ -41,9 +45,9 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// A list is one session's. It is sure whose it is where the session was
 	// the same before the list was asked for and after it was answered.
 	if s.known.since.IsZero() {
-		session, err := s.tails.currentSession(ctx, s.out.positions.cluster(s.opts.Cluster).session)
+		session, err := s.tails.CurrentSession(ctx, s.out.Positions.Cluster(s.opts.Cluster).Session)
 		if err == nil {
-			err = s.out.positions.claim(s.opts.Cluster, session)
+			err = s.out.Positions.Claim(s.opts.Cluster, session)
 		}
 		if err != nil {
 			return err
@@ -60,12 +64,12 @@ func (s *Shipper) discover(ctx context.Context) error {
 	}
 	s.known.doubt = time.Time{}
 	if s.differs(jobs) {
-		session, err := s.tails.currentSession(ctx, s.known.session)
+		session, err := s.tails.CurrentSession(ctx, s.known.session)
 		if err != nil {
 			return err
 		}
 		if session != s.known.session {
-			if err := s.out.positions.claim(s.opts.Cluster, session); err != nil {
+			if err := s.out.Positions.Claim(s.opts.Cluster, session); err != nil {
 				return err
 			}
 			s.endSession(session)
@@ -73,8 +77,8 @@ func (s *Shipper) discover(ctx context.Context) error {
 		}
 	}
 	now := time.Now()
-	if !s.known.seen || s.known.first.answers > 0 {
-		s.known.first.missed(now)
+	if !s.known.seen || s.known.first.Answers > 0 {
+		s.known.first.Missed(now)
 	}
 	listed := make(map[string]ray.Job, len(jobs))
 	for _, j := range jobs {
@@ -87,35 +91,35 @@ func (s *Shipper) discover(ctx context.Context) error {
 	s.known.seen = true
 	s.reopenGrown(ctx, listed)
 	s.prune(ctx, listed, now)
-	s.out.positions.setCluster(s.opts.Cluster, clusterState{session: s.known.session, seen: true, left: s.known.left})
+	s.out.Positions.SetCluster(s.opts.Cluster, checkpoint.ClusterState{Session: s.known.session, Seen: true, BackfillSkipped: s.known.left})
 	return nil
 }
 
 // resume goes on where a process before this one stopped.
 func (s *Shipper) resume(ctx context.Context, session string) {
-	before := s.out.positions.cluster(s.opts.Cluster)
+	before := s.out.Positions.Cluster(s.opts.Cluster)
 	s.setSession(session)
-	s.known = discovery{session: session, since: time.Now(), seen: before.seen, left: map[string]time.Time{}, logs: map[string]*knownLog{}}
-	if before.session == session {
-		for id, start := range before.left {
+	s.known = discovery{session: session, since: time.Now(), seen: before.Seen, left: map[string]time.Time{}, logs: map[string]*knownLog{}}
+	if before.Session == session {
+		for id, start := range before.BackfillSkipped {
 			s.known.left[id] = start
 			s.known.logs[id] = &knownLog{started: start, skip: true}
 		}
 	}
-	for id, l := range s.out.positions.known(s.opts.Cluster, session) {
-		s.known.logs[id] = &knownLog{started: l.run.Start, over: l.done}
-		if l.done && l.atEnd {
-			s.scheduleRecheck(id, l.run.Start, l.checks)
+	for id, l := range s.out.Positions.Runs(s.opts.Cluster, session) {
+		s.known.logs[id] = &knownLog{started: l.Run.Start, over: l.Done}
+		if l.Done && l.AtEnd {
+			s.scheduleRecheck(id, l.Run.Start, l.Checks)
 		}
 	}
-	for _, k := range s.out.positions.unfinished(s.opts.Cluster) {
-		if k.session == session {
+	for _, k := range s.out.Positions.Unfinished(s.opts.Cluster) {
+		if k.Session == session {
 			continue
 		}
 		// Its head is no more, and with it the log: say so.
-		log := s.out.positions.entry(k, ray.Job{})
-		st := newTail(s.tails, s.sessionSlots(k.session), k.session, log.run, log)
-		s.wg.Go(func() { st.Close(ctx, errSessionOver) })
+		log := s.out.Positions.Log(k, ray.Job{})
+		st := tail.New(s.tails, s.sessionSlots(k.Session), k.Session, log.Run, log)
+		s.wg.Go(func() { st.Close(ctx, tail.ErrSessionOver) })
 	}
 }
 
@@ -143,7 +147,7 @@ func (s *Shipper) differs(jobs []ray.Job) bool {
 func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	k := s.known.logs[j.SubmissionID]
 	if k != nil {
-		k.absent, k.gone = absence{}, time.Time{}
+		k.absent, k.gone = clock.Absence{}, time.Time{}
 	}
 	if k != nil && k.is(j) {
 		j = k.dated(j)
@@ -175,7 +179,7 @@ func (s *Shipper) see(ctx context.Context, j ray.Job) {
 	}
 	if st := s.tail(j.SubmissionID); st != nil {
 		// The id was submitted again: its log goes on where the last run's ended.
-		st.Stop(errRunReplaced)
+		st.Stop(tail.ErrRunReplaced)
 		<-st.Done()
 	}
 	s.start(ctx, j, k)
@@ -196,11 +200,11 @@ func (s *Shipper) leftOut(j ray.Job) bool {
 		return over
 	}
 	first := s.known.first
-	open := first.answers > 0 && !first.lasts(time.Now(), s.opts.AbsentFor)
-	return open && over && !at.IsZero() && at.Before(first.since.Add(-clockTolerance))
+	open := first.Answers > 0 && !first.Lasts(time.Now(), s.opts.AbsentFor)
+	return open && over && !at.IsZero() && at.Before(first.Since.Add(-clock.ClockTolerance))
 }
 
-func (s *Shipper) tail(id string) *tail {
+func (s *Shipper) tail(id string) *tail.Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running[id]
@@ -209,9 +213,9 @@ func (s *Shipper) tail(id string) *tail {
 // start begins to ship a run. Its log's state is the stream's until that ended.
 func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
 	if k.log == nil {
-		k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
+		k.log = s.out.Positions.Log(s.logKey(j.SubmissionID), j)
 	}
-	st := newTail(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
+	st := tail.New(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
 	if k.reopen {
 		st.Reopen()
 	}
@@ -242,27 +246,29 @@ func (s *Shipper) setSession(session string) {
 	s.sessionNow = session
 }
 
-func (s *Shipper) logKey(id string) logKey { return logKey{s.opts.Cluster, s.known.session, id} }
+func (s *Shipper) logKey(id string) checkpoint.Key {
+	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.known.session, SubmissionID: id}
+}
 
 // endSession ends what belongs to a head that is no more. Its logs are never
 // read again: the same addresses and ids may be other logs now.
 func (s *Shipper) endSession(session string) {
 	s.opts.Log.WithField("session", session).Warn("The head was restarted: the logs of the session before are out of reach")
 	s.mu.Lock()
-	old := make([]*tail, 0, len(s.running))
+	old := make([]*tail.Tail, 0, len(s.running))
 	for _, st := range s.running {
 		old = append(old, st)
 	}
 	s.mu.Unlock()
 	for _, st := range old {
-		st.Stop(errSessionOver)
+		st.Stop(tail.ErrSessionOver)
 	}
 	for _, st := range old {
 		<-st.Done()
 	}
 	now := time.Now()
 	for id := range s.known.logs {
-		s.out.positions.leave(s.logKey(id), now)
+		s.out.Positions.MarkUnlisted(s.logKey(id), now)
 	}
 	s.setSession(session)
 	s.known.session, s.known.since = session, now
@@ -276,24 +282,24 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 		if _, ok := listed[id]; ok {
 			continue
 		}
-		k.absent.missed(now)
+		k.absent.Missed(now)
 		st := s.tail(id)
 		switch {
 		case st != nil:
 			st.Refresh(ctx)
 		case !k.skip && !k.run && !k.over:
 			// It was deleted while raytap was down: what lies there still is read.
-			log := s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
+			log := s.out.Positions.Log(s.logKey(id), ray.Job{SubmissionID: id})
 			k.log = log
-			s.start(ctx, log.run, k)
+			s.start(ctx, log.Run, k)
 		}
-		if !k.absent.lasts(now, s.opts.AbsentFor) {
+		if !k.absent.Lasts(now, s.opts.AbsentFor) {
 			s.known.doubt = now
 			continue
 		}
 		if k.gone.IsZero() {
 			k.gone = now
-			s.out.positions.leave(s.logKey(id), now)
+			s.out.Positions.MarkUnlisted(s.logKey(id), now)
 			s.recheckNow(id, k.started)
 		}
 		if s.forget(id, k, now) {
@@ -301,20 +307,20 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 			delete(s.known.left, id)
 		}
 	}
-	s.slotsOfSession().retain(func(key string) bool {
-		id := runID(key)
+	s.slotsOfSession().Retain(func(key string) bool {
+		id := tail.RunID(key)
 		if j, ok := listed[id]; ok {
-			return runKey(j) == key && !j.Status.Terminal()
+			return tail.RunKey(j) == key && !j.Status.Terminal()
 		}
 		k := s.known.logs[id]
 		return k != nil && k.gone.IsZero()
 	})
 	if now.Sub(s.known.expired) >= expireEvery {
 		s.known.expired = now
-		for id, started := range s.out.positions.dropping(s.opts.Cluster, s.known.session, now.Add(2*expireEvery)) {
+		for id, started := range s.out.Positions.Expiring(s.opts.Cluster, s.known.session, now.Add(2*expireEvery)) {
 			s.recheckNow(id, started)
 		}
-		if n := s.out.positions.expire(now); n > 0 {
+		if n := s.out.Positions.Expire(now); n > 0 {
 			s.out.Metrics().Expired.Add(float64(n))
 		}
 	}
@@ -322,10 +328,10 @@ func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time
 
 // forget reports whether a log that Ray does not list may be forgotten.
 func (s *Shipper) forget(id string, k *knownLog, now time.Time) bool {
-	old := now.Sub(k.gone) > keptFor
+	old := now.Sub(k.gone) > checkpoint.Retention
 	if _, left := s.known.left[id]; left {
 		// Decided for the session, which ends with the head; an unknown one never does.
 		return old && s.known.session == ray.UnknownSession
 	}
-	return s.tail(id) == nil && (k.skip || old || len(s.known.logs) > keptLogs)
+	return s.tail(id) == nil && (k.skip || old || len(s.known.logs) > checkpoint.MaxRetained)
 }

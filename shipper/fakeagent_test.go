@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"raytap/shipper/tail"
+
 	"raytap/ray"
 )
 
@@ -235,4 +237,4 @@ func (s *fakeStream) message() ([]byte, error) {
 	return bytes.Clone(m), nil
 }
 
-var _ MessageClient = (*fakeAgent)(nil)
+var _ tail.MessageClient = (*fakeAgent)(nil)

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/shipper/record"
 )
@@ -24,7 +27,7 @@ func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...
 func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
 	r.pieces(a, "job-1", func(i int) bool {
 		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
@@ -54,7 +57,7 @@ func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
 		}
 		return nil
 	}
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), OutputOptions{}, "")
+	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a\nb\n")
 	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
@@ -74,8 +77,8 @@ func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: time.Hour}
-	r := newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	oo := writer.Options{Interval: time.Hour}
+	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), oo, file)
 	a.submit("job-1")
 	r.pieces(a, "job-1", func(i int) bool {
 		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
@@ -83,7 +86,7 @@ func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
 		"Loading", ".")
 	r.kill() // the two lines are in the sink, and their position is not saved
 	a.print("job-1", ".\nthe second line\n")
-	r = newAgentRig(t, a, quick(ProtocolWebSocket), oo, file)
+	r = newAgentRig(t, a, quick(tail.ProtocolWebSocket), oo, file)
 	a.end("job-1", ray.JobSucceeded)
 	r.ended("job-1")
 	got := ""

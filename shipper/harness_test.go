@@ -13,6 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/metrics"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
@@ -98,9 +103,9 @@ type rig struct {
 	t       *testing.T
 	head    *raytest.Head
 	sink    *memory
-	out     *Output
+	out     *writer.Writer
 	shipper *Shipper
-	metrics *Metrics
+	metrics *metrics.Metrics
 	log     *bytes.Buffer
 	logging *lockedWriter
 	file    string // the sink file, where there is one
@@ -109,7 +114,7 @@ type rig struct {
 }
 
 func quick(protocol string) Options {
-	return Options{Interval: 15 * time.Millisecond, TailOptions: TailOptions{
+	return Options{Interval: 15 * time.Millisecond, Options: tail.Options{
 		Cluster: "test", Protocol: protocol, PollInterval: 5 * time.Millisecond,
 		GracePeriod: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, LostAfter: time.Minute,
 		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
@@ -131,14 +136,14 @@ func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
 }
 
 // newRig starts a shipper. agents is the node agents' mode.
-func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions) *rig {
+func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options) *rig {
 	t.Helper()
 	return newRigOn(t, head, agents, o, oo, "")
 }
 
 // newRigOn starts a shipper that writes to a file, as a process does that finds
 // what one before it has left; in memory where file is "".
-func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
+func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *rig {
 	t.Helper()
 	r := startRig(t, head, agents, o, oo, file)
 	r.awaitSeen()
@@ -146,10 +151,10 @@ func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo Out
 }
 
 // startRig is newRigOn that does not wait until the cluster was seen.
-func startRig(t *testing.T, head *raytest.Head, agents string, o Options, oo OutputOptions, file string) *rig {
+func startRig(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *rig {
 	t.Helper()
 	c := client(t, head, agents)
-	r := startRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
+	r := startRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
 	r.head = head
 	return r
 }
@@ -167,16 +172,16 @@ func (r *rig) text() string {
 }
 
 // newRigOf is newRigOn for any shipper.
-func newRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, oo OutputOptions, file string) *rig {
+func newRigOf(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *rig {
 	t.Helper()
 	r := startRigOf(t, shipper, o, oo, file)
 	r.awaitSeen()
 	return r
 }
 
-func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options, oo OutputOptions, file string) *rig {
+func startRigOf(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *rig {
 	t.Helper()
-	r := &rig{file: file, t: t, sink: &memory{moved: make(chan struct{})}, metrics: NewMetrics(), log: &bytes.Buffer{}}
+	r := &rig{file: file, t: t, sink: &memory{moved: make(chan struct{})}, metrics: metrics.New(), log: &bytes.Buffer{}}
 	l := logrus.New()
 	r.logging = &lockedWriter{w: r.log}
 	l.SetOutput(r.logging)
@@ -184,9 +189,9 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 	o.Log, oo.Log, oo.Metrics = l, l, r.metrics
 	oo.Drain = time.Second
 	if file == "" {
-		r.out = NewOutput(r.sink, oo)
+		r.out = writer.New(r.sink, oo)
 	} else {
-		p, err := OpenPositions(file + ".positions")
+		p, err := checkpoint.Open(file + ".positions")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,16 +200,16 @@ func startRigOf(t *testing.T, shipper func(*Output, Options) *Shipper, o Options
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := claim.Recover(p.Mark(), p.Recovered); err != nil {
+		if _, err := claim.Recover(p.Watermark(), p.Recovered); err != nil {
 			t.Fatal(err)
 		}
-		f, err := sink.NewFile(sink.FileOptions{Path: file, Claim: claim, Saved: p.Mark(), Checkpoint: p.Save, Log: l})
+		f, err := sink.NewFile(sink.FileOptions{Path: file, Claim: claim, Saved: p.Watermark(), Checkpoint: p.Save, Log: l})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.out = NewOutput(f, oo)
+		r.out = writer.New(f, oo)
 		r.release = func(err error) {
-			if err == nil && !p.changed() { // whatever a test does: changes alone are written, and none is missed
+			if err == nil && !p.Changed() { // whatever a test does: changes alone are written, and none is missed
 				storeHolds(t, p.File(), p)
 			}
 			p.Close()
@@ -405,7 +410,7 @@ func (allWays) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
 	return nil, &ray.Error{Op: "read log as text", Code: 500}
 }
 
-var _ Client = (*dashboard.Client)(nil)
+var _ tail.Client = (*dashboard.Client)(nil)
 var _ Lists = (*cache.Source)(nil)
 
 // collapse replaces consecutive U+FFFD by one: strings.ToValidUTF8 writes one for a

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -36,7 +39,7 @@ func (r *rig) field(id, event, key string) any {
 func TestAJobWithoutANodeHasItsLogOnTheHead(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
@@ -68,11 +71,11 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		head := raytest.New(t)
 		fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile})
-		o := quick(ProtocolHTTP)
+		o := quick(tail.ProtocolHTTP)
 		if !answers {
 			o.LostAfter, o.Timeout = 300*time.Millisecond, 50*time.Millisecond
 		}
-		r := newRig(t, head, "off", o, OutputOptions{})
+		r := newRig(t, head, "off", o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
@@ -97,7 +100,7 @@ func TestAJobForgottenBeforeItsNodeWasKnownIsLookedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true, Node: node})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	down := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs})
@@ -123,7 +126,7 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRig(t, head, agents, quick(ProtocolAuto), OutputOptions{})
+		r := newRig(t, head, agents, quick(tail.ProtocolAuto), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("of the driver\n")
 		job.AppendHeadLog("Job supervisor actor died: the node was preempted")
@@ -148,8 +151,8 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 func TestALogOnTheHeadOutlivesTheProcess(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: 3 * time.Millisecond}
-	o := quick(ProtocolHTTP)
+	oo := writer.Options{Interval: 3 * time.Millisecond}
+	o := quick(tail.ProtocolHTTP)
 	o.GracePeriod = 300 * time.Millisecond
 	r := newRigOn(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/shipper/record"
 )
@@ -20,7 +23,7 @@ func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
 			}
 			return nil
 		}
-		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
 		a.submit("job-1")
 		a.chatter("job-1", 0, 40, briefly)
 		r.until("the agent said so three times", func() bool {
@@ -41,7 +44,7 @@ func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
 				a.noWhole = noWhole
-				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+				r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
 				a.submit("job-1")
 				limit := 20
 				a.next = func(_ bool, _ string, n int) error {
@@ -73,7 +76,7 @@ func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
 		}
 		o := quick(protocol)
 		o.Timeout = time.Hour // of silence, before a stream is doubted
-		r := newAgentRig(t, a, o, OutputOptions{}, "")
+		r := newAgentRig(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
 		a.chatter("job-1", 0, 60, func() {})
 		a.end("job-1", ray.JobStopped)
@@ -84,12 +87,12 @@ func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
 
 func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
 	for _, noLog := range []bool{false, true} {
-		for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 			t.Run(fmt.Sprintf("streams of it are refused %v, %s", noLog, protocol), func(t *testing.T) {
 				t.Parallel()
 				a := newFakeAgent()
 				a.noLog = noLog
-				r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+				r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
 				a.submit("job-1")
 				a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
 				<-time.After(50 * time.Millisecond)
@@ -109,7 +112,7 @@ func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
 func TestALogThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	a := newFakeAgent()
 	a.noLog = true
-	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+	r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
 	a.submit("job-1") // and nothing is told of its node
 	r.until("each way was tried", func() bool {
 		return a.count(func() int { return min(a.dials[true], a.dials[false], a.wholes) }) > 0
@@ -127,7 +130,7 @@ func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
 			a.keeps = keeps
-			r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+			r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
 			a.submit("job-1")
 			a.chatter("job-1", 0, 20, briefly)
 			a.change(func() {

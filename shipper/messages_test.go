@@ -11,21 +11,25 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/lines/linestest"
 	"raytap/ray"
 	"raytap/shipper/record"
 )
 
 // newAgentRig starts a shipper on an agent; file as newRigOn has it.
-func newAgentRig(t *testing.T, a *fakeAgent, o Options, oo OutputOptions, file string) *rig {
+func newAgentRig(t *testing.T, a *fakeAgent, o Options, oo writer.Options, file string) *rig {
 	t.Helper()
-	return newRigOf(t, func(out *Output, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
+	return newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
 }
 
 // eachForm runs f for both forms of messages and each protocol.
 func eachForm(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string)) {
 	for _, lines := range []bool{false, true} {
-		for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 			t.Run(fmt.Sprintf("lines=%v/%s", lines, protocol), func(t *testing.T) {
 				t.Parallel()
 				a := newFakeAgent()
@@ -59,7 +63,7 @@ func briefly() { <-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) }
 func TestEveryLineOfMessagesOnceWhateverBreaks(t *testing.T) {
 	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.02
-		r := newAgentRig(t, a, quick(protocol), OutputOptions{}, "")
+		r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
 		a.submit("job-1")
 		a.chatter("job-1", 0, 200, briefly)
 		a.print("job-1", "no newline at the end")
@@ -76,7 +80,7 @@ func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
 	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.005
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		oo := OutputOptions{Interval: 3 * time.Millisecond}
+		oo := writer.Options{Interval: 3 * time.Millisecond}
 		r := newAgentRig(t, a, quick(protocol), oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		a.submit("job-1")
@@ -89,7 +93,7 @@ func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
 			}
 			a.print("job-1", "printed while raytap was down, round %d\n", i)
 			// By the same way again, and by each other one.
-			next := []string{protocol, ProtocolHTTP, ProtocolWebSocket}[i%3]
+			next := []string{protocol, tail.ProtocolHTTP, tail.ProtocolWebSocket}[i%3]
 			r = newAgentRig(t, a, quick(next), oo, file)
 		}
 		a.end("job-1", ray.JobSucceeded)
@@ -113,7 +117,7 @@ func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
 	for _, lines := range []bool{false, true} {
 		a := newFakeAgent()
 		a.lines = lines
-		r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+		r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
 		failed := false
 		a.next = func(socket bool, _ string, n int) error {
 			if socket && n >= 30 {
@@ -142,7 +146,7 @@ func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
 func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
 	a := newFakeAgent()
 	a.refuse = true
-	r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+	r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
 	for i := range 4 {
 		id := fmt.Sprint("job-", i)
 		a.submit(id)
@@ -158,7 +162,7 @@ func TestReplaysAfterARestartAreBounded(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return min(len(rest), 8<<10) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo, o := OutputOptions{Interval: 3 * time.Millisecond}, quick(ProtocolWebSocket)
+	oo, o := writer.Options{Interval: 3 * time.Millisecond}, quick(tail.ProtocolWebSocket)
 	o.MaxTails = 64
 	r := newAgentRig(t, a, o, oo, file)
 	const jobs = 10
@@ -200,9 +204,9 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 		}
 		return nil
 	}
-	o := quick(ProtocolWebSocket)
+	o := quick(tail.ProtocolWebSocket)
 	o.Timeout = 40 * time.Millisecond
-	r := newAgentRig(t, a, o, OutputOptions{}, "")
+	r := newAgentRig(t, a, o, writer.Options{}, "")
 	a.submit("job-1")
 	a.chatter("job-1", 0, 30, briefly)
 	r.until("the stream is given up", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
@@ -221,7 +225,7 @@ func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 		}
 		return nil
 	}
-	r := newAgentRig(t, a, quick(ProtocolHTTP), OutputOptions{}, "")
+	r := newAgentRig(t, a, quick(tail.ProtocolHTTP), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a line\n")
 	r.until("it asked", func() bool { return r.metric("read_ends_total", "reason", "too_many_requests") > 0 })
@@ -246,7 +250,7 @@ func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
 			}
 			return nil
 		}
-		r := newAgentRig(t, a, quick(ProtocolAuto), OutputOptions{}, "")
+		r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
 		a.submit("job-1")
 		a.print("job-1", "a line\n")
 		for range 5 {
@@ -269,9 +273,9 @@ func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
 		a := newFakeAgent()
 		a.lines = lines
 		a.cut = func(rest []byte) int { return bytes.IndexByte(rest, '\n') + 1 }
-		o := quick(ProtocolHTTP)
+		o := quick(tail.ProtocolHTTP)
 		o.Limits.MaxMessages = 5
-		r := newAgentRig(t, a, o, OutputOptions{}, "")
+		r := newAgentRig(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
 		a.print("job-1", "%s", strings.Repeat("a line\n", 3))
 		r.until("three are there", func() bool { return len(r.records("job-1")) == 4 })
@@ -288,13 +292,13 @@ func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
 }
 
 func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
-	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket, ProtocolHTTP} {
+	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
 			o := quick(protocol)
 			o.MaxTails = 3
-			r := newAgentRig(t, a, o, OutputOptions{}, "")
+			r := newAgentRig(t, a, o, writer.Options{}, "")
 			const jobs = 12
 			id := func(i int) string { return fmt.Sprint("job-", i) }
 			for i := range jobs {
@@ -335,9 +339,9 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
-			o := quick(ProtocolAuto)
+			o := quick(tail.ProtocolAuto)
 			o.Timeout = 300 * time.Millisecond
-			r := newAgentRig(t, a, o, OutputOptions{}, "")
+			r := newAgentRig(t, a, o, writer.Options{}, "")
 			a.submit("job-1")
 			a.print("job-1", "a\nb\n")
 			a.end("job-1", ray.JobSucceeded)
@@ -363,12 +367,12 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 }
 
 func TestClustersWhoseSessionsAreUnknownAreNotTakenForOne(t *testing.T) {
-	p, err := OpenPositions("")
+	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "b"} {
-		if err := p.claim(name, ray.UnknownSession); err != nil {
+		if err := p.Claim(name, ray.UnknownSession); err != nil {
 			t.Error(err)
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
@@ -26,7 +29,7 @@ func TestARayWithoutLogFilesGivesEachLineAndAProvenEnd(t *testing.T) {
 				over.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
 				o := quick(protocol)
 				o.Backfill = BackfillAll
-				r := newRig(t, head, agents, o, OutputOptions{})
+				r := newRig(t, head, agents, o, writer.Options{})
 				job := head.Submit("job-1", raytest.JobOptions{})
 				mixed(job, 0, func() { <-time.After(time.Millisecond) })
 				log := job.Log()
@@ -50,14 +53,14 @@ func TestARayWithoutLogFilesGivesEachLineAndAProvenEnd(t *testing.T) {
 
 // Where a tail ends proves nothing: what the text has beyond it is shipped.
 func TestATailThatEndsShortIsNotTheLogsEnd(t *testing.T) {
-	for _, protocol := range []string{ProtocolWebSocket, ProtocolAuto} {
+	for _, protocol := range []string{tail.ProtocolWebSocket, tail.ProtocolAuto} {
 		t.Run(protocol, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion("2.9.3"))
 			head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.CloseFrame}) // with nothing, each time
-			r := newRig(t, head, "off", quick(protocol), OutputOptions{})
+			r := newRig(t, head, "off", quick(protocol), writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a\nb\nc")
-			r.until("a tail was opened", func() bool { return head.Requests(raytest.EndpointTail) > 2 || protocol == ProtocolAuto })
+			r.until("a tail was opened", func() bool { return head.Requests(raytest.EndpointTail) > 2 || protocol == tail.ProtocolAuto })
 			job.End("SUCCEEDED", 0)
 			if end := r.ended("job-1"); !*end.Complete {
 				t.Errorf("end event %+v", end)
@@ -81,7 +84,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 		{name: "no answer to the question", log: first + "half", answer: http.StatusInternalServerError, lines: -1, gaps: 1},
 		{name: "too large", log: first + strings.Repeat("a long line\n", 3000) + "half", maxBody: 20_000, lines: 3003, gaps: 0},
 	} {
-		for _, protocol := range []string{ProtocolWebSocket, ProtocolAuto, ProtocolHTTP} {
+		for _, protocol := range []string{tail.ProtocolWebSocket, tail.ProtocolAuto, tail.ProtocolHTTP} {
 			t.Run(test.name+", "+protocol, func(t *testing.T) {
 				t.Parallel()
 				head := raytest.New(t, raytest.RayVersion("2.9.3"))
@@ -105,14 +108,14 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 				if test.answer != 0 {
 					o.LostAfter = 300 * time.Millisecond
 				}
-				r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, OutputOptions{}, "")
+				r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, writer.Options{}, "")
 				r.head = head
 				end := r.ended("job-1")
 				if *end.Complete {
 					t.Errorf("end event %+v", end)
 				}
 				gaps := test.gaps
-				if protocol == ProtocolHTTP {
+				if protocol == tail.ProtocolHTTP {
 					gaps = 1 // it opens no tail, so that lines are missing for sure
 				} else if test.lines >= 0 {
 					r.exact("job-1", job.Log())
@@ -134,9 +137,9 @@ func TestLinesBeforeABadByteAreShippedByATail(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line of a log\n", 10_000) + "\xff\n")
 	job.End("SUCCEEDED", 0)
-	o := quick(ProtocolAuto)
+	o := quick(tail.ProtocolAuto)
 	o.Backfill = BackfillAll
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	if end := r.ended("job-1"); *end.Complete || *end.Lines < 5_000 {
 		t.Errorf("end event %+v", end)
 	}
@@ -149,9 +152,9 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			head := raytest.New(t, raytest.RayVersion(version))
-			o := quick(ProtocolWebSocket)
+			o := quick(tail.ProtocolWebSocket)
 			o.GracePeriod = time.Second
-			r := newRig(t, head, "off", o, OutputOptions{})
+			r := newRig(t, head, "off", o, writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			r.until("a tail is open", func() bool { return head.OpenTails() > 0 })
@@ -173,9 +176,9 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 // A job that ended before it was seen has its first read when it has lingered.
 func TestAnEndedLogIsNotDialledWhileItLingers(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(ProtocolWebSocket)
+	o := quick(tail.ProtocolWebSocket)
 	o.GracePeriod = time.Second
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("early\n")
 	job.End("SUCCEEDED", 0)
@@ -197,7 +200,7 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 		tails    int // most at once
 		live     int // jobs whose lines come while they run
 	}{
-		{ProtocolAuto, 0, 10}, {ProtocolHTTP, 0, 10}, {ProtocolWebSocket, 2, 2},
+		{tail.ProtocolAuto, 0, 10}, {tail.ProtocolHTTP, 0, 10}, {tail.ProtocolWebSocket, 2, 2},
 	} {
 		t.Run(test.protocol, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +209,7 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newRig(t, head, "off", quick(test.protocol), OutputOptions{})
+			r := newRig(t, head, "off", quick(test.protocol), writer.Options{})
 			var jobs []*raytest.Job
 			for i := range 10 {
 				o := raytest.JobOptions{}
@@ -250,9 +253,9 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 // it does not make a log that was read another one.
 func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.30.0"))
-	o := quick(ProtocolAuto)
+	o := quick(tail.ProtocolAuto)
 	o.LostAfter = 200 * time.Millisecond
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")
 	r.until("it is shipped", func() bool { return len(r.records("job-1")) > 3 })
@@ -265,13 +268,13 @@ func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
 
 // A server that answers 501 for a log's file has none to give, whatever its version.
 func TestAFileThatCannotBeHadIsNoRung(t *testing.T) {
-	for _, protocol := range []string{ProtocolAuto, ProtocolHTTP, ProtocolWebSocket} {
+	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolHTTP, tail.ProtocolWebSocket} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			head := raytest.New(t)
 			head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Status: http.StatusNotImplemented})
 			o := quick(protocol)
-			r := newRig(t, head, "off", o, OutputOptions{})
+			r := newRig(t, head, "off", o, writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a\nb\nlast")
 			job.End("SUCCEEDED", 0)
@@ -311,7 +314,7 @@ func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(ProtocolAuto), OutputOptions{}, "")
+	r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(tail.ProtocolAuto), writer.Options{}, "")
 	r.head = head
 	for _, id := range []string{"job-1", "job-2"} {
 		job := head.Submit(id, raytest.JobOptions{Node: node})

@@ -19,6 +19,8 @@ import (
 	"context"
 	"time"
 
+	"raytap/shipper/tail"
+
 	"raytap/namepattern"
 	"raytap/ray"
 )
@@ -41,7 +43,7 @@ const (
 // Options are the settings of one cluster's shipping. The zero value of each field means
 // its default.
 type Options struct {
-	TailOptions
+	tail.Options
 	Interval time.Duration // between two requests for the job list; 5 s
 	Backfill string        // BackfillRunning
 	// Include selects the jobs to ship: all where it is empty, else those that one of
@@ -87,7 +89,7 @@ func (o *Options) wants(j ray.Job) bool {
 }
 
 func (o Options) withDefaults() Options {
-	o.TailOptions = o.TailOptions.withDefaults()
+	o.Options = o.Options.WithDefaults()
 	if o.Interval == 0 {
 		o.Interval = 5 * time.Second
 	}

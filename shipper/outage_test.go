@@ -7,6 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/slots"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -14,7 +18,7 @@ import (
 func TestADashboardThatDiesCostsNoLine(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		var jobs []*raytest.Job
 		for i := range 3 {
 			jobs = append(jobs, head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
@@ -47,9 +51,9 @@ func TestADashboardThatDiesCostsNoLine(t *testing.T) {
 
 func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(ProtocolWebSocket)
+	o := quick(tail.ProtocolWebSocket)
 	o.MaxTails = 2
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")
 	r.until("a tail is open", func() bool { return head.OpenTails() == 1 })
@@ -66,28 +70,28 @@ func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
 
 func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(3, nil, func(map[string]int) {})
+		s := slots.New(3, nil, func(map[string]int) {})
 		for _, job := range []string{"a", "b", "c"} {
-			if !s.take(job) {
+			if !s.Acquire(job) {
 				t.Fatal("no slot")
 			}
-			s.closed(job, false)
+			s.Closed(job, false)
 		}
 		time.Sleep(24 * time.Hour)
-		if s.take("d") {
+		if s.Acquire("d") {
 			t.Error("a slot of a silent job was given away")
 		}
-		s.printed("a")
-		time.Sleep(slotLinger - time.Second)
-		if s.take("d") {
+		s.Printed("a")
+		time.Sleep(releaseDelay - time.Second)
+		if s.Acquire("d") {
 			t.Error("a slot was given away before Ray has noticed")
 		}
 		time.Sleep(2 * time.Second)
-		if !s.take("d") || s.take("e") {
+		if !s.Acquire("d") || s.Acquire("e") {
 			t.Error("not exactly one slot came back")
 		}
-		s.ended("b")
-		if !s.take("e") || s.count() != 3 {
+		s.Ended("b")
+		if !s.Acquire("e") || s.Count() != 3 {
 			t.Error("the end of a job gave no slot back")
 		}
 	})
@@ -99,7 +103,7 @@ func TestAnEndBehindLongLinesIsProven(t *testing.T) {
 		head := raytest.New(t)
 		o := quick(protocol)
 		o.Limits.MaxMessageSize = 4 << 20
-		r := newRig(t, head, agents, o, OutputOptions{})
+		r := newRig(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 2000 {
 			job.Printf("short line %d\n", i)
@@ -121,7 +125,7 @@ func TestAnEndBehindLongLinesIsProven(t *testing.T) {
 func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
 	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
 		head := raytest.New(t)
-		r := newRig(t, head, "off", quick(ProtocolWebSocket), OutputOptions{})
+		r := newRig(t, head, "off", quick(tail.ProtocolWebSocket), writer.Options{})
 		in := head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: do, AfterBytes: 1200, Times: 3})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 200 {
@@ -141,7 +145,7 @@ func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
 // One that cannot pass is lost once the job is over, and said.
 func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(ProtocolWebSocket), OutputOptions{})
+	r := newRig(t, head, "off", quick(tail.ProtocolWebSocket), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n\xff\nbehind\n")
 	job.End("FAILED", 1)
@@ -157,7 +161,7 @@ func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
 		for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
 			faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Job: "job-1", Body: "the disk is gone"}))
 		}
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		for _, id := range []string{"job-1", "job-2"} {
 			head.Submit(id, raytest.JobOptions{}).Print("a line\n")
 		}

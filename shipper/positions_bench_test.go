@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/metrics"
+	"raytap/shipper/writer"
+
 	"raytap/lines"
 	"raytap/lines/linestest"
 	"raytap/ray"
@@ -34,24 +38,24 @@ func written(b *testing.B) (calls, disk int64) {
 
 // finishedJobs makes positions that know so many finished jobs, as a shipper of
 // a Ray 2.60 would.
-func finishedJobs(b *testing.B, p *Positions, jobs int) (running logKey) {
+func finishedJobs(b *testing.B, p *checkpoint.Store, jobs int) (running checkpoint.Key) {
 	b.Helper()
 	c := lines.NewSplitter(256<<10, 0)
 	if err := c.Each(linestest.BenchLog(), func(lines.Line) error { return nil }); err != nil {
 		b.Fatal(err)
 	}
 	const session = "session_2026-11-24_12-00-00_123456_1234"
-	p.setCluster("prod", clusterState{session: session, seen: true})
+	p.SetCluster("prod", checkpoint.ClusterState{Session: session, Seen: true})
 	for i := range jobs {
-		running = logKey{"prod", session, fmt.Sprintf("raysubmit_%016d", i)}
-		l := p.entry(running, ray.Job{
-			Type: ray.JobSubmission, SubmissionID: running.submission, Start: time.UnixMilli(1764000000123 + int64(i)).UTC(),
+		running = checkpoint.Key{Cluster: "prod", Session: session, SubmissionID: fmt.Sprintf("raysubmit_%016d", i)}
+		l := p.Log(running, ray.Job{
+			Type: ray.JobSubmission, SubmissionID: running.SubmissionID, Start: time.UnixMilli(1764000000123 + int64(i)).UTC(),
 			Status: ray.JobSucceeded, JobID: fmt.Sprintf("%08x", i), DriverNodeID: strings.Repeat("0af1", 14), DriverAgentURL: "http://10.1.2.3:52365",
 			Metadata: map[string]string{"job_name": fmt.Sprintf("train-%d", i)},
 		})
-		next := l.snapshot
-		next.pos, next.node, next.begun, next.done, next.lastTime = c.Position(), next.run.DriverNodeID, true, true, 1764000000123456789
-		p.accept(l.entry, next)
+		next := l.State
+		next.Pos, next.Node, next.Begun, next.Done, next.LastTime = c.Position(), next.Run.DriverNodeID, true, true, 1764000000123456789
+		p.Accept(l.Entry, next)
 	}
 	return running
 }
@@ -62,7 +66,7 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 	for _, jobs := range []int{10, 1000, 9000} {
 		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
 			dir := b.TempDir()
-			p, err := OpenPositions(filepath.Join(dir, "positions"))
+			p, err := checkpoint.Open(filepath.Join(dir, "positions"))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -75,26 +79,26 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			m := NewMetrics()
-			o := NewOutput(f, OutputOptions{Positions: p, Metrics: m})
+			m := metrics.New()
+			o := writer.New(f, writer.Options{Positions: p, Metrics: m})
 			ctx, cancel := context.WithCancel(b.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- o.Run(ctx) }()
-			l := p.entry(k, ray.Job{})
-			l.done = false
+			l := p.Log(k, ray.Job{})
+			l.Done = false
 			record := append(bytes.Repeat([]byte("x"), 190), '\n')
 			calls, disk := written(b)
 			began := time.Now()
 			b.ResetTimer()
 			for range b.N {
-				l.pos.Lines++
-				l.pos.Content += 100
-				batch, err := o.batch(ctx, false)
+				l.Pos.Lines++
+				l.Pos.Content += 100
+				batch, err := o.Batch(ctx, false)
 				if err != nil {
 					b.Fatal(err)
 				}
-				batch.buf, batch.records, batch.entry, batch.next = append(batch.buf[:0], record...), 1, l.entry, l.snapshot
-				if err := o.put(ctx, batch); err != nil {
+				batch.Buf, batch.Records, batch.Entry, batch.Next = append(batch.Buf[:0], record...), 1, l.Entry, l.State
+				if err := o.Put(ctx, batch); err != nil {
 					b.Fatal(err)
 				}
 				time.Sleep(time.Second)
@@ -117,7 +121,7 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 func BenchmarkPositionsSave(b *testing.B) {
 	for _, jobs := range []int{10, 1000, 9000} {
 		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
-			p, err := OpenPositions(filepath.Join(b.TempDir(), "positions"))
+			p, err := checkpoint.Open(filepath.Join(b.TempDir(), "positions"))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -127,15 +131,15 @@ func BenchmarkPositionsSave(b *testing.B) {
 			if err := p.Save(b.Context(), mark); err != nil {
 				b.Fatal(err)
 			}
-			l := p.entry(k, ray.Job{})
+			l := p.Log(k, ray.Job{})
 			calls, disk := written(b)
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range b.N {
-				l.pos.Lines++
-				l.pos.Content += 100
+				l.Pos.Lines++
+				l.Pos.Content += 100
 				mark.Offset += 191
-				p.accept(l.entry, l.snapshot)
+				p.Accept(l.Entry, l.State)
 				if err := p.Save(b.Context(), mark); err != nil {
 					b.Fatal(err)
 				}

@@ -8,6 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
@@ -181,13 +184,13 @@ func (s *Shipper) recheckEnds(ctx context.Context) {
 // recheckEnd makes one check.
 func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	key := s.rechecked(c.id)
-	log, ok := s.out.positions.readToEnd(key, c.started)
+	log, ok := s.out.Positions.ReadToEnd(key, c.started)
 	if !ok || s.tail(c.id) != nil {
 		return // another run, or it is being read
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	grown, err := newTail(s.tails, s.sessionSlots(key.session), key.session, log.run, log).GrewAfterEnd(ctx)
+	grown, err := tail.New(s.tails, s.sessionSlots(key.Session), key.Session, log.Run, log).GrewAfterEnd(ctx)
 	result := "same"
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -197,21 +200,21 @@ func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	case grown:
 		result = "grown"
 	}
-	s.tails.metrics.EndChecks(result).Inc()
+	s.tails.Metrics.EndChecks(result).Inc()
 	if grown {
 		s.rechecks.found(c.id, c.started)
 		return
 	}
 	if !c.extra {
-		s.out.positions.checked(key, c.done+1)
+		s.out.Positions.SetChecks(key, c.done+1)
 		s.scheduleRecheck(c.id, c.started, c.done+1)
 	}
 }
 
 // rechecked returns the key of an id's log in the session that is current. It is
 // safe to call from any goroutine.
-func (s *Shipper) rechecked(id string) logKey {
+func (s *Shipper) rechecked(id string) checkpoint.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return logKey{s.opts.Cluster, s.sessionNow, id}
+	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.sessionNow, SubmissionID: id}
 }

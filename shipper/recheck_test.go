@@ -9,6 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
@@ -38,7 +42,7 @@ func TestLinesPrintedAfterTheEndAreShipped(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		for _, newline := range []string{"\n", ""} {
 			head := raytest.New(t)
-			r := newRig(t, head, agents, checking(protocol), OutputOptions{})
+			r := newRig(t, head, agents, checking(protocol), writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early" + newline)
 			job.End("SUCCEEDED", 0)
@@ -101,13 +105,13 @@ func TestTheChecksOfManyEndsAreBounded(t *testing.T) {
 			time.Sleep(time.Second)
 			a.change(func() { a.over = true })
 			time.Sleep(time.Minute)
-			log, ok := s.out.positions.readToEnd(s.rechecked("job"), a.job().Start)
+			log, ok := s.out.Positions.ReadToEnd(s.rechecked("job"), a.job().Start)
 			if !ok {
 				t.Fatal("the job has no end")
 			}
 			for i := range 5000 {
 				id := fmt.Sprintf("job-%d", i)
-				s.out.positions.accept(s.out.positions.entry(s.rechecked(id), ray.Job{}).entry, log.snapshot)
+				s.out.Positions.Accept(s.out.Positions.Log(s.rechecked(id), ray.Job{}).Entry, log.State)
 				s.scheduleRecheck(id, a.job().Start, 0)
 			}
 			a.change(func() { a.from = nil })
@@ -138,9 +142,9 @@ func TestChecksOutliveTheProcess(t *testing.T) {
 		t.Run(fmt.Sprintf("deleted %v", deleted), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o := checking(ProtocolAuto)
+			o := checking(tail.ProtocolAuto)
 			o.Recheck = []time.Duration{time.Hour}
-			oo := OutputOptions{Interval: 3 * time.Millisecond}
+			oo := writer.Options{Interval: 3 * time.Millisecond}
 			r := newRigOn(t, head, "on", o, oo, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
@@ -152,7 +156,7 @@ func TestChecksOutliveTheProcess(t *testing.T) {
 			} else {
 				r.stop()
 				job.Print("late\n")
-				r = newRigOn(t, head, "on", checking(ProtocolAuto), oo, file)
+				r = newRigOn(t, head, "on", checking(tail.ProtocolAuto), oo, file)
 			}
 			r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			r.exact("job-1", job.Log())
@@ -168,14 +172,14 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("%d records missing", missing), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			never := OutputOptions{Interval: time.Hour} // but for checkpoints
-			r := newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			never := writer.Options{Interval: time.Hour} // but for checkpoints
+			r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			job.End("FAILED", 1)
 			r.ended("job-1")
 			r.kill() // the end is owed, and written
-			o := checking(ProtocolHTTP)
+			o := checking(tail.ProtocolHTTP)
 			cut := missing
 			if missing > 1 { // the last save is that of the reopened log
 				o.GracePeriod, cut = time.Hour, missing-1
@@ -199,7 +203,7 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the second one finds what the first has left
-				r = newRigOn(t, head, "on", checking(ProtocolHTTP), never, file)
+				r = newRigOn(t, head, "on", checking(tail.ProtocolHTTP), never, file)
 				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 				r.until("the end is checked", func() bool { return r.metric("end_checks_total") > 0 })
 				r.kill()
@@ -215,15 +219,15 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 // An older copy of the positions, from before a log was reopened, tells it as ended:
 // the sink knows better.
 func TestAReopenedLogIsNotDoneForAnOlderCopyOfThePositions(t *testing.T) {
-	p, err := OpenPositions("")
+	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := logKey{"c", "s", "job"}
-	l := p.entry(k, ray.Job{})
-	next := l.snapshot
-	next.pos.Lines, next.begun, next.done, next.atEnd = 3, true, true, true
-	p.accept(l.entry, next)
+	k := checkpoint.Key{Cluster: "c", Session: "s", SubmissionID: "job"}
+	l := p.Log(k, ray.Job{})
+	next := l.State
+	next.Pos.Lines, next.Begun, next.Done, next.AtEnd = 3, true, true, true
+	p.Accept(l.Entry, next)
 	find := func(rest string) {
 		t.Helper()
 		record := `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,` + rest + `}`
@@ -233,7 +237,7 @@ func TestAReopenedLogIsNotDoneForAnOlderCopyOfThePositions(t *testing.T) {
 	}
 	find(`"seq":3,"event":"reopened","message":"m"`)
 	find(`"seq":3,"message":"m"`)
-	if l = p.entry(k, ray.Job{}); l.done || l.written[0] != 4 {
-		t.Errorf("done %v, the next line is %d", l.done, l.written[0])
+	if l = p.Log(k, ray.Job{}); l.Done || l.Written[0] != 4 {
+		t.Errorf("done %v, the next line is %d", l.Done, l.Written[0])
 	}
 }

@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/metrics"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"raytap/ray/dashboard"
@@ -14,7 +18,7 @@ import (
 )
 
 // refusedAgents are the values of raytap_node_agents_refused by reason.
-func refusedAgents(t *testing.T, m *Metrics) map[string]float64 {
+func refusedAgents(t *testing.T, m *metrics.Metrics) map[string]float64 {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
 	if err := reg.Register(m); err != nil {
@@ -76,7 +80,7 @@ func TestRefusedAgentsAreCountedByReason(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.Close)
-			r := newRigOf(t, func(out *Output, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(ProtocolAuto), OutputOptions{}, "")
+			r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(tail.ProtocolAuto), writer.Options{}, "")
 			r.head = head
 			for _, id := range []string{"job-1", "job-2"} {
 				job := head.Submit(id, raytest.JobOptions{Node: node})

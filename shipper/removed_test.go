@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 )
 
@@ -16,7 +19,7 @@ const headLines = 2
 
 // savedLines is how many lines of the only log are counted by the saved positions.
 func (r *rig) savedLines() int {
-	saved, err := ReadPositions(r.out.positions.File())
+	saved, err := checkpoint.Read(r.out.Positions.File())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -70,7 +73,7 @@ func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
 					if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 						t.Fatal(err)
 					}
-					r := newRigOn(t, head, agents, quick(protocol), OutputOptions{Interval: interval}, file)
+					r := newRigOn(t, head, agents, quick(protocol), writer.Options{Interval: interval}, file)
 					testRemoval(t, r, file, c.remove, c.kept)
 				})
 			})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"raytap/shipper/checkpoint"
+
 	"raytap/ray"
 )
 
@@ -18,16 +20,16 @@ func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
 			k = &knownLog{started: started, over: true, gone: time.Now()}
 			s.known.logs[id] = k
 		}
-		if k.skip || !sameRun(k.started, started) || s.tail(id) != nil {
+		if k.skip || !checkpoint.SameRun(k.started, started) || s.tail(id) != nil {
 			continue
 		}
 		if k.log == nil {
-			k.log = s.out.positions.entry(s.logKey(id), ray.Job{SubmissionID: id})
+			k.log = s.out.Positions.Log(s.logKey(id), ray.Job{SubmissionID: id})
 		}
 		j, ok := listed[id]
 		if !ok {
-			j = k.log.run
-			s.out.positions.leave(s.logKey(id), time.Now())
+			j = k.log.Run
+			s.out.Positions.MarkUnlisted(s.logKey(id), time.Now())
 		}
 		k.reopen = true
 		s.start(ctx, j, k)

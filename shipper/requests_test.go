@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/tail"
+
 	"raytap/ray"
 )
 
@@ -171,9 +173,9 @@ func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
 		name, protocol string
 		agent          error
 	}{
-		{"agents that must not be asked", ProtocolAuto, refused},
-		{"agents out of reach", ProtocolAuto, unreachable},
-		{"WebSockets alone", ProtocolWebSocket, refused},
+		{"agents that must not be asked", tail.ProtocolAuto, refused},
+		{"agents out of reach", tail.ProtocolAuto, unreachable},
+		{"WebSockets alone", tail.ProtocolWebSocket, refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { checkRequests(t, c.protocol, c.agent) })
@@ -200,7 +202,7 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 
 	perMinute := int(time.Minute/o.Interval) + // the job list
 		o.MaxTails*2*int(time.Minute/o.Timeout) // a silent tail is held against the log's end, twice at most
-	if protocol != ProtocolWebSocket {
+	if protocol != tail.ProtocolWebSocket {
 		perMinute += int(60 * o.FileRate)
 	}
 	const burst = 5
@@ -210,7 +212,7 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 	if most := busyNodes * (minutes/5 + 1); agents > most {
 		t.Errorf("%d requests to agents in %d minutes, want %d at most", agents, minutes, most)
 	}
-	if n := len(bytes.Split(lines, []byte("line 00000 "))) - 1; protocol != ProtocolWebSocket && n != jobs {
+	if n := len(bytes.Split(lines, []byte("line 00000 "))) - 1; protocol != tail.ProtocolWebSocket && n != jobs {
 		t.Errorf("the first line of %d jobs of %d was shipped", n, jobs)
 	}
 	t.Logf("%.0f requests a minute to the dashboard (%d are allowed), %.1f to agents: %s",
@@ -222,7 +224,7 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const jobs = 60
 		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
-		shipTo(t, h, h, ProtocolAuto, func(s *Shipper) {
+		shipTo(t, h, h, tail.ProtocolAuto, func(s *Shipper) {
 			time.Sleep(7 * time.Minute)
 			h.mu.Lock()
 			h.agent = nil
@@ -241,7 +243,7 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 
 // A slot that comes free is used at the next look of a stream without one.
 func TestASlotThatComesFreeIsUsed(t *testing.T) {
-	for _, protocol := range []string{ProtocolAuto, ProtocolWebSocket} {
+	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed})
 			jobs := h.jobs
@@ -249,20 +251,20 @@ func TestASlotThatComesFreeIsUsed(t *testing.T) {
 			shipTo(t, h, h, protocol, func(s *Shipper) {
 				held := s.sessionSlots("s")
 				for range s.opts.MaxTails {
-					held.take("another")
+					held.Acquire("another")
 				}
 				h.mu.Lock()
 				h.jobs = jobs
 				h.mu.Unlock()
 				time.Sleep(3 * time.Minute)
-				if held.count() != s.opts.MaxTails {
+				if held.Count() != s.opts.MaxTails {
 					t.Error("a WebSocket was opened without a slot")
 				}
 				for range s.opts.MaxTails {
-					held.refuse("another")
+					held.Refuse("another")
 				}
 				time.Sleep(fileIdle + 5*time.Second)
-				if n := held.count(); n != s.opts.MaxTails {
+				if n := held.Count(); n != s.opts.MaxTails {
 					t.Errorf("%s: %d slots are used of %d", protocol, n, s.opts.MaxTails)
 				}
 			})

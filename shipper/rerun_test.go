@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
@@ -22,15 +26,15 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 		t.Run(fmt.Sprintf("%d events written", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			never := OutputOptions{Interval: time.Hour} // but for checkpoints
-			r := newRigOn(t, head, "on", quick(ProtocolHTTP), OutputOptions{Interval: 3 * time.Millisecond}, file)
+			never := writer.Options{Interval: time.Hour} // but for checkpoints
+			r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("of the first run\n")
 			r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
 			r.stop()
 			job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
 			job.Print("of the second run\n")
-			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
 			r.until("the second run is read", func() bool { return len(r.records("job-1")) >= 8 })
 			r.kill() // the last save is that of the first run's end, as owed
 			b, err := os.ReadFile(file)
@@ -48,11 +52,11 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 			if err := os.Truncate(file, int64(at)); err != nil {
 				t.Fatal(err)
 			}
-			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
 			job.Print("more of it\n")
 			r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "more of it") })
 			r.stop() // what is saved now is true, too
-			r = newRigOn(t, head, "on", quick(ProtocolHTTP), never, file)
+			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
 			job.Print("and the rest\n")
 			log := job.Log()
 			job.End("SUCCEEDED", 0)
@@ -74,10 +78,10 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 func TestARunThatWasNeverSavedGetsItsEnd(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(ProtocolHTTP)
-	r := newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+	o := quick(tail.ProtocolHTTP)
+	r := newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 	r.stop()
-	never := OutputOptions{Interval: time.Hour}
+	never := writer.Options{Interval: time.Hour}
 	r = newRigOn(t, head, "on", o, never, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first run\n")
@@ -107,26 +111,26 @@ func (r *rig) messages(id string) string {
 func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	k := logKey{"c", "s", "a"}
-	reopen := func(p *Positions) *Positions {
+	k := checkpoint.Key{Cluster: "c", Session: "s", SubmissionID: "a"}
+	reopen := func(p *checkpoint.Store) *checkpoint.Store {
 		t.Helper()
 		if err := errors.Join(p.Save(t.Context(), sink.Watermark{}), p.Close()); err != nil {
 			t.Fatal(err)
 		}
-		p, err := OpenPositions(file)
+		p, err := checkpoint.Open(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	p, err := OpenPositions(file)
+	p, err := checkpoint.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.entry(k, ray.Job{SubmissionID: "a", Start: start, Status: ray.JobRunning, DriverNodeID: "n1"})
+	p.Log(k, ray.Job{SubmissionID: "a", Start: start, Status: ray.JobRunning, DriverNodeID: "n1"})
 	p = reopen(p)
-	if l := p.entry(k, ray.Job{}); l.begun || l.run.DriverNodeID != "n1" || !l.run.Start.Equal(start) {
-		t.Errorf("begun %v, run %+v", l.begun, l.run)
+	if l := p.Log(k, ray.Job{}); l.Begun || l.Run.DriverNodeID != "n1" || !l.Run.Start.Equal(start) {
+		t.Errorf("begun %v, run %+v", l.Begun, l.Run)
 	}
 	// The sink has the start event of a later run, on another node.
 	later := start.Add(time.Second)
@@ -137,9 +141,9 @@ func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
 	}
 	for range 2 { // it is the same after another restart
 		p = reopen(p)
-		l := p.entry(k, ray.Job{})
-		if !l.begun || l.done || l.run.DriverNodeID != "n2" || l.node != "n2" || !l.run.Start.Equal(later) || l.epoch != 1 || l.run.SubmissionID != "a" {
-			t.Errorf("begun %v, done %v, node %s, epoch %d, run %+v", l.begun, l.done, l.node, l.epoch, l.run)
+		l := p.Log(k, ray.Job{})
+		if !l.Begun || l.Done || l.Run.DriverNodeID != "n2" || l.Node != "n2" || !l.Run.Start.Equal(later) || l.Epoch != 1 || l.Run.SubmissionID != "a" {
+			t.Errorf("begun %v, done %v, node %s, epoch %d, run %+v", l.Begun, l.Done, l.Node, l.Epoch, l.Run)
 		}
 	}
 	if err := p.Close(); err != nil {
@@ -150,7 +154,7 @@ func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
 // A job that was deleted before anybody knew where it ran may have printed.
 func TestAJobForgottenBeforeItsNodeWasKnownIsNotComplete(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.Delete()

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/shipper/record"
 )
@@ -73,7 +76,7 @@ func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.
 // shipAlone ships the agent's log into memory while f runs.
 func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []jsonRecord {
 	t.Helper()
-	written := shipTo(t, a, a, ProtocolHTTP, f)
+	written := shipTo(t, a, a, tail.ProtocolHTTP, f)
 	var recs []jsonRecord
 	for line := range strings.Lines(string(written)) {
 		var r jsonRecord
@@ -86,11 +89,11 @@ func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []jsonRecord {
 }
 
 // shipTo ships a cluster's logs into memory while f runs, and gives what was written.
-func shipTo(t *testing.T, lists Lists, client Client, protocol string, f func(*Shipper)) []byte {
+func shipTo(t *testing.T, lists Lists, client tail.Client, protocol string, f func(*Shipper)) []byte {
 	t.Helper()
 	sink := &memory{moved: make(chan struct{})}
-	out := NewOutput(sink, OutputOptions{})
-	s := New(lists, client, out, Options{TailOptions: TailOptions{Cluster: "test", Protocol: protocol}})
+	out := writer.New(sink, writer.Options{})
+	s := New(lists, client, out, Options{Options: tail.Options{Cluster: "test", Protocol: protocol}})
 	ctx, cancel := context.WithCancel(t.Context())
 	outCtx, cancelOut := context.WithCancel(t.Context())
 	ended, outEnded := make(chan error, 1), make(chan error, 1)
@@ -149,7 +152,7 @@ func TestALogAtRestHoldsNoBuffersAndIsReadByItsLastBytesOnly(t *testing.T) {
 		shipAlone(t, a, func(s *Shipper) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			if n := s.out.stats().Memory; n != 0 {
+			if n := s.out.Stats().Memory; n != 0 {
 				t.Errorf("a silent job holds %d bytes of buffers", n)
 			}
 			for _, from := range a.from[1:] {

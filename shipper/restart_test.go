@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/lines/linestest"
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
@@ -36,7 +39,7 @@ func TestNoRestartLosesOrDoublesALine(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		oo := OutputOptions{Interval: 3 * time.Millisecond}
+		oo := writer.Options{Interval: 3 * time.Millisecond}
 		r := newRigOn(t, head, agents, quick(protocol), oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		job := head.Submit("job-1", raytest.JobOptions{})
@@ -71,8 +74,8 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 		t.Run(fmt.Sprintf("the event written %v", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o := quick(ProtocolHTTP)
-			r := newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+			o := quick(tail.ProtocolHTTP)
+			r := newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a line\nno newline at the end")
 			log := job.Log()
@@ -90,7 +93,7 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 				}
 			}
 			job.Print("\nprinted behind the end\n")
-			r = newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+			r = newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 			r.ended("job-1")
 			<-time.After(50 * time.Millisecond)
 			r.exact("job-1", log)
@@ -104,10 +107,10 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	oo := writer.Options{Interval: 3 * time.Millisecond}
 	for _, agents := range []string{"on", "off"} {
 		id := "job-" + agents
-		r := newRigOn(t, head, agents, quick(ProtocolHTTP), oo, file)
+		r := newRigOn(t, head, agents, quick(tail.ProtocolHTTP), oo, file)
 		job := head.Submit(id, raytest.JobOptions{})
 		job.Print("seen\n")
 		r.until("it was read", func() bool { return len(r.records(id)) >= 4 })
@@ -116,7 +119,7 @@ func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
 		job.Delete()
-		r = newRigOn(t, head, agents, quick(ProtocolHTTP), oo, file)
+		r = newRigOn(t, head, agents, quick(tail.ProtocolHTTP), oo, file)
 		end := r.ended(id)
 		r.exact(id, log)
 		if !*end.Complete {
@@ -129,8 +132,8 @@ func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
 func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: 3 * time.Millisecond}
-	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	oo := writer.Options{Interval: 3 * time.Millisecond}
+	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first session\n")
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -142,7 +145,7 @@ func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 	finished := head.Submit("job-1", raytest.JobOptions{})
 	finished.Print("of the second session\n")
 	finished.End("SUCCEEDED", 0)
-	r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 	r.until("both sessions' jobs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	for _, end := range r.events("job-1", record.EventEnd) {
 		if *end.Complete != (end.Session != first) {
@@ -157,16 +160,16 @@ func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 func TestTheBackfillIsDecidedOnceForACluster(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	oo := writer.Options{Interval: 3 * time.Millisecond}
 	old := head.Submit("old", raytest.JobOptions{})
 	old.End("SUCCEEDED", 0)
-	r := newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 	r.stop()
 	missed := head.Submit("missed", raytest.JobOptions{})
 	missed.Print("started and ended while raytap was down\n")
 	log := missed.Log()
 	missed.End("SUCCEEDED", 0)
-	r = newRigOn(t, head, "on", quick(ProtocolAuto), oo, file)
+	r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
 	r.ended("missed")
 	r.exact("missed", log)
 	if n := len(r.records("old")); n != 0 {
@@ -177,13 +180,13 @@ func TestTheBackfillIsDecidedOnceForACluster(t *testing.T) {
 func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(ProtocolAuto)
+	o := quick(tail.ProtocolAuto)
 	o.MaxTails = 5
 	for i := range 20 {
 		head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{})
 	}
 	for range 4 {
-		r := newRigOn(t, head, "off", o, OutputOptions{Interval: time.Hour}, file)
+		r := newRigOn(t, head, "off", o, writer.Options{Interval: time.Hour}, file)
 		r.until("all jobs are read", func() bool {
 			for i := range 20 {
 				if len(r.records(fmt.Sprintf("silent-%d", i))) < 3 {
@@ -205,10 +208,10 @@ func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
 func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(ProtocolHTTP)
-	r := newRigOn(t, head, "on", o, OutputOptions{}, file)
+	o := quick(tail.ProtocolHTTP)
+	r := newRigOn(t, head, "on", o, writer.Options{}, file)
 	r.stop()
-	r = newRigOn(t, head, "on", o, OutputOptions{Interval: time.Hour}, file)
+	r = newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print(strings.Repeat("a line\n", 50))
 	r.until("its lines are in the file", func() bool { return len(r.records("job-1")) == 53 })
@@ -220,7 +223,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	}
 	other := head.Submit("job-2", raytest.JobOptions{})
 	for range 2 {
-		r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+		r = newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 		other.Print("moves the watermark on\n")
 		want := len(linestest.Lines(other.Log())) + 1
 		r.until("job-2 is shipped", func() bool { return len(r.records("job-2")) == want })
@@ -233,7 +236,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	for _, f := range faults {
 		f.Remove()
 	}
-	r = newRigOn(t, head, "on", o, OutputOptions{Interval: 3 * time.Millisecond}, file)
+	r = newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 	job.Print("the last line\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"raytap/shipper/tail"
+
 	"raytap/ray"
 )
 
@@ -23,14 +25,14 @@ func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
 	if st == nil && !k.run {
 		// A process before this one has left it open.
 		if k.log == nil {
-			k.log = s.out.positions.entry(s.logKey(j.SubmissionID), j)
+			k.log = s.out.Positions.Log(s.logKey(j.SubmissionID), j)
 		}
-		if old := k.log.run; k.log.begun && !k.log.done && old.Start.Equal(k.started) && Elsewhere(old, j) {
+		if old := k.log.Run; k.log.Begun && !k.log.Done && old.Start.Equal(k.started) && tail.Elsewhere(old, j) {
 			s.start(ctx, old, k)
 			st = s.tail(j.SubmissionID)
 		}
 	}
-	if st == nil || !Elsewhere(*st.Job(), j) {
+	if st == nil || !tail.Elsewhere(*st.Job(), j) {
 		k.drain = time.Time{}
 		return false
 	}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -15,7 +18,7 @@ import (
 // submitted again on another node before raytap looked.
 func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
-		if protocol == ProtocolWebSocket {
+		if protocol == tail.ProtocolWebSocket {
 			t.Skip("a tail has no node: it is of the new run")
 		}
 		for _, pending := range []bool{false, true} {
@@ -26,7 +29,7 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 					t.Fatal(err)
 				}
 				file := filepath.Join(t.TempDir(), "lines.jsonl")
-				oo := OutputOptions{Interval: 3 * time.Millisecond}
+				oo := writer.Options{Interval: 3 * time.Millisecond}
 				o := quick(protocol)
 				o.Interval = 100 * time.Millisecond
 				r := newRigOn(t, head, agents, o, oo, file)
@@ -87,9 +90,9 @@ func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := quick(ProtocolHTTP)
+	o := quick(tail.ProtocolHTTP)
 	o.LostAfter = 200 * time.Millisecond
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Node: node})
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 3 })
 	node.AgentDown()
@@ -111,10 +114,10 @@ func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := quick(ProtocolWebSocket)
+	o := quick(tail.ProtocolWebSocket)
 	o.LostAfter = time.Second
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := OutputOptions{Interval: 3 * time.Millisecond}
+	oo := writer.Options{Interval: 3 * time.Millisecond}
 	r := newRigOn(t, head, "off", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	for range 200 { // longer than the log of the new run

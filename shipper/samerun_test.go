@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -18,8 +21,8 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.OmitStartTime(atFirst)
-		oo := OutputOptions{Interval: 3 * time.Millisecond}
-		r := newRigOn(t, head, "on", quick(ProtocolHTTP), oo, file)
+		oo := writer.Options{Interval: 3 * time.Millisecond}
+		r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), oo, file)
 		job.Print("one\n")
 		r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 		for _, start := range []bool{atFirst, !atFirst, true} {
@@ -28,7 +31,7 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 			r.until("more lists came", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
 		}
 		r.stop()
-		r = newRigOn(t, head, "on", quick(ProtocolHTTP), oo, file)
+		r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), oo, file)
 		job.Print("two\n")
 		r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "two") })
 		job.End("SUCCEEDED", 0)
@@ -50,7 +53,7 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 // that it was submitted again.
 func TestTheEndOfARunSaysWhatIsKnownOfTheNext(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolHTTP), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })

@@ -8,13 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/aggregate"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 	"raytap/ray/raytest"
 )
 
 // shaping is all options that hold lines back, in a hurry.
 func shaping(o Options) Options {
-	o.Aggregate = AggregateOptions{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, MaxLines: 20}
+	o.Aggregate = aggregate.Options{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, MaxLines: 20}
 	o.Record.LineTime = true
 	return o
 }
@@ -34,7 +38,7 @@ func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		o, oo := shaping(quick(protocol)), OutputOptions{Interval: 3 * time.Millisecond}
+		o, oo := shaping(quick(protocol)), writer.Options{Interval: 3 * time.Millisecond}
 		r := newRigOn(t, head, agents, o, oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		job := head.Submit("job-1", raytest.JobOptions{})
@@ -61,7 +65,7 @@ func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
 		r.ended("job-1")
 		r.exact("job-1", log)
 		joined, skipped := r.shaped("job-1")
-		if joined < 6 || (skipped == 0) != (protocol == ProtocolWebSocket) {
+		if joined < 6 || (skipped == 0) != (protocol == tail.ProtocolWebSocket) {
 			t.Errorf("%d joined records, %d skipped lines", joined, skipped)
 		}
 	})
@@ -70,7 +74,7 @@ func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
 func TestNoRestartLosesOrDoublesALineOfMessagesThatIsHeldBack(t *testing.T) {
 	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		o, oo := shaping(quick(protocol)), OutputOptions{Interval: 3 * time.Millisecond}
+		o, oo := shaping(quick(protocol)), writer.Options{Interval: 3 * time.Millisecond}
 		r := newAgentRig(t, a, o, oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		a.submit("job-1")
@@ -100,7 +104,7 @@ func TestNoRestartLosesOrDoublesALineOfMessagesThatIsHeldBack(t *testing.T) {
 func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, shaping(quick(protocol)), OutputOptions{})
+		r := newRig(t, head, agents, shaping(quick(protocol)), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("one\nERROR two\n" + plainTrace + "\n")
 		r.until("all is shipped", func() bool {
@@ -116,10 +120,10 @@ func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
 
 func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 	head := raytest.New(t)
-	o := shaping(quick(ProtocolHTTP))
+	o := shaping(quick(tail.ProtocolHTTP))
 	o.Aggregate.Wait = time.Hour
 	o.PollInterval = time.Hour // one read
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n  and more\n")
 	r.until("it was read", func() bool { return r.metric("read_bytes_total") > 0 })
@@ -142,7 +146,7 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 // are counted once.
 func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(ProtocolHTTP)
+	o := quick(tail.ProtocolHTTP)
 	o.Limits.MaxMessageSize, o.Limits.DropOversized = 100, true
 	for after := int64(40_000); after < 60_000; after += 2500 {
 		head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: "job-1", Action: raytest.CutClose, AfterBytes: after, Times: 1})
@@ -151,7 +155,7 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	for range 200 {
 		job.Print(strings.Repeat("long ", 100) + "\nshort\n")
 	}
-	r := newRig(t, head, "on", o, OutputOptions{})
+	r := newRig(t, head, "on", o, writer.Options{})
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
 	r.ended("job-1")
@@ -165,9 +169,9 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 // each time. They count for their limits once.
 func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
 	head := raytest.New(t)
-	o := shaping(quick(ProtocolHTTP))
+	o := shaping(quick(tail.ProtocolHTTP))
 	o.Aggregate.Progress = time.Hour // a state of a bar waits for as long
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-0", raytest.JobOptions{})
 	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })
 	job.End("SUCCEEDED", 0)
@@ -175,7 +179,7 @@ func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
 	r.stop()
 
 	o.Limits.MaxLines = first + 4
-	r = newRig(t, head, "off", o, OutputOptions{})
+	r = newRig(t, head, "off", o, writer.Options{})
 	job = head.Submit("job-1", raytest.JobOptions{})
 	job.Print("1%\r2%\r3%\r")
 	asked := head.Requests(raytest.EndpointLogFile)

@@ -6,27 +6,25 @@ import (
 	"sync"
 	"time"
 
+	"raytap/shipper/metrics"
+	"raytap/shipper/slots"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/logthrottle"
 	"raytap/ray"
-)
-
-const (
-	// keptLogs bounds what is remembered of logs whose runs are over.
-	keptLogs = 10_000
-	// keptFor is how long that is kept once Ray does not list the job any more.
-	keptFor = 7 * 24 * time.Hour
 )
 
 // Shipper ships the logs of one cluster's jobs. Make it with New.
 type Shipper struct {
 	opts  Options
 	lists Lists
-	out   *Output
-	tails *tailCluster // what its tails share
+	out   *writer.Writer
+	tails *tail.Cluster // what its tails share
 
 	mu         sync.Mutex
-	running    map[string]*tail // by submission id
-	held       *slots           // of the current session
+	running    map[string]*tail.Tail // by submission id
+	held       *slots.Slots          // of the current session
 	wg         sync.WaitGroup
 	sessionNow string // the current session
 
@@ -38,23 +36,23 @@ type Shipper struct {
 
 // New returns a shipper for one cluster. lists may be shared with others, client must not
 // cache.
-func New(lists Lists, client Client, out *Output, o Options) *Shipper {
+func New(lists Lists, client tail.Client, out *writer.Writer, o Options) *Shipper {
 	return newShipper(lists, client, client, nil, out, o)
 }
 
 // NewMessageShipper is New for a cluster whose logs are read as messages.
-func NewMessageShipper(lists Lists, client MessageClient, out *Output, o Options) *Shipper {
+func NewMessageShipper(lists Lists, client tail.MessageClient, out *writer.Writer, o Options) *Shipper {
 	return newShipper(lists, client, nil, client, out, o)
 }
 
-func newShipper(lists Lists, api API, client Client, message MessageClient, out *Output, o Options) *Shipper {
+func newShipper(lists Lists, api tail.API, client tail.Client, message tail.MessageClient, out *writer.Writer, o Options) *Shipper {
 	o = o.withDefaults()
 	return &Shipper{
 		opts:    o,
 		lists:   lists,
 		out:     out,
-		tails:   newTailCluster(lists, api, client, message, out, o.TailOptions),
-		running: map[string]*tail{},
+		tails:   tail.NewCluster(lists, api, client, message, out, o.Options),
+		running: map[string]*tail.Tail{},
 		listing: logthrottle.Condition{Log: o.Log},
 	}
 }
@@ -62,11 +60,11 @@ func newShipper(lists Lists, api API, client Client, message MessageClient, out 
 // Run discovers jobs and ships their logs until ctx ends; it returns nil once
 // all tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
-	leave := s.out.Metrics().Join(s.opts.Cluster, s.tails.labelValues(), s.stats)
+	leave := s.out.Metrics().Join(s.opts.Cluster, s.tails.LabelValues(), s.stats)
 	defer leave()
-	defer s.out.positions.unclaim(s.opts.Cluster)
+	defer s.out.Positions.Release(s.opts.Cluster)
 	for {
-		run, end, ok := s.out.runs.begin(ctx)
+		run, end, ok := s.out.Runs.Begin(ctx)
 		if !ok {
 			return nil
 		}
@@ -87,9 +85,9 @@ func (s *Shipper) work(ctx context.Context) {
 			s.listing.Failed("Job discovery failed", err)
 		} else if err == nil {
 			s.listing.Recovered("Job discovery recovered")
-			s.tails.metrics.DiscoveredNow()
+			s.tails.Metrics.DiscoveredNow()
 		}
-		t := time.NewTimer(max(s.opts.Interval, retryAfter(err)))
+		t := time.NewTimer(max(s.opts.Interval, tail.RetryAfter(err)))
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -100,8 +98,8 @@ func (s *Shipper) work(ctx context.Context) {
 }
 
 // stats returns what the metrics report of the cluster.
-func (s *Shipper) stats(now time.Time) ClusterStats {
-	stats := ClusterStats{SlotsInUse: s.slotsHeld(), AgentsRefused: s.tails.RefusedAgents(now)}
+func (s *Shipper) stats(now time.Time) metrics.ClusterStats {
+	stats := metrics.ClusterStats{SlotsInUse: s.slotsHeld(), AgentsRefused: s.tails.RefusedAgents(now)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Tails = len(s.running)
@@ -112,14 +110,14 @@ func (s *Shipper) stats(now time.Time) ClusterStats {
 }
 
 // slotsOfSession gives the WebSocket slots of the cluster's current session.
-func (s *Shipper) slotsOfSession() *slots { return s.sessionSlots(s.known.session) }
+func (s *Shipper) slotsOfSession() *slots.Slots { return s.sessionSlots(s.known.session) }
 
 // sessionSlots gives the WebSocket slots of a session of the cluster.
-func (s *Shipper) sessionSlots(session string) *slots {
+func (s *Shipper) sessionSlots(session string) *slots.Slots {
 	if session == ray.UnknownSession {
 		session = "" // it does not tell one Ray from another
 	}
-	held := s.out.slotsOf(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
+	held := s.out.Slots(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = held
@@ -132,5 +130,5 @@ func (s *Shipper) slotsHeld() int {
 	if s.held == nil {
 		return 0
 	}
-	return s.held.count()
+	return s.held.Count()
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -15,7 +18,7 @@ func TestAJobThatRanBetweenTwoLooksIsShipped(t *testing.T) {
 		head := raytest.New(t)
 		o := quick(protocol)
 		o.Interval = 300 * time.Millisecond
-		r := newRig(t, head, agents, o, OutputOptions{})
+		r := newRig(t, head, agents, o, writer.Options{})
 		job := head.Submit("short", raytest.JobOptions{})
 		job.Print("over before you look\n")
 		log := job.Log()
@@ -40,9 +43,9 @@ func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
 				jobs[id].Print("line of " + id + "\n")
 			}
 			jobs["finished"].End("SUCCEEDED", 0)
-			o := quick(ProtocolHTTP)
+			o := quick(tail.ProtocolHTTP)
 			o.Backfill = backfill
-			r := newRig(t, head, "on", o, OutputOptions{})
+			r := newRig(t, head, "on", o, writer.Options{})
 			jobs["later"] = head.Submit("later", raytest.JobOptions{})
 			jobs["running"].End("SUCCEEDED", 0)
 			jobs["later"].End("SUCCEEDED", 0)
@@ -65,9 +68,9 @@ func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
 
 func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
-	o := quick(ProtocolAuto)
+	o := quick(tail.ProtocolAuto)
 	o.MaxTails = 5
-	r := newRig(t, head, "off", o, OutputOptions{})
+	r := newRig(t, head, "off", o, writer.Options{})
 	var jobs []*raytest.Job
 	for i := range 30 {
 		jobs = append(jobs, head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{}))
@@ -101,7 +104,7 @@ func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 func TestAReplacedLogIsANewEpoch(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 50 {
 			job.Printf("line %d of the first log\n", i)
@@ -135,7 +138,7 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("first run\nno newline at its end")
 		job.End("FAILED", 1)
@@ -169,7 +172,7 @@ func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
 		head := raytest.New(t)
 		o := quick(protocol)
 		o.Limits.MaxLines = 10
-		r := newRig(t, head, agents, o, OutputOptions{})
+		r := newRig(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 30 {
 			job.Printf("line %d\n", i)
@@ -188,8 +191,8 @@ func TestALimitThatPausesLosesNothing(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		o.Limits = Limits{MaxLines: 7, Interval: 30 * time.Millisecond, Pause: true}
-		r := newRig(t, head, agents, o, OutputOptions{})
+		o.Limits = tail.Limits{MaxLines: 7, Interval: 30 * time.Millisecond, Pause: true}
+		r := newRig(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 40 {
 			job.Printf("line %d\n", i)
@@ -212,7 +215,7 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 		}
 		o := quick(protocol)
 		o.LostAfter = time.Second
-		r := newRig(t, head, agents, o, OutputOptions{})
+		r := newRig(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("the last that was read\n")
 		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -230,7 +233,7 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("of the first session\n")
 		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -254,7 +257,7 @@ func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
 
 func TestAJobThatNeverHadALogEndsWithoutLines(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("never", raytest.JobOptions{Pending: true})
 	r.until("the job was seen", func() bool { return r.metric("tails", "state", "waiting") == 1 })
 	if n := head.PeakTails(); n != 0 {
@@ -271,7 +274,7 @@ func TestASinkThatStandsStillLosesNothingAndHoldsNoMoreThanTheBudget(t *testing.
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		r := newRig(t, head, agents, o, OutputOptions{Memory: 1 << 20})
+		r := newRig(t, head, agents, o, writer.Options{Memory: 1 << 20})
 		r.sink.stick(true)
 		var jobs []*raytest.Job
 		for i := range 4 {
@@ -299,7 +302,7 @@ func TestHalfLinesGiveWayWhenTheyHoldAllMemory(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := quick(protocol)
-		r := newRig(t, head, agents, o, OutputOptions{Memory: 600 << 10})
+		r := newRig(t, head, agents, o, writer.Options{Memory: 600 << 10})
 		var jobs []*raytest.Job
 		for i := range 8 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})

@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/writer"
+
 	"raytap/shipper/sink"
 )
 
@@ -21,7 +24,7 @@ func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		positions, err := OpenPositions(filepath.Join(dir, "positions.db"))
+		positions, err := checkpoint.Open(filepath.Join(dir, "positions.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +32,7 @@ func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
 		if err := positions.Save(t.Context(), sink.Watermark{}); err != nil {
 			t.Fatal(err)
 		}
-		o := NewOutput(sink.NewStdout(io.Discard), OutputOptions{Positions: positions})
+		o := writer.New(sink.NewStdout(io.Discard), writer.Options{Positions: positions})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- o.Run(ctx) }()
@@ -39,10 +42,10 @@ func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
 		}
 		began := time.Now()
 		saved := make(chan error, 1)
-		go func() { saved <- o.checkpoint(ctx, nil, snapshot{}) }()
-		time.Sleep(10 * saveRetry)
+		go func() { saved <- o.Checkpoint(ctx, nil, checkpoint.State{}) }()
+		time.Sleep(10 * saveRetryInterval)
 		since := o.StalledSince()
-		if since.Before(began) || time.Since(since) < 9*saveRetry {
+		if since.Before(began) || time.Since(since) < 9*saveRetryInterval {
 			t.Errorf("stalled since %v, of a checkpoint asked for at %v", since, began)
 		}
 		if err := os.Mkdir(dir, 0o700); err != nil {

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"github.com/sirupsen/logrus"
 
 	"raytap/ray/raytest"
@@ -39,11 +42,11 @@ func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
 				var logged bytes.Buffer
 				log := logrus.New()
 				log.SetOutput(&logged)
-				out := NewOutput(s, OutputOptions{Log: log})
+				out := writer.New(s, writer.Options{Log: log})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- out.Run(ctx) }()
-				if err := out.put(ctx, &batch{buf: []byte("a record\n"), records: 1}); err != nil {
+				if err := out.Put(ctx, &writer.Batch{Buf: []byte("a record\n"), Records: 1}); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait()
@@ -68,7 +71,7 @@ func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
 // A stop, and a log that is lost, end no outage: nothing was read again.
 func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(ProtocolAuto), OutputOptions{})
+	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
 	r.until("it was read", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	head.Down()

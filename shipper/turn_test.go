@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray"
 )
 
@@ -58,8 +61,8 @@ func TestEachLogHasItsTurnHoweverManyThereAre(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFilesAlone(jobs)
 		sink := &memory{moved: make(chan struct{})}
-		out := NewOutput(sink, OutputOptions{})
-		s := New(f, f, out, Options{TailOptions: TailOptions{Cluster: "test", Protocol: ProtocolHTTP, FileRate: rate}})
+		out := writer.New(sink, writer.Options{})
+		s := New(f, f, out, Options{Options: tail.Options{Cluster: "test", Protocol: tail.ProtocolHTTP, FileRate: rate}})
 		ctx, cancel := context.WithCancel(t.Context())
 		outCtx, cancelOut := context.WithCancel(t.Context())
 		ended, outEnded := make(chan error, 1), make(chan error, 1)

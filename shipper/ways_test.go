@@ -6,17 +6,20 @@ import (
 	"testing"
 	"time"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/lines/linestest"
 	"raytap/ray/raytest"
 )
 
 // theWays are the protocols and node agent modes that pin each way.
 var theWays = []struct{ name, protocol, agents string }{
-	{"agent", ProtocolHTTP, "on"},
-	{"websocket", ProtocolWebSocket, "off"},
-	{"file", ProtocolHTTP, "off"},
-	{"auto", ProtocolAuto, "on"},
-	{"auto without agents", ProtocolAuto, "off"},
+	{"agent", tail.ProtocolHTTP, "on"},
+	{"websocket", tail.ProtocolWebSocket, "off"},
+	{"file", tail.ProtocolHTTP, "off"},
+	{"auto", tail.ProtocolAuto, "on"},
+	{"auto without agents", tail.ProtocolAuto, "off"},
 }
 
 func eachWay(t *testing.T, f func(t *testing.T, protocol, agents string)) {
@@ -63,7 +66,7 @@ func mixed(job *raytest.Job, from int, pause func()) {
 func TestEveryLineOnceByEachWay(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), OutputOptions{})
+		r := newRig(t, head, agents, quick(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		rnd := rand.New(rand.NewPCG(1, 2))
 		mixed(job, 0, func() { <-time.After(time.Duration(rnd.IntN(8)) * time.Millisecond) })
@@ -87,7 +90,7 @@ func TestNoCutLosesOrDoublesALine(t *testing.T) {
 	eachWay(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		o := quick(protocol)
-		r := newRig(t, head, agents, o, OutputOptions{})
+		r := newRig(t, head, agents, o, writer.Options{})
 		rnd := rand.New(rand.NewPCG(3, 4))
 		var faults []*raytest.Injected
 		for _, f := range []raytest.Fault{
@@ -120,7 +123,7 @@ func TestNoCutLosesOrDoublesALine(t *testing.T) {
 
 func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(ProtocolAuto), OutputOptions{})
+	r := newRig(t, head, "off", quick(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("a WebSocket is open", func() bool { return head.OpenTails() > 0 })

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
+
 	"raytap/ray/raytest"
 	"raytap/shipper/record"
 )
@@ -12,7 +15,7 @@ import (
 // for. It is not the whole log for that.
 func TestAWindowThatEndsWithinALineIsNotTheWholeLog(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(ProtocolHTTP), OutputOptions{})
+	r := newRig(t, head, "off", quick(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	for i := range smallLog / 100 {
 		job.Printf("%d %s\n", i, strings.Repeat("x", 110))

@@ -13,6 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/metrics"
+	"raytap/shipper/writer"
+
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"raytap/ray"
@@ -20,9 +24,9 @@ import (
 )
 
 // openSaved opens positions for the length of a test.
-func openSaved(t *testing.T, file string) *Positions {
+func openSaved(t *testing.T, file string) *checkpoint.Store {
 	t.Helper()
-	p, err := OpenPositions(file)
+	p, err := checkpoint.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,26 +35,26 @@ func openSaved(t *testing.T, file string) *Positions {
 }
 
 // fillStore makes positions know so many logs, and returns their keys.
-func fillStore(t *testing.T, p *Positions, logs int) (keys []logKey) {
+func fillStore(t *testing.T, p *checkpoint.Store, logs int) (keys []checkpoint.Key) {
 	t.Helper()
 	for i := range logs {
-		k := logKey{"prod", "session_2026-11-24_12-00-00_123456_1234", fmt.Sprintf("raysubmit_%016d", i)}
+		k := checkpoint.Key{Cluster: "prod", Session: "session_2026-11-24_12-00-00_123456_1234", SubmissionID: fmt.Sprintf("raysubmit_%016d", i)}
 		acceptLines(p, k, 1)
 		keys = append(keys, k)
 	}
-	p.setCluster("prod", clusterState{session: keys[0].session, seen: true, left: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
+	p.SetCluster("prod", checkpoint.ClusterState{Session: keys[0].Session, Seen: true, BackfillSkipped: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
 	return keys
 }
 
 // acceptLines makes a log that the sink has accepted so many lines of.
-func acceptLines(p *Positions, k logKey, lines uint64) {
-	l := p.entry(k, ray.Job{Type: ray.JobSubmission, SubmissionID: k.submission, Status: ray.JobRunning, Start: time.UnixMilli(1).UTC(), DriverNodeID: strings.Repeat("0af1", 14)})
-	next := l.snapshot
-	next.pos.Lines, next.begun, next.run.SubmissionID, next.run.Type = lines, true, k.submission, ray.JobSubmission
-	p.accept(l.entry, next)
+func acceptLines(p *checkpoint.Store, k checkpoint.Key, lines uint64) {
+	l := p.Log(k, ray.Job{Type: ray.JobSubmission, SubmissionID: k.SubmissionID, Status: ray.JobRunning, Start: time.UnixMilli(1).UTC(), DriverNodeID: strings.Repeat("0af1", 14)})
+	next := l.State
+	next.Pos.Lines, next.Begun, next.Run.SubmissionID, next.Run.Type = lines, true, k.SubmissionID, ray.JobSubmission
+	p.Accept(l.Entry, next)
 }
 
-func saveStore(t *testing.T, p *Positions) {
+func saveStore(t *testing.T, p *checkpoint.Store) {
 	t.Helper()
 	if err := p.Save(t.Context(), sink.Watermark{}); err != nil {
 		t.Fatal(err)
@@ -58,7 +62,7 @@ func saveStore(t *testing.T, p *Positions) {
 }
 
 // storeHolds fails the test unless the file says what the positions say.
-func storeHolds(t *testing.T, file string, p *Positions) {
+func storeHolds(t *testing.T, file string, p *checkpoint.Store) {
 	t.Helper()
 	if got, want := storeFile(t, file), storeContent(t, p); got != want {
 		t.Errorf("the file says %.2000s\nwant          %.2000s", got, want)
@@ -67,14 +71,14 @@ func storeHolds(t *testing.T, file string, p *Positions) {
 
 func storeFile(t *testing.T, file string) string {
 	t.Helper()
-	s, err := ReadPositions(file)
+	s, err := checkpoint.Read(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return storeJSON(t, s)
 }
 
-func storeContent(t *testing.T, p *Positions) string {
+func storeContent(t *testing.T, p *checkpoint.Store) string {
 	t.Helper()
 	state, err := p.Content()
 	if err != nil {
@@ -83,7 +87,7 @@ func storeContent(t *testing.T, p *Positions) string {
 	return storeJSON(t, state)
 }
 
-func storeJSON(t *testing.T, s *SavedPositions) string {
+func storeJSON(t *testing.T, s *checkpoint.Saved) string {
 	t.Helper()
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -107,27 +111,27 @@ func TestAFileThatGoesIsWrittenAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "positions.db")
 			p := openSaved(t, file)
-			m := NewMetrics()
-			NewOutput(sink.NewStdout(io.Discard), OutputOptions{Positions: p, Metrics: m})
+			m := metrics.New()
+			writer.New(sink.NewStdout(io.Discard), writer.Options{Positions: p, Metrics: m})
 			keys := fillStore(t, p, 100)
 			saveStore(t, p)
 			if err := harm(t, file); err != nil {
 				t.Fatal(err)
 			}
-			if !p.lost() {
+			if !p.Lost() {
 				t.Error("it was not noticed")
 			}
 			acceptLines(p, keys[5], 9)
 			saveStore(t, p)
 			storeHolds(t, file, p)
-			if _, err := OpenPositions(file); !errors.Is(err, sink.ErrLocked) {
+			if _, err := checkpoint.Open(file); !errors.Is(err, sink.ErrLocked) {
 				t.Errorf("another raytap opened it: %v", err)
 			}
 			acceptLines(p, keys[6], 9) // and it goes on by changes
 			saveStore(t, p)
 			storeHolds(t, file, p)
-			if got := testutil.ToFloat64(m.Recreated); got != 1 || p.lost() {
-				t.Errorf("%v were counted; lost: %v", got, p.lost())
+			if got := testutil.ToFloat64(m.Recreated); got != 1 || p.Lost() {
+				t.Errorf("%v were counted; lost: %v", got, p.Lost())
 			}
 		})
 	}
@@ -143,7 +147,7 @@ func TestTheRaytapWhoseFileIsGoneStops(t *testing.T) {
 		saveStore(t, first)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- NewOutput(sink.NewStdout(io.Discard), OutputOptions{Positions: first}).Run(t.Context())
+			ended <- writer.New(sink.NewStdout(io.Discard), writer.Options{Positions: first}).Run(t.Context())
 		}()
 		synctest.Wait()
 		if err := os.Remove(file); err != nil {
@@ -171,13 +175,13 @@ func TestAFileThatGoesIsNoticedInSilence(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- NewOutput(sink.NewStdout(io.Discard), OutputOptions{Positions: p, Interval: time.Hour}).Run(ctx)
+			ended <- writer.New(sink.NewStdout(io.Discard), writer.Options{Positions: p, Interval: time.Hour}).Run(ctx)
 		}()
 		synctest.Wait()
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookInterval + time.Millisecond)
+		time.Sleep(checkInterval + time.Millisecond)
 		synctest.Wait()
 		storeHolds(t, file, p)
 		cancel()

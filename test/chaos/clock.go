@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"raytap/shipper"
+	"raytap/shipper/checkpoint"
 )
 
 // aheadBy is how far the clock was ahead.
@@ -78,7 +78,7 @@ func (r *round) aheadInPositions(ctx context.Context) ([]key, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := shipper.OpenPositions(r.subject.s.positions)
+	p, err := checkpoint.Open(r.subject.s.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (r *round) aheadInPositions(ctx context.Context) ([]key, error) {
 			return nil, err
 		}
 	}
-	return moved, p.Save(ctx, p.Mark())
+	return moved, p.Save(ctx, p.Watermark())
 }
 
 // stampAhead moves the times of records in the sink file into the future, in place.

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"raytap/shipper"
+	"raytap/shipper/checkpoint"
 )
 
 // second starts a second raytap on the files of one that is running or frozen, while
@@ -76,7 +76,7 @@ func (r *round) copyPositions(ctx context.Context, to string) error {
 			err = os.WriteFile(to, b, 0o600)
 		}
 		if err == nil {
-			_, err = shipper.ReadPositions(to) // it may have been copied during a save
+			_, err = checkpoint.Read(to) // it may have been copied during a save
 		}
 		if err == nil || time.Now().After(until) || ctx.Err() != nil {
 			return err

@@ -15,9 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"raytap/shipper/checkpoint"
+
 	"golang.org/x/sys/unix"
 
-	"raytap/shipper"
 	"raytap/shipper/sink"
 )
 
@@ -178,14 +179,14 @@ func (s *subject) thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 // saved is the content of a positions file.
 type saved struct {
-	*shipper.SavedPositions
+	*checkpoint.Saved
 	Sink sink.Watermark
 }
 
 func (s *subject) saved() (v saved, err error) {
-	v.SavedPositions, err = shipper.ReadPositions(s.s.positions)
-	if err == nil && v.SavedPositions.Sink != nil {
-		v.Sink = *v.SavedPositions.Sink
+	v.Saved, err = checkpoint.Read(s.s.positions)
+	if err == nil && v.Saved.Sink != nil {
+		v.Sink = *v.Saved.Sink
 	}
 	return v, err
 }
@@ -194,7 +195,7 @@ func (s *subject) saved() (v saved, err error) {
 func (v saved) hasPendingEvents() bool {
 	for _, c := range v.Clusters {
 		for _, l := range c.Logs {
-			if len(l.Owed) > 0 {
+			if len(l.Pending) > 0 {
 				return true
 			}
 		}

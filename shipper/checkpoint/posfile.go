@@ -1,0 +1,267 @@
+package checkpoint
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"raytap/lines"
+	"raytap/ray"
+	"raytap/shipper/sink"
+)
+
+// positionsVersion is that of the positions file. One with a higher number is
+// refused.
+const positionsVersion = 1
+
+// SavedPositions is what a positions file says, and what raytap positions show
+// prints. Times are RFC 3339, hashes hexadecimal: they do not fit a JSON number.
+type Saved struct {
+	Version  int                       `json:"version"`
+	Sink     *sink.Watermark           `json:"sink,omitempty"`
+	Clusters map[string]*clusterJSON   `json:"clusters"`
+	Slots    map[string]map[string]int `json:"websocket_slots,omitempty"`
+}
+
+type (
+	clusterJSON struct {
+		Session         string               `json:"session"`
+		Seen            bool                 `json:"seen"`
+		BackfillSkipped map[string]time.Time `json:"left_out,omitempty"`
+		Logs            []logJSON            `json:"logs,omitempty"`
+	}
+	// logJSON is a log. Its value in the file has neither session, id nor run.
+	logJSON struct {
+		Session   string        `json:"session,omitempty"`
+		ID        string        `json:"submission_id,omitempty"`
+		Epoch     uint64        `json:"epoch"`
+		Position  positionJSON  `json:"position"`
+		Verified  *positionJSON `json:"verified,omitempty"`
+		Ambiguous bool          `json:"repeats,omitempty"`
+		LastTime  int64         `json:"last_time_ns,omitempty"`
+		Begun     bool          `json:"begun,omitempty"`
+		Done      bool          `json:"done,omitempty"`
+		AtEnd     bool          `json:"read_to_end,omitempty"`
+		Checks    int           `json:"checks,omitempty"`
+		// What an end record counts of the run beside the current epoch.
+		RunLines      int64          `json:"run_lines,omitempty"`
+		RunContent    int64          `json:"run_content,omitempty"`
+		RunGap        bool           `json:"run_gap,omitempty"`
+		UnlistedSince *time.Time     `json:"gone,omitempty"`
+		Skipped       uint64         `json:"skipped,omitempty"` // lines before the position that no record has told of
+		Pending       []pendingJSON  `json:"owed,omitempty"`
+		Recovered     *recoveredJSON `json:"sink_has,omitempty"`
+		Run           runJSON        `json:"run,omitzero"`
+		// Forms are those of the messages: transport -> text or lines.
+		Framings map[string]string `json:"message_forms,omitempty"`
+	}
+	runJSON struct {
+		Start    time.Time         `json:"start_time"`
+		Status   string            `json:"status,omitempty"`
+		JobID    string            `json:"job_id,omitempty"`
+		Node     string            `json:"node_id,omitempty"`
+		Agent    string            `json:"agent_url,omitempty"`
+		Metadata map[string]string `json:"metadata,omitempty"`
+	}
+	positionJSON struct {
+		Content     uint64          `json:"content"`
+		Lines       uint64          `json:"lines"`
+		Raw         int64           `json:"raw"`
+		Hash        []byte          `json:"hash"`
+		Fingerprint fingerprintJSON `json:"anchor"`
+		Line        *lineJSON       `json:"line,omitempty"`
+	}
+	lineJSON struct {
+		Size int64  `json:"size"`
+		Hash string `json:"hash"`
+	}
+	fingerprintJSON struct {
+		Length int    `json:"length"`
+		Hash   string `json:"hash"`
+		Start  int64  `json:"start"`
+	}
+	// sinkHasJSON is what the sink's file holds behind the position.
+	recoveredJSON struct {
+		Next     map[uint64]uint64 `json:"next_seq"` // by epoch
+		Events   []eventJSON       `json:"events,omitempty"`
+		LastTime int64             `json:"last_time_ns"`
+	}
+	eventJSON struct {
+		Event string `json:"event"`
+		Epoch uint64 `json:"epoch"`
+		Seq   uint64 `json:"seq"`
+		Start string `json:"start_time,omitempty"`
+		Node  string `json:"node_id,omitempty"`
+	}
+	pendingJSON struct {
+		Event  string `json:"event"`
+		Epoch  uint64 `json:"epoch"`
+		Seq    uint64 `json:"seq"`
+		Record string `json:"record"`
+	}
+)
+
+func toPositionJSON(p lines.Position) (positionJSON, error) {
+	h, err := p.Hash.MarshalBinary()
+	j := positionJSON{
+		Content: p.Content, Lines: p.Lines, Raw: p.Raw, Hash: h,
+		Fingerprint: fingerprintJSON{p.Tail.Length, strconv.FormatUint(p.Tail.Hash, 16), p.Tail.Start},
+	}
+	if p.Line.Size > 0 {
+		j.Line = &lineJSON{p.Line.Size, strconv.FormatUint(p.Line.Hash, 16)}
+	}
+	return j, err
+}
+
+func (j positionJSON) position() (lines.Position, error) {
+	p := lines.Position{Content: j.Content, Lines: j.Lines, Raw: j.Raw}
+	p.Hash.Reset()
+	if err := p.Hash.UnmarshalBinary(j.Hash); err != nil {
+		return p, fmt.Errorf("hash: %w", err)
+	}
+	h, err := strconv.ParseUint(j.Fingerprint.Hash, 16, 64)
+	if err != nil {
+		return p, fmt.Errorf("anchor: %w", err)
+	}
+	p.Tail = lines.Fingerprint{Length: j.Fingerprint.Length, Hash: h, Start: j.Fingerprint.Start}
+	if j.Line != nil {
+		if h, err = strconv.ParseUint(j.Line.Hash, 16, 64); err != nil {
+			return p, fmt.Errorf("line: %w", err)
+		}
+		p.Line = lines.LineHash{Size: j.Line.Size, Hash: h}
+	}
+	switch {
+	case p.Tail.Length < 0 || p.Tail.Length > lines.FingerprintSize || uint64(p.Tail.Length) > p.Content:
+		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.Tail.Length, p.Content)
+	case p.Content == 0 && p.Hash.Sum64() != xxhash.Sum64(nil):
+		return p, fmt.Errorf("hash: of no content, and not that of nothing")
+	}
+	return p, nil
+}
+
+// Content returns all that is known, as the file has it once it is saved.
+func (p *Store) Content() (*Saved, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.toJSON()
+}
+
+// toJSON returns all that is known. It is called under the lock, and shares with p only
+// what is never changed.
+func (p *Store) toJSON() (*Saved, error) {
+	out := &Saved{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
+	if p.mark.Path != "" {
+		mark := p.mark
+		out.Sink = &mark
+	}
+	cluster := func(name string) *clusterJSON {
+		c := out.Clusters[name]
+		if c == nil {
+			c = &clusterJSON{}
+			out.Clusters[name] = c
+		}
+		return c
+	}
+	for name, c := range p.clusters {
+		j := cluster(name)
+		j.Session, j.Seen, j.BackfillSkipped = c.Session, c.Seen, c.BackfillSkipped
+	}
+	for k, e := range p.logs {
+		l, err := e.toJSON(k)
+		if err != nil {
+			return nil, err
+		}
+		c := cluster(k.Cluster)
+		c.Logs = append(c.Logs, l)
+	}
+	for _, c := range out.Clusters {
+		slices.SortFunc(c.Logs, func(a, b logJSON) int {
+			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	return out, nil
+}
+
+func (e *Entry) toJSON(k Key) (logJSON, error) {
+	pos, err := toPositionJSON(e.Pos)
+	if err != nil {
+		return logJSON{}, err
+	}
+	l := logJSON{
+		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
+		Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks, RunLines: e.Tally.Lines, RunContent: e.Tally.Content, RunGap: e.Tally.Gap, Skipped: e.Skipped,
+		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), JobID: e.Run.JobID,
+			Node: e.Run.DriverNodeID, Agent: e.Run.DriverAgentURL, Metadata: e.Run.Metadata},
+	}
+	if !e.unlistedSince.IsZero() {
+		gone := e.unlistedSince
+		l.UnlistedSince = &gone
+	}
+	if e.Unverified {
+		v, err := toPositionJSON(*e.LastVerified)
+		if err != nil {
+			return l, err
+		}
+		l.Verified = &v
+	}
+	for name, f := range map[string]lines.Framing{"websocket": e.Framings.WebSocket, "sse": e.Framings.SSE} {
+		if f != lines.FramingUnknown {
+			if l.Framings == nil {
+				l.Framings = map[string]string{}
+			}
+			l.Framings[name] = f.String()
+		}
+	}
+	for _, o := range e.Pending {
+		l.Pending = append(l.Pending, pendingJSON{o.Event, o.Epoch, o.Seq, string(o.Record)})
+	}
+	if r := e.recovered; r != nil {
+		l.Recovered = &recoveredJSON{Next: r.next, LastTime: r.lastTime}
+		for _, f := range r.events {
+			l.Recovered.Events = append(l.Recovered.Events, eventJSON{f.Event, f.epoch, f.seq, f.Start, f.node})
+		}
+	}
+	return l, nil
+}
+
+func (l logJSON) entry() (*Entry, error) {
+	pos, err := l.Position.position()
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{State: State{
+		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Ambiguous: l.Ambiguous, LastTime: l.LastTime, Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
+		Run: ray.Job{
+			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
+			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
+		},
+	}}
+	if l.UnlistedSince != nil {
+		e.unlistedSince = *l.UnlistedSince
+	}
+	if l.Verified != nil {
+		verified, err := l.Verified.position()
+		if err != nil {
+			return nil, err
+		}
+		e.LastVerified, e.Unverified = &verified, true
+	}
+	e.Framings = Framings{WebSocket: lines.ParseFraming(l.Framings["websocket"]), SSE: lines.ParseFraming(l.Framings["sse"])}
+	for _, o := range l.Pending {
+		e.Pending = append(e.Pending, PendingEvent{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
+	}
+	if l.Recovered != nil {
+		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.Recovered.LastTime}
+		maps.Copy(r.next, l.Recovered.Next)
+		for _, f := range l.Recovered.Events {
+			r.events = append(r.events, FoundEvent{f.Event, f.Epoch, f.Seq, f.Start, f.Node})
+		}
+		e.recovered = r
+	}
+	return e, nil
+}

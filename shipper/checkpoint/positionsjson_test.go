@@ -1,0 +1,101 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"raytap/lines"
+	"raytap/ray"
+	"raytap/shipper/record"
+)
+
+func saved(t *testing.T, p *Store) string {
+	t.Helper()
+	state, err := p.toJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text(t, state)
+}
+
+func text(t *testing.T, s *Saved) string {
+	t.Helper()
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "positions.db")
+	p, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.Log(Key{"c", "s", "job"}, ray.Job{})
+	c := lines.NewSplitter(100, 0)
+	if err := c.Each([]byte(strings.Repeat("some line\n", 1000)), func(lines.Line) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	next := l.State
+	next.Pos, next.Epoch, next.Begun, next.Unverified = c.Position(), 3, true, true
+	next.LastVerified, next.Skipped = &next.Pos, 7
+	next.AtEnd, next.Checks, next.Tally = true, 2, RunTally{-3, 4, true}
+	next.Pending = []PendingEvent{{record.EventGap, 3, 1000, []byte("{}\n")}}
+	p.Accept(l.Entry, next)
+	p.SetCluster("c", ClusterState{Session: "s", Seen: true, BackfillSkipped: map[string]time.Time{"old": time.UnixMilli(5).UTC()}})
+	p.SetSlots("s", map[string]int{"k": 2})
+	for _, found := range []string{`"seq":2000,"message":"m"`, `"seq":2001,"event":"start","message":"m","start_time":"2026-11-24T12:00:00.5Z"`} {
+		if err := p.Recovered([]byte(`{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":3,` + found + `}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Save(t.Context(), p.Watermark()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second one opened it: %v", err)
+	}
+	p.Close() //nolint:errcheck // a test's end
+	q, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close() //nolint:errcheck // a test's end
+	a, b := saved(t, p), saved(t, q)
+	if a != b || !strings.Contains(a, `"skipped":7`) || !json.Valid([]byte(a)) || !strings.Contains(strings.ReplaceAll(a, "\n", ""), `"next_seq":{"3":2001}`) {
+		t.Errorf("saved  %s\nloaded %s", a, b)
+	}
+	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", fi.Mode(), err)
+	}
+}
+
+// An event tells of the lines that were skipped before it: they are not counted
+// again, and the line behind it is still to come.
+func TestLinesSkippedBeforeAnEventInTheSinkAreKnown(t *testing.T) {
+	p, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := Key{"c", "s", "job"}
+	l := p.Log(k, ray.Job{})
+	next := l.State
+	next.Pos.Lines, next.Skipped = 3, 2
+	p.Accept(l.Entry, next)
+	if l = p.Log(k, ray.Job{}); l.Skipped != 2 {
+		t.Fatalf("%d lines skipped before the crash", l.Skipped)
+	}
+	record := `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,"seq":5,"event":"limit","message":"m","skipped":4}`
+	if err := p.Recovered([]byte(record)); err != nil {
+		t.Fatal(err)
+	}
+	if l = p.Log(k, ray.Job{}); l.Skipped != 0 || l.Written[0] != 5 {
+		t.Errorf("%d lines to be counted as skipped, those before %d are known", l.Skipped, l.Written[0])
+	}
+}

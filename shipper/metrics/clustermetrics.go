@@ -1,0 +1,79 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// ClusterMetrics are the metrics of one cluster, bound to its name. A counter is looked up
+// with each call: those of a cluster that leaves are removed. Safe for concurrent use.
+type Cluster struct {
+	metrics *Metrics
+	name    string
+}
+
+// ForCluster returns the metrics of a cluster.
+func (m *Metrics) ForCluster(name string) *Cluster { return &Cluster{m, name} }
+
+// Lines counts lines that were made into records.
+func (c *Cluster) Lines() prometheus.Counter { return c.metrics.lines.WithLabelValues(c.name) }
+
+// Gaps counts losses.
+func (c *Cluster) Gaps() prometheus.Counter { return c.metrics.gaps.WithLabelValues(c.name) }
+
+// Oversized counts lines that were truncated or dropped.
+func (c *Cluster) Oversized() prometheus.Counter {
+	return c.metrics.oversized.WithLabelValues(c.name)
+}
+
+// Skipped counts lines that make no record.
+func (c *Cluster) Skipped() prometheus.Counter {
+	return c.metrics.skipped.WithLabelValues(c.name)
+}
+
+// PartialDropped counts partial lines that were dropped to free memory.
+func (c *Cluster) PartialDropped() prometheus.Counter {
+	return c.metrics.partialDropped.WithLabelValues(c.name)
+}
+
+// Tails counts the tails that use a transport, by state.
+func (c *Cluster) Tails(transport, state string) prometheus.Gauge {
+	return c.metrics.tails.WithLabelValues(c.name, transport, state)
+}
+
+// ReadBytes counts bytes that were read for the first time.
+func (c *Cluster) ReadBytes(transport string) prometheus.Counter {
+	return c.metrics.readBytes.WithLabelValues(c.name, transport)
+}
+
+// ReplayedBytes counts bytes that were read again.
+func (c *Cluster) ReplayedBytes(transport string) prometheus.Counter {
+	return c.metrics.replayedBytes.WithLabelValues(c.name, transport)
+}
+
+// Fallbacks counts the times that a tail left a transport.
+func (c *Cluster) Fallbacks(transport string) prometheus.Counter {
+	return c.metrics.fallbacks.WithLabelValues(c.name, transport)
+}
+
+// Events counts event records.
+func (c *Cluster) Events(event string) prometheus.Counter {
+	return c.metrics.events.WithLabelValues(c.name, event)
+}
+
+// ReadEnds counts the ends of reads.
+func (c *Cluster) ReadEnds(reason string) prometheus.Counter {
+	return c.metrics.readEnds.WithLabelValues(c.name, reason)
+}
+
+// EndChecks counts the checks of logs after the end of their runs.
+func (c *Cluster) EndChecks(result string) prometheus.Counter {
+	return c.metrics.endChecks.WithLabelValues(c.name, result)
+}
+
+// Limits counts the stream limits that were reached.
+func (c *Cluster) Limits(limit string) prometheus.Counter {
+	return c.metrics.limits.WithLabelValues(c.name, limit)
+}
+
+// DiscoveredNow sets the time of the last job list.
+func (c *Cluster) DiscoveredNow() {
+	c.metrics.discovered.WithLabelValues(c.name).SetToCurrentTime()
+}

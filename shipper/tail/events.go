@@ -1,0 +1,234 @@
+package tail
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"raytap/shipper/checkpoint"
+
+	"raytap/lines"
+	"raytap/shipper/record"
+)
+
+// Event records, and the write-ahead that makes those that must be neither lost nor
+// duplicated come once whenever the process dies.
+
+// event writes an event record after what was written before.
+func (p *pipeline) event(ctx context.Context, event, message string, fields ...record.Field) error {
+	if err := p.ensureBatch(ctx); err != nil {
+		return err
+	}
+	p.batch.Buf = append(p.batch.Buf, p.newEvent(event, message, fields...).Record...)
+	p.batch.Records++
+	return p.flush(ctx)
+}
+
+// nextLine returns the number of the line that comes next in the sink. The sink has
+// lines after the position where a crash came before they were saved.
+func (p *pipeline) nextLine() uint64 {
+	n := p.log.Pos.Lines
+	if p.split != nil {
+		n = p.released()
+	}
+	return max(n, p.log.Written[p.log.Epoch])
+}
+
+// newEvent makes an event record. Its seq is that of the next line.
+func (p *pipeline) newEvent(event, message string, fields ...record.Field) checkpoint.PendingEvent {
+	seq := p.nextLine()
+	now := time.Now().UnixNano()
+	r := p.stepBack(nil, now, seq)
+	r = p.enc.AppendEvent(r, now, record.Event{Type: event, Seq: seq, Message: message, Skipped: p.skipped, Fields: fields})
+	p.skipped, p.log.Skipped = 0, 0
+	p.cl.Metrics.Events(event).Inc()
+	return checkpoint.PendingEvent{Event: event, Epoch: p.enc.Epoch(), Seq: seq, Record: r}
+}
+
+// commitEvents writes events that must be neither lost nor duplicated: first they are
+// saved as pending, together with the state that the log has from then on, then they
+// are written. done: the run is over with them. That is the tail's own run, or the one
+// before it where that was left open: then the tail's own has not begun.
+func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...checkpoint.PendingEvent) error {
+	// Pending from the first save on: the lines that an event reports as skipped are
+	// counted nowhere else.
+	for _, e := range events {
+		if !slices.ContainsFunc(p.log.Found, e.Is) { // the sink has it from before a crash
+			p.log.Pending = append(p.log.Pending, e)
+		}
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	p.log.LastTime = p.enc.LastTime()
+	if !p.leftOpen() {
+		p.log.Run = *p.job.current()
+	}
+	if err := p.cl.out.Checkpoint(ctx, p.log.Entry, p.log.State); err != nil {
+		return err
+	}
+	return p.writePending(ctx, done)
+}
+
+// writePending writes the events that are pending.
+func (p *pipeline) writePending(ctx context.Context, done bool) error {
+	if err := p.ensureBatch(ctx); err != nil {
+		return err
+	}
+	for _, o := range p.log.Pending {
+		p.batch.Buf = append(p.batch.Buf, o.Record...)
+		p.batch.Records++
+	}
+	p.log.Pending = nil
+	p.log.Done = p.log.Done || done
+	return p.flush(ctx)
+}
+
+// replayPending writes the events that a process before this one has left pending.
+// over: the run's end was among them, or is written already.
+func (p *pipeline) replayPending(ctx context.Context) (over bool, err error) {
+	same := checkpoint.SameRun(p.log.Run.Start, p.job.started)
+	if len(p.log.Pending) > 0 {
+		done := slices.ContainsFunc(p.log.Pending, func(o checkpoint.PendingEvent) bool {
+			return o.Event == record.EventEnd || o.Event == record.EventLimit
+		})
+		if err := p.writePending(ctx, done); err != nil {
+			return false, err
+		}
+	}
+	return same && p.log.Done, nil
+}
+
+// leftOpen reports whether the log's last run was another than the tail's, and has no
+// end event yet.
+func (p *pipeline) leftOpen() bool {
+	return p.log.Begun && !p.log.Done && !checkpoint.SameRun(p.log.Run.Start, p.job.started)
+}
+
+// start writes the start event of the run, unless the sink has it, after the end of
+// the one before it where that was left open.
+func (p *pipeline) start(ctx context.Context) error {
+	j := *p.job.current()
+	if p.leftOpen() {
+		// Another run came while raytap was down.
+		if err := p.commitEvents(ctx, true, p.endEvent(otherStart, runEnd{})); err != nil {
+			return err
+		}
+	}
+	if p.log.Node != "" && p.log.Node != j.DriverNodeID {
+		// Another node, another file.
+		p.log.Restart(lines.Start())
+	}
+	p.log.Node = j.DriverNodeID
+	p.setEncoder()
+	start := j.Start.UTC().Format(time.RFC3339Nano)
+	found := slices.IndexFunc(p.log.Found, func(e checkpoint.FoundEvent) bool { return e.Event == record.EventStart && e.Start == start })
+	p.log.Found = p.log.Found[found+1:] // those before it are of another run
+	if p.log.Begun && checkpoint.SameRun(p.log.Run.Start, j.Start) || found >= 0 {
+		p.log.Run, p.log.Begun, p.log.Done, p.log.AtEnd = j, true, false, false
+		return nil
+	}
+	p.log.Found = nil
+	p.log.BeginRun(p.nextLine())
+	p.log.Run, p.log.Begun, p.log.Done, p.log.AtEnd = j, true, false, false
+	ip := ""
+	if u, err := url.Parse(j.DriverAgentURL); err == nil {
+		ip = u.Hostname()
+	}
+	fields := []record.Field{{Key: "node_id", Value: j.DriverNodeID}, {Key: "node_ip", Value: ip}}
+	if !j.Start.IsZero() {
+		fields = append(fields, record.Field{Key: "start_time", Value: start})
+	}
+	return p.event(ctx, record.EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
+}
+
+// newEpoch continues at a position that the log as it is now does have, after a gap.
+func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message string, before ...checkpoint.PendingEvent) error {
+	p.log.LeaveEpoch(p.nextLine(), at)
+	p.log.Restart(at)
+	p.enc.SetEpoch(p.log.Epoch)
+	p.job.logger().WithField("epoch", p.log.Epoch).Warn("New epoch: " + message)
+	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)
+}
+
+// gapEvent reports bytes that cannot be had any more, and how many where that is known.
+func (p *pipeline) gapEvent(message string) checkpoint.PendingEvent {
+	p.drop()
+	// Before the first line of the run, it is a log of other runs that was lost.
+	p.log.Tally.Gap = p.log.Tally.Gap || p.runLines() > 0
+	p.cl.Metrics.Gaps().Inc()
+	p.job.logger().Warn("Lines are lost: " + message)
+	f := record.Field{Key: "at_least"}
+	if n := p.log.Size - p.log.Pos.Raw; p.log.Pos.Raw >= 0 && n > 1 {
+		f.Value = n
+	}
+	return p.newEvent(record.EventGap, message, f)
+}
+
+// reopen records that the log of a run that had its end goes on, before the first line
+// after that.
+func (p *pipeline) reopen(ctx context.Context) error {
+	p.reopening = false
+	p.log.Done, p.log.AtEnd, p.log.Checks = false, false, 0
+	p.job.logger().Info("Log has grown after the end of its run")
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: it is read on"))
+}
+
+// hitLimit writes the event of a limit. It returns nil once the tail may go on, or
+// errLimited where the limit ends the job's shipping.
+func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
+	p.cl.Metrics.Limits(limit).Inc()
+	pause := p.limiter.Pause && p.limiter.Interval > 0
+	message := "limit " + limit + " is reached: the job's log is shipped no further"
+	if pause {
+		message = "limit " + limit + " is reached: reading goes on when the window of " + p.limiter.Interval.String() + " is over"
+	}
+	p.job.logger().WithField("limit", limit).Warn("A " + message)
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	if !pause {
+		return cmp.Or(p.commitEvents(ctx, true, p.newEvent(record.EventLimit, message, record.Field{Key: "limit", Value: limit})), errLimited)
+	}
+	if err := p.event(ctx, record.EventLimit, message, record.Field{Key: "limit", Value: limit}); err != nil {
+		return err
+	}
+	t := time.NewTimer(p.limiter.rest(time.Now()))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// maxAhead is how far the time of a log's records may be ahead of our clock.
+const maxAhead = time.Second
+
+// stepBack appends an event where the times of the log's records are further ahead of
+// our clock than that, since it was ahead once: the next record has the clock's time
+// again. now is a time of ours that may be a while ago, seq that of the next record.
+func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
+	if p.enc.LastTime() <= now+int64(maxAhead) {
+		return b
+	}
+	clock := time.Now().UnixNano()
+	last := p.enc.LastTime()
+	if last <= clock+int64(maxAhead) {
+		return b
+	}
+	p.enc.SetLastTime(0)
+	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", time.Duration(last-clock).Round(time.Millisecond))
+	b = p.enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.skipped})
+	p.skipped, p.log.Skipped = 0, 0
+	p.job.logger().Warn("Record times go back: " + message)
+	p.cl.Metrics.Events(record.EventClock).Inc()
+	return b
+}

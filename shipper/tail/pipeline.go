@@ -1,0 +1,335 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"raytap/shipper/aggregate"
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/slots"
+	"raytap/shipper/writer"
+
+	"raytap/lines"
+	"raytap/shipper/record"
+)
+
+// pipeline makes records of a log's bytes: chunk, verified, lines, aggregated lines,
+// batch. It owns what is remembered of the log. It is for one goroutine.
+type pipeline struct {
+	cl     *Cluster
+	job    *job
+	health *health
+	slots  *slots.Slots
+	log    *checkpoint.Log
+
+	enc       *record.Encoder
+	limiter   limiter
+	agg       *aggregate.Aggregator // nil where no lines are held back
+	split     *lines.Splitter       // nil between reads
+	reserved  int                   // memory of the partial line (bytes)
+	batch     *writer.Batch         // nil while nothing is to be written
+	skipped   uint64                // lines omitted since the last record
+	now       int64                 // when the bytes in hand came, Unix nanoseconds
+	progress  progress
+	reopening bool // the run's end is written, and its log has grown: it goes on with the next line
+}
+
+// progress is what a read has brought.
+type progress struct {
+	grew      bool   // new content came since the last attempt began
+	pendingAt uint64 // the content that the last read which left lines pending came to
+}
+
+func newPipeline(cl *Cluster, j *job, h *health, s *slots.Slots, log *checkpoint.Log) *pipeline {
+	p := &pipeline{cl: cl, job: j, health: h, slots: s, log: log, limiter: limiter{Limits: cl.opts.Limits}, skipped: log.Skipped}
+	p.agg = aggregate.New(cl.opts.Aggregate, cl.opts.Limits.MaxMessageSize, p)
+	p.setEncoder()
+	return p
+}
+
+func (p *pipeline) setEncoder() {
+	j, o := p.job.current(), &p.cl.opts
+	metadata := map[string]string{}
+	for _, key := range o.Record.Metadata {
+		if v, ok := j.Metadata[key]; ok {
+			metadata[key] = v
+		}
+	}
+	p.enc = record.NewEncoder(record.Options{
+		Cluster: o.Cluster, Session: p.job.session, SubmissionID: j.SubmissionID, JobID: j.JobID, JobName: j.Name(),
+		Labels: o.Record.Labels, Metadata: metadata,
+		LineTime: o.Record.LineTime, Location: o.Record.Location, StripANSI: o.Record.StripANSI,
+	})
+	p.enc.SetEpoch(p.log.Epoch)
+	p.enc.SetLastTime(p.log.LastTime)
+}
+
+// begin puts a splitter in use.
+func (p *pipeline) begin(s *lines.Splitter) {
+	p.drop()
+	p.split = s
+	if p.agg != nil {
+		p.agg.Begin(s)
+	}
+}
+
+// splitLines consumes the next bytes of the log. Nothing is handed over but full
+// batches: flush does that.
+func (p *pipeline) splitLines(ctx context.Context, b []byte) error {
+	s := p.split
+	s.Write(b)
+	for {
+		size, ok := s.Next()
+		p.releasePartial(s)
+		if err := p.reservePartial(ctx, s.Need()); err != nil {
+			return err
+		}
+		if !ok {
+			s.Keep()
+			return nil
+		}
+		if err := p.admit(ctx, s, size); err != nil {
+			return err
+		}
+		if err := p.consume(ctx, s.Line()); err != nil {
+			return err
+		}
+	}
+}
+
+// flushPartial makes the partial line, if there is one, the log's last: its run has
+// ended.
+func (p *pipeline) flushPartial(ctx context.Context) error {
+	s := p.split
+	if size, ok := s.Flush(); ok {
+		if err := p.admit(ctx, s, size); err != nil {
+			return err
+		}
+		err := p.consume(ctx, s.Line())
+		s.Drop()
+		p.releasePartial(s)
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.flushPending(ctx); err != nil {
+		return err
+	}
+	return p.flush(ctx)
+}
+
+// admit checks a line against the limits, and takes memory for its record, before it
+// is consumed: until then the position can be before it.
+func (p *pipeline) admit(ctx context.Context, s *lines.Splitter, size int64) error {
+	if p.reopening {
+		if err := p.reopen(ctx); err != nil {
+			return err
+		}
+	}
+	end := s.Content() + uint64(size)
+	for p.limiter.bounds() && end > p.log.Admitted { // a line that is read again is not new
+		exceeded := p.limiter.admit(size, time.Unix(0, p.now))
+		if exceeded == "" {
+			break
+		}
+		if err := p.hitLimit(ctx, exceeded); err != nil {
+			return err
+		}
+		p.now = time.Now().UnixNano()
+	}
+	p.log.Admitted = max(p.log.Admitted, end)
+	return p.ensureBatch(ctx)
+}
+
+// consume takes the next line.
+func (p *pipeline) consume(ctx context.Context, l lines.Line) error {
+	switch known := len(p.log.Written) > 0 && l.Seq < p.log.Written[p.log.Epoch]; {
+	case p.agg == nil && known:
+		return nil // the sink has it from before a crash
+	case p.agg == nil:
+		return p.write(ctx, l, p.now)
+	case known:
+		p.agg.Pass(l)
+		return nil
+	}
+	return p.agg.Add(ctx, l, p.now)
+}
+
+// write makes a record. now is when its first line came, Unix nanoseconds.
+func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
+	if l.Truncated() {
+		p.cl.Metrics.Oversized().Inc()
+		if p.cl.opts.Limits.DropOversized {
+			p.skip()
+			return nil
+		}
+	}
+	b := p.batch
+	if len(b.Buf)+len(l.Text)+writer.RecordRoom > cap(b.Buf) {
+		p.cl.out.Grow(b, len(l.Text)+writer.RecordRoom)
+	}
+	b.Buf = p.stepBack(b.Buf, now, l.Seq)
+	b.Buf = p.enc.AppendLine(b.Buf, now, l, p.skipped)
+	b.Records++
+	p.skipped = 0
+	if len(b.Buf) >= writer.BatchSize {
+		return p.flush(ctx)
+	}
+	return nil
+}
+
+// skip counts a line that makes no record. The next one reports it.
+func (p *pipeline) skip() {
+	p.cl.Metrics.Skipped().Inc()
+	p.skipped++
+}
+
+// ensureBatch makes sure that there is a batch to write into.
+func (p *pipeline) ensureBatch(ctx context.Context) error {
+	if p.batch != nil {
+		return nil
+	}
+	b, err := p.cl.out.Batch(ctx, p.hasPending())
+	p.batch = b
+	return err
+}
+
+// flush hands the batch over, if there is one. From then on the log's position is
+// after the last line that was consumed and is not pending.
+func (p *pipeline) flush(ctx context.Context) error {
+	moved := p.split != nil && p.released() != p.log.Pos.Lines
+	b := p.batch
+	if b == nil && !moved {
+		return nil
+	}
+	p.batch = nil
+	if b == nil {
+		b = &writer.Batch{} // lines that make no record
+	}
+	next := p.log.State
+	if moved {
+		next.Pos = p.position()
+	}
+	next.LastTime, next.Skipped = p.enc.LastTime(), p.skipped
+	b.Entry, b.Next = p.log.Entry, next
+	if err := p.cl.out.Put(ctx, b); err != nil {
+		p.drop() // its lines are read again from the position
+		return err
+	}
+	if moved {
+		p.cl.Metrics.Lines().Add(float64(next.Pos.Lines - p.log.Pos.Lines))
+	}
+	p.log.State = next
+	return nil
+}
+
+// released returns how many lines of the log were consumed and are not pending.
+func (p *pipeline) released() uint64 {
+	if p.agg != nil {
+		return p.agg.Lines
+	}
+	return p.split.Lines()
+}
+
+func (p *pipeline) position() lines.Position {
+	if p.agg != nil {
+		return p.agg.Position()
+	}
+	return p.split.Position()
+}
+
+// reached returns how many content bytes were read, those of the partial line
+// included.
+func (p *pipeline) reached() uint64 { return p.split.Reached() }
+
+// drop releases the splitter, and with it the partial line: what was not handed over
+// is read again from the position.
+func (p *pipeline) drop() {
+	if p.split != nil {
+		p.split.Drop()
+		p.releasePartial(p.split)
+		p.split = nil
+	}
+	if p.agg != nil {
+		p.agg.Drop()
+	}
+	if p.batch != nil {
+		p.cl.out.Free(p.batch)
+		p.batch = nil
+	}
+	p.skipped = p.log.Skipped
+}
+
+// reservePartial takes memory for n more bytes of a partial line. It holds no batch
+// while it waits, so that what it waits for can happen.
+func (p *pipeline) reservePartial(ctx context.Context, n int) error {
+	if n == 0 {
+		return nil
+	}
+	if err := p.Reserve(ctx, n); err != nil {
+		return err
+	}
+	p.reserved += n
+	return nil
+}
+
+// releasePartial gives back the memory that the splitter does not use any more.
+func (p *pipeline) releasePartial(s *lines.Splitter) {
+	if n := p.reserved - s.Buffered(); n > 0 {
+		p.reserved -= n
+		p.Release(n)
+	}
+}
+
+// Reserve takes memory for n bytes of lines that are held back.
+func (p *pipeline) Reserve(ctx context.Context, n int) error {
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	err := p.cl.out.Memory.Acquire(ctx, int64(n), true, true)
+	if errors.Is(err, writer.ErrMemoryPressure) {
+		p.notePartialDropped()
+	}
+	return err
+}
+
+// Release gives it back.
+func (p *pipeline) Release(n int) { p.cl.out.Memory.Release(int64(n), true) }
+
+func (p *pipeline) notePartialDropped() {
+	p.cl.Metrics.PartialDropped().Inc()
+}
+
+// Ensure, Emit and Skip make the pipeline the Emitter of its aggregator.
+func (p *pipeline) Ensure(ctx context.Context) error { return p.ensureBatch(ctx) }
+func (p *pipeline) Emit(ctx context.Context, l lines.Line, now int64) error {
+	return p.write(ctx, l, now)
+}
+func (p *pipeline) Skip() { p.skip() }
+
+// hasPending reports whether there is a partial line, or lines held back, in memory
+// that others may wait for.
+func (p *pipeline) hasPending() bool {
+	return p.split != nil && (p.split.Buffered() > 0 || p.agg != nil && p.agg.Reserved())
+}
+
+// underPressure reports whether memory has to be given back.
+func (p *pipeline) underPressure() bool {
+	select {
+	case <-p.cl.out.Memory.Pressure():
+		return true
+	default:
+		return false
+	}
+}
+
+// yieldMemory returns errMemoryPressure where there is a partial line, or lines held
+// back, to give up. It is called while memory is exhausted.
+func (p *pipeline) yieldMemory() error {
+	if !p.hasPending() {
+		return nil
+	}
+	p.notePartialDropped()
+	return writer.ErrMemoryPressure
+}

@@ -1,0 +1,155 @@
+package tail
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"raytap/lines"
+)
+
+const (
+	// fileIdle is the longest pause between two polls of a silent log.
+	fileIdle = time.Minute
+	// smallLog is how many content bytes are rather read again and verified than
+	// searched for in a window.
+	smallLog = 64 << 10
+)
+
+// fileReader reads the log from the dashboard's file API. That knows no offset, so a poll
+// requests the last lines and looks for the position in them.
+type fileReader struct {
+	*source
+	lines int // how many lines the next window begins with
+}
+
+func (r *fileReader) read(ctx context.Context) error {
+	idle := r.cl.opts.PollInterval
+	r.lines = r.windowFor(windowBytes / 8)
+	for {
+		// Not after the turn: where many wait for theirs, each would give its own away.
+		if r.better(ctx, File) {
+			return errBetterTransport
+		}
+		if err := r.cl.load.waitFilePoll(ctx); err != nil {
+			return err
+		}
+		settled := r.job.settled(time.Now())
+		before := r.p.log.Reached
+		atEnd := false
+		err := onFreshStack(func() (err error) {
+			atEnd, err = r.poll(ctx, settled)
+			return err
+		})
+		r.cl.noteFileAPI(err, time.Now())
+		if err != nil {
+			return err
+		}
+		r.health.success()
+		if settled && atEnd {
+			if err := r.verify(ctx); err != nil {
+				return err
+			}
+			return errComplete
+		}
+		if idle = min(idle*2, fileIdle); r.p.log.Reached > before || r.job.terminalAt.IsSet() {
+			idle = r.cl.opts.PollInterval
+		}
+		if err := r.job.sleep(ctx, idle); err != nil {
+			return err
+		}
+	}
+}
+
+// poll reads what is new. ended: the run is over, so that a last line needs no line end.
+// atEnd: the log ends at the position.
+func (r *fileReader) poll(ctx context.Context, ended bool) (atEnd bool, err error) {
+	defer r.p.drop() // the partial line is read again with the next window
+	log := r.p.log
+	if log.Pos.Content <= smallLog {
+		return r.readFull(ctx, ended)
+	}
+	if !log.Ambiguous {
+		w, err := r.locate(ctx, &log.Pos, r.lines)
+		if err != nil {
+			return false, err
+		}
+		r.lines = w.lines
+		if w.whole {
+			return r.ingestFull(ctx, bytes.NewReader(w.text), ended)
+		}
+		if w.matches == 1 { // more often: the log repeats itself, and a window proves nothing
+			r.resume(w.text[:w.at])
+			in := &ingester{p: r.p, transport: File}
+			if err := in.readAll(ctx, bytes.NewReader(w.text[w.at:])); err != nil {
+				return true, err
+			}
+			return true, r.p.endRead(ctx, ended)
+		}
+		r.cl.load.chargeFilePoll()
+	}
+	if err := r.cl.load.waitReread(ctx, log.Pos.Content); err != nil {
+		return false, err
+	}
+	return r.readFull(ctx, ended)
+}
+
+// resume continues after a position that was found in a window. That is not verified until
+// the whole log is read: the last verified position is kept.
+func (r *fileReader) resume(before []byte) {
+	log := r.p.log
+	if !log.Unverified {
+		sure := log.Pos
+		log.LastVerified, log.Unverified = &sure, true
+	}
+	r.p.begin(lines.Resume(r.cl.opts.Limits.MaxMessageSize, lines.Found(log.Pos, before)))
+}
+
+// readFull reads the log from its first byte on.
+func (r *fileReader) readFull(ctx context.Context, ended bool) (bool, error) {
+	if err := r.cl.load.fullReads.Acquire(ctx, 1); err != nil {
+		return false, err
+	}
+	defer r.cl.load.fullReads.Release(1)
+	body, err := r.cl.client.LogLines(ctx, r.job.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	return r.ingestFull(ctx, body, ended)
+}
+
+// ingestFull takes a log from its first byte on and verifies what was read before.
+func (r *fileReader) ingestFull(ctx context.Context, body io.Reader, ended bool) (bool, error) {
+	v := r.p.verifyAll(0)
+	if v != nil {
+		v.IgnoreRaw() // raw offsets of before are no help against the whole content
+	}
+	in := r.p.newIngester(File, v, 0)
+	if err := in.readAll(ctx, body); err != nil {
+		return false, err
+	}
+	if in.verifier != nil {
+		return false, endsEarly()
+	}
+	log := r.p.log
+	log.Unverified = false
+	log.Size = max(log.Size, r.p.split.Raw())
+	return true, r.p.endRead(ctx, ended)
+}
+
+// verify reads the whole log once more where windows were trusted. If they were wrong, the
+// log is read again from the last verified position.
+func (r *fileReader) verify(ctx context.Context) error {
+	if !r.p.log.Unverified {
+		return nil
+	}
+	if err := r.cl.load.waitReread(ctx, r.p.log.Pos.Content); err != nil {
+		return err
+	}
+	r.cl.load.chargeFilePoll()
+	_, err := r.readFull(ctx, true)
+	r.p.drop()
+	return err
+}

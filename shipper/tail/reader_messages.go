@@ -1,0 +1,332 @@
+package tail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"raytap/shipper/checkpoint"
+
+	"raytap/lines"
+)
+
+const (
+	// closesAtEnd is how many ends in a row at one place are the log's end, where nothing
+	// else shows it.
+	closesAtEnd = 3
+	// maxStallCheck is the longest pause between two checks of a silent stream.
+	maxStallCheck = 30 * time.Minute
+)
+
+// messageReader reads the log from a stream of messages (WebSocket or SSE), which replays
+// it from its first one on.
+type messageReader struct {
+	*source
+	transport Transport
+	buffer    *messageBuffer
+	in        *ingester
+	held      []byte // the first message, while it waits for the second
+	sawEnd    bool   // a line end was seen before the position
+	// uncounted are messages whose text was not consumed yet.
+	uncounted uint64
+	last      time.Time
+	pause     time.Duration // until a silent stream is checked
+	suspect   bool
+	release   func() // gives the turn to replay back; may be called twice
+}
+
+func (r *messageReader) read(ctx context.Context) error {
+	release, err := r.acquireReplay(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	key := r.job.key
+	if !r.slots.Acquire(key) {
+		return errNoSlot
+	}
+	// Not recorded, not dialled: a process that dies now must not forget it.
+	if err := r.cl.out.Checkpoint(ctx, nil, checkpoint.State{}); err != nil {
+		r.slots.Refuse(key)
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	open := r.cl.messages.TailWebSocket
+	if r.transport == SSE {
+		open = r.cl.messages.TailSSE
+	}
+	stream, err := open(ctx, r.job.current().SubmissionID)
+	if err != nil {
+		if neverOpened(err) {
+			r.slots.Refuse(key)
+		} else {
+			r.slots.Closed(key, false) // it may have been opened all the same
+		}
+		return err
+	}
+	budget := r.cl.out.Memory
+	r.release, r.last, r.pause = release, time.Now(), r.cl.opts.Timeout
+	r.held, r.sawEnd, r.uncounted, r.suspect = nil, false, 0, false
+	r.buffer = newMessageBuffer(r.p.limiter.MaxMessages > 0, func(n int64) {
+		if n > 0 {
+			budget.Force(n)
+		} else {
+			budget.Release(-n, false)
+		}
+	})
+	done, d := make(chan struct{}), &lines.Deframer{Framing: *r.framing()}
+	go func() {
+		defer close(done)
+		r.buffer.fill(ctx, stream, d)
+	}()
+	var spare []byte
+	closedByServer := false
+	defer func() {
+		cancel()
+		stream.Close() // nothing is left to lose
+		<-done
+		r.buffer.free(spare)
+		// Where the other side ended it, it holds nothing for us any more.
+		r.slots.Closed(key, closedByServer || r.job.terminalAt.IsSet())
+	}()
+	opened := time.Now()
+	spare, closedByServer, err = r.drain(ctx)
+	if r.in.verifier == nil && time.Since(opened) >= agentRecheckInterval {
+		r.selector.transports[r.transport].fails = 0 // it worked for long: that nothing new came is the job's
+	}
+	return err
+}
+
+// framing is that of the messages over the transport, as it is remembered.
+func (r *messageReader) framing() *lines.Framing { return r.p.framing(r.transport) }
+
+// framing is that of the messages over a transport, as it is remembered.
+func (p *pipeline) framing(t Transport) *lines.Framing {
+	if t == SSE {
+		return &p.log.Framings.SSE
+	}
+	return &p.log.Framings.WebSocket
+}
+
+// acquireReplay waits for the turn to replay a log. After a restart of raytap, or of the
+// agent, all jobs want to at once.
+func (r *messageReader) acquireReplay(ctx context.Context) (release func(), err error) {
+	if r.p.log.Pos.Content <= smallLog {
+		return func() {}, nil
+	}
+	if err := r.cl.load.replays.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	held := true
+	return func() {
+		if held {
+			held = false
+			r.cl.load.replays.Release(1)
+		}
+	}, nil
+}
+
+// drain ingests what a stream sends until that ends, or is to end. It returns the buffer
+// that it used, and whether the other side ended the stream.
+func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer bool, err error) {
+	r.in = r.p.replay(r.transport)
+	tick := time.NewTicker(max(r.cl.opts.GracePeriod/2, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.buffer.ready:
+			c := r.buffer.receive(spare)
+			spare = c.data
+			if err := r.ingest(ctx, c); err != nil {
+				return spare, false, err
+			}
+			if c.err != nil || r.buffer.empty() {
+				if err := r.p.flush(ctx); err != nil {
+					return spare, false, err
+				}
+			}
+			if c.err != nil {
+				return spare, true, r.onEnd(ctx, c.err)
+			}
+		case <-r.p.pendingDeadline():
+			if err := r.p.flushExpired(ctx, false); err != nil {
+				return spare, false, err
+			}
+		case <-tick.C:
+			if err := r.tick(ctx, time.Now()); err != nil {
+				return spare, false, err
+			}
+		case <-r.cl.out.Memory.Pressure():
+			if err := r.p.yieldMemory(); err != nil {
+				return spare, false, err
+			}
+			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // others must
+				return spare, false, err
+			}
+		case <-ctx.Done():
+			return spare, false, ctx.Err()
+		}
+	}
+}
+
+// ingest takes a batch of messages.
+func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
+	r.held = c.held
+	if c.messages > 0 {
+		r.last, r.suspect = time.Now(), false
+		r.health.success()
+	}
+	if c.framing != *r.framing() {
+		// Saved before there is a line: a process that dies then must not take the same
+		// messages for other lines.
+		*r.framing() = c.framing
+		if err := r.cl.out.Checkpoint(ctx, r.p.log.Entry, r.p.log.State); err != nil {
+			return err
+		}
+	}
+	verifying := r.in.verifier != nil
+	if verifying {
+		r.sawEnd = r.sawEnd || bytes.ContainsAny(c.data, "\r\n")
+	}
+	r.uncounted += c.messages
+	if len(c.data) == 0 {
+		return nil // it waits for the next one
+	}
+	messages := r.uncounted
+	r.uncounted = 0
+	if err := r.in.writeMessages(ctx, c.data, messages); err != nil {
+		return err
+	}
+	if verifying && r.in.verifier == nil {
+		r.release()
+		r.snapshotMismatches = 0
+		if c.framing == lines.FramingStream && !r.sawEnd && r.p.log.Pos.Lines > 1 {
+			return errFramingMismatch // lines were read before, and there is no line end now
+		}
+	}
+	return nil
+}
+
+// tick is what a stream needs besides its messages: the job's end, and a check where it is
+// silent for long.
+func (r *messageReader) tick(ctx context.Context, now time.Time) error {
+	silent := now.Sub(r.last)
+	switch {
+	case r.job.settled(now) && silent >= r.cl.opts.GracePeriod:
+		return r.onEnd(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errClosed))
+	case r.in.verifier == nil && silent < r.pause:
+		r.health.success() // the client checks that the connection is alive
+	case silent < r.pause:
+	case r.in.verifier != nil:
+		return r.classifyShort(ctx)
+	default:
+		return r.checkStalled(ctx)
+	}
+	return nil
+}
+
+// checkStalled requests the whole log where a stream has been silent for long: it may be
+// dead at its source while the connection lives. That is expensive, so it is done less and
+// less often.
+func (r *messageReader) checkStalled(ctx context.Context) error {
+	r.pause = min(2*r.pause, maxStallCheck)
+	size, err := r.snapshotSize(ctx)
+	switch {
+	case err != nil:
+		r.job.refresh(ctx) // nothing more can be known of the log itself
+	case size <= r.reached():
+		r.health.success()
+	case r.suspect:
+		return errSilent
+	default: // once may be a message on its way
+		r.suspect, r.pause = true, r.cl.opts.Timeout
+	}
+	r.last = time.Now()
+	return nil
+}
+
+// reached returns how many content bytes were seen, those of a held message included.
+func (r *messageReader) reached() uint64 {
+	return r.p.log.Reached + uint64(lines.ContentLen(r.held))
+}
+
+// onEnd decides what the end of a stream means.
+func (r *messageReader) onEnd(ctx context.Context, end error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(end, errFramingMismatch) {
+		return end
+	}
+	known := r.job.settled(time.Now()) // before the end came
+	complete := errors.Is(end, io.EOF)
+	if complete {
+		end = errClosed
+	}
+	r.job.refresh(ctx)
+	if r.in.verifier != nil && (complete || known) {
+		return r.classifyShort(ctx)
+	}
+	if r.in.verifier != nil || !r.job.finished() {
+		return end
+	}
+	// Children of the job may still print.
+	if err := r.job.waitSettled(ctx); err != nil {
+		return err
+	}
+	if !r.selector.transports[Snapshot].until.After(time.Now()) {
+		return errRunEnded
+	}
+	// The whole log cannot be had, or lacks what was read. What is left to go by is that
+	// the agent says so, of a run that was over before; or that stream after stream ends
+	// here.
+	st, at := &r.selector.transports[r.transport], r.reached()
+	if st.lastAt != at {
+		st.lastAt, st.ends = at, 0
+	}
+	if st.ends++; !(complete && known) && st.ends < closesAtEnd {
+		return end
+	}
+	if err := r.p.splitLines(ctx, r.held); err != nil {
+		return err
+	}
+	if err := r.p.flushPartial(ctx); err != nil {
+		return err
+	}
+	return errComplete
+}
+
+// classifyShort decides what a replay means that stops short of the position: the log is
+// shorter than it was if the whole log is exactly what was replayed.
+func (r *messageReader) classifyShort(ctx context.Context) error {
+	want := r.in.verifier.Seen(r.held)
+	body, release, err := r.openSnapshot(ctx, 0)
+	if err != nil {
+		return errShortReplay
+	}
+	defer release()
+	v := lines.VerifyAll(want, lines.UnknownOffset)
+	rest, err := v.FeedAll(body)
+	if err == nil && rest == 0 && v.Done() && v.OK() {
+		return fmt.Errorf("%w: it has %d bytes, and more were read", errReplaced, want.Content)
+	}
+	return errShortReplay
+}
+
+// switchFraming continues with the other framing, from the position.
+func (s *source) switchFraming(ctx context.Context, t Transport) error {
+	to, message := lines.FramingStream, "the agent's messages turned out to be pieces of text, not lines: lines before this one may be pieces of lines"
+	log := s.p.log
+	framing := s.p.framing(t)
+	if *framing == lines.FramingStream {
+		to, message = lines.FramingLines, "the agent's messages turned out to be lines without newlines"
+	}
+	*framing = to
+	at := log.Pos
+	at.Lines = 0 // lines of another framing are not counted with these
+	return s.p.newEpoch(ctx, at, message)
+}

@@ -1,0 +1,155 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"raytap/ray"
+)
+
+// maxSnapshotMismatches is how many snapshots in a row that lack what was read make a log
+// replaced, while no stream shows otherwise.
+const maxSnapshotMismatches = 3
+
+// snapshotReader reads the log as one answer, from its first byte on each time: to read
+// what is left once the run is over, and where no stream can be opened.
+type snapshotReader struct{ *source }
+
+func (r *snapshotReader) read(ctx context.Context) error {
+	idle := r.cl.opts.PollInterval
+	for {
+		settled := r.job.settled(time.Now())
+		if !settled && r.better(ctx, Snapshot) {
+			return errBetterTransport
+		}
+		before := r.p.log.Reached
+		if err := r.poll(ctx, settled); err != nil {
+			return err
+		}
+		if settled {
+			return errComplete
+		}
+		r.health.success()
+		if idle = min(idle*2, fileIdle); r.p.log.Reached > before || r.job.terminalAt.IsSet() {
+			idle = r.cl.opts.PollInterval
+		}
+		if err := r.job.sleep(ctx, idle); err != nil {
+			return err
+		}
+	}
+}
+
+// poll reads the whole log and takes what is new. ended: the run is over, so that a last
+// line needs no line end.
+func (r *snapshotReader) poll(ctx context.Context, ended bool) error {
+	defer r.p.drop() // the partial line is read again with the next answer
+	in, reached, err := r.ingestSnapshot(ctx)
+	switch {
+	case errors.Is(err, errReplaced), err == nil && in.verifier != nil:
+		r.snapshotMismatches++
+		if r.snapshotMismatches >= maxSnapshotMismatches {
+			return errReplaced
+		}
+		return errSnapshotIncomplete
+	case err != nil:
+		return err
+	}
+	r.snapshotMismatches = 0
+	if has := r.p.reached(); has < reached {
+		return fmt.Errorf("%w: it has %d bytes, and %d were seen", errSnapshotIncomplete, has, reached)
+	}
+	return r.p.endRead(ctx, ended)
+}
+
+// ingestSnapshot reads a snapshot into the pipeline, and returns how many content bytes were seen
+// before it.
+func (s *source) ingestSnapshot(ctx context.Context) (in *ingester, reached uint64, err error) {
+	body, release, err := s.openSnapshot(ctx, s.p.log.Pos.Content)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	in, reached = s.p.replay(Snapshot), s.p.log.Reached
+	return in, reached, in.readAll(ctx, body)
+}
+
+// textReader reads the log as one text, from its first byte on each time: where a Ray has
+// no file API, to read what is left once the run is over, and where there is no tail and
+// no node agent. One read that begins when the run is settled shows the end.
+type textReader struct{ *source }
+
+func (r *textReader) read(ctx context.Context) error {
+	r.cl.warnOnce("text", "This Ray has no file API: a log that its node agent does not serve is read as a whole, as text, each time. See docs/old-rays.md")
+	idle := r.cl.opts.PollInterval
+	for {
+		if r.job.terminalAt.IsSet() {
+			if err := r.job.waitSettled(ctx); err != nil {
+				return err
+			}
+		}
+		settled := r.job.settled(time.Now())
+		if !settled && r.better(ctx, Snapshot) {
+			return errBetterTransport
+		}
+		if err := r.cl.load.waitFilePoll(ctx); err != nil {
+			return err
+		}
+		before := r.p.log.Reached
+		err := onFreshStack(func() error { return r.poll(ctx, settled) })
+		switch {
+		case settled && (errors.Is(err, ray.ErrNotText) || errors.Is(err, ray.ErrTooLarge)):
+			return r.withoutText(ctx, err)
+		case err != nil:
+			return err
+		case settled:
+			return errComplete
+		}
+		r.health.success()
+		if idle = min(idle*2, fileIdle); r.p.log.Reached > before {
+			idle = r.cl.opts.PollInterval
+		}
+		if err := r.job.sleep(ctx, idle); err != nil {
+			return err
+		}
+	}
+}
+
+// poll reads the whole log and takes what is new. ended: the run is over, so that a last
+// line needs no line end.
+func (r *textReader) poll(ctx context.Context, ended bool) error {
+	defer r.p.drop() // the partial line is read again with the next answer
+	in, reached, err := r.ingestSnapshot(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case in.verifier != nil && in.verifier.Content() == 0: // so Ray reports that there is no file, too
+		return &ray.Error{Op: "read log as text", Code: http.StatusNotFound, Detail: "the text is empty, and more was read before"}
+	case in.verifier != nil:
+		return endsEarly()
+	}
+	if has := r.p.reached(); has < reached {
+		return fmt.Errorf("the text of the log has %d bytes, and %d were seen", has, reached)
+	}
+	return r.p.endRead(ctx, ended)
+}
+
+// withoutText decides what happens to a log whose run is over and that cannot be had as
+// text: what a stream returns of it, if one may be opened, is read once more.
+func (r *textReader) withoutText(ctx context.Context, why error) error {
+	tail := &r.selector.transports[WebSocket]
+	stuck := errors.Is(why, ray.ErrNotText) && tail.ends > 0 && tail.lastAt == r.p.log.Pos.Content
+	r.selector.textErr = why
+	list := r.selector.candidates(r.conditions(time.Now()))
+	switch {
+	case list[len(list)-1] == WebSocket && !stuck && plainID.MatchString(r.job.current().SubmissionID):
+		return errRunEnded
+	case !r.agentRefused(ctx):
+		r.selector.textErr = nil
+		return why // the node agent may answer again, and it can read the log
+	}
+	return fmt.Errorf("%w: only the node agent could read the rest of it, and must not be used: %v", errLost, why)
+}

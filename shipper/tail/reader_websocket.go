@@ -1,0 +1,361 @@
+package tail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"raytap/shipper/checkpoint"
+
+	"github.com/cespare/xxhash/v2"
+
+	"raytap/lines"
+	"raytap/ray"
+)
+
+// maxSameOffsetCloses is how many ends in a row at one place make that unreadable: a
+// connection can be closed twice at one place by chance, and what is given up is lost.
+const maxSameOffsetCloses = 5
+
+// wsChunk is what some Reads of a stream returned.
+type wsChunk struct {
+	data     []byte
+	buf      *[]byte // to be put back into the pool; nil while more is read into it
+	messages uint64  // begun since the last chunk
+	err      error
+}
+
+// idleNotifier is a LogStream that reports when nothing more is at hand.
+type idleNotifier interface {
+	// OnIdle sets a function that Read and Await call before they wait for the
+	// network.
+	OnIdle(f func())
+	// Await waits until there is something to Read, be it an error.
+	Await()
+}
+
+// webSocketReader reads the log from a stream of the dashboard, which replays it from its
+// first byte on.
+type webSocketReader struct {
+	*source
+	lastTailHash uint64 // of the log's last lines when no slot was free
+}
+
+func (r *webSocketReader) read(ctx context.Context) error {
+	err := r.follow(ctx)
+	var over tailEnd
+	if errors.As(err, &over) { // the stream is closed, and uses no slot
+		return r.afterEnd(ctx, over.error)
+	}
+	return err
+}
+
+// tailEnd is how a stream ended whose run is over, where no better transport reads the end.
+type tailEnd struct{ error }
+
+func (r *webSocketReader) follow(ctx context.Context) error {
+	release, ok := r.cl.acquireNodeTail(r.job.current().DriverNodeID)
+	if !ok {
+		return errNoSlot
+	}
+	defer release()
+	key := r.job.key
+	if !r.slots.Acquire(key) {
+		if r.cl.opts.Protocol == ProtocolWebSocket && r.slots.Abandoned(key) {
+			r.detectOutput(ctx) // else another transport sees what is printed
+		}
+		return errNoSlot
+	}
+	// Not recorded, not dialled: a process that dies now must not forget it.
+	if err := r.cl.out.Checkpoint(ctx, nil, checkpoint.State{}); err != nil {
+		r.slots.Refuse(key)
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := r.cl.client.TailLog(ctx, r.job.current().LogRef())
+	if err != nil {
+		if neverOpened(err) {
+			r.slots.Refuse(key)
+		} else {
+			r.slots.Closed(key, false) // Ray may have opened it all the same
+		}
+		return err
+	}
+	done := make(chan struct{})
+	incoming := make(chan wsChunk, 2)
+	go func() {
+		defer close(done)
+		readLoop(ctx, stream, r.p.limiter.MaxMessages > 0, incoming)
+	}()
+	defer func() {
+		cancel()
+		stream.Close() // nothing is left to lose
+		<-done
+		r.slots.Closed(key, r.job.terminalAt.IsSet())
+	}()
+	return r.drain(ctx, incoming)
+}
+
+// neverOpened reports whether a failed dial has surely left no stream on the server: it
+// was refused with an HTTP answer, or no connection came about.
+func neverOpened(err error) bool {
+	var e *ray.Error
+	if errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols {
+		return true
+	}
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// detectOutput reads the log's end while no slot is free: if the job has printed since the
+// last time, Ray notices which of its streams are closed.
+func (r *webSocketReader) detectOutput(ctx context.Context) {
+	window, _, err := r.window(ctx, 2)
+	if err != nil || window == nil {
+		return
+	}
+	hash := xxhash.Sum64(window)
+	if r.lastTailHash != 0 && hash != r.lastTailHash {
+		r.slots.Printed(r.job.key)
+	}
+	r.lastTailHash = hash
+}
+
+// readLoop reads a stream until it ends. It sends what it has when the stream has no more
+// at hand, or a buffer is full; with each, after every read: then no chunk holds more than
+// one message. The receiver of a chunk puts its buffer back.
+func readLoop(ctx context.Context, stream ray.LogStream, each bool, to chan<- wsChunk) {
+	var buf *[]byte // nil while nothing is to be read
+	var from, n int
+	var messages uint64
+	reading := false // into the rest of buf
+	send := func(full bool, err error) {
+		c := wsChunk{data: (*buf)[from:n], messages: stream.Messages() - messages, err: err}
+		from, messages = n, messages+c.messages
+		if full {
+			c.buf, buf = buf, nil
+		}
+		select {
+		case to <- c:
+		case <-ctx.Done():
+		}
+	}
+	w, notifies := stream.(idleNotifier)
+	if notifies && !each {
+		w.OnIdle(func() {
+			if !reading && buf != nil {
+				send(true, nil) // a silent stream holds no buffer
+			} else if n > from {
+				send(false, nil)
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		if notifies {
+			w.Await()
+		}
+		if buf == nil {
+			buf, from, n = lines.GetChunk(), 0, 0
+		}
+		reading = true
+		got, err := stream.Read((*buf)[n:])
+		reading = false
+		n += got
+		if full := len(*buf)-n < lines.ChunkSize/8; full || each || !notifies || err != nil {
+			send(full || err != nil, err)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// drain ingests what a stream sends until that ends, falls silent without a reason, or a
+// better transport can be used.
+func (r *webSocketReader) drain(ctx context.Context, incoming <-chan wsChunk) error {
+	in := r.p.replay(WebSocket)
+	stall := stallDetector{r: r, in: in}
+	silent := time.NewTimer(r.cl.opts.Timeout)
+	defer silent.Stop()
+	recheck := time.NewTicker(agentRecheckInterval)
+	defer recheck.Stop()
+	for {
+		select {
+		case c := <-incoming:
+			if err := r.receive(ctx, in, c, len(incoming) == 0); err != nil {
+				return err
+			}
+			stall.strikes = 0
+			silent.Reset(r.cl.opts.Timeout)
+		case <-r.p.pendingDeadline():
+			if err := r.p.flushExpired(ctx, false); err != nil {
+				return err
+			}
+		case <-silent.C:
+			if err := stall.check(ctx); err != nil {
+				return err
+			}
+			silent.Reset(r.cl.opts.Timeout)
+		case <-recheck.C:
+			if in.verifier == nil && r.better(ctx, WebSocket) {
+				return errBetterTransport
+			}
+		case <-r.cl.out.Memory.Pressure():
+			if err := r.p.yieldMemory(); err != nil {
+				return err
+			}
+			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // others must
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// receive ingests a chunk. last: no other one waits.
+func (r *webSocketReader) receive(ctx context.Context, in *ingester, c wsChunk, last bool) error {
+	err := in.writeMessages(ctx, c.data, c.messages)
+	if c.buf != nil {
+		lines.PutChunk(c.buf)
+	}
+	if err != nil {
+		return err
+	}
+	if c.err != nil {
+		if err := r.p.flushPending(ctx); err != nil {
+			return err
+		}
+		if err := r.p.flush(ctx); err != nil {
+			return err
+		}
+		return r.closed(ctx, c.err)
+	}
+	if last {
+		return r.p.flush(ctx)
+	}
+	return nil
+}
+
+// writeMessages is write for bytes in which so many messages begin: they count for their
+// limit.
+func (f *ingester) writeMessages(ctx context.Context, data []byte, messages uint64) error {
+	if len(data) == 0 {
+		return nil
+	}
+	fresh := f.fresh
+	if err := f.write(ctx, data); err != nil {
+		return err
+	}
+	if f.fresh == fresh || messages == 0 {
+		return nil // replayed messages count for no limit
+	}
+	for {
+		exceeded := f.p.limiter.admitMessages(messages, time.Now())
+		if exceeded == "" {
+			return nil
+		}
+		if err := f.p.hitLimit(ctx, exceeded); err != nil {
+			return err
+		}
+	}
+}
+
+// closed decides what the end of a stream means: every end looks the same.
+func (r *webSocketReader) closed(ctx context.Context, end error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(end, io.EOF) {
+		end = errClosed
+	}
+	r.job.refresh(ctx)
+	if !r.job.terminalAt.IsSet() || r.cl.opts.Protocol != ProtocolWebSocket && !r.cl.support(time.Now()).NoFile {
+		return end // an end of the run is read over another transport
+	}
+	return tailEnd{end}
+}
+
+// afterEnd decides what the end of a stream means, now that the run is over.
+func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
+	if err := r.job.waitSettled(ctx); err != nil {
+		return err
+	}
+	textErr := r.selector.textErr
+	switch {
+	case !r.cl.support(time.Now()).NoFile:
+		return r.checkFile(ctx, end)
+	case textErr == nil:
+		return errRunEnded // the whole log as text decides
+	case !errors.Is(end, errClosed):
+		return end // a connection that broke says nothing of the log
+	case r.p.split == nil:
+		return fmt.Errorf("%w: a tail does not return what was read before: %v", errLost, textErr)
+	case errors.Is(textErr, ray.ErrNotText):
+		return fmt.Errorf("%w: only the node agent could read the rest of it: %v", errLost, textErr)
+	}
+	if err := r.p.flushPartial(ctx); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %v", errUnproven, textErr)
+}
+
+// checkFile decides by the log's file whether a stream that ended, after its run, has
+// returned all of it.
+func (r *webSocketReader) checkFile(ctx context.Context, end error) error {
+	if r.p.split == nil {
+		return r.classifyShortReplay(ctx) // it did not even replay what was read
+	}
+	st := &r.selector.transports[WebSocket]
+	// A connection that broke says nothing of the log.
+	again := errors.Is(end, errClosed) && st.ends > 0 && st.lastAt == r.p.log.Pos.Content
+	whole, err := r.atEnd(ctx, true)
+	r.cl.noteFileAPI(err, time.Now())
+	switch {
+	case err == nil && whole:
+		if err := r.p.flushPartial(ctx); err != nil {
+			return err
+		}
+		return errComplete
+	case err == nil && again && st.ends >= maxSameOffsetCloses-1:
+		return errUnreadable
+	}
+	return end
+}
+
+// stallDetector decides whether a silent stream is a silent job.
+type stallDetector struct {
+	r       *webSocketReader
+	in      *ingester
+	strikes int
+}
+
+// check is called after each stretch of silence. nil: the stream may be silent.
+func (w *stallDetector) check(ctx context.Context) error {
+	r := w.r
+	if r.job.settled(time.Now()) {
+		return r.closed(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errClosed))
+	}
+	if w.in.verifier != nil {
+		return r.classifyShortReplay(ctx)
+	}
+	whole, err := r.atEnd(ctx, false)
+	switch {
+	case err != nil:
+		r.job.refresh(ctx) // nothing more can be known of the log itself
+	case whole:
+		w.strikes = 0
+		r.health.success()
+	default:
+		// Once may be a line on its way.
+		if w.strikes++; w.strikes >= 2 {
+			return errSilent
+		}
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package tail
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"raytap/shipper/slots"
+
+	"raytap/lines"
+	"raytap/ray"
+)
+
+const (
+	// windowLines is how many lines a window begins with at most, and windowMax how
+	// many it may grow to before the whole log is read.
+	windowLines = 256
+	windowMax   = 8192
+	// windowBytes is how much of a window is held; a larger one is of no use.
+	windowBytes = 1 << 20
+)
+
+// source is one log, and what the readers of all transports need to read it: the job,
+// the pipeline that takes its bytes, and the choice of transports. It is for one
+// goroutine.
+type source struct {
+	cl       *Cluster
+	job      *job
+	p        *pipeline
+	health   *health
+	slots    *slots.Slots
+	selector selector
+	// snapshotMismatches counts snapshots in a row that lacked what was read.
+	snapshotMismatches int
+}
+
+// conditions returns what is known now.
+func (s *source) conditions(now time.Time) conditions {
+	j, cl := s.job.current(), s.cl
+	return conditions{
+		protocol: cl.opts.Protocol, messages: cl.messages != nil,
+		terminal: s.job.terminalAt.IsSet(), settled: s.job.settled(now), home: s.job.home.Load() != nil,
+		support:  cl.support(now),
+		tailable: plainID.MatchString(j.SubmissionID) && j.Status != ray.JobPending,
+		slotFree: s.slots.Available(), refused: cl.upgradesRefused(now),
+		content: s.p.log.Pos.Content, maxReplay: cl.opts.MaxReplay, poll: cl.opts.PollInterval,
+		agent: func() bool { return j.DriverAgentURL != "" && cl.agents.allow(j.DriverAgentURL, now) },
+	}
+}
+
+// better reports whether a transport above t can be used again. What works is not given
+// up for a mere try: a slot must be free, and a node agent must answer.
+func (s *source) better(ctx context.Context, t Transport) bool {
+	now := time.Now()
+	return s.selector.better(t, s.conditions(now), now, func(b Transport) bool {
+		return b != NodeAgent || s.agentAnswers(ctx)
+	})
+}
+
+// agentAnswers tries the node agent without giving up for it what works.
+func (s *source) agentAnswers(ctx context.Context) bool {
+	ref := s.job.current().LogRef()
+	err := onFreshStack(func() error {
+		part, err := s.cl.client.AgentLog(ctx, ref, max(0, s.p.log.Size))
+		if err == nil {
+			part.Body.Close() // read for its headers
+		}
+		return err
+	})
+	switch now := time.Now(); {
+	case err == nil:
+		s.cl.agents.markUp(ref.AgentURL)
+	case ctx.Err() != nil:
+	case rejectsAllJobs(err), unreachable(ray.Code(err)):
+		s.cl.agents.markDown(ref.AgentURL, err, now)
+	default: // it is about this log
+		s.selector.transports[NodeAgent].until = now.Add(transportCooldown)
+	}
+	return err == nil
+}
+
+// agentRefused reports whether the node agent must not be used, rather than that it does
+// not answer now.
+func (s *source) agentRefused(ctx context.Context) bool {
+	ref := s.job.current().LogRef()
+	if s.cl.opts.Protocol == ProtocolWebSocket || ref.AgentURL == "" {
+		return true
+	}
+	part, err := s.cl.client.AgentLog(ctx, ref, max(0, s.p.log.Size))
+	if err == nil {
+		part.Body.Close() // requested for its headers
+	}
+	return errors.Is(err, ray.ErrTransportNotAllowed)
+}
+
+// match is where a position was found in a log's last lines.
+type match struct {
+	text    []byte
+	lines   int  // requested
+	whole   bool // text is the whole log
+	at      int  // the place in text right after the position
+	matches int  // at how many places it could be; 0: at none
+}
+
+// locate looks for a position in windows of the log's end, n lines at first: longer ones
+// while it is not there, shorter ones while they are too large.
+func (s *source) locate(ctx context.Context, pos *lines.Position, n int) (match, error) {
+	for low, high, again := 0, windowMax+1, false; ; again = true {
+		if again {
+			s.cl.load.chargeFilePoll()
+		}
+		text, whole, err := s.window(ctx, n)
+		if err != nil {
+			return match{}, err
+		}
+		w := match{text: text, lines: n, whole: whole}
+		if text == nil {
+			high = n
+			n /= 4
+		} else {
+			if w.at, w.matches = lines.Find(text, pos); w.matches > 0 || whole {
+				return w, nil
+			}
+			low = n
+			n = min(4*n, high-1)
+		}
+		if n <= low || n >= high {
+			return w, nil
+		}
+	}
+}
+
+// windowFor estimates how many lines have so many bytes.
+func (s *source) windowFor(bytes uint64) int {
+	pos := &s.p.log.Pos
+	n := bytes * (pos.Lines + 1) / (pos.Content + 1)
+	return int(min(max(n, 2), windowLines))
+}
+
+// window reads the last n lines. whole: these are all there are; nil: they are more
+// bytes than a window may have.
+func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, err error) {
+	budget := s.cl.out.Memory
+	if err := budget.Acquire(ctx, windowBytes, false, false); err != nil {
+		return nil, false, err
+	}
+	defer budget.Release(windowBytes, false)
+	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), n)
+	if err != nil {
+		return nil, false, err
+	}
+	defer body.Close()
+	window, err = io.ReadAll(io.LimitReader(body, windowBytes+1))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(window) > windowBytes {
+		return nil, false, nil
+	}
+	got := bytes.Count(window, []byte{'\n'})
+	if len(window) > 0 && window[len(window)-1] != '\n' {
+		got++ // Ray counts a last line without its end (2.60.0)
+	}
+	return window, got < n, nil
+}
+
+// atEnd requests the last lines from the file API and reports whether the log ends with
+// what was read, the partial line included. sure: where windows do not show it, the whole
+// log is read.
+func (s *source) atEnd(ctx context.Context, sure bool) (bool, error) {
+	pos := s.p.split.Position()
+	w, err := s.locate(ctx, &pos, s.windowFor(2*lines.FingerprintSize))
+	switch {
+	case err != nil:
+		return false, err
+	case w.matches == 1, w.matches > 1 && !sure, w.whole && pos.Content == 0:
+		return int64(lines.ContentLen(w.text[w.at:])) == s.p.split.Partial(), nil
+	case !sure:
+		return false, nil
+	}
+	return s.atEndFull(ctx, pos)
+}
+
+func (s *source) atEndFull(ctx context.Context, pos lines.Position) (bool, error) {
+	if err := s.cl.load.waitReread(ctx, pos.Content); err != nil {
+		return false, err
+	}
+	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	v := lines.VerifyAll(pos, lines.UnknownOffset)
+	rest, err := v.FeedAll(body)
+	return err == nil && v.Done() && v.OK() && int64(rest) == s.p.split.Partial(), err
+}
+
+// classifyShortReplay decides what a replay means that does not reach the position: the
+// log is shorter only if a full read shows that.
+func (s *source) classifyShortReplay(ctx context.Context) error {
+	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), 0)
+	if err != nil {
+		return errShortReplay
+	}
+	defer body.Close()
+	v := lines.VerifyAll(s.p.log.Pos, lines.UnknownOffset)
+	buf := lines.GetChunk()
+	defer lines.PutChunk(buf)
+	for {
+		n, err := body.Read(*buf)
+		_, done := v.Feed((*buf)[:n])
+		switch {
+		case done && v.OK():
+			return errShortReplay
+		case done, errors.Is(err, io.EOF):
+			return errReplaced
+		case err != nil:
+			return errShortReplay
+		}
+	}
+}
+
+// openSnapshot requests the whole log in one answer, one log at a time, and waits until
+// so many bytes may be read again.
+func (s *source) openSnapshot(ctx context.Context, again uint64) (body io.ReadCloser, release func(), err error) {
+	if err := s.cl.load.waitReread(ctx, again); err != nil {
+		return nil, nil, err
+	}
+	if err := s.cl.load.fullReads.Acquire(ctx, 1); err != nil {
+		return nil, nil, err
+	}
+	if s.cl.messages != nil {
+		body, err = s.cl.messages.JobLogs(ctx, s.job.current().SubmissionID)
+	} else {
+		body, err = s.cl.client.LogText(ctx, s.job.current().LogRef())
+	}
+	if err != nil {
+		s.cl.load.fullReads.Release(1)
+		return nil, nil, err
+	}
+	return body, func() {
+		body.Close() // it was read
+		s.cl.load.fullReads.Release(1)
+	}, nil
+}
+
+// snapshotSize returns how many content bytes the log has now, if it begins with what
+// was read.
+func (s *source) snapshotSize(ctx context.Context) (uint64, error) {
+	pos := s.p.log.Pos
+	body, release, err := s.openSnapshot(ctx, pos.Content)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	v := lines.VerifyAll(pos, lines.UnknownOffset)
+	rest, err := v.FeedAll(body)
+	if err == nil && (!v.Done() || !v.OK()) {
+		err = errSnapshotIncomplete
+	}
+	return v.Content() + rest, err
+}
+
+// endsEarly returns the error of a log that ends before the position.
+func endsEarly() error { return fmt.Errorf("%w: it ends before the last line read", errReplaced) }
+
+// onFreshStack runs f on a goroutine of its own, and waits for it. A read needs some deep
+// calls, and a goroutine keeps the stack that its deepest one took: a tail would keep it
+// while its job is silent. The stack of one whose job prints is worth keeping.
+func onFreshStack(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return <-done
+}
