@@ -1,6 +1,28 @@
 package writer
 
-import "time"
+import (
+	"time"
+
+	"raytap/shipper/slots"
+)
+
+// slotsOf gives the slots of a Ray session, which all who read it share,
+// whatever they call the cluster.
+func (o *Writer) Slots(session string, max int) *slots.Slots {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.slots[session]
+	if s == nil {
+		for name, old := range o.slots {
+			if old.Count() == 0 {
+				delete(o.slots, name)
+			}
+		}
+		s = slots.New(max, o.Positions.Slots(session), func(held map[string]int) { o.Positions.SetSlots(session, held) })
+		o.slots[session] = s
+	}
+	return s
+}
 
 // watchPositions has the output report a positions file that others removed,
 // replaced or damaged, and that was written again from memory.

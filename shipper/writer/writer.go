@@ -450,21 +450,3 @@ func (o *Writer) putBuffer(buf []byte) {
 	}
 	lines.PutBuffer(buf)
 }
-
-// slotsOf gives the slots of a Ray session, which all who read it share,
-// whatever they call the cluster.
-func (o *Writer) Slots(session string, max int) *slots.Slots {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s := o.slots[session]
-	if s == nil {
-		for name, old := range o.slots {
-			if old.Count() == 0 {
-				delete(o.slots, name)
-			}
-		}
-		s = slots.New(max, o.Positions.Slots(session), func(held map[string]int) { o.Positions.SetSlots(session, held) })
-		o.slots[session] = s
-	}
-	return s
-}
