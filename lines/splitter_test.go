@@ -96,7 +96,7 @@ func checkFingerprint(t *testing.T, raw, content []byte, pos Position) {
 }
 
 // FuzzSplitter_Resume cuts a log at any byte and goes on behind the position by each
-// kind of proof: no line is lost, doubled or torn.
+// kind of proof: no line is lost, duplicated or torn.
 func FuzzSplitter_Resume(f *testing.F) {
 	f.Add([]byte("one\ntwo\nthree\n"), uint64(1), uint16(5))
 	f.Add([]byte("a\r\nb\r\n\r\nc"), uint64(2), uint16(2))
