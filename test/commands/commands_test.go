@@ -65,7 +65,7 @@ func TestCommand_Results(t *testing.T) {
 		"the last line of a log":     {"jobs tail -n 1 running " + url, "", 0, "b\n", ""},
 		"a flag that needs --follow": {"jobs tail --max-lines 5 running " + url, "", 2, "", "--max-lines requires --follow"},
 		"an invalid timeout":         {"jobs tail -f --timeout 301s running " + url, "", 2, "", "at most 5m"},
-		"an invalid size":            {"jobs tail -f --max-bytes many running " + url, "", 2, "", "must be a number of bytes"},
+		"an invalid size":            {"jobs tail -f --max-bytes many running " + url, "", 2, "", "is not a size"},
 		"stop without a terminal":    {"jobs stop running " + url, "", 2, "", "use --yes"},
 		"stop --yes":                 {"jobs stop --yes waits " + url, "", 0, "", "stop requested for job waits"},
 		"a script for bash":          {"completion bash", "", 0, "complete -F _raytap_bash_autocomplete", ""},
