@@ -136,7 +136,7 @@ func TestPositionsOutliveAListThatLacksTheirJobs(t *testing.T) {
 	_, heal := emptyHead(head)
 	defer heal()
 	r.looks(head, absentAnswers+1)
-	if known := storeContent(t, r.out.Positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"gone"`) {
+	if known := storeContent(t, r.out.Positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"unlisted_since"`) {
 		t.Errorf("the job counts as gone: %s", known)
 	}
 }

@@ -25,14 +25,14 @@ type Saved struct {
 	Version  int                       `json:"version"`
 	Sink     *sink.Watermark           `json:"sink,omitempty"`
 	Clusters map[string]*clusterJSON   `json:"clusters"`
-	Slots    map[string]map[string]int `json:"websocket_slots,omitempty"`
+	Slots    map[string]map[string]int `json:"stream_slots,omitempty"`
 }
 
 type (
 	clusterJSON struct {
 		Session         string               `json:"session"`
 		Seen            bool                 `json:"seen"`
-		BackfillSkipped map[string]time.Time `json:"left_out,omitempty"`
+		BackfillSkipped map[string]time.Time `json:"backfill_skipped,omitempty"`
 		Logs            []logJSON            `json:"logs,omitempty"`
 	}
 	// logJSON is a log. Its value in the file has neither session, id nor run.
@@ -42,7 +42,7 @@ type (
 		Epoch     uint64        `json:"epoch"`
 		Position  positionJSON  `json:"position"`
 		Verified  *positionJSON `json:"verified,omitempty"`
-		Ambiguous bool          `json:"repeats,omitempty"`
+		Ambiguous bool          `json:"ambiguous,omitempty"`
 		LastTime  int64         `json:"last_time_ns,omitempty"`
 		Begun     bool          `json:"begun,omitempty"`
 		Done      bool          `json:"done,omitempty"`
@@ -52,13 +52,13 @@ type (
 		RunLines      int64          `json:"run_lines,omitempty"`
 		RunContent    int64          `json:"run_content,omitempty"`
 		RunGap        bool           `json:"run_gap,omitempty"`
-		UnlistedSince *time.Time     `json:"gone,omitempty"`
+		UnlistedSince *time.Time     `json:"unlisted_since,omitempty"`
 		Skipped       uint64         `json:"skipped,omitempty"` // lines before the position that no record has told of
-		Pending       []pendingJSON  `json:"owed,omitempty"`
-		Recovered     *recoveredJSON `json:"sink_has,omitempty"`
+		Pending       []pendingJSON  `json:"pending,omitempty"`
+		Recovered     *recoveredJSON `json:"recovered,omitempty"`
 		Run           runJSON        `json:"run,omitzero"`
-		// Forms are those of the messages: transport -> text or lines.
-		Framings map[string]string `json:"message_forms,omitempty"`
+		// Framings are those of the messages: transport -> text or lines.
+		Framings map[string]string `json:"framings,omitempty"`
 	}
 	runJSON struct {
 		Start    time.Time         `json:"start_time"`
@@ -73,7 +73,7 @@ type (
 		Lines       uint64          `json:"lines"`
 		Raw         int64           `json:"raw"`
 		Hash        []byte          `json:"hash"`
-		Fingerprint fingerprintJSON `json:"anchor"`
+		Fingerprint fingerprintJSON `json:"fingerprint"`
 		Line        *lineJSON       `json:"line,omitempty"`
 	}
 	lineJSON struct {
@@ -85,7 +85,7 @@ type (
 		Hash   string `json:"hash"`
 		Start  int64  `json:"start"`
 	}
-	// sinkHasJSON is what the sink's file holds behind the position.
+	// recoveredJSON is what the sink file holds after the position.
 	recoveredJSON struct {
 		Next     map[uint64]uint64 `json:"next_seq"` // by epoch
 		Events   []eventJSON       `json:"events,omitempty"`
@@ -126,7 +126,7 @@ func (j positionJSON) position() (lines.Position, error) {
 	}
 	h, err := strconv.ParseUint(j.Fingerprint.Hash, 16, 64)
 	if err != nil {
-		return p, fmt.Errorf("anchor: %w", err)
+		return p, fmt.Errorf("fingerprint: %w", err)
 	}
 	p.Tail = lines.Fingerprint{Length: j.Fingerprint.Length, Hash: h, Start: j.Fingerprint.Start}
 	if j.Line != nil {
@@ -137,7 +137,7 @@ func (j positionJSON) position() (lines.Position, error) {
 	}
 	switch {
 	case p.Tail.Length < 0 || p.Tail.Length > lines.FingerprintSize || uint64(p.Tail.Length) > p.Content:
-		return p, fmt.Errorf("anchor: a length of %d bytes at content byte %d", p.Tail.Length, p.Content)
+		return p, fmt.Errorf("fingerprint: a length of %d bytes at content byte %d", p.Tail.Length, p.Content)
 	case p.Content == 0 && p.Hash.Sum64() != xxhash.Sum64(nil):
 		return p, fmt.Errorf("hash: of no content, and not that of nothing")
 	}

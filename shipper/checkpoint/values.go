@@ -23,8 +23,8 @@ import (
 const (
 	bucketMeta     = "meta"
 	bucketClusters = "clusters"
-	bucketSkipped  = "left_out"
-	bucketSlots    = "websocket_slots"
+	bucketSkipped  = "backfill_skipped"
+	bucketSlots    = "stream_slots"
 	bucketRuns     = "runs"
 	bucketLogs     = "logs"
 )
