@@ -118,7 +118,7 @@ func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
 	list, heal := emptyHead(head)
 	defer heal()
 	r.looks(head, absentAnswers+2)
-	if held := r.shipper.slotsHeld(); held != 1 || list.Hits() < absentAnswers {
+	if held := r.shipper.slotsInUse(); held != 1 || list.Hits() < absentAnswers {
 		t.Errorf("%d slots count as held, want 1; %d empty lists", held, list.Hits())
 	}
 	job.End("SUCCEEDED", 0)

@@ -11,40 +11,26 @@ import (
 	"raytap/ray"
 )
 
-// discovery is what one cluster's jobs have been so far. It belongs to the
-// goroutine of Run.
+// discovery is what is known of one cluster's jobs. Only the goroutine of Run uses it.
 type discovery struct {
-	session string
-	since   time.Time            // when that was learnt
-	seen    bool                 // the cluster was seen once: the backfill is decided
-	first   clock.Absence        // looks at a cluster that this process was the first to see
-	left    map[string]time.Time // what the backfill skips, for the whole session: no more than was listed at the first sight
-	logs    map[string]*knownLog
-	doubt   time.Time // the next list must be requested after it: one may be wrong
-	expired time.Time // when old positions were looked through last
+	session         string
+	sessionSince    time.Time            // when the session became known; zero: it is not known
+	seen            bool                 // there was a job list before: the backfill is decided
+	firstLists      clock.Absence        // the lists so far, if this process saw the cluster first
+	backfillSkipped map[string]time.Time // start times by id, for the whole session; at most the ids of the first list
+	jobs            map[string]*trackedJob
+	suspectedAt     time.Time // a list that lacked jobs may be wrong: request the next one after this time
+	expiredAt       time.Time // when old positions were last expired
 }
 
-// knownLog is a log that a stream reads or has read, or that is left out.
-type knownLog struct {
-	started time.Time       // of its last run
-	skip    bool            // left out by the backfill or the selectors
-	run     bool            // a stream was started on that run
-	over    bool            // it was read to its end by a process before this one
-	reopen  bool            // the next stream reads on after the run's end
-	drain   time.Time       // since when it is read to its end, as another run took its id; zero: none has
-	log     *checkpoint.Log // nil until a stream is started
-	absent  clock.Absence   // lists in a row that lack it
-	gone    time.Time       // since when it is believed that Ray does not list it; zero: it does
-}
+// expireInterval is the time between two searches for old positions.
+const expireInterval = time.Minute
 
-// expireEvery is how often old positions are looked through.
-const expireEvery = time.Minute
-
-// discover takes one look at the job list and starts and informs streams.
+// discover requests the job list once, starts tails and updates those that run.
 func (s *Shipper) discover(ctx context.Context) error {
-	// A list is one session's. It is sure whose it is where the session was
-	// the same before the list was asked for and after it was answered.
-	if s.known.since.IsZero() {
+	// A list belongs to one session: to which is certain only if the session is the
+	// same before the request and after the response.
+	if s.known.sessionSince.IsZero() {
 		session, err := s.tails.CurrentSession(ctx, s.out.Positions.Cluster(s.opts.Cluster).Session)
 		if err == nil {
 			err = s.out.Positions.Claim(s.opts.Cluster, session)
@@ -54,16 +40,16 @@ func (s *Shipper) discover(ctx context.Context) error {
 		}
 		s.resume(ctx, session)
 	}
-	since := s.known.since
-	if s.known.doubt.After(since) {
-		since = s.known.doubt
+	since := s.known.sessionSince
+	if s.known.suspectedAt.After(since) {
+		since = s.known.suspectedAt
 	}
 	jobs, err := s.lists.JobsNewerThan(ctx, since)
 	if err != nil {
 		return err
 	}
-	s.known.doubt = time.Time{}
-	if s.differs(jobs) {
+	s.known.suspectedAt = time.Time{}
+	if s.changed(jobs) {
 		session, err := s.tails.CurrentSession(ctx, s.known.session)
 		if err != nil {
 			return err
@@ -77,8 +63,8 @@ func (s *Shipper) discover(ctx context.Context) error {
 		}
 	}
 	now := time.Now()
-	if !s.known.seen || s.known.first.Answers > 0 {
-		s.known.first.Missed(now)
+	if !s.known.seen || s.known.firstLists.Answers > 0 {
+		s.known.firstLists.Missed(now)
 	}
 	listed := make(map[string]ray.Job, len(jobs))
 	for _, j := range jobs {
@@ -86,28 +72,32 @@ func (s *Shipper) discover(ctx context.Context) error {
 			continue
 		}
 		listed[j.SubmissionID] = j
-		s.see(ctx, j)
+		s.observeJob(ctx, j)
 	}
 	s.known.seen = true
 	s.reopenGrown(ctx, listed)
-	s.prune(ctx, listed, now)
-	s.out.Positions.SetCluster(s.opts.Cluster, checkpoint.ClusterState{Session: s.known.session, Seen: true, BackfillSkipped: s.known.left})
+	s.reconcileUnlisted(ctx, listed, now)
+	s.expirePositions(now)
+	s.out.Positions.SetCluster(s.opts.Cluster, checkpoint.ClusterState{Session: s.known.session, Seen: true, BackfillSkipped: s.known.backfillSkipped})
 	return nil
 }
 
-// resume goes on where a process before this one stopped.
+// resume continues from the positions that an earlier process has saved.
 func (s *Shipper) resume(ctx context.Context, session string) {
 	before := s.out.Positions.Cluster(s.opts.Cluster)
 	s.setSession(session)
-	s.known = discovery{session: session, since: time.Now(), seen: before.Seen, left: map[string]time.Time{}, logs: map[string]*knownLog{}}
+	s.known = discovery{
+		session: session, sessionSince: time.Now(), seen: before.Seen,
+		backfillSkipped: map[string]time.Time{}, jobs: map[string]*trackedJob{},
+	}
 	if before.Session == session {
 		for id, start := range before.BackfillSkipped {
-			s.known.left[id] = start
-			s.known.logs[id] = &knownLog{started: start, skip: true}
+			s.known.backfillSkipped[id] = start
+			s.known.jobs[id] = &trackedJob{startTime: start, skip: true}
 		}
 	}
 	for id, l := range s.out.Positions.Runs(s.opts.Cluster, session) {
-		s.known.logs[id] = &knownLog{started: l.Run.Start, over: l.Done}
+		s.known.jobs[id] = &trackedJob{startTime: l.Run.Start, readBefore: l.Done}
 		if l.Done && l.AtEnd {
 			s.scheduleRecheck(id, l.Run.Start, l.Checks)
 		}
@@ -116,79 +106,79 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 		if k.Session == session {
 			continue
 		}
-		// Its head is no more, and with it the log: say so.
+		// The head of that session is gone, and its logs with it: report the loss.
 		log := s.out.Positions.Log(k, ray.Job{})
-		st := tail.New(s.tails, s.sessionSlots(k.Session), k.Session, log.Run, log)
-		s.wg.Go(func() { st.Close(ctx, tail.ErrSessionOver) })
+		t := tail.New(s.tails, s.sessionSlots(k.Session), k.Session, log.Run, log)
+		s.wg.Go(func() { t.Close(ctx, tail.ErrSessionOver) })
 	}
 }
 
-// differs reports whether the list tells of a run that is new, or lacks one.
-func (s *Shipper) differs(jobs []ray.Job) bool {
+// changed reports whether the list has a run that is new, or lacks one that is known.
+func (s *Shipper) changed(jobs []ray.Job) bool {
 	listed := make(map[string]bool, len(jobs))
 	for _, j := range jobs {
 		if j.Type == ray.JobDriver || j.SubmissionID == "" {
 			continue
 		}
 		listed[j.SubmissionID] = true
-		if k := s.known.logs[j.SubmissionID]; k == nil || !k.is(j) {
+		if k := s.known.jobs[j.SubmissionID]; k == nil || !k.isRun(j) {
 			return true
 		}
 	}
-	for id, k := range s.known.logs {
-		if k.gone.IsZero() && !listed[id] {
+	for id, k := range s.known.jobs {
+		if k.unlistedSince.IsZero() && !listed[id] {
 			return true
 		}
 	}
 	return false
 }
 
-// see takes one submission of the list.
-func (s *Shipper) see(ctx context.Context, j ray.Job) {
-	k := s.known.logs[j.SubmissionID]
+// observeJob handles one submission of the list.
+func (s *Shipper) observeJob(ctx context.Context, j ray.Job) {
+	k := s.known.jobs[j.SubmissionID]
 	if k != nil {
-		k.absent, k.gone = clock.Absence{}, time.Time{}
+		k.missing, k.unlistedSince = clock.Absence{}, time.Time{}
 	}
-	if k != nil && k.is(j) {
-		j = k.dated(j)
-		k.started = j.Start
-		if st := s.tail(j.SubmissionID); st != nil {
-			st.Update(j)
-		} else if !k.skip && !k.run && !k.over {
-			s.start(ctx, j, k)
+	if k != nil && k.isRun(j) {
+		j = k.withStartTime(j)
+		k.startTime = j.Start
+		if t := s.tail(j.SubmissionID); t != nil {
+			t.Update(j)
+		} else if !k.skip && !k.tailed && !k.readBefore {
+			s.startTail(ctx, j, k)
 		}
 		return
 	}
-	if k != nil && s.drains(ctx, k, j) {
-		return // looked at again with the next list
+	if k != nil && s.isDraining(ctx, k, j) {
+		return // the next list decides again
 	}
 	if k == nil {
-		k = &knownLog{}
-		s.known.logs[j.SubmissionID] = k
+		k = &trackedJob{}
+		s.known.jobs[j.SubmissionID] = k
 	}
-	k.started, k.run, k.over = j.Start, false, false
+	k.startTime, k.tailed, k.readBefore = j.Start, false, false
 	s.rechecks.forget(j.SubmissionID)
-	delete(s.known.left, j.SubmissionID)
-	if s.leftOut(j) {
-		s.known.left[j.SubmissionID] = j.Start
+	delete(s.known.backfillSkipped, j.SubmissionID)
+	if s.excludedByBackfill(j) {
+		s.known.backfillSkipped[j.SubmissionID] = j.Start
 		k.skip = true
 		return
 	}
-	if k.skip = !s.opts.wants(j); k.skip {
+	if k.skip = !s.opts.selects(j); k.skip {
 		return
 	}
-	if st := s.tail(j.SubmissionID); st != nil {
-		// The id was submitted again: its log goes on where the last run's ended.
-		st.Stop(tail.ErrRunReplaced)
-		<-st.Done()
+	if t := s.tail(j.SubmissionID); t != nil {
+		// The id was submitted again: its log continues where that of the last run ended.
+		t.Stop(tail.ErrRunReplaced)
+		<-t.Done()
 	}
-	s.start(ctx, j, k)
+	s.startTail(ctx, j, k)
 }
 
-// leftOut decides the backfill of a run that was not seen before: at the first
-// sight of the cluster, and of one that the first list lacked. The latter must
-// be older than the first sight by more than clocks differ.
-func (s *Shipper) leftOut(j ray.Job) bool {
+// excludedByBackfill reports whether the backfill skips a new run. It decides about
+// the runs of the first list, and about those that the first list lacked because the
+// head had not read them yet: they ended before it by more than clocks may differ.
+func (s *Shipper) excludedByBackfill(j ray.Job) bool {
 	at, over := j.Start, true
 	switch s.opts.Backfill {
 	case BackfillAll:
@@ -199,139 +189,148 @@ func (s *Shipper) leftOut(j ray.Job) bool {
 	if !s.known.seen {
 		return over
 	}
-	first := s.known.first
+	first := s.known.firstLists
 	open := first.Answers > 0 && !first.Lasts(time.Now(), s.opts.AbsentFor)
 	return open && over && !at.IsZero() && at.Before(first.Since.Add(-clock.ClockTolerance))
 }
 
+// tail returns the running tail of an id, nil if there is none. It is safe for
+// concurrent use.
 func (s *Shipper) tail(id string) *tail.Tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running[id]
 }
 
-// start begins to ship a run. Its log's state is the stream's until that ended.
-func (s *Shipper) start(ctx context.Context, j ray.Job, k *knownLog) {
+// startTail starts to tail a run. The tail owns k.log until it has ended.
+func (s *Shipper) startTail(ctx context.Context, j ray.Job, k *trackedJob) {
 	if k.log == nil {
 		k.log = s.out.Positions.Log(s.logKey(j.SubmissionID), j)
 	}
-	st := tail.New(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
+	t := tail.New(s.tails, s.sessionSlots(s.known.session), s.known.session, j, k.log)
 	if k.reopen {
-		st.Reopen()
+		t.Reopen()
 	}
-	k.run, k.reopen = true, false
+	k.tailed, k.reopen = true, false
 	s.mu.Lock()
-	s.running[j.SubmissionID] = st
+	s.running[j.SubmissionID] = t
 	s.mu.Unlock()
 	s.wg.Go(func() {
-		st.Run(ctx)
-		atEnd, checks := st.ReadToEnd()
+		t.Run(ctx)
+		atEnd, checks := t.ReadToEnd()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if atEnd && ctx.Err() == nil && st.Session() == s.sessionNow {
+		if atEnd && ctx.Err() == nil && t.Session() == s.currentSession {
 			s.scheduleRecheck(j.SubmissionID, j.Start, checks)
 		}
-		if s.running[j.SubmissionID] == st {
+		if s.running[j.SubmissionID] == t {
 			delete(s.running, j.SubmissionID)
 		}
 	})
 }
 
-// setSession names the session that is current, for other goroutines, and drops
-// the checks of the one before.
+// setSession makes a session the current one and drops the rechecks of the previous one.
 func (s *Shipper) setSession(session string) {
 	s.rechecks.clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessionNow = session
+	s.currentSession = session
 }
 
 func (s *Shipper) logKey(id string) checkpoint.Key {
 	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.known.session, SubmissionID: id}
 }
 
-// endSession ends what belongs to a head that is no more. Its logs are never
-// read again: the same addresses and ids may be other logs now.
+// endSession ends the tails of the current session, whose head is gone, and makes
+// session the current one. The old logs are never read again: the same addresses and
+// ids may belong to other logs now.
 func (s *Shipper) endSession(session string) {
-	s.opts.Log.WithField("session", session).Warn("The head was restarted: the logs of the session before are out of reach")
+	s.opts.Log.WithField("session", session).Warn("The head was restarted, logs of the previous session cannot be read any more")
 	s.mu.Lock()
 	old := make([]*tail.Tail, 0, len(s.running))
-	for _, st := range s.running {
-		old = append(old, st)
+	for _, t := range s.running {
+		old = append(old, t)
 	}
 	s.mu.Unlock()
-	for _, st := range old {
-		st.Stop(tail.ErrSessionOver)
+	for _, t := range old {
+		t.Stop(tail.ErrSessionOver)
 	}
-	for _, st := range old {
-		<-st.Done()
+	for _, t := range old {
+		<-t.Done()
 	}
 	now := time.Now()
-	for id := range s.known.logs {
+	for id := range s.known.jobs {
 		s.out.Positions.MarkUnlisted(s.logKey(id), now)
 	}
 	s.setSession(session)
-	s.known.session, s.known.since = session, now
-	s.known.left, s.known.logs = map[string]time.Time{}, map[string]*knownLog{}
+	s.known.session, s.known.sessionSince = session, now
+	s.known.backfillSkipped, s.known.jobs = map[string]time.Time{}, map[string]*trackedJob{}
 }
 
-// prune asks after jobs that left the list, and forgets old logs. A job is
-// believed to have left when several lists lack it, over some time.
-func (s *Shipper) prune(ctx context.Context, listed map[string]ray.Job, now time.Time) {
-	for id, k := range s.known.logs {
+// reconcileUnlisted handles the tracked jobs that the list lacks: it has their tails
+// request the job, and forgets old ones. Ray counts as not listing a job only after
+// several lists have lacked it for some time.
+func (s *Shipper) reconcileUnlisted(ctx context.Context, listed map[string]ray.Job, now time.Time) {
+	for id, k := range s.known.jobs {
 		if _, ok := listed[id]; ok {
 			continue
 		}
-		k.absent.Missed(now)
-		st := s.tail(id)
+		k.missing.Missed(now)
+		t := s.tail(id)
 		switch {
-		case st != nil:
-			st.Refresh(ctx)
-		case !k.skip && !k.run && !k.over:
-			// It was deleted while raytap was down: what lies there still is read.
+		case t != nil:
+			t.Refresh(ctx)
+		case !k.skip && !k.tailed && !k.readBefore:
+			// It was deleted while raytap was down. Its log may still exist: read it.
 			log := s.out.Positions.Log(s.logKey(id), ray.Job{SubmissionID: id})
 			k.log = log
-			s.start(ctx, log.Run, k)
+			s.startTail(ctx, log.Run, k)
 		}
-		if !k.absent.Lasts(now, s.opts.AbsentFor) {
-			s.known.doubt = now
+		if !k.missing.Lasts(now, s.opts.AbsentFor) {
+			s.known.suspectedAt = now
 			continue
 		}
-		if k.gone.IsZero() {
-			k.gone = now
+		if k.unlistedSince.IsZero() {
+			k.unlistedSince = now
 			s.out.Positions.MarkUnlisted(s.logKey(id), now)
-			s.recheckNow(id, k.started)
+			s.recheckNow(id, k.startTime)
 		}
-		if s.forget(id, k, now) {
-			delete(s.known.logs, id)
-			delete(s.known.left, id)
+		if s.canForget(id, k, now) {
+			delete(s.known.jobs, id)
+			delete(s.known.backfillSkipped, id)
 		}
 	}
-	s.slotsOfSession().Retain(func(key string) bool {
+	s.sessionSlots(s.known.session).Retain(func(key string) bool {
 		id := tail.RunID(key)
 		if j, ok := listed[id]; ok {
 			return tail.RunKey(j) == key && !j.Status.Terminal()
 		}
-		k := s.known.logs[id]
-		return k != nil && k.gone.IsZero()
+		k := s.known.jobs[id]
+		return k != nil && k.unlistedSince.IsZero()
 	})
-	if now.Sub(s.known.expired) >= expireEvery {
-		s.known.expired = now
-		for id, started := range s.out.Positions.Expiring(s.opts.Cluster, s.known.session, now.Add(2*expireEvery)) {
-			s.recheckNow(id, started)
-		}
-		if n := s.out.Positions.Expire(now); n > 0 {
-			s.out.Metrics().Expired.Add(float64(n))
-		}
+}
+
+// expirePositions drops old positions, at most once in expireInterval. Logs whose
+// positions expire next are rechecked before.
+func (s *Shipper) expirePositions(now time.Time) {
+	if now.Sub(s.known.expiredAt) < expireInterval {
+		return
+	}
+	s.known.expiredAt = now
+	for id, startTime := range s.out.Positions.Expiring(s.opts.Cluster, s.known.session, now.Add(2*expireInterval)) {
+		s.recheckNow(id, startTime)
+	}
+	if n := s.out.Positions.Expire(now); n > 0 {
+		s.out.Metrics().Expired.Add(float64(n))
 	}
 }
 
-// forget reports whether a log that Ray does not list may be forgotten.
-func (s *Shipper) forget(id string, k *knownLog, now time.Time) bool {
-	old := now.Sub(k.gone) > checkpoint.Retention
-	if _, left := s.known.left[id]; left {
-		// Decided for the session, which ends with the head; an unknown one never does.
+// canForget reports whether a job that Ray does not list may be forgotten.
+func (s *Shipper) canForget(id string, k *trackedJob, now time.Time) bool {
+	old := now.Sub(k.unlistedSince) > checkpoint.Retention
+	if _, skipped := s.known.backfillSkipped[id]; skipped {
+		// That is decided until the session ends, with the head; an unknown session has no end.
 		return old && s.known.session == ray.UnknownSession
 	}
-	return s.tail(id) == nil && (k.skip || old || len(s.known.logs) > checkpoint.MaxRetained)
+	return s.tail(id) == nil && (k.skip || old || len(s.known.jobs) > checkpoint.MaxRetained)
 }

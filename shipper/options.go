@@ -1,22 +1,28 @@
-// Package shipper turns the driver logs of a cluster's jobs into records: one
-// JSON object a line.
+// Package shipper decides which logs of a Ray cluster are tailed, and starts and stops
+// their tails. Today these are the driver logs of submitted jobs.
 //
-// It has three layers, each testable without the next. A stream follows one
-// job for ever: it chooses a way to read, waits after failures and decides what
-// an end means (stream.go, attempt.go, end.go). A reader makes one connection or one poll
-// (agent.go, websocket.go, file.go, text.go; where logs come as messages, messages.go and
-// whole.go). Pure functions over bytes make lines, proofs and records of what was
-// read (join.go, cutter.go, position.go, record.go). Where lines are joined or
-// thinned they are held between cutter and record (shape.go).
+// Run requests the job list again and again (discover.go) and keeps a trackedJob for each
+// submission id (trackedjob.go). A new run gets a tail, unless the backfill or the
+// selectors exclude it. If an id is submitted again on another node, the old log is read
+// to its end first (resubmit.go). A log that was read to its end is checked again later
+// (recheck.go), and read on if it has grown (reopen.go).
 //
-// Around them: discovery starts the streams (discover.go); one writer gives
-// their batches to the sink and saves what is remembered (output.go,
-// positions.go); recovery learns from a sink file what was written after the
-// last save (recovery.go).
+// The packages below it:
+//
+//   - tail reads one log from its start to the end of its run
+//   - aggregate joins the lines of a traceback and thins progress bars
+//   - parse finds level, timestamp and colours of a line; record encodes a line as JSON
+//   - writer is the one writer of a process: batches, memory limit, saving of positions
+//   - checkpoint is the positions file, and the recovery of what only the sink has
+//   - sink writes to stdout or to a rotated file
+//   - slots counts the WebSockets that Ray limits
+//   - metrics holds the shipper's metrics
+//   - clock measures durations across clock steps, and absences across single responses
 package shipper
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"raytap/shipper/tail"
@@ -25,19 +31,18 @@ import (
 	"raytap/ray"
 )
 
-// Lists is what discovery needs of a cluster: answers that may be shared with
-// others who ask.
+// Lists is what discovery requests of a cluster. Its responses may be cached ones.
 type Lists interface {
-	// JobsNewerThan lists the jobs as they were at t or later.
+	// JobsNewerThan returns the jobs as they were at t or later.
 	JobsNewerThan(ctx context.Context, t time.Time) ([]ray.Job, error)
 	Nodes(ctx context.Context) ([]ray.Node, error)
 }
 
-// Backfills: what is shipped of the jobs that a cluster lists when it is first seen.
+// Values of Options.Backfill: which jobs of the first list of a cluster are shipped.
 const (
-	BackfillRunning = "running" // those that are not terminal, from their first byte
-	BackfillAll     = "all"     // finished ones too
-	BackfillNone    = "none"    // no submission listed then
+	BackfillRunning = "running" // those that have no terminal status, from their first byte
+	BackfillAll     = "all"     // all, finished ones too
+	BackfillNone    = "none"    // none
 )
 
 // Options are the settings of one cluster's shipping. The zero value of each field means
@@ -46,16 +51,16 @@ type Options struct {
 	tail.Options
 	Interval time.Duration // between two requests for the job list; 5 s
 	Backfill string        // BackfillRunning
-	// Include selects the jobs to ship: all where it is empty, else those that one of
-	// them matches. Exclude then excludes those that one of it matches.
+	// A job is shipped if Include is empty or one of its selectors matches, and no
+	// selector of Exclude does.
 	Include, Exclude []Selector
-	// Recheck is how long after the end of a run, and after the check before it, its log
-	// is checked for what was printed later; 15 s, 1 min, 5 min.
+	// Recheck is how long after the end of a run, and after the previous check, its log
+	// is checked for lines that were printed later; 15 s, 1 min, 5 min.
 	Recheck []time.Duration
 }
 
-// Selector matches jobs by patterns as of package namepattern; an empty field
-// matches every job.
+// Selector matches jobs by patterns of package namepattern. An empty field matches
+// every job.
 type Selector struct {
 	SubmissionID string
 	JobName      string
@@ -76,16 +81,10 @@ func (s Selector) match(j ray.Job) bool {
 
 func matches(pattern, s string) bool { return pattern == "" || namepattern.Match(pattern, s) }
 
-func (o *Options) wants(j ray.Job) bool {
-	any := func(ss []Selector) bool {
-		for _, s := range ss {
-			if s.match(j) {
-				return true
-			}
-		}
-		return false
-	}
-	return (len(o.Include) == 0 || any(o.Include)) && !any(o.Exclude)
+// selects reports whether the selectors let the job be shipped.
+func (o *Options) selects(j ray.Job) bool {
+	match := func(s Selector) bool { return s.match(j) }
+	return (len(o.Include) == 0 || slices.ContainsFunc(o.Include, match)) && !slices.ContainsFunc(o.Exclude, match)
 }
 
 func (o Options) withDefaults() Options {
@@ -94,7 +93,7 @@ func (o Options) withDefaults() Options {
 		o.Interval = 5 * time.Second
 	}
 	if o.Recheck == nil {
-		o.Recheck = recheckAfter
+		o.Recheck = defaultRecheck
 	}
 	if o.Backfill == "" {
 		o.Backfill = BackfillRunning

@@ -15,42 +15,41 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Ray's terminal status ends the driver, not what the driver started: children
-// may print to the log for as long as they live (Ray 2.60.0). So the log of a run
-// that was read to its end is checked again some time later, and once more when
-// Ray stops listing the job and before its position is dropped. A log that has
-// grown is read on.
+// With a terminal status the driver is over, but not its children: they may print to
+// the log for as long as they live (Ray 2.60.0). So a log that was read to its end is
+// checked again later, once more when Ray stops listing the job, and once more before
+// its position expires. A log that has grown is read on (reopen.go).
 
-// recheckAfter is how long after the end, and after the check before it, a log
-// is checked.
-var recheckAfter = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute}
+// defaultRecheck is how long after the end, and after the previous check, a log is
+// checked.
+var defaultRecheck = []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute}
 
 const (
-	// recheckRate is how many checks a second one cluster gets. One costs Ray
-	// 0.6 ms of CPU on a node agent and 5 ms by the file way (2.60.0); the latter
-	// also wait for their turn among the other reads by that way.
+	// recheckRate is the maximum of checks per second and cluster. One check costs Ray
+	// 0.6 ms of CPU on a node agent and 5 ms over the transport file (2.60.0); the
+	// latter also wait for a poll slot among the other reads of files.
 	recheckRate  = 20
 	recheckBurst = 5
-	// recheckers is how many checks of one cluster run at the same time.
-	recheckers = 4
+	// maxConcurrentRechecks is for one cluster.
+	maxConcurrentRechecks = 4
 )
 
-// recheck is one check to come of the log of one run.
+// recheck is one scheduled check of the log of one run.
 type recheck struct {
-	id      string
-	started time.Time // the run's start_time
-	due     time.Time
-	done    int  // how many checks there were since the last end
-	extra   bool // one besides those: none follows it
+	id        string
+	startTime time.Time // of the run
+	due       time.Time
+	done      int  // number of checks since the last end
+	extra     bool // not one of the series: none follows it
 }
 
-// rechecks are the checks to come of one cluster, the next one first. Its methods
-// are safe for concurrent use. The zero value is ready.
+// rechecks holds the scheduled checks of one cluster, the next one first. Its methods
+// are safe for concurrent use. The zero value is ready to use.
 type rechecks struct {
 	mu    sync.Mutex
 	queue recheckQueue
-	added chan struct{} // capacity 1; nil before the first use
-	grown map[string]time.Time
+	added chan struct{}        // capacity 1; nil before the first use
+	grown map[string]time.Time // start times of runs, by id
 }
 
 // add schedules a check of a run's log.
@@ -64,7 +63,7 @@ func (r *rechecks) add(c recheck) {
 	}
 }
 
-// forget drops the checks of an id, of which another run is known now.
+// forget drops the checks of an id, which has a new run.
 func (r *rechecks) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,7 +72,7 @@ func (r *rechecks) forget(id string) {
 	delete(r.grown, id)
 }
 
-// clear drops all: their session is over.
+// clear drops all checks when their session is over.
 func (r *rechecks) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +86,7 @@ func (r *rechecks) signal() chan struct{} {
 	return r.added
 }
 
-// next waits until a check is due and takes it.
+// next waits until a check is due, and removes and returns it.
 func (r *rechecks) next(ctx context.Context) (recheck, error) {
 	for {
 		r.mu.Lock()
@@ -112,18 +111,19 @@ func (r *rechecks) next(ctx context.Context) (recheck, error) {
 	}
 }
 
-// found notes that the log of a run has grown.
-func (r *rechecks) found(id string, started time.Time) {
+// markGrown records that the log of a run has grown.
+func (r *rechecks) markGrown(id string, startTime time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.grown == nil {
 		r.grown = map[string]time.Time{}
 	}
-	r.grown[id] = started
+	r.grown[id] = startTime
 }
 
-// take returns the runs whose logs have grown since the last call.
-func (r *rechecks) take() map[string]time.Time {
+// takeGrown returns the start times, by id, of the runs that were marked as grown
+// since the last call.
+func (r *rechecks) takeGrown() map[string]time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	grown := r.grown
@@ -131,7 +131,7 @@ func (r *rechecks) take() map[string]time.Time {
 	return grown
 }
 
-// recheckQueue is a heap by due time.
+// recheckQueue is a heap ordered by due time.
 type recheckQueue []recheck
 
 func (q recheckQueue) Len() int           { return len(q) }
@@ -145,28 +145,28 @@ func (q *recheckQueue) Pop() any {
 	return last
 }
 
-// scheduleRecheck schedules the check that follows so many.
-func (s *Shipper) scheduleRecheck(id string, started time.Time, done int) {
+// scheduleRecheck schedules the check that follows the done ones, if there is one more.
+func (s *Shipper) scheduleRecheck(id string, startTime time.Time, done int) {
 	after := s.opts.Recheck
-	if s.tails.FullChecks() { // a check may read the whole log: one has to do
+	if s.tails.FullChecks() { // a check may read the whole log: make only one
 		after = after[min(1, len(after)-1):min(2, len(after))]
 	}
 	if done < len(after) {
-		s.rechecks.add(recheck{id: id, started: started, due: time.Now().Add(after[done]), done: done})
+		s.rechecks.add(recheck{id: id, startTime: startTime, due: time.Now().Add(after[done]), done: done})
 	}
 }
 
-// recheckNow schedules a check besides the others: Ray does not list the job any
-// more, or the position will be dropped.
-func (s *Shipper) recheckNow(id string, started time.Time) {
-	s.rechecks.add(recheck{id: id, started: started, due: time.Now(), extra: true})
+// recheckNow schedules an extra check for now: Ray does not list the job any more, or
+// its position is about to expire.
+func (s *Shipper) recheckNow(id string, startTime time.Time) {
+	s.rechecks.add(recheck{id: id, startTime: startTime, due: time.Now(), extra: true})
 }
 
-// recheckEnds makes the checks until ctx ends. It is the only goroutine that
-// waits for them, however many runs have ended.
-func (s *Shipper) recheckEnds(ctx context.Context) {
+// runRechecks makes the checks when they are due, until ctx ends. It is one goroutine
+// for all runs of the cluster.
+func (s *Shipper) runRechecks(ctx context.Context) {
 	limit := rate.NewLimiter(recheckRate, recheckBurst)
-	slots := semaphore.NewWeighted(recheckers)
+	slots := semaphore.NewWeighted(maxConcurrentRechecks)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -176,17 +176,17 @@ func (s *Shipper) recheckEnds(ctx context.Context) {
 		}
 		wg.Go(func() {
 			defer slots.Release(1)
-			s.recheckEnd(ctx, c)
+			s.recheckLog(ctx, c)
 		})
 	}
 }
 
-// recheckEnd makes one check.
-func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
-	key := s.rechecked(c.id)
-	log, ok := s.out.Positions.ReadToEnd(key, c.started)
+// recheckLog makes one check.
+func (s *Shipper) recheckLog(ctx context.Context, c recheck) {
+	key := s.currentKey(c.id)
+	log, ok := s.out.Positions.ReadToEnd(key, c.startTime)
 	if !ok || s.tail(c.id) != nil {
-		return // another run, or it is being read
+		return // the id has another run, or a tail
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
@@ -202,19 +202,19 @@ func (s *Shipper) recheckEnd(ctx context.Context, c recheck) {
 	}
 	s.tails.Metrics.EndChecks(result).Inc()
 	if grown {
-		s.rechecks.found(c.id, c.started)
+		s.rechecks.markGrown(c.id, c.startTime)
 		return
 	}
 	if !c.extra {
 		s.out.Positions.SetChecks(key, c.done+1)
-		s.scheduleRecheck(c.id, c.started, c.done+1)
+		s.scheduleRecheck(c.id, c.startTime, c.done+1)
 	}
 }
 
-// rechecked returns the key of an id's log in the session that is current. It is
-// safe to call from any goroutine.
-func (s *Shipper) rechecked(id string) checkpoint.Key {
+// currentKey returns the key of an id's log in the current session. It is safe for
+// concurrent use.
+func (s *Shipper) currentKey(id string) checkpoint.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.sessionNow, SubmissionID: id}
+	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.currentSession, SubmissionID: id}
 }

@@ -105,13 +105,13 @@ func TestTheChecksOfManyEndsAreBounded(t *testing.T) {
 			time.Sleep(time.Second)
 			a.change(func() { a.over = true })
 			time.Sleep(time.Minute)
-			log, ok := s.out.Positions.ReadToEnd(s.rechecked("job"), a.job().Start)
+			log, ok := s.out.Positions.ReadToEnd(s.currentKey("job"), a.job().Start)
 			if !ok {
 				t.Fatal("the job has no end")
 			}
 			for i := range 5000 {
 				id := fmt.Sprintf("job-%d", i)
-				s.out.Positions.Accept(s.out.Positions.Log(s.rechecked(id), ray.Job{}).Entry, log.State)
+				s.out.Positions.Accept(s.out.Positions.Log(s.currentKey(id), ray.Job{}).Entry, log.State)
 				s.scheduleRecheck(id, a.job().Start, 0)
 			}
 			a.change(func() { a.from = nil })

@@ -9,18 +9,16 @@ import (
 	"raytap/ray"
 )
 
-// This file: a log that was read to its end, and has grown since, is read on.
-
-// reopenGrown starts to read on the logs that have grown after their end. listed
-// are the jobs as Ray lists them now.
+// reopenGrown starts tails on the logs that have grown after their end. listed are
+// the jobs that Ray lists now.
 func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
-	for id, started := range s.rechecks.take() {
-		k := s.known.logs[id]
+	for id, startTime := range s.rechecks.takeGrown() {
+		k := s.known.jobs[id]
 		if k == nil {
-			k = &knownLog{started: started, over: true, gone: time.Now()}
-			s.known.logs[id] = k
+			k = &trackedJob{startTime: startTime, readBefore: true, unlistedSince: time.Now()}
+			s.known.jobs[id] = k
 		}
-		if k.skip || !checkpoint.SameRun(k.started, started) || s.tail(id) != nil {
+		if k.skip || !checkpoint.SameRun(k.startTime, startTime) || s.tail(id) != nil {
 			continue
 		}
 		if k.log == nil {
@@ -32,6 +30,6 @@ func (s *Shipper) reopenGrown(ctx context.Context, listed map[string]ray.Job) {
 			s.out.Positions.MarkUnlisted(s.logKey(id), time.Now())
 		}
 		k.reopen = true
-		s.start(ctx, j, k)
+		s.startTail(ctx, j, k)
 	}
 }

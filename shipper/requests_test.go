@@ -195,7 +195,7 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 		h.asked()
 		time.Sleep(minutes * time.Minute)
 		dashboard, agents, text = h.asked()
-		if held := s.slotsHeld(); held != o.MaxTails {
+		if held := s.slotsInUse(); held != o.MaxTails {
 			t.Errorf("%d slots are used of %d", held, o.MaxTails)
 		}
 	})

@@ -9,41 +9,41 @@ import (
 	"raytap/ray"
 )
 
-// drainFor bounds how long the log of a run is read on once its id was submitted
-// again, before the new run is followed.
-const drainFor = time.Minute
+// drainTimeout is how long the log of a run is read on after its id was submitted
+// again. Then the new run is tailed.
+const drainTimeout = time.Minute
 
-// drains reports whether the run that is known is to be read to its end before j, a
-// later run of the same id, is followed: Ray takes an id again only once its run is
-// over, and where the new one runs on another node, or on one that is not known yet,
-// the old log does not change any more. On the same node both are one file.
-func (s *Shipper) drains(ctx context.Context, k *knownLog, j ray.Job) bool {
-	if !s.tails.CanDrain() || k.skip || k.over {
+// isDraining reports whether the tracked run has to be read to its end before j, a
+// later run of the same id. Ray accepts an id again only after its run is over. If
+// the new run is on another node, or on one that is not known yet, the old log does
+// not change any more. On the same node both runs share one file.
+func (s *Shipper) isDraining(ctx context.Context, k *trackedJob, j ray.Job) bool {
+	if !s.tails.CanDrain() || k.skip || k.readBefore {
 		return false
 	}
-	st := s.tail(j.SubmissionID)
-	if st == nil && !k.run {
-		// A process before this one has left it open.
+	t := s.tail(j.SubmissionID)
+	if t == nil && !k.tailed {
+		// An earlier process stopped before the end of the old run.
 		if k.log == nil {
 			k.log = s.out.Positions.Log(s.logKey(j.SubmissionID), j)
 		}
-		if old := k.log.Run; k.log.Begun && !k.log.Done && old.Start.Equal(k.started) && tail.Elsewhere(old, j) {
-			s.start(ctx, old, k)
-			st = s.tail(j.SubmissionID)
+		if old := k.log.Run; k.log.Begun && !k.log.Done && old.Start.Equal(k.startTime) && tail.Elsewhere(old, j) {
+			s.startTail(ctx, old, k)
+			t = s.tail(j.SubmissionID)
 		}
 	}
-	if st == nil || !tail.Elsewhere(*st.Job(), j) {
-		k.drain = time.Time{}
+	if t == nil || !tail.Elsewhere(*t.Job(), j) {
+		k.drainingSince = time.Time{}
 		return false
 	}
 	now := time.Now()
-	if k.drain.IsZero() {
-		k.drain = now
-		st.Supersede()
+	if k.drainingSince.IsZero() {
+		k.drainingSince = now
+		t.Supersede()
 	}
-	if now.Sub(k.drain) < drainFor {
+	if now.Sub(k.drainingSince) < drainTimeout {
 		return true
 	}
-	k.drain = time.Time{}
+	k.drainingSince = time.Time{}
 	return false
 }

@@ -20,7 +20,7 @@ func TestASelectorMatchesAcrossASlash(t *testing.T) {
 		"included by submission id": {Options{Include: []Selector{{SubmissionID: "team*"}}}, true},
 		"not included by a part":    {Options{Include: []Selector{{JobName: "secret-team"}}}, false},
 	} {
-		if got := row.o.wants(job); got != row.want {
+		if got := row.o.selects(job); got != row.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -15,27 +15,28 @@ import (
 	"raytap/ray"
 )
 
-// Shipper ships the logs of one cluster's jobs. Make it with New.
+// Shipper ships the logs of one cluster's jobs. Make it with New or NewMessageShipper,
+// and call Run once. Tails is safe for concurrent use.
 type Shipper struct {
 	opts  Options
 	lists Lists
 	out   *writer.Writer
 	tails *tail.Cluster // what its tails share
 
-	mu         sync.Mutex
-	running    map[string]*tail.Tail // by submission id
-	held       *slots.Slots          // of the current session
-	wg         sync.WaitGroup
-	sessionNow string // the current session
+	mu             sync.Mutex
+	running        map[string]*tail.Tail // by submission id
+	slots          *slots.Slots          // of the current session; nil before the first
+	currentSession string
+	wg             sync.WaitGroup // of the goroutines that Run waits for
 
-	rechecks rechecks // of logs whose runs are over
+	rechecks rechecks // of logs that were read to their end
 
 	known   discovery
-	listing logthrottle.Condition // the job list
+	listing logthrottle.Condition // of the job list
 }
 
-// New returns a shipper for one cluster. lists may be shared with others, client must not
-// cache.
+// New returns a shipper for one cluster. Others may use lists at the same time; client
+// must not cache responses. It starts nothing: call Run.
 func New(lists Lists, client tail.Client, out *writer.Writer, o Options) *Shipper {
 	return newShipper(lists, client, client, nil, out, o)
 }
@@ -57,8 +58,8 @@ func newShipper(lists Lists, api tail.API, client tail.Client, message tail.Mess
 	}
 }
 
-// Run discovers jobs and ships their logs until ctx ends; it returns nil once
-// all tails have stopped.
+// Run discovers jobs and ships their logs until ctx ends. It returns nil, after all
+// tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
 	leave := s.out.Metrics().Join(s.opts.Cluster, s.tails.LabelValues(), s.stats)
 	defer leave()
@@ -68,17 +69,16 @@ func (s *Shipper) Run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		s.known = discovery{} // after a rollback as at start-up
-		s.work(run)
+		s.known = discovery{} // a rollback begins like a start
+		s.ship(run)
 		end()
 	}
 }
 
-// work discovers jobs and ships their logs until ctx ends and all tails have
-// stopped.
-func (s *Shipper) work(ctx context.Context) {
+// ship discovers jobs and ships their logs until ctx ends and all tails have stopped.
+func (s *Shipper) ship(ctx context.Context) {
 	defer s.wg.Wait()
-	s.wg.Go(func() { s.recheckEnds(ctx) })
+	s.wg.Go(func() { s.runRechecks(ctx) })
 	for {
 		err := s.discover(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -97,9 +97,9 @@ func (s *Shipper) work(ctx context.Context) {
 	}
 }
 
-// stats returns what the metrics report of the cluster.
+// stats returns the figures for the metrics of the cluster.
 func (s *Shipper) stats(now time.Time) metrics.ClusterStats {
-	stats := metrics.ClusterStats{SlotsInUse: s.slotsHeld(), AgentsRefused: s.tails.RefusedAgents(now)}
+	stats := metrics.ClusterStats{SlotsInUse: s.slotsInUse(), AgentsRefused: s.tails.RefusedAgents(now)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Tails = len(s.running)
@@ -109,26 +109,23 @@ func (s *Shipper) stats(now time.Time) metrics.ClusterStats {
 	return stats
 }
 
-// slotsOfSession gives the WebSocket slots of the cluster's current session.
-func (s *Shipper) slotsOfSession() *slots.Slots { return s.sessionSlots(s.known.session) }
-
-// sessionSlots gives the WebSocket slots of a session of the cluster.
+// sessionSlots returns the stream slots of a session of the cluster.
 func (s *Shipper) sessionSlots(session string) *slots.Slots {
 	if session == ray.UnknownSession {
-		session = "" // it does not tell one Ray from another
+		session = "" // several clusters may have it
 	}
-	held := s.out.Slots(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
+	sl := s.out.Slots(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held = held
-	return held
+	s.slots = sl
+	return sl
 }
 
-func (s *Shipper) slotsHeld() int {
+func (s *Shipper) slotsInUse() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil {
+	if s.slots == nil {
 		return 0
 	}
-	return s.held.Count()
+	return s.slots.Count()
 }

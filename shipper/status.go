@@ -8,7 +8,7 @@ import (
 	"raytap/shipper/tail"
 )
 
-// Tails returns the status of each log that is tailed, sorted by id. It is safe
+// Tails returns the status of each running tail, sorted by submission id. It is safe
 // for concurrent use.
 func (s *Shipper) Tails() []tail.Status {
 	s.mu.Lock()
