@@ -326,7 +326,7 @@ func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
 	}
 	r.stop()
 	text := r.text()
-	if n := strings.Count(text, "level=warning msg=\"Logs are not read from node agents"); n != 1 || !strings.Contains(text, "node_agents.allow") {
+	if n := strings.Count(text, "level=warning msg=\"Node agents are not used"); n != 1 || !strings.Contains(text, "node_agents.allow") {
 		t.Errorf("%d warnings of it", n)
 	}
 	if strings.Contains(text, token) {

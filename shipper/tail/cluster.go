@@ -159,7 +159,7 @@ func (c *Cluster) acquireNodeTail(node string) (release func(), ok bool) {
 	if !w.TailsBlock {
 		return func() {}, true
 	}
-	c.warnOnce("tails block", "This Ray stops a node's job agent while a log there is tailed over a WebSocket: one job per node is tailed at a time, the other logs are read when their jobs have ended. Set protocol to auto")
+	c.warnOnce("tails block", "One job per node is tailed at a time: this Ray blocks a node's job agent while a log there is tailed over a WebSocket. Other logs are read when their jobs have ended. Set protocol to auto", nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.nodeTails[node] {
@@ -176,8 +176,9 @@ func (c *Cluster) acquireNodeTail(node string) (release func(), ok bool) {
 	}, true
 }
 
-// warnOnce logs a warning, at most once for each topic.
-func (c *Cluster) warnOnce(topic, message string) {
+// warnOnce logs a warning, at most once for each topic. err becomes its field error,
+// unless it is nil.
+func (c *Cluster) warnOnce(topic, message string, err error) {
 	c.mu.Lock()
 	before := c.warned[topic]
 	if c.warned == nil {
@@ -191,6 +192,9 @@ func (c *Cluster) warnOnce(topic, message string) {
 	log := c.opts.Log
 	if w := c.support(time.Now()); w.Ray != "" {
 		log = log.WithField("ray_version", w.Ray)
+	}
+	if err != nil {
+		log = log.WithField("error", shownError(err))
 	}
 	log.Warn(message)
 }

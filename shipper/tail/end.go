@@ -35,10 +35,10 @@ func (t *Tail) replaced(ctx context.Context) error {
 	p := t.p
 	if p.log.Unverified {
 		p.log.Ambiguous = true
-		gap := p.gapEvent("the log repeats itself, and a place in it was mistaken: lines between the last one that is sure and the last one may be missing")
-		return p.newEpoch(ctx, *p.log.LastVerified, "the log is read again from the last place that is sure", gap)
+		gap := p.gapEvent("the log repeats itself and its position was wrong: lines after the last verified position may be missing")
+		return p.newEpoch(ctx, *p.log.LastVerified, "the log repeats itself: it is read again from the last verified position", gap)
 	}
-	gap := p.gapEvent("the log was replaced or truncated: what it held after the last line is lost")
+	gap := p.gapEvent("the log was replaced or truncated: unread lines of the old log are lost")
 	return p.newEpoch(ctx, lines.Start(), "the log was replaced or truncated: it is read from its start", gap)
 }
 
@@ -79,7 +79,7 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 // finishReopening ends a tail that was to read on after the end and got no further line.
 func (t *Tail) finishReopening(ctx context.Context, err error) error {
 	if errors.Is(err, errLost) || errors.Is(err, ErrSessionOver) {
-		return t.p.commitEvents(ctx, true, t.p.gapEvent("what was printed after the end is lost: "+err.Error()))
+		return t.p.commitEvents(ctx, true, t.p.gapEvent("output after the end of the run is lost: "+err.Error()))
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (t *Tail) findLog(ctx context.Context) error {
 			t.health.failure(None, err)
 			tried.Step(time.Now(), pause+t.cl.opts.Timeout)
 			if tried.Sum >= t.cl.opts.LostAfter && tried.Steps >= triesToLose {
-				return fmt.Errorf("%w: nobody has told for %s whether there is one: %v", errLost, tried.Sum.Round(time.Second), err)
+				return fmt.Errorf("%w: no node has answered for %s whether it has the log: %v", errLost, tried.Sum.Round(time.Second), err)
 			}
 			pause = max(r.backoff.NextBackOff(), RetryAfter(err))
 		}
@@ -208,7 +208,7 @@ func (t *Tail) searchNodes(ctx context.Context) error {
 		}
 	}
 	if !head {
-		return &ray.Error{Op: "look for the log", Code: http.StatusServiceUnavailable, Detail: "the list of nodes names no head"}
+		return &ray.Error{Op: "look for the log", Code: http.StatusServiceUnavailable, Detail: "the node list has no head"}
 	}
 	var failed error
 	for _, ref := range places {
@@ -223,11 +223,11 @@ func (t *Tail) searchNodes(ctx context.Context) error {
 	}
 	switch {
 	case ray.Code(failed) == http.StatusNotImplemented:
-		return fmt.Errorf("%w: this Ray does not tell whether the head has a log of the job: %v", errUnproven, failed)
+		return fmt.Errorf("%w: this Ray does not report whether the head has a log of the job: %v", errUnproven, failed)
 	case failed != nil:
 		return failed
 	case t.job.gone.Load():
-		return fmt.Errorf("%w: Ray forgot the job before it told where it runs, and no node has its log", errLost)
+		return fmt.Errorf("%w: Ray deleted the job before it reported its node, and no node has its log", errLost)
 	}
 	return errNotStarted
 }

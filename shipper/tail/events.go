@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"raytap/shipper/checkpoint"
+	"github.com/sirupsen/logrus"
 
 	"raytap/lines"
+	"raytap/shipper/checkpoint"
 	"raytap/shipper/record"
 )
 
@@ -150,7 +151,7 @@ func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message stri
 	p.log.LeaveEpoch(p.nextLine(), at)
 	p.log.Restart(at)
 	p.enc.SetEpoch(p.log.Epoch)
-	p.job.logger().WithField("epoch", p.log.Epoch).Warn("New epoch: " + message)
+	p.job.logger().WithFields(logrus.Fields{"epoch": p.log.Epoch, "reason": message}).Warn("New epoch")
 	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)
 }
 
@@ -160,11 +161,13 @@ func (p *pipeline) gapEvent(message string) checkpoint.PendingEvent {
 	// Before the first line of the run, it is a log of other runs that was lost.
 	p.log.Tally.Gap = p.log.Tally.Gap || p.runLines() > 0
 	p.cl.Metrics.Gaps().Inc()
-	p.job.logger().Warn("Lines are lost: " + message)
 	f := record.Field{Key: "at_least"}
+	log := p.job.logger().WithField("reason", message)
 	if n := p.log.Size - p.log.Pos.Raw; p.log.Pos.Raw >= 0 && n > 1 {
 		f.Value = n
+		log = log.WithField("at_least_bytes", n)
 	}
+	log.Warn("Lines lost")
 	return p.newEvent(record.EventGap, message, f)
 }
 
@@ -177,7 +180,7 @@ func (p *pipeline) reopen(ctx context.Context) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: it is read on"))
+	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: reading continues"))
 }
 
 // hitLimit writes the event of a limit. It returns nil once the tail may go on, or
@@ -185,11 +188,15 @@ func (p *pipeline) reopen(ctx context.Context) error {
 func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	p.cl.Metrics.Limits(limit).Inc()
 	pause := p.limiter.Pause && p.limiter.Interval > 0
-	message := "limit " + limit + " is reached: the job's log is shipped no further"
+	log := p.job.logger().WithField("limit", limit)
+	message := "limit " + limit + " is reached: the rest of the job's log is not shipped"
 	if pause {
-		message = "limit " + limit + " is reached: reading goes on when the window of " + p.limiter.Interval.String() + " is over"
+		interval := p.limiter.Interval.String()
+		message = "limit " + limit + " is reached: reading continues after the interval of " + interval
+		log.WithField("interval", interval).Warn("Stream limit reached, log paused")
+	} else {
+		log.Warn("Stream limit reached, log stopped")
 	}
-	p.job.logger().WithField("limit", limit).Warn("A " + message)
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
@@ -225,10 +232,11 @@ func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
 		return b
 	}
 	p.enc.SetLastTime(0)
-	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", time.Duration(last-clock).Round(time.Millisecond))
+	ahead := time.Duration(last - clock).Round(time.Millisecond)
+	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", ahead)
 	b = p.enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.skipped})
 	p.skipped, p.log.Skipped = 0, 0
-	p.job.logger().Warn("Record times go back: " + message)
+	p.job.logger().WithField("ahead", ahead.String()).Warn("Host clock was set back, record times go back once")
 	p.cl.Metrics.Events(record.EventClock).Inc()
 	return b
 }

@@ -267,7 +267,9 @@ func (s *source) snapshotSize(ctx context.Context) (uint64, error) {
 }
 
 // endsEarly returns the error of a log that ends before the position.
-func endsEarly() error { return fmt.Errorf("%w: it ends before the last line read", errReplaced) }
+func endsEarly() error {
+	return fmt.Errorf("%w (it ends before the last line that was read)", errReplaced)
+}
 
 // onFreshStack runs f on a goroutine of its own, and waits for it. A read needs some deep
 // calls, and a goroutine keeps the stack that its deepest one took: a tail would keep it

@@ -314,18 +314,18 @@ func (r *messageReader) classifyShort(ctx context.Context) error {
 	v := lines.VerifyAll(want, lines.UnknownOffset)
 	rest, err := v.FeedAll(body)
 	if err == nil && rest == 0 && v.Done() && v.OK() {
-		return fmt.Errorf("%w: it has %d bytes, and more were read", errReplaced, want.Content)
+		return fmt.Errorf("%w (it has %d bytes, more were read before)", errReplaced, want.Content)
 	}
 	return errShortReplay
 }
 
 // switchFraming continues with the other framing, from the position.
 func (s *source) switchFraming(ctx context.Context, t Transport) error {
-	to, message := lines.FramingStream, "the agent's messages turned out to be pieces of text, not lines: lines before this one may be pieces of lines"
+	to, message := lines.FramingStream, "the agent's messages are pieces of text, not lines: lines before this one may be pieces of lines"
 	log := s.p.log
 	framing := s.p.framing(t)
 	if *framing == lines.FramingStream {
-		to, message = lines.FramingLines, "the agent's messages turned out to be lines without newlines"
+		to, message = lines.FramingLines, "the agent's messages are lines without newlines, not pieces of text"
 	}
 	*framing = to
 	at := log.Pos

@@ -153,7 +153,7 @@ func (r *nodeAgentReader) open(ctx context.Context, from, least int64) (ray.LogR
 	log := r.p.log
 	least = max(least, log.Pos.Raw)
 	if part.Size < least || part.Offset > from {
-		err = fmt.Errorf("%w (%d bytes, %d were read)", errReplaced, part.Size, least)
+		err = fmt.Errorf("%w (it has %d bytes, %d were read before)", errReplaced, part.Size, least)
 	} else if _, short := io.CopyN(io.Discard, part.Body, from-part.Offset); short != nil {
 		err = truncatedBody(short)
 	}
@@ -209,5 +209,5 @@ func (r *nodeAgentReader) pollRange(ctx context.Context) (atEnd bool, err error)
 }
 
 func truncatedBody(err error) error {
-	return &ray.Error{Op: "read log", Code: 503, Detail: "the answer was cut short: " + err.Error(), Err: err}
+	return &ray.Error{Op: "read log", Code: 503, Detail: "the response was truncated: " + err.Error(), Err: err}
 }

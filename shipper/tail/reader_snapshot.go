@@ -59,7 +59,7 @@ func (r *snapshotReader) poll(ctx context.Context, ended bool) error {
 	}
 	r.snapshotMismatches = 0
 	if has := r.p.reached(); has < reached {
-		return fmt.Errorf("%w: it has %d bytes, and %d were seen", errSnapshotIncomplete, has, reached)
+		return fmt.Errorf("%w (it has %d bytes, %d were read before)", errSnapshotIncomplete, has, reached)
 	}
 	return r.p.endRead(ctx, ended)
 }
@@ -82,7 +82,7 @@ func (s *source) ingestSnapshot(ctx context.Context) (in *ingester, reached uint
 type textReader struct{ *source }
 
 func (r *textReader) read(ctx context.Context) error {
-	r.cl.warnOnce("text", "This Ray has no file API: a log that its node agent does not serve is read as a whole, as text, each time. See docs/old-rays.md")
+	r.cl.warnOnce("text", "This Ray has no file API: each read of a log that its node agent does not serve reads the whole log as text. See docs/old-rays.md", nil)
 	idle := r.cl.opts.PollInterval
 	for {
 		if r.job.terminalAt.IsSet() {
@@ -127,12 +127,12 @@ func (r *textReader) poll(ctx context.Context, ended bool) error {
 	}
 	switch {
 	case in.verifier != nil && in.verifier.Content() == 0: // so Ray reports that there is no file, too
-		return &ray.Error{Op: "read log as text", Code: http.StatusNotFound, Detail: "the text is empty, and more was read before"}
+		return &ray.Error{Op: "read log as text", Code: http.StatusNotFound, Detail: "the text is empty, but the log was not before"}
 	case in.verifier != nil:
 		return endsEarly()
 	}
 	if has := r.p.reached(); has < reached {
-		return fmt.Errorf("the text of the log has %d bytes, and %d were seen", has, reached)
+		return fmt.Errorf("the text of the log is incomplete: it has %d bytes, %d were read before", has, reached)
 	}
 	return r.p.endRead(ctx, ended)
 }
@@ -151,5 +151,5 @@ func (r *textReader) withoutText(ctx context.Context, why error) error {
 		r.selector.textErr = nil
 		return why // the node agent may answer again, and it can read the log
 	}
-	return fmt.Errorf("%w: only the node agent could read the rest of it, and must not be used: %v", errLost, why)
+	return fmt.Errorf("%w: only the node agent could read it, and it must not be used: %v", errLost, why)
 }

@@ -295,9 +295,9 @@ func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 	case !errors.Is(end, errClosed):
 		return end // a connection that broke says nothing of the log
 	case r.p.split == nil:
-		return fmt.Errorf("%w: a tail does not return what was read before: %v", errLost, textErr)
+		return fmt.Errorf("%w: a new stream does not return what was read before: %v", errLost, textErr)
 	case errors.Is(textErr, ray.ErrNotText):
-		return fmt.Errorf("%w: only the node agent could read the rest of it: %v", errLost, textErr)
+		return fmt.Errorf("%w: only the node agent could read it: %v", errLost, textErr)
 	}
 	if err := r.p.flushPartial(ctx); err != nil {
 		return err

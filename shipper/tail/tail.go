@@ -18,28 +18,28 @@ import (
 
 // What ends a read. Which of them end a tail, endsTail decides.
 var (
-	errComplete           = errors.New("the log was read to the end of its run")
-	errLimited            = errors.New("a stream limit ends the shipping of this job")
-	errReplaced           = errors.New("the log is not the one that was read before: it was replaced or truncated")
+	errComplete           = errors.New("the log was read to its end")
+	errLimited            = errors.New("a stream limit is reached")
+	errReplaced           = errors.New("the log was replaced or truncated")
 	errClosed             = errors.New("the stream ended")
-	errSilent             = errors.New("the stream is silent while the log grows")
-	errShortReplay        = errors.New("the replay fell silent short of the position")
+	errSilent             = errors.New("the stream is silent but the log grows")
+	errShortReplay        = errors.New("the stream stopped before the position")
 	errNoSlot             = errors.New("no stream slot is free")
 	errBetterTransport    = errors.New("a better transport may work again")
-	errAlreadyEnded       = errors.New("the run's end was written before")
-	errRunEnded           = errors.New("the run is over: what is left of its log is read as a whole")
+	errAlreadyEnded       = errors.New("the end of the run is already written")
+	errRunEnded           = errors.New("the run is over: the rest of its log is read over another transport")
 	errNotStarted         = errors.New("the job ended without a log")
 	errLost               = errors.New("the rest of the log is lost")
-	errUnproven           = errors.New("the end of the log cannot be proven")
-	errUnreadable         = errors.New("the WebSocket cannot pass a place in this log (a byte that is not UTF-8, or a line over 4 MiB)")
-	errFramingMismatch    = errors.New("the messages of this log have another framing than was assumed: their newlines")
-	errSnapshotIncomplete = errors.New("the whole log, as the agent returns it, lacks what was read before")
+	errUnproven           = errors.New("the end of the log cannot be verified")
+	errUnreadable         = errors.New("the WebSocket cannot send a part of this log (a byte that is not UTF-8, or a line over 4 MiB)")
+	errFramingMismatch    = errors.New("the messages of this log have another framing than expected (newlines)")
+	errSnapshotIncomplete = errors.New("the agent's copy of the log lacks lines that were read before")
 )
 
 // Why a tail is stopped although its job is not read to its end.
 var (
-	ErrSessionOver = errors.New("the head was restarted: this session's logs are out of reach")
-	ErrRunReplaced = errors.New("another start time is reported for this id")
+	ErrSessionOver = errors.New("the head was restarted: logs of the old session cannot be read")
+	ErrRunReplaced = errors.New("Ray reports another start time for this job id")
 )
 
 // reader reads one log over one transport until that ends. The error says why it ended.
@@ -194,7 +194,7 @@ func (t *Tail) Close(ctx context.Context, why error) {
 // report logs that the last records of a tail were not written.
 func (t *Tail) report(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		t.job.logger().WithError(err).Error("The last records of this job were not written")
+		t.job.logger().WithError(err).Error("Last records of the job not written")
 	}
 }
 
@@ -254,7 +254,7 @@ func (t *Tail) waitStart(ctx context.Context) error {
 		case messages && j.Status.Terminal():
 			return errNotStarted
 		case messages && gone:
-			return fmt.Errorf("%w: Ray forgot the job before it reported where it runs", errLost)
+			return fmt.Errorf("%w: Ray deleted the job before it reported its node", errLost)
 		case j.DriverNodeID != "" && (j.Status.Terminal() || gone):
 			return nil
 		case j.Status.Terminal() || gone:
@@ -355,7 +355,7 @@ func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
 	}
 	if v.agentDown {
 		if errors.Is(err, ray.ErrTokenWithheld) {
-			t.cl.warnOnce("token", "Logs are not read from node agents, but through the head: "+shownError(err))
+			t.cl.warnOnce("token", "Node agents are not used, logs are read through the head", err)
 		}
 		t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
 	}

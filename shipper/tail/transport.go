@@ -358,7 +358,7 @@ func refusesUpgrades(err error) bool {
 
 // errAgentDown ends the read of a tail that waited for a node agent while another tail
 // found out that it cannot be used.
-var errAgentDown = fmt.Errorf("the node agent could not be used a moment ago: %w", ray.ErrTransportNotAllowed)
+var errAgentDown = fmt.Errorf("the node agent failed a moment ago: %w", ray.ErrTransportNotAllowed)
 
 // temporary reports whether a status says that the same request may succeed later.
 func temporary(status int) bool {
