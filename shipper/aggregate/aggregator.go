@@ -1,3 +1,5 @@
+// Package aggregate joins lines of a log into one record (Python's tracebacks, indented
+// lines) and thins out progress bars.
 package aggregate
 
 import (
@@ -9,21 +11,23 @@ import (
 	"raytap/lines"
 )
 
-// AggregateOptions are how lines are joined and thinned. The zero value does neither.
+// Options say which lines are joined or skipped. The zero value passes each line on as it
+// is.
 type Options struct {
-	// Multiline joins Python's tracebacks, and indented lines with the line before them: at
-	// most MaxLines (500) and so many bytes as one message may have. A line waits for others
-	// for Wait (1.5 s), or until a read brings nothing more.
+	// Multiline joins Python's tracebacks, and indented lines with the line before them. A
+	// record has at most MaxLines lines (500) and the bytes of one message. A line waits for
+	// more lines for at most Wait (1.5 s), and no longer than until a read returns nothing new.
 	Multiline bool
 	MaxLines  int
 	Wait      time.Duration
-	// Progress is how often a progress bar, a line that is overwritten by another one after a
-	// \r, makes a record; 0: each state of it does.
+	// Progress is the minimum time between two records of a progress bar, which is a line
+	// that ends with \r and is overwritten by the next one; 0: each state makes a record.
 	Progress time.Duration
 }
 
 func (o Options) enabled() bool { return o.Multiline || o.Progress > 0 }
 
+// WithDefaults returns o with the default of each field that is zero.
 func (o Options) WithDefaults() Options {
 	if o.Wait == 0 {
 		o.Wait = 1500 * time.Millisecond
@@ -35,64 +39,64 @@ func (o Options) WithDefaults() Options {
 	return o
 }
 
-// Emitter takes the lines that an aggregator releases. Each method may return an error
-// where memory is exhausted, or ctx has ended.
+// Emitter receives the lines that an Aggregator releases. Its methods return an error if
+// memory is exhausted or ctx has ended.
 type Emitter interface {
-	// Ensure makes sure that Emit has room.
+	// Ensure waits until Emit has room for a record.
 	Ensure(ctx context.Context) error
-	// Emit makes a record. now is when its first line came, Unix nanoseconds. Before it
-	// returns the position may be requested.
+	// Emit writes a record. now is when its first line was read (Unix nanoseconds). It may
+	// call Position.
 	Emit(ctx context.Context, l lines.Line, now int64) error
-	// Skip counts a line that makes no record.
+	// Skip counts a line that is not written.
 	Skip()
-	// Reserve takes memory for n more bytes. The position may be requested.
+	// Reserve acquires memory for n more bytes. It may call Position.
 	Reserve(ctx context.Context, n int) error
-	// Release gives memory back.
+	// Release releases memory for n bytes.
 	Release(n int)
 }
 
-// aggregator stands between the cutter and the records, and holds lines back until
-// it is known what becomes of them. It keeps the position behind the last line
-// that has left it: one that is held back is read again after a crash, and what
-// becomes of it then may differ, but it is in one record, or counted as skipped,
-// once. It is nil where nothing is held back; its methods are for one goroutine.
+// Aggregator is between the Splitter and the records. It keeps lines pending until it is
+// known which record they belong to. Its position is after the last line that it released:
+// pending lines are read again after a crash. They may then be joined in another way, but
+// each is in exactly one record, or counted as skipped. Make it with New. Not safe for
+// concurrent use.
 type Aggregator struct {
 	o   Options
 	max int // bytes of a joined message
 	to  Emitter
 
-	released lines.Tracker // up to the last line that has left
-	Lines    uint64
+	released lines.Tracker // up to the last line that was released
+	Lines    uint64        // lines that were released: the seq of the next one
 	endRaw   int64
 	line     lines.LineHash
 
 	pending      pendingLines // lines that are to be one record
 	matcher      tracebackMatcher
-	progress     pendingLines // behind the group: a line that may be overwritten
-	lastProgress int64        // when a line that was overwritten was let through, Unix nanoseconds
+	progress     pendingLines // after those: one line that may be overwritten
+	lastProgress int64        // when the last overwritten line was released, Unix nanoseconds
 	split        *lines.Splitter
 }
 
-// held is some lines of a log, one behind the other.
+// pendingLines are consecutive lines that were not released yet.
 type pendingLines struct {
 	first lines.Line // without its text
 	text  []byte     // of all, with a \n for each line end
 	parts []part
-	proof lines.LineHash // of the last one
-	since int64          // when the first one came, Unix nanoseconds
-	last  int64          // when the last one came
+	hash  lines.LineHash // of the last one
+	since int64          // when the first one was read, Unix nanoseconds
+	last  int64          // when the last one was read
 }
 
-// part is one line of what is held.
+// part is one pending line.
 type part struct {
-	raw  int64
+	raw  int64 // its raw offset, or lines.UnknownOffset
 	size int
 }
 
-func (h *pendingLines) empty() bool { return len(h.parts) == 0 }
+func (p *pendingLines) empty() bool { return len(p.parts) == 0 }
 
-// newAggregator returns an aggregator that joins lines up to max bytes; nil where the
-// options hold nothing back.
+// New returns an Aggregator that joins lines up to max bytes; nil if the options change
+// nothing.
 func New(o Options, max int, to Emitter) *Aggregator {
 	if !o.enabled() {
 		return nil
@@ -100,130 +104,132 @@ func New(o Options, max int, to Emitter) *Aggregator {
 	return &Aggregator{o: o.WithDefaults(), max: max, to: to}
 }
 
-// begin goes on where a cutter stands.
-func (h *Aggregator) Begin(s *lines.Splitter) {
-	h.split = s
-	h.sync()
+// Begin continues at the position of s, whose lines Add and Pass get from then on.
+func (a *Aggregator) Begin(s *lines.Splitter) {
+	a.split = s
+	a.sync()
 }
 
-// sync puts the position where the splitter's is. Nothing may be held.
-func (h *Aggregator) sync() { h.Lines, h.endRaw, h.line = h.split.Track(&h.released) }
+// sync sets the position to the splitter's. No line may be pending.
+func (a *Aggregator) sync() { a.Lines, a.endRaw, a.line = a.split.Track(&a.released) }
 
-// drop forgets what is held, and the position: begin gives the next one.
-func (h *Aggregator) Drop() {
-	for _, x := range []*pendingLines{&h.pending, &h.progress} {
+// Drop discards the pending lines and the position. Begin sets the next one.
+func (a *Aggregator) Drop() {
+	for _, x := range []*pendingLines{&a.pending, &a.progress} {
 		x.parts = nil
-		h.free(x)
+		a.free(x)
 	}
-	h.released = lines.Tracker{}
+	a.released = lines.Tracker{}
 }
 
-func (h *Aggregator) free(x *pendingLines) {
+// free releases the buffer of x.
+func (a *Aggregator) free(x *pendingLines) {
 	if cap(x.text) > 0 {
-		h.to.Release(cap(x.text))
+		a.to.Release(cap(x.text))
 		x.text = nil
 	}
 }
 
-// reserved reports whether memory for half lines is held.
-func (h *Aggregator) Reserved() bool { return cap(h.pending.text) > 0 || cap(h.progress.text) > 0 }
+// Reserved reports whether it uses memory for pending lines.
+func (a *Aggregator) Reserved() bool { return cap(a.pending.text) > 0 || cap(a.progress.text) > 0 }
 
-func (h *Aggregator) Empty() bool { return h.pending.empty() && h.progress.empty() }
+// Empty reports whether no line is pending.
+func (a *Aggregator) Empty() bool { return a.pending.empty() && a.progress.empty() }
 
-// position gives the place behind the last line that has left.
-func (h *Aggregator) Position() lines.Position {
-	p := h.released.Position(h.Lines, h.endRaw)
-	p.Line = h.line
+// Position returns the position after the last line that was released.
+func (a *Aggregator) Position() lines.Position {
+	p := a.released.Position(a.Lines, a.endRaw)
+	p.Line = a.line
 	return p
 }
 
-// add takes the next line.
-func (h *Aggregator) Add(ctx context.Context, l lines.Line, now int64) error {
-	if err := h.resolveProgress(ctx, l, now); err != nil {
+// Add adds the next line of the log. now is when it was read (Unix nanoseconds).
+func (a *Aggregator) Add(ctx context.Context, l lines.Line, now int64) error {
+	if err := a.resolveProgress(ctx, l, now); err != nil {
 		return err
 	}
-	if l.Size > int64(len(l.Text)) {
-		if err := h.Flush(ctx); err != nil {
+	if l.Truncated() { // its text is not enough to move the position by
+		if err := a.Flush(ctx); err != nil {
 			return err
 		}
-		if err := h.to.Ensure(ctx); err != nil {
+		if err := a.to.Ensure(ctx); err != nil {
 			return err
 		}
-		h.sync()
-		return h.to.Emit(ctx, l, now)
+		a.sync()
+		return a.to.Emit(ctx, l, now)
 	}
-	if h.o.Progress > 0 && l.Ends&lines.EndsCR != 0 {
-		return h.hold(ctx, &h.progress, l, now, h.split.Origin(l))
+	if a.o.Progress > 0 && l.Ends&lines.EndsCR != 0 {
+		return a.hold(ctx, &a.progress, l, now, a.split.Origin(l))
 	}
-	return h.join(ctx, l, now, h.split.Origin(l))
+	return a.join(ctx, l, now, a.split.Origin(l))
 }
 
-// pass takes a line that the sink has already. Nothing is held then: what came
-// before it is there as well.
-func (h *Aggregator) Pass(l lines.Line) {
-	if l.Size > int64(len(l.Text)) {
-		h.sync()
+// Pass moves the position after a line that the sink has already. No line may be pending:
+// the sink has those before it, too.
+func (a *Aggregator) Pass(l lines.Line) {
+	if l.Truncated() {
+		a.sync()
 		return
 	}
-	h.advance(l.Text, h.split.Origin(l))
+	a.advance(l.Text, a.split.Origin(l))
 }
 
-// lone reports whether the \r behind the bar is no part of a \r\n, so far.
-func (h *Aggregator) bareCR() bool { return !h.split.AfterNewline() }
+// bareCR reports whether the \r after the progress line is not followed by \n, so far.
+func (a *Aggregator) bareCR() bool { return !a.split.AfterNewline() }
 
-// settleBar decides what becomes of the line in front of l.
-func (h *Aggregator) resolveProgress(ctx context.Context, l lines.Line, now int64) error {
+// resolveProgress releases or skips the progress line, now that the next line is known.
+func (a *Aggregator) resolveProgress(ctx context.Context, l lines.Line, now int64) error {
 	switch {
-	case h.progress.empty():
+	case a.progress.empty():
 		return nil
 	case l.Ends&lines.SameTerminal == 0:
-	case now-h.lastProgress >= int64(h.o.Progress):
-		h.lastProgress = now
+	case now-a.lastProgress >= int64(a.o.Progress):
+		a.lastProgress = now
 	default:
-		if err := h.emit(ctx, &h.pending); err != nil { // it is told of before what is skipped
+		if err := a.emit(ctx, &a.pending); err != nil { // they are before the skipped line
 			return err
 		}
-		h.markReleased(&h.progress)
-		h.to.Skip()
+		a.markReleased(&a.progress)
+		a.to.Skip()
 		return nil
 	}
-	return h.joinProgress(ctx)
+	return a.joinProgress(ctx)
 }
 
-// passBar lets the bar go on.
-func (h *Aggregator) joinProgress(ctx context.Context) error {
-	l := h.progress.first
-	l.Text = h.progress.text
-	if err := h.join(ctx, l, h.progress.since, lines.Origin{Raw: h.progress.parts[0].raw, Hash: h.progress.proof}); err != nil {
+// joinProgress adds the progress line to the pending lines, like any other line.
+func (a *Aggregator) joinProgress(ctx context.Context) error {
+	l := a.progress.first
+	l.Text = a.progress.text
+	if err := a.join(ctx, l, a.progress.since, lines.Origin{Raw: a.progress.parts[0].raw, Hash: a.progress.hash}); err != nil {
 		return err
 	}
-	h.progress.parts = h.progress.parts[:0]
+	a.progress.parts = a.progress.parts[:0]
 	return nil
 }
 
-// join makes a line part of the group before it, or lets that go.
-func (h *Aggregator) join(ctx context.Context, l lines.Line, now int64, origin lines.Origin) error {
-	if !h.o.Multiline {
-		if err := h.to.Ensure(ctx); err != nil {
+// join adds a line to the pending lines if it continues them, and emits them first if not.
+func (a *Aggregator) join(ctx context.Context, l lines.Line, now int64, origin lines.Origin) error {
+	if !a.o.Multiline {
+		if err := a.to.Ensure(ctx); err != nil {
 			return err
 		}
-		h.advance(l.Text, origin)
-		return h.to.Emit(ctx, l, now)
+		a.advance(l.Text, origin)
+		return a.to.Emit(ctx, l, now)
 	}
-	g := &h.pending
-	if !g.empty() && (len(g.parts) >= h.o.MaxLines || len(g.text)+1+int(l.Blank)+len(l.Text) > h.max || !h.matcher.next(l, g.text)) {
-		if err := h.emit(ctx, g); err != nil {
+	p := &a.pending
+	if !p.empty() && (len(p.parts) >= a.o.MaxLines || len(p.text)+1+int(l.Blank)+len(l.Text) > a.max || !a.matcher.next(l, p.text)) {
+		if err := a.emit(ctx, p); err != nil {
 			return err
 		}
 	}
-	if g.empty() {
-		h.matcher.first(l.Text)
+	if p.empty() {
+		a.matcher.first(l.Text)
 	}
-	return h.hold(ctx, g, l, now, origin)
+	return a.hold(ctx, p, l, now, origin)
 }
 
-// hold adds a line to what is held.
-func (h *Aggregator) hold(ctx context.Context, x *pendingLines, l lines.Line, now int64, origin lines.Origin) error {
+// hold adds a line to x.
+func (a *Aggregator) hold(ctx context.Context, x *pendingLines, l lines.Line, now int64, origin lines.Origin) error {
 	ends := 0
 	if x.empty() {
 		x.text = x.text[:0]
@@ -231,8 +237,8 @@ func (h *Aggregator) hold(ctx context.Context, x *pendingLines, l lines.Line, no
 		ends = 1 + int(l.Blank)
 	}
 	if need := len(x.text) + ends + len(l.Text); need > cap(x.text) {
-		size := min(max(need, 2*cap(x.text), 256), max(h.max, need))
-		if err := h.to.Reserve(ctx, size-cap(x.text)); err != nil {
+		size := min(max(need, 2*cap(x.text), 256), max(a.max, need))
+		if err := a.to.Reserve(ctx, size-cap(x.text)); err != nil {
 			return err
 		}
 		x.text = append(make([]byte, 0, size), x.text...)
@@ -246,16 +252,16 @@ func (h *Aggregator) hold(ctx context.Context, x *pendingLines, l lines.Line, no
 	}
 	x.text = append(x.text, l.Text...)
 	x.parts = append(x.parts, part{origin.Raw, len(l.Text)})
-	x.proof, x.last = origin.Hash, now
+	x.hash, x.last = origin.Hash, now
 	return nil
 }
 
-// give makes a record of what is held.
-func (h *Aggregator) emit(ctx context.Context, x *pendingLines) error {
+// emit writes the lines of x as one record, and releases them.
+func (a *Aggregator) emit(ctx context.Context, x *pendingLines) error {
 	if x.empty() {
 		return nil
 	}
-	if err := h.to.Ensure(ctx); err != nil {
+	if err := a.to.Ensure(ctx); err != nil {
 		return err
 	}
 	l := x.first
@@ -263,79 +269,79 @@ func (h *Aggregator) emit(ctx context.Context, x *pendingLines) error {
 	if n := len(x.parts); n > 1 {
 		l.Joined = uint16(n)
 	}
-	h.markReleased(x)
-	return h.to.Emit(ctx, l, x.since)
+	a.markReleased(x)
+	return a.to.Emit(ctx, l, x.since)
 }
 
-// leave puts the position behind what is held, and holds it no longer.
-func (h *Aggregator) markReleased(x *pendingLines) {
+// markReleased moves the position after the lines of x, and empties x.
+func (a *Aggregator) markReleased(x *pendingLines) {
 	text := x.text
 	for _, p := range x.parts {
 		text = bytes.TrimLeft(text, "\n")
-		h.advance(text[:p.size], lines.Origin{Raw: p.raw, Hash: x.proof})
+		a.advance(text[:p.size], lines.Origin{Raw: p.raw, Hash: x.hash})
 		text = text[p.size:]
 	}
 	x.parts = x.parts[:0]
 }
 
-// advance puts the position after a line.
-func (h *Aggregator) advance(text []byte, origin lines.Origin) {
-	h.released.Add(text, origin.Raw)
-	h.Lines++
-	h.line = origin.Hash
-	if h.endRaw = origin.Raw; origin.Raw >= 0 {
-		h.endRaw += int64(len(text))
+// advance moves the position after a line.
+func (a *Aggregator) advance(text []byte, origin lines.Origin) {
+	a.released.Add(text, origin.Raw)
+	a.Lines++
+	a.line = origin.Hash
+	if a.endRaw = origin.Raw; origin.Raw >= 0 {
+		a.endRaw += int64(len(text))
 	}
 }
 
-// close lets all go that is held: what follows does not belong to it.
-func (h *Aggregator) Flush(ctx context.Context) error {
-	if err := h.emit(ctx, &h.pending); err != nil {
+// Flush emits all pending lines: no later line belongs to them.
+func (a *Aggregator) Flush(ctx context.Context) error {
+	if err := a.emit(ctx, &a.pending); err != nil {
 		return err
 	}
-	if err := h.emit(ctx, &h.progress); err != nil {
+	if err := a.emit(ctx, &a.progress); err != nil {
 		return err
 	}
-	h.free(&h.pending)
-	h.free(&h.progress)
+	a.free(&a.pending)
+	a.free(&a.progress)
 	return nil
 }
 
-// due gives when rest has something to do; false: never, as it stands.
-func (h *Aggregator) Due() (at time.Time, ok bool) {
-	if !h.progress.empty() {
-		if !h.bareCR() {
+// Due returns when Expire has something to do; false: not before the next line.
+func (a *Aggregator) Due() (at time.Time, ok bool) {
+	if !a.progress.empty() {
+		if !a.bareCR() {
 			return time.Time{}, true
 		}
-		at, ok = time.Unix(0, h.lastProgress+int64(h.o.Progress)), true
+		at, ok = time.Unix(0, a.lastProgress+int64(a.o.Progress)), true
 	}
-	if !h.pending.empty() {
-		if t := time.Unix(0, h.pending.last+int64(h.o.Wait)); !ok || t.Before(at) {
+	if !a.pending.empty() {
+		if t := time.Unix(0, a.pending.last+int64(a.o.Wait)); !ok || t.Before(at) {
 			at, ok = t, true
 		}
 	}
 	return at, ok
 }
 
-// rest lets go what has waited long enough. still tells that a read brought
-// nothing new.
-func (h *Aggregator) Expire(ctx context.Context, now time.Time, still bool) error {
-	if !h.progress.empty() && (!h.bareCR() || now.UnixNano()-h.lastProgress >= int64(h.o.Progress)) {
-		if h.bareCR() {
-			h.lastProgress = now.UnixNano()
+// Expire emits the lines that have been pending for long enough. idle reports that a read
+// returned nothing new: then no line waits longer.
+func (a *Aggregator) Expire(ctx context.Context, now time.Time, idle bool) error {
+	if !a.progress.empty() && (!a.bareCR() || now.UnixNano()-a.lastProgress >= int64(a.o.Progress)) {
+		if a.bareCR() {
+			a.lastProgress = now.UnixNano()
 		}
-		if err := h.joinProgress(ctx); err != nil {
+		if err := a.joinProgress(ctx); err != nil {
 			return err
 		}
 	}
-	if still || now.UnixNano()-h.pending.last >= int64(h.o.Wait) {
-		if err := h.emit(ctx, &h.pending); err != nil {
+	if idle || now.UnixNano()-a.pending.last >= int64(a.o.Wait) {
+		if err := a.emit(ctx, &a.pending); err != nil {
 			return err
 		}
 	}
-	for _, x := range []*pendingLines{&h.pending, &h.progress} {
+	for _, x := range []*pendingLines{&a.pending, &a.progress} {
 		if x.empty() {
-			h.free(x)
+			a.free(x)
 		}
 	}
 	return nil

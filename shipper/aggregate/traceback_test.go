@@ -9,7 +9,7 @@ import (
 
 const plainTrace = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\n    ~^^\nValueError: no"
 
-func TestWhatIsOneTracebackIsOneRecord(t *testing.T) {
+func TestAggregator_Tracebacks(t *testing.T) {
 	group := "  + Exception Group Traceback (most recent call last):\n  |   File \"a.py\", line 1, in <module>\n  |     raise\n  | ExceptionGroup: two (2 sub-exceptions)\n" +
 		"  +-+---------------- 1 ----------------\n    | ValueError: 1\n    +---------------- 2 ----------------\n    | TypeError: 2\n    +------------------------------------"
 	chain := plainTrace + "\n\nDuring handling of the above exception, another exception occurred:\n\n" + plainTrace
@@ -20,15 +20,15 @@ func TestWhatIsOneTracebackIsOneRecord(t *testing.T) {
 	worker := "(f pid=7) " + strings.ReplaceAll(plainTrace, "\n", "\n(f pid=7) ")
 	tinted := "\x1b[36m(f pid=7, ip=10.0.0.1)\x1b[0m " + strings.ReplaceAll(plainTrace, "\n", "\n\x1b[36m(f pid=7, ip=10.0.0.1)\x1b[0m ")
 	for name, text := range map[string]string{
-		"a traceback": plainTrace, "a group": group, "a chain": chain, "a chain that ends in a group": cause, "one of a task": task,
-		"one in colours": coloured, "one of a worker": worker, "one of a worker, in colours": tinted,
-		"a logger's line with its traceback": "2026-11-24 12:00:00,123 ERROR train: it failed\n" + plainTrace,
-		"a word alone":                       "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyboardInterrupt",
-		"a class within a function":          "Traceback (most recent call last):\n  File \"a.py\", line 1\n__main__.f.<locals>.Bad: x",
-		"indented lines":                     "a table:\n  one 1\n\ttwo 2",
+		"traceback": plainTrace, "group": group, "chain": chain, "chain that ends in a group": cause, "task": task,
+		"colours": coloured, "worker": worker, "worker, colours": tinted,
+		"logger's line with its traceback": "2026-11-24 12:00:00,123 ERROR train: it failed\n" + plainTrace,
+		"name without text":                "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyboardInterrupt",
+		"class in a function":              "Traceback (most recent call last):\n  File \"a.py\", line 1\n__main__.f.<locals>.Bad: x",
+		"indented lines":                   "a table:\n  one 1\n\ttwo 2",
 	} {
 		t.Run(name, func(t *testing.T) {
-			recs := shapeAll(t, Options{Multiline: true}, 256<<10, "before\n"+text+"\nstep 5 done\n", 0)
+			recs := aggregateAll(t, Options{Multiline: true}, 256<<10, "before\n"+text+"\nstep 5 done\n", 0)
 			if len(recs) != 3 || recs[1].text != text || recs[1].lines != len(linestest.Lines([]byte(text))) {
 				t.Errorf("records %q", texts(recs))
 			}
@@ -36,19 +36,19 @@ func TestWhatIsOneTracebackIsOneRecord(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoContinuationStandsAlone(t *testing.T) {
+func TestAggregator_OtherLines(t *testing.T) {
 	for name, text := range map[string]string{
-		"lines":                                "one\ntwo",
-		"a traceback behind a harmless line":   "INFO fine\nTraceback (most recent call last):",
-		"prose behind a traceback's body":      "Traceback (most recent call last):\nstep 5 done",
-		"a progress bar that begins indented":  "epoch 1\n  0%|          | 0/10",
-		"a line that returns to the start":     "epoch 1\n\r  working",
-		"another worker's line":                "(f pid=7) one\n(f pid=8)   two",
-		"an indented line behind an empty one": "one\n\n  two",
-		"a mark without a traceback before it": "one\nDuring handling of the above exception, another exception occurred:",
+		"lines":                            "one\ntwo",
+		"traceback after an INFO line":     "INFO fine\nTraceback (most recent call last):",
+		"text in a traceback":              "Traceback (most recent call last):\nstep 5 done",
+		"indented progress bar":            "epoch 1\n  0%|          | 0/10",
+		"line after a CR":                  "epoch 1\n\r  working",
+		"line of another worker":           "(f pid=7) one\n(f pid=8)   two",
+		"indented line after an empty one": "one\n\n  two",
+		"separator without a traceback":    "one\nDuring handling of the above exception, another exception occurred:",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if recs := shapeAll(t, Options{Multiline: true}, 256<<10, text, 0); len(recs) != 2 {
+			if recs := aggregateAll(t, Options{Multiline: true}, 256<<10, text, 0); len(recs) != 2 {
 				t.Errorf("records %q", texts(recs))
 			}
 		})
