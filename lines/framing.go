@@ -2,19 +2,19 @@ package lines
 
 import "bytes"
 
-// Framing is how the messages of one transport are to be read as text. It is kept
-// with the position, for each transport.
+// Framing is how the messages of one transport are converted to text. It is saved with
+// the position, for each transport.
 type Framing uint8
 
 const (
 	FramingUnknown Framing = iota
-	// FramingStream: the messages are text cut anywhere, newlines included.
+	// FramingStream: the messages are pieces of text, cut anywhere, with newlines.
 	FramingStream
-	// FramingLines: each message is a line, or several, without the last newline.
+	// FramingLines: each message is one line or several, without the last newline.
 	FramingLines
 )
 
-// String returns the name that the positions file has, "" for FramingUnknown.
+// String returns the name in the positions file, "" for FramingUnknown.
 func (f Framing) String() string { return [...]string{"", "text", "lines"}[f] }
 
 // ParseFraming is the inverse of String; it returns FramingUnknown for other names.
@@ -28,20 +28,20 @@ func ParseFraming(s string) Framing {
 	return FramingUnknown
 }
 
-// Deframer makes a log's text of messages. Where the framing is not known yet, the
-// first message waits for the second: if either has a newline the messages are a
-// stream, else each is a line. In both framings the text has the same content bytes.
+// Deframer converts messages to the text of a log. While the framing is not known, the
+// first message is held until the second: if either has a newline the messages are a
+// stream, else each is a line. The content bytes of the text do not depend on the framing.
 // The zero value is ready. Not safe for concurrent use.
 type Deframer struct {
-	Framing Framing
-	held    []byte // the first message, while the framing is not known
+	Framing Framing // set by the first two messages, or by the caller
+	held    []byte  // the first message, while the framing is not known
 }
 
-// Held returns the first message while it waits for the second, else nil.
+// Held returns the first message while the second is missing, else nil.
 func (d *Deframer) Held() []byte { return d.held }
 
-// Append appends the text of a message. False: the message does not fit the framing,
-// and nothing is appended.
+// Append appends the text of a message to dst. It returns false, and appends nothing, if
+// the message does not fit the framing.
 func (d *Deframer) Append(dst, m []byte) ([]byte, bool) {
 	switch d.Framing {
 	case FramingStream:
@@ -67,8 +67,8 @@ func (d *Deframer) Append(dst, m []byte) ([]byte, bool) {
 	return dst, true
 }
 
-// appendLine appends a message that is a line. One that ends with a newline of its own
-// is no such message, unless it is nothing but an empty line.
+// appendLine appends a message of FramingLines. One that ends with a newline does not fit,
+// unless it is an empty line.
 func (d *Deframer) appendLine(dst, m []byte) ([]byte, bool) {
 	if n := len(m); n > 0 && m[n-1] == '\n' {
 		if ContentLen(m) > 0 {

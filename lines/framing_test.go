@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A law: however the text is cut into messages, the joined text is the same, as
-// soon as the framing is known to be a stream; and its content always is.
+// The content of the text does not depend on how it is cut into messages; nor do its
+// newlines, once the framing is known to be a stream.
 func FuzzDeframer_Stream(f *testing.F) {
 	f.Add([]byte("a\nb\r\nccc\n\nd"), uint64(1))
 	f.Add([]byte("Loading...\nx"), uint64(7))
@@ -38,7 +38,7 @@ func FuzzDeframer_Stream(f *testing.F) {
 	})
 }
 
-// And of lines: however many of them a message holds, the same lines come out.
+// The lines do not depend on how many of them a message has.
 func FuzzDeframer_Lines(f *testing.F) {
 	f.Add("a b  c d", uint64(1))
 	f.Fuzz(func(t *testing.T, words string, seed uint64) {
@@ -56,7 +56,7 @@ func FuzzDeframer_Lines(f *testing.F) {
 			}
 			var ok bool
 			if out, ok = j.Append(out, []byte(strings.Join(lines[i:i+n], "\n"))); !ok {
-				t.Fatalf("%q is no line", lines[i:i+n])
+				t.Fatalf("%q does not fit FramingLines", lines[i:i+n])
 			}
 			i += n
 		}

@@ -7,24 +7,23 @@ import (
 // FingerprintSize is how many of the last content bytes identify a position (bytes).
 const FingerprintSize = 4096
 
-// maxTailRead bounds the raw bytes that are read again to verify a fingerprint: a
-// stretch with more line ends than that is not worth its cost.
+// maxTailRead is the maximum number of raw bytes that are read again to verify a
+// fingerprint: a part of a log with more line ends is not worth the cost.
 const maxTailRead = 64 << 10
 
-// UnknownOffset is the raw offset of a place that was reached over a transport which
-// does not report raw offsets.
+// UnknownOffset is the raw offset of a position if the transport does not report raw
+// offsets.
 const UnknownOffset int64 = -1
 
 // Position is how far a log was read: it is right after the last content byte of a
-// line, before its line end. It is a value: copies do not share anything. Start
-// returns the start of a log; the zero value is not a valid position, since its Hash
-// is not initialised.
+// line, before its line end. Copies share nothing. The zero value is not valid, since its
+// Hash is not initialised: Start returns the start of a log.
 type Position struct {
 	Content uint64 // content bytes before it
 	Lines   uint64 // lines before it: the seq of the next one
 	Raw     int64  // raw offset, or UnknownOffset
-	// Hash has consumed every content byte before the position. It is the state of
-	// the digest and not its sum, so that it can continue.
+	// Hash is the state of a digest of all content before the position. A state, unlike a
+	// sum, can be continued.
 	Hash xxhash.Digest
 	Tail Fingerprint
 	Line LineHash
@@ -37,8 +36,8 @@ type Fingerprint struct {
 	Start  int64  // raw offset of the first, or UnknownOffset
 }
 
-// LineHash distinguishes lines that are longer than a fingerprint and end alike. It
-// describes the last line; it is zero where the fingerprint covers the line.
+// LineHash identifies the last line before a position if it is longer than a fingerprint:
+// such lines may end alike. It is zero for shorter lines.
 type LineHash struct {
 	Size int64
 	Hash uint64 // xxhash64
@@ -52,16 +51,16 @@ func Start() Position {
 	return p
 }
 
-// HasShortTail reports whether a short raw stretch ending at p verifies it.
+// HasShortTail reports whether a short read before p verifies it.
 func (p *Position) HasShortTail() bool { return p.ShortTailTo(p.Raw) }
 
-// ShortTailTo reports whether the raw stretch from the fingerprint's first byte to an
-// offset at or after p is short enough to be read again.
+// ShortTailTo reports whether the raw bytes from the fingerprint's start to an offset at or
+// after p are few enough to be read again.
 func (p *Position) ShortTailTo(raw int64) bool {
 	return p.Raw >= 0 && p.Tail.Start >= 0 && raw-p.Tail.Start <= maxTailRead
 }
 
-// offsetSample is a place whose raw offset is known.
+// offsetSample is a content offset whose raw offset is known.
 type offsetSample struct {
 	content uint64
 	raw     int64
@@ -71,25 +70,24 @@ type offsetSample struct {
 // the last bytes. The zero value is not ready: see Reset. Not safe for concurrent use.
 type Tracker struct {
 	content uint64
-	// hash has consumed all content but the last unhashed bytes of tail: hashing many
-	// lines at once is cheaper. flushHash adds those.
+	// hash covers all content except the last unhashed bytes of tail: hashing many lines
+	// at once is cheaper. flushHash adds them.
 	hash     xxhash.Digest
 	unhashed int
-	tail     []byte         // the last content bytes, at least FingerprintSize where there are so many
-	samples  []offsetSample // in order; the first one not older than the fingerprint starts it
+	tail     []byte         // the last content bytes: FingerprintSize or more, if there are as many
+	samples  []offsetSample // in order; the fingerprint starts at the first one within its size
 }
 
-// Reset makes t track a log from its first byte on.
+// Reset sets t to the start of a log.
 func (t *Tracker) Reset() {
 	*t = Tracker{}
 	t.hash.Reset()
 }
 
-// Content returns how many content bytes were added.
+// Content returns the number of content bytes that were added.
 func (t *Tracker) Content() uint64 { return t.content }
 
-// CopyFrom makes t track what other tracks, without sharing memory with it. It uses
-// the buffers of t again.
+// CopyFrom copies other to t. They share no memory, and t keeps its buffers.
 func (t *Tracker) CopyFrom(other *Tracker) {
 	tail, samples := t.tail, t.samples
 	*t = *other
@@ -97,11 +95,10 @@ func (t *Tracker) CopyFrom(other *Tracker) {
 	t.samples = append(samples[:0], other.samples...)
 }
 
-// tailSize is how long the tail gets before all but its fingerprint is dropped (bytes).
+// tailSize is the size at which the tail is truncated to its fingerprint (bytes).
 const tailSize = 4 * FingerprintSize
 
-// Add adds a run of content bytes, the first of which is at the raw offset (or
-// UnknownOffset).
+// Add adds a run of content bytes that begins at the raw offset (or UnknownOffset).
 func (t *Tracker) Add(run []byte, raw int64) {
 	if len(run) < FingerprintSize {
 		t.remember(run, raw)
@@ -113,7 +110,7 @@ func (t *Tracker) Add(run []byte, raw int64) {
 	t.remember(run, raw)
 }
 
-// flushHash brings the hash up to the content.
+// flushHash adds the unhashed bytes to the hash.
 func (t *Tracker) flushHash() {
 	if t.unhashed > 0 {
 		t.hash.Write(t.tail[len(t.tail)-t.unhashed:]) //nolint:errcheck // xxhash never fails
@@ -121,8 +118,8 @@ func (t *Tracker) flushHash() {
 	}
 }
 
-// addHashed is Add for a run of size bytes that the caller has hashed already into
-// the given state, and of which it kept the last bytes only.
+// addHashed is Add for a run of size bytes of which the caller has only the last ones. h is
+// the hash with the run included.
 func (t *Tracker) addHashed(h xxhash.Digest, last []byte, size int64, raw int64) {
 	t.hash, t.unhashed = h, 0
 	if skipped := size - int64(len(last)); skipped > 0 {
@@ -174,8 +171,8 @@ func (t *Tracker) trimSamples() {
 	t.samples = t.samples[:copy(t.samples, t.samples[i:])]
 }
 
-// Position returns the position right after what was added, at a raw offset (or
-// UnknownOffset) and after so many lines. It does not set Line.
+// Position returns the position after the bytes that were added, for a number of lines and
+// a raw offset (or UnknownOffset). It does not set Line.
 func (t *Tracker) Position(lines uint64, raw int64) Position {
 	t.flushHash()
 	pos := Position{Content: t.content, Lines: lines, Raw: raw, Hash: t.hash}

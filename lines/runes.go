@@ -2,8 +2,8 @@ package lines
 
 import "unicode/utf8"
 
-// WholeText returns the text of the line. If it is truncated, it is without a partial
-// UTF-8 character at its end.
+// WholeText returns the text of the line. If that is truncated, a partial UTF-8 character
+// at its end is omitted.
 func (l *Line) WholeText() []byte {
 	b := l.Text
 	if !l.Truncated() {

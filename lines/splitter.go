@@ -9,42 +9,41 @@ import (
 // Line is one line of a log. Text is valid until the next call of a method of the
 // Splitter that returned it.
 type Line struct {
-	Text   []byte // the first bytes of it, as many as the Splitter keeps
-	Size   int64  // its length
-	Seq    uint64
-	Blank  int32  // how many empty lines are before it
-	Joined uint16 // how many lines it is made of, where several were joined; else 0
+	Text   []byte // its first bytes, at most as many as the Splitter keeps
+	Size   int64  // its length in bytes
+	Seq    uint64 // how many lines of the log are before it
+	Blank  int32  // how many empty lines are right before it
+	Joined uint16 // how many lines were joined into it; 0: none
 	Ends   LineEnds
 }
 
 // Truncated reports whether the text is not the whole line.
 func (l *Line) Truncated() bool { return l.Size > int64(len(l.Text)) }
 
-// LineEnds are the line ends around a line: they distinguish lines that are
-// overwritten by others.
+// LineEnds are the line ends around a line. They show which lines overwrite others on a
+// terminal.
 type LineEnds uint8
 
 const (
-	EndsCR       LineEnds = 1 << iota // it ends with a \r; a \n may belong to that
+	EndsCR       LineEnds = 1 << iota // it ends with a \r, which a \n may follow
 	AfterCR                           // a \r is right before it
-	SameTerminal                      // no \n is between it and the line before: it overwrites that one on a terminal
+	SameTerminal                      // no \n is between it and the line before: it overwrites that one
 )
 
-// Origin is what a position needs of a line besides its bytes.
+// Origin is what a position needs to know about a line in addition to its bytes.
 type Origin struct {
 	Raw  int64 // raw offset of its first byte, or UnknownOffset
 	Hash LineHash
 }
 
-// Splitter makes lines of a log's bytes. A line is a maximal run of bytes other than
-// \r and \n: however the same bytes are cut into chunks, the same lines come out.
-// Empty lines are no lines; they are counted.
+// Splitter splits a log's bytes into lines. A line is a maximal run of bytes other than
+// \r and \n: the lines do not depend on how the bytes are cut into chunks. Empty lines are
+// not lines; they are counted.
 //
-// It is pulled. Write takes a chunk. Next looks for the next line, and consumes
-// nothing of it: until Line does, the position is before that line. Where Next finds
-// no more complete line, Keep keeps the rest of the chunk as the start of a line.
-// Before Line and Keep the caller may ask with Need how much the kept part of a line
-// is about to grow.
+// Callers pull lines from it. Write sets the next chunk. Next finds the next line without
+// consuming it: the position is before that line until Line is called. If Next finds no
+// complete line, Keep stores the rest of the chunk as the partial line. Before Line and
+// Keep, Need returns by how much the buffer of the partial line is about to grow.
 //
 //	s.Write(chunk)
 //	for {
@@ -56,48 +55,60 @@ type Origin struct {
 //		line := s.Line()
 //	}
 //
-// It keeps at most a given number of bytes of a line, and goes on counting and
-// hashing the rest, so that a line of any length costs bounded memory. Not safe for
-// concurrent use.
+// It stores at most a given number of bytes of a line and only counts and hashes the
+// rest, so that a line of any length needs bounded memory. Make it with NewSplitter or
+// Resume. Not safe for concurrent use.
 type Splitter struct {
-	max     int
-	tracker Tracker // up to the end of the last line
-	lines   uint64  // lines so far
-	endRaw  int64   // raw offset right after the last line, or UnknownOffset
-	raw     int64   // raw offset of the next byte, or UnknownOffset
+	max     int      // bytes of a line that are stored
+	tracker Tracker  // up to the end of the last line
+	lines   uint64   // lines so far
+	last    LineHash // of the last line
+	endRaw  int64    // raw offset right after the last line, or UnknownOffset
+	raw     int64    // raw offset of the next byte, or UnknownOffset
 
-	chunk   []byte // what Write took and is not consumed yet
-	newline int    // index of the next \n in chunk; len(chunk) where there is none
-	hasCR   bool   // the chunk may hold a \r; most logs have none
-	size    int    // of the piece in front of the next line end, as Next found it
-	endsCR  bool   // that line end is a \r
-	flushed bool   // Next was told that the log has ended: no line end follows the partial line
-
+	in       input
+	next     found
+	ends     endState
 	partial  partial
-	consumed bool // the last line was a partial one, whose buffer is released with the next call
-
-	last  LineHash // of the last line
-	blank int      // empty lines since the last line
-	cr    bool     // the last byte was \r: a \n now belongs to it
-	lf    bool     // a \n came since the last line
-	// pendingEnd: the next line end ends a line that was returned already.
-	pendingEnd bool
+	consumed bool // the last line was the partial one: the next call releases its buffer
 }
 
-// partial is a line that has begun and not ended.
+// input is the part of the chunk that is not consumed yet.
+type input struct {
+	data    []byte
+	newline int  // index of the next \n in data; len(data): there is none
+	hasCR   bool // the chunk has a \r; most logs have none
+}
+
+// found is what Next has found.
+type found struct {
+	size    int  // bytes before the next line end
+	endsCR  bool // that line end is a \r
+	flushed bool // Flush was called: no line end follows the partial line
+}
+
+// endState is what was read since the last line.
+type endState struct {
+	blank   int  // empty lines
+	cr      bool // the last byte was \r: a \n now belongs to it
+	lf      bool // there was a \n
+	pending bool // the next line end belongs to a line that was returned already
+}
+
+// partial is a line whose end was not read yet.
 type partial struct {
 	text    []byte // its first bytes, at most Splitter.max
-	size    int64  // its whole length
+	size    int64  // its length so far
 	raw     int64  // where it begins
 	afterCR bool   // it begins after a \r
-	// What is known of one that is longer than text.
-	hash     xxhash.Digest // the log's, with the partial line
+	// The rest is set only if it is longer than text.
+	hash     xxhash.Digest // of the log, the partial line included
 	lineHash xxhash.Digest // of the partial line alone
 	tail     []byte        // its last FingerprintSize bytes
 }
 
-// NewSplitter returns a Splitter that starts at the start of a log and keeps max bytes
-// of a line. raw is 0, or UnknownOffset where the transport does not report raw
+// NewSplitter returns a Splitter for a log from its first byte on, which stores at most max
+// bytes of a line. raw is 0, or UnknownOffset where the transport does not report raw
 // offsets.
 func NewSplitter(max int, raw int64) *Splitter {
 	s := &Splitter{max: max, raw: raw, endRaw: raw}
@@ -109,78 +120,79 @@ func NewSplitter(max int, raw int64) *Splitter {
 func Resume(max int, v *Verifier) *Splitter {
 	s := &Splitter{max: max, tracker: v.Tracker, lines: v.want.Lines, raw: v.raw, endRaw: v.raw}
 	s.tracker.hash, s.tracker.unhashed = v.want.Hash, 0
-	s.pendingEnd = v.want.Content > 0
+	s.ends.pending = v.want.Content > 0
 	s.last = v.want.Line
 	return s
 }
 
-// Write takes the next chunk, which must not change until Keep was called. What was
-// left of the last chunk is forgotten.
+// Write sets the next chunk, which must not change until Keep was called. The rest of
+// the last chunk is discarded.
 func (s *Splitter) Write(chunk []byte) {
-	s.chunk = chunk
-	s.hasCR = bytes.IndexByte(chunk, '\r') >= 0
+	s.in.data = chunk
+	s.in.hasCR = bytes.IndexByte(chunk, '\r') >= 0
 	s.findNewline()
 }
 
 func (s *Splitter) findNewline() {
-	if s.newline = bytes.IndexByte(s.chunk, '\n'); s.newline < 0 {
-		s.newline = len(s.chunk)
+	if s.in.newline = bytes.IndexByte(s.in.data, '\n'); s.in.newline < 0 {
+		s.in.newline = len(s.in.data)
 	}
 }
 
 // consume drops n bytes of the chunk.
 func (s *Splitter) consume(n int) {
-	s.chunk = s.chunk[n:]
+	s.in.data = s.in.data[n:]
 	if s.raw >= 0 {
 		s.raw += int64(n)
 	}
-	if s.newline -= n; s.newline < 0 {
+	if s.in.newline -= n; s.in.newline < 0 {
 		s.findNewline()
 	}
 }
 
-// Next looks for the next line and returns its size in bytes. ok is false where the
-// chunk has no further line end: what is left of it is the start of a line.
+// Next finds the next line and returns its size in bytes. ok is false if the chunk has no
+// further line end: the rest of it is the start of a line.
 func (s *Splitter) Next() (size int64, ok bool) {
 	s.releaseConsumed()
-	for len(s.chunk) > 0 {
-		end, cr := s.newline, false
-		if s.hasCR {
-			if i := bytes.IndexByte(s.chunk[:end], '\r'); i >= 0 {
+	for len(s.in.data) > 0 {
+		end, cr := s.in.newline, false
+		if s.in.hasCR {
+			if i := bytes.IndexByte(s.in.data[:end], '\r'); i >= 0 {
 				end, cr = i, true
 			}
 		}
-		s.size = end
-		if end == len(s.chunk) {
+		s.next.size = end
+		if end == len(s.in.data) {
 			return 0, false
 		}
 		if end > 0 || s.partial.size > 0 {
-			s.endsCR = cr
+			s.next.endsCR = cr
 			return s.partial.size + int64(end), true
 		}
 		s.emptyLine(cr)
 	}
-	s.size = 0
+	s.next.size = 0
 	return 0, false
 }
 
 // emptyLine consumes a line end that ends no line.
 func (s *Splitter) emptyLine(cr bool) {
 	switch {
-	case s.cr && !cr:
-		s.cr = false // the \n of a \r\n
-	case s.pendingEnd:
-		s.pendingEnd, s.cr = false, cr
+	case s.ends.cr && !cr:
+		s.ends.cr = false // the \n of a \r\n
+	case s.ends.pending:
+		s.ends.pending, s.ends.cr = false, cr
 	default:
-		s.blank++
-		s.cr = cr
+		s.ends.blank++
+		s.ends.cr = cr
 	}
-	s.lf = s.lf || !cr
+	s.ends.lf = s.ends.lf || !cr
 	s.consume(1)
 }
 
-// Each writes a chunk, calls do with each line that it completes, and keeps the rest. It
-// stops at the first error of do and returns it; what is after that line is forgotten.
+// Each writes a chunk, calls do with each line that the chunk completes, and keeps the
+// rest. It stops at the first error of do and returns it; the bytes after that line are
+// discarded.
 func (s *Splitter) Each(chunk []byte, do func(Line) error) error {
 	s.Write(chunk)
 	for {
@@ -194,24 +206,24 @@ func (s *Splitter) Each(chunk []byte, do func(Line) error) error {
 	}
 }
 
-// Flush makes the partial line, if there is one, the next line: its run has ended.
-// Where ok, Line returns it.
+// Flush makes the partial line, if there is one, the next line: the log has ended. If ok,
+// Line returns it.
 func (s *Splitter) Flush() (size int64, ok bool) {
 	s.releaseConsumed()
-	s.size, s.endsCR, s.flushed = 0, false, true
+	s.next.size, s.next.endsCR, s.next.flushed = 0, false, true
 	return s.partial.size, s.partial.size > 0
 }
 
-// Need returns by how many bytes the buffer of the partial line grows with the next
-// call of Line or Keep; 0: it does not.
+// Need returns by how many bytes the next call of Line or Keep grows the buffer of the
+// partial line.
 func (s *Splitter) Need() int {
-	if s.size == 0 || s.partial.size == 0 && s.size < len(s.chunk) {
-		return 0 // nothing to keep, or a whole line in one chunk
+	if s.next.size == 0 || s.partial.size == 0 && s.next.size < len(s.in.data) {
+		return 0 // nothing to store, or a whole line in one chunk
 	}
-	return s.grownTo(s.size) - cap(s.partial.text)
+	return s.grownTo(s.next.size) - cap(s.partial.text)
 }
 
-// grownTo returns the size of the buffer that holds n more bytes of the partial line.
+// grownTo returns the size of the partial line's buffer with n more bytes.
 func (s *Splitter) grownTo(n int) int {
 	have := len(s.partial.text)
 	need := have + min(n, max(0, s.max-have))
@@ -221,10 +233,10 @@ func (s *Splitter) grownTo(n int) int {
 	return min(RoundBuffer(max(need, 2*cap(s.partial.text), 256)), max(s.max, need))
 }
 
-// Line consumes the line that Next found and returns it.
+// Line consumes the line that Next or Flush found and returns it.
 func (s *Splitter) Line() Line {
-	if s.flushed {
-		s.flushed = false
+	if s.next.flushed {
+		s.next.flushed = false
 		return s.finish()
 	}
 	if s.partial.size > 0 {
@@ -234,9 +246,9 @@ func (s *Splitter) Line() Line {
 		return l
 	}
 	// The usual case: a whole line in one chunk, returned without a copy.
-	piece := s.chunk[:s.size]
-	afterCR := s.cr
-	s.cr = false
+	piece := s.in.data[:s.next.size]
+	afterCR := s.ends.cr
+	s.ends.cr = false
 	s.tracker.Add(piece, s.raw)
 	s.last = hashLine(piece)
 	if s.raw >= 0 {
@@ -250,29 +262,29 @@ func (s *Splitter) Line() Line {
 
 // endLine consumes the line end after a line.
 func (s *Splitter) endLine() {
-	s.cr, s.lf = s.endsCR, !s.endsCR
+	s.ends.cr, s.ends.lf = s.next.endsCR, !s.next.endsCR
 	s.consume(1)
 }
 
-// Keep keeps what is left of the chunk: the start of a line whose end has not come.
+// Keep stores the rest of the chunk as the partial line.
 func (s *Splitter) Keep() {
-	if s.size > 0 {
+	if s.next.size > 0 {
 		s.keep()
-		s.size = 0
+		s.next.size = 0
 	}
 }
 
-// keep moves the piece that Next found to the partial line.
+// keep adds the bytes that Next found to the partial line.
 func (s *Splitter) keep() {
-	piece := s.chunk[:s.size]
+	piece := s.in.data[:s.next.size]
 	if len(piece) == 0 {
 		return
 	}
 	p := &s.partial
 	if p.size == 0 {
-		p.raw, p.afterCR = s.raw, s.cr
+		p.raw, p.afterCR = s.raw, s.ends.cr
 	}
-	s.cr, s.pendingEnd = false, false
+	s.ends.cr, s.ends.pending = false, false
 	if size := s.grownTo(len(piece)); size > cap(p.text) {
 		grown := append(GetBuffer(size), p.text...)
 		PutBuffer(p.text)
@@ -283,8 +295,8 @@ func (s *Splitter) keep() {
 	s.consume(len(piece))
 }
 
-// hashLong counts a piece of the partial line, and hashes it where the line is longer
-// than what is kept of it.
+// hashLong counts a piece of the partial line, and hashes it if the line is longer than
+// what is stored.
 func (s *Splitter) hashLong(piece []byte) {
 	p := &s.partial
 	before := p.size
@@ -312,7 +324,7 @@ func (s *Splitter) hashLong(piece []byte) {
 	}
 }
 
-// finish makes a line of the partial line.
+// finish returns the partial line as a line.
 func (s *Splitter) finish() Line {
 	p := &s.partial
 	if p.size > int64(s.max) {
@@ -331,18 +343,18 @@ func (s *Splitter) finish() Line {
 
 // line returns a line and counts it.
 func (s *Splitter) line(text []byte, size int64, afterCR bool) Line {
-	l := Line{Text: text[:min(len(text), s.max)], Size: size, Seq: s.lines, Blank: int32(s.blank)}
-	if s.endsCR {
+	l := Line{Text: text[:min(len(text), s.max)], Size: size, Seq: s.lines, Blank: int32(s.ends.blank)}
+	if s.next.endsCR {
 		l.Ends = EndsCR
 	}
 	if afterCR {
 		l.Ends |= AfterCR
 	}
-	if !s.lf {
+	if !s.ends.lf {
 		l.Ends |= SameTerminal
 	}
 	s.lines++
-	s.blank, s.pendingEnd, s.lf = 0, false, false
+	s.ends.blank, s.ends.pending, s.ends.lf = 0, false, false
 	return l
 }
 
@@ -353,15 +365,15 @@ func (s *Splitter) releaseConsumed() {
 	}
 }
 
-// Drop forgets the partial line and releases its buffer. Its bytes are read again from
-// the position.
+// Drop discards the partial line and releases its buffer. Its bytes have to be read again
+// from the position.
 func (s *Splitter) Drop() {
 	s.consumed = false
 	PutBuffer(s.partial.text)
 	s.partial.text, s.partial.size, s.partial.tail = nil, 0, nil
 }
 
-// Partial returns the size of the line that has begun and not ended; 0: there is none.
+// Partial returns the size of the partial line in bytes; 0: there is none.
 func (s *Splitter) Partial() int64 {
 	if s.consumed {
 		return 0
@@ -369,10 +381,10 @@ func (s *Splitter) Partial() int64 {
 	return s.partial.size
 }
 
-// Buffered returns how many bytes the buffer of the partial line takes.
+// Buffered returns the size of the partial line's buffer in bytes.
 func (s *Splitter) Buffered() int { return cap(s.partial.text) }
 
-// Lines returns how many lines were returned, and with those before it began.
+// Lines returns how many lines are before the position.
 func (s *Splitter) Lines() uint64 { return s.lines }
 
 // Content returns how many content bytes are before the position.
@@ -385,10 +397,10 @@ func (s *Splitter) Reached() uint64 { return s.tracker.content + uint64(s.Partia
 // Raw returns the raw offset of the next byte, or UnknownOffset.
 func (s *Splitter) Raw() int64 { return s.raw }
 
-// AfterNewline reports whether a \n came since the last line.
-func (s *Splitter) AfterNewline() bool { return s.lf }
+// AfterNewline reports whether a \n was read since the last line.
+func (s *Splitter) AfterNewline() bool { return s.ends.lf }
 
-// Origin returns that of the line that was returned last, l.
+// Origin returns the origin of l, the line that was returned last.
 func (s *Splitter) Origin(l Line) Origin {
 	raw := s.endRaw
 	if raw >= 0 {
@@ -404,8 +416,8 @@ func (s *Splitter) Position() Position {
 	return p
 }
 
-// Track copies what positions are made of to another Tracker, and returns how many
-// lines, which raw offset and which last line belong to it.
+// Track copies its tracker to t, and returns the other parts of the position: the number
+// of lines, the raw offset and the hash of the last line.
 func (s *Splitter) Track(t *Tracker) (lines uint64, endRaw int64, last LineHash) {
 	t.CopyFrom(&s.tracker)
 	return s.lines, s.endRaw, s.last

@@ -12,11 +12,11 @@ import (
 	"raytap/lines/linestest"
 )
 
-// pull takes the lines of chunks from a splitter.
+// pull returns the lines of chunks, and checks what s reports about each.
 func pull(t testing.TB, s *Splitter, chunks [][]byte, flush bool) []string {
 	t.Helper()
 	got := []string{}
-	take := func(size int64) {
+	addLine := func(size int64) {
 		before := s.Position()
 		l := s.Line()
 		if l.Seq != before.Lines || s.Lines() != l.Seq+1 {
@@ -26,7 +26,7 @@ func pull(t testing.TB, s *Splitter, chunks [][]byte, flush bool) []string {
 			t.Errorf("Next reported a line of %d bytes, Line one of %d", size, l.Size)
 		}
 		if l.Truncated() && len(l.Text) != s.max {
-			t.Errorf("a line of %d bytes has a text of %d", l.Size, len(l.Text))
+			t.Errorf("text of %d bytes for a line of %d, want %d", len(l.Text), l.Size, s.max)
 		}
 		got = append(got, string(l.Text))
 	}
@@ -36,7 +36,7 @@ func pull(t testing.TB, s *Splitter, chunks [][]byte, flush bool) []string {
 			size, ok := s.Next()
 			grows, buffered := s.Need(), s.Buffered()
 			if ok {
-				take(size)
+				addLine(size)
 			} else {
 				s.Keep()
 			}
@@ -50,7 +50,7 @@ func pull(t testing.TB, s *Splitter, chunks [][]byte, flush bool) []string {
 	}
 	if flush {
 		if size, ok := s.Flush(); ok {
-			take(size)
+			addLine(size)
 		}
 	}
 	return got
@@ -79,24 +79,24 @@ func FuzzSplitter_Chunks(f *testing.F) {
 func checkFingerprint(t *testing.T, raw, content []byte, pos Position) {
 	t.Helper()
 	if pos.Tail.Length > FingerprintSize || uint64(pos.Tail.Length) > pos.Content {
-		t.Fatalf("an anchor of %d bytes", pos.Tail.Length)
+		t.Fatalf("fingerprint of %d bytes", pos.Tail.Length)
 	}
 	if pos.Content > 0 && pos.Tail.Length == 0 {
-		t.Fatal("a position without an anchor")
+		t.Fatal("position without a fingerprint")
 	}
 	tail := content[len(content)-pos.Tail.Length:]
 	if xxhash.Sum64(tail) != pos.Tail.Hash {
-		t.Fatal("the anchor's hash is not that of the last content bytes")
+		t.Fatal("the fingerprint is not the hash of the last content bytes")
 	}
 	stretch := raw[pos.Tail.Start:pos.Raw]
 	stripped := bytes.ReplaceAll(bytes.ReplaceAll(stretch, []byte("\n"), nil), []byte("\r"), nil)
 	if !bytes.Equal(stripped, tail) {
-		t.Fatalf("the raw stretch %d to %d holds %q, want %q", pos.Tail.Start, pos.Raw, stripped, tail)
+		t.Fatalf("raw bytes %d to %d are %q, want %q", pos.Tail.Start, pos.Raw, stripped, tail)
 	}
 }
 
-// FuzzSplitter_Resume cuts a log at any byte and goes on behind the position by each
-// kind of proof: no line is lost, duplicated or torn.
+// FuzzSplitter_Resume cuts a log at any byte and resumes after the position with each kind
+// of Verifier: no line is lost, duplicated or split.
 func FuzzSplitter_Resume(f *testing.F) {
 	f.Add([]byte("one\ntwo\nthree\n"), uint64(1), uint16(5))
 	f.Add([]byte("a\r\nb\r\n\r\nc"), uint64(2), uint16(2))
@@ -118,7 +118,7 @@ func FuzzSplitter_Resume(f *testing.F) {
 				}
 				rest, done := p.Feed(src)
 				if !done || !p.OK() {
-					t.Fatalf("proof %d of %q at %d failed", i, b, cut)
+					t.Fatalf("verifier %d of %q at %d failed", i, b, cut)
 				}
 				second := Resume(1<<20, p)
 				if p2 := second.Position(); p2.Content != pos.Content || p2.Lines != pos.Lines || p2.Hash.Sum64() != pos.Hash.Sum64() {
@@ -126,7 +126,7 @@ func FuzzSplitter_Resume(f *testing.F) {
 				}
 				lines := append(append([]string{}, got...), pull(t, second, linestest.Chunks(rest, seed+1), true)...)
 				if want := linestest.Lines(b); len(lines) != len(want) || len(want) > 0 && !reflect.DeepEqual(lines, want) {
-					t.Fatalf("lines %q, want %q (cut at %d, proof %d)", lines, want, cut, i)
+					t.Fatalf("lines %q, want %q (cut at %d, verifier %d)", lines, want, cut, i)
 				}
 				if raw == 0 {
 					checkFingerprint(t, b, []byte(strings.Join(linestest.Lines(b), "")), second.Position())
@@ -145,13 +145,13 @@ func TestVerifier_OtherLog(t *testing.T) {
 		other := bytes.Clone(log)
 		other[change] ^= 1
 		if p := VerifyAll(pos, 0); func() bool { _, done := p.Feed(other); return done && p.OK() }() {
-			t.Errorf("a log with %s changed passes the whole proof", name)
+			t.Errorf("a log with %s changed passes VerifyAll", name)
 		}
 	}
 	shifted := append([]byte("\n"), log...)
 	p := VerifyAll(pos, 0)
 	if _, done := p.Feed(shifted); !done || p.OK() {
-		t.Error("the same content at another raw offset passes")
+		t.Error("the same content at another raw offset passes VerifyAll")
 	}
 }
 
@@ -243,7 +243,7 @@ func TestFind_RepeatedLines(t *testing.T) {
 	pull(t, c, [][]byte{[]byte(tick)}, false)
 	pos = c.Position()
 	if _, found := Find([]byte(tick+"tick\n"), &pos); found < 2 {
-		t.Errorf("an anchor in a log that repeats itself was found %d times, want several", found)
+		t.Errorf("a position in a log that repeats itself matches %d places, want several", found)
 	}
 }
 

@@ -8,27 +8,27 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Verifier reads bytes that should be the content before a position, and decides
-// whether they are. Make it with VerifyAll, VerifyTail or Resume. Not safe for
+// Verifier is fed the bytes before a position, and decides whether they are the content
+// that was read before. Make it with VerifyAll, VerifyTail or Found. Not safe for
 // concurrent use.
 type Verifier struct {
 	Tracker
 	want Position
-	sum  uint64 // of the bytes to read
+	sum  uint64 // expected hash of the bytes
 	raw  int64  // raw offset of the next byte, or UnknownOffset
 }
 
-// VerifyAll returns a Verifier that takes all content before a position, read from
-// the log's first byte on. raw is 0, or UnknownOffset where the transport does not
-// report raw offsets, or those of the position are not to be compared.
+// VerifyAll returns a Verifier for all content before a position, fed from the log's first
+// byte on. raw is 0; or UnknownOffset, if the transport does not report raw offsets or that
+// of the position is not to be compared.
 func VerifyAll(want Position, raw int64) *Verifier {
 	v := &Verifier{want: want, raw: raw, sum: want.Hash.Sum64()}
 	v.hash.Reset()
 	return v
 }
 
-// VerifyTail returns a Verifier that takes the raw stretch from the first byte of the
-// position's fingerprint on.
+// VerifyTail returns a Verifier for the position's fingerprint, fed from the raw offset
+// Tail.Start on.
 func VerifyTail(want Position) *Verifier {
 	v := &Verifier{want: want, raw: want.Tail.Start, sum: want.Tail.Hash}
 	v.hash.Reset()
@@ -36,8 +36,8 @@ func VerifyTail(want Position) *Verifier {
 	return v
 }
 
-// Found returns a Verifier that has met its position already: a window of the log
-// was searched with Find, and before is the window up to the position.
+// Found returns a Verifier that is done: Find has found the position in a window of the
+// log, and before is the window up to the position.
 func Found(want Position, before []byte) *Verifier {
 	v := &Verifier{want: want, raw: UnknownOffset}
 	content := AppendContent(make([]byte, 0, len(before)), before)
@@ -46,18 +46,17 @@ func Found(want Position, before []byte) *Verifier {
 	return v
 }
 
-// Want returns the position that is verified.
+// Want returns the position to verify.
 func (v *Verifier) Want() Position { return v.want }
 
-// IgnoreRaw makes the raw offset of the position not count: the content alone has to
-// be the same.
+// IgnoreRaw makes OK compare the content only, not the raw offset. It returns v.
 func (v *Verifier) IgnoreRaw() *Verifier {
 	v.want.Raw = UnknownOffset
 	return v
 }
 
-// Feed takes bytes up to the position and returns what is after it. While done is
-// false it needs more.
+// Feed consumes the bytes up to the position and returns those after it. It needs more
+// bytes while done is false.
 func (v *Verifier) Feed(b []byte) (rest []byte, done bool) {
 	for len(b) > 0 && v.content < v.want.Content {
 		if b[0] == '\n' || b[0] == '\r' {
@@ -88,11 +87,11 @@ func (v *Verifier) skip(n int) {
 	}
 }
 
-// Done reports whether all content before the position was fed.
+// Done reports whether all content before the position was consumed.
 func (v *Verifier) Done() bool { return v.content == v.want.Content }
 
-// OK reports, once Feed is done, whether the bytes were the position's. A position
-// whose raw offset is known must also be met there.
+// OK reports, once Done, whether the content is the expected one. If the raw offset is
+// known on both sides, it has to be the same, too.
 func (v *Verifier) OK() bool {
 	v.flushHash()
 	if v.hash.Sum64() != v.sum {
@@ -101,8 +100,8 @@ func (v *Verifier) OK() bool {
 	return v.raw < 0 || v.want.Raw < 0 || v.raw == v.want.Raw
 }
 
-// Seen returns the content that was fed so far with some more after it, as a position
-// that VerifyAll can verify in another read. It has no fingerprint.
+// Seen returns the content that was consumed so far, and more after it, as a position that
+// VerifyAll can verify in another read. It has no fingerprint.
 func (v *Verifier) Seen(more []byte) Position {
 	v.flushHash()
 	p := Position{Content: v.content + uint64(ContentLen(more)), Hash: v.hash, Raw: UnknownOffset}
@@ -110,7 +109,7 @@ func (v *Verifier) Seen(more []byte) Position {
 	return p
 }
 
-// FeedAll feeds a reader to its end and returns how many content bytes are after the
+// FeedAll feeds v from r until EOF, and returns how many content bytes are after the
 // position.
 func (v *Verifier) FeedAll(r io.Reader) (rest uint64, err error) {
 	buf := GetChunk()
@@ -128,12 +127,12 @@ func (v *Verifier) FeedAll(r io.Reader) (rest uint64, err error) {
 	}
 }
 
-// Find searches a window, which is the last lines of a log, for a position. It returns
-// the index right after the position, and at how many places it could be.
+// Find searches the last lines of a log, window, for a position. It returns how many
+// places match, and the index in window after the last one.
 func Find(window []byte, p *Position) (at, matches int) {
 	tail, line := p.Tail, p.Line
 	if tail.Length == 0 {
-		return 0, 0 // nothing to recognise
+		return 0, 0 // nothing to compare
 	}
 	content := make([]byte, 0, len(window))
 	for i := 0; i < len(window); {

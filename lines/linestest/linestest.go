@@ -1,5 +1,5 @@
-// Package linestest states what the lines of a log are, as simply as can be, for the
-// tests of packages that make lines.
+// Package linestest has a simple reference implementation of lines, and test data, for the
+// tests of packages that split logs.
 package linestest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"math/rand/v2"
 )
 
-// Lines returns the lines of a log: maximal runs of other bytes than \r and \n. The last
-// one is a line only once its run has ended.
+// Lines returns the lines of a log: maximal runs of bytes other than \r and \n, the last
+// one included.
 func Lines(log []byte) []string {
 	var out []string
 	for _, l := range bytes.FieldsFunc(latin1(log), func(r rune) bool { return r == '\r' || r == '\n' }) {
@@ -22,7 +22,7 @@ func Lines(log []byte) []string {
 	return out
 }
 
-// latin1 makes one rune of each byte, so that bytes that are not UTF-8 are seen.
+// latin1 converts each byte to a rune, so that invalid UTF-8 is kept.
 func latin1(b []byte) []byte {
 	var out []byte
 	for _, c := range b {
@@ -31,7 +31,7 @@ func latin1(b []byte) []byte {
 	return out
 }
 
-// Chunks cuts b at places that the seed decides.
+// Chunks cuts b into chunks of random sizes that depend on the seed only.
 func Chunks(b []byte, seed uint64) [][]byte {
 	r := rand.New(rand.NewPCG(seed, 1))
 	var chunks [][]byte
@@ -43,7 +43,7 @@ func Chunks(b []byte, seed uint64) [][]byte {
 	return chunks
 }
 
-// Blocks cuts b into blocks of n bytes.
+// Blocks cuts b into blocks of n bytes; the last one may be shorter.
 func Blocks(b []byte, n int) (out [][]byte) {
 	for len(b) > 0 {
 		m := min(len(b), n)
@@ -53,7 +53,7 @@ func Blocks(b []byte, n int) (out [][]byte) {
 	return out
 }
 
-// BenchLog returns 160 lines of 200 bytes: what one read returns.
+// BenchLog returns 160 lines of 200 bytes, about as much as one read returns.
 func BenchLog() []byte {
 	var b bytes.Buffer
 	for i := range 160 {
