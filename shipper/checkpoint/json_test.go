@@ -61,12 +61,12 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second one opened it: %v", err)
 	}
-	p.Close() //nolint:errcheck // a test's end
+	p.Close()
 	q, err := Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer q.Close() //nolint:errcheck // a test's end
+	defer q.Close()
 	a, b := saved(t, p), saved(t, q)
 	if a != b || !strings.Contains(a, `"skipped":7`) || !json.Valid([]byte(a)) || !strings.Contains(strings.ReplaceAll(a, "\n", ""), `"next_seq":{"3":2001}`) {
 		t.Errorf("saved  %s\nloaded %s", a, b)

@@ -271,7 +271,7 @@ func (t *Tail) peek(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 func (t *Tail) peekAgent(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	part, err := t.cl.client.AgentLog(ctx, ref, 0)
 	if err == nil && part.Size > maxPeek {
-		part.Body.Close() //nolint:errcheck // read for its size
+		part.Body.Close() // read for its size
 		part, err = t.cl.client.AgentLog(ctx, ref, part.Size-maxPeek)
 	}
 	if err != nil {
