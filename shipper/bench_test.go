@@ -29,7 +29,7 @@ func BenchmarkLine(b *testing.B) {
 }
 
 // Cutting and hashing alone.
-func BenchmarkCut(b *testing.B) {
+func BenchmarkSplit(b *testing.B) {
 	log := linestest.BenchLog()
 	c := lines.NewSplitter(256<<10, 0)
 	b.SetBytes(200)

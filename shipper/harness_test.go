@@ -56,7 +56,7 @@ type jsonRecord struct {
 }
 
 // memory is a sink that keeps what it accepts. While it is stuck it accepts nothing.
-type memory struct {
+type memorySink struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer
 	stuck bool
@@ -64,7 +64,7 @@ type memory struct {
 	err   error
 }
 
-func (m *memory) Write(ctx context.Context, p []byte) error {
+func (m *memorySink) Write(ctx context.Context, p []byte) error {
 	for {
 		m.mu.Lock()
 		if m.err != nil {
@@ -86,9 +86,9 @@ func (m *memory) Write(ctx context.Context, p []byte) error {
 	}
 }
 
-func (m *memory) Close() error { return nil }
+func (m *memorySink) Close() error { return nil }
 
-func (m *memory) stick(on bool) {
+func (m *memorySink) setBlocked(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stuck = on
@@ -98,11 +98,11 @@ func (m *memory) stick(on bool) {
 	m.moved = make(chan struct{})
 }
 
-// rig is a shipper on a fake head.
-type rig struct {
+// harness is a shipper on a fake head.
+type harness struct {
 	t       *testing.T
 	head    *raytest.Head
-	sink    *memory
+	sink    *memorySink
 	out     *writer.Writer
 	shipper *Shipper
 	metrics *metrics.Metrics
@@ -113,7 +113,7 @@ type rig struct {
 	stop    func()
 }
 
-func quick(protocol string) Options {
+func fastOptions(protocol string) Options {
 	return Options{Interval: 15 * time.Millisecond, Options: tail.Options{
 		Cluster: "test", Protocol: protocol, PollInterval: 5 * time.Millisecond,
 		GracePeriod: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, LostAfter: time.Minute,
@@ -135,53 +135,53 @@ func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
 	return c
 }
 
-// newRig starts a shipper. agents is the node agents' mode.
-func newRig(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options) *rig {
+// newHarness starts a shipper. agents is the node agents' mode.
+func newHarness(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options) *harness {
 	t.Helper()
-	return newRigOn(t, head, agents, o, oo, "")
+	return newHarnessWithFile(t, head, agents, o, oo, "")
 }
 
-// newRigOn starts a shipper that writes to a file, as a process does that finds
+// newHarnessWithFile starts a shipper that writes to a file, as a process does that finds
 // what one before it has left; in memory where file is "".
-func newRigOn(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *rig {
+func newHarnessWithFile(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
-	r := startRig(t, head, agents, o, oo, file)
-	r.awaitSeen()
+	r := startHarness(t, head, agents, o, oo, file)
+	r.waitSeen()
 	return r
 }
 
-// startRig is newRigOn that does not wait until the cluster was seen.
-func startRig(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *rig {
+// startHarness is newRigOn that does not wait until the cluster was seen.
+func startHarness(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
 	c := client(t, head, agents)
-	r := startRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, oo, file)
+	r := startHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, o, oo, file)
 	r.head = head
 	return r
 }
 
-func (r *rig) awaitSeen() {
+func (r *harness) waitSeen() {
 	r.t.Helper()
 	r.until("the cluster was seen", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
 }
 
 // text returns what the shipper has logged.
-func (r *rig) text() string {
+func (r *harness) logText() string {
 	r.logging.mu.Lock()
 	defer r.logging.mu.Unlock()
 	return r.log.String()
 }
 
-// newRigOf is newRigOn for any shipper.
-func newRigOf(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *rig {
+// newHarnessFor is newRigOn for any shipper.
+func newHarnessFor(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
-	r := startRigOf(t, shipper, o, oo, file)
-	r.awaitSeen()
+	r := startHarnessFor(t, shipper, o, oo, file)
+	r.waitSeen()
 	return r
 }
 
-func startRigOf(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *rig {
+func startHarnessFor(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
-	r := &rig{file: file, t: t, sink: &memory{moved: make(chan struct{})}, metrics: metrics.New(), log: &bytes.Buffer{}}
+	r := &harness{file: file, t: t, sink: &memorySink{moved: make(chan struct{})}, metrics: metrics.New(), log: &bytes.Buffer{}}
 	l := logrus.New()
 	r.logging = &lockedWriter{w: r.log}
 	l.SetOutput(r.logging)
@@ -255,7 +255,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 }
 
 // records gives what the sink holds of one job.
-func (r *rig) records(id string) []jsonRecord {
+func (r *harness) records(id string) []jsonRecord {
 	r.sink.mu.Lock()
 	text := r.sink.buf.String()
 	r.sink.mu.Unlock()
@@ -279,7 +279,7 @@ func (r *rig) records(id string) []jsonRecord {
 	return out
 }
 
-func (r *rig) events(id, event string) []jsonRecord {
+func (r *harness) events(id, event string) []jsonRecord {
 	var out []jsonRecord
 	for _, rec := range r.records(id) {
 		if rec.Event == event {
@@ -290,7 +290,7 @@ func (r *rig) events(id, event string) []jsonRecord {
 }
 
 // until waits for a condition.
-func (r *rig) until(what string, cond func() bool) {
+func (r *harness) until(what string, cond func() bool) {
 	r.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !cond() {
@@ -301,14 +301,14 @@ func (r *rig) until(what string, cond func() bool) {
 	}
 }
 
-// heldWithin checks the slots that Ray holds for us. A request in progress holds
+// checkSlots checks the slots that Ray holds for us. A request in progress holds
 // one for a moment; an abandoned tail of a silent job does not let it go.
-func (r *rig) heldWithin(head *raytest.Head, budget int) {
+func (r *harness) checkSlots(head *raytest.Head, budget int) {
 	r.t.Helper()
 	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })
 }
 
-func (r *rig) ended(id string) jsonRecord {
+func (r *harness) waitEnd(id string) jsonRecord {
 	r.t.Helper()
 	r.until("job "+id+" has its end event", func() bool { return len(r.events(id, record.EventEnd)) > 0 })
 	return r.events(id, record.EventEnd)[0]
@@ -316,14 +316,14 @@ func (r *rig) ended(id string) jsonRecord {
 
 // exact checks that the records of a job's last epoch are the lines of log, each
 // once and in order, or counted as skipped, with a seq without holes.
-func (r *rig) exact(id string, log []byte) {
+func (r *harness) checkLines(id string, log []byte) {
 	r.t.Helper()
-	if err := exactly(r.records(id), log); err != nil {
+	if err := compareLines(r.records(id), log); err != nil {
 		r.t.Errorf("job %s: %v", id, err)
 	}
 }
 
-func exactly(recs []jsonRecord, log []byte) error {
+func compareLines(recs []jsonRecord, log []byte) error {
 	want := linestest.Lines(log)
 	epoch, seq, last := uint64(0), uint64(0), ""
 	for _, rec := range recs {
@@ -350,7 +350,7 @@ func exactly(recs []jsonRecord, log []byte) error {
 			if seq >= uint64(len(want)) {
 				return fmt.Errorf("line %d %q was never printed", seq, line)
 			}
-			if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapseInvalid(w) != collapseInvalid(line) {
+			if w := strings.ToValidUTF8(want[seq], "\uFFFD"); collapse(w) != collapse(line) {
 				return fmt.Errorf("line %d is %q, want %q", seq, line, w)
 			}
 			seq++
@@ -363,7 +363,7 @@ func exactly(recs []jsonRecord, log []byte) error {
 }
 
 // metric reads one sample of the shipper's own metrics, 0 where there is none.
-func (r *rig) metric(name string, labels ...string) float64 {
+func (r *harness) metric(name string, labels ...string) float64 {
 	r.t.Helper()
 	reg := prometheus.NewRegistry()
 	if err := reg.Register(r.metrics); err != nil {
@@ -395,18 +395,18 @@ func (r *rig) metric(name string, labels ...string) float64 {
 	return sum
 }
 
-// unshared asks for each list.
-type unshared struct{ *dashboard.Client }
+// uncached asks for each list.
+type uncached struct{ *dashboard.Client }
 
-func (u unshared) JobsNewerThan(ctx context.Context, _ time.Time) ([]ray.Job, error) {
+func (u uncached) JobsNewerThan(ctx context.Context, _ time.Time) ([]ray.Job, error) {
 	return u.Jobs(ctx)
 }
 
-// allWays is what a fake of a Ray that has all ways embeds.
-type allWays struct{}
+// allTransports is what a fake of a Ray that has all ways embeds.
+type allTransports struct{}
 
-func (allWays) LogTransports() ray.LogTransports { return ray.LogTransports{} }
-func (allWays) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
+func (allTransports) LogTransports() ray.LogTransports { return ray.LogTransports{} }
+func (allTransports) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
 	return nil, &ray.Error{Op: "read log as text", Code: 500}
 }
 

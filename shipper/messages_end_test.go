@@ -13,8 +13,8 @@ import (
 	"raytap/shipper/record"
 )
 
-func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+func TestMessages_CompleteWhileJobRuns(t *testing.T) {
+	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		ends := 0
 		a.next = func(_ bool, _ string, n int) error {
 			if ends < 3 && n > 5+10*ends {
@@ -23,28 +23,28 @@ func TestWhatTheAgentCallsCompleteIsNoEndWhileTheJobRuns(t *testing.T) {
 			}
 			return nil
 		}
-		r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
+		r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 		a.submit("job-1")
-		a.chatter("job-1", 0, 40, briefly)
+		a.printMixed("job-1", 0, 40, shortPause)
 		r.until("the agent said so three times", func() bool {
 			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", record.EventEnd)) > 0
 		})
-		a.chatter("job-1", 40, 20, briefly)
+		a.printMixed("job-1", 40, 20, shortPause)
 		if n := r.metric("transport_fallbacks_total"); n != 0 {
 			t.Errorf("a way was left %v times for it", n)
 		}
 		a.end("job-1", ray.JobSucceeded)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
+		r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
 	})
 }
 
-func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
+func TestMessages_StreamEndIsNotLogEnd(t *testing.T) {
 	for name, noWhole := range map[string]bool{"the whole log can be had": false, "it cannot": true} {
 		t.Run(name, func(t *testing.T) {
-			eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+			eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 				a.noWhole = noWhole
-				r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
+				r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 				a.submit("job-1")
 				limit := 20
 				a.next = func(_ bool, _ string, n int) error {
@@ -54,10 +54,10 @@ func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
 					}
 					return nil
 				}
-				a.chatter("job-1", 0, 60, func() {})
+				a.printMixed("job-1", 0, 60, func() {})
 				a.end("job-1", ray.JobSucceeded)
-				end := r.ended("job-1")
-				r.exact("job-1", a.text("job-1"))
+				end := r.waitEnd("job-1")
+				r.checkLines("job-1", a.text("job-1"))
 				if !*end.Complete {
 					t.Errorf("end event %+v", end)
 				}
@@ -66,33 +66,33 @@ func TestAnEndOfAStreamIsNoEndOfTheLog(t *testing.T) {
 	}
 }
 
-func TestAStreamThatDoesNotEndWithItsJob(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+func TestMessages_StreamOutlivesJob(t *testing.T) {
+	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.next = func(_ bool, _ string, n int) error {
 			if n >= 30 {
 				return errHang
 			}
 			return nil
 		}
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.Timeout = time.Hour // of silence, before a stream is doubted
-		r := newAgentRig(t, a, o, writer.Options{}, "")
+		r := newMessageHarness(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
-		a.chatter("job-1", 0, 60, func() {})
+		a.printMixed("job-1", 0, 60, func() {})
 		a.end("job-1", ray.JobStopped)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
+		r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
 	})
 }
 
-func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
+func TestMessages_JobNeverStarted(t *testing.T) {
 	for _, noLog := range []bool{false, true} {
 		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 			t.Run(fmt.Sprintf("streams of it are refused %v, %s", noLog, protocol), func(t *testing.T) {
 				t.Parallel()
 				a := newFakeAgent()
 				a.noLog = noLog
-				r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
+				r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 				a.submit("job-1")
 				a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
 				<-time.After(50 * time.Millisecond)
@@ -100,7 +100,7 @@ func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
 					t.Error("the log of a pending job was asked for")
 				}
 				a.end("job-1", ray.JobFailed)
-				end := r.ended("job-1")
+				end := r.waitEnd("job-1")
 				if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" {
 					t.Errorf("end event %+v", end)
 				}
@@ -109,43 +109,43 @@ func TestAJobThatNeverStartedHasAnEndAndNoLines(t *testing.T) {
 	}
 }
 
-func TestALogThatIsNotThereYetIsWaitedFor(t *testing.T) {
+func TestMessages_LogNotThereYet(t *testing.T) {
 	a := newFakeAgent()
 	a.noLog = true
-	r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 	a.submit("job-1") // and nothing is told of its node
 	r.until("each way was tried", func() bool {
 		return a.count(func() int { return min(a.dials[true], a.dials[false], a.wholes) }) > 0
 	})
 	a.change(func() { a.noLog = false })
-	a.chatter("job-1", 0, 5, briefly)
+	a.printMixed("job-1", 0, 5, shortPause)
 	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
-	r.exact("job-1", a.text("job-1"))
+	r.waitEnd("job-1")
+	r.checkLines("job-1", a.text("job-1"))
 }
 
-func TestAJobThatTheAgentLosesSightOfForAWhileGoesOn(t *testing.T) {
+func TestMessages_JobMissingForAWhile(t *testing.T) {
 	for name, keeps := range map[string]bool{"with its log": false, "but for its log": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
 			a.keeps = keeps
-			r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
+			r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 			a.submit("job-1")
-			a.chatter("job-1", 0, 20, briefly)
+			a.printMixed("job-1", 0, 20, shortPause)
 			a.change(func() {
 				a.jobs["job-1"].known = false
 				a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
 			})
 			<-time.After(300 * time.Millisecond) // well over the linger
 			a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
-			a.chatter("job-1", 20, 20, briefly)
+			a.printMixed("job-1", 20, 20, shortPause)
 			if n := len(r.events("job-1", record.EventEnd)); n != 0 {
 				t.Fatalf("%d end events of a job that runs", n)
 			}
 			a.end("job-1", ray.JobSucceeded)
-			r.ended("job-1")
-			r.exact("job-1", a.text("job-1"))
+			r.waitEnd("job-1")
+			r.checkLines("job-1", a.text("job-1"))
 		})
 	}
 }

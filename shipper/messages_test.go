@@ -20,14 +20,14 @@ import (
 	"raytap/shipper/record"
 )
 
-// newAgentRig starts a shipper on an agent; file as newRigOn has it.
-func newAgentRig(t *testing.T, a *fakeAgent, o Options, oo writer.Options, file string) *rig {
+// newMessageHarness starts a shipper on an agent; file as newRigOn has it.
+func newMessageHarness(t *testing.T, a *fakeAgent, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
-	return newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
+	return newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
 }
 
-// eachForm runs f for both forms of messages and each protocol.
-func eachForm(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string)) {
+// eachFraming runs f for both forms of messages and each protocol.
+func eachFraming(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string)) {
 	for _, lines := range []bool{false, true} {
 		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 			t.Run(fmt.Sprintf("lines=%v/%s", lines, protocol), func(t *testing.T) {
@@ -40,8 +40,8 @@ func eachForm(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string))
 	}
 }
 
-// chatter prints some lines, blank ones and half ones among them.
-func (a *fakeAgent) chatter(id string, from, n int, pause func()) {
+// printMixed prints some lines, blank ones and half ones among them.
+func (a *fakeAgent) printMixed(id string, from, n int, pause func()) {
 	for i := from; i < from+n; i++ {
 		a.print(id, "line %d of an ordinary log ☃\n", i)
 		switch i % 7 {
@@ -58,34 +58,34 @@ func (a *fakeAgent) chatter(id string, from, n int, pause func()) {
 	}
 }
 
-func briefly() { <-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) }
+func shortPause() { <-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) }
 
-func TestEveryLineOfMessagesOnceWhateverBreaks(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+func TestMessages_EveryLineOnce(t *testing.T) {
+	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.02
-		r := newAgentRig(t, a, quick(protocol), writer.Options{}, "")
+		r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 		a.submit("job-1")
-		a.chatter("job-1", 0, 200, briefly)
+		a.printMixed("job-1", 0, 200, shortPause)
 		a.print("job-1", "no newline at the end")
 		a.end("job-1", ray.JobFailed)
-		end := r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
+		end := r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
 		if !*end.Complete || end.Status != "FAILED" || r.metric("gaps_total") != 0 {
 			t.Errorf("end event %+v, %v gaps", end, r.metric("gaps_total"))
 		}
 	})
 }
 
-func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+func TestMessages_Restart(t *testing.T) {
+	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.005
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		oo := writer.Options{Interval: 3 * time.Millisecond}
-		r := newAgentRig(t, a, quick(protocol), oo, file)
+		r := newMessageHarness(t, a, fastOptions(protocol), oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		a.submit("job-1")
 		for i := range 6 {
-			a.chatter("job-1", 50*i, 50, briefly)
+			a.printMixed("job-1", 50*i, 50, shortPause)
 			if i%2 == 0 {
 				r.kill()
 			} else {
@@ -94,11 +94,11 @@ func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
 			a.print("job-1", "printed while raytap was down, round %d\n", i)
 			// By the same way again, and by each other one.
 			next := []string{protocol, tail.ProtocolHTTP, tail.ProtocolWebSocket}[i%3]
-			r = newAgentRig(t, a, quick(next), oo, file)
+			r = newMessageHarness(t, a, fastOptions(next), oo, file)
 		}
 		a.end("job-1", ray.JobSucceeded)
-		end := r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
+		end := r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
 		if !*end.Complete || len(r.events("job-1", record.EventStart)) != 1 {
 			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", record.EventStart)))
 		}
@@ -113,11 +113,11 @@ func TestNoRestartLosesOrDoublesALineOfMessages(t *testing.T) {
 	})
 }
 
-func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
+func TestMessages_ErrorEventFallsBack(t *testing.T) {
 	for _, lines := range []bool{false, true} {
 		a := newFakeAgent()
 		a.lines = lines
-		r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
+		r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 		failed := false
 		a.next = func(socket bool, _ string, n int) error {
 			if socket && n >= 30 {
@@ -127,12 +127,12 @@ func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
 			return nil
 		}
 		a.submit("job-1")
-		a.chatter("job-1", 0, 100, briefly)
+		a.printMixed("job-1", 0, 100, shortPause)
 		r.until("the WebSocket failed", func() bool { return a.count(func() int { return a.dials[false] }) > 0 })
-		a.chatter("job-1", 100, 20, briefly)
+		a.printMixed("job-1", 100, 20, shortPause)
 		a.end("job-1", ray.JobSucceeded)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
+		r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
 		if !failed {
 			t.Error("nothing failed")
 		}
@@ -143,10 +143,10 @@ func TestAnErrorEventInMidStreamFallsBackWithoutDoublingALine(t *testing.T) {
 	}
 }
 
-func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
+func TestMessages_RefusedUpgradeHoldsForAllJobs(t *testing.T) {
 	a := newFakeAgent()
 	a.refuse = true
-	r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 	for i := range 4 {
 		id := fmt.Sprint("job-", i)
 		a.submit(id)
@@ -158,13 +158,13 @@ func TestARefusedUpgradeIsRememberedForAllJobs(t *testing.T) {
 	}
 }
 
-func TestReplaysAfterARestartAreBounded(t *testing.T) {
+func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return min(len(rest), 8<<10) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo, o := writer.Options{Interval: 3 * time.Millisecond}, quick(tail.ProtocolWebSocket)
+	oo, o := writer.Options{Interval: 3 * time.Millisecond}, fastOptions(tail.ProtocolWebSocket)
 	o.MaxTails = 64
-	r := newAgentRig(t, a, o, oo, file)
+	r := newMessageHarness(t, a, o, oo, file)
 	const jobs = 10
 	for i := range jobs {
 		id := fmt.Sprint("job-", i)
@@ -182,7 +182,7 @@ func TestReplaysAfterARestartAreBounded(t *testing.T) {
 		}
 		return nil
 	}
-	r = newAgentRig(t, a, o, oo, file)
+	r = newMessageHarness(t, a, o, oo, file)
 	r.until("some replays are under way", func() bool { return a.count(func() int { return a.open }) == maxConcurrentReplays })
 	<-time.After(100 * time.Millisecond)
 	if n := a.count(func() int { return a.open }); n != maxConcurrentReplays {
@@ -191,11 +191,11 @@ func TestReplaysAfterARestartAreBounded(t *testing.T) {
 	a.change(func() { hang = false })
 	r.until("all jobs are followed", func() bool { return a.count(func() int { return a.open }) == jobs })
 	for i := range jobs {
-		r.exact(fmt.Sprint("job-", i), a.text(fmt.Sprint("job-", i)))
+		r.checkLines(fmt.Sprint("job-", i), a.text(fmt.Sprint("job-", i)))
 	}
 }
 
-func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
+func TestMessages_SilentStreamClosed(t *testing.T) {
 	a := newFakeAgent()
 	dead := true
 	a.next = func(socket bool, _ string, n int) error {
@@ -204,19 +204,19 @@ func TestAStreamThatIsDeadAtItsSourceIsLeft(t *testing.T) {
 		}
 		return nil
 	}
-	o := quick(tail.ProtocolWebSocket)
+	o := fastOptions(tail.ProtocolWebSocket)
 	o.Timeout = 40 * time.Millisecond
-	r := newAgentRig(t, a, o, writer.Options{}, "")
+	r := newMessageHarness(t, a, o, writer.Options{}, "")
 	a.submit("job-1")
-	a.chatter("job-1", 0, 30, briefly)
+	a.printMixed("job-1", 0, 30, shortPause)
 	r.until("the stream is given up", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
 	a.change(func() { dead = false })
 	want := len(linestest.Lines(a.text("job-1")))
 	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
-	r.exact("job-1", a.text("job-1"))
+	r.checkLines("job-1", a.text("job-1"))
 }
 
-func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
+func TestMessages_RetryAfter(t *testing.T) {
 	a := newFakeAgent()
 	busy := true
 	a.next = func(bool, string, int) error {
@@ -225,7 +225,7 @@ func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 		}
 		return nil
 	}
-	r := newAgentRig(t, a, quick(tail.ProtocolHTTP), writer.Options{}, "")
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolHTTP), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a line\n")
 	r.until("it asked", func() bool { return r.metric("read_ends_total", "reason", "too_many_requests") > 0 })
@@ -235,11 +235,11 @@ func TestAnAgentIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	}
 	a.change(func() { busy = false })
 	a.end("job-1", ray.JobSucceeded) // a pause ends with the job
-	r.ended("job-1")
-	r.exact("job-1", a.text("job-1"))
+	r.waitEnd("job-1")
+	r.checkLines("job-1", a.text("job-1"))
 }
 
-func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
+func TestMessages_SilentJobKeepsTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newFakeAgent()
 		fail := false
@@ -250,7 +250,7 @@ func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
 			}
 			return nil
 		}
-		r := newAgentRig(t, a, quick(tail.ProtocolAuto), writer.Options{}, "")
+		r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 		a.submit("job-1")
 		a.print("job-1", "a line\n")
 		for range 5 {
@@ -268,14 +268,14 @@ func TestASilentJobWhoseStreamsEndNowAndThenKeepsItsWay(t *testing.T) {
 	})
 }
 
-func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
+func TestMessages_Limit(t *testing.T) {
 	for _, lines := range []bool{false, true} {
 		a := newFakeAgent()
 		a.lines = lines
 		a.cut = func(rest []byte) int { return bytes.IndexByte(rest, '\n') + 1 }
-		o := quick(tail.ProtocolHTTP)
+		o := fastOptions(tail.ProtocolHTTP)
 		o.Limits.MaxMessages = 5
-		r := newAgentRig(t, a, o, writer.Options{}, "")
+		r := newMessageHarness(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
 		a.print("job-1", "%s", strings.Repeat("a line\n", 3))
 		r.until("three are there", func() bool { return len(r.records("job-1")) == 4 })
@@ -291,21 +291,21 @@ func TestMessagesOfAnAgentCountForTheirLimit(t *testing.T) {
 	}
 }
 
-func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
+func TestMessages_MoreJobsThanStreams(t *testing.T) {
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
-			o := quick(protocol)
+			o := fastOptions(protocol)
 			o.MaxTails = 3
-			r := newAgentRig(t, a, o, writer.Options{}, "")
+			r := newMessageHarness(t, a, o, writer.Options{}, "")
 			const jobs = 12
 			id := func(i int) string { return fmt.Sprint("job-", i) }
 			for i := range jobs {
 				a.submit(id(i))
 			}
 			for i := range jobs {
-				a.chatter(id(i), 0, 10, func() {})
+				a.printMixed(id(i), 0, 10, func() {})
 			}
 			for i := range jobs {
 				want := len(linestest.Lines(a.text(id(i)))) + 1
@@ -315,8 +315,8 @@ func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
 				a.end(id(i), ray.JobSucceeded)
 			}
 			for i := range jobs {
-				r.ended(id(i))
-				r.exact(id(i), a.text(id(i)))
+				r.waitEnd(id(i))
+				r.checkLines(id(i), a.text(id(i)))
 			}
 			if most := a.count(func() int { return a.most }); most > o.MaxTails {
 				t.Errorf("%d streams were open at once, max_tails is %d", most, o.MaxTails)
@@ -325,7 +325,7 @@ func TestMoreJobsThanStreamsAreAllRead(t *testing.T) {
 	}
 }
 
-func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
+func TestMessages_Resubmit(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text  string // of the second run's log
 		epoch uint64 // of its lines
@@ -339,13 +339,13 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()
-			o := quick(tail.ProtocolAuto)
+			o := fastOptions(tail.ProtocolAuto)
 			o.Timeout = 300 * time.Millisecond
-			r := newAgentRig(t, a, o, writer.Options{}, "")
+			r := newMessageHarness(t, a, o, writer.Options{}, "")
 			a.submit("job-1")
 			a.print("job-1", "a\nb\n")
 			a.end("job-1", ray.JobSucceeded)
-			r.ended("job-1")
+			r.waitEnd("job-1")
 			<-time.After(2 * time.Millisecond) // another start_time
 			a.submit("job-1")
 			a.print("job-1", "%s", tt.text)
@@ -366,7 +366,7 @@ func TestAnIdThatIsSubmittedAgainToAnAgent(t *testing.T) {
 	}
 }
 
-func TestClustersWhoseSessionsAreUnknownAreNotTakenForOne(t *testing.T) {
+func TestSlots_UnknownSessionsNotShared(t *testing.T) {
 	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)

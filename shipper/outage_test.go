@@ -15,10 +15,10 @@ import (
 	"raytap/shipper/record"
 )
 
-func TestADashboardThatDiesCostsNoLine(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestOutage_DashboardDown(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		var jobs []*raytest.Job
 		for i := range 3 {
 			jobs = append(jobs, head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
@@ -43,17 +43,17 @@ func TestADashboardThatDiesCostsNoLine(t *testing.T) {
 		for _, j := range jobs {
 			log := j.Log()
 			j.End("SUCCEEDED", 0)
-			r.ended(j.ID)
-			r.exact(j.ID, log)
+			r.waitEnd(j.ID)
+			r.checkLines(j.ID, log)
 		}
 	})
 }
 
-func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
+func TestSlots_RefusedConnectionHoldsNone(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(tail.ProtocolWebSocket)
+	o := fastOptions(tail.ProtocolWebSocket)
 	o.MaxTails = 2
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")
 	r.until("a tail is open", func() bool { return head.OpenTails() == 1 })
@@ -68,7 +68,7 @@ func TestARefusedConnectionHoldsNoSlot(t *testing.T) {
 	r.until("the job is followed again", func() bool { return head.OpenTails() == 1 })
 }
 
-func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
+func TestSlots_HeldUntilOutputOrEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := slots.New(3, nil, func(map[string]int) {})
 		for _, job := range []string{"a", "b", "c"} {
@@ -98,12 +98,12 @@ func TestASlotIsHeldUntilTheJobHasPrintedOrEnded(t *testing.T) {
 }
 
 // Long lines at a log's end fit no window of so many lines, or none at all.
-func TestAnEndBehindLongLinesIsProven(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTail_EndAfterLongLines(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.Limits.MaxMessageSize = 4 << 20
-		r := newRig(t, head, agents, o, writer.Options{})
+		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 2000 {
 			job.Printf("short line %d\n", i)
@@ -114,18 +114,18 @@ func TestAnEndBehindLongLinesIsProven(t *testing.T) {
 		job.Print(strings.Repeat("no newline at its end ", 70_000))
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		if end := r.ended("job-1"); !*end.Complete {
+		if end := r.waitEnd("job-1"); !*end.Complete {
 			t.Errorf("end event %+v", end)
 		}
-		r.exact("job-1", log)
+		r.checkLines("job-1", log)
 	})
 }
 
 // A tail that is cut at one place a few times is not one that cannot pass it.
-func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
+func TestTail_ClosedAtSameOffsetByChance(t *testing.T) {
 	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
 		head := raytest.New(t)
-		r := newRig(t, head, "off", quick(tail.ProtocolWebSocket), writer.Options{})
+		r := newHarness(t, head, "off", fastOptions(tail.ProtocolWebSocket), writer.Options{})
 		in := head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: do, AfterBytes: 1200, Times: 3})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 200 {
@@ -133,8 +133,8 @@ func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
 		}
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		end := r.ended("job-1")
-		r.exact("job-1", log)
+		end := r.waitEnd("job-1")
+		r.checkLines("job-1", log)
 		if !*end.Complete || in.Hits() != 3 {
 			t.Errorf("end event %+v after %d cuts", end, in.Hits())
 		}
@@ -143,25 +143,25 @@ func TestATailThatIsClosedAtOnePlaceByChanceLosesNothing(t *testing.T) {
 }
 
 // One that cannot pass is lost once the job is over, and said.
-func TestALogThatNoAllowedWayCanPassIsLostAndSaid(t *testing.T) {
+func TestTail_UnreadableByAllowedTransports(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(tail.ProtocolWebSocket), writer.Options{})
+	r := newHarness(t, head, "off", fastOptions(tail.ProtocolWebSocket), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n\xff\nbehind\n")
 	job.End("FAILED", 1)
-	if end := r.ended("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", record.EventGap)) != 1 {
+	if end := r.waitEnd("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", record.EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))
 	}
 }
 
-func TestAStreamShowsWhyItCannotBeReadUntilItCan(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTail_StatusShowsCurrentError(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		var faults []*raytest.Injected
 		for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointTail, raytest.EndpointLogFile} {
 			faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Job: "job-1", Body: "the disk is gone"}))
 		}
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		for _, id := range []string{"job-1", "job-2"} {
 			head.Submit(id, raytest.JobOptions{}).Print("a line\n")
 		}

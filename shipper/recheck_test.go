@@ -18,15 +18,15 @@ import (
 	"raytap/shipper/record"
 )
 
-// checking are quick options with checks soon after the end.
-func checking(protocol string) Options {
-	o := quick(protocol)
+// fastChecks are quick options with checks soon after the end.
+func fastChecks(protocol string) Options {
+	o := fastOptions(protocol)
 	o.Recheck = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}
 	return o
 }
 
 // eventsOf lists the events of a job in order.
-func (r *rig) eventsOf(id string) string {
+func (r *harness) eventsOf(id string) string {
 	var all []string
 	for _, rec := range r.records(id) {
 		if rec.Event != "" {
@@ -38,20 +38,20 @@ func (r *rig) eventsOf(id string) string {
 
 // The law: an end is a question. What children print after it is shipped in the
 // same epoch, each line once, and has an end of its own.
-func TestLinesPrintedAfterTheEndAreShipped(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestRecheck_LinesAfterEnd(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		for _, newline := range []string{"\n", ""} {
 			head := raytest.New(t)
-			r := newRig(t, head, agents, checking(protocol), writer.Options{})
+			r := newHarness(t, head, agents, fastChecks(protocol), writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early" + newline)
 			job.End("SUCCEEDED", 0)
-			r.ended("job-1")
+			r.waitEnd("job-1")
 			for i := range 3 {
 				job.Printf("\nlate %d\nand its second line"+newline, i)
 				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == i+2 })
 			}
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 			if got, want := r.eventsOf("job-1"), "start end reopened end reopened end reopened end"; got != want {
 				t.Errorf("events: %s, want %s", got, want)
 			}
@@ -70,10 +70,10 @@ func TestLinesPrintedAfterTheEndAreShipped(t *testing.T) {
 }
 
 // A log that prints on after its end is read until it is silent.
-func TestALogThatIsReadOnEndsOnceItIsSilent(t *testing.T) {
+func TestRecheck_ReopenedLogEndsOnceSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &agentAlone{log: numbered(0, 10, "\n")}
-		recs := shipAlone(t, a, func(*Shipper) {
+		a := &agentOnly{log: numbered(0, 10, "\n")}
+		recs := shipAgentOnly(t, a, func(*Shipper) {
 			time.Sleep(time.Second)
 			a.change(func() { a.over = true })
 			for i := range 120 { // it fails to end, for two minutes
@@ -82,7 +82,7 @@ func TestALogThatIsReadOnEndsOnceItIsSilent(t *testing.T) {
 			}
 			time.Sleep(10 * time.Minute)
 		})
-		if err := exactly(recs, a.log); err != nil {
+		if err := compareLines(recs, a.log); err != nil {
 			t.Error(err)
 		}
 		var ends []jsonRecord
@@ -98,10 +98,10 @@ func TestALogThatIsReadOnEndsOnceItIsSilent(t *testing.T) {
 }
 
 // Ended jobs cost no goroutine each, and their checks have a rate.
-func TestTheChecksOfManyEndsAreBounded(t *testing.T) {
+func TestRecheck_Bounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &agentAlone{log: []byte("a line\n")}
-		shipAlone(t, a, func(s *Shipper) {
+		a := &agentOnly{log: []byte("a line\n")}
+		shipAgentOnly(t, a, func(s *Shipper) {
 			time.Sleep(time.Second)
 			a.change(func() { a.over = true })
 			time.Sleep(time.Minute)
@@ -137,54 +137,54 @@ func TestTheChecksOfManyEndsAreBounded(t *testing.T) {
 
 // What is printed after the end while raytap is down is found by the next one, and
 // a job that is deleted is checked at once.
-func TestChecksOutliveTheProcess(t *testing.T) {
+func TestRecheck_Restart(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deleted %v", deleted), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o := checking(tail.ProtocolAuto)
+			o := fastChecks(tail.ProtocolAuto)
 			o.Recheck = []time.Duration{time.Hour}
 			oo := writer.Options{Interval: 3 * time.Millisecond}
-			r := newRigOn(t, head, "on", o, oo, file)
+			r := newHarnessWithFile(t, head, "on", o, oo, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			job.End("SUCCEEDED", 0)
-			r.ended("job-1")
+			r.waitEnd("job-1")
 			if deleted {
 				job.Print("late\n")
 				job.Delete()
 			} else {
 				r.stop()
 				job.Print("late\n")
-				r = newRigOn(t, head, "on", checking(tail.ProtocolAuto), oo, file)
+				r = newHarnessWithFile(t, head, "on", fastChecks(tail.ProtocolAuto), oo, file)
 			}
 			r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 		})
 	}
 }
 
 // The law of recovery: whatever of a reopened log and its second end the sink
 // holds when the process dies, each record comes once.
-func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
+func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
 	records := []string{"reopened", "line", "line", "end"}
 	for missing := range len(records) + 1 {
 		t.Run(fmt.Sprintf("%d records missing", missing), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			never := writer.Options{Interval: time.Hour} // but for checkpoints
-			r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
+			r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			job.End("FAILED", 1)
-			r.ended("job-1")
+			r.waitEnd("job-1")
 			r.kill() // the end is owed, and written
-			o := checking(tail.ProtocolHTTP)
+			o := fastChecks(tail.ProtocolHTTP)
 			cut := missing
 			if missing > 1 { // the last save is that of the reopened log
 				o.GracePeriod, cut = time.Hour, missing-1
 			}
-			r = newRigOn(t, head, "on", o, never, file)
+			r = newHarnessWithFile(t, head, "on", o, never, file)
 			job.Print("late\nand its second line\n")
 			if missing > 1 {
 				r.until("the late lines are there", func() bool { return len(r.records("job-1")) == 8 })
@@ -203,12 +203,12 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the second one finds what the first has left
-				r = newRigOn(t, head, "on", checking(tail.ProtocolHTTP), never, file)
+				r = newHarnessWithFile(t, head, "on", fastChecks(tail.ProtocolHTTP), never, file)
 				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 				r.until("the end is checked", func() bool { return r.metric("end_checks_total") > 0 })
 				r.kill()
 			}
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 			if got := r.eventsOf("job-1"); got != "start end reopened end" {
 				t.Errorf("events: %s", got)
 			}
@@ -218,7 +218,7 @@ func TestADeathAroundAReopenedEndLosesAndDoublesNothing(t *testing.T) {
 
 // An older copy of the positions, from before a log was reopened, tells it as ended:
 // the sink knows better.
-func TestAReopenedLogIsNotDoneForAnOlderCopyOfThePositions(t *testing.T) {
+func TestRecheck_OlderPositionsFile(t *testing.T) {
 	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 // read from. Each job has printed its first lines, and every second one prints
 // more each second. It counts what it is asked for.
 type busyHead struct {
-	allWays
+	allTransports
 	jobs  []ray.Job
 	began time.Time
 
@@ -166,7 +166,7 @@ func (t *busyTail) Close() error     { return nil }
 
 // What raytap asks of Ray's dashboard is bounded by what the configuration allows
 // it, however many jobs there are.
-func TestRequestsAreBoundedHoweverManyJobsThereAre(t *testing.T) {
+func TestRequests_Bounded(t *testing.T) {
 	refused := &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 	unreachable := &ray.Error{Op: "read log from node agent", Code: 503}
 	for _, c := range []struct {
@@ -220,7 +220,7 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 }
 
 // One stream's try tells all of a node that its agent works again.
-func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
+func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const jobs = 60
 		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
@@ -242,7 +242,7 @@ func TestAnAgentThatWorksAgainIsUsedByAllItsJobs(t *testing.T) {
 }
 
 // A slot that comes free is used at the next look of a stream without one.
-func TestASlotThatComesFreeIsUsed(t *testing.T) {
+func TestSlots_FreeSlotIsUsed(t *testing.T) {
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed})

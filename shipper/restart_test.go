@@ -18,7 +18,7 @@ import (
 
 // kill stops a rig as a SIGKILL does: what it would have saved at its end is
 // not saved.
-func (r *rig) kill() {
+func (r *harness) kill() {
 	r.t.Helper()
 	b, err := os.ReadFile(r.file + ".positions")
 	if err != nil && !os.IsNotExist(err) {
@@ -35,33 +35,33 @@ func (r *rig) kill() {
 	}
 }
 
-func TestNoRestartLosesOrDoublesALine(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestRestart_EveryLineOnce(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		oo := writer.Options{Interval: 3 * time.Millisecond}
-		r := newRigOn(t, head, agents, quick(protocol), oo, file)
+		r := newHarnessWithFile(t, head, agents, fastOptions(protocol), oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 6 {
-			mixed(job, 40*i, func() { <-time.After(time.Millisecond) })
+			printMixed(job, 40*i, func() { <-time.After(time.Millisecond) })
 			if i%2 == 0 {
 				r.kill()
 			} else {
 				r.stop()
 			}
 			job.Printf("printed while raytap was down, round %d\n", i)
-			r = newRigOn(t, head, agents, quick(protocol), oo, file)
+			r = newHarnessWithFile(t, head, agents, fastOptions(protocol), oo, file)
 		}
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		end := r.ended("job-1")
-		r.exact("job-1", log)
+		end := r.waitEnd("job-1")
+		r.checkLines("job-1", log)
 		if !*end.Complete || len(r.events("job-1", record.EventStart)) != 1 {
 			t.Errorf("end event %+v, %d start events", end, len(r.events("job-1", record.EventStart)))
 		}
 		r.stop()
-		r = newRigOn(t, head, agents, quick(protocol), oo, file)
+		r = newHarnessWithFile(t, head, agents, fastOptions(protocol), oo, file)
 		<-time.After(50 * time.Millisecond)
 		if n := len(r.events("job-1", record.EventEnd)); n != 1 {
 			t.Errorf("%d end events after another restart", n)
@@ -69,18 +69,18 @@ func TestNoRestartLosesOrDoublesALine(t *testing.T) {
 	})
 }
 
-func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
+func TestRestart_PendingEventWrittenOnce(t *testing.T) {
 	for _, written := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the event written %v", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o := quick(tail.ProtocolHTTP)
-			r := newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
+			o := fastOptions(tail.ProtocolHTTP)
+			r := newHarnessWithFile(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a line\nno newline at the end")
 			log := job.Log()
 			job.End("FAILED", 2)
-			r.ended("job-1")
+			r.waitEnd("job-1")
 			r.kill() // the last save is the one before the event was written
 			if !written {
 				b, err := os.ReadFile(file)
@@ -93,10 +93,10 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 				}
 			}
 			job.Print("\nprinted behind the end\n")
-			r = newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
-			r.ended("job-1")
+			r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
+			r.waitEnd("job-1")
 			<-time.After(50 * time.Millisecond)
-			r.exact("job-1", log)
+			r.checkLines("job-1", log)
 			if ends := r.events("job-1", record.EventEnd); len(ends) != 1 || *ends[0].ExitCode != 2 {
 				t.Errorf("end events %+v", ends)
 			}
@@ -104,13 +104,13 @@ func TestWhatIsOwedIsWrittenOnceHoweverTheProcessEnds(t *testing.T) {
 	}
 }
 
-func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
+func TestRestart_JobDeletedMeanwhile(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
 	for _, agents := range []string{"on", "off"} {
 		id := "job-" + agents
-		r := newRigOn(t, head, agents, quick(tail.ProtocolHTTP), oo, file)
+		r := newHarnessWithFile(t, head, agents, fastOptions(tail.ProtocolHTTP), oo, file)
 		job := head.Submit(id, raytest.JobOptions{})
 		job.Print("seen\n")
 		r.until("it was read", func() bool { return len(r.records(id)) >= 4 })
@@ -119,9 +119,9 @@ func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
 		job.Delete()
-		r = newRigOn(t, head, agents, quick(tail.ProtocolHTTP), oo, file)
-		end := r.ended(id)
-		r.exact(id, log)
+		r = newHarnessWithFile(t, head, agents, fastOptions(tail.ProtocolHTTP), oo, file)
+		end := r.waitEnd(id)
+		r.checkLines(id, log)
 		if !*end.Complete {
 			t.Errorf("end event %+v", end)
 		}
@@ -129,11 +129,11 @@ func TestAJobDeletedWhileRaytapWasDownIsReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
+func TestRestart_SessionEndedMeanwhile(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
-	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
+	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first session\n")
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -145,7 +145,7 @@ func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 	finished := head.Submit("job-1", raytest.JobOptions{})
 	finished.Print("of the second session\n")
 	finished.End("SUCCEEDED", 0)
-	r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
+	r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	r.until("both sessions' jobs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	for _, end := range r.events("job-1", record.EventEnd) {
 		if *end.Complete != (end.Session != first) {
@@ -157,36 +157,36 @@ func TestASessionThatEndedWhileRaytapWasDownIsLostAndSaid(t *testing.T) {
 	}
 }
 
-func TestTheBackfillIsDecidedOnceForACluster(t *testing.T) {
+func TestBackfill_DecidedOnce(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
 	old := head.Submit("old", raytest.JobOptions{})
 	old.End("SUCCEEDED", 0)
-	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
+	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	r.stop()
 	missed := head.Submit("missed", raytest.JobOptions{})
 	missed.Print("started and ended while raytap was down\n")
 	log := missed.Log()
 	missed.End("SUCCEEDED", 0)
-	r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
-	r.ended("missed")
-	r.exact("missed", log)
+	r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
+	r.waitEnd("missed")
+	r.checkLines("missed", log)
 	if n := len(r.records("old")); n != 0 {
 		t.Errorf("%d records of a job that the backfill left out", n)
 	}
 }
 
-func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
+func TestSlots_OfKilledProcessAreCounted(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(tail.ProtocolAuto)
+	o := fastOptions(tail.ProtocolAuto)
 	o.MaxTails = 5
 	for i := range 20 {
 		head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{})
 	}
 	for range 4 {
-		r := newRigOn(t, head, "off", o, writer.Options{Interval: time.Hour}, file)
+		r := newHarnessWithFile(t, head, "off", o, writer.Options{Interval: time.Hour}, file)
 		r.until("all jobs are read", func() bool {
 			for i := range 20 {
 				if len(r.records(fmt.Sprintf("silent-%d", i))) < 3 {
@@ -196,7 +196,7 @@ func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
 			return true
 		})
 		r.kill()
-		r.heldWithin(head, o.MaxTails)
+		r.checkSlots(head, o.MaxTails)
 	}
 	if head.PeakTails() == 0 {
 		t.Error("no tail was ever open: this test has shown nothing")
@@ -205,13 +205,13 @@ func TestSlotsHeldByAProcessThatDiedAreCounted(t *testing.T) {
 
 // What recovery finds holds until the position has passed it, however often the
 // process dies before that: here the log cannot be read meanwhile.
-func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
+func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(tail.ProtocolHTTP)
-	r := newRigOn(t, head, "on", o, writer.Options{}, file)
+	o := fastOptions(tail.ProtocolHTTP)
+	r := newHarnessWithFile(t, head, "on", o, writer.Options{}, file)
 	r.stop()
-	r = newRigOn(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
+	r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print(strings.Repeat("a line\n", 50))
 	r.until("its lines are in the file", func() bool { return len(r.records("job-1")) == 53 })
@@ -223,7 +223,7 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	}
 	other := head.Submit("job-2", raytest.JobOptions{})
 	for range 2 {
-		r = newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
+		r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 		other.Print("moves the watermark on\n")
 		want := len(linestest.Lines(other.Log())) + 1
 		r.until("job-2 is shipped", func() bool { return len(r.records("job-2")) == want })
@@ -236,12 +236,12 @@ func TestWhatWasRecoveredOutlivesTheNextCrash(t *testing.T) {
 	for _, f := range faults {
 		f.Remove()
 	}
-	r = newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
+	r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 	job.Print("the last line\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
-	r.exact("job-1", log)
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
 	if n := len(r.events("job-1", record.EventStart)); n != 1 {
 		t.Errorf("%d start events", n)
 	}

@@ -16,8 +16,8 @@ import (
 
 // The law: a log that can still be read is read to its end, also where its id was
 // submitted again on another node before raytap looked.
-func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestResubmit_OldLogReadToEnd(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		if protocol == tail.ProtocolWebSocket {
 			t.Skip("a tail has no node: it is of the new run")
 		}
@@ -30,9 +30,9 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 				}
 				file := filepath.Join(t.TempDir(), "lines.jsonl")
 				oo := writer.Options{Interval: 3 * time.Millisecond}
-				o := quick(protocol)
+				o := fastOptions(protocol)
 				o.Interval = 100 * time.Millisecond
-				r := newRigOn(t, head, agents, o, oo, file)
+				r := newHarnessWithFile(t, head, agents, o, oo, file)
 				job := head.Submit("job-1", raytest.JobOptions{})
 				job.Print("of the first run\n")
 				r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -47,9 +47,9 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 					again.Print("of the second run\n")
 				}
 				if down {
-					r = newRigOn(t, head, agents, o, oo, file)
+					r = newHarnessWithFile(t, head, agents, o, oo, file)
 				}
-				r.ended("job-1")
+				r.waitEnd("job-1")
 				if pending {
 					again.Run()
 					again.Print("of the second run\n")
@@ -65,7 +65,7 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 							recs = append(recs, rec)
 						}
 					}
-					if err := exactly(recs, log); err != nil {
+					if err := compareLines(recs, log); err != nil {
 						t.Errorf("%s: epoch %d: %v", name, epoch, err)
 					}
 				}
@@ -84,15 +84,15 @@ func TestAnIDSubmittedAgainElsewhereLosesNothingOfTheOldLog(t *testing.T) {
 }
 
 // A node that does not answer delays the new run for a bounded time only.
-func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
+func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.LostAfter = 200 * time.Millisecond
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Node: node})
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 3 })
 	node.AgentDown()
@@ -108,17 +108,17 @@ func TestAnOldLogThatCannotBeReadDelaysTheNewRunForAWhileOnly(t *testing.T) {
 
 // A tail knows an id alone: once another run has taken it elsewhere, a replay is of
 // the new run's log and proves nothing of the old one, which must not be called lost.
-func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
+func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := quick(tail.ProtocolWebSocket)
+	o := fastOptions(tail.ProtocolWebSocket)
 	o.LostAfter = time.Second
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
-	r := newRigOn(t, head, "off", o, oo, file)
+	r := newHarnessWithFile(t, head, "off", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	for range 200 { // longer than the log of the new run
 		job.Print("of the first run\n")
@@ -129,7 +129,7 @@ func TestAnIDSubmittedAgainElsewhereIsNotDrainedByATail(t *testing.T) {
 	again := head.Submit("job-1", raytest.JobOptions{Node: node, Start: job.StartTime().Add(time.Second)})
 	again.Print("of the second run\n")
 	again.End("SUCCEEDED", 0)
-	r = newRigOn(t, head, "off", o, oo, file)
+	r = newHarnessWithFile(t, head, "off", o, oo, file)
 	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	if gaps := r.events("job-1", record.EventGap); len(gaps) != 0 {
 		t.Errorf("a log that was only replaced by its id counts as lost: %+v", gaps)

@@ -8,7 +8,7 @@ import (
 
 // The law: names are no paths: in a pattern * matches a / too, so that exclude
 // excludes what it names.
-func TestASelectorMatchesAcrossASlash(t *testing.T) {
+func TestSelector_MatchesSlash(t *testing.T) {
 	job := ray.Job{SubmissionID: "team/1", Metadata: map[string]string{"job_name": "secret-team/llm-7b", "path": "s3://bucket/key"}}
 	for name, row := range map[string]struct {
 		o    Options

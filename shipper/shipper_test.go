@@ -13,22 +13,22 @@ import (
 	"raytap/shipper/record"
 )
 
-func TestAJobThatRanBetweenTwoLooksIsShipped(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestDiscovery_JobEndedBeforeFirstList(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.Interval = 300 * time.Millisecond
-		r := newRig(t, head, agents, o, writer.Options{})
+		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("short", raytest.JobOptions{})
 		job.Print("over before you look\n")
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		r.ended("short")
-		r.exact("short", log)
+		r.waitEnd("short")
+		r.checkLines("short", log)
 	})
 }
 
-func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
+func TestBackfill_Modes(t *testing.T) {
 	for backfill, want := range map[string][]string{
 		BackfillRunning: {"running", "later"},
 		BackfillAll:     {"finished", "running", "later"},
@@ -43,15 +43,15 @@ func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
 				jobs[id].Print("line of " + id + "\n")
 			}
 			jobs["finished"].End("SUCCEEDED", 0)
-			o := quick(tail.ProtocolHTTP)
+			o := fastOptions(tail.ProtocolHTTP)
 			o.Backfill = backfill
-			r := newRig(t, head, "on", o, writer.Options{})
+			r := newHarness(t, head, "on", o, writer.Options{})
 			jobs["later"] = head.Submit("later", raytest.JobOptions{})
 			jobs["running"].End("SUCCEEDED", 0)
 			jobs["later"].End("SUCCEEDED", 0)
 			for _, id := range want {
-				r.ended(id)
-				r.exact(id, jobs[id].Log())
+				r.waitEnd(id)
+				r.checkLines(id, jobs[id].Log())
 			}
 			shipped := 0
 			for id := range jobs {
@@ -66,11 +66,11 @@ func TestBackfillDecidesWhatIsShippedOfTheFirstList(t *testing.T) {
 	}
 }
 
-func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
+func TestSlots_WithinBudget(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
-	o := quick(tail.ProtocolAuto)
+	o := fastOptions(tail.ProtocolAuto)
 	o.MaxTails = 5
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	var jobs []*raytest.Job
 	for i := range 30 {
 		jobs = append(jobs, head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{}))
@@ -87,7 +87,7 @@ func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 		head.CutTails(raytest.CutReset, "")
 		<-time.After(30 * time.Millisecond)
 	}
-	r.heldWithin(head, o.MaxTails)
+	r.checkSlots(head, o.MaxTails)
 	if peak := head.PeakTails(); peak == 0 || peak > o.MaxTails {
 		t.Errorf("%d tails were open at once, the budget is %d", peak, o.MaxTails)
 	}
@@ -95,16 +95,16 @@ func TestTheWebSocketsHeldStayWithinTheBudget(t *testing.T) {
 		j.End("SUCCEEDED", 0)
 	}
 	for _, j := range jobs {
-		r.ended(j.ID)
-		r.exact(j.ID, j.Log())
+		r.waitEnd(j.ID)
+		r.checkLines(j.ID, j.Log())
 	}
 	r.until("all slots are given back", func() bool { return r.metric("stream_slots_in_use") == 0 })
 }
 
-func TestAReplacedLogIsANewEpoch(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		for i := range 50 {
 			job.Printf("line %d of the first log\n", i)
@@ -115,7 +115,7 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 		r.until("the epoch is announced", func() bool { return len(r.events("job-1", record.EventEpoch)) > 0 })
 		job.Print("and more\n")
 		job.End("SUCCEEDED", 0)
-		end := r.ended("job-1")
+		end := r.waitEnd("job-1")
 		// It speaks of the run: of the lines before the gap, too, and of the gap.
 		if end.Epoch != 1 || *end.Lines != 52+5 || *end.Complete {
 			t.Errorf("end event %+v, %d lines, complete %v", end, *end.Lines, *end.Complete)
@@ -135,14 +135,14 @@ func TestAReplacedLogIsANewEpoch(t *testing.T) {
 	})
 }
 
-func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestResubmit_SameLog(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("first run\nno newline at its end")
 		job.End("FAILED", 1)
-		r.ended("job-1")
+		r.waitEnd("job-1")
 		again := head.Submit("job-1", raytest.JobOptions{})
 		again.Print("second run\n")
 		again.End("SUCCEEDED", 0)
@@ -167,12 +167,12 @@ func TestAnIDSubmittedAgainGoesOnInTheSameLog(t *testing.T) {
 	})
 }
 
-func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestLimits_Stop(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.Limits.MaxLines = 10
-		r := newRig(t, head, agents, o, writer.Options{})
+		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 30 {
 			job.Printf("line %d\n", i)
@@ -187,40 +187,40 @@ func TestALimitThatStopsGivesTheJobUpAfterExactlySoManyLines(t *testing.T) {
 	})
 }
 
-func TestALimitThatPausesLosesNothing(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestLimits_Pause(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.Limits = tail.Limits{MaxLines: 7, Interval: 30 * time.Millisecond, Pause: true}
-		r := newRig(t, head, agents, o, writer.Options{})
+		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 		for i := range 40 {
 			job.Printf("line %d\n", i)
 		}
 		job.End("SUCCEEDED", 0)
-		r.ended("job-1")
-		r.exact("job-1", job.Log())
+		r.waitEnd("job-1")
+		r.checkLines("job-1", job.Log())
 		if len(r.events("job-1", record.EventLimit)) < 4 {
 			t.Error("the limit was not hit: this test has shown nothing")
 		}
 	})
 }
 
-func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTail_DeadNode(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		node, err := head.AddNode("127.0.0.2")
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := quick(protocol)
+		o := fastOptions(protocol)
 		o.LostAfter = time.Second
-		r := newRig(t, head, agents, o, writer.Options{})
+		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("the last that was read\n")
 		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
 		node.Kill()
-		end := r.ended("job-1")
+		end := r.waitEnd("job-1")
 		if *end.Complete || end.Status != "RUNNING" {
 			t.Errorf("end event %+v", end)
 		}
@@ -230,10 +230,10 @@ func TestALogOnADeadNodeIsLostAndSaid(t *testing.T) {
 	})
 }
 
-func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestSession_HeadRestart(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("of the first session\n")
 		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
@@ -241,7 +241,7 @@ func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
 		if err := head.Restart(raytest.RestartOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		end := r.ended("job-1")
+		end := r.waitEnd("job-1")
 		if *end.Complete || end.Session != first {
 			t.Errorf("end event %+v", end)
 		}
@@ -255,27 +255,27 @@ func TestARestartedHeadEndsItsSessionsStreams(t *testing.T) {
 	})
 }
 
-func TestAJobThatNeverHadALogEndsWithoutLines(t *testing.T) {
+func TestTail_JobWithoutLog(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("never", raytest.JobOptions{Pending: true})
 	r.until("the job was seen", func() bool { return r.metric("tails", "state", "waiting") == 1 })
 	if n := head.PeakTails(); n != 0 {
 		t.Errorf("%d tails on a pending job", n)
 	}
 	job.End("FAILED", 1)
-	end := r.ended("never")
+	end := r.waitEnd("never")
 	if *end.Lines != 0 || !*end.Complete || end.Status != "FAILED" || len(r.records("never")) != 1 {
 		t.Errorf("records %+v", r.records("never"))
 	}
 }
 
-func TestASinkThatStandsStillLosesNothingAndHoldsNoMoreThanTheBudget(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestMemory_SinkBlocked(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
-		r := newRig(t, head, agents, o, writer.Options{Memory: 1 << 20})
-		r.sink.stick(true)
+		o := fastOptions(protocol)
+		r := newHarness(t, head, agents, o, writer.Options{Memory: 1 << 20})
+		r.sink.setBlocked(true)
 		var jobs []*raytest.Job
 		for i := range 4 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
@@ -288,21 +288,21 @@ func TestASinkThatStandsStillLosesNothingAndHoldsNoMoreThanTheBudget(t *testing.
 		if used := r.metric("memory_bytes"); used > 1<<20+4*6*float64(256<<10) {
 			t.Errorf("%v bytes are held", used)
 		}
-		r.sink.stick(false)
+		r.sink.setBlocked(false)
 		for _, j := range jobs {
 			log := j.Log()
 			j.End("SUCCEEDED", 0)
-			r.ended(j.ID)
-			r.exact(j.ID, log)
+			r.waitEnd(j.ID)
+			r.checkLines(j.ID, log)
 		}
 	})
 }
 
-func TestHalfLinesGiveWayWhenTheyHoldAllMemory(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestMemory_PartialLinesHoldAll(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		o := quick(protocol)
-		r := newRig(t, head, agents, o, writer.Options{Memory: 600 << 10})
+		o := fastOptions(protocol)
+		r := newHarness(t, head, agents, o, writer.Options{Memory: 600 << 10})
 		var jobs []*raytest.Job
 		for i := range 8 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
@@ -322,8 +322,8 @@ func TestHalfLinesGiveWayWhenTheyHoldAllMemory(t *testing.T) {
 			j.End("SUCCEEDED", 0)
 		}
 		for _, j := range jobs {
-			r.ended(j.ID)
-			r.exact(j.ID, j.Log())
+			r.waitEnd(j.ID)
+			r.checkLines(j.ID, j.Log())
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 
 // A checkpoint that cannot be saved keeps all lines waiting: it is told of for as
 // long as it lasts, as a sink that waits by itself is.
-func TestACheckpointThatCannotBeSavedIsToldOf(t *testing.T) {
+func TestWriter_CheckpointNotSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "state")
 		if err := os.Mkdir(dir, 0o700); err != nil {

@@ -35,7 +35,7 @@ func (fullFile) Durable() sink.Watermark    { return sink.Watermark{} }
 
 // A stop that does not wait for a full disk loses nothing where the next start
 // recovers: it is no failure, and says why it stopped early.
-func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
+func TestWriter_StopWhileSinkBlocked(t *testing.T) {
 	for _, s := range []sink.Sink{fullFile{}, fullSink{}} {
 		t.Run(fmt.Sprintf("%T", s), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -69,15 +69,15 @@ func TestAStopWhileTheSinkWaitsSaysWhy(t *testing.T) {
 }
 
 // A stop, and a log that is lost, end no outage: nothing was read again.
-func TestAStopDuringAnOutageDoesNotSayThatLogsCanBeRead(t *testing.T) {
+func TestOutage_StopIsNotRecovery(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
 	r.until("it was read", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	head.Down()
-	r.until("a read failed", func() bool { return strings.Contains(r.text(), "Log read over node_agent failed") })
+	r.until("a read failed", func() bool { return strings.Contains(r.logText(), "Log read over node_agent failed") })
 	r.stop()
-	if strings.Contains(r.text(), "reads recovered") {
+	if strings.Contains(r.logText(), "reads recovered") {
 		t.Error("the log says that logs can be read again")
 	}
 }

@@ -14,28 +14,28 @@ import (
 	"raytap/shipper/record"
 )
 
-func TestANewNameForTheSameRayTakesItsPositionsOver(t *testing.T) {
+func TestOwnership_NewNameTakesPositionsOver(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o, oo := quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
-	r := newRigOn(t, head, "on", o, oo, file)
+	o, oo := fastOptions(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
+	r := newHarnessWithFile(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("under the old name\n")
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
 	r.stop()
 	o.Cluster = "renamed"
-	r = newRigOn(t, head, "on", o, oo, file)
+	r = newHarnessWithFile(t, head, "on", o, oo, file)
 	job.Print("under the new one\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
-	r.exact("job-1", log)
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
 	if n := len(r.events("job-1", record.EventStart)); n != 1 {
 		t.Errorf("%d start events", n)
 	}
 }
 
-func TestOneRayIsShippedUnderOneNameOnly(t *testing.T) {
+func TestOwnership_OneNamePerRay(t *testing.T) {
 	p, err := checkpoint.Open("")
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestOneRayIsShippedUnderOneNameOnly(t *testing.T) {
 	}
 }
 
-func TestAJobThatTheBackfillLeftOutIsForgottenWhenDiscoveryForgetsIt(t *testing.T) {
+func TestPositionsFile_ForgetsSkippedJobWithDiscovery(t *testing.T) {
 	p, err := checkpoint.Open(filepath.Join(t.TempDir(), "positions.db"))
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func emptyHead(head *raytest.Head) (list *raytest.Injected, heal func()) {
 }
 
 // looks waits until discovery has taken n more job lists.
-func (r *rig) looks(head *raytest.Head, n int) {
+func (r *harness) waitLists(head *raytest.Head, n int) {
 	r.t.Helper()
 	// The list after the nth shows that the nth was taken.
 	want := head.Requests(raytest.EndpointJobs) + n + 1
@@ -34,38 +34,38 @@ func (r *rig) looks(head *raytest.Head, n int) {
 // The law: an absence is believed only when it lasts, and what the backfill
 // skipped stays skipped for the session, also across restarts of raytap and
 // absences that are believed. A run of its own under the same id is shipped.
-func TestAListThatLacksJobsUndoesNoDecision(t *testing.T) {
+func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
 	for name, absentFor := range map[string]time.Duration{"not believed": time.Hour, "believed": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			oo := writer.Options{Interval: 3 * time.Millisecond}
-			o := quick(tail.ProtocolHTTP)
+			o := fastOptions(tail.ProtocolHTTP)
 			o.AbsentFor = absentFor
 			for i := range 14 {
 				job := head.Submit(fmt.Sprintf("old-%d", i), raytest.JobOptions{})
 				job.Print("printed before raytap saw the cluster\n")
 				job.End("SUCCEEDED", 0)
 			}
-			r := newRigOn(t, head, "on", o, oo, file)
+			r := newHarnessWithFile(t, head, "on", o, oo, file)
 			for _, restart := range []bool{false, true} {
 				list, heal := emptyHead(head)
-				r.looks(head, absentAnswers+1)
+				r.waitLists(head, absentAnswers+1)
 				if restart {
 					r.stop()
-					r = newRigOn(t, head, "on", o, oo, file)
-					r.looks(head, absentAnswers+1)
+					r = newHarnessWithFile(t, head, "on", o, oo, file)
+					r.waitLists(head, absentAnswers+1)
 				}
 				heal()
 				if list.Hits() < absentAnswers {
 					t.Fatalf("%d empty lists were answered: nothing is shown", list.Hits())
 				}
-				r.looks(head, 2)
+				r.waitLists(head, 2)
 			}
 			again := head.Submit("old-3", raytest.JobOptions{Start: time.Now().Add(time.Second)})
 			again.Print("of the second run\n")
 			again.End("SUCCEEDED", 0)
-			r.ended("old-3")
+			r.waitEnd("old-3")
 			for i := range 14 {
 				id := fmt.Sprintf("old-%d", i)
 				if n := len(r.records(id)); n != 0 && id != "old-3" {
@@ -80,16 +80,16 @@ func TestAListThatLacksJobsUndoesNoDecision(t *testing.T) {
 }
 
 // The law: a job that a few answers lack is not over.
-func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
+func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.AbsentFor, o.GracePeriod = time.Hour, time.Millisecond
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
 	list, heal := emptyHead(head)
-	r.looks(head, absentAnswers+2)
+	r.waitLists(head, absentAnswers+2)
 	read := head.Requests(raytest.EndpointNodeAgent)
 	r.until("its log was read again", func() bool { return head.Requests(raytest.EndpointNodeAgent) >= read+3 })
 	heal()
@@ -99,25 +99,25 @@ func TestAJobThatAFewAnswersLackIsFollowedOn(t *testing.T) {
 	job.Print("after\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	if end := r.ended("job-1"); end.Status != "SUCCEEDED" || !*end.Complete {
+	if end := r.waitEnd("job-1"); end.Status != "SUCCEEDED" || !*end.Complete {
 		t.Errorf("end event %+v", end)
 	}
-	r.exact("job-1", log)
+	r.checkLines("job-1", log)
 }
 
 // The law: Ray holds the slot of a closed tail whatever a list says, so it counts.
-func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
+func TestSlots_HeldWhileListLacksJob(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
-	o := quick(tail.ProtocolAuto)
+	o := fastOptions(tail.ProtocolAuto)
 	o.AbsentFor, o.MaxTails = time.Hour, 1
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	r.until("it is read by a tail", func() bool { return head.OpenTails() == 1 && len(r.records("job-1")) > 0 })
 	r.until("the tail was cut", func() bool { return head.CutTails(raytest.CutReset, "") > 0 })
 	r.until("its log is read by the file way", func() bool { return head.Requests(raytest.EndpointLogFile) > 0 })
 	list, heal := emptyHead(head)
 	defer heal()
-	r.looks(head, absentAnswers+2)
+	r.waitLists(head, absentAnswers+2)
 	if held := r.shipper.slotsInUse(); held != 1 || list.Hits() < absentAnswers {
 		t.Errorf("%d slots count as held, want 1; %d empty lists", held, list.Hits())
 	}
@@ -125,17 +125,17 @@ func TestASlotIsHeldWhileAListLacksItsJob(t *testing.T) {
 }
 
 // The law: positions are not forgotten because a few lists lack their jobs.
-func TestPositionsOutliveAListThatLacksTheirJobs(t *testing.T) {
+func TestPositionsFile_IncompleteListKeepsPositions(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.AbsentFor = time.Hour
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
+	r.waitEnd("job-1")
 	_, heal := emptyHead(head)
 	defer heal()
-	r.looks(head, absentAnswers+1)
+	r.waitLists(head, absentAnswers+1)
 	if known := storeContent(t, r.out.Positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"unlisted_since"`) {
 		t.Errorf("the job counts as gone: %s", known)
 	}
@@ -143,7 +143,7 @@ func TestPositionsOutliveAListThatLacksTheirJobs(t *testing.T) {
 
 // The law: the first list decides the backfill, and jobs that it lacked and
 // that are older than it are part of that decision.
-func TestAFirstListThatLacksJobsDoesNotShipOldOnes(t *testing.T) {
+func TestBackfill_IncompleteFirstList(t *testing.T) {
 	head := raytest.New(t)
 	hourAgo := time.Now().Add(-time.Hour)
 	old := head.Submit("old", raytest.JobOptions{Start: hourAgo})
@@ -151,28 +151,28 @@ func TestAFirstListThatLacksJobsDoesNotShipOldOnes(t *testing.T) {
 	old.EndAt(hourAgo.Add(time.Minute), "SUCCEEDED", 0)
 	running := head.Submit("running", raytest.JobOptions{Start: hourAgo})
 	list, heal := emptyHead(head)
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.AbsentFor = time.Hour
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	short := head.Submit("short", raytest.JobOptions{})
 	short.End("SUCCEEDED", 0)
-	r.looks(head, 1)
+	r.waitLists(head, 1)
 	heal()
 	if list.Hits() == 0 {
 		t.Fatal("no empty list was answered: nothing is shown")
 	}
 	running.End("SUCCEEDED", 0)
-	r.ended("short") // it ran after raytap saw the cluster first
-	r.looks(head, 2)
+	r.waitEnd("short") // it ran after raytap saw the cluster first
+	r.waitLists(head, 2)
 	if n := len(r.records("old")); n != 0 {
 		t.Errorf("%d records of a job that ended before raytap saw the cluster", n)
 	}
 }
 
 // The law: one answer that names another session ends nothing.
-func TestOneAnswerOfAnotherSessionIsNotBelieved(t *testing.T) {
+func TestSession_OneResponseOfAnotherIsIgnored(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
@@ -181,20 +181,20 @@ func TestOneAnswerOfAnotherSessionIsNotBelieved(t *testing.T) {
 	other := head.Submit("job-2", raytest.JobOptions{}) // makes discovery ask
 	r.until("both answers came", func() bool { return flip.Hits() == sessionAnswers-1 })
 	other.End("SUCCEEDED", 0)
-	r.ended("job-2")
+	r.waitEnd("job-2")
 	job.Print("after\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	if end := r.ended("job-1"); !*end.Complete || end.Session != head.Session() {
+	if end := r.waitEnd("job-1"); !*end.Complete || end.Session != head.Session() {
 		t.Errorf("end event %+v", end)
 	}
-	r.exact("job-1", log)
+	r.checkLines("job-1", log)
 }
 
 // The law: nothing is shipped until the session is known. Ray before 2.40 has
 // no session in its version, and its node list is empty for about 2 s after a
 // start (2.9.3 and 2.30.0).
-func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
+func TestSession_NothingShippedBeforeItIsKnown(t *testing.T) {
 	for _, version := range []string{"2.9.3", "2.30.0"} {
 		t.Run(version, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion(version))
@@ -203,8 +203,8 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 					Body: `{"result": true, "msg": "Node summary fetched.", "data": {"summary": [], "nodeLogicalResources": {}}}`})
 			}
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			o, oo := quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
-			r := newRigOn(t, head, "on", o, oo, file)
+			o, oo := fastOptions(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}
+			r := newHarnessWithFile(t, head, "on", o, oo, file)
 			r.stop()
 			for life := range 2 {
 				if life > 0 {
@@ -218,7 +218,7 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 				job.Print("printed before the session is known\n")
 				log := job.Log()
 				if life == 0 {
-					r = startRig(t, head, "on", o, oo, file)
+					r = startHarness(t, head, "on", o, oo, file)
 				}
 				hits := fault.Hits()
 				r.until("the session was asked for in vain", func() bool { return fault.Hits() >= hits+sessionAnswers+1 })
@@ -227,12 +227,12 @@ func TestNothingIsShippedBeforeTheSessionIsKnown(t *testing.T) {
 				}
 				fault.Remove()
 				job.End("SUCCEEDED", 0)
-				r.ended(id)
-				r.exact(id, log)
+				r.waitEnd(id)
+				r.checkLines(id, log)
 				if i := slices.IndexFunc(r.records(id), func(rec jsonRecord) bool { return rec.Session != head.Session() }); i >= 0 {
 					t.Errorf("a record of session %q", r.records(id)[i].Session)
 				}
-				if n := strings.Count(r.text(), "The head was restarted"); n != life {
+				if n := strings.Count(r.logText(), "The head was restarted"); n != life {
 					t.Errorf("%d times it is logged that the head was restarted, want %d", n, life)
 				}
 			}

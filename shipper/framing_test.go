@@ -16,7 +16,7 @@ import (
 
 // pieces prints pieces of text that come as a message each, once the one before
 // was taken.
-func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
+func (r *harness) sendPieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
 	r.t.Helper()
 	for i, p := range pieces {
 		a.print(id, "%s", p)
@@ -24,18 +24,18 @@ func (r *rig) pieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...
 	}
 }
 
-func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T) {
+func TestFraming_LinesTurnOutToBeText(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
-	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), writer.Options{}, "")
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
-	r.pieces(a, "job-1", func(i int) bool {
+	r.sendPieces(a, "job-1", func(i int) bool {
 		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
 	},
 		"Loading", ".", ".", ".\n")
 	a.print("job-1", "the second line\nthe third line\n")
 	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
+	r.waitEnd("job-1")
 	var got []string
 	for _, rec := range r.records("job-1") {
 		got = append(got, fmt.Sprintf("%d/%d %s%s", rec.Epoch, rec.Seq, map[bool]string{true: rec.Event, false: rec.Message}[rec.Event != ""], ""))
@@ -46,7 +46,7 @@ func TestPiecesThatLookLikeLinesBeginAnEpochOnceTheyAreSeenToBeText(t *testing.T
 	}
 }
 
-func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
+func TestFraming_TextTurnsIntoLines(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	fail := false
@@ -57,7 +57,7 @@ func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
 		}
 		return nil
 	}
-	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), writer.Options{}, "")
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a\nb\n")
 	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
@@ -73,22 +73,22 @@ func TestAnAgentThatBeginsToSendLinesWithoutNewlines(t *testing.T) {
 	}
 }
 
-func TestTheFormIsSavedBeforeTheFirstLine(t *testing.T) {
+func TestFraming_SavedBeforeFirstLine(t *testing.T) {
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: time.Hour}
-	r := newAgentRig(t, a, quick(tail.ProtocolWebSocket), oo, file)
+	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), oo, file)
 	a.submit("job-1")
-	r.pieces(a, "job-1", func(i int) bool {
+	r.sendPieces(a, "job-1", func(i int) bool {
 		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
 	},
 		"Loading", ".")
 	r.kill() // the two lines are in the sink, and their position is not saved
 	a.print("job-1", ".\nthe second line\n")
-	r = newAgentRig(t, a, quick(tail.ProtocolWebSocket), oo, file)
+	r = newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), oo, file)
 	a.end("job-1", ray.JobSucceeded)
-	r.ended("job-1")
+	r.waitEnd("job-1")
 	got := ""
 	for _, rec := range r.records("job-1") {
 		if rec.Event == "" {

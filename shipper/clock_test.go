@@ -17,11 +17,11 @@ import (
 
 // The law: times increase strictly, at most a second ahead of our clock; beyond that
 // they go back once, with an event, and no restart brings the time ahead back.
-func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
+func TestClock_WasAhead(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: time.Hour}
-	r := newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
+	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("first\n")
 	r.until("it is there", func() bool { return len(r.events("job-1", "")) == headLines+1 })
@@ -40,7 +40,7 @@ func TestAClockThatWasAheadStampsNoMoreThanItsOwnRecords(t *testing.T) {
 	}
 	p.Close()
 	for _, line := range []string{"second", "third"} {
-		r = newRigOn(t, head, "on", quick(tail.ProtocolAuto), oo, file)
+		r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 		job.Print(line + "\n")
 		r.until(line+" is there", func() bool {
 			recs := r.records("job-1")

@@ -17,7 +17,7 @@ import (
 const setupFailed = "runtime_env setup failed: Failed to set up runtime environment.\nOSError: Failed to download runtime_env file package"
 
 // field returns a key of the last event of that kind.
-func (r *rig) field(id, event, key string) any {
+func (r *harness) field(id, event, key string) any {
 	r.t.Helper()
 	r.sink.mu.Lock()
 	defer r.sink.mu.Unlock()
@@ -36,14 +36,14 @@ func (r *rig) field(id, event, key string) any {
 
 // The law: "not told where" is not "there is none". What Ray wrote on the head of a job
 // that never had a node is shipped.
-func TestAJobWithoutANodeHasItsLogOnTheHead(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestHeadLog_JobWithoutNode(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
-		end := r.ended("job-1")
+		end := r.waitEnd("job-1")
 		lines := 0
 		for _, rec := range r.records("job-1") {
 			if rec.Event == "" {
@@ -67,15 +67,15 @@ func TestAJobWithoutANodeHasItsLogOnTheHead(t *testing.T) {
 
 // While the head does not answer, nobody has said that there is no log: nothing is
 // called complete.
-func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
+func TestHeadLog_HeadNotResponding(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		head := raytest.New(t)
 		fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile})
-		o := quick(tail.ProtocolHTTP)
+		o := fastOptions(tail.ProtocolHTTP)
 		if !answers {
 			o.LostAfter, o.Timeout = 300*time.Millisecond, 50*time.Millisecond
 		}
-		r := newRig(t, head, "off", o, writer.Options{})
+		r := newHarness(t, head, "off", o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
@@ -86,7 +86,7 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 			}
 			fault.Remove()
 		}
-		if end := r.ended("job-1"); *end.Complete != answers || len(r.events("job-1", record.EventGap)) > 0 == answers {
+		if end := r.waitEnd("job-1"); *end.Complete != answers || len(r.events("job-1", record.EventGap)) > 0 == answers {
 			t.Errorf("the head answers: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", record.EventGap)))
 		}
 		r.stop()
@@ -94,13 +94,13 @@ func TestAHeadThatDoesNotAnswerIsNoHeadWithoutALog(t *testing.T) {
 }
 
 // A job that is deleted before its node was told is looked for on every node.
-func TestAJobForgottenBeforeItsNodeWasKnownIsLookedFor(t *testing.T) {
+func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, head, "on", quick(tail.ProtocolAuto), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true, Node: node})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	down := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs})
@@ -111,35 +111,35 @@ func TestAJobForgottenBeforeItsNodeWasKnownIsLookedFor(t *testing.T) {
 	job.Delete()
 	down.Remove()
 	once.Remove()
-	end := r.ended("job-1")
-	r.exact("job-1", job.Log())
+	end := r.waitEnd("job-1")
+	r.checkLines("job-1", job.Log())
 	if !*end.Complete {
 		t.Errorf("end event %+v", end)
 	}
 }
 
 // What Ray wrote on the head of a job that ran on another node stands in its end.
-func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
+func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		head := raytest.New(t)
 		node, err := head.AddNode("127.0.0.2")
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := newRig(t, head, agents, quick(tail.ProtocolAuto), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(tail.ProtocolAuto), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("of the driver\n")
 		job.AppendHeadLog("Job supervisor actor died: the node was preempted")
 		job.End("FAILED", 1)
-		r.ended("job-1")
-		r.exact("job-1", job.Log())
+		r.waitEnd("job-1")
+		r.checkLines("job-1", job.Log())
 		words, _ := r.field("job-1", "end", "head_log").(string)
 		if !strings.HasSuffix(words, "Runtime env is setting up.\nJob supervisor actor died: the node was preempted") {
 			t.Errorf("head_log %q", words)
 		}
 		other := head.Submit("job-2", raytest.JobOptions{})
 		other.End("SUCCEEDED", 0)
-		r.ended("job-2")
+		r.waitEnd("job-2")
 		if got := r.field("job-2", "end", "head_log"); got != nil {
 			t.Errorf("of a job on the head: %v", got)
 		}
@@ -148,20 +148,20 @@ func TestTheEndOfAJobOnAWorkerHasTheWordsOfTheHead(t *testing.T) {
 }
 
 // A log that was found on the head goes on, and is found again, after a death.
-func TestALogOnTheHeadOutlivesTheProcess(t *testing.T) {
+func TestHeadLog_Restart(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.GracePeriod = 300 * time.Millisecond
-	r := newRigOn(t, head, "on", o, oo, file)
+	r := newHarnessWithFile(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.FailSetup(setupFailed)
 	r.until("its first line is there", func() bool { return len(r.records("job-1")) > 1 })
 	r.kill()
-	r = newRigOn(t, head, "on", o, oo, file)
-	end := r.ended("job-1")
+	r = newHarnessWithFile(t, head, "on", o, oo, file)
+	end := r.waitEnd("job-1")
 	if recs := r.records("job-1"); len(recs) != 5 || !*end.Complete || r.eventsOf("job-1") != "start end" {
 		t.Errorf("records %+v", recs)
 	}

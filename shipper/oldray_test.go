@@ -19,26 +19,26 @@ import (
 
 // A Ray before 2.40 gives no log files: each line still comes once, and the end is
 // proven by the whole log as text, whatever the way and whenever it was first seen.
-func TestARayWithoutLogFilesGivesEachLineAndAProvenEnd(t *testing.T) {
+func TestOldRay_EveryLineOnceAndEndVerified(t *testing.T) {
 	for _, version := range []string{"2.9.3", "2.30.0"} {
 		t.Run(version, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, protocol, agents string) {
+			eachTransport(t, func(t *testing.T, protocol, agents string) {
 				head := raytest.New(t, raytest.RayVersion(version))
 				over := head.Submit("over", raytest.JobOptions{})
 				over.Print("one\ntwo\r\nthree without a newline")
 				over.EndAt(time.Now().Add(-time.Hour), "SUCCEEDED", 0)
-				o := quick(protocol)
+				o := fastOptions(protocol)
 				o.Backfill = BackfillAll
-				r := newRig(t, head, agents, o, writer.Options{})
+				r := newHarness(t, head, agents, o, writer.Options{})
 				job := head.Submit("job-1", raytest.JobOptions{})
-				mixed(job, 0, func() { <-time.After(time.Millisecond) })
+				printMixed(job, 0, func() { <-time.After(time.Millisecond) })
 				log := job.Log()
 				job.End("FAILED", 3)
 				for id, log := range map[string][]byte{"over": over.Log(), "job-1": log} {
-					if end := r.ended(id); !*end.Complete {
+					if end := r.waitEnd(id); !*end.Complete {
 						t.Errorf("job %s: end event %+v", id, end)
 					}
-					r.exact(id, log)
+					r.checkLines(id, log)
 				}
 				if n := r.metric("gaps_total"); n != 0 {
 					t.Errorf("%v gaps", n)
@@ -52,26 +52,26 @@ func TestARayWithoutLogFilesGivesEachLineAndAProvenEnd(t *testing.T) {
 }
 
 // Where a tail ends proves nothing: what the text has beyond it is shipped.
-func TestATailThatEndsShortIsNotTheLogsEnd(t *testing.T) {
+func TestOldRay_TailEndsEarly(t *testing.T) {
 	for _, protocol := range []string{tail.ProtocolWebSocket, tail.ProtocolAuto} {
 		t.Run(protocol, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion("2.9.3"))
 			head.Inject(raytest.Fault{Endpoint: raytest.EndpointTail, Action: raytest.CloseFrame}) // with nothing, each time
-			r := newRig(t, head, "off", quick(protocol), writer.Options{})
+			r := newHarness(t, head, "off", fastOptions(protocol), writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a\nb\nc")
 			r.until("a tail was opened", func() bool { return head.Requests(raytest.EndpointTail) > 2 || protocol == tail.ProtocolAuto })
 			job.End("SUCCEEDED", 0)
-			if end := r.ended("job-1"); !*end.Complete {
+			if end := r.waitEnd("job-1"); !*end.Complete {
 				t.Errorf("end event %+v", end)
 			}
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 		})
 	}
 }
 
 // What no way can prove is not called complete.
-func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
+func TestOldRay_UnverifiedEndIsNotComplete(t *testing.T) {
 	const first = "before\nit\n"
 	for _, test := range []struct {
 		name, log string
@@ -103,14 +103,14 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(c.Close)
-				o := quick(protocol)
+				o := fastOptions(protocol)
 				o.Backfill = BackfillAll
 				if test.answer != 0 {
 					o.LostAfter = 300 * time.Millisecond
 				}
-				r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, o, writer.Options{}, "")
+				r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, o, writer.Options{}, "")
 				r.head = head
-				end := r.ended("job-1")
+				end := r.waitEnd("job-1")
 				if *end.Complete {
 					t.Errorf("end event %+v", end)
 				}
@@ -118,7 +118,7 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 				if protocol == tail.ProtocolHTTP {
 					gaps = 1 // it opens no tail, so that lines are missing for sure
 				} else if test.lines >= 0 {
-					r.exact("job-1", job.Log())
+					r.checkLines("job-1", job.Log())
 				}
 				if n := len(r.events("job-1", record.EventGap)); n != gaps {
 					t.Errorf("%d gaps, want %d: %+v", n, gaps, end)
@@ -132,29 +132,29 @@ func TestAnEndWithoutProofIsNotComplete(t *testing.T) {
 }
 
 // The lines before a byte that is not UTF-8 are shipped, also of a job that was over.
-func TestLinesBeforeABadByteAreShippedByATail(t *testing.T) {
+func TestOldRay_LinesBeforeInvalidByte(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
 	job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line of a log\n", 10_000) + "\xff\n")
 	job.End("SUCCEEDED", 0)
-	o := quick(tail.ProtocolAuto)
+	o := fastOptions(tail.ProtocolAuto)
 	o.Backfill = BackfillAll
-	r := newRig(t, head, "off", o, writer.Options{})
-	if end := r.ended("job-1"); *end.Complete || *end.Lines < 5_000 {
+	r := newHarness(t, head, "off", o, writer.Options{})
+	if end := r.waitEnd("job-1"); *end.Complete || *end.Lines < 5_000 {
 		t.Errorf("end event %+v", end)
 	}
 }
 
 // Each dial of a tail replays the log: once a run is over, and its children had
 // their time to print, one is enough.
-func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
+func TestTail_AtMostOneReplayAfterEnd(t *testing.T) {
 	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			head := raytest.New(t, raytest.RayVersion(version))
-			o := quick(tail.ProtocolWebSocket)
+			o := fastOptions(tail.ProtocolWebSocket)
 			o.GracePeriod = time.Second
-			r := newRig(t, head, "off", o, writer.Options{})
+			r := newHarness(t, head, "off", o, writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			r.until("a tail is open", func() bool { return head.OpenTails() > 0 })
@@ -162,10 +162,10 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 			r.until("the tail has ended", func() bool { return head.OpenTails() == 0 })
 			<-time.After(o.GracePeriod / 10) // children of the job print on
 			job.Print("late\nwithout a newline")
-			if end := r.ended("job-1"); !*end.Complete {
+			if end := r.waitEnd("job-1"); !*end.Complete {
 				t.Errorf("end event %+v", end)
 			}
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 			if n := head.Requests(raytest.EndpointTail); n > 2 {
 				t.Errorf("%d tails were opened", n)
 			}
@@ -174,19 +174,19 @@ func TestALogIsReplayedOnceAtMostAfterItsEnd(t *testing.T) {
 }
 
 // A job that ended before it was seen has its first read when it has lingered.
-func TestAnEndedLogIsNotDialledWhileItLingers(t *testing.T) {
+func TestTail_EndedLogReadAfterGracePeriod(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(tail.ProtocolWebSocket)
+	o := fastOptions(tail.ProtocolWebSocket)
 	o.GracePeriod = time.Second
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("early\n")
 	job.End("SUCCEEDED", 0)
 	r.until("the job was seen", func() bool { return len(r.records("job-1")) > 0 })
 	<-time.After(o.GracePeriod / 10)
 	job.Print("late")
-	r.ended("job-1")
-	r.exact("job-1", job.Log())
+	r.waitEnd("job-1")
+	r.checkLines("job-1", job.Log())
 	if n := head.Requests(raytest.EndpointTail); n != 1 {
 		t.Errorf("%d tails were opened", n)
 	}
@@ -194,7 +194,7 @@ func TestAnEndedLogIsNotDialledWhileItLingers(t *testing.T) {
 
 // From 2.11 to 2.37 a tail stops the job agent of its node: none is opened but where
 // protocol: websocket asks for it, and then one a node.
-func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testing.T) {
+func TestOldRay_TailsThatStopJobAgent(t *testing.T) {
 	for _, test := range []struct {
 		protocol string
 		tails    int // most at once
@@ -209,7 +209,7 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := newRig(t, head, "off", quick(test.protocol), writer.Options{})
+			r := newHarness(t, head, "off", fastOptions(test.protocol), writer.Options{})
 			var jobs []*raytest.Job
 			for i := range 10 {
 				o := raytest.JobOptions{}
@@ -233,15 +233,15 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 				job.End("SUCCEEDED", 0)
 			}
 			for _, job := range jobs {
-				if end := r.ended(job.ID); !*end.Complete {
+				if end := r.waitEnd(job.ID); !*end.Complete {
 					t.Errorf("end event %+v", end)
 				}
-				r.exact(job.ID, job.Log())
+				r.checkLines(job.ID, job.Log())
 			}
 			if n := head.PeakTails(); n > test.tails {
 				t.Errorf("%d tails were open at once", n)
 			}
-			warned := strings.Count(r.text(), "stops a node's job agent")
+			warned := strings.Count(r.logText(), "stops a node's job agent")
 			if want := min(test.tails, 1); warned != want {
 				t.Errorf("%d warnings of it, want %d", warned, want)
 			}
@@ -251,37 +251,37 @@ func TestTailsThatStopTheJobAgentAreOpenedOnlyWhereAskedForAndOneANode(t *testin
 
 // A text that is empty says of a file that is gone the same as of one that is empty:
 // it does not make a log that was read another one.
-func TestAnEmptyTextIsNotAReplacedLog(t *testing.T) {
+func TestOldRay_EmptyTextIsNotReplacedLog(t *testing.T) {
 	head := raytest.New(t, raytest.RayVersion("2.30.0"))
-	o := quick(tail.ProtocolAuto)
+	o := fastOptions(tail.ProtocolAuto)
 	o.LostAfter = 200 * time.Millisecond
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("a line\n")
 	r.until("it is shipped", func() bool { return len(r.records("job-1")) > 3 })
 	job.RemoveLog()
 	job.End("SUCCEEDED", 0)
-	if end := r.ended("job-1"); *end.Complete || end.Epoch != 0 {
+	if end := r.waitEnd("job-1"); *end.Complete || end.Epoch != 0 {
 		t.Errorf("end event %+v", end)
 	}
 }
 
 // A server that answers 501 for a log's file has none to give, whatever its version.
-func TestAFileThatCannotBeHadIsNoRung(t *testing.T) {
+func TestTransport_FileNotImplemented(t *testing.T) {
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolHTTP, tail.ProtocolWebSocket} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			head := raytest.New(t)
 			head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Status: http.StatusNotImplemented})
-			o := quick(protocol)
-			r := newRig(t, head, "off", o, writer.Options{})
+			o := fastOptions(protocol)
+			r := newHarness(t, head, "off", o, writer.Options{})
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("a\nb\nlast")
 			job.End("SUCCEEDED", 0)
-			if end := r.ended("job-1"); !*end.Complete {
+			if end := r.waitEnd("job-1"); !*end.Complete {
 				t.Errorf("end event %+v", end)
 			}
-			r.exact("job-1", job.Log())
+			r.checkLines("job-1", job.Log())
 			if n := head.Requests(raytest.EndpointLogFile); n > 3 {
 				t.Errorf("the file was asked for %d times", n)
 			}
@@ -290,7 +290,7 @@ func TestAFileThatCannotBeHadIsNoRung(t *testing.T) {
 }
 
 // oldRay is a cluster that gives no files.
-type oldRay struct{ filesAlone }
+type oldRay struct{ fileOnly }
 
 func (*oldRay) LogTransports() ray.LogTransports {
 	return ray.LogTransports{Ray: "2.30.0", NoFile: true, TailsBlock: true}
@@ -298,7 +298,7 @@ func (*oldRay) LogTransports() ray.LogTransports {
 
 // With a token, agents outside node_agents.allow are not asked. That costs much on
 // big clusters, and nothing else tells: it is warned of, once.
-func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
+func TestTransport_WarningForAgentsWithoutToken(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
 	head := raytest.New(t, raytest.Token(token))
 	node, err := head.AddNode("127.0.0.2")
@@ -314,18 +314,18 @@ func TestAgentsThatMustNotSeeTheTokenAreWarnedOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(tail.ProtocolAuto), writer.Options{}, "")
+	r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 	r.head = head
 	for _, id := range []string{"job-1", "job-2"} {
 		job := head.Submit(id, raytest.JobOptions{Node: node})
 		job.Print("a line\n")
 		job.End("SUCCEEDED", 0)
-		if end := r.ended(id); !*end.Complete {
+		if end := r.waitEnd(id); !*end.Complete {
 			t.Errorf("end event %+v", end)
 		}
 	}
 	r.stop()
-	text := r.text()
+	text := r.logText()
 	if n := strings.Count(text, "level=warning msg=\"Node agents are not used"); n != 1 || !strings.Contains(text, "node_agents.allow") {
 		t.Errorf("%d warnings of it", n)
 	}

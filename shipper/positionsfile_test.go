@@ -98,7 +98,7 @@ func storeJSON(t *testing.T, s *checkpoint.Saved) string {
 
 // A file that others removed, replaced or cut is written again as a whole: all
 // that it said is in memory.
-func TestAFileThatGoesIsWrittenAgain(t *testing.T) {
+func TestPositionsFile_WrittenAgain(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, file string) error{
 		"removed": func(_ *testing.T, file string) error { return os.Remove(file) },
 		"renamed": func(_ *testing.T, file string) error { return os.Rename(file, file+".old") },
@@ -139,7 +139,7 @@ func TestAFileThatGoesIsWrittenAgain(t *testing.T) {
 
 // Of two raytaps on one name the one that has not the file of that name stops:
 // it alone can see it.
-func TestTheRaytapWhoseFileIsGoneStops(t *testing.T) {
+func TestPositionsFile_TakenByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "positions.db")
 		first := openSaved(t, file)
@@ -166,7 +166,7 @@ func TestTheRaytapWhoseFileIsGoneStops(t *testing.T) {
 }
 
 // Without a line to ship, too, a file that goes is there again within a second.
-func TestAFileThatGoesIsNoticedInSilence(t *testing.T) {
+func TestPositionsFile_LossNoticedWithoutLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "positions.db")
 		p := openSaved(t, file)

@@ -21,20 +21,20 @@ import (
 
 // A run that took another one's place while raytap was down is shipped, also if
 // raytap dies between the end event of the one and the start event of the other.
-func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
+func TestResubmit_KilledBetweenRuns(t *testing.T) {
 	for written := range 3 {
 		t.Run(fmt.Sprintf("%d events written", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			never := writer.Options{Interval: time.Hour} // but for checkpoints
-			r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}, file)
+			r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("of the first run\n")
 			r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
 			r.stop()
 			job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
 			job.Print("of the second run\n")
-			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
+			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			r.until("the second run is read", func() bool { return len(r.records("job-1")) >= 8 })
 			r.kill() // the last save is that of the first run's end, as owed
 			b, err := os.ReadFile(file)
@@ -52,16 +52,16 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 			if err := os.Truncate(file, int64(at)); err != nil {
 				t.Fatal(err)
 			}
-			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
+			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job.Print("more of it\n")
 			r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "more of it") })
 			r.stop() // what is saved now is true, too
-			r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), never, file)
+			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job.Print("and the rest\n")
 			log := job.Log()
 			job.End("SUCCEEDED", 0)
 			r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
-			r.exact("job-1", log)
+			r.checkLines("job-1", log)
 			order := ""
 			for _, rec := range r.records("job-1") {
 				order += rec.Event + " "
@@ -75,30 +75,30 @@ func TestADeathBetweenTwoRunsLosesNeither(t *testing.T) {
 
 // A run that only the sink knows of, because raytap died before it saved
 // anything of it, gets its end event when another run has taken its place.
-func TestARunThatWasNeverSavedGetsItsEnd(t *testing.T) {
+func TestResubmit_RunNeverSaved(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := quick(tail.ProtocolHTTP)
-	r := newRigOn(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
+	o := fastOptions(tail.ProtocolHTTP)
+	r := newHarnessWithFile(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
 	r.stop()
 	never := writer.Options{Interval: time.Hour}
-	r = newRigOn(t, head, "on", o, never, file)
+	r = newHarnessWithFile(t, head, "on", o, never, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first run\n")
 	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
 	r.kill()
 	job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
-	r = newRigOn(t, head, "on", o, never, file)
+	r = newHarnessWithFile(t, head, "on", o, never, file)
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
 	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
-	r.exact("job-1", log)
+	r.checkLines("job-1", log)
 	if first := r.events("job-1", record.EventEnd)[0]; *first.Complete || *first.Lines != 3 {
 		t.Errorf("the first run's end says %d lines, complete %v; want 3, false", *first.Lines, *first.Complete)
 	}
 }
 
-func (r *rig) messages(id string) string {
+func (r *harness) messages(id string) string {
 	var b strings.Builder
 	for _, rec := range r.records(id) {
 		b.WriteString(rec.Message + "\n")
@@ -108,7 +108,7 @@ func (r *rig) messages(id string) string {
 
 // What is known of a run before its first line is saved outlives the process:
 // where it runs is needed to read its log once Ray has forgotten the job.
-func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
+func TestPositionsFile_NodeSavedWithStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	k := checkpoint.Key{Cluster: "c", Session: "s", SubmissionID: "a"}
@@ -152,13 +152,13 @@ func TestWhereARunIsIsKnownAsSoonAsItIsSeen(t *testing.T) {
 }
 
 // A job that was deleted before anybody knew where it ran may have printed.
-func TestAJobForgottenBeforeItsNodeWasKnownIsNotComplete(t *testing.T) {
+func TestTail_DeletedBeforeNodeKnown(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.Delete()
-	if end := r.ended("job-1"); *end.Complete || len(r.events("job-1", record.EventGap)) != 1 {
+	if end := r.waitEnd("job-1"); *end.Complete || len(r.events("job-1", record.EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))
 	}
 }

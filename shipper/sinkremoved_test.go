@@ -18,7 +18,7 @@ import (
 const headLines = 2
 
 // savedLines is how many lines of the only log are counted by the saved positions.
-func (r *rig) savedLines() int {
+func (r *harness) savedLines() int {
 	saved, err := checkpoint.Read(r.out.Positions.File())
 	if err != nil {
 		r.t.Fatal(err)
@@ -54,7 +54,7 @@ func emptyOver(file string) error {
 // was not counted as shipped while the file was there; from there on each line is
 // in it once and in order, under the seq that it had. What others have put at its
 // place goes on where that ends.
-func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
+func TestSinkFile_RemovedIsReadAgain(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		remove func(file string) error
@@ -67,13 +67,13 @@ func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
 	} {
 		for _, interval := range []time.Duration{time.Millisecond, time.Hour} {
 			t.Run(fmt.Sprintf("%s, saved each %s", c.what, interval), func(t *testing.T) {
-				eachWay(t, func(t *testing.T, protocol, agents string) {
+				eachTransport(t, func(t *testing.T, protocol, agents string) {
 					head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 					file := filepath.Join(t.TempDir(), "sub", "lines.jsonl")
 					if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
 						t.Fatal(err)
 					}
-					r := newRigOn(t, head, agents, quick(protocol), writer.Options{Interval: interval}, file)
+					r := newHarnessWithFile(t, head, agents, fastOptions(protocol), writer.Options{Interval: interval}, file)
 					testRemoval(t, r, file, c.remove, c.kept)
 				})
 			})
@@ -81,7 +81,7 @@ func TestWhatARemovedSinkFileHeldIsReadAgain(t *testing.T) {
 	}
 }
 
-func testRemoval(t *testing.T, r *rig, file string, remove func(string) error, kept bool) {
+func testRemoval(t *testing.T, r *harness, file string, remove func(string) error, kept bool) {
 	job := r.head.Submit("job-1", raytest.JobOptions{})
 	printed := headLines
 	print := func(n int) {
@@ -110,7 +110,7 @@ func testRemoval(t *testing.T, r *rig, file string, remove func(string) error, k
 	})
 	print(3)
 	job.End("SUCCEEDED", 0)
-	if end := r.ended("job-1"); !*end.Complete || *end.Lines != uint64(printed) {
+	if end := r.waitEnd("job-1"); !*end.Complete || *end.Lines != uint64(printed) {
 		t.Errorf("end event %+v", end)
 	}
 	lines := r.events("job-1", "")
@@ -129,7 +129,7 @@ func testRemoval(t *testing.T, r *rig, file string, remove func(string) error, k
 	if n := first + len(lines); n != printed {
 		t.Errorf("it ends with line %d of %d", n, printed)
 	}
-	if !strings.Contains(r.text(), "The sink file was removed by others") {
+	if !strings.Contains(r.logText(), "The sink file was removed by others") {
 		t.Error("the log does not say that the file was removed")
 	}
 }

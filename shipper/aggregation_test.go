@@ -16,15 +16,15 @@ import (
 	"raytap/ray/raytest"
 )
 
-// shaping is all options that hold lines back, in a hurry.
-func shaping(o Options) Options {
+// aggregating is all options that hold lines back, in a hurry.
+func aggregating(o Options) Options {
 	o.Aggregate = aggregate.Options{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, MaxLines: 20}
 	o.Record.LineTime = true
 	return o
 }
 
-// shaped gives how many records are joined ones, and how many lines were skipped.
-func (r *rig) shaped(id string) (joined, skipped int) {
+// aggregated gives how many records are joined ones, and how many lines were skipped.
+func (r *harness) aggregated(id string) (joined, skipped int) {
 	for _, rec := range r.records(id) {
 		if rec.Event == "" && rec.Lines != nil {
 			joined++
@@ -34,17 +34,17 @@ func (r *rig) shaped(id string) (joined, skipped int) {
 	return joined, skipped
 }
 
-func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestAggregation_Restart(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		o, oo := shaping(quick(protocol)), writer.Options{Interval: 3 * time.Millisecond}
-		r := newRigOn(t, head, agents, o, oo, file)
+		o, oo := aggregating(fastOptions(protocol)), writer.Options{Interval: 3 * time.Millisecond}
+		r := newHarnessWithFile(t, head, agents, o, oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		job := head.Submit("job-1", raytest.JobOptions{})
 		pause := func() { <-time.After(time.Millisecond) }
 		for i := range 6 {
-			mixed(job, 40*i, pause)
+			printMixed(job, 40*i, pause)
 			for _, line := range strings.SplitAfter("\nERROR it failed\n"+plainTrace+"\n", "\n") {
 				job.Print(line)
 				pause()
@@ -58,53 +58,53 @@ func TestNoRestartLosesOrDoublesALineThatIsHeldBack(t *testing.T) {
 				r.stop()
 			}
 			job.Printf("\nprinted while raytap was down, round %d\n  and a line that goes on it\n", i)
-			r = newRigOn(t, head, agents, o, oo, file)
+			r = newHarnessWithFile(t, head, agents, o, oo, file)
 		}
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		r.ended("job-1")
-		r.exact("job-1", log)
-		joined, skipped := r.shaped("job-1")
+		r.waitEnd("job-1")
+		r.checkLines("job-1", log)
+		joined, skipped := r.aggregated("job-1")
 		if joined < 6 || (skipped == 0) != (protocol == tail.ProtocolWebSocket) {
 			t.Errorf("%d joined records, %d skipped lines", joined, skipped)
 		}
 	})
 }
 
-func TestNoRestartLosesOrDoublesALineOfMessagesThatIsHeldBack(t *testing.T) {
-	eachForm(t, func(t *testing.T, a *fakeAgent, protocol string) {
+func TestAggregation_RestartWithMessages(t *testing.T) {
+	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
-		o, oo := shaping(quick(protocol)), writer.Options{Interval: 3 * time.Millisecond}
-		r := newAgentRig(t, a, o, oo, file)
+		o, oo := aggregating(fastOptions(protocol)), writer.Options{Interval: 3 * time.Millisecond}
+		r := newMessageHarness(t, a, o, oo, file)
 		r.until("a position is saved", func() bool { _, err := os.Stat(file + ".positions"); return err == nil })
 		a.submit("job-1")
 		for i := range 4 {
-			a.chatter("job-1", 100*i, 30, briefly)
+			a.printMixed("job-1", 100*i, 30, shortPause)
 			for _, line := range strings.Split(plainTrace, "\n") {
 				a.print("job-1", "%s\n", line)
-				briefly()
+				shortPause()
 			}
 			if i%2 == 0 {
 				r.kill()
 			} else {
 				r.stop()
 			}
-			r = newAgentRig(t, a, o, oo, file)
+			r = newMessageHarness(t, a, o, oo, file)
 		}
 		a.end("job-1", ray.JobSucceeded)
-		r.ended("job-1")
-		r.exact("job-1", a.text("job-1"))
-		if joined, _ := r.shaped("job-1"); joined < 4 {
+		r.waitEnd("job-1")
+		r.checkLines("job-1", a.text("job-1"))
+		if joined, _ := r.aggregated("job-1"); joined < 4 {
 			t.Errorf("%d joined records", joined)
 		}
 	})
 }
 
 // A job that falls silent does not keep its last line, by any way.
-func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestAggregation_FlushedInSilence(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, shaping(quick(protocol)), writer.Options{})
+		r := newHarness(t, head, agents, aggregating(fastOptions(protocol)), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("one\nERROR two\n" + plainTrace + "\n")
 		r.until("all is shipped", func() bool {
@@ -118,12 +118,12 @@ func TestALineHeldBackComesWhenNothingFollowsIt(t *testing.T) {
 	})
 }
 
-func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
+func TestAggregation_FlushedAtSessionEnd(t *testing.T) {
 	head := raytest.New(t)
-	o := shaping(quick(tail.ProtocolHTTP))
+	o := aggregating(fastOptions(tail.ProtocolHTTP))
 	o.Aggregate.Wait = time.Hour
 	o.PollInterval = time.Hour // one read
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n  and more\n")
 	r.until("it was read", func() bool { return r.metric("read_bytes_total") > 0 })
@@ -136,7 +136,7 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 	if err := head.Restart(raytest.RestartOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r.ended("job-1")
+	r.waitEnd("job-1")
 	if !written() {
 		t.Errorf("records %+v", r.records("job-1"))
 	}
@@ -144,9 +144,9 @@ func TestWhatIsHeldBackIsWrittenWhenItsSessionIsOver(t *testing.T) {
 
 // Lines of an answer that is cut are read again, and those skipped among them
 // are counted once.
-func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
+func TestAggregation_SkippedLinesCountedOnce(t *testing.T) {
 	head := raytest.New(t)
-	o := quick(tail.ProtocolHTTP)
+	o := fastOptions(tail.ProtocolHTTP)
 	o.Limits.MaxMessageSize, o.Limits.DropOversized = 100, true
 	for after := int64(40_000); after < 60_000; after += 2500 {
 		head.Inject(raytest.Fault{Endpoint: raytest.EndpointNodeAgent, Job: "job-1", Action: raytest.CutClose, AfterBytes: after, Times: 1})
@@ -155,31 +155,31 @@ func TestLinesSkippedAreCountedOnceWhenTheyAreReadAgain(t *testing.T) {
 	for range 200 {
 		job.Print(strings.Repeat("long ", 100) + "\nshort\n")
 	}
-	r := newRig(t, head, "on", o, writer.Options{})
+	r := newHarness(t, head, "on", o, writer.Options{})
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
-	r.exact("job-1", log)
-	if _, skipped := r.shaped("job-1"); skipped != 200 {
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
+	if _, skipped := r.aggregated("job-1"); skipped != 200 {
 		t.Errorf("%d lines skipped", skipped)
 	}
 }
 
 // Lines that are held back are read again by the ways that read from the position
 // each time. They count for their limits once.
-func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
+func TestAggregation_Limit(t *testing.T) {
 	head := raytest.New(t)
-	o := shaping(quick(tail.ProtocolHTTP))
+	o := aggregating(fastOptions(tail.ProtocolHTTP))
 	o.Aggregate.Progress = time.Hour // a state of a bar waits for as long
-	r := newRig(t, head, "off", o, writer.Options{})
+	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-0", raytest.JobOptions{})
 	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })
 	job.End("SUCCEEDED", 0)
-	first := *r.ended("job-0").Lines
+	first := *r.waitEnd("job-0").Lines
 	r.stop()
 
 	o.Limits.MaxLines = first + 4
-	r = newRig(t, head, "off", o, writer.Options{})
+	r = newHarness(t, head, "off", o, writer.Options{})
 	job = head.Submit("job-1", raytest.JobOptions{})
 	job.Print("1%\r2%\r3%\r")
 	asked := head.Requests(raytest.EndpointLogFile)
@@ -187,6 +187,6 @@ func TestLinesHeldBackCountOnceForTheirLimit(t *testing.T) {
 	job.Print("4%\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
-	r.exact("job-1", log)
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
 }

@@ -15,14 +15,14 @@ import (
 
 // Law: a start time that one answer lacks, the first one or a later one, is not
 // another run.
-func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
+func TestDiscovery_MissingStartTime(t *testing.T) {
 	for _, atFirst := range []bool{false, true} {
 		head := raytest.New(t)
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.OmitStartTime(atFirst)
 		oo := writer.Options{Interval: 3 * time.Millisecond}
-		r := newRigOn(t, head, "on", quick(tail.ProtocolHTTP), oo, file)
+		r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), oo, file)
 		job.Print("one\n")
 		r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 		for _, start := range []bool{atFirst, !atFirst, true} {
@@ -31,15 +31,15 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 			r.until("more lists came", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
 		}
 		r.stop()
-		r = newRigOn(t, head, "on", quick(tail.ProtocolHTTP), oo, file)
+		r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), oo, file)
 		job.Print("two\n")
 		r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "two") })
 		job.End("SUCCEEDED", 0)
-		r.ended("job-1")
+		r.waitEnd("job-1")
 		if got := r.eventsOf("job-1"); got != "start end" {
 			t.Errorf("lacking at first %v: events %q", atFirst, got)
 		}
-		r.exact("job-1", job.Log())
+		r.checkLines("job-1", job.Log())
 
 		// A new submission is seen all the same.
 		again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Hour)})
@@ -51,9 +51,9 @@ func TestAStartTimeThatAnAnswerLacksIsNoOtherRun(t *testing.T) {
 
 // Law: the end of a run whose id has another start time says what is known, and not
 // that it was submitted again.
-func TestTheEndOfARunSaysWhatIsKnownOfTheNext(t *testing.T) {
+func TestTail_EndMessageOfReplacedRun(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "on", quick(tail.ProtocolHTTP), writer.Options{})
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n")
 	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })

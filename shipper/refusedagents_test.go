@@ -47,7 +47,7 @@ func refusedAgents(t *testing.T, m *metrics.Metrics) map[string]float64 {
 // Agents that logs are not read from are counted, each once however many jobs it has,
 // by the reason; those that may be asked are not there at all. The head's agent is asked,
 // too, for what Ray wrote there on a job that ran elsewhere.
-func TestRefusedAgentsAreCountedByReason(t *testing.T) {
+func TestTransport_RefusedAgentsByReason(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
 	there, elsewhere := netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("10.0.0.0/8")
 	for name, row := range map[string]struct {
@@ -80,13 +80,13 @@ func TestRefusedAgentsAreCountedByReason(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.Close)
-			r := newRigOf(t, func(out *writer.Writer, o Options) *Shipper { return New(unshared{c}, c, out, o) }, quick(tail.ProtocolAuto), writer.Options{}, "")
+			r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
 			r.head = head
 			for _, id := range []string{"job-1", "job-2"} {
 				job := head.Submit(id, raytest.JobOptions{Node: node})
 				job.Print("a line\n")
 				job.End("SUCCEEDED", 0)
-				r.ended(id)
+				r.waitEnd(id)
 			}
 			if got := refusedAgents(t, r.metrics); !maps.Equal(got, row.want) {
 				t.Errorf("refused: %v, want %v", got, row.want)

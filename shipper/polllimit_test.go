@@ -17,14 +17,14 @@ import (
 	"raytap/ray"
 )
 
-// filesAlone is a cluster of many running jobs whose logs can only be read as files.
-type filesAlone struct {
-	allWays
+// fileOnly is a cluster of many running jobs whose logs can only be read as files.
+type fileOnly struct {
+	allTransports
 	jobs []ray.Job
 }
 
-func newFilesAlone(n int) *filesAlone {
-	f := &filesAlone{}
+func newFileOnly(n int) *fileOnly {
+	f := &fileOnly{}
 	for i := range n {
 		f.jobs = append(f.jobs, ray.Job{Type: ray.JobSubmission, SubmissionID: strconv.Itoa(i), Status: "RUNNING",
 			Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: "http://agent"})
@@ -32,35 +32,35 @@ func newFilesAlone(n int) *filesAlone {
 	return f
 }
 
-func (f *filesAlone) Jobs() []ray.Job { return f.jobs }
-func (f *filesAlone) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
+func (f *fileOnly) Jobs() []ray.Job { return f.jobs }
+func (f *fileOnly) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
 	return f.jobs, nil
 }
-func (f *filesAlone) Job(_ context.Context, id string) (ray.Job, error) {
+func (f *fileOnly) Job(_ context.Context, id string) (ray.Job, error) {
 	i, err := strconv.Atoi(id)
 	return f.jobs[i], err
 }
-func (f *filesAlone) Nodes(context.Context) ([]ray.Node, error) { return nil, nil }
-func (f *filesAlone) Version(context.Context) (ray.Version, error) {
+func (f *fileOnly) Nodes(context.Context) ([]ray.Node, error) { return nil, nil }
+func (f *fileOnly) Version(context.Context) (ray.Version, error) {
 	return ray.Version{Session: "s"}, nil
 }
-func (f *filesAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
+func (f *fileOnly) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	return nil, &ray.Error{Op: "tail log", Code: 501}
 }
-func (f *filesAlone) AgentLog(context.Context, ray.LogRef, int64) (ray.LogRange, error) {
+func (f *fileOnly) AgentLog(context.Context, ray.LogRef, int64) (ray.LogRange, error) {
 	return ray.LogRange{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 }
-func (f *filesAlone) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.ReadCloser, error) {
+func (f *fileOnly) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader("the line of " + ref.SubmissionID + "\n")), nil
 }
 
 // A stream that waits for its turn longer than the better way is left alone for has
 // to use the turn, else it waits for the next one for ever.
-func TestEachLogHasItsTurnHoweverManyThereAre(t *testing.T) {
+func TestPollLimit_EveryLogIsRead(t *testing.T) {
 	const jobs, rate = 800, 2 // a round takes longer than transportCooldown
 	synctest.Test(t, func(t *testing.T) {
-		f := newFilesAlone(jobs)
-		sink := &memory{moved: make(chan struct{})}
+		f := newFileOnly(jobs)
+		sink := &memorySink{moved: make(chan struct{})}
 		out := writer.New(sink, writer.Options{})
 		s := New(f, f, out, Options{Options: tail.Options{Cluster: "test", Protocol: tail.ProtocolHTTP, FileRate: rate}})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -13,8 +13,8 @@ import (
 	"raytap/ray/raytest"
 )
 
-// theWays are the protocols and node agent modes that pin each way.
-var theWays = []struct{ name, protocol, agents string }{
+// pinnedTransports are the protocols and node agent modes that pin each way.
+var pinnedTransports = []struct{ name, protocol, agents string }{
 	{"agent", tail.ProtocolHTTP, "on"},
 	{"websocket", tail.ProtocolWebSocket, "off"},
 	{"file", tail.ProtocolHTTP, "off"},
@@ -22,8 +22,8 @@ var theWays = []struct{ name, protocol, agents string }{
 	{"auto without agents", tail.ProtocolAuto, "off"},
 }
 
-func eachWay(t *testing.T, f func(t *testing.T, protocol, agents string)) {
-	for _, w := range theWays {
+func eachTransport(t *testing.T, f func(t *testing.T, protocol, agents string)) {
+	for _, w := range pinnedTransports {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			f(t, w.protocol, w.agents)
@@ -31,9 +31,9 @@ func eachWay(t *testing.T, f func(t *testing.T, protocol, agents string)) {
 	}
 }
 
-// mixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
+// printMixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
 // half lines, characters in two halves, and no newline at the end.
-func mixed(job *raytest.Job, from int, pause func()) {
+func printMixed(job *raytest.Job, from int, pause func()) {
 	for i := from; i < from+40; i++ {
 		job.Printf("line %d of an ordinary log, with some text behind it\n", i)
 		switch i % 8 {
@@ -63,17 +63,17 @@ func mixed(job *raytest.Job, from int, pause func()) {
 	job.Print("no newline at the end")
 }
 
-func TestEveryLineOnceByEachWay(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTransport_EveryLineOnce(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
-		r := newRig(t, head, agents, quick(protocol), writer.Options{})
+		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		rnd := rand.New(rand.NewPCG(1, 2))
-		mixed(job, 0, func() { <-time.After(time.Duration(rnd.IntN(8)) * time.Millisecond) })
+		printMixed(job, 0, func() { <-time.After(time.Duration(rnd.IntN(8)) * time.Millisecond) })
 		log := job.Log()
 		job.End("FAILED", 3)
-		end := r.ended("job-1")
-		r.exact("job-1", log)
+		end := r.waitEnd("job-1")
+		r.checkLines("job-1", log)
 		if end.Status != "FAILED" || end.Complete == nil || !*end.Complete || end.ExitCode == nil || *end.ExitCode != 3 {
 			t.Errorf("end event %+v", end)
 		}
@@ -86,11 +86,11 @@ func TestEveryLineOnceByEachWay(t *testing.T) {
 	})
 }
 
-func TestNoCutLosesOrDoublesALine(t *testing.T) {
-	eachWay(t, func(t *testing.T, protocol, agents string) {
+func TestTransport_Cuts(t *testing.T) {
+	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
-		o := quick(protocol)
-		r := newRig(t, head, agents, o, writer.Options{})
+		o := fastOptions(protocol)
+		r := newHarness(t, head, agents, o, writer.Options{})
 		rnd := rand.New(rand.NewPCG(3, 4))
 		var faults []*raytest.Injected
 		for _, f := range []raytest.Fault{
@@ -112,18 +112,18 @@ func TestNoCutLosesOrDoublesALine(t *testing.T) {
 			return n
 		}
 		for i := 0; i < 6 || hits() < 3; i++ {
-			mixed(job, 40*i, func() { <-time.After(time.Duration(rand.IntN(4)) * time.Millisecond) })
+			printMixed(job, 40*i, func() { <-time.After(time.Duration(rand.IntN(4)) * time.Millisecond) })
 		}
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
-		r.ended("job-1")
-		r.exact("job-1", log)
+		r.waitEnd("job-1")
+		r.checkLines("job-1", log)
 	})
 }
 
-func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
+func TestTransport_InvalidUTF8(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(tail.ProtocolAuto), writer.Options{})
+	r := newHarness(t, head, "off", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("a WebSocket is open", func() bool { return head.OpenTails() > 0 })
@@ -136,7 +136,7 @@ func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
 	})
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
+	r.waitEnd("job-1")
 	recs := r.records("job-1")
 	want := linestest.Lines(log)
 	for i, rec := range recs {
@@ -144,7 +144,7 @@ func TestBytesThatAreNoTextStopTheWebSocketOnly(t *testing.T) {
 			recs[i].Message = want[rec.Seq] // shown to be cut: checked for its place
 		}
 	}
-	if err := exactly(recs, log); err != nil {
+	if err := compareLines(recs, log); err != nil {
 		t.Error(err)
 	}
 }

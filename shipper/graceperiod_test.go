@@ -9,18 +9,18 @@ import (
 
 // The law: durations are measured by our clock. That Ray's is two minutes behind, or
 // ahead, takes no time from a job's children.
-func TestAnEndByAnotherClockSkipsNoLinger(t *testing.T) {
+func TestGracePeriod_RayClockOff(t *testing.T) {
 	for _, off := range []time.Duration{-2 * time.Minute, 2 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
-			a := &agentAlone{log: numbered(0, 10, "\n")}
-			recs := shipAlone(t, a, func(*Shipper) {
+			a := &agentOnly{log: numbered(0, 10, "\n")}
+			recs := shipAgentOnly(t, a, func(*Shipper) {
 				time.Sleep(time.Second)
 				a.change(func() { a.over, a.end = true, time.Now().Add(off) })
 				time.Sleep(8 * time.Second) // it is listed, and has lingered for less than 5 s
 				a.change(func() { a.log = append(a.log, "of a child\n"...) })
 				time.Sleep(time.Minute)
 			})
-			if err := exactly(recs, a.log); err != nil {
+			if err := compareLines(recs, a.log); err != nil {
 				t.Error(err)
 			}
 			var events []string

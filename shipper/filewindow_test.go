@@ -13,9 +13,9 @@ import (
 
 // A window that ends within a line holds one line end less than lines were asked
 // for. It is not the whole log for that.
-func TestAWindowThatEndsWithinALineIsNotTheWholeLog(t *testing.T) {
+func TestTransport_WindowEndsWithinLine(t *testing.T) {
 	head := raytest.New(t)
-	r := newRig(t, head, "off", quick(tail.ProtocolHTTP), writer.Options{})
+	r := newHarness(t, head, "off", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	for i := range smallLog / 100 {
 		job.Printf("%d %s\n", i, strings.Repeat("x", 110))
@@ -31,8 +31,8 @@ func TestAWindowThatEndsWithinALineIsNotTheWholeLog(t *testing.T) {
 	}
 	log := job.Log()
 	job.End("SUCCEEDED", 0)
-	r.ended("job-1")
-	r.exact("job-1", log)
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
 	if n := len(r.events("job-1", record.EventGap)); n > 0 {
 		t.Errorf("%d gap events", n)
 	}

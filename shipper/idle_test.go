@@ -19,10 +19,10 @@ import (
 	"raytap/shipper/record"
 )
 
-// agentAlone is a cluster of one running job, of which the node's agent alone
+// agentOnly is a cluster of one running job, of which the node's agent alone
 // tells anything.
-type agentAlone struct {
-	allWays
+type agentOnly struct {
+	allTransports
 	mu   sync.Mutex
 	log  []byte
 	over bool
@@ -30,7 +30,7 @@ type agentAlone struct {
 	from []int64   // the offsets asked for
 }
 
-func (a *agentAlone) job() ray.Job {
+func (a *agentOnly) job() ray.Job {
 	j := ray.Job{Type: ray.JobSubmission, SubmissionID: "job", Status: "RUNNING", Start: time.UnixMilli(1), DriverNodeID: "n", DriverAgentURL: "http://agent"}
 	if a.over {
 		j.Status, j.End = "SUCCEEDED", a.end
@@ -38,33 +38,33 @@ func (a *agentAlone) job() ray.Job {
 	return j
 }
 
-func (a *agentAlone) change(f func()) {
+func (a *agentOnly) change(f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f()
 }
 
-func (a *agentAlone) Jobs() []ray.Job {
+func (a *agentOnly) Jobs() []ray.Job {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return []ray.Job{a.job()}
 }
 
-func (a *agentAlone) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
+func (a *agentOnly) JobsNewerThan(context.Context, time.Time) ([]ray.Job, error) {
 	return a.Jobs(), nil
 }
-func (a *agentAlone) Job(context.Context, string) (ray.Job, error) { return a.Jobs()[0], nil }
-func (a *agentAlone) Nodes(context.Context) ([]ray.Node, error)    { return nil, nil }
-func (a *agentAlone) Version(context.Context) (ray.Version, error) {
+func (a *agentOnly) Job(context.Context, string) (ray.Job, error) { return a.Jobs()[0], nil }
+func (a *agentOnly) Nodes(context.Context) ([]ray.Node, error)    { return nil, nil }
+func (a *agentOnly) Version(context.Context) (ray.Version, error) {
 	return ray.Version{Session: "s"}, nil
 }
-func (a *agentAlone) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
+func (a *agentOnly) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	return nil, &ray.Error{Op: "tail log", Code: 501}
 }
-func (a *agentAlone) LogLines(context.Context, ray.LogRef, int) (io.ReadCloser, error) {
+func (a *agentOnly) LogLines(context.Context, ray.LogRef, int) (io.ReadCloser, error) {
 	return nil, &ray.Error{Op: "read log file", Code: 501}
 }
-func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogRange, error) {
+func (a *agentOnly) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogRange, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.from = append(a.from, from)
@@ -73,8 +73,8 @@ func (a *agentAlone) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.
 	return ray.LogRange{Body: io.NopCloser(bytes.NewReader(text)), Offset: from, Size: size}, nil
 }
 
-// shipAlone ships the agent's log into memory while f runs.
-func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []jsonRecord {
+// shipAgentOnly ships the agent's log into memory while f runs.
+func shipAgentOnly(t *testing.T, a *agentOnly, f func(*Shipper)) []jsonRecord {
 	t.Helper()
 	written := shipTo(t, a, a, tail.ProtocolHTTP, f)
 	var recs []jsonRecord
@@ -91,7 +91,7 @@ func shipAlone(t *testing.T, a *agentAlone, f func(*Shipper)) []jsonRecord {
 // shipTo ships a cluster's logs into memory while f runs, and gives what was written.
 func shipTo(t *testing.T, lists Lists, client tail.Client, protocol string, f func(*Shipper)) []byte {
 	t.Helper()
-	sink := &memory{moved: make(chan struct{})}
+	sink := &memorySink{moved: make(chan struct{})}
 	out := writer.New(sink, writer.Options{})
 	s := New(lists, client, out, Options{Options: tail.Options{Cluster: "test", Protocol: protocol}})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -115,7 +115,7 @@ func numbered(from, to int, end string) []byte {
 	return b
 }
 
-func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
+func TestIdle_LinesAfterSilence(t *testing.T) {
 	for _, c := range []struct{ name, before, after string }{
 		{"a whole line", "", "one more\n"},
 		{"empty lines before the silence", "\n\n\n", "one more\n"},
@@ -125,8 +125,8 @@ func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a := &agentAlone{log: append(numbered(0, 300, "\n"), c.before...)}
-				recs := shipAlone(t, a, func(*Shipper) {
+				a := &agentOnly{log: append(numbered(0, 300, "\n"), c.before...)}
+				recs := shipAgentOnly(t, a, func(*Shipper) {
 					for range 3 {
 						time.Sleep(time.Minute)
 						a.change(func() { a.log = append(append(a.log, c.after...), c.before...) })
@@ -135,7 +135,7 @@ func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
 					a.change(func() { a.over = true })
 					time.Sleep(time.Minute)
 				})
-				if err := exactly(recs, a.log); err != nil {
+				if err := compareLines(recs, a.log); err != nil {
 					t.Error(err)
 				}
 				if last := recs[len(recs)-1]; last.Event != record.EventEnd || !*last.Complete {
@@ -146,10 +146,10 @@ func TestLinesAfterALongSilenceComeOnce(t *testing.T) {
 	}
 }
 
-func TestALogAtRestHoldsNoBuffersAndIsReadByItsLastBytesOnly(t *testing.T) {
+func TestIdle_NoBuffersAndShortReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &agentAlone{log: numbered(0, 300, "\n")}
-		shipAlone(t, a, func(s *Shipper) {
+		a := &agentOnly{log: numbered(0, 300, "\n")}
+		shipAgentOnly(t, a, func(s *Shipper) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			if n := s.out.Stats().Memory; n != 0 {
@@ -164,7 +164,7 @@ func TestALogAtRestHoldsNoBuffersAndIsReadByItsLastBytesOnly(t *testing.T) {
 	})
 }
 
-func TestALogThatIsReplacedWhileItRestsIsAnotherEpoch(t *testing.T) {
+func TestIdle_ReplacedLog(t *testing.T) {
 	for _, c := range []struct{ name, log string }{
 		{"by one of the same length", string(bytes.ToUpper(numbered(0, 300, "\n")))},
 		{"by a shorter one", "short\n"},
@@ -172,8 +172,8 @@ func TestALogThatIsReplacedWhileItRestsIsAnotherEpoch(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a := &agentAlone{log: numbered(0, 300, "\n")}
-				recs := shipAlone(t, a, func(*Shipper) {
+				a := &agentOnly{log: numbered(0, 300, "\n")}
+				recs := shipAgentOnly(t, a, func(*Shipper) {
 					time.Sleep(time.Minute)
 					a.change(func() { a.log = []byte(c.log) })
 					time.Sleep(time.Minute)
