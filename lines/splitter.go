@@ -73,10 +73,11 @@ type Splitter struct {
 	consumed bool // the last line was the partial one: the next call releases its buffer
 }
 
-// input is the part of the chunk that is not consumed yet.
+// input is a chunk.
 type input struct {
 	data    []byte
-	newline int  // index of the next \n in data; len(data): there is none
+	at      int  // how much of data is consumed
+	newline int  // index of a \n in data, the first one at or after at once Next has looked; len(data): there is none
 	hasCR   bool // the chunk has a \r; most logs have none
 }
 
@@ -128,46 +129,50 @@ func Resume(max int, v *Verifier) *Splitter {
 // Write sets the next chunk, which must not change until Keep was called. The rest of
 // the last chunk is discarded.
 func (s *Splitter) Write(chunk []byte) {
-	s.in.data = chunk
+	s.in.data, s.in.at = chunk, 0
 	s.in.hasCR = bytes.IndexByte(chunk, '\r') >= 0
 	s.findNewline()
 }
 
 func (s *Splitter) findNewline() {
-	if s.in.newline = bytes.IndexByte(s.in.data, '\n'); s.in.newline < 0 {
+	if i := bytes.IndexByte(s.in.data[s.in.at:], '\n'); i >= 0 {
+		s.in.newline = s.in.at + i
+	} else {
 		s.in.newline = len(s.in.data)
 	}
 }
 
 // consume drops n bytes of the chunk.
 func (s *Splitter) consume(n int) {
-	s.in.data = s.in.data[n:]
+	s.in.at += n
 	if s.raw >= 0 {
 		s.raw += int64(n)
-	}
-	if s.in.newline -= n; s.in.newline < 0 {
-		s.findNewline()
 	}
 }
 
 // Next finds the next line and returns its size in bytes. ok is false if the chunk has no
 // further line end: the rest of it is the start of a line.
 func (s *Splitter) Next() (size int64, ok bool) {
-	s.releaseConsumed()
-	for len(s.in.data) > 0 {
+	if s.consumed {
+		s.Drop()
+	}
+	for s.in.at < len(s.in.data) {
+		if s.in.newline < s.in.at {
+			s.findNewline()
+		}
 		end, cr := s.in.newline, false
 		if s.in.hasCR {
-			if i := bytes.IndexByte(s.in.data[:end], '\r'); i >= 0 {
-				end, cr = i, true
+			if i := bytes.IndexByte(s.in.data[s.in.at:end], '\r'); i >= 0 {
+				end, cr = s.in.at+i, true
 			}
 		}
-		s.next.size = end
+		s.next.size = end - s.in.at
 		if end == len(s.in.data) {
 			return 0, false
 		}
-		if end > 0 || s.partial.size > 0 {
+		if s.next.size > 0 || s.partial.size > 0 {
 			s.next.endsCR = cr
-			return s.partial.size + int64(end), true
+			return s.partial.size + int64(s.next.size), true
 		}
 		s.emptyLine(cr)
 	}
@@ -209,19 +214,23 @@ func (s *Splitter) Each(chunk []byte, do func(Line) error) error {
 // Flush makes the partial line, if there is one, the next line: the log has ended. If ok,
 // Line returns it.
 func (s *Splitter) Flush() (size int64, ok bool) {
-	s.releaseConsumed()
-	s.next.size, s.next.endsCR, s.next.flushed = 0, false, true
+	if s.consumed {
+		s.Drop()
+	}
+	s.next.size, s.next.endsCR, s.next.flushed = 0, false, s.partial.size > 0
 	return s.partial.size, s.partial.size > 0
 }
 
 // Need returns by how many bytes the next call of Line or Keep grows the buffer of the
 // partial line.
 func (s *Splitter) Need() int {
-	if s.next.size == 0 || s.partial.size == 0 && s.next.size < len(s.in.data) {
+	if s.next.size == 0 || s.partial.size == 0 && s.in.at+s.next.size < len(s.in.data) {
 		return 0 // nothing to store, or a whole line in one chunk
 	}
-	return s.grownTo(s.next.size) - cap(s.partial.text)
+	return s.growth()
 }
+
+func (s *Splitter) growth() int { return s.grownTo(s.next.size) - cap(s.partial.text) }
 
 // grownTo returns the size of the partial line's buffer with n more bytes.
 func (s *Splitter) grownTo(n int) int {
@@ -235,35 +244,52 @@ func (s *Splitter) grownTo(n int) int {
 
 // Line consumes the line that Next or Flush found and returns it.
 func (s *Splitter) Line() Line {
-	if s.next.flushed {
-		s.next.flushed = false
-		return s.finish()
-	}
 	if s.partial.size > 0 {
-		s.keep()
-		l := s.finish()
-		s.endLine()
-		return l
+		return s.partialLine()
 	}
 	// The usual case: a whole line in one chunk, returned without a copy.
-	piece := s.in.data[:s.next.size]
-	afterCR := s.ends.cr
-	s.ends.cr = false
+	piece := s.in.data[s.in.at : s.in.at+s.next.size]
 	s.tracker.Add(piece, s.raw)
 	s.last = hashLine(piece)
 	if s.raw >= 0 {
 		s.endRaw = s.raw + int64(len(piece))
+		s.raw = s.endRaw + 1
 	}
-	l := s.line(piece, int64(len(piece)), afterCR)
-	s.consume(len(piece))
-	s.endLine()
+	s.in.at += len(piece) + 1
+	l := Line{Text: piece, Size: int64(len(piece)), Seq: s.lines, Blank: int32(s.ends.blank), Ends: s.lineEnds(s.ends.cr)}
+	if len(piece) > s.max {
+		l.Text = piece[:s.max]
+	}
+	s.lines++
+	s.ends = endState{cr: s.next.endsCR, lf: !s.next.endsCR}
 	return l
 }
 
-// endLine consumes the line end after a line.
-func (s *Splitter) endLine() {
-	s.ends.cr, s.ends.lf = s.next.endsCR, !s.next.endsCR
+// partialLine consumes the partial line, with the bytes that Next found or as Flush left it.
+func (s *Splitter) partialLine() Line {
+	if s.next.flushed {
+		s.next.flushed = false
+		return s.finish()
+	}
+	s.keep()
+	l := s.finish()
 	s.consume(1)
+	s.ends.cr, s.ends.lf = s.next.endsCR, !s.next.endsCR
+	return l
+}
+
+// lineEnds returns the line ends around the next line.
+func (s *Splitter) lineEnds(afterCR bool) (e LineEnds) {
+	if s.next.endsCR {
+		e = EndsCR
+	}
+	if afterCR {
+		e |= AfterCR
+	}
+	if !s.ends.lf {
+		e |= SameTerminal
+	}
+	return e
 }
 
 // Keep stores the rest of the chunk as the partial line.
@@ -276,7 +302,7 @@ func (s *Splitter) Keep() {
 
 // keep adds the bytes that Next found to the partial line.
 func (s *Splitter) keep() {
-	piece := s.in.data[:s.next.size]
+	piece := s.in.data[s.in.at : s.in.at+s.next.size]
 	if len(piece) == 0 {
 		return
 	}
@@ -338,31 +364,10 @@ func (s *Splitter) finish() Line {
 		s.last = hashLine(p.text)
 	}
 	s.consumed, s.endRaw = true, s.raw
-	return s.line(p.text, p.size, p.afterCR)
-}
-
-// line returns a line and counts it.
-func (s *Splitter) line(text []byte, size int64, afterCR bool) Line {
-	l := Line{Text: text[:min(len(text), s.max)], Size: size, Seq: s.lines, Blank: int32(s.ends.blank)}
-	if s.next.endsCR {
-		l.Ends = EndsCR
-	}
-	if afterCR {
-		l.Ends |= AfterCR
-	}
-	if !s.ends.lf {
-		l.Ends |= SameTerminal
-	}
+	l := Line{Text: p.text[:min(len(p.text), s.max)], Size: p.size, Seq: s.lines, Blank: int32(s.ends.blank), Ends: s.lineEnds(p.afterCR)}
 	s.lines++
 	s.ends.blank, s.ends.pending, s.ends.lf = 0, false, false
 	return l
-}
-
-// releaseConsumed releases the buffer of a partial line that was returned.
-func (s *Splitter) releaseConsumed() {
-	if s.consumed {
-		s.Drop()
-	}
 }
 
 // Drop discards the partial line and releases its buffer. Its bytes have to be read again
