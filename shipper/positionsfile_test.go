@@ -157,7 +157,7 @@ func TestPositionsFile_TakenByAnother(t *testing.T) {
 		fillStore(t, second, 2)
 		saveStore(t, second)
 		err := <-ended // within a second, without a line
-		if !errors.Is(err, sink.ErrFailed) || !strings.Contains(err.Error(), "another raytap has made a new one: this one stops, so that no line is shipped twice") {
+		if !errors.Is(err, sink.ErrFailed) || !strings.Contains(err.Error(), "another raytap has created a new one: this raytap stops, so that no line is shipped twice") {
 			t.Errorf("it ended with %v", err)
 		}
 		saveStore(t, second)

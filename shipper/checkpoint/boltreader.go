@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// This file reads a bbolt database without bbolt: that panics on a damaged file,
-// in goroutines of its own too, where nobody can catch it, and loops for ever on
-// a page that refers to itself; and it cannot read a file that another process
-// writes. So a file is read by this before it is given to bbolt.
+// This file reads a bbolt database without bbolt, before bbolt opens it. bbolt panics on a
+// damaged file, also in goroutines of its own, where the panic cannot be recovered; it loops
+// indefinitely on a page that refers to itself; and it cannot read a file while another
+// process writes it.
 //
-// The format is that of bbolt 1.3 to 1.5, version 2: pages of pageSize, the first
-// two of which are metas of which the newer valid one holds; numbers in the byte
-// order of the machine.
+// The format is that of bbolt 1.3 to 1.5, version 2: pages of pageSize. The first two are
+// meta pages, of which the newer valid one counts. Numbers have the byte order of the
+// machine.
 
 const (
 	pageHeader   = 16
@@ -28,18 +28,18 @@ const (
 	branchPage   = 0x01
 	leafPage     = 0x02
 	bucketLeaf   = 0x01
-	element      = 16 // bytes, of branch and leaf pages alike
+	elementSize  = 16 // bytes, in branch and leaf pages
 	bucketHeader = 16
 )
 
-// meta is what a meta page says.
+// meta is the content of a meta page.
 type meta struct {
-	root, pages, tx uint64 // pages: how many the file has in use
+	root, pages, tx uint64 // pages: number of pages in use
 }
 
 var errNoDatabase = errors.New("it holds no positions of raytap")
 
-// readMeta returns the meta that holds.
+// readMeta returns the newer valid meta of a database.
 func readMeta(b []byte) (m meta, err error) {
 	err = errNoDatabase
 	for i := range 2 {
@@ -77,47 +77,48 @@ func readMeta(b []byte) (m meta, err error) {
 	case err == errNoDatabase && bytes.HasPrefix(text, []byte("{")):
 		err = fmt.Errorf("%w (it is JSON)", err)
 	case err == errNoDatabase && len(text) == 0, len(b) < 2*pageSize && bytes.Contains(b, binary.NativeEndian.AppendUint32(nil, boltMagic)):
-		err = corrupt("its first pages are gone")
+		err = corrupt("its first pages are missing")
 	}
 	return m, err
 }
 
+// corrupt returns an error that wraps errCorrupt, with what was found.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w (%s)", errCorrupt, fmt.Sprintf(format, args...))
 }
 
 var errCorrupt = errors.New("it is corrupt")
 
-// readDatabase visits all keys of all buckets of a database. What it has read in
-// full without an error, bbolt can read.
+// readDatabase visits all keys of all buckets of a database. bbolt can read a database that
+// readDatabase has read without an error.
 func readDatabase(b []byte, visit func(bucket string, key, value []byte) error) error {
 	m, err := readMeta(b)
 	if err != nil {
 		return err
 	}
 	if m.pages > uint64(len(b))/pageSize {
-		return corrupt("it was cut: it has %d of %d bytes", len(b), m.pages*pageSize)
+		return corrupt("it was truncated: it has %d of %d bytes", len(b), m.pages*pageSize)
 	}
 	r := pageReader{b: b[:m.pages*pageSize], seen: make([]bool, m.pages)}
 	return r.page(m.root, func(flags uint32, name, value []byte) error {
 		if flags != bucketLeaf || len(value) < bucketHeader {
-			return corrupt("%q is no bucket", name)
+			return corrupt("%q is not a bucket", name)
 		}
 		leaf := func(flags uint32, key, value []byte) error {
 			if flags != 0 {
-				return corrupt("bucket %s has a bucket", name)
+				return corrupt("bucket %s contains a bucket", name)
 			}
 			return visit(string(name), key, value)
 		}
 		root := binary.NativeEndian.Uint64(value)
-		if root == 0 { // its page stands here
+		if root == 0 { // its page is stored here
 			return r.elements(value[bucketHeader:], nil, leaf)
 		}
 		return r.page(root, leaf)
 	})
 }
 
-// pageReader walks pages, each at most once.
+// pageReader reads pages, each at most once.
 type pageReader struct {
 	b    []byte
 	seen []bool
@@ -125,17 +126,19 @@ type pageReader struct {
 
 type leafVisit func(flags uint32, key, value []byte) error
 
-// page walks a page and those below it, whose keys start with the one given.
-func (r *pageReader) page(id uint64, visit leafVisit) error { return r.below(id, nil, visit) }
+// page visits the leaf elements of the tree with the root page id.
+func (r *pageReader) page(id uint64, visit leafVisit) error { return r.walk(id, nil, visit) }
 
-func (r *pageReader) below(id uint64, first []byte, visit leafVisit) error {
+// walk visits the leaf elements of a page and of the pages below it. No key is less than
+// first, unless that is nil.
+func (r *pageReader) walk(id uint64, first []byte, visit leafVisit) error {
 	if id < 2 || id >= uint64(len(r.seen)) {
 		return corrupt("there is no page %d", id)
 	}
 	p := r.b[id*pageSize:]
 	overflow := uint64(binary.NativeEndian.Uint32(p[12:]))
 	if overflow >= uint64(len(r.seen))-id {
-		return corrupt("page %d is longer than the file", id)
+		return corrupt("page %d extends beyond the end of the file", id)
 	}
 	for i := id; i <= id+overflow; i++ {
 		if r.seen[i] {
@@ -144,12 +147,12 @@ func (r *pageReader) below(id uint64, first []byte, visit leafVisit) error {
 		r.seen[i] = true
 	}
 	if got := binary.NativeEndian.Uint64(p); got != id {
-		return corrupt("page %d calls itself %d", id, got)
+		return corrupt("page %d has the number %d", id, got)
 	}
 	return r.elements(p[:(overflow+1)*pageSize], first, visit)
 }
 
-// elements walks what a page holds: keys in order.
+// elements visits the elements of a page and checks that their keys are in order.
 func (r *pageReader) elements(p, first []byte, visit leafVisit) error {
 	if len(p) < pageHeader {
 		return corrupt("a page without a header")
@@ -158,18 +161,18 @@ func (r *pageReader) elements(p, first []byte, visit leafVisit) error {
 	if kind != branchPage && kind != leafPage || kind == branchPage && count == 0 {
 		return corrupt("a page of kind %d with %d elements", kind, count)
 	}
-	if len(p) < pageHeader+count*element {
+	if len(p) < pageHeader+count*elementSize {
 		return corrupt("a page of %d bytes with %d elements", len(p), count)
 	}
 	var last []byte
 	for i := range count {
-		e := p[pageHeader+i*element:]
+		e := p[pageHeader+i*elementSize:]
 		number := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(e[at:])) }
 		flags, pos, ksize, vsize := number(0), number(4), number(8), number(12)
 		if kind == branchPage {
 			flags, pos, ksize, vsize = 0, number(0), number(4), 0
 		}
-		if pos < uint64(element) || ksize == 0 || pos+ksize+vsize > uint64(len(e)) {
+		if pos < uint64(elementSize) || ksize == 0 || pos+ksize+vsize > uint64(len(e)) {
 			return corrupt("a key outside its page")
 		}
 		key := e[pos : pos+ksize]
@@ -179,7 +182,7 @@ func (r *pageReader) elements(p, first []byte, visit leafVisit) error {
 		last = key
 		var err error
 		if kind == branchPage {
-			err = r.below(binary.NativeEndian.Uint64(e[8:]), key, visit)
+			err = r.walk(binary.NativeEndian.Uint64(e[8:]), key, visit)
 		} else {
 			err = visit(uint32(flags), key, e[pos+ksize:pos+ksize+vsize])
 		}
@@ -191,21 +194,20 @@ func (r *pageReader) elements(p, first []byte, visit leafVisit) error {
 }
 
 const (
-	// readTries is how often a file is read that is written meanwhile.
-	readTries = 50
-	readPause = 20 * time.Millisecond
+	readTries = 50                    // attempts to read a file while another process writes it
+	readPause = 20 * time.Millisecond // between two of them
 )
 
-// snapshotOf reads a file that another process may be writing. It takes no lock,
-// which would keep a raytap that starts from its file. A transaction never
-// writes to a page that the meta before it refers to; so what was read between
-// two looks at the metas that found them the same is whole.
-func snapshotOf(path string, visit func(bucket string, key, value []byte) error) error {
+// readUnlocked visits all keys of a file that another process may be writing. It takes no
+// lock: that would make the start of a raytap fail that needs the file. A transaction never
+// writes to a page that the meta before it refers to. So the content is consistent if the
+// meta pages are the same before and after it was read.
+func readUnlocked(path string, visit func(bucket string, key, value []byte) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // it was read only
+	defer f.Close() // nothing was written
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file (%s)", path, info.Mode().Type())
 	}
@@ -232,12 +234,12 @@ func snapshotOf(path string, visit func(bucket string, key, value []byte) error)
 		}
 		if bytes.Equal(before, after) && bytes.HasPrefix(content, before) {
 			if len(content) == 0 {
-				return nil // none yet
+				return nil // a new file
 			}
 			return readDatabase(content, visit)
 		}
 		if try == readTries {
-			return fmt.Errorf("it was written all the time while it was read; try again")
+			return errors.New("it changed during each of several attempts to read it: try again")
 		}
 		time.Sleep(readPause)
 	}

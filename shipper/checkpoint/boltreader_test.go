@@ -42,7 +42,7 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 	}
 	newer := filepath.Join(t.TempDir(), "newer.db")
 	q := opened(t, newer)
-	var e encoding
+	var e encoder
 	e.put(bucketMeta, []byte(keyVersion), 99)
 	if err := q.db.commit(e.out); err != nil {
 		t.Fatal(err)
@@ -56,16 +56,16 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"positions as JSON":           {[]byte(`{"version":1,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON), but something else: set shipper.positions.file to another file, or move it away"},
-		"lines":                       {[]byte("hello\n"), "it holds no positions of raytap, but something else"},
-		"large":                       {bytes.Repeat([]byte("hello\n"), 10000), "it holds no positions of raytap, but something else"},
-		"zeros":                       {make([]byte, 64<<10), "it is corrupt (its first pages are gone): restore it from a copy, or move it away"},
-		"cut within its last page":    {b[:used-1], "it is corrupt (it was cut:"},
-		"cut in the middle":           {b[:used/2], "it is corrupt (it was cut:"},
-		"cut within its second page":  {b[:pageSize+100], "it is corrupt (it was cut:"},
-		"cut within its first page":   {b[:100], "it is corrupt (its first pages are gone)"},
-		"of a newer raytap":           {n, "it is of version 99, and this raytap reads up to 1: use the newer raytap that wrote it, or move it away"},
-		"without its first two pages": {append(make([]byte, 2*pageSize), b[2*pageSize:]...), "it is corrupt (its first pages are gone)"},
+		"positions as JSON":           {[]byte(`{"version":1,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away"},
+		"lines":                       {[]byte("hello\n"), "it holds no positions of raytap: set"},
+		"large":                       {bytes.Repeat([]byte("hello\n"), 10000), "it holds no positions of raytap: set"},
+		"zeros":                       {make([]byte, 64<<10), "it is corrupt (its first pages are missing): restore it from a copy, or move it away"},
+		"cut within its last page":    {b[:used-1], "it is corrupt (it was truncated:"},
+		"cut in the middle":           {b[:used/2], "it is corrupt (it was truncated:"},
+		"cut within its second page":  {b[:pageSize+100], "it is corrupt (it was truncated:"},
+		"cut within its first page":   {b[:100], "it is corrupt (its first pages are missing)"},
+		"of a newer raytap":           {n, "it has version 99, and this raytap reads versions up to 1: use the newer raytap that wrote it, or move it away"},
+		"without its first two pages": {append(make([]byte, 2*pageSize), b[2*pageSize:]...), "it is corrupt (its first pages are missing)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "positions.db")
@@ -83,7 +83,7 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory: shipper.positions.file has to name a file in it") {
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory: shipper.positions.file must name a file in it") {
 		t.Errorf("a directory: %v", err)
 	}
 	if _, err := Open("/dev/null"); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
@@ -108,8 +108,8 @@ func TestDamageIsNeverTakenForPositions(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	read := func(b []byte) (string, error) {
-		var l loading
-		q := newPositions()
+		var l loader
+		q := newStore()
 		if err := readDatabase(b, l.visit); err != nil {
 			return "", err
 		}
@@ -120,7 +120,7 @@ func TestDamageIsNeverTakenForPositions(t *testing.T) {
 	}
 	tried, refused := 0, 0
 	for at := 0; at < int(p.db.used); at++ {
-		if at%pageSize > 3*element && rng.IntN(40) > 0 { // all of a page's head, some of its keys and values
+		if at%pageSize > 3*elementSize && rng.IntN(40) > 0 { // all of a page's head, some of its keys and values
 			continue
 		}
 		tried++

@@ -17,66 +17,65 @@ import (
 	"raytap/shipper/sink"
 )
 
-// store is the file of the positions: a bbolt database that one process locks
-// for as long as it runs. Each save is one transaction of what has changed; a
-// crash leaves all of it or nothing.
+// database is the positions file: a bbolt database that one process locks while it runs.
+// Each save is one transaction of what has changed; a crash leaves all of it or nothing.
 //
-// The file is locked itself, by flock. A file that was removed, replaced or cut
-// while it was open is written again as a whole, since all that it says is in
-// memory. Where another raytap has locked the file that has the name now, the
-// one that held the file before stops: only that one can see that there are
-// two, and the name, which the next start reads, is the other's.
+// The lock is a flock of the file itself. A file that was removed, replaced or truncated
+// while it was open is written again completely, because all of its content is in memory.
+// If another raytap has locked the file that has the path now, the process that had the
+// file before stops: only that process can detect that there are two, and the next start
+// reads the file of the other one.
 //
-// A store belongs to one goroutine at a time.
+// A database belongs to one goroutine at a time.
 type database struct {
 	name string      // as configured, absolute
 	path string      // of the file: name with its symbolic links resolved
 	db   *bbolt.DB   // nil: there is none to write to
 	raw  *os.File    // the descriptor of db, which holds the lock
-	is   os.FileInfo // tells the file of db from others
+	info os.FileInfo // identifies the file of db
 	used int64       // bytes of it that db may read
-	// whole makes the next save write a new file: what this one holds is not
-	// to be trusted, or it is gone.
-	whole  error
-	closed bool
+	// rewrite makes the next save write a new file: the content of this one cannot be
+	// trusted any more. It is the reason; nil if there is none.
+	rewrite error
+	closed  bool
 }
 
-// entry of the database: a nil value deletes the key.
+// keyValue is an entry of the database. A nil value deletes the key.
 type keyValue struct {
 	bucket     string
 	key, value []byte
 }
 
-// pageSize is that of the database (bytes), whatever the kernel's is: a save
-// writes at least three pages, and kernels for arm64 have some of 64 KiB.
+// pageSize is the page size of the database (bytes). It does not depend on the kernel's: a
+// save writes at least three pages, and some kernels for arm64 have pages of 64 KiB.
 const pageSize = 4096
 
-// openStore opens and locks the file, and returns what is in it, key by key. A
-// file that does not exist, or is empty, is made.
+// openDatabaseFile opens and locks the file, and visits its content key by key. A file that
+// does not exist, or is empty, is created.
 func openDatabaseFile(name string, visit func(bucket string, key, value []byte) error) (*database, error) {
 	name, err := filepath.Abs(name)
 	if err != nil {
 		return nil, err
 	}
-	s := &database{name: name}
-	if s.path, err = sink.Resolve(name); err != nil {
+	d := &database{name: name}
+	if d.path, err = sink.Resolve(name); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(d.path), 0o750); err != nil {
 		return nil, err
 	}
-	info, err := os.Stat(s.path)
+	info, err := os.Stat(d.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist), err == nil && info.Mode().IsRegular() && info.Size() == 0:
-		return s, s.replace(nil)
+		return d, d.replace(nil)
 	case err != nil:
 		return nil, err
 	case info.IsDir():
-		return nil, fmt.Errorf("%s is a directory: shipper.positions.file has to name a file in it", s.path)
+		return nil, fmt.Errorf("%s is a directory: shipper.positions.file must name a file in it", d.path)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file (%s): shipper.positions.file has to name one", s.path, info.Mode().Type())
+		return nil, fmt.Errorf("%s is not a regular file (%s): shipper.positions.file must name a regular file", d.path, info.Mode().Type())
 	}
-	f, err := lockFile(s.path, os.O_RDWR)
+	f, err := lockFile(d.path, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -88,42 +87,41 @@ func openDatabaseFile(name string, visit func(bucket string, key, value []byte) 
 		_ = f.Close()
 		return nil, err
 	}
-	return s, s.open(f)
+	return d, d.open(f)
 }
 
-// open makes a locked file the database of the store, which has none. On an error
-// the file is closed.
-func (s *database) open(f *os.File) error {
+// open makes a locked file the file of d, which has none. On an error it closes the file.
+func (d *database) open(f *os.File) error {
 	db, err := openDatabase(f)
 	if err != nil {
 		_ = f.Close()
 		return err
 	}
-	is, err := f.Stat()
+	info, err := f.Stat()
 	if err != nil {
 		_ = db.Close()
 		return err
 	}
-	s.db, s.raw, s.is, s.whole = db, f, is, nil
-	return s.measure()
+	d.db, d.raw, d.info, d.rewrite = db, f, info, nil
+	return d.noteSize()
 }
 
-// openDatabase opens a file that is locked already, and empty or checked.
+// openDatabase opens a file that is locked, and empty or checked.
 func openDatabase(f *os.File) (db *bbolt.DB, err error) {
-	defer guard(&err)
+	defer recoverPanic(&err)
 	return bbolt.Open(f.Name(), 0o600, &bbolt.Options{
-		Timeout:        1, // nanosecond: the lock is held, this asks for it again
+		Timeout:        1, // nanosecond: this process has the lock, so that bbolt gets it at once
 		PageSize:       pageSize,
-		NoFreelistSync: true, // it is derived from the pages at each start, which costs less than a page at each save
+		NoFreelistSync: true, // to derive it from the pages at each start costs less than a page at each save
 		FreelistType:   bbolt.FreelistMapType,
 		NoStatistics:   true,
 		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	})
 }
 
-// guard makes an error of a panic: bbolt panics on a damaged file. That and a
-// file that others have cut are faults of memory, since it maps the file.
-func guard(err *error) {
+// recoverPanic turns a panic into an error: bbolt panics on a damaged file, and because it
+// maps the file, a file that another program truncated is a memory fault.
+func recoverPanic(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("the database panicked: %v: %w", r, errDamaged)
 	}
@@ -131,91 +129,91 @@ func guard(err *error) {
 
 var errDamaged = errors.New("damaged")
 
-// measure notes how long the file has to be.
-func (s *database) measure() (err error) {
-	defer guard(&err)
-	return s.db.View(func(tx *bbolt.Tx) error {
-		s.used = tx.Size()
+// noteSize updates d.used, the size that the file must have.
+func (d *database) noteSize() (err error) {
+	defer recoverPanic(&err)
+	return d.db.View(func(tx *bbolt.Tx) error {
+		d.used = tx.Size()
 		return nil
 	})
 }
 
-// close closes the database and with it the lock.
-func (s *database) close() error {
-	s.closed = true
-	if s.db == nil {
+// close closes the database and releases the lock.
+func (d *database) close() error {
+	d.closed = true
+	if d.db == nil {
 		return nil
 	}
-	db := s.db
-	s.db, s.raw = nil, nil
+	db := d.db
+	d.db, d.raw = nil, nil
 	return db.Close()
 }
 
-// abandon leaves a database whose locks a panic may have left held.
-func (s *database) abandon() {
-	_ = s.raw.Close() // and with it the lock of the file
-	s.db, s.raw = nil, nil
+// abandon closes the file of a database whose mutexes a panic may have left locked.
+func (d *database) abandon() {
+	_ = d.raw.Close() // releases the lock of the file
+	d.db, d.raw = nil, nil
 }
 
-// errLost are the reasons why a file is written again.
+// The reasons why a file is written again.
 var (
-	errRemoved = errors.New("it was removed")
-	errForeign = errors.New("another file was put in its place")
-	errCut     = errors.New("it was cut")
+	errRemoved   = errors.New("it was removed")
+	errReplaced  = errors.New("it was replaced by another file")
+	errTruncated = errors.New("it was truncated")
 )
 
-// lost reports why the file cannot be used any more; nil where it can.
-func (s *database) lost() error {
+// lost returns why the file cannot be used any more; nil if it can.
+func (d *database) lost() error {
 	switch {
-	case s.closed:
+	case d.closed:
 		return nil
-	case s.whole != nil:
-		return s.whole
+	case d.rewrite != nil:
+		return d.rewrite
 	}
-	named, err := os.Stat(s.path)
+	named, err := os.Stat(d.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return errRemoved
 	case err != nil:
 		return nil // the descriptor may still be fine
-	case !os.SameFile(named, s.is):
-		return errForeign
-	case named.Size() < s.used:
-		return errCut
+	case !os.SameFile(named, d.info):
+		return errReplaced
+	case named.Size() < d.used:
+		return errTruncated
 	}
 	return nil
 }
 
-// commit writes changes in one transaction. On an error the file is as it was
-// before, or the next save writes it as a whole.
-func (s *database) commit(changes []keyValue) error {
-	if s.closed {
+// commit writes changes in one transaction. After an error the file is unchanged, or the
+// next save writes a new file.
+func (d *database) commit(changes []keyValue) error {
+	if d.closed {
 		return os.ErrClosed
 	}
-	err := s.update(changes)
+	err := d.update(changes)
 	switch {
 	case err == nil:
-		return s.measure()
+		return d.noteSize()
 	case errors.Is(err, errDamaged):
-		s.abandon()
-		s.whole = err
+		d.abandon()
+		d.rewrite = err
 	case !isFull(err):
-		// What a failed fsync has left on the disk is not known, and the kernel
-		// would call the next one a success.
-		s.whole = err
+		// It is not known what a failed fsync has left on the disk, and the kernel reports
+		// success for the next one.
+		d.rewrite = err
 	}
 	return err
 }
 
-func (s *database) update(changes []keyValue) (err error) {
+func (d *database) update(changes []keyValue) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer guard(&err)
-	return typed(s.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) }))
+	defer recoverPanic(&err)
+	return restoreCause(d.db.Update(func(tx *bbolt.Tx) error { return apply(tx, changes) }))
 }
 
-// typed gives an error its cause again: where the file cannot grow, bbolt makes
-// a text of it.
-func typed(err error) error {
+// restoreCause returns an error that wraps its cause again: bbolt turns the cause into text
+// if the file cannot grow.
+func restoreCause(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -227,27 +225,27 @@ func typed(err error) error {
 	return err
 }
 
-// apply makes changes in a transaction, and keeps the sum of all values' checksums
-// up to date: it tells a file that lost some of them.
+// apply makes changes in a transaction and updates the sum of all values' checksums, which
+// shows whether a file has lost some of its values.
 func apply(tx *bbolt.Tx, changes []keyValue) error {
 	meta, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
 	if err != nil {
 		return err
 	}
 	var sum uint64
-	if was := meta.Get([]byte(keySum)); was != nil {
-		sum = binary.BigEndian.Uint64(was)
+	if isPending := meta.Get([]byte(keySum)); isPending != nil {
+		sum = binary.BigEndian.Uint64(isPending)
 	}
 	for _, c := range changes {
 		b, err := tx.CreateBucketIfNotExists([]byte(c.bucket))
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.bucket, err)
 		}
-		was := b.Get(c.key)
-		if bytes.Equal(was, c.value) {
+		isPending := b.Get(c.key)
+		if bytes.Equal(isPending, c.value) {
 			continue
 		}
-		sum ^= sealOf(was) ^ sealOf(c.value)
+		sum ^= sealOf(isPending) ^ sealOf(c.value)
 		if c.value == nil {
 			err = b.Delete(c.key)
 		} else {
@@ -260,21 +258,20 @@ func apply(tx *bbolt.Tx, changes []keyValue) error {
 	return meta.Put([]byte(keySum), binary.BigEndian.AppendUint64(nil, sum))
 }
 
-// replace writes a new file and gives it the name, also where the file before is
-// there no more. After a crash the name has all of the old content, or all of
-// the new.
-func (s *database) replace(all []keyValue) error {
-	path, err := sink.Resolve(s.name)
+// replace writes a new file to the path of the old one, which may be missing. After a crash
+// the path has all of the old content, or all of the new.
+func (d *database) replace(all []keyValue) error {
+	path, err := sink.Resolve(d.name)
 	if err != nil {
 		return err
 	}
 	tmp := path + ".tmp"
 	next, err := create(tmp, all)
 	if err != nil {
-		return s.taken(err)
+		return d.asTaken(err)
 	}
-	err = s.give(tmp, path)
-	if errors.Is(err, unix.EBUSY) && isEmpty(path) { // mounted by itself, as one file of a volume
+	err = d.renameOver(tmp, path)
+	if errors.Is(err, unix.EBUSY) && isEmpty(path) { // the file itself is a mount point
 		_ = next.close()
 		_ = os.Remove(tmp)
 		if next, err = create(path, all); err != nil {
@@ -287,16 +284,16 @@ func (s *database) replace(all []keyValue) error {
 	if err != nil {
 		_ = os.Remove(tmp)
 		_ = next.close()
-		return s.taken(err)
+		return d.asTaken(err)
 	}
-	_ = s.close() // what is in it is in the new one
-	next.name, next.path = s.name, path
-	*s = *next
+	_ = d.close() // the new file has its content
+	next.name, next.path = d.name, path
+	*d = *next
 	return nil
 }
 
-// create locks a file and makes it a database. On an error it is removed, unless
-// another process has it.
+// create creates and locks a database file. On an error it removes the file, unless another
+// process has locked it.
 func create(path string, all []keyValue) (*database, error) {
 	f, err := lockFile(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -306,28 +303,28 @@ func create(path string, all []keyValue) (*database, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	s := &database{}
-	if err = s.open(f); err == nil {
-		err = s.commit(all)
+	d := &database{}
+	if err = d.open(f); err == nil {
+		err = d.commit(all)
 	}
 	if err != nil {
-		_ = os.Truncate(path, 0) // a file that is mounted by itself cannot be removed
+		_ = os.Truncate(path, 0) // a file that is a mount point cannot be removed
 		_ = os.Remove(path)
-		_ = s.close()
+		_ = d.close()
 		return nil, err
 	}
-	return s, nil
+	return d, nil
 }
 
-// give renames a new file. It does not take the name from a process that has
-// locked the file there.
-func (s *database) give(tmp, path string) error {
+// renameOver renames a new file to path. It fails if another process has locked the file
+// that has the path now.
+func (d *database) renameOver(tmp, path string) error {
 	named, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:
 		return err
-	case s.is != nil && os.SameFile(named, s.is): // locked by this process
+	case d.info != nil && os.SameFile(named, d.info): // locked by this process
 	default:
 		held, err := lockFile(path, os.O_RDWR)
 		if err != nil {
@@ -351,21 +348,21 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// taken makes the end of this process of an error that says that another one has
-// what was this one's.
-func (s *database) taken(err error) error {
-	if s.is == nil || !errors.Is(err, sink.ErrLocked) {
+// asTaken turns the error that another process has locked the file into a final one, if
+// this process had the file before.
+func (d *database) asTaken(err error) error {
+	if d.info == nil || !errors.Is(err, sink.ErrLocked) {
 		return err
 	}
 	return &takenError{err}
 }
 
-// takenError says that another process ships from these positions now. It is
-// final, as a failed sink is.
+// takenError reports that another process has the positions now. It is final: it is a
+// sink.ErrFailed.
 type takenError struct{ err error }
 
 func (e *takenError) Error() string {
-	return "the positions file was removed or replaced, and another raytap has made a new one: this one stops, so that no line is shipped twice (" + e.err.Error() + ")"
+	return "the positions file was removed or replaced, and another raytap has created a new one: this raytap stops, so that no line is shipped twice (" + e.err.Error() + ")"
 }
 
 func (e *takenError) Unwrap() error { return e.err }

@@ -237,19 +237,19 @@ func TestAFullDiskLeavesThePositionsAsTheyWere(t *testing.T) {
 // full disk does.
 func limit(t *testing.T, n int64) {
 	t.Helper()
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
+	var isPending unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &isPending); err != nil {
 		t.Fatal(err)
 	}
-	l := was
-	l.Cur = min(uint64(n), was.Max)
+	l := isPending
+	l.Cur = min(uint64(n), isPending.Max)
 	if n == math.MaxInt64 {
-		l.Cur = was.Max
+		l.Cur = isPending.Max
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &l); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: was.Max, Max: was.Max}) })
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: isPending.Max, Max: isPending.Max}) })
 }
 
 // After an error of the disk what is on it is not known: the next save writes a
@@ -259,7 +259,7 @@ func TestAfterAnErrorOfTheDiskAllIsWrittenToANewFile(t *testing.T) {
 	p := opened(t, file)
 	keys := knows(t, p, 100)
 	save(t, p)
-	was, err := os.Stat(file)
+	isPending, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestAfterAnErrorOfTheDiskAllIsWrittenToANewFile(t *testing.T) {
 	}
 	save(t, p)
 	holds(t, file, p)
-	if now, err := os.Stat(file); err != nil || os.SameFile(was, now) {
+	if now, err := os.Stat(file); err != nil || os.SameFile(isPending, now) {
 		t.Errorf("it is the same file (%v)", err)
 	}
 }

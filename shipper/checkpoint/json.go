@@ -15,12 +15,12 @@ import (
 	"raytap/shipper/sink"
 )
 
-// positionsVersion is that of the positions file. One with a higher number is
-// refused.
-const positionsVersion = 1
+// formatVersion is the version of the positions file's format. Files with a higher one are
+// rejected.
+const formatVersion = 1
 
-// SavedPositions is what a positions file says, and what raytap positions show
-// prints. Times are RFC 3339, hashes hexadecimal: they do not fit a JSON number.
+// Saved is the content of a positions file, as "raytap positions show" prints it. Times are
+// RFC 3339. Hashes are hexadecimal, because they do not fit a JSON number.
 type Saved struct {
 	Version  int                       `json:"version"`
 	Sink     *sink.Watermark           `json:"sink,omitempty"`
@@ -35,7 +35,7 @@ type (
 		BackfillSkipped map[string]time.Time `json:"backfill_skipped,omitempty"`
 		Logs            []logJSON            `json:"logs,omitempty"`
 	}
-	// logJSON is a log. Its value in the file has neither session, id nor run.
+	// logJSON is the position of a log. In the file it has no session, id or run.
 	logJSON struct {
 		Session   string        `json:"session,omitempty"`
 		ID        string        `json:"submission_id,omitempty"`
@@ -48,12 +48,12 @@ type (
 		Done      bool          `json:"done,omitempty"`
 		AtEnd     bool          `json:"read_to_end,omitempty"`
 		Checks    int           `json:"checks,omitempty"`
-		// What an end record counts of the run beside the current epoch.
+		// What an end record counts of the run in addition to the current epoch.
 		RunLines      int64          `json:"run_lines,omitempty"`
 		RunContent    int64          `json:"run_content,omitempty"`
 		RunGap        bool           `json:"run_gap,omitempty"`
 		UnlistedSince *time.Time     `json:"unlisted_since,omitempty"`
-		Skipped       uint64         `json:"skipped,omitempty"` // lines before the position that no record has told of
+		Skipped       uint64         `json:"skipped,omitempty"` // lines before the position that no record has counted yet
 		Pending       []pendingJSON  `json:"pending,omitempty"`
 		Recovered     *recoveredJSON `json:"recovered,omitempty"`
 		Run           runJSON        `json:"run,omitzero"`
@@ -144,20 +144,20 @@ func (j positionJSON) position() (lines.Position, error) {
 	return p, nil
 }
 
-// Content returns all that is known, as the file has it once it is saved.
-func (p *Store) Content() (*Saved, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.toJSON()
+// Content returns all positions, as the file has them after a save.
+func (s *Store) Content() (*Saved, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.toJSON()
 }
 
-// toJSON returns all that is known. It is called under the lock, and shares with p only
-// what is never changed.
-func (p *Store) toJSON() (*Saved, error) {
-	out := &Saved{Version: positionsVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(p.slots)}
-	if p.mark.Path != "" {
-		mark := p.mark
-		out.Sink = &mark
+// toJSON returns all positions. The result shares with s only what is never changed. The
+// caller holds s.mu.
+func (s *Store) toJSON() (*Saved, error) {
+	out := &Saved{Version: formatVersion, Clusters: map[string]*clusterJSON{}, Slots: maps.Clone(s.slots)}
+	if s.watermark.Path != "" {
+		w := s.watermark
+		out.Sink = &w
 	}
 	cluster := func(name string) *clusterJSON {
 		c := out.Clusters[name]
@@ -167,11 +167,11 @@ func (p *Store) toJSON() (*Saved, error) {
 		}
 		return c
 	}
-	for name, c := range p.clusters {
+	for name, c := range s.clusters {
 		j := cluster(name)
 		j.Session, j.Seen, j.BackfillSkipped = c.Session, c.Seen, c.BackfillSkipped
 	}
-	for k, e := range p.logs {
+	for k, e := range s.logs {
 		l, err := e.toJSON(k)
 		if err != nil {
 			return nil, err
@@ -199,8 +199,8 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 			Node: e.Run.DriverNodeID, Agent: e.Run.DriverAgentURL, Metadata: e.Run.Metadata},
 	}
 	if !e.unlistedSince.IsZero() {
-		gone := e.unlistedSince
-		l.UnlistedSince = &gone
+		since := e.unlistedSince
+		l.UnlistedSince = &since
 	}
 	if e.Unverified {
 		v, err := toPositionJSON(*e.LastVerified)
@@ -217,8 +217,8 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 			l.Framings[name] = f.String()
 		}
 	}
-	for _, o := range e.Pending {
-		l.Pending = append(l.Pending, pendingJSON{o.Event, o.Epoch, o.Seq, string(o.Record)})
+	for _, p := range e.Pending {
+		l.Pending = append(l.Pending, pendingJSON{p.Event, p.Epoch, p.Seq, string(p.Record)})
 	}
 	if r := e.recovered; r != nil {
 		l.Recovered = &recoveredJSON{Next: r.next, LastTime: r.lastTime}
@@ -229,6 +229,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 	return l, nil
 }
 
+// entry returns the entry that a log's value describes, without its key.
 func (l logJSON) entry() (*Entry, error) {
 	pos, err := l.Position.position()
 	if err != nil {
@@ -252,8 +253,8 @@ func (l logJSON) entry() (*Entry, error) {
 		e.LastVerified, e.Unverified = &verified, true
 	}
 	e.Framings = Framings{WebSocket: lines.ParseFraming(l.Framings["websocket"]), SSE: lines.ParseFraming(l.Framings["sse"])}
-	for _, o := range l.Pending {
-		e.Pending = append(e.Pending, PendingEvent{o.Event, o.Epoch, o.Seq, []byte(o.Record)})
+	for _, p := range l.Pending {
+		e.Pending = append(e.Pending, PendingEvent{p.Event, p.Epoch, p.Seq, []byte(p.Record)})
 	}
 	if l.Recovered != nil {
 		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.Recovered.LastTime}

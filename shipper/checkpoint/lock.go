@@ -11,8 +11,8 @@ import (
 	"raytap/shipper/sink"
 )
 
-// lockFile opens a file and locks it. It returns sink.ErrLocked at once where
-// another process has it, and makes sure that what it locked still has the name.
+// lockFile opens a file and locks it. It does not wait: a lock of another process is an
+// error that wraps sink.ErrLocked. The locked file is the one that has the path now.
 func lockFile(path string, flag int) (*os.File, error) {
 	for range 10 {
 		f, err := os.OpenFile(path, flag, 0o600)
@@ -26,8 +26,8 @@ func lockFile(path string, flag int) (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		mine, err := hasName(f, path)
-		if err == nil && mine {
+		same, err := hasName(f, path)
+		if err == nil && same {
 			return f, nil
 		}
 		_ = f.Close()
@@ -35,7 +35,7 @@ func lockFile(path string, flag int) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("lock %s: the file behind the name changes all the time", path)
+	return nil, fmt.Errorf("lock %s: another program keeps replacing the file: stop it", path)
 }
 
 func flock(f *os.File) error {
@@ -47,19 +47,20 @@ func flock(f *os.File) error {
 	return errors.Join(err, cerr)
 }
 
+// hasName reports whether path names the open file.
 func hasName(f *os.File, path string) (bool, error) {
-	mine, err := f.Stat()
+	opened, err := f.Stat()
 	if err != nil {
 		return false, err
 	}
 	named, err := os.Stat(path)
-	return err == nil && os.SameFile(mine, named), err
+	return err == nil && os.SameFile(opened, named), err
 }
 
-// owner names the process that has locked a file, as far as the file tells.
+// owner describes the process that has locked a file, with its id if the file has it.
 func owner(path string) string {
 	pid := 0
-	_ = snapshotOf(path, func(bucket string, key, value []byte) error {
+	_ = readUnlocked(path, func(bucket string, key, value []byte) error {
 		if bucket == bucketMeta && string(key) == keyProcess {
 			if value, err := unseal(bucket, key, value); err == nil {
 				pid, _ = strconv.Atoi(string(value))

@@ -7,120 +7,124 @@ import (
 	"raytap/ray"
 )
 
-// claims tell which of several names for one Ray ships its lines. They belong
-// to the Positions' lock.
-type claims struct {
-	configured map[string]bool   // the clusters that the configuration names
-	owner      map[string]string // session -> the name that ships it
+// ownership records which of several cluster names for one Ray ships its logs. Store.mu
+// guards it.
+type ownership struct {
+	configured map[string]bool   // the clusters in the configuration; nil before Configure
+	owner      map[string]string // session -> the cluster name that ships it
 }
 
-func (p *Store) Configure(names []string, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.claims.configured = make(map[string]bool, len(names))
+// Configure sets the names of the configured clusters. The positions of other clusters
+// are kept for Retention; until then a new name for the same Ray can take them over.
+func (s *Store) Configure(names []string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ownership.configured = make(map[string]bool, len(names))
 	for _, n := range names {
-		p.claims.configured[n] = true
+		s.ownership.configured[n] = true
 	}
-	for k, e := range p.logs {
-		if !p.claims.configured[k.Cluster] && e.unlistedSince.IsZero() {
+	for k, e := range s.logs {
+		if !s.ownership.configured[k.Cluster] && e.unlistedSince.IsZero() {
 			e.unlistedSince = now
-			p.touch(e)
+			s.markDirty(e)
 		}
 	}
 }
 
-// claim makes name the one that ships a session. A name that was never seen
-// takes over what is remembered of the session under one that is not configured
-// any more. An error: another name ships it, or will.
-func (p *Store) Claim(name, session string) error {
+// Claim makes name the cluster that ships a session, until Release. A name that was never
+// seen takes over the session's positions from a name that is no longer configured. It is
+// an error if another configured name ships the session, or has its positions.
+func (s *Store) Claim(name, session string) error {
 	if session == "" || session == ray.UnknownSession {
-		return nil // it does not tell one Ray from another
+		return nil // it does not identify a Ray
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if owner := p.claims.owner[session]; owner != "" && owner != name {
-		return sameRay(name, owner)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if owner := s.ownership.owner[session]; owner != "" && owner != name {
+		return errSameCluster(name, owner)
 	}
-	if c := p.clusters[name]; c == nil || c.Session == "" {
-		for old, c := range p.clusters {
+	if c := s.clusters[name]; c == nil || c.Session == "" {
+		for old, c := range s.clusters {
 			if old == name || c.Session != session {
 				continue
 			}
-			if p.claims.configured[old] {
-				return sameRay(name, old)
+			if s.ownership.configured[old] {
+				return errSameCluster(name, old)
 			}
-			p.rename(old, name)
+			s.rename(old, name)
 			break
 		}
 	}
-	if p.claims.owner == nil {
-		p.claims.owner = map[string]string{}
+	if s.ownership.owner == nil {
+		s.ownership.owner = map[string]string{}
 	}
-	p.claims.owner[session] = name
+	s.ownership.owner[session] = name
 	return nil
 }
 
-func sameRay(name, owner string) error {
+func errSameCluster(name, owner string) error {
 	return fmt.Errorf("cluster %q is the Ray that cluster %q ships already: its lines are not shipped twice; take one of the two out of the configuration", name, owner)
 }
 
-// rename gives what is remembered of a cluster to another name.
-func (p *Store) rename(old, name string) {
-	p.clusters[name] = p.clusters[old]
-	delete(p.clusters, old)
-	p.pending.clusters[old], p.pending.clusters[name] = true, true
-	for k, e := range p.logs {
+// rename moves the state and the positions of a cluster to another name. The caller holds
+// s.mu.
+func (s *Store) rename(old, name string) {
+	s.clusters[name] = s.clusters[old]
+	delete(s.clusters, old)
+	s.pending.clusters[old], s.pending.clusters[name] = true, true
+	for k, e := range s.logs {
 		if k.Cluster == old {
-			p.forget(k)
+			s.remove(k)
 			e.key.Cluster = name
 			e.unlistedSince = time.Time{}
-			p.logs[e.key] = e
-			p.touch(e)
+			s.logs[e.key] = e
+			s.markDirty(e)
 		}
 	}
-	p.dirty = true
+	s.dirty = true
 }
 
-// unclaim lets what a name ships go, so that another one may.
-func (p *Store) Release(name string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for session, owner := range p.claims.owner {
+// Release ends the claims of a name, so that another name can claim its sessions.
+func (s *Store) Release(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for session, owner := range s.ownership.owner {
 		if owner == name {
-			delete(p.claims.owner, session)
+			delete(s.ownership.owner, session)
 		}
 	}
 }
 
-// readToEnd returns the state of a run's log that was read to its end, as the
-// sink has accepted it. It must not be changed.
-func (p *Store) ReadToEnd(k Key, started time.Time) (*Log, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.logs[k]
+// ReadToEnd returns the accepted state of the log of the run that started at started, if
+// the log was read to its end. The state must not be changed.
+func (s *Store) ReadToEnd(k Key, started time.Time) (*Log, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.logs[k]
 	if e == nil || !e.Done || !e.AtEnd || !SameRun(e.Run.Start, started) {
 		return nil, false
 	}
 	return &Log{State: e.State, Entry: e, Reached: e.Pos.Content}, true
 }
 
-// checked remembers how often a log was checked after its end.
-func (p *Store) SetChecks(k Key, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.logs[k]; e != nil && e.Checks < n {
+// SetChecks sets how many of the checks after its end a log has had. A lower number than
+// before changes nothing.
+func (s *Store) SetChecks(k Key, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.logs[k]; e != nil && e.Checks < n {
 		e.Checks = n
-		p.touch(e)
+		s.markDirty(e)
 	}
 }
 
-// dropping lists the finished logs of a session whose positions are dropped for
-// their age once it is t: submission id and start of the run.
-func (p *Store) Expiring(cluster, session string, t time.Time) map[string]time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// Expiring returns the logs of a session that were read to their end and whose positions
+// Expire removes at time t because of their age: submission id and start of the run.
+func (s *Store) Expiring(cluster, session string, t time.Time) map[string]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var old map[string]time.Time
-	for k, e := range p.logs {
+	for k, e := range s.logs {
 		if k.Cluster == cluster && k.Session == session && e.Done && e.AtEnd && !e.unlistedSince.IsZero() && t.Sub(e.unlistedSince) > Retention {
 			if old == nil {
 				old = map[string]time.Time{}
@@ -131,37 +135,38 @@ func (p *Store) Expiring(cluster, session string, t time.Time) map[string]time.T
 	return old
 }
 
-// accepted is what the positions said of a log when they were saved last.
-type accepted struct {
-	snapshot  State
+// savedState is the state of a log as of the last save.
+type savedState struct {
+	state     State
 	recovered *recoveredLog
 }
 
-// keep remembers what is saved of a log, before a state is accepted that is not.
-// It is called under the lock.
-func (p *Store) keep(e *Entry) {
-	if _, ok := p.unsaved[e]; !ok {
-		if p.unsaved == nil {
-			p.unsaved = map[*Entry]accepted{}
+// rememberSaved keeps the saved state of a log before the first change after a save. The
+// caller holds s.mu.
+func (s *Store) rememberSaved(e *Entry) {
+	if _, ok := s.savedStates[e]; !ok {
+		if s.savedStates == nil {
+			s.savedStates = map[*Entry]savedState{}
 		}
-		p.unsaved[e] = accepted{e.State, e.recovered}
+		s.savedStates[e] = savedState{e.State, e.recovered}
 	}
 }
 
-// rollback takes all logs back to what is saved. No stream may be at work.
-func (p *Store) Rollback() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for e, was := range p.unsaved {
-		e.State, e.recovered = was.snapshot, was.recovered
+// Rollback returns all logs to their saved states. No tail may run meanwhile.
+func (s *Store) Rollback() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e, isPending := range s.savedStates {
+		e.State, e.recovered = isPending.state, isPending.recovered
 	}
-	p.unsaved = nil
-	p.dirty = true
+	s.savedStates = nil
+	s.dirty = true
 }
 
 const (
-	// keptLogs bounds what is remembered of logs whose runs are over.
+	// MaxRetained is the number of logs beyond which Expire removes positions of finished
+	// ones before their time.
 	MaxRetained = 10_000
-	// keptFor is how long that is kept once Ray does not list the job any more.
+	// Retention is how long a position is kept after Ray has stopped listing the job.
 	Retention = 7 * 24 * time.Hour
 )

@@ -10,48 +10,49 @@ import (
 	"raytap/shipper/record"
 )
 
-// recoveredLog is what a sink file holds of a log behind the saved positions:
-// records that must not be written again.
+// recoveredLog describes the records of a log that the sink file has after the saved
+// position: they must not be written again.
 type recoveredLog struct {
-	next     map[uint64]uint64 // epoch -> the seq behind the last line written
+	next     map[uint64]uint64 // epoch -> the seq after the last line written
 	events   []FoundEvent
-	lastTime int64
+	lastTime int64 // of the last record, Unix nanoseconds; 0 once the log's state has it
 }
 
+// FoundEvent is an event record that recovery found in the sink file.
 type FoundEvent struct {
 	Event      string
 	epoch, seq uint64
 	Start      string // the start_time of a start event
-	node       string // where its run's driver is
+	node       string // of the run's driver
 }
 
-// Recovered takes a record that was found in the sink file behind the saved
-// watermark. It has the form of sink.Recover's callback.
-func (p *Store) Recovered(b []byte) error {
+// Recovered adds a record that was found in the sink file after the saved watermark. It
+// can be the callback of sink.Recover. It is an error if raytap did not write the record.
+func (s *Store) Recovered(b []byte) error {
 	r, err := record.Decode(b)
 	if err != nil {
-		return fmt.Errorf("a record that raytap did not write (%w): move the file away, or restore it", err)
+		return fmt.Errorf("a record that raytap did not write (%w): move the file away, or restore it from a copy", err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	k := Key{r.Cluster, r.Session, r.SubmissionID}
-	e := p.logs[k]
+	e := s.logs[k]
 	if e == nil { // the process died before it saved anything of this log
 		e = &Entry{key: k, State: State{Pos: lines.Start()}}
 		e.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
-		e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero where it is not told
-		p.logs[k] = e
+		e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero if the record has none
+		s.logs[k] = e
 	}
 	if e.recovered == nil {
 		e.recovered = &recoveredLog{next: map[uint64]uint64{}}
 	}
-	p.touch(e)
+	s.markDirty(e)
 	l := e.recovered
-	l.lastTime = r.Time.UnixNano() // in order: after a clock event an earlier one is the last
+	l.lastTime = r.Time.UnixNano() // of the last record, not the latest: after a clock event it can be earlier
 	if r.Event != "" {
 		l.events = append(l.events, FoundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.NodeID})
 		if r.Seq > l.next[r.Epoch] {
-			l.next[r.Epoch] = r.Seq // lines before it that no record has were skipped, and it told of them
+			l.next[r.Epoch] = r.Seq // lines before it without a record were skipped, and it counts them
 		}
 		return nil
 	}
@@ -59,7 +60,7 @@ func (p *Store) Recovered(b []byte) error {
 	return nil
 }
 
-// passed reports whether a state that is about to be saved says all that r does.
+// supersededBy reports whether a state includes all records of r.
 func (r *recoveredLog) supersededBy(s State) bool {
 	for epoch, next := range r.next {
 		if epoch > s.Epoch || epoch == s.Epoch && s.Pos.Lines < next {
@@ -75,9 +76,9 @@ func (r *recoveredLog) supersededBy(s State) bool {
 	return len(s.Pending) == 0
 }
 
-// apply tells a log's state what the sink holds already.
+// apply updates a log's state with what the sink has already.
 func (r *recoveredLog) apply(l *Log) {
-	if r.lastTime != 0 { // later than what was saved, until the state has it
+	if r.lastTime != 0 {
 		l.LastTime, r.lastTime = r.lastTime, 0
 	}
 	if r.covers(l.Epoch, l.Pos.Lines) {
@@ -86,17 +87,17 @@ func (r *recoveredLog) apply(l *Log) {
 	l.Written = r.next
 	l.Found = r.events
 	before := l.Pending
-	kept := l.Pending[:0:0]
-	for _, o := range before {
-		if r.contains(o.Event, o.Epoch, o.Seq) {
-			if o.Event == record.EventEnd || o.Event == record.EventLimit {
+	missing := l.Pending[:0:0]
+	for _, p := range before {
+		if r.contains(p.Event, p.Epoch, p.Seq) {
+			if p.Event == record.EventEnd || p.Event == record.EventLimit {
 				l.Done = true
 			}
 			continue
 		}
-		kept = append(kept, o)
+		missing = append(missing, p)
 	}
-	l.Pending = kept
+	l.Pending = missing
 	for _, e := range r.events { // in the order in which they were written
 		start, err := time.Parse(time.RFC3339Nano, e.Start)
 		switch {
@@ -104,22 +105,22 @@ func (r *recoveredLog) apply(l *Log) {
 			l.begin(start, e)
 		case e.Event == record.EventReopened: // the end before it was not the last one
 			l.Done, l.AtEnd = false, false
-		case (e.Event == record.EventEnd || e.Event == record.EventLimit) && slices.ContainsFunc(before, e.was):
+		case (e.Event == record.EventEnd || e.Event == record.EventLimit) && slices.ContainsFunc(before, e.isPending):
 			l.Done = true
 		}
 	}
 }
 
-// is reports whether an event that the sink has is the one that is owed.
-func (o PendingEvent) Is(e FoundEvent) bool {
-	return o.Event == e.Event && o.Epoch == e.epoch && o.Seq == e.seq
+// Is reports whether e, which the sink has, is the pending event.
+func (p PendingEvent) Is(e FoundEvent) bool {
+	return p.Event == e.Event && p.Epoch == e.epoch && p.Seq == e.seq
 }
 
-// was reports whether an event that is owed is the one that the sink has.
-func (e FoundEvent) was(o PendingEvent) bool { return o.Is(e) }
+// isPending reports whether e is the pending event p.
+func (e FoundEvent) isPending(p PendingEvent) bool { return p.Is(e) }
 
-// begin takes over a run of which only its start event is known. An end is owed
-// to it.
+// begin starts a run of which only the start event is known. Its end event is still to be
+// written.
 func (l *Log) begin(start time.Time, e FoundEvent) {
 	node := e.node
 	if l.Node != "" && node != l.Node {
@@ -132,8 +133,8 @@ func (l *Log) begin(start time.Time, e FoundEvent) {
 	l.BeginRun(e.seq)
 }
 
-// tells reports whether the sink holds a record behind line n of an epoch: the
-// first such one told of the lines skipped before.
+// covers reports whether the sink has a record after line n of an epoch. The first such
+// record counts the lines that were skipped before it.
 func (r *recoveredLog) covers(epoch, n uint64) bool {
 	for _, e := range r.events {
 		if e.epoch == epoch && e.seq >= n {
@@ -143,6 +144,7 @@ func (r *recoveredLog) covers(epoch, n uint64) bool {
 	return r.next[epoch] > n
 }
 
+// contains reports whether the sink has an event.
 func (r *recoveredLog) contains(event string, epoch, seq uint64) bool {
 	for _, e := range r.events {
 		if e.Event == event && e.epoch == epoch && e.seq == seq {

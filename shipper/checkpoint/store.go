@@ -14,90 +14,92 @@ import (
 	"raytap/shipper/sink"
 )
 
-// Positions remembers how far each log was shipped, and what else must outlive
-// the process: what the backfill left out, events that were decided and not
-// written, and the WebSocket slots that Ray may still hold. It is in memory; with
-// a file, each save writes there what has changed since the one before.
+// Store holds how far each log was shipped, and what else must survive the process: the
+// jobs that the backfill skipped, events that are decided and not written, and the stream
+// slots that Ray may still hold. It is kept in memory; with a file, each save writes to the
+// file what has changed since the save before.
 //
-// The writer of the Output changes and saves it, so that what it says never
-// runs ahead of the sink. Safe for concurrent use.
+// Only the writer accepts states and saves them, so that a saved position is never ahead
+// of the sink. Store is safe for concurrent use.
 type Store struct {
-	saving sync.Mutex // held for a save
+	saveMu sync.Mutex // held during a save
 	db     *database  // nil: in memory
-	file   string     // of store; "": in memory
+	file   string     // path of db; "": in memory
 
-	mu       sync.Mutex
-	clusters map[string]*ClusterState
-	logs     map[Key]*Entry
-	slots    map[string]map[string]int // session -> run -> held
-	mark     sink.Watermark
-	dirty    bool
-	unsaved  map[*Entry]accepted // what is saved of the logs that have moved on since
-	pending  changes             // since the last save; more than what makes one due
-	savedAt  time.Time
-	claims   claims
-	// leftSaved is what the file says that backfills left out, by cluster.
+	mu          sync.Mutex
+	clusters    map[string]*ClusterState
+	logs        map[Key]*Entry
+	slots       map[string]map[string]int // session -> run -> number held
+	watermark   sink.Watermark
+	dirty       bool                  // a save is due
+	savedStates map[*Entry]savedState // saved states of the logs that have changed since
+	pending     changes               // since the last save; not all of them make a save due
+	savedAt     time.Time
+	ownership   ownership
+	// savedBackfill holds the jobs that the backfill skipped as the file has them, by cluster.
 	savedBackfill map[string]map[string]time.Time
-	onRecreated   func(file string, why error) // is told of a file that was written again
+	onRecreated   func(file string, why error)
 }
 
-// changes are what a save has to write.
+// changes names what a save has to write.
 type changes struct {
-	logs     map[Key]bool
-	clusters map[string]bool
-	slots    map[string]bool // by session
-	mark     bool
-	whole    bool // to a new file
+	logs      map[Key]bool
+	clusters  map[string]bool
+	slots     map[string]bool // by session
+	watermark bool
+	all       bool // everything, to a new file
 }
 
-// logKey names a log's owner: one submission id in one session.
+// Key identifies a log: one submission id in one session of a cluster.
 type Key struct{ Cluster, Session, SubmissionID string }
 
-// logEntry is the state of a log as the sink has accepted it.
+// Entry is the state of a log as the sink has accepted it. It belongs to a Store, whose
+// lock guards it.
 type Entry struct {
-	key Key // under which Positions has it
+	key Key // under which the store has it
 	State
 	unlistedSince time.Time // since when Ray does not list the job; zero while it does
-	// sinkHas is what recovery found of the log behind the position, until the
-	// position has passed it: the watermark moves on with other logs meanwhile.
+	// recovered holds the records that recovery found after the position, until the
+	// position has passed them: meanwhile the watermark advances with other logs.
 	recovered *recoveredLog
 }
 
-// clusterState is what discovery has to remember of a cluster.
+// ClusterState is what discovery has to remember of a cluster. The zero value is a cluster
+// that was never seen.
 type ClusterState struct {
 	Session         string
 	Seen            bool                 // the backfill is decided
-	BackfillSkipped map[string]time.Time // what it left out: submission id -> start_time; never changed
+	BackfillSkipped map[string]time.Time // jobs that it skipped: submission id -> start_time
 }
 
-// OpenPositions reads the positions in file and locks it; "" keeps them in
-// memory. A file that is corrupt, or of a newer raytap, is an error: to go on
-// without it would ship lines again, or lose them.
+// Open reads the positions file and locks it until Close; "" keeps the positions in
+// memory. A file that does not exist is created. A file that is corrupt, or written by a
+// newer raytap, is an error: without it lines would be shipped again, or lost.
 func Open(file string) (*Store, error) {
-	p := newPositions()
+	s := newStore()
 	if file == "" {
-		return p, nil
+		return s, nil
 	}
-	var l loading
-	store, err := openDatabaseFile(file, l.visit)
+	var l loader
+	db, err := openDatabaseFile(file, l.visit)
 	if err != nil {
-		return nil, fmt.Errorf("open positions %s: %w%s", file, explained(err), remedy(err))
+		return nil, fmt.Errorf("open positions %s: %w%s", file, withHint(err), hint(err))
 	}
-	p.db, p.file = store, store.path
-	if err = p.load(&l); err == nil {
-		// What cannot be written is known at the start, and whose the file is.
-		var e encoding
+	s.db, s.file = db, db.path
+	if err = s.load(&l); err == nil {
+		// A file that cannot be written fails now. The file also gets this process's id.
+		var e encoder
 		e.process()
-		err = cmp.Or(e.err, store.commit(e.out))
+		err = cmp.Or(e.err, db.commit(e.out))
 	}
 	if err != nil {
-		_ = store.close()
-		return nil, fmt.Errorf("open positions %s: %w%s", file, explained(err), remedy(err))
+		_ = db.close()
+		return nil, fmt.Errorf("open positions %s: %w%s", file, withHint(err), hint(err))
 	}
-	return p, nil
+	return s, nil
 }
 
-func newPositions() *Store {
+func newStore() *Store {
 	return &Store{
 		clusters:      map[string]*ClusterState{},
 		logs:          map[Key]*Entry{},
@@ -117,176 +119,178 @@ func (c *changes) add(d changes) {
 	maps.Copy(c.logs, d.logs)
 	maps.Copy(c.clusters, d.clusters)
 	maps.Copy(c.slots, d.slots)
-	c.mark = c.mark || d.mark
+	c.watermark = c.watermark || d.watermark
 }
 
-// Close releases the file and its lock. It does not save.
-func (p *Store) Close() error {
-	p.saving.Lock()
-	defer p.saving.Unlock()
-	if p.db == nil {
+// Close closes the file and releases its lock. It does not save.
+func (s *Store) Close() error {
+	s.saveMu.Lock()
+	defer s.saveMu.Unlock()
+	if s.db == nil {
 		return nil
 	}
-	return p.db.close()
+	return s.db.close()
 }
 
-// Durable reports whether there is a file.
-func (p *Store) Durable() bool { return p.file != "" }
+// Durable reports whether the positions are saved to a file.
+func (s *Store) Durable() bool { return s.file != "" }
 
-// Mark gives the watermark of the sink file that was saved last.
-func (p *Store) Watermark() sink.Watermark {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mark
+// Watermark returns the watermark of the sink file as of the last save; zero before the
+// first one.
+func (s *Store) Watermark() sink.Watermark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watermark
 }
 
 // Empty reports whether no position is known.
-func (p *Store) Empty() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.clusters) == 0 && len(p.logs) == 0
+func (s *Store) Empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.clusters) == 0 && len(s.logs) == 0
 }
 
-// Save writes the positions of what the sink has accepted so far, together with
-// a watermark of the sink file (zero: as it was). It returns once they are on
-// disk. It has the form of a sink file's Checkpoint. An error that wraps
-// sink.ErrFailed is final: another process has the positions now. After any other
-// one the file says what it said before, and the next save writes what this one
-// did not.
-func (p *Store) Save(_ context.Context, mark sink.Watermark) error {
-	p.saving.Lock()
-	defer p.saving.Unlock()
-	p.mu.Lock()
-	if mark.Path != "" && mark != p.mark {
-		p.mark, p.pending.mark = mark, true
+// Save writes the positions of what the sink has accepted so far, together with a
+// watermark of the sink file (zero: unchanged). It returns once they are on disk. It can
+// be the Checkpoint of a sink file. An error that wraps sink.ErrFailed is final: another
+// process has the positions now. After any other error the file has its content of before,
+// and the next save writes what this one did not.
+func (s *Store) Save(_ context.Context, watermark sink.Watermark) error {
+	s.saveMu.Lock()
+	defer s.saveMu.Unlock()
+	s.mu.Lock()
+	if watermark.Path != "" && watermark != s.watermark {
+		s.watermark, s.pending.watermark = watermark, true
 	}
-	if p.db == nil {
-		p.unsaved = nil
-		p.mu.Unlock()
+	if s.db == nil {
+		s.savedStates = nil
+		s.mu.Unlock()
 		return nil
 	}
-	now := p.pending
-	why := p.db.lost()
-	what := &now
-	if why != nil {
-		what = nil
+	now := s.pending
+	lost := s.db.lost()
+	write := &now
+	if lost != nil {
+		write = nil // everything
 	}
-	content, err := p.encode(what)
-	left := make(map[string]map[string]time.Time, len(now.clusters))
+	content, err := s.encode(write)
+	skipped := make(map[string]map[string]time.Time, len(now.clusters))
 	for name := range now.clusters {
-		if c := p.clusters[name]; c != nil {
-			left[name] = c.BackfillSkipped
+		if c := s.clusters[name]; c != nil {
+			skipped[name] = c.BackfillSkipped
 		}
 	}
-	p.dirty, p.pending = false, newChanges()
-	p.mu.Unlock()
+	s.dirty, s.pending = false, newChanges()
+	s.mu.Unlock()
 	switch {
 	case err != nil:
-	case why != nil:
-		err = p.db.replace(content)
+	case lost != nil:
+		err = s.db.replace(content)
 	case len(content) > 0:
-		err = p.db.commit(content)
+		err = s.db.commit(content)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err != nil {
-		p.dirty = true
-		p.pending.add(now)
-		return fmt.Errorf("save positions: %w%s", err, remedy(err))
+		s.dirty = true
+		s.pending.add(now)
+		return fmt.Errorf("save positions: %w%s", err, hint(err))
 	}
 	for name := range now.clusters {
-		p.savedBackfill[name] = left[name]
+		s.savedBackfill[name] = skipped[name]
 	}
-	if why != nil {
-		p.onRecreated(p.db.path, why)
+	if lost != nil {
+		s.onRecreated(s.db.path, lost)
 	}
-	p.unsaved = nil
-	p.savedAt = time.Now()
+	s.savedStates = nil
+	s.savedAt = time.Now()
 	return nil
 }
 
-// lost reports whether the file is not what was last written any more: removed,
-// replaced or cut by others.
-func (p *Store) Lost() bool {
-	if !p.saving.TryLock() { // a save looks itself
+// Lost reports whether another program removed, replaced or truncated the file, so that
+// the next save writes it again.
+func (s *Store) Lost() bool {
+	if !s.saveMu.TryLock() { // a save checks it itself
 		return false
 	}
-	defer p.saving.Unlock()
-	return p.db != nil && p.db.lost() != nil
+	defer s.saveMu.Unlock()
+	return s.db != nil && s.db.lost() != nil
 }
 
-// changed reports whether there is something to save.
-func (p *Store) Changed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.dirty
+// Changed reports whether there is something to save.
+func (s *Store) Changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dirty
 }
 
-// accept takes over the state of a log whose records the sink has accepted.
-func (p *Store) Accept(e *Entry, s State) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keep(e)
-	e.State = s
-	if e.recovered != nil && e.recovered.supersededBy(s) {
+// Accept sets the state of a log whose records the sink has accepted. The next save
+// writes it.
+func (s *Store) Accept(e *Entry, next State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rememberSaved(e)
+	e.State = next
+	if e.recovered != nil && e.recovered.supersededBy(next) {
 		e.recovered = nil
 	}
-	p.touch(e)
+	s.markDirty(e)
 }
 
-// note has the next save write a log's entry. It is called under the lock.
-func (p *Store) note(k Key) {
-	if p.db != nil {
-		p.pending.logs[k] = true
+// markChanged makes the next save write a log's entry, without making a save due. The
+// caller holds s.mu.
+func (s *Store) markChanged(k Key) {
+	if s.db != nil {
+		s.pending.logs[k] = true
 	}
 }
 
-// touch notes that a log's entry has changed. It is called under the lock.
-func (p *Store) touch(e *Entry) {
-	p.note(e.key)
-	p.dirty = true
+// markDirty makes a save due that writes a log's entry. The caller holds s.mu.
+func (s *Store) markDirty(e *Entry) {
+	s.markChanged(e.key)
+	s.dirty = true
 }
 
-// entry gives a log's entry, making one for the run if it is new, and the state
-// to go on with: as it was saved, and with what the sink holds beyond that.
-func (p *Store) Log(k Key, run ray.Job) *Log {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.logs[k]
+// Log returns the state from which to continue a log: the accepted one, with what recovery
+// found in the sink beyond it. It adds an entry for the run if there is none.
+func (s *Store) Log(k Key, run ray.Job) *Log {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.logs[k]
 	if e == nil {
 		e = &Entry{key: k, State: State{Pos: lines.Start(), Run: run}}
-		p.logs[k] = e
-		p.note(k) // that alone is no reason to save
+		s.logs[k] = e
+		s.markChanged(k) // a new entry alone makes no save due
 	}
 	if !e.unlistedSince.IsZero() {
 		e.unlistedSince = time.Time{}
-		p.note(k)
+		s.markChanged(k)
 	}
 	l := &Log{State: e.State, Entry: e, Reached: e.Pos.Content}
 	if e.recovered != nil {
 		e.recovered.apply(l)
 		e.State = l.State
-		p.touch(e)
+		s.markDirty(e)
 	}
 	return l
 }
 
-// cluster gives what is remembered of a cluster.
-func (p *Store) Cluster(name string) ClusterState {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c := p.clusters[name]; c != nil {
+// Cluster returns the state of a cluster. Its map must not be changed.
+func (s *Store) Cluster(name string) ClusterState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clusters[name]; c != nil {
 		return *c
 	}
 	return ClusterState{}
 }
 
-// setCluster remembers the session of a cluster and what its backfill left out,
-// as that is now: the caller goes on changing it.
-func (p *Store) SetCluster(name string, c ClusterState) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if old := p.clusters[name]; old != nil && old.Session == c.Session && old.Seen == c.Seen && len(old.BackfillSkipped) == len(c.BackfillSkipped) {
+// SetCluster sets the state of a cluster. It copies the map, which the caller may change
+// afterwards.
+func (s *Store) SetCluster(name string, c ClusterState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.clusters[name]; old != nil && old.Session == c.Session && old.Seen == c.Seen && len(old.BackfillSkipped) == len(c.BackfillSkipped) {
 		same := true
 		for id, start := range c.BackfillSkipped {
 			same = same && old.BackfillSkipped[id].Equal(start)
@@ -295,18 +299,18 @@ func (p *Store) SetCluster(name string, c ClusterState) {
 			return
 		}
 	}
-	c.BackfillSkipped = maps.Clone(c.BackfillSkipped) // discovery goes on changing its own
-	p.clusters[name] = &c
-	p.pending.clusters[name] = true
-	p.dirty = true
+	c.BackfillSkipped = maps.Clone(c.BackfillSkipped)
+	s.clusters[name] = &c
+	s.pending.clusters[name] = true
+	s.dirty = true
 }
 
-// unfinished lists the logs of a cluster whose runs are not read to their end.
-func (p *Store) Unfinished(cluster string) []Key {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// Unfinished returns the logs of a cluster that are not done, ordered by submission id.
+func (s *Store) Unfinished(cluster string) []Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var keys []Key
-	for k, e := range p.logs {
+	for k, e := range s.logs {
 		if k.Cluster == cluster && !e.Done {
 			keys = append(keys, k)
 		}
@@ -315,12 +319,12 @@ func (p *Store) Unfinished(cluster string) []Key {
 	return keys
 }
 
-// known gives the runs of a session that have a position.
-func (p *Store) Runs(cluster, session string) map[string]State {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// Runs returns the states of a session's logs, by submission id.
+func (s *Store) Runs(cluster, session string) map[string]State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	runs := map[string]State{}
-	for k, e := range p.logs {
+	for k, e := range s.logs {
 		if k.Cluster == cluster && k.Session == session {
 			runs[k.SubmissionID] = e.State
 		}
@@ -328,101 +332,103 @@ func (p *Store) Runs(cluster, session string) map[string]State {
 	return runs
 }
 
-// leave notes that Ray does not list a job any more.
-func (p *Store) MarkUnlisted(k Key, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if e := p.logs[k]; e != nil && e.unlistedSince.IsZero() {
+// MarkUnlisted records that Ray does not list a job any more, since now if it was listed
+// before.
+func (s *Store) MarkUnlisted(k Key, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.logs[k]; e != nil && e.unlistedSince.IsZero() {
 		e.unlistedSince = now
-		p.touch(e)
+		s.markDirty(e)
 	}
 }
 
-// current reports whether a cluster is configured.
-func (p *Store) current(cluster string) bool {
-	return p.claims.configured == nil || p.claims.configured[cluster]
+// isConfigured reports whether a cluster is configured. Before Configure, all are.
+func (s *Store) isConfigured(cluster string) bool {
+	return s.ownership.configured == nil || s.ownership.configured[cluster]
 }
 
-// expire forgets finished logs that Ray has not listed for so long, the logs of
-// clusters that were removed so long ago, and the oldest ones beyond a number.
-// It gives how many it forgot.
-func (p *Store) Expire(now time.Time) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// Expire removes the positions of finished logs that Ray has not listed for Retention, and
+// of clusters that were removed from the configuration that long ago; then the oldest ones
+// beyond MaxRetained. It returns the number removed.
+func (s *Store) Expire(now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var old []Key
-	forgot := 0
-	for k, e := range p.logs {
+	removed := 0
+	for k, e := range s.logs {
 		switch {
-		case e.unlistedSince.IsZero() || !e.Done && p.current(k.Cluster):
+		case e.unlistedSince.IsZero() || !e.Done && s.isConfigured(k.Cluster):
 		case now.Sub(e.unlistedSince) > Retention:
-			p.forget(k)
-			forgot++
+			s.remove(k)
+			removed++
 		default:
 			old = append(old, k)
 		}
 	}
-	if over := len(p.logs) - MaxRetained; over > 0 {
-		slices.SortFunc(old, func(a, b Key) int { return p.logs[a].unlistedSince.Compare(p.logs[b].unlistedSince) })
+	if over := len(s.logs) - MaxRetained; over > 0 {
+		slices.SortFunc(old, func(a, b Key) int { return s.logs[a].unlistedSince.Compare(s.logs[b].unlistedSince) })
 		for _, k := range old[:min(over, len(old))] {
-			p.forget(k)
-			forgot++
+			s.remove(k)
+			removed++
 		}
 	}
-	return forgot
+	return removed
 }
 
-// forget drops a log's entry. It is called under the lock.
-func (p *Store) forget(k Key) {
-	delete(p.logs, k)
-	p.note(k)
-	p.dirty = true
+// remove removes a log's entry. The caller holds s.mu.
+func (s *Store) remove(k Key) {
+	delete(s.logs, k)
+	s.markChanged(k)
+	s.dirty = true
 }
 
-// setSlots remembers the WebSocket slots held in a session.
-func (p *Store) SetSlots(session string, held map[string]int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// SetSlots sets the stream slots that the runs of a session hold.
+func (s *Store) SetSlots(session string, held map[string]int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(held) == 0 {
-		delete(p.slots, session)
+		delete(s.slots, session)
 	} else {
-		p.slots[session] = held
+		s.slots[session] = held
 	}
-	p.pending.slots[session] = true
-	p.dirty = true
+	s.pending.slots[session] = true
+	s.dirty = true
 }
 
-// slotsOf gives the slots that were held in a session.
-func (p *Store) Slots(session string) map[string]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.slots[session]
+// Slots returns the stream slots that the runs of a session held when they were last set.
+func (s *Store) Slots(session string) map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slots[session]
 }
 
 // LastSaved returns the time of the last save; zero before the first.
-func (p *Store) LastSaved() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.savedAt
+func (s *Store) LastSaved() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.savedAt
 }
 
-// shipped gives how many lines and content bytes of a log the sink has taken.
-func (p *Store) Shipped(k Key) (lines, bytes uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := p.logs[k]
+// Shipped returns how many lines and content bytes of a log the sink has
+// accepted.
+func (s *Store) Shipped(k Key) (lines, bytes uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.logs[k]
 	if e == nil {
 		return 0, 0
 	}
 	return e.Pos.Lines, e.Pos.Content
 }
 
-// File returns the file of the positions; "": they are in memory.
-func (p *Store) File() string { return p.file }
+// File returns the path of the positions file; "" if the positions are in memory.
+func (s *Store) File() string { return s.file }
 
-// OnRecreated sets a function that is called when a file that others removed, replaced or
-// damaged was written again from memory.
-func (p *Store) OnRecreated(f func(file string, why error)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.onRecreated = f
+// OnRecreated sets a function that Save calls after it has written the file again from
+// memory because other programs removed, replaced or damaged it. It must not use the Store.
+func (s *Store) OnRecreated(f func(file string, why error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onRecreated = f
 }

@@ -14,12 +14,11 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// This file: what stands in the positions file, key by key.
+// This file encodes and decodes the keys and values of the positions file.
 
-// The buckets of the positions file. Their keys are hashes, so that a key has 16
-// bytes whatever a job is called; their values are JSON with a checksum. What
-// changes with each line of a job (logs) is kept apart from what is known of its
-// run (runs).
+// The buckets of the positions file. Keys are hashes, so that each has 16 bytes however
+// long a job's id is. Values are JSON with a checksum. What changes with each line of a job
+// (logs) is separate from what is known of its run (runs).
 const (
 	bucketMeta     = "meta"
 	bucketClusters = "clusters"
@@ -33,11 +32,12 @@ const (
 const (
 	keyVersion = "version"
 	keySink    = "sink"
-	keyProcess = "process" // the id of the process that has, or had, the file locked
-	keySum     = "sum"     // of all other values' checksums, XORed: 8 bytes, which no checksum follows
+	keyProcess = "process" // id of the process that has, or had, the file locked
+	keySum     = "sum"     // XOR of all other values' checksums: 8 bytes, without a checksum
 )
 
-// The values of the buckets but meta and logs say whose they are: the keys do not.
+// The values of all buckets but meta and logs include the names from which their keys are
+// hashed.
 type (
 	clusterValue struct {
 		Name    string `json:"cluster"`
@@ -61,29 +61,29 @@ type (
 	}
 )
 
-// encoding collects keys and values to write.
-type encoding struct {
+// encoder collects keys and values to write, and the first error.
+type encoder struct {
 	out []keyValue
 	err error
 }
 
-func (e *encoding) put(bucket string, key []byte, v any) {
+func (e *encoder) put(bucket string, key []byte, v any) {
 	value, err := json.Marshal(v)
 	e.err = cmp.Or(e.err, err)
 	e.out = append(e.out, keyValue{bucket, key, seal(bucket, key, value)})
 }
 
-func (e *encoding) drop(bucket string, key []byte) {
+func (e *encoder) delete(bucket string, key []byte) {
 	e.out = append(e.out, keyValue{bucket: bucket, key: key})
 }
 
-// process puts who writes the file, and in which version.
-func (e *encoding) process() {
-	e.put(bucketMeta, []byte(keyVersion), positionsVersion)
+// process adds the id of this process and the version of the format.
+func (e *encoder) process() {
+	e.put(bucketMeta, []byte(keyVersion), formatVersion)
 	e.put(bucketMeta, []byte(keyProcess), os.Getpid())
 }
 
-// keyOf makes a key of what names a thing.
+// keyOf returns the key of the value with these names.
 func keyOf(names ...string) []byte {
 	var all []byte
 	for _, name := range names {
@@ -94,12 +94,12 @@ func keyOf(names ...string) []byte {
 	return sum[:16]
 }
 
-// seal adds a checksum to a value: bbolt has none for what it holds.
+// seal appends a checksum to a value: bbolt has checksums of its meta pages only.
 func seal(bucket string, key, value []byte) []byte {
 	return binary.BigEndian.AppendUint64(value, checksum(bucket, key, value))
 }
 
-// sealOf returns the checksum of a sealed value; 0 of none.
+// sealOf returns the checksum of a sealed value; 0 of nil.
 func sealOf(sealed []byte) uint64 {
 	if at := len(sealed) - 8; at >= 0 {
 		return binary.BigEndian.Uint64(sealed[at:])
@@ -107,6 +107,7 @@ func sealOf(sealed []byte) uint64 {
 	return 0
 }
 
+// unseal checks a sealed value and returns it without its checksum.
 func unseal(bucket string, key, sealed []byte) ([]byte, error) {
 	at := len(sealed) - 8
 	if at < 0 || sealOf(sealed) != checksum(bucket, key, sealed[:at]) {
@@ -123,75 +124,76 @@ func checksum(bucket string, key, value []byte) uint64 {
 	return h.Sum64()
 }
 
-// encode encodes what has changed: all where changed is nil. It is called under
-// the lock.
-func (p *Store) encode(changed *changes) ([]keyValue, error) {
-	var e encoding
+// encode returns the keys and values of what has changed; of everything if changed is nil.
+// The caller holds s.mu.
+func (s *Store) encode(changed *changes) ([]keyValue, error) {
+	var e encoder
 	if changed == nil {
 		changed = &changes{logs: map[Key]bool{}, clusters: map[string]bool{}, slots: map[string]bool{}}
-		for k := range p.logs {
+		for k := range s.logs {
 			changed.logs[k] = true
 		}
-		for name := range p.clusters {
+		for name := range s.clusters {
 			changed.clusters[name] = true
 		}
-		for session := range p.slots {
+		for session := range s.slots {
 			changed.slots[session] = true
 		}
 		e.process()
-		changed.mark, changed.whole = p.mark.Path != "", true
+		changed.watermark, changed.all = s.watermark.Path != "", true
 	}
-	if changed.mark {
-		e.put(bucketMeta, []byte(keySink), p.mark)
+	if changed.watermark {
+		e.put(bucketMeta, []byte(keySink), s.watermark)
 	}
 	for name := range changed.clusters {
-		p.encodeCluster(&e, name, changed.whole)
+		s.encodeCluster(&e, name, changed.all)
 	}
 	for session := range changed.slots {
-		if held := p.slots[session]; held != nil {
+		if held := s.slots[session]; held != nil {
 			e.put(bucketSlots, keyOf(session), slotsValue{session, held})
 		} else {
-			e.drop(bucketSlots, keyOf(session))
+			e.delete(bucketSlots, keyOf(session))
 		}
 	}
 	for k := range changed.logs {
-		p.encodeLog(&e, k)
+		s.encodeLog(&e, k)
 	}
 	return e.out, e.err
 }
 
-// encodeCluster encodes what differs from what is saved of a cluster.
-func (p *Store) encodeCluster(e *encoding, name string, whole bool) {
-	c := p.clusters[name]
-	var left map[string]time.Time
+// encodeCluster encodes what has changed of a cluster since the last save; everything if all
+// is true.
+func (s *Store) encodeCluster(e *encoder, name string, all bool) {
+	c := s.clusters[name]
+	var skipped map[string]time.Time
 	if c != nil {
 		e.put(bucketClusters, keyOf(name), clusterValue{name, c.Session, c.Seen})
-		left = c.BackfillSkipped
+		skipped = c.BackfillSkipped
 	} else {
-		e.drop(bucketClusters, keyOf(name))
+		e.delete(bucketClusters, keyOf(name))
 	}
-	saved := p.savedBackfill[name]
-	if whole {
+	saved := s.savedBackfill[name]
+	if all {
 		saved = nil
 	}
-	for id, start := range left {
+	for id, start := range skipped {
 		if at, ok := saved[id]; !ok || !at.Equal(start) {
 			e.put(bucketSkipped, keyOf(name, id), skippedValue{name, id, start})
 		}
 	}
 	for id := range saved {
-		if _, ok := left[id]; !ok {
-			e.drop(bucketSkipped, keyOf(name, id))
+		if _, ok := skipped[id]; !ok {
+			e.delete(bucketSkipped, keyOf(name, id))
 		}
 	}
 }
 
-func (p *Store) encodeLog(e *encoding, k Key) {
+func (s *Store) encodeLog(e *encoder, k Key) {
 	key := keyOf(k.Cluster, k.Session, k.SubmissionID)
-	entry := p.logs[k]
+	entry := s.logs[k]
 	if entry == nil {
-		e.drop(bucketRuns, key)
-		e.drop(bucketLogs, key)
+		e.delete(bucketRuns, key)
+		e.delete(bucketLogs, key)
 		return
 	}
 	l, err := entry.toJSON(k)
@@ -202,19 +204,18 @@ func (p *Store) encodeLog(e *encoding, k Key) {
 	e.put(bucketLogs, key, l)
 }
 
-const startAnew = "move it away to start anew (jobs that still run are then shipped again from their first line)"
+const startOver = "move it away to start from nothing (logs of running jobs are then shipped again from their first line)"
 
-// loading collects what a positions file holds: its version is looked at before
-// the rest.
-type loading struct {
+// loader collects the content of a positions file, so that load can check its version
+// before the rest.
+type loader struct {
 	values map[string]map[string][]byte // bucket -> key -> value
-	// sum is that of the values seen, want the one that the file tells.
+	// sum is the XOR of the checksums of the values seen, want the one that the file has.
 	sum, want uint64
 }
 
-// visit takes a key over. It has the form of readDatabase's callback; value must
-// not change.
-func (l *loading) visit(bucket string, key, value []byte) error {
+// visit adds a value. It is the callback of readDatabase; value must not change afterwards.
+func (l *loader) visit(bucket string, key, value []byte) error {
 	if bucket == bucketMeta && string(key) == keySum {
 		l.want = sealOf(value)
 		return nil
@@ -234,8 +235,8 @@ func (l *loading) visit(bucket string, key, value []byte) error {
 	return nil
 }
 
-// each decodes the values of a bucket.
-func each[T any](l *loading, bucket string, do func(key string, v T) error) error {
+// decodeEach decodes the values of a bucket and calls do for each.
+func decodeEach[T any](l *loader, bucket string, do func(key string, v T) error) error {
 	for key, value := range l.values[bucket] {
 		var v T
 		err := json.Unmarshal(value, &v)
@@ -249,90 +250,90 @@ func each[T any](l *loading, bucket string, do func(key string, v T) error) erro
 	return nil
 }
 
-// load takes over what a file holds.
-func (p *Store) load(l *loading) error {
+// load sets the positions to the content of a file.
+func (s *Store) load(l *loader) error {
 	if l.sum != l.want {
 		return corrupt("some of it is missing")
 	}
 	if len(l.values) == 0 {
-		return nil // none yet
+		return nil // a new file
 	}
 	version := 0
 	if err := json.Unmarshal(l.values[bucketMeta][keyVersion], &version); err != nil {
 		return corrupt("it has no version: %v", err)
 	}
-	if version > positionsVersion {
-		return fmt.Errorf("it is of version %d, and this raytap reads up to %d: use the newer raytap that wrote it, or %s", version, positionsVersion, startAnew)
+	if version > formatVersion {
+		return fmt.Errorf("it has version %d, and this raytap reads versions up to %d: use the newer raytap that wrote it, or %s", version, formatVersion, startOver)
 	}
-	if mark := l.values[bucketMeta][keySink]; mark != nil {
-		if err := json.Unmarshal(mark, &p.mark); err != nil {
+	if watermark := l.values[bucketMeta][keySink]; watermark != nil {
+		if err := json.Unmarshal(watermark, &s.watermark); err != nil {
 			return corrupt("the sink's watermark: %v", err)
 		}
 	}
 	runs := map[string]runValue{}
 	return errors.Join(
-		each(l, bucketClusters, func(_ string, c clusterValue) error {
-			p.clusters[c.Name] = &ClusterState{Session: c.Session, Seen: c.Seen}
+		decodeEach(l, bucketClusters, func(_ string, c clusterValue) error {
+			s.clusters[c.Name] = &ClusterState{Session: c.Session, Seen: c.Seen}
 			return nil
 		}),
-		each(l, bucketSkipped, func(_ string, v skippedValue) error {
-			c := p.clusters[v.Cluster]
+		decodeEach(l, bucketSkipped, func(_ string, v skippedValue) error {
+			c := s.clusters[v.Cluster]
 			if c == nil {
 				return fmt.Errorf("there is no cluster %q", v.Cluster)
 			}
 			if c.BackfillSkipped == nil {
 				c.BackfillSkipped = map[string]time.Time{}
-				p.savedBackfill[v.Cluster] = c.BackfillSkipped
+				s.savedBackfill[v.Cluster] = c.BackfillSkipped
 			}
 			c.BackfillSkipped[v.ID] = v.Start
 			return nil
 		}),
-		each(l, bucketSlots, func(_ string, v slotsValue) error {
-			p.slots[v.Session] = v.Held
+		decodeEach(l, bucketSlots, func(_ string, v slotsValue) error {
+			s.slots[v.Session] = v.Held
 			return nil
 		}),
-		each(l, bucketRuns, func(key string, v runValue) error {
+		decodeEach(l, bucketRuns, func(key string, v runValue) error {
 			runs[key] = v
 			return nil
 		}),
-		each(l, bucketLogs, func(key string, v logJSON) error {
+		decodeEach(l, bucketLogs, func(key string, v logJSON) error {
 			run, ok := runs[key]
 			if !ok {
-				return errors.New("a log without its run")
+				return errors.New("the run of a log is missing")
 			}
 			v.ID, v.Run = run.ID, run.runJSON
 			e, err := v.entry()
 			if err == nil {
 				e.key = Key{run.Cluster, run.Session, run.ID}
-				p.logs[e.key] = e
+				s.logs[e.key] = e
 			}
 			return err
 		}),
 	)
 }
 
-// ReadPositions reads a positions file, also while a raytap writes it. It
-// changes nothing and locks nothing.
+// Read returns the content of a positions file, also while a raytap writes it. It neither
+// changes nor locks the file.
 func Read(file string) (*Saved, error) {
-	var l loading
-	p := newPositions()
-	err := snapshotOf(file, l.visit)
+	var l loader
+	p := newStore()
+	err := readUnlocked(file, l.visit)
 	if err == nil {
 		err = p.load(&l)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read positions %s: %w", file, explained(err))
+		return nil, fmt.Errorf("read positions %s: %w", file, withHint(err))
 	}
 	return p.toJSON()
 }
 
-// explained adds to an error about a file's content what can be done.
-func explained(err error) error {
+// withHint adds to an error about a file's content what an operator can do.
+func withHint(err error) error {
 	switch {
 	case errors.Is(err, errCorrupt):
-		return fmt.Errorf("%w: restore it from a copy, or %s", err, startAnew)
+		return fmt.Errorf("%w: restore it from a copy, or %s", err, startOver)
 	case errors.Is(err, errNoDatabase):
-		return fmt.Errorf("%w, but something else: set shipper.positions.file to another file, or %s", err, startAnew)
+		return fmt.Errorf("%w: set shipper.positions.file to another path, or %s", err, startOver)
 	}
 	return err
 }

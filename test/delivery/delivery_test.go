@@ -316,9 +316,9 @@ func TestDelivery_InconsistentFilesAreRefused(t *testing.T) {
 		}
 	}
 	put(good[:len(good)/4])
-	d.refused("it is corrupt (it was cut: it has ")
+	d.refused("it is corrupt (it was truncated: it has ")
 	put([]byte(`{"version": 1}`))
-	d.refused("it holds no positions of raytap (it is JSON), but something else: set shipper.positions.file to another file, or move it away")
+	d.refused("it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away")
 	if err := os.Remove(positions); err != nil {
 		t.Fatal(err)
 	}
