@@ -23,7 +23,7 @@ func aggregating(o Options) Options {
 	return o
 }
 
-// aggregated gives how many records are joined ones, and how many lines were skipped.
+// aggregated returns the number of records with several lines, and of skipped lines.
 func (r *harness) aggregated(id string) (joined, skipped int) {
 	for _, rec := range r.records(id) {
 		if rec.Event == "" && rec.Lines != nil {
@@ -100,21 +100,21 @@ func TestAggregation_RestartWithMessages(t *testing.T) {
 	})
 }
 
-// A job that falls silent does not keep its last line, by any way.
+// The last line of a silent job is flushed, over each transport.
 func TestAggregation_FlushedInSilence(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, aggregating(fastOptions(protocol)), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("one\nERROR two\n" + plainTrace + "\n")
-		r.until("all is shipped", func() bool {
+		r.until("all lines are shipped", func() bool {
 			recs := r.records("job-1")
 			last := recs[max(0, len(recs)-1):]
 			return len(last) == 1 && last[0].Message == "ERROR two\n"+plainTrace && *last[0].Lines == 6
 		})
 		before := len(r.records("job-1"))
 		job.Print("three\r")
-		r.until("the state is shown", func() bool { return len(r.records("job-1")) == before+1 })
+		r.until("the progress line is shipped", func() bool { return len(r.records("job-1")) == before+1 })
 	})
 }
 
@@ -126,12 +126,12 @@ func TestAggregation_FlushedAtSessionEnd(t *testing.T) {
 	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n  and more\n")
-	r.until("it was read", func() bool { return r.metric("read_bytes_total") > 0 })
+	r.until("its first line is shipped", func() bool { return r.metric("read_bytes_total") > 0 })
 	written := func() bool {
 		return slices.ContainsFunc(r.records("job-1"), func(rec jsonRecord) bool { return rec.Message == "one\n  and more" })
 	}
 	if written() {
-		t.Fatal("it was not held back")
+		t.Fatal("the line was not held back")
 	}
 	if err := head.Restart(raytest.RestartOptions{}); err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestAggregation_FlushedAtSessionEnd(t *testing.T) {
 	}
 }
 
-// Lines of an answer that is cut are read again, and those skipped among them
+// Lines of a truncated response are read again, and skipped lines among them
 // are counted once.
 func TestAggregation_SkippedLinesCountedOnce(t *testing.T) {
 	head := raytest.New(t)
@@ -161,19 +161,19 @@ func TestAggregation_SkippedLinesCountedOnce(t *testing.T) {
 	r.waitEnd("job-1")
 	r.checkLines("job-1", log)
 	if _, skipped := r.aggregated("job-1"); skipped != 200 {
-		t.Errorf("%d lines skipped", skipped)
+		t.Errorf("%d lines were skipped", skipped)
 	}
 }
 
-// Lines that are held back are read again by the ways that read from the position
-// each time. They count for their limits once.
+// Lines that are held back are read again over transports that read from the position
+// each time. They count once for the limits.
 func TestAggregation_Limit(t *testing.T) {
 	head := raytest.New(t)
 	o := aggregating(fastOptions(tail.ProtocolHTTP))
-	o.Aggregate.Progress = time.Hour // a state of a bar waits for as long
+	o.Aggregate.Progress = time.Hour // a progress line is held back as long
 	r := newHarness(t, head, "off", o, writer.Options{})
 	job := head.Submit("job-0", raytest.JobOptions{})
-	r.until("it is known how many lines Ray puts first", func() bool { return len(r.records("job-0")) > 1 })
+	r.until("the number of lines that Ray prints first is known", func() bool { return len(r.records("job-0")) > 1 })
 	job.End("SUCCEEDED", 0)
 	first := *r.waitEnd("job-0").Lines
 	r.stop()
@@ -183,7 +183,7 @@ func TestAggregation_Limit(t *testing.T) {
 	job = head.Submit("job-1", raytest.JobOptions{})
 	job.Print("1%\r2%\r3%\r")
 	asked := head.Requests(raytest.EndpointLogFile)
-	r.until("it was read again and again", func() bool { return head.Requests(raytest.EndpointLogFile) > asked+5 })
+	r.until("it was read several times", func() bool { return head.Requests(raytest.EndpointLogFile) > asked+5 })
 	job.Print("4%\n")
 	log := job.Log()
 	job.End("SUCCEEDED", 0)

@@ -8,7 +8,7 @@ import (
 	"raytap/shipper/record"
 )
 
-// One line from bytes to its record: cut, hashed, encoded.
+// One line from bytes to its record: split, hashed, encoded.
 func BenchmarkLine(b *testing.B) {
 	log := linestest.BenchLog()
 	enc := record.NewEncoder(record.Options{Cluster: "bench", Session: "session_2026-11-24_12-00-00_000000_1",
@@ -28,7 +28,7 @@ func BenchmarkLine(b *testing.B) {
 	}
 }
 
-// Cutting and hashing alone.
+// Splitting and hashing only.
 func BenchmarkSplit(b *testing.B) {
 	log := linestest.BenchLog()
 	c := lines.NewSplitter(256<<10, 0)

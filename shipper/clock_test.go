@@ -15,8 +15,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// The law: times increase strictly, at most a second ahead of our clock; beyond that
-// they go back once, with an event, and no restart brings the time ahead back.
+// Record times increase strictly, at most a second ahead of our clock. Beyond that
+// they go back once, with an event. No restart brings the time ahead back.
 func TestClock_WasAhead(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -24,7 +24,7 @@ func TestClock_WasAhead(t *testing.T) {
 	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("first\n")
-	r.until("it is there", func() bool { return len(r.events("job-1", "")) == headLines+1 })
+	r.until("all lines are shipped", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	r.stop()
 	p, err := checkpoint.Open(file + ".positions")
 	if err != nil {
@@ -46,11 +46,11 @@ func TestClock_WasAhead(t *testing.T) {
 			recs := r.records("job-1")
 			return recs[len(recs)-1].Message == line
 		})
-		r.kill() // what the sink holds is all that the next one knows
+		r.kill() // the next process knows only what the sink holds
 	}
 	recs := r.records("job-1")
 	if n := len(r.events("job-1", record.EventClock)); n != 1 {
-		t.Errorf("%d clock events", n)
+		t.Errorf("%d clock events, want 1", n)
 	}
 	last := ""
 	for i, rec := range recs {

@@ -2,20 +2,20 @@ package shipper
 
 import "time"
 
-// What the packages below this one promise, as the tests here rely on it.
+// Unexported constants of other packages that these tests rely on.
 const (
-	absentAnswers        = 3                // answers that must lack something before that is believed
-	sessionAnswers       = 3                // answers that must name a new session
-	transportCooldown    = 5 * time.Minute  // that a failed transport is not used
-	fileIdle             = time.Minute      // the longest pause between two polls of a silent log
-	smallLog             = 64 << 10         // content bytes that are read again rather than searched
+	absentAnswers        = 3                // responses in a row that must lack something
+	sessionAnswers       = 3                // responses in a row that must name a new session
+	transportCooldown    = 5 * time.Minute  // for which a failed transport is not used
+	fileIdle             = time.Minute      // maximum time between two polls of a silent log
+	smallLog             = 64 << 10         // content bytes of a log that is read again instead of searched
 	checkSize            = 256              // raw bytes that the next read begins with
-	maxConcurrentReplays = 4                // logs of a Synapse agent that are replayed at once
-	maxAhead             = time.Second      // that record times may be ahead of the clock
-	saveRetryInterval    = time.Second      // after positions that could not be saved
-	checkInterval        = time.Second      // between two checks of the files
-	releaseDelay         = 15 * time.Second // that Ray may keep the slot of a closed tail
+	maxConcurrentReplays = 4                // of logs of a Synapse agent
+	maxAhead             = time.Second      // of record times, ahead of the clock
+	saveRetryInterval    = time.Second      // between two attempts to save positions
+	checkInterval        = time.Second      // between two checks of the positions file
+	releaseDelay         = 15 * time.Second // for which Ray may keep the slot of a closed tail
 )
 
-// plainTrace is a traceback of Python.
+// plainTrace is a Python traceback.
 const plainTrace = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    f()\n    ~^^\nValueError: no"

@@ -15,7 +15,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// emptyHead makes a head answer as one that has not read its jobs yet: no jobs,
+// emptyHead makes a head respond as one that has not read its jobs yet: no jobs,
 // and 404 for each. It returns the fault of the list.
 func emptyHead(head *raytest.Head) (list *raytest.Injected, heal func()) {
 	list = head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs, Status: http.StatusOK, Body: "[]"})
@@ -23,17 +23,17 @@ func emptyHead(head *raytest.Head) (list *raytest.Injected, heal func()) {
 	return list, func() { list.Remove(); one.Remove() }
 }
 
-// looks waits until discovery has taken n more job lists.
+// waitLists waits until discovery has handled n more job lists.
 func (r *harness) waitLists(head *raytest.Head, n int) {
 	r.t.Helper()
-	// The list after the nth shows that the nth was taken.
+	// The request after the nth shows that the nth list was handled.
 	want := head.Requests(raytest.EndpointJobs) + n + 1
-	r.until("discovery has looked again", func() bool { return head.Requests(raytest.EndpointJobs) >= want })
+	r.until("discovery has requested more job lists", func() bool { return head.Requests(raytest.EndpointJobs) >= want })
 }
 
-// The law: an absence is believed only when it lasts, and what the backfill
+// An absence is believed only if it lasts. What the backfill
 // skipped stays skipped for the session, also across restarts of raytap and
-// absences that are believed. A run of its own under the same id is shipped.
+// absences that are believed. A new run of the same id is shipped.
 func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
 	for name, absentFor := range map[string]time.Duration{"not believed": time.Hour, "believed": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
 				}
 				heal()
 				if list.Hits() < absentAnswers {
-					t.Fatalf("%d empty lists were answered: nothing is shown", list.Hits())
+					t.Fatalf("only %d empty lists were sent: the test proves nothing", list.Hits())
 				}
 				r.waitLists(head, 2)
 			}
@@ -79,7 +79,7 @@ func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
 	}
 }
 
-// The law: a job that a few answers lack is not over.
+// A job that a few responses lack is not over.
 func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolHTTP)
@@ -87,14 +87,14 @@ func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
 	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
-	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
+	r.until("its first line is shipped", func() bool { return strings.Contains(r.messages("job-1"), "before") })
 	list, heal := emptyHead(head)
 	r.waitLists(head, absentAnswers+2)
 	read := head.Requests(raytest.EndpointNodeAgent)
 	r.until("its log was read again", func() bool { return head.Requests(raytest.EndpointNodeAgent) >= read+3 })
 	heal()
 	if list.Hits() < absentAnswers {
-		t.Fatalf("%d empty lists were answered: nothing is shown", list.Hits())
+		t.Fatalf("only %d empty lists were sent: the test proves nothing", list.Hits())
 	}
 	job.Print("after\n")
 	log := job.Log()
@@ -105,7 +105,7 @@ func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
 	r.checkLines("job-1", log)
 }
 
-// The law: Ray holds the slot of a closed tail whatever a list says, so it counts.
+// Ray holds the slot of a closed tail even if the list lacks its job, so it counts.
 func TestSlots_HeldWhileListLacksJob(t *testing.T) {
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	o := fastOptions(tail.ProtocolAuto)
@@ -114,17 +114,17 @@ func TestSlots_HeldWhileListLacksJob(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{})
 	r.until("it is read by a tail", func() bool { return head.OpenTails() == 1 && len(r.records("job-1")) > 0 })
 	r.until("the tail was cut", func() bool { return head.CutTails(raytest.CutReset, "") > 0 })
-	r.until("its log is read by the file way", func() bool { return head.Requests(raytest.EndpointLogFile) > 0 })
+	r.until("its log is read over the transport file", func() bool { return head.Requests(raytest.EndpointLogFile) > 0 })
 	list, heal := emptyHead(head)
 	defer heal()
 	r.waitLists(head, absentAnswers+2)
 	if held := r.shipper.slotsInUse(); held != 1 || list.Hits() < absentAnswers {
-		t.Errorf("%d slots count as held, want 1; %d empty lists", held, list.Hits())
+		t.Errorf("%d slots in use, want 1; %d empty lists", held, list.Hits())
 	}
 	job.End("SUCCEEDED", 0)
 }
 
-// The law: positions are not forgotten because a few lists lack their jobs.
+// A few lists that lack a job do not expire its position.
 func TestPositionsFile_IncompleteListKeepsPositions(t *testing.T) {
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolHTTP)
@@ -137,11 +137,11 @@ func TestPositionsFile_IncompleteListKeepsPositions(t *testing.T) {
 	defer heal()
 	r.waitLists(head, absentAnswers+1)
 	if known := storeContent(t, r.out.Positions); !strings.Contains(known, "job-1") || strings.Contains(known, `"unlisted_since"`) {
-		t.Errorf("the job counts as gone: %s", known)
+		t.Errorf("the job is marked as unlisted: %s", known)
 	}
 }
 
-// The law: the first list decides the backfill, and jobs that it lacked and
+// The first list decides the backfill. Jobs that it lacked and
 // that are older than it are part of that decision.
 func TestBackfill_IncompleteFirstList(t *testing.T) {
 	head := raytest.New(t)
@@ -159,27 +159,27 @@ func TestBackfill_IncompleteFirstList(t *testing.T) {
 	r.waitLists(head, 1)
 	heal()
 	if list.Hits() == 0 {
-		t.Fatal("no empty list was answered: nothing is shown")
+		t.Fatal("no empty list was sent: the test proves nothing")
 	}
 	running.End("SUCCEEDED", 0)
-	r.waitEnd("short") // it ran after raytap saw the cluster first
+	r.waitEnd("short") // it started after raytap first saw the cluster
 	r.waitLists(head, 2)
 	if n := len(r.records("old")); n != 0 {
 		t.Errorf("%d records of a job that ended before raytap saw the cluster", n)
 	}
 }
 
-// The law: one answer that names another session ends nothing.
+// One response that names another session ends nothing.
 func TestSession_OneResponseOfAnotherIsIgnored(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
-	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "before") })
+	r.until("its first line is shipped", func() bool { return strings.Contains(r.messages("job-1"), "before") })
 	flip := head.Inject(raytest.Fault{Endpoint: raytest.EndpointVersion, Status: http.StatusOK, Times: sessionAnswers - 1,
 		Body: `{"version":"4","ray_version":"2.60.0","session_name":"session_of_another_head"}`})
-	other := head.Submit("job-2", raytest.JobOptions{}) // makes discovery ask
-	r.until("both answers came", func() bool { return flip.Hits() == sessionAnswers-1 })
+	other := head.Submit("job-2", raytest.JobOptions{}) // makes discovery request the session
+	r.until("both responses were sent", func() bool { return flip.Hits() == sessionAnswers-1 })
 	other.End("SUCCEEDED", 0)
 	r.waitEnd("job-2")
 	job.Print("after\n")
@@ -191,7 +191,7 @@ func TestSession_OneResponseOfAnotherIsIgnored(t *testing.T) {
 	r.checkLines("job-1", log)
 }
 
-// The law: nothing is shipped until the session is known. Ray before 2.40 has
+// Nothing is shipped until the session is known. Ray before 2.40 has
 // no session in its version, and its node list is empty for about 2 s after a
 // start (2.9.3 and 2.30.0).
 func TestSession_NothingShippedBeforeItIsKnown(t *testing.T) {
@@ -221,7 +221,7 @@ func TestSession_NothingShippedBeforeItIsKnown(t *testing.T) {
 					r = startHarness(t, head, "on", o, oo, file)
 				}
 				hits := fault.Hits()
-				r.until("the session was asked for in vain", func() bool { return fault.Hits() >= hits+sessionAnswers+1 })
+				r.until("requests for the session have failed", func() bool { return fault.Hits() >= hits+sessionAnswers+1 })
 				if n := len(r.records(id)); n != 0 {
 					t.Errorf("%d records without a session", n)
 				}
@@ -230,10 +230,10 @@ func TestSession_NothingShippedBeforeItIsKnown(t *testing.T) {
 				r.waitEnd(id)
 				r.checkLines(id, log)
 				if i := slices.IndexFunc(r.records(id), func(rec jsonRecord) bool { return rec.Session != head.Session() }); i >= 0 {
-					t.Errorf("a record of session %q", r.records(id)[i].Session)
+					t.Errorf("a record has session %q", r.records(id)[i].Session)
 				}
 				if n := strings.Count(r.logText(), "The head was restarted"); n != life {
-					t.Errorf("%d times it is logged that the head was restarted, want %d", n, life)
+					t.Errorf("a head restart was logged %d times, want %d", n, life)
 				}
 			}
 		})

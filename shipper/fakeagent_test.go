@@ -16,25 +16,25 @@ import (
 	"raytap/ray"
 )
 
-// fakeAgent gives logs as messages: as text that is cut anywhere, or as lines
+// fakeAgent is a Synapse agent that sends logs as messages: as text that is split anywhere, or as lines
 // without their newlines.
 type fakeAgent struct {
 	mu      sync.Mutex
-	changed chan struct{} // closed when something changed
+	changed chan struct{} // closed when something has changed
 	jobs    map[string]*fakeJob
 	rnd     *rand.Rand
-	lines   bool    // each message is a line, else the text is cut anywhere
-	cuts    float64 // the chance that a message is the stream's last one
+	lines   bool    // each message is a line; otherwise text that is split anywhere
+	cuts    float64 // probability that a message is the stream's last one
 	refuse  bool    // of WebSockets
 	noWhole bool
-	noLog   bool                  // of any job: streams of it are refused, too
-	cut     func(rest []byte) int // of text: how long the next message is
-	keeps   bool                  // whole logs, of jobs that it does not know
+	noLog   bool                  // no job has a log, and streams are refused
+	cut     func(rest []byte) int // returns the length of the next message of text
+	keeps   bool                  // returns complete logs of jobs that it does not list
 	given   int                   // messages
-	// next is asked before each message of a stream, with its number; an error
-	// ends the stream, errHang lets it hang.
+	// next is called before each message of a stream, with its number; an error
+	// ends the stream, errHang blocks it.
 	next   func(socket bool, id string, n int) error
-	dials  map[bool]int // by whether it was a WebSocket
+	dials  map[bool]int // key: whether it was a WebSocket
 	open   int
 	most   int
 	wholes int
@@ -191,7 +191,7 @@ func (s *fakeStream) Next() ([]byte, error) {
 	}
 }
 
-// message gives the next message, or nothing where there is none yet.
+// message returns the next message, nil if there is none yet.
 func (s *fakeStream) message() ([]byte, error) {
 	a := s.a
 	j := a.jobs[s.id]
@@ -225,7 +225,7 @@ func (s *fakeStream) message() ([]byte, error) {
 		n := 1 + a.rnd.IntN(min(len(rest), 60))
 		if a.cut != nil {
 			n = a.cut(rest)
-		} else if s.at == 0 { // the first one tells the form
+		} else if s.at == 0 { // the first message shows the framing
 			n = max(n, bytes.IndexByte(rest, '\n')+1)
 		}
 		m, s.at = rest[:n], s.at+n

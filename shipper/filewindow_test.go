@@ -11,8 +11,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// A window that ends within a line holds one line end less than lines were asked
-// for. It is not the whole log for that.
+// A window that ends within a line has one line end less than the requested number of
+// lines. It is still not the whole log.
 func TestTransport_WindowEndsWithinLine(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "off", fastOptions(tail.ProtocolHTTP), writer.Options{})
@@ -20,14 +20,14 @@ func TestTransport_WindowEndsWithinLine(t *testing.T) {
 	for i := range smallLog / 100 {
 		job.Printf("%d %s\n", i, strings.Repeat("x", 110))
 	}
-	r.until("it is past the size that is read again", func() bool {
+	r.until("the log is larger than one that is read again", func() bool {
 		recs := r.records("job-1")
 		return len(recs) > smallLog/100
 	})
 	for i := range 3 {
 		reads := head.Requests(raytest.EndpointLogFile)
 		job.Printf("the end of a line\nand a half line %d ", i)
-		r.until("the half line was met", func() bool { return head.Requests(raytest.EndpointLogFile) > reads })
+		r.until("the partial line was read", func() bool { return head.Requests(raytest.EndpointLogFile) > reads })
 	}
 	log := job.Log()
 	job.End("SUCCEEDED", 0)

@@ -14,8 +14,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// pieces prints pieces of text that come as a message each, once the one before
-// was taken.
+// sendPieces prints pieces of text, each sent as one message after the previous one
+// was received.
 func (r *harness) sendPieces(a *fakeAgent, id string, taken func(i int) bool, pieces ...string) {
 	r.t.Helper()
 	for i, p := range pieces {
@@ -51,7 +51,7 @@ func TestFraming_TextTurnsIntoLines(t *testing.T) {
 	a.cut = func(rest []byte) int { return len(rest) }
 	fail := false
 	a.next = func(bool, string, int) error {
-		if fail { // once: after two the next way would be tried
+		if fail { // once: after two failures the next transport is tried
 			fail, a.lines = false, true
 			return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
 		}
@@ -60,11 +60,11 @@ func TestFraming_TextTurnsIntoLines(t *testing.T) {
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a\nb\n")
-	r.until("they are read", func() bool { return len(r.records("job-1")) == 3 })
+	r.until("the first lines are shipped", func() bool { return len(r.records("job-1")) == 3 })
 	a.change(func() { fail = true })
-	r.until("it hangs up", func() bool { return r.metric("read_ends_total", "reason", "connection") > 0 })
+	r.until("the agent has closed the stream", func() bool { return r.metric("read_ends_total", "reason", "connection") > 0 })
 	a.print("job-1", "c\nd\n")
-	r.until("lines come while the job runs", func() bool {
+	r.until("lines are shipped while the job runs", func() bool {
 		recs := r.records("job-1")
 		return recs[len(recs)-1].Message == "d"
 	})
@@ -84,7 +84,7 @@ func TestFraming_SavedBeforeFirstLine(t *testing.T) {
 		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
 	},
 		"Loading", ".")
-	r.kill() // the two lines are in the sink, and their position is not saved
+	r.kill() // the two lines are in the sink, but their position is not saved
 	a.print("job-1", ".\nthe second line\n")
 	r = newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), oo, file)
 	a.end("job-1", ray.JobSucceeded)
@@ -96,6 +96,6 @@ func TestFraming_SavedBeforeFirstLine(t *testing.T) {
 		}
 	}
 	if !strings.HasSuffix(got, "the second line|") || !strings.HasPrefix(got, "Loading|.|") {
-		t.Errorf("lines %s", got)
+		t.Errorf("lines are %s", got)
 	}
 }

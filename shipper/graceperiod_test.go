@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The law: durations are measured by our clock. That Ray's is two minutes behind, or
-// ahead, takes no time from a job's children.
+// Durations are measured by our clock. If Ray's clock is two minutes late or
+// early, the grace period stays as long.
 func TestGracePeriod_RayClockOff(t *testing.T) {
 	for _, off := range []time.Duration{-2 * time.Minute, 2 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -16,7 +16,7 @@ func TestGracePeriod_RayClockOff(t *testing.T) {
 			recs := shipAgentOnly(t, a, func(*Shipper) {
 				time.Sleep(time.Second)
 				a.change(func() { a.over, a.end = true, time.Now().Add(off) })
-				time.Sleep(8 * time.Second) // it is listed, and has lingered for less than 5 s
+				time.Sleep(8 * time.Second) // it is listed, and its grace period has lasted less than 5 s
 				a.change(func() { a.log = append(a.log, "of a child\n"...) })
 				time.Sleep(time.Minute)
 			})

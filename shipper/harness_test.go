@@ -34,7 +34,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// record is what the tests read of one.
+// jsonRecord has the keys of a record that tests read.
 type jsonRecord struct {
 	Time         string
 	Session      string
@@ -98,7 +98,7 @@ func (m *memorySink) setBlocked(on bool) {
 	m.moved = make(chan struct{})
 }
 
-// harness is a shipper on a fake head.
+// harness is a shipper that runs on a fake head or agent.
 type harness struct {
 	t       *testing.T
 	head    *raytest.Head
@@ -108,7 +108,7 @@ type harness struct {
 	metrics *metrics.Metrics
 	log     *bytes.Buffer
 	logging *lockedWriter
-	file    string // the sink file, where there is one
+	file    string // the sink file; "": the sink is in memory
 	release func(error)
 	stop    func()
 }
@@ -135,14 +135,14 @@ func client(t *testing.T, head *raytest.Head, agents string) *dashboard.Client {
 	return c
 }
 
-// newHarness starts a shipper. agents is the node agents' mode.
+// newHarness starts a shipper with a sink in memory. agents is the mode of node_agents.
 func newHarness(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options) *harness {
 	t.Helper()
 	return newHarnessWithFile(t, head, agents, o, oo, "")
 }
 
-// newHarnessWithFile starts a shipper that writes to a file, as a process does that finds
-// what one before it has left; in memory where file is "".
+// newHarnessWithFile starts a shipper that writes to a file, like a process that finds
+// the files of an earlier one. With file "" the sink is in memory.
 func newHarnessWithFile(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
 	r := startHarness(t, head, agents, o, oo, file)
@@ -150,7 +150,7 @@ func newHarnessWithFile(t *testing.T, head *raytest.Head, agents string, o Optio
 	return r
 }
 
-// startHarness is newRigOn that does not wait until the cluster was seen.
+// startHarness is newHarnessWithFile without waiting for the first job list.
 func startHarness(t *testing.T, head *raytest.Head, agents string, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
 	c := client(t, head, agents)
@@ -161,17 +161,17 @@ func startHarness(t *testing.T, head *raytest.Head, agents string, o Options, oo
 
 func (r *harness) waitSeen() {
 	r.t.Helper()
-	r.until("the cluster was seen", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
+	r.until("the first job list was handled", func() bool { return r.metric("discovery_last_success_timestamp_seconds") > 0 })
 }
 
-// text returns what the shipper has logged.
+// logText returns what the shipper has logged.
 func (r *harness) logText() string {
 	r.logging.mu.Lock()
 	defer r.logging.mu.Unlock()
 	return r.log.String()
 }
 
-// newHarnessFor is newRigOn for any shipper.
+// newHarnessFor is newHarnessWithFile for any shipper.
 func newHarnessFor(t *testing.T, shipper func(*writer.Writer, Options) *Shipper, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
 	r := startHarnessFor(t, shipper, o, oo, file)
@@ -209,7 +209,7 @@ func startHarnessFor(t *testing.T, shipper func(*writer.Writer, Options) *Shippe
 		}
 		r.out = writer.New(f, oo)
 		r.release = func(err error) {
-			if err == nil && !p.Changed() { // whatever a test does: changes alone are written, and none is missed
+			if err == nil && !p.Changed() { // in every test: only changes are written, and none is missed
 				storeHolds(t, p.File(), p)
 			}
 			p.Close()
@@ -254,7 +254,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// records gives what the sink holds of one job.
+// records returns the records of one job in the sink.
 func (r *harness) records(id string) []jsonRecord {
 	r.sink.mu.Lock()
 	text := r.sink.buf.String()
@@ -270,7 +270,7 @@ func (r *harness) records(id string) []jsonRecord {
 	for line := range strings.Lines(text) {
 		var rec jsonRecord
 		if err := json.Unmarshal([]byte(line), &rec); err != nil {
-			r.t.Fatalf("a record that is no JSON: %v: %q", err, line)
+			r.t.Fatalf("invalid record: %v: %q", err, line)
 		}
 		if rec.SubmissionID == id {
 			out = append(out, rec)
@@ -289,23 +289,23 @@ func (r *harness) events(id, event string) []jsonRecord {
 	return out
 }
 
-// until waits for a condition.
+// until waits until a condition is true.
 func (r *harness) until(what string, cond func() bool) {
 	r.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !cond() {
 		if time.Now().After(deadline) {
-			r.t.Fatalf("waited in vain until %s", what)
+			r.t.Fatalf("timed out waiting until %s", what)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
 }
 
-// checkSlots checks the slots that Ray holds for us. A request in progress holds
-// one for a moment; an abandoned tail of a silent job does not let it go.
+// checkSlots waits until Ray holds no more than budget slots for us. A request in progress
+// holds one for a moment; a closed tail of a silent job does not release it.
 func (r *harness) checkSlots(head *raytest.Head, budget int) {
 	r.t.Helper()
-	r.until(fmt.Sprintf("Ray holds no more than %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })
+	r.until(fmt.Sprintf("Ray holds at most %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })
 }
 
 func (r *harness) waitEnd(id string) jsonRecord {
@@ -314,8 +314,8 @@ func (r *harness) waitEnd(id string) jsonRecord {
 	return r.events(id, record.EventEnd)[0]
 }
 
-// exact checks that the records of a job's last epoch are the lines of log, each
-// once and in order, or counted as skipped, with a seq without holes.
+// checkLines checks that the records of a job's last epoch are the lines of log, each
+// once and in order, or counted as skipped, and that seq has no holes.
 func (r *harness) checkLines(id string, log []byte) {
 	r.t.Helper()
 	if err := compareLines(r.records(id), log); err != nil {
@@ -332,10 +332,10 @@ func compareLines(recs []jsonRecord, log []byte) error {
 		}
 		last = rec.Time
 		if rec.Epoch != epoch {
-			return fmt.Errorf("epoch %d, only %d was expected", rec.Epoch, epoch)
+			return fmt.Errorf("epoch %d, want %d", rec.Epoch, epoch)
 		}
 		if seq += uint64(rec.Skipped); rec.Seq != seq {
-			return fmt.Errorf("seq %d where %d was due (%q)", rec.Seq, seq, rec.Message)
+			return fmt.Errorf("seq %d, want %d (%q)", rec.Seq, seq, rec.Message)
 		}
 		if rec.Event != "" {
 			continue
@@ -343,7 +343,7 @@ func compareLines(recs []jsonRecord, log []byte) error {
 		lines := []string{rec.Message}
 		if rec.Lines != nil {
 			if lines = linestest.Lines([]byte(rec.Message)); uint64(len(lines)) != *rec.Lines {
-				return fmt.Errorf("%d lines, and it says %d: %q", len(lines), *rec.Lines, rec.Message)
+				return fmt.Errorf("a record has %d lines and counts %d: %q", len(lines), *rec.Lines, rec.Message)
 			}
 		}
 		for _, line := range lines {
@@ -357,12 +357,12 @@ func compareLines(recs []jsonRecord, log []byte) error {
 		}
 	}
 	if seq != uint64(len(want)) {
-		return fmt.Errorf("%d lines of %d", seq, len(want))
+		return fmt.Errorf("%d of %d lines are in the sink", seq, len(want))
 	}
 	return nil
 }
 
-// metric reads one sample of the shipper's own metrics, 0 where there is none.
+// metric returns the sum of the samples of one of the shipper's metrics, 0 if there is none.
 func (r *harness) metric(name string, labels ...string) float64 {
 	r.t.Helper()
 	reg := prometheus.NewRegistry()
@@ -395,14 +395,14 @@ func (r *harness) metric(name string, labels ...string) float64 {
 	return sum
 }
 
-// uncached asks for each list.
+// uncached requests each list from the client.
 type uncached struct{ *dashboard.Client }
 
 func (u uncached) JobsNewerThan(ctx context.Context, _ time.Time) ([]ray.Job, error) {
 	return u.Jobs(ctx)
 }
 
-// allTransports is what a fake of a Ray that has all ways embeds.
+// allTransports is embedded by fakes of a Ray that has all transports.
 type allTransports struct{}
 
 func (allTransports) LogTransports() ray.LogTransports { return ray.LogTransports{} }

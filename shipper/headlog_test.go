@@ -16,7 +16,7 @@ import (
 
 const setupFailed = "runtime_env setup failed: Failed to set up runtime environment.\nOSError: Failed to download runtime_env file package"
 
-// field returns a key of the last event of that kind.
+// field returns the value of a key of the last event of that kind.
 func (r *harness) field(id, event, key string) any {
 	r.t.Helper()
 	r.sink.mu.Lock()
@@ -34,7 +34,7 @@ func (r *harness) field(id, event, key string) any {
 	return value
 }
 
-// The law: "not told where" is not "there is none". What Ray wrote on the head of a job
+// A job without a node may have a log. What Ray wrote on the head about a job
 // that never had a node is shipped.
 func TestHeadLog_JobWithoutNode(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
@@ -54,7 +54,7 @@ func TestHeadLog_JobWithoutNode(t *testing.T) {
 			t.Errorf("%d lines, end event %+v\n%s", lines, end, r.messages("job-1"))
 		}
 		if got := r.field("job-1", "start", "node_id"); got != head.Nodes()[0].ID {
-			t.Errorf("it was read on node %v", got)
+			t.Errorf("it was read from node %v", got)
 		}
 		if got := r.field("job-1", "end", "status_message"); got != setupFailed {
 			t.Errorf("status_message %q", got)
@@ -65,8 +65,8 @@ func TestHeadLog_JobWithoutNode(t *testing.T) {
 	})
 }
 
-// While the head does not answer, nobody has said that there is no log: nothing is
-// called complete.
+// While the head does not respond, it is not known that there is no log: nothing is
+// reported as complete.
 func TestHeadLog_HeadNotResponding(t *testing.T) {
 	for _, answers := range []bool{true, false} {
 		head := raytest.New(t)
@@ -79,21 +79,21 @@ func TestHeadLog_HeadNotResponding(t *testing.T) {
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
-		r.until("the head was asked", func() bool { return fault.Hits() > 2 })
+		r.until("requests to the head have failed", func() bool { return fault.Hits() > 2 })
 		if answers {
 			if n := len(r.events("job-1", record.EventEnd)); n != 0 {
-				t.Error("it has ended before the head has answered")
+				t.Error("the job has an end event before the head has responded")
 			}
 			fault.Remove()
 		}
 		if end := r.waitEnd("job-1"); *end.Complete != answers || len(r.events("job-1", record.EventGap)) > 0 == answers {
-			t.Errorf("the head answers: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", record.EventGap)))
+			t.Errorf("head responds: %v; end event %+v, %d gaps", answers, end, len(r.events("job-1", record.EventGap)))
 		}
 		r.stop()
 	}
 }
 
-// A job that is deleted before its node was told is looked for on every node.
+// The log of a job that is deleted before its node was known is searched on every node.
 func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
@@ -118,7 +118,7 @@ func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
 	}
 }
 
-// What Ray wrote on the head of a job that ran on another node stands in its end.
+// The end event of a job quotes what Ray wrote about it on the head, if it ran on another node.
 func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
 	for _, agents := range []string{"on", "off"} {
 		head := raytest.New(t)
@@ -141,13 +141,13 @@ func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
 		other.End("SUCCEEDED", 0)
 		r.waitEnd("job-2")
 		if got := r.field("job-2", "end", "head_log"); got != nil {
-			t.Errorf("of a job on the head: %v", got)
+			t.Errorf("head_log of a job on the head: %v", got)
 		}
 		r.stop()
 	}
 }
 
-// A log that was found on the head goes on, and is found again, after a death.
+// A log that was found on the head is found again and read on after a restart.
 func TestHeadLog_Restart(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -158,7 +158,7 @@ func TestHeadLog_Restart(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
 	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
 	job.FailSetup(setupFailed)
-	r.until("its first line is there", func() bool { return len(r.records("job-1")) > 1 })
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) > 1 })
 	r.kill()
 	r = newHarnessWithFile(t, head, "on", o, oo, file)
 	end := r.waitEnd("job-1")

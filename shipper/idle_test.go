@@ -19,15 +19,15 @@ import (
 	"raytap/shipper/record"
 )
 
-// agentOnly is a cluster of one running job, of which the node's agent alone
-// tells anything.
+// agentOnly is a cluster with one running job, whose log only the node agent
+// can read.
 type agentOnly struct {
 	allTransports
 	mu   sync.Mutex
 	log  []byte
 	over bool
 	end  time.Time // by Ray's clock
-	from []int64   // the offsets asked for
+	from []int64   // the requested offsets
 }
 
 func (a *agentOnly) job() ray.Job {
@@ -88,7 +88,7 @@ func shipAgentOnly(t *testing.T, a *agentOnly, f func(*Shipper)) []jsonRecord {
 	return recs
 }
 
-// shipTo ships a cluster's logs into memory while f runs, and gives what was written.
+// shipTo ships a cluster's logs into memory while f runs, and returns what was written.
 func shipTo(t *testing.T, lists Lists, client tail.Client, protocol string, f func(*Shipper)) []byte {
 	t.Helper()
 	sink := &memorySink{moved: make(chan struct{})}
@@ -120,8 +120,8 @@ func TestIdle_LinesAfterSilence(t *testing.T) {
 		{"a whole line", "", "one more\n"},
 		{"empty lines before the silence", "\n\n\n", "one more\n"},
 		{"empty lines after it", "", "\n\none more\n"},
-		{"the second half of a line", "a half", " and the other\n"},
-		{"a \\r\\n that the silence tears", "a line\r", "\none more\r\n"},
+		{"the rest of a partial line", "a half", " and the other\n"},
+		{"a \\r\\n in two parts", "a line\r", "\none more\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestIdle_LinesAfterSilence(t *testing.T) {
 					t.Error(err)
 				}
 				if last := recs[len(recs)-1]; last.Event != record.EventEnd || !*last.Complete {
-					t.Errorf("it ends with %+v", last)
+					t.Errorf("the last record is %+v", last)
 				}
 			})
 		})

@@ -26,12 +26,12 @@ func TestMessages_CompleteWhileJobRuns(t *testing.T) {
 		r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 		a.submit("job-1")
 		a.printMixed("job-1", 0, 40, shortPause)
-		r.until("the agent said so three times", func() bool {
+		r.until("the agent has reported it as complete three times", func() bool {
 			return a.count(func() int { return ends }) == 3 || len(r.events("job-1", record.EventEnd)) > 0
 		})
 		a.printMixed("job-1", 40, 20, shortPause)
 		if n := r.metric("transport_fallbacks_total"); n != 0 {
-			t.Errorf("a way was left %v times for it", n)
+			t.Errorf("%v transport fallbacks because of it", n)
 		}
 		a.end("job-1", ray.JobSucceeded)
 		r.waitEnd("job-1")
@@ -48,7 +48,7 @@ func TestMessages_StreamEndIsNotLogEnd(t *testing.T) {
 				a.submit("job-1")
 				limit := 20
 				a.next = func(_ bool, _ string, n int) error {
-					if n >= limit { // an old stream is closed, each new one gets further
+					if n >= limit { // the agent closes streams after a while, each new one later
 						limit += 40
 						return &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
 					}
@@ -75,7 +75,7 @@ func TestMessages_StreamOutlivesJob(t *testing.T) {
 			return nil
 		}
 		o := fastOptions(protocol)
-		o.Timeout = time.Hour // of silence, before a stream is doubted
+		o.Timeout = time.Hour // of silence, before a stream is checked
 		r := newMessageHarness(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
 		a.printMixed("job-1", 0, 60, func() {})
@@ -97,7 +97,7 @@ func TestMessages_JobNeverStarted(t *testing.T) {
 				a.change(func() { a.jobs["job-1"].Status = ray.JobPending })
 				<-time.After(50 * time.Millisecond)
 				if a.count(func() int { return a.dials[true] + a.dials[false] }) > 0 {
-					t.Error("the log of a pending job was asked for")
+					t.Error("the log of a pending job was requested")
 				}
 				a.end("job-1", ray.JobFailed)
 				end := r.waitEnd("job-1")
@@ -113,8 +113,8 @@ func TestMessages_LogNotThereYet(t *testing.T) {
 	a := newFakeAgent()
 	a.noLog = true
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
-	a.submit("job-1") // and nothing is told of its node
-	r.until("each way was tried", func() bool {
+	a.submit("job-1") // its node is not known
+	r.until("each transport was tried", func() bool {
 		return a.count(func() int { return min(a.dials[true], a.dials[false], a.wholes) }) > 0
 	})
 	a.change(func() { a.noLog = false })
@@ -137,11 +137,11 @@ func TestMessages_JobMissingForAWhile(t *testing.T) {
 				a.jobs["job-1"].known = false
 				a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 500, Detail: "Job not found"} }
 			})
-			<-time.After(300 * time.Millisecond) // well over the linger
+			<-time.After(300 * time.Millisecond) // longer than the grace period
 			a.change(func() { a.next, a.jobs["job-1"].known = nil, true })
 			a.printMixed("job-1", 20, 20, shortPause)
 			if n := len(r.events("job-1", record.EventEnd)); n != 0 {
-				t.Fatalf("%d end events of a job that runs", n)
+				t.Fatalf("%d end events of a running job", n)
 			}
 			a.end("job-1", ray.JobSucceeded)
 			r.waitEnd("job-1")

@@ -20,13 +20,13 @@ import (
 	"raytap/shipper/record"
 )
 
-// newMessageHarness starts a shipper on an agent; file as newRigOn has it.
+// newMessageHarness starts a shipper on an agent; file is as of newHarnessWithFile.
 func newMessageHarness(t *testing.T, a *fakeAgent, o Options, oo writer.Options, file string) *harness {
 	t.Helper()
 	return newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return NewMessageShipper(a, a, out, o) }, o, oo, file)
 }
 
-// eachFraming runs f for both forms of messages and each protocol.
+// eachFraming runs f for both framings of messages and each protocol.
 func eachFraming(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol string)) {
 	for _, lines := range []bool{false, true} {
 		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
@@ -40,7 +40,7 @@ func eachFraming(t *testing.T, f func(t *testing.T, a *fakeAgent, protocol strin
 	}
 }
 
-// printMixed prints some lines, blank ones and half ones among them.
+// printMixed prints lines, also blank and partial ones.
 func (a *fakeAgent) printMixed(id string, from, n int, pause func()) {
 	for i := from; i < from+n; i++ {
 		a.print(id, "line %d of an ordinary log ☃\n", i)
@@ -48,7 +48,7 @@ func (a *fakeAgent) printMixed(id string, from, n int, pause func()) {
 		case 1:
 			a.print(id, "\n")
 		case 3:
-			a.print(id, "%d: half of a li", i)
+			a.print(id, "%d: part of a li", i)
 			pause()
 			a.print(id, "ne, and the rest\n")
 		case 5:
@@ -92,7 +92,7 @@ func TestMessages_Restart(t *testing.T) {
 				r.stop()
 			}
 			a.print("job-1", "printed while raytap was down, round %d\n", i)
-			// By the same way again, and by each other one.
+			// Over the same transport again, and over each other one.
 			next := []string{protocol, tail.ProtocolHTTP, tail.ProtocolWebSocket}[i%3]
 			r = newMessageHarness(t, a, fastOptions(next), oo, file)
 		}
@@ -108,7 +108,7 @@ func TestMessages_Restart(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := map[bool]string{false: `:"text"`, true: `:"lines"`}[a.lines]; !bytes.Contains(saved, []byte(want)) {
-			t.Errorf("the positions do not tell the messages' form %s", want)
+			t.Errorf("the positions do not have the framing %s", want)
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestMessages_ErrorEventFallsBack(t *testing.T) {
 			t.Error("nothing failed")
 		}
 		if n := a.count(func() int { return a.dials[true] }); n != 1 {
-			t.Errorf("%d WebSockets were dialled, want 1: the way that failed is left alone for a while", n)
+			t.Errorf("%d WebSockets were dialled, want 1: a transport that failed is not used for a while", n)
 		}
 		r.stop()
 	}
@@ -151,7 +151,7 @@ func TestMessages_RefusedUpgradeHoldsForAllJobs(t *testing.T) {
 		id := fmt.Sprint("job-", i)
 		a.submit(id)
 		a.print(id, "a line\n")
-		r.until("it is read", func() bool { return len(r.records(id)) == 2 })
+		r.until("its first line is shipped", func() bool { return len(r.records(id)) == 2 })
 	}
 	if n := a.count(func() int { return a.dials[true] }); n != 1 {
 		t.Errorf("%d WebSockets were tried, want 1", n)
@@ -172,7 +172,7 @@ func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
 		a.print(id, "%s", strings.Repeat("a line of some length, so that it is worth a turn\n", 3000))
 	}
 	for i := range jobs {
-		r.until("all is read", func() bool { return len(r.records(fmt.Sprint("job-", i))) == 3001 })
+		r.until("all lines are shipped", func() bool { return len(r.records(fmt.Sprint("job-", i))) == 3001 })
 	}
 	r.stop()
 	hang := true
@@ -183,13 +183,13 @@ func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
 		return nil
 	}
 	r = newMessageHarness(t, a, o, oo, file)
-	r.until("some replays are under way", func() bool { return a.count(func() int { return a.open }) == maxConcurrentReplays })
+	r.until("the maximum of replays is running", func() bool { return a.count(func() int { return a.open }) == maxConcurrentReplays })
 	<-time.After(100 * time.Millisecond)
 	if n := a.count(func() int { return a.open }); n != maxConcurrentReplays {
 		t.Errorf("%d replays at once", n)
 	}
 	a.change(func() { hang = false })
-	r.until("all jobs are followed", func() bool { return a.count(func() int { return a.open }) == jobs })
+	r.until("all jobs are tailed", func() bool { return a.count(func() int { return a.open }) == jobs })
 	for i := range jobs {
 		r.checkLines(fmt.Sprint("job-", i), a.text(fmt.Sprint("job-", i)))
 	}
@@ -209,10 +209,10 @@ func TestMessages_SilentStreamClosed(t *testing.T) {
 	r := newMessageHarness(t, a, o, writer.Options{}, "")
 	a.submit("job-1")
 	a.printMixed("job-1", 0, 30, shortPause)
-	r.until("the stream is given up", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
+	r.until("the stream was closed as silent", func() bool { return r.metric("read_ends_total", "reason", "silent") > 0 })
 	a.change(func() { dead = false })
 	want := len(linestest.Lines(a.text("job-1")))
-	r.until("all lines are there, and the job still runs", func() bool { return len(r.records("job-1")) == want+1 })
+	r.until("all lines are shipped while the job runs", func() bool { return len(r.records("job-1")) == want+1 })
 	r.checkLines("job-1", a.text("job-1"))
 }
 
@@ -228,13 +228,13 @@ func TestMessages_RetryAfter(t *testing.T) {
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolHTTP), writer.Options{}, "")
 	a.submit("job-1")
 	a.print("job-1", "a line\n")
-	r.until("it asked", func() bool { return r.metric("read_ends_total", "reason", "too_many_requests") > 0 })
-	<-time.After(100 * time.Millisecond) // many times the longest pause
+	r.until("the agent has responded with Retry-After", func() bool { return r.metric("read_ends_total", "reason", "too_many_requests") > 0 })
+	<-time.After(100 * time.Millisecond) // many times the longest backoff
 	if n := a.count(func() int { return a.dials[false] }); n != 1 {
-		t.Errorf("%d streams were asked for within the hour", n)
+		t.Errorf("%d streams were requested within the hour", n)
 	}
 	a.change(func() { busy = false })
-	a.end("job-1", ray.JobSucceeded) // a pause ends with the job
+	a.end("job-1", ray.JobSucceeded) // the end of the job ends the pause
 	r.waitEnd("job-1")
 	r.checkLines("job-1", a.text("job-1"))
 }
@@ -259,7 +259,7 @@ func TestMessages_SilentJobKeepsTransport(t *testing.T) {
 		}
 		<-time.After(time.Minute)
 		if n := r.metric("transport_fallbacks_total"); n != 0 {
-			t.Errorf("its way was left %v times", n)
+			t.Errorf("%v transport fallbacks, want none", n)
 		}
 		if n := a.count(func() int { return a.dials[true] }); n != 6 {
 			t.Errorf("%d streams were opened, want 6", n)
@@ -278,12 +278,12 @@ func TestMessages_Limit(t *testing.T) {
 		r := newMessageHarness(t, a, o, writer.Options{}, "")
 		a.submit("job-1")
 		a.print("job-1", "%s", strings.Repeat("a line\n", 3))
-		r.until("three are there", func() bool { return len(r.records("job-1")) == 4 })
+		r.until("three lines are shipped", func() bool { return len(r.records("job-1")) == 4 })
 		a.change(func() { a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 503} } })
-		a.change(func() { a.next = nil }) // replayed ones do not count
+		a.change(func() { a.next = nil }) // replayed messages do not count
 		a.print("job-1", "%s", strings.Repeat("a line\n", 10))
-		r.until("the limit is hit", func() bool { return len(r.events("job-1", record.EventLimit)) == 1 })
-		// The message that exceeds it was given before it was counted.
+		r.until("the limit is exceeded", func() bool { return len(r.events("job-1", record.EventLimit)) == 1 })
+		// The message that exceeds the limit was received before it was counted.
 		if n := len(r.records("job-1")); n != 1+6+1 {
 			t.Errorf("%d records, want 8: start, 6 lines, limit", n)
 		}
@@ -309,7 +309,7 @@ func TestMessages_MoreJobsThanStreams(t *testing.T) {
 			}
 			for i := range jobs {
 				want := len(linestest.Lines(a.text(id(i)))) + 1
-				r.until("all lines of a running job are there", func() bool { return len(r.records(id(i))) == want })
+				r.until("all lines of a running job are shipped", func() bool { return len(r.records(id(i))) == want })
 			}
 			for i := range jobs {
 				a.end(id(i), ray.JobSucceeded)
@@ -319,7 +319,7 @@ func TestMessages_MoreJobsThanStreams(t *testing.T) {
 				r.checkLines(id(i), a.text(id(i)))
 			}
 			if most := a.count(func() int { return a.most }); most > o.MaxTails {
-				t.Errorf("%d streams were open at once, max_tails is %d", most, o.MaxTails)
+				t.Errorf("%d streams were open at the same time, max_tails is %d", most, o.MaxTails)
 			}
 		})
 	}
@@ -346,19 +346,19 @@ func TestMessages_Resubmit(t *testing.T) {
 			a.print("job-1", "a\nb\n")
 			a.end("job-1", ray.JobSucceeded)
 			r.waitEnd("job-1")
-			<-time.After(2 * time.Millisecond) // another start_time
+			<-time.After(2 * time.Millisecond) // for another start_time
 			a.submit("job-1")
 			a.print("job-1", "%s", tt.text)
-			r.until("its lines are there", func() bool {
+			r.until("its lines are shipped", func() bool {
 				recs := r.records("job-1")
 				last := recs[len(recs)-1]
 				return last.Epoch == tt.epoch && last.Event == "" && last.Seq == tt.seq-1
 			})
 			if n := r.metric("transport_fallbacks_total"); n != 0 {
-				t.Errorf("it was found out by %v other ways", n)
+				t.Errorf("%v transport fallbacks, want none", n)
 			}
 			a.end("job-1", ray.JobSucceeded)
-			r.until("it has its end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+			r.until("the second run has ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			if end := r.events("job-1", record.EventEnd)[1]; end.Seq != tt.seq || end.Epoch != tt.epoch || !*end.Complete {
 				t.Errorf("end event %+v", end)
 			}

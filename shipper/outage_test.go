@@ -27,7 +27,7 @@ func TestOutage_DashboardDown(t *testing.T) {
 			for _, j := range jobs {
 				j.Printf("before outage %d\n", round)
 			}
-			r.until("the lines are there", func() bool {
+			r.until("the lines are shipped", func() bool {
 				recs := r.records(jobs[0].ID)
 				return len(recs) > 0 && strings.HasSuffix(recs[len(recs)-1].Message, fmt.Sprint("outage ", round))
 			})
@@ -60,12 +60,12 @@ func TestSlots_RefusedConnectionHoldsNone(t *testing.T) {
 	head.Down()
 	r.until("some dials were refused", func() bool { return r.metric("read_ends_total", "reason", "connection") > 3 })
 	if held := r.metric("stream_slots_in_use"); held != 1 {
-		t.Errorf("%v slots are held, want the 1 of the tail that was cut", held)
+		t.Errorf("%v slots in use, want 1, of the tail that was cut", held)
 	}
 	if err := head.Up(); err != nil {
 		t.Fatal(err)
 	}
-	r.until("the job is followed again", func() bool { return head.OpenTails() == 1 })
+	r.until("the job is tailed again", func() bool { return head.OpenTails() == 1 })
 }
 
 func TestSlots_HeldUntilOutputOrEnd(t *testing.T) {
@@ -79,25 +79,25 @@ func TestSlots_HeldUntilOutputOrEnd(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		if s.Acquire("d") {
-			t.Error("a slot of a silent job was given away")
+			t.Error("the slot of a silent job was released")
 		}
 		s.Printed("a")
 		time.Sleep(releaseDelay - time.Second)
 		if s.Acquire("d") {
-			t.Error("a slot was given away before Ray has noticed")
+			t.Error("a slot was released before Ray could notice")
 		}
 		time.Sleep(2 * time.Second)
 		if !s.Acquire("d") || s.Acquire("e") {
-			t.Error("not exactly one slot came back")
+			t.Error("not exactly one slot was released")
 		}
 		s.Ended("b")
 		if !s.Acquire("e") || s.Count() != 3 {
-			t.Error("the end of a job gave no slot back")
+			t.Error("the end of a job released no slot")
 		}
 	})
 }
 
-// Long lines at a log's end fit no window of so many lines, or none at all.
+// Long lines at the end of a log exceed the window of lines that are requested.
 func TestTail_EndAfterLongLines(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
@@ -121,7 +121,7 @@ func TestTail_EndAfterLongLines(t *testing.T) {
 	})
 }
 
-// A tail that is cut at one place a few times is not one that cannot pass it.
+// A tail that is cut at the same offset a few times may still pass it.
 func TestTail_ClosedAtSameOffsetByChance(t *testing.T) {
 	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
 		head := raytest.New(t)
@@ -142,12 +142,12 @@ func TestTail_ClosedAtSameOffsetByChance(t *testing.T) {
 	}
 }
 
-// One that cannot pass is lost once the job is over, and said.
+// A log that no allowed transport can read is reported as lost when the job is over.
 func TestTail_UnreadableByAllowedTransports(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "off", fastOptions(tail.ProtocolWebSocket), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
-	job.Print("before\n\xff\nbehind\n")
+	job.Print("before\n\xff\nafter\n")
 	job.End("FAILED", 1)
 	if end := r.waitEnd("job-1"); *end.Complete || end.Status != "FAILED" || len(r.events("job-1", record.EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))
@@ -171,17 +171,17 @@ func TestTail_StatusShowsCurrentError(t *testing.T) {
 			}
 			return why
 		}
-		r.until("the stream that fails shows a reason", func() bool {
+		r.until("the tail that fails shows an error", func() bool {
 			why := shown()
 			return len(why) == 2 && strings.Contains(why[0], "the disk is gone")
 		})
-		r.until("the other's line is there", func() bool { return len(r.records("job-2")) > 1 })
+		r.until("the line of the other job is shipped", func() bool { return len(r.records("job-2")) > 1 })
 		if why := shown(); why[1] != "" {
-			t.Errorf("%q of a stream that is well", why[1])
+			t.Errorf("error %q of a tail that reads", why[1])
 		}
 		for _, f := range faults {
 			f.Remove()
 		}
-		r.until("it shows none any more", func() bool { return shown()[0] == "" })
+		r.until("the error is cleared", func() bool { return shown()[0] == "" })
 	})
 }

@@ -21,7 +21,7 @@ func TestOwnership_NewNameTakesPositionsOver(t *testing.T) {
 	r := newHarnessWithFile(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("under the old name\n")
-	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 	r.stop()
 	o.Cluster = "renamed"
 	r = newHarnessWithFile(t, head, "on", o, oo, file)
@@ -45,7 +45,7 @@ func TestOwnership_OneNamePerRay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Claim("b", "session"); err == nil || !strings.Contains(err.Error(), `"a" ships already`) {
-		t.Errorf("a second name was let in: %v", err)
+		t.Errorf("a second name was accepted: %v", err)
 	}
 	if err := p.Claim("b", "another session"); err != nil {
 		t.Error(err)
@@ -53,11 +53,11 @@ func TestOwnership_OneNamePerRay(t *testing.T) {
 	p.SetCluster("a", checkpoint.ClusterState{Session: "session", Seen: true})
 	p.Release("a")
 	if err := p.Claim("c", "session"); err == nil {
-		t.Error("a name took over what one that is configured has")
+		t.Error("a new name took over the positions of a configured one")
 	}
 	p.Configure([]string{"b", "c"}, time.Now())
 	if err := p.Claim("c", "session"); err != nil || !p.Cluster("c").Seen || p.Cluster("a").Seen {
-		t.Errorf("what a removed cluster has left was not taken over: %v", err)
+		t.Errorf("positions of a removed cluster were not taken over: %v", err)
 	}
 }
 
@@ -74,10 +74,10 @@ func TestPositionsFile_ForgetsSkippedJobWithDiscovery(t *testing.T) {
 	}
 	delete(left, "old")
 	if len(p.Cluster("c").BackfillSkipped) != 1 {
-		t.Error("the positions share discovery's map")
+		t.Error("the store shares discovery's map")
 	}
 	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: left})
 	if !p.Changed() || len(p.Cluster("c").BackfillSkipped) != 0 {
-		t.Errorf("not saved again: %v", p.Cluster("c").BackfillSkipped)
+		t.Errorf("the change was not saved: %v", p.Cluster("c").BackfillSkipped)
 	}
 }

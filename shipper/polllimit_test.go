@@ -17,7 +17,7 @@ import (
 	"raytap/ray"
 )
 
-// fileOnly is a cluster of many running jobs whose logs can only be read as files.
+// fileOnly is a cluster of many running jobs whose logs can be read only over the transport file.
 type fileOnly struct {
 	allTransports
 	jobs []ray.Job
@@ -54,10 +54,10 @@ func (f *fileOnly) LogLines(_ context.Context, ref ray.LogRef, _ int) (io.ReadCl
 	return io.NopCloser(strings.NewReader("the line of " + ref.SubmissionID + "\n")), nil
 }
 
-// A stream that waits for its turn longer than the better way is left alone for has
-// to use the turn, else it waits for the next one for ever.
+// A tail that waits for a poll slot longer than transportCooldown has
+// to use the slot; otherwise it never reads.
 func TestPollLimit_EveryLogIsRead(t *testing.T) {
-	const jobs, rate = 800, 2 // a round takes longer than transportCooldown
+	const jobs, rate = 800, 2 // a round of polls takes longer than transportCooldown
 	synctest.Test(t, func(t *testing.T) {
 		f := newFileOnly(jobs)
 		sink := &memorySink{moved: make(chan struct{})}

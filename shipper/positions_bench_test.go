@@ -20,8 +20,8 @@ import (
 	"raytap/shipper/sink"
 )
 
-// written returns what this process has written so far: all bytes that it gave
-// to write calls, and those that went towards a disk.
+// written returns what this process has written so far: all bytes that it passed
+// to write calls, and those that were sent to a disk.
 func written(b *testing.B) (calls, disk int64) {
 	b.Helper()
 	text, err := os.ReadFile("/proc/self/io")
@@ -36,8 +36,8 @@ func written(b *testing.B) (calls, disk int64) {
 	return calls, disk
 }
 
-// finishedJobs makes positions that know so many finished jobs, as a shipper of
-// a Ray 2.60 would.
+// finishedJobs adds finished jobs to a store, as a shipper of
+// Ray 2.60 would.
 func finishedJobs(b *testing.B, p *checkpoint.Store, jobs int) (running checkpoint.Key) {
 	b.Helper()
 	c := lines.NewSplitter(256<<10, 0)
@@ -60,8 +60,8 @@ func finishedJobs(b *testing.B, p *checkpoint.Store, jobs int) (running checkpoi
 	return running
 }
 
-// What one line a second makes raytap write for its positions, by the number of
-// jobs that it knows. One iteration is one second: run it with -benchtime=20x.
+// The bytes that raytap writes for its positions with one line per second, by the number of
+// known jobs. One iteration is one second: run it with -benchtime=20x.
 func BenchmarkPositionsPerSecond(b *testing.B) {
 	for _, jobs := range []int{10, 1000, 9000} {
 		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {
@@ -117,7 +117,7 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 	}
 }
 
-// One save behind one line: what it costs, by the number of jobs known.
+// The cost of one save after one line, by the number of known jobs.
 func BenchmarkPositionsSave(b *testing.B) {
 	for _, jobs := range []int{10, 1000, 9000} {
 		b.Run(fmt.Sprintf("jobs=%d", jobs), func(b *testing.B) {

@@ -18,14 +18,14 @@ import (
 	"raytap/shipper/record"
 )
 
-// fastChecks are quick options with checks soon after the end.
+// fastChecks returns fastOptions with checks soon after the end.
 func fastChecks(protocol string) Options {
 	o := fastOptions(protocol)
 	o.Recheck = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}
 	return o
 }
 
-// eventsOf lists the events of a job in order.
+// eventsOf returns the events of a job in order.
 func (r *harness) eventsOf(id string) string {
 	var all []string
 	for _, rec := range r.records(id) {
@@ -36,8 +36,8 @@ func (r *harness) eventsOf(id string) string {
 	return strings.Join(all, " ")
 }
 
-// The law: an end is a question. What children print after it is shipped in the
-// same epoch, each line once, and has an end of its own.
+// What children print after the end is shipped in the
+// same epoch, each line once, and is followed by an end event of its own.
 func TestRecheck_LinesAfterEnd(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		for _, newline := range []string{"\n", ""} {
@@ -49,7 +49,7 @@ func TestRecheck_LinesAfterEnd(t *testing.T) {
 			r.waitEnd("job-1")
 			for i := range 3 {
 				job.Printf("\nlate %d\nand its second line"+newline, i)
-				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == i+2 })
+				r.until("the log has another end event", func() bool { return len(r.events("job-1", record.EventEnd)) == i+2 })
 			}
 			r.checkLines("job-1", job.Log())
 			if got, want := r.eventsOf("job-1"), "start end reopened end reopened end reopened end"; got != want {
@@ -60,23 +60,23 @@ func TestRecheck_LinesAfterEnd(t *testing.T) {
 					t.Errorf("end event %+v", end)
 				}
 			}
-			r.until("the last end is checked, too", func() bool { return r.metric("end_checks_total", "result", "same") >= 3 })
+			r.until("the last end was checked, too", func() bool { return r.metric("end_checks_total", "result", "same") >= 3 })
 			if n := r.metric("end_checks_total", "result", "grown"); n != 3 || r.metric("gaps_total") != 0 {
-				t.Errorf("%v checks found a log that has grown, %v gaps", n, r.metric("gaps_total"))
+				t.Errorf("%v checks found a grown log, want 3; %v gaps, want none", n, r.metric("gaps_total"))
 			}
 			r.stop()
 		}
 	})
 }
 
-// A log that prints on after its end is read until it is silent.
+// A log that grows after its end is read until it is silent.
 func TestRecheck_ReopenedLogEndsOnceSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agentOnly{log: numbered(0, 10, "\n")}
 		recs := shipAgentOnly(t, a, func(*Shipper) {
 			time.Sleep(time.Second)
 			a.change(func() { a.over = true })
-			for i := range 120 { // it fails to end, for two minutes
+			for i := range 120 { // its children print for two minutes
 				time.Sleep(time.Second)
 				a.change(func() { a.log = append(a.log, numbered(10+i, 11+i, "\n")...) })
 			}
@@ -97,7 +97,7 @@ func TestRecheck_ReopenedLogEndsOnceSilent(t *testing.T) {
 	})
 }
 
-// Ended jobs cost no goroutine each, and their checks have a rate.
+// Ended jobs have no goroutines, and the rate of their checks is bounded.
 func TestRecheck_Bounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &agentOnly{log: []byte("a line\n")}
@@ -120,7 +120,7 @@ func TestRecheck_Bounded(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				a.change(func() {
 					if n := len(a.from); n == 0 || n > 10*recheckRate+recheckBurst {
-						t.Errorf("%d reads within ten seconds", n)
+						t.Errorf("%d reads in ten seconds", n)
 					}
 					a.from = nil
 				})
@@ -129,14 +129,14 @@ func TestRecheck_Bounded(t *testing.T) {
 			s.rechecks.mu.Lock()
 			defer s.rechecks.mu.Unlock()
 			if n := len(s.rechecks.queue); n != 0 {
-				t.Errorf("%d checks are left after an hour", n)
+				t.Errorf("%d checks are scheduled after an hour", n)
 			}
 		})
 	})
 }
 
-// What is printed after the end while raytap is down is found by the next one, and
-// a job that is deleted is checked at once.
+// What is printed after the end while raytap is down is found after its start, and
+// a job that is deleted is checked immediately.
 func TestRecheck_Restart(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deleted %v", deleted), func(t *testing.T) {
@@ -158,27 +158,27 @@ func TestRecheck_Restart(t *testing.T) {
 				job.Print("late\n")
 				r = newHarnessWithFile(t, head, "on", fastChecks(tail.ProtocolAuto), oo, file)
 			}
-			r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+			r.until("the log has another end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			r.checkLines("job-1", job.Log())
 		})
 	}
 }
 
-// The law of recovery: whatever of a reopened log and its second end the sink
-// holds when the process dies, each record comes once.
+// Whatever records of a reopened log and its second end the sink
+// holds when the process is killed, each record is written once.
 func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
 	records := []string{"reopened", "line", "line", "end"}
 	for missing := range len(records) + 1 {
 		t.Run(fmt.Sprintf("%d records missing", missing), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			never := writer.Options{Interval: time.Hour} // but for checkpoints
+			never := writer.Options{Interval: time.Hour} // positions are saved at checkpoints only
 			r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("early\n")
 			job.End("FAILED", 1)
 			r.waitEnd("job-1")
-			r.kill() // the end is owed, and written
+			r.kill() // the end is pending, and written
 			o := fastChecks(tail.ProtocolHTTP)
 			cut := missing
 			if missing > 1 { // the last save is that of the reopened log
@@ -187,9 +187,9 @@ func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
 			r = newHarnessWithFile(t, head, "on", o, never, file)
 			job.Print("late\nand its second line\n")
 			if missing > 1 {
-				r.until("the late lines are there", func() bool { return len(r.records("job-1")) == 8 })
+				r.until("the late lines are shipped", func() bool { return len(r.records("job-1")) == 8 })
 			} else {
-				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+				r.until("the log has another end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 			}
 			r.kill()
 			b, err := os.ReadFile(file)
@@ -202,10 +202,10 @@ func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
 			if err := os.WriteFile(file, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for range 2 { // the second one finds what the first has left
+			for range 2 { // the second one starts from the files of the first
 				r = newHarnessWithFile(t, head, "on", fastChecks(tail.ProtocolHTTP), never, file)
-				r.until("the log has another end", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
-				r.until("the end is checked", func() bool { return r.metric("end_checks_total") > 0 })
+				r.until("the log has another end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+				r.until("the end was checked", func() bool { return r.metric("end_checks_total") > 0 })
 				r.kill()
 			}
 			r.checkLines("job-1", job.Log())
@@ -216,8 +216,8 @@ func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
 	}
 }
 
-// An older copy of the positions, from before a log was reopened, tells it as ended:
-// the sink knows better.
+// An older copy of the positions, from before a log was reopened, has it as ended:
+// the records in the sink are newer.
 func TestRecheck_OlderPositionsFile(t *testing.T) {
 	p, err := checkpoint.Open("")
 	if err != nil {
@@ -238,6 +238,6 @@ func TestRecheck_OlderPositionsFile(t *testing.T) {
 	find(`"seq":3,"event":"reopened","message":"m"`)
 	find(`"seq":3,"message":"m"`)
 	if l = p.Log(k, ray.Job{}); l.Done || l.Written[0] != 4 {
-		t.Errorf("done %v, the next line is %d", l.Done, l.Written[0])
+		t.Errorf("done %v, next line %d", l.Done, l.Written[0])
 	}
 }

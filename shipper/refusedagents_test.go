@@ -17,7 +17,7 @@ import (
 	"raytap/ray/transport"
 )
 
-// refusedAgents are the values of raytap_node_agents_refused by reason.
+// refusedAgents returns the values of raytap_node_agents_refused by reason.
 func refusedAgents(t *testing.T, m *metrics.Metrics) map[string]float64 {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
@@ -44,9 +44,9 @@ func refusedAgents(t *testing.T, m *metrics.Metrics) map[string]float64 {
 	return got
 }
 
-// Agents that logs are not read from are counted, each once however many jobs it has,
-// by the reason; those that may be asked are not there at all. The head's agent is asked,
-// too, for what Ray wrote there on a job that ran elsewhere.
+// Agents that logs are not read from are counted by reason, each once for all its jobs.
+// Agents that may be used are not counted. The head's agent is used,
+// too, to read what Ray wrote there about a job that ran elsewhere.
 func TestTransport_RefusedAgentsByReason(t *testing.T) {
 	const token = "0123456789abcdef0123456789abcdef"
 	there, elsewhere := netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("10.0.0.0/8")
@@ -89,11 +89,11 @@ func TestTransport_RefusedAgentsByReason(t *testing.T) {
 				r.waitEnd(id)
 			}
 			if got := refusedAgents(t, r.metrics); !maps.Equal(got, row.want) {
-				t.Errorf("refused: %v, want %v", got, row.want)
+				t.Errorf("refused agents: %v, want %v", got, row.want)
 			}
 			r.stop()
 			if got := refusedAgents(t, r.metrics); len(got) > 0 {
-				t.Errorf("after the end: %v", got)
+				t.Errorf("refused agents after the end: %v", got)
 			}
 		})
 	}

@@ -17,22 +17,22 @@ import (
 	"raytap/ray"
 )
 
-// busyHead is a cluster of many running jobs without a node agent that can be
-// read from. Each job has printed its first lines, and every second one prints
-// more each second. It counts what it is asked for.
+// busyHead is a cluster of many running jobs without a usable
+// node agent. Each job has printed its first lines, and every second one prints
+// more each second. It counts requests.
 type busyHead struct {
 	allTransports
 	jobs  []ray.Job
 	began time.Time
 
 	mu     sync.Mutex
-	agent  error // what a read from an agent gives; nil: the log
+	agent  error // error of a read from an agent; nil: it returns the log
 	counts map[string]int
 }
 
 const (
 	busyNodes = 3
-	busyFirst = 20 // lines that were there at once
+	busyFirst = 20 // lines that were printed at the start
 	busyLine  = 100
 )
 
@@ -51,7 +51,7 @@ func (h *busyHead) count(path string) {
 	h.counts[path]++
 }
 
-// asked gives what was asked for since the last call: of the dashboard, and of agents.
+// asked returns the numbers of requests since the last call, to the dashboard and to agents.
 func (h *busyHead) asked() (dashboard, agents int, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,20 +67,20 @@ func (h *busyHead) asked() (dashboard, agents int, text string) {
 	return dashboard, agents, text
 }
 
-// log gives the log of a job as it is now, from its line on.
+// log returns the log of a job as it is now, from a line on.
 func (h *busyHead) log(id string, from int) string {
 	i, _ := strconv.Atoi(id)
 	lines, seconds := busyFirst, int(time.Since(h.began)/time.Second)
 	switch {
 	case i%10 == 1:
-		lines += 12 * seconds // more from turn to turn than one window has
+		lines += 12 * seconds // more lines between two polls than one window has
 	case i%2 == 1:
 		lines += seconds
 	}
 	return busyText()[from*busyLine : lines*busyLine]
 }
 
-// busyText is the lines that a job prints, as long as a test may last.
+// busyText has the lines that a job prints during the longest test.
 var busyText = sync.OnceValue(func() string {
 	var b strings.Builder
 	for n := range 12000 {
@@ -134,7 +134,7 @@ func (h *busyHead) TailLog(ctx context.Context, ref ray.LogRef) (ray.LogStream, 
 	return &busyTail{ctx: ctx, h: h, id: ref.SubmissionID}, nil
 }
 
-// busyTail is an open WebSocket: it gives the log, and then what is printed.
+// busyTail is an open WebSocket: it sends the log, and then what is printed.
 type busyTail struct {
 	ctx      context.Context
 	h        *busyHead
@@ -164,8 +164,8 @@ func (t *busyTail) Read(p []byte) (int, error) {
 func (t *busyTail) Messages() uint64 { return t.messages }
 func (t *busyTail) Close() error     { return nil }
 
-// What raytap asks of Ray's dashboard is bounded by what the configuration allows
-// it, however many jobs there are.
+// The rate of requests to Ray's dashboard is bounded by the configuration, for any
+// number of jobs.
 func TestRequests_Bounded(t *testing.T) {
 	refused := &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 	unreachable := &ray.Error{Op: "read log from node agent", Code: 503}
@@ -173,9 +173,9 @@ func TestRequests_Bounded(t *testing.T) {
 		name, protocol string
 		agent          error
 	}{
-		{"agents that must not be asked", tail.ProtocolAuto, refused},
-		{"agents out of reach", tail.ProtocolAuto, unreachable},
-		{"WebSockets alone", tail.ProtocolWebSocket, refused},
+		{"node agents not allowed", tail.ProtocolAuto, refused},
+		{"node agents unreachable", tail.ProtocolAuto, unreachable},
+		{"only WebSockets", tail.ProtocolWebSocket, refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { checkRequests(t, c.protocol, c.agent) })
@@ -184,42 +184,42 @@ func TestRequests_Bounded(t *testing.T) {
 }
 
 func checkRequests(t *testing.T, protocol string, agent error) {
-	const jobs, minutes = 300, 6 // longer than a way that failed is left alone
+	const jobs, minutes = 300, 6 // longer than transportCooldown
 	h := newBusyHead(jobs, agent)
 	var dashboard, agents int
 	var text string
 	var o Options
 	lines := shipTo(t, h, h, protocol, func(s *Shipper) {
 		o = s.opts
-		time.Sleep(2 * time.Minute) // each log had its first turn
+		time.Sleep(2 * time.Minute) // each log was polled once
 		h.asked()
 		time.Sleep(minutes * time.Minute)
 		dashboard, agents, text = h.asked()
 		if held := s.slotsInUse(); held != o.MaxTails {
-			t.Errorf("%d slots are used of %d", held, o.MaxTails)
+			t.Errorf("%d of %d slots are in use", held, o.MaxTails)
 		}
 	})
 
-	perMinute := int(time.Minute/o.Interval) + // the job list
-		o.MaxTails*2*int(time.Minute/o.Timeout) // a silent tail is held against the log's end, twice at most
+	perMinute := int(time.Minute/o.Interval) + // job lists
+		o.MaxTails*2*int(time.Minute/o.Timeout) // a silent tail is compared with the end of the log, at most twice
 	if protocol != tail.ProtocolWebSocket {
 		perMinute += int(60 * o.FileRate)
 	}
 	const burst = 5
 	if most := minutes*perMinute + burst; dashboard > most {
-		t.Errorf("%d requests to the dashboard in %d minutes, want %d at most: %s", dashboard, minutes, most, text)
+		t.Errorf("%d requests to the dashboard in %d minutes, want at most %d: %s", dashboard, minutes, most, text)
 	}
 	if most := busyNodes * (minutes/5 + 1); agents > most {
-		t.Errorf("%d requests to agents in %d minutes, want %d at most", agents, minutes, most)
+		t.Errorf("%d requests to agents in %d minutes, want at most %d", agents, minutes, most)
 	}
 	if n := len(bytes.Split(lines, []byte("line 00000 "))) - 1; protocol != tail.ProtocolWebSocket && n != jobs {
-		t.Errorf("the first line of %d jobs of %d was shipped", n, jobs)
+		t.Errorf("the first line of %d of %d jobs was shipped", n, jobs)
 	}
-	t.Logf("%.0f requests a minute to the dashboard (%d are allowed), %.1f to agents: %s",
+	t.Logf("%.0f requests per minute to the dashboard (allowed: %d), %.1f to agents: %s",
 		float64(dashboard)/minutes, perMinute, float64(agents)/minutes, text)
 }
 
-// One stream's try tells all of a node that its agent works again.
+// One successful read shows all tails of a node that its agent works again.
 func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const jobs = 60
@@ -235,13 +235,13 @@ func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
 				by[st.Transport]++
 			}
 			if by["node_agent"] != jobs {
-				t.Errorf("of %d jobs so many are read by each way: %v", jobs, by)
+				t.Errorf("number of jobs by transport, of %d: %v", jobs, by)
 			}
 		})
 	})
 }
 
-// A slot that comes free is used at the next look of a stream without one.
+// A released slot is used at the next poll of a tail without one.
 func TestSlots_FreeSlotIsUsed(t *testing.T) {
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket} {
 		synctest.Test(t, func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestSlots_FreeSlotIsUsed(t *testing.T) {
 				}
 				time.Sleep(fileIdle + 5*time.Second)
 				if n := held.Count(); n != s.opts.MaxTails {
-					t.Errorf("%s: %d slots are used of %d", protocol, n, s.opts.MaxTails)
+					t.Errorf("%s: %d of %d slots are in use", protocol, n, s.opts.MaxTails)
 				}
 			})
 		})

@@ -16,7 +16,7 @@ import (
 	"raytap/shipper/record"
 )
 
-// kill stops a rig as a SIGKILL does: what it would have saved at its end is
+// kill stops a harness like SIGKILL: what it would have saved at its end is
 // not saved.
 func (r *harness) kill() {
 	r.t.Helper()
@@ -71,7 +71,7 @@ func TestRestart_EveryLineOnce(t *testing.T) {
 
 func TestRestart_PendingEventWrittenOnce(t *testing.T) {
 	for _, written := range []bool{false, true} {
-		t.Run(fmt.Sprintf("the event written %v", written), func(t *testing.T) {
+		t.Run(fmt.Sprintf("event written=%v", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			o := fastOptions(tail.ProtocolHTTP)
@@ -81,18 +81,18 @@ func TestRestart_PendingEventWrittenOnce(t *testing.T) {
 			log := job.Log()
 			job.End("FAILED", 2)
 			r.waitEnd("job-1")
-			r.kill() // the last save is the one before the event was written
+			r.kill() // the last save was before the event was written
 			if !written {
 				b, err := os.ReadFile(file)
 				if err != nil {
 					t.Fatal(err)
 				}
 				cut := strings.LastIndex(strings.TrimSuffix(string(b), "\n"), "\n") + 1
-				if err := os.Truncate(file, int64(cut+20)); err != nil { // and half of it is torn
+				if err := os.Truncate(file, int64(cut+20)); err != nil { // and a part of the last record
 					t.Fatal(err)
 				}
 			}
-			job.Print("\nprinted behind the end\n")
+			job.Print("\nprinted after the end\n")
 			r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: time.Hour}, file)
 			r.waitEnd("job-1")
 			<-time.After(50 * time.Millisecond)
@@ -113,7 +113,7 @@ func TestRestart_JobDeletedMeanwhile(t *testing.T) {
 		r := newHarnessWithFile(t, head, agents, fastOptions(tail.ProtocolHTTP), oo, file)
 		job := head.Submit(id, raytest.JobOptions{})
 		job.Print("seen\n")
-		r.until("it was read", func() bool { return len(r.records(id)) >= 4 })
+		r.until("its first line is shipped", func() bool { return len(r.records(id)) >= 4 })
 		r.stop()
 		job.Print("not seen\n")
 		log := job.Log()
@@ -136,7 +136,7 @@ func TestRestart_SessionEndedMeanwhile(t *testing.T) {
 	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first session\n")
-	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 	r.stop()
 	first := head.Session()
 	if err := head.Restart(raytest.RestartOptions{}); err != nil {
@@ -173,7 +173,7 @@ func TestBackfill_DecidedOnce(t *testing.T) {
 	r.waitEnd("missed")
 	r.checkLines("missed", log)
 	if n := len(r.records("old")); n != 0 {
-		t.Errorf("%d records of a job that the backfill left out", n)
+		t.Errorf("%d records of a job that the backfill skipped", n)
 	}
 }
 
@@ -187,7 +187,7 @@ func TestSlots_OfKilledProcessAreCounted(t *testing.T) {
 	}
 	for range 4 {
 		r := newHarnessWithFile(t, head, "off", o, writer.Options{Interval: time.Hour}, file)
-		r.until("all jobs are read", func() bool {
+		r.until("all jobs are tailed", func() bool {
 			for i := range 20 {
 				if len(r.records(fmt.Sprintf("silent-%d", i))) < 3 {
 					return false
@@ -199,12 +199,12 @@ func TestSlots_OfKilledProcessAreCounted(t *testing.T) {
 		r.checkSlots(head, o.MaxTails)
 	}
 	if head.PeakTails() == 0 {
-		t.Error("no tail was ever open: this test has shown nothing")
+		t.Error("no tail was opened: the test proves nothing")
 	}
 }
 
-// What recovery finds holds until the position has passed it, however often the
-// process dies before that: here the log cannot be read meanwhile.
+// Recovered lines count until the position has passed them, however often the
+// process is killed before that: here the log cannot be read meanwhile.
 func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -248,6 +248,6 @@ func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
 	r.stop()
 	b, err := os.ReadFile(file + ".positions")
 	if err != nil || strings.Contains(string(b), `"recovered"`) {
-		t.Errorf("what is passed is still remembered: %v\n%s", err, b)
+		t.Errorf("recovered lines are still in the positions file: %v\n%s", err, b)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"raytap/shipper/record"
 )
 
-// The law: a log that can still be read is read to its end, also where its id was
-// submitted again on another node before raytap looked.
+// A log that can still be read is read to its end, also if its id was
+// submitted again on another node before the next job list.
 func TestResubmit_OldLogReadToEnd(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		if protocol == tail.ProtocolWebSocket {
-			t.Skip("a tail has no node: it is of the new run")
+			t.Skip("a tail cannot select the node, it is of the new run")
 		}
 		for _, pending := range []bool{false, true} {
 			for _, down := range []bool{false, true} {
@@ -35,7 +35,7 @@ func TestResubmit_OldLogReadToEnd(t *testing.T) {
 				r := newHarnessWithFile(t, head, agents, o, oo, file)
 				job := head.Submit("job-1", raytest.JobOptions{})
 				job.Print("of the first run\n")
-				r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+				r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 				if down {
 					r.stop()
 				}
@@ -83,7 +83,7 @@ func TestResubmit_OldLogReadToEnd(t *testing.T) {
 	})
 }
 
-// A node that does not answer delays the new run for a bounded time only.
+// A node that does not respond delays the new run for a bounded time.
 func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
@@ -94,7 +94,7 @@ func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 	o.LostAfter = 200 * time.Millisecond
 	r := newHarness(t, head, "on", o, writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Node: node})
-	r.until("it was read", func() bool { return len(r.records("job-1")) >= 3 })
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 3 })
 	node.AgentDown()
 	job.Print("lost\n")
 	job.End("FAILED", 1)
@@ -106,8 +106,8 @@ func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 	}
 }
 
-// A tail knows an id alone: once another run has taken it elsewhere, a replay is of
-// the new run's log and proves nothing of the old one, which must not be called lost.
+// A tail selects a log by its id only: if another run has the id on another node, a replay is of
+// the log of the new run and proves nothing about the old one, which must not be reported as lost.
 func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
@@ -123,8 +123,8 @@ func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 	for range 200 { // longer than the log of the new run
 		job.Print("of the first run\n")
 	}
-	r.until("it was read", func() bool { return len(r.records("job-1")) >= 203 })
-	r.stop() // so that only a replay can prove where it stands
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 203 })
+	r.stop() // so that only a replay can verify the position
 	job.End("SUCCEEDED", 0)
 	again := head.Submit("job-1", raytest.JobOptions{Node: node, Start: job.StartTime().Add(time.Second)})
 	again.Print("of the second run\n")
@@ -132,6 +132,6 @@ func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 	r = newHarnessWithFile(t, head, "off", o, oo, file)
 	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	if gaps := r.events("job-1", record.EventGap); len(gaps) != 0 {
-		t.Errorf("a log that was only replaced by its id counts as lost: %+v", gaps)
+		t.Errorf("the old log is reported as lost: %+v", gaps)
 	}
 }

@@ -19,24 +19,24 @@ import (
 	"raytap/shipper/sink"
 )
 
-// A run that took another one's place while raytap was down is shipped, also if
-// raytap dies between the end event of the one and the start event of the other.
+// A run that replaced another one while raytap was down is shipped, also if
+// raytap is killed between the end event of the old and the start event of the new run.
 func TestResubmit_KilledBetweenRuns(t *testing.T) {
 	for written := range 3 {
 		t.Run(fmt.Sprintf("%d events written", written), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
-			never := writer.Options{Interval: time.Hour} // but for checkpoints
+			never := writer.Options{Interval: time.Hour} // positions are saved at checkpoints only
 			r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}, file)
 			job := head.Submit("job-1", raytest.JobOptions{})
 			job.Print("of the first run\n")
-			r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+			r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 			r.stop()
 			job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
 			job.Print("of the second run\n")
 			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
-			r.until("the second run is read", func() bool { return len(r.records("job-1")) >= 8 })
-			r.kill() // the last save is that of the first run's end, as owed
+			r.until("the first line of the second run is shipped", func() bool { return len(r.records("job-1")) >= 8 })
+			r.kill() // the last save has the end of the first run as pending
 			b, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
@@ -55,7 +55,7 @@ func TestResubmit_KilledBetweenRuns(t *testing.T) {
 			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job.Print("more of it\n")
 			r.until("it is read on", func() bool { return strings.Contains(r.messages("job-1"), "more of it") })
-			r.stop() // what is saved now is true, too
+			r.stop() // positions are saved at the stop
 			r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), never, file)
 			job.Print("and the rest\n")
 			log := job.Log()
@@ -73,8 +73,8 @@ func TestResubmit_KilledBetweenRuns(t *testing.T) {
 	}
 }
 
-// A run that only the sink knows of, because raytap died before it saved
-// anything of it, gets its end event when another run has taken its place.
+// A run that only the sink has records of, because raytap was killed before it saved
+// any position of it, gets its end event when another run has replaced it.
 func TestResubmit_RunNeverSaved(t *testing.T) {
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -85,7 +85,7 @@ func TestResubmit_RunNeverSaved(t *testing.T) {
 	r = newHarnessWithFile(t, head, "on", o, never, file)
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("of the first run\n")
-	r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 	r.kill()
 	job = head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
 	r = newHarnessWithFile(t, head, "on", o, never, file)
@@ -94,7 +94,7 @@ func TestResubmit_RunNeverSaved(t *testing.T) {
 	r.until("both runs have ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 	r.checkLines("job-1", log)
 	if first := r.events("job-1", record.EventEnd)[0]; *first.Complete || *first.Lines != 3 {
-		t.Errorf("the first run's end says %d lines, complete %v; want 3, false", *first.Lines, *first.Complete)
+		t.Errorf("the end of the first run has %d lines, complete %v; want 3, false", *first.Lines, *first.Complete)
 	}
 }
 
@@ -106,8 +106,8 @@ func (r *harness) messages(id string) string {
 	return b.String()
 }
 
-// What is known of a run before its first line is saved outlives the process:
-// where it runs is needed to read its log once Ray has forgotten the job.
+// What is known of a run before its first line is saved survives a restart:
+// its node is needed to read its log after the job was deleted.
 func TestPositionsFile_NodeSavedWithStart(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -139,7 +139,7 @@ func TestPositionsFile_NodeSavedWithStart(t *testing.T) {
 	if err := p.Recovered([]byte(record)); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // it is the same after another restart
+	for range 2 { // the second one finds the same
 		p = reopen(p)
 		l := p.Log(k, ray.Job{})
 		if !l.Begun || l.Done || l.Run.DriverNodeID != "n2" || l.Node != "n2" || !l.Run.Start.Equal(later) || l.Epoch != 1 || l.Run.SubmissionID != "a" {
@@ -151,7 +151,7 @@ func TestPositionsFile_NodeSavedWithStart(t *testing.T) {
 	}
 }
 
-// A job that was deleted before anybody knew where it ran may have printed.
+// A job that was deleted before its node was known may have printed.
 func TestTail_DeletedBeforeNodeKnown(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})

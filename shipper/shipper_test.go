@@ -20,7 +20,7 @@ func TestDiscovery_JobEndedBeforeFirstList(t *testing.T) {
 		o.Interval = 300 * time.Millisecond
 		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("short", raytest.JobOptions{})
-		job.Print("over before you look\n")
+		job.Print("over before the first list\n")
 		log := job.Log()
 		job.End("SUCCEEDED", 0)
 		r.waitEnd("short")
@@ -75,7 +75,7 @@ func TestSlots_WithinBudget(t *testing.T) {
 	for i := range 30 {
 		jobs = append(jobs, head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{}))
 	}
-	r.until("each job's first lines are there", func() bool {
+	r.until("the first lines of each job are shipped", func() bool {
 		for _, j := range jobs {
 			if len(r.records(j.ID)) < 3 {
 				return false
@@ -89,7 +89,7 @@ func TestSlots_WithinBudget(t *testing.T) {
 	}
 	r.checkSlots(head, o.MaxTails)
 	if peak := head.PeakTails(); peak == 0 || peak > o.MaxTails {
-		t.Errorf("%d tails were open at once, the budget is %d", peak, o.MaxTails)
+		t.Errorf("%d tails were open at the same time, the budget is %d", peak, o.MaxTails)
 	}
 	for _, j := range jobs {
 		j.End("SUCCEEDED", 0)
@@ -98,7 +98,7 @@ func TestSlots_WithinBudget(t *testing.T) {
 		r.waitEnd(j.ID)
 		r.checkLines(j.ID, j.Log())
 	}
-	r.until("all slots are given back", func() bool { return r.metric("stream_slots_in_use") == 0 })
+	r.until("all slots are released", func() bool { return r.metric("stream_slots_in_use") == 0 })
 }
 
 func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
@@ -112,11 +112,11 @@ func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
 		r.until("the first log is shipped", func() bool { return len(r.records("job-1")) == 53 })
 		job.ReplaceLog(strings.Repeat("another log\n", 3) + "end of it\n")
 		head.CutTails(raytest.CutReset, "")
-		r.until("the epoch is announced", func() bool { return len(r.events("job-1", record.EventEpoch)) > 0 })
+		r.until("the new epoch is reported", func() bool { return len(r.events("job-1", record.EventEpoch)) > 0 })
 		job.Print("and more\n")
 		job.End("SUCCEEDED", 0)
 		end := r.waitEnd("job-1")
-		// It speaks of the run: of the lines before the gap, too, and of the gap.
+		// It counts the whole run, also the lines before the gap.
 		if end.Epoch != 1 || *end.Lines != 52+5 || *end.Complete {
 			t.Errorf("end event %+v, %d lines, complete %v", end, *end.Lines, *end.Complete)
 		}
@@ -127,7 +127,7 @@ func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
 			}
 		}
 		if want := "another log,another log,another log,end of it,and more"; strings.Join(got, ",") != want {
-			t.Errorf("the second epoch holds %q", got)
+			t.Errorf("the second epoch has %q", got)
 		}
 		if len(r.events("job-1", record.EventGap)) != 1 || r.metric("gaps_total") != 1 {
 			t.Errorf("gap events %+v", r.events("job-1", record.EventGap))
@@ -146,7 +146,7 @@ func TestResubmit_SameLog(t *testing.T) {
 		again := head.Submit("job-1", raytest.JobOptions{})
 		again.Print("second run\n")
 		again.End("SUCCEEDED", 0)
-		r.until("both ends are told", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+		r.until("both runs have an end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
 		var got []string
 		for _, rec := range r.records("job-1") {
 			if rec.Event == "" && !strings.Contains(rec.Message, "Runtime env") && !strings.Contains(rec.Message, "Running entrypoint") {
@@ -177,9 +177,9 @@ func TestLimits_Stop(t *testing.T) {
 		for i := range 30 {
 			job.Printf("line %d\n", i)
 		}
-		r.until("the limit is told", func() bool { return len(r.events("job-1", record.EventLimit)) > 0 })
+		r.until("the limit event is written", func() bool { return len(r.events("job-1", record.EventLimit)) > 0 })
 		job.End("SUCCEEDED", 0)
-		r.until("the stream is gone", func() bool { return r.shipper.tail("job-1") == nil })
+		r.until("the tail has ended", func() bool { return r.shipper.tail("job-1") == nil })
 		recs := r.records("job-1")
 		if n := len(recs); n != 12 || recs[10].Message != "line 9" || recs[11].Limit != "max_lines" || recs[11].Seq != 10 {
 			t.Errorf("%d records, the last ones %+v", n, recs[max(0, n-2):])
@@ -201,7 +201,7 @@ func TestLimits_Pause(t *testing.T) {
 		r.waitEnd("job-1")
 		r.checkLines("job-1", job.Log())
 		if len(r.events("job-1", record.EventLimit)) < 4 {
-			t.Error("the limit was not hit: this test has shown nothing")
+			t.Error("the limit was not exceeded: the test proves nothing")
 		}
 	})
 }
@@ -218,14 +218,14 @@ func TestTail_DeadNode(t *testing.T) {
 		r := newHarness(t, head, agents, o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Node: node})
 		job.Print("the last that was read\n")
-		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+		r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 		node.Kill()
 		end := r.waitEnd("job-1")
 		if *end.Complete || end.Status != "RUNNING" {
 			t.Errorf("end event %+v", end)
 		}
 		if len(r.events("job-1", record.EventGap)) != 1 || r.metric("gaps_total") != 1 {
-			t.Error("no gap was told")
+			t.Error("there is no gap event")
 		}
 	})
 }
@@ -236,7 +236,7 @@ func TestSession_HeadRestart(t *testing.T) {
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{})
 		job.Print("of the first session\n")
-		r.until("it was read", func() bool { return len(r.records("job-1")) >= 4 })
+		r.until("its first line is shipped", func() bool { return len(r.records("job-1")) >= 4 })
 		first := head.Session()
 		if err := head.Restart(raytest.RestartOptions{}); err != nil {
 			t.Fatal(err)
@@ -286,7 +286,7 @@ func TestMemory_SinkBlocked(t *testing.T) {
 		}
 		r.until("memory is in use", func() bool { return r.metric("memory_bytes") > 1<<19 })
 		if used := r.metric("memory_bytes"); used > 1<<20+4*6*float64(256<<10) {
-			t.Errorf("%v bytes are held", used)
+			t.Errorf("%v bytes of memory are in use", used)
 		}
 		r.sink.setBlocked(false)
 		for _, j := range jobs {
@@ -309,7 +309,7 @@ func TestMemory_PartialLinesHoldAll(t *testing.T) {
 			jobs = append(jobs, j)
 			j.Print(strings.Repeat("half a line ", 9_000))
 		}
-		r.until("all jobs are read", func() bool {
+		r.until("all jobs are tailed", func() bool {
 			for _, j := range jobs {
 				if len(r.records(j.ID)) < 3 {
 					return false

@@ -17,7 +17,7 @@ import (
 // headLines is how many lines the fake head prints before a job's own.
 const headLines = 2
 
-// savedLines is how many lines of the only log are counted by the saved positions.
+// savedLines returns the number of lines of the only log in the saved positions.
 func (r *harness) savedLines() int {
 	saved, err := checkpoint.Read(r.out.Positions.File())
 	if err != nil {
@@ -31,7 +31,7 @@ func (r *harness) savedLines() int {
 	return 0
 }
 
-// copyOver puts a file with the same content in a file's place.
+// copyOver replaces a file by a copy of it.
 func copyOver(file string) error {
 	b, err := os.ReadFile(file)
 	if err == nil {
@@ -50,20 +50,20 @@ func emptyOver(file string) error {
 	return os.Rename(file+".new", file)
 }
 
-// The law: a removed sink file is made again, and begins with the first line that
-// was not counted as shipped while the file was there; from there on each line is
-// in it once and in order, under the seq that it had. What others have put at its
-// place goes on where that ends.
+// A removed sink file is created again and begins with the first line that
+// was not saved as shipped while the file existed. From there on each line is
+// in it once and in order, with the same seq. A file that others have put in its
+// place is appended to.
 func TestSinkFile_RemovedIsReadAgain(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		remove func(file string) error
-		kept   bool // its lines are there
+		kept   bool // the new file has its lines
 	}{
 		{"the file", os.Remove, false},
 		{"its directory", func(file string) error { return os.RemoveAll(filepath.Dir(file)) }, false},
-		{"the file, and a copy of it is put there", copyOver, true},
-		{"the file, and an empty one is put there", emptyOver, false},
+		{"the file, and it is replaced by a copy", copyOver, true},
+		{"the file, and it is replaced by an empty one", emptyOver, false},
 	} {
 		for _, interval := range []time.Duration{time.Millisecond, time.Hour} {
 			t.Run(fmt.Sprintf("%s, saved each %s", c.what, interval), func(t *testing.T) {
@@ -99,12 +99,12 @@ func testRemoval(t *testing.T, r *harness, file string, remove func(string) erro
 	}
 	print(50)
 	r.until("the lines are in the file", func() bool { return last() == printed-1 })
-	least, most := r.savedLines(), printed // a save may be under way, for which the file was seen
+	least, most := r.savedLines(), printed // a save may be running that has still found the file
 	if err := remove(file); err != nil {
 		t.Fatal(err)
 	}
 	print(1)
-	r.until("another file is there, and goes on", func() bool {
+	r.until("another file exists, and grows", func() bool {
 		_, err := os.Stat(file)
 		return err == nil && last() == printed-1
 	})
@@ -119,7 +119,7 @@ func testRemoval(t *testing.T, r *harness, file string, remove func(string) erro
 		least, most = 0, 0
 	}
 	if first < least || first > most {
-		t.Errorf("the file begins with line %d; %d to %d were saved", first, least, most)
+		t.Errorf("the file begins with line %d, want %d to %d", first, least, most)
 	}
 	for i, rec := range lines {
 		if want := first + i; int(rec.Seq) != want || rec.Epoch != 0 || want >= headLines && rec.Message != fmt.Sprintf("line %d", want) {
@@ -127,7 +127,7 @@ func testRemoval(t *testing.T, r *harness, file string, remove func(string) erro
 		}
 	}
 	if n := first + len(lines); n != printed {
-		t.Errorf("it ends with line %d of %d", n, printed)
+		t.Errorf("the file ends with line %d of %d", n, printed)
 	}
 	if !strings.Contains(r.logText(), "The sink file was removed by others") {
 		t.Error("the log does not say that the file was removed")

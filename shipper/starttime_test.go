@@ -13,8 +13,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// Law: a start time that one answer lacks, the first one or a later one, is not
-// another run.
+// If one response lacks the start time, the first one or a later one, the run is not
+// another one.
 func TestDiscovery_MissingStartTime(t *testing.T) {
 	for _, atFirst := range []bool{false, true} {
 		head := raytest.New(t)
@@ -24,11 +24,11 @@ func TestDiscovery_MissingStartTime(t *testing.T) {
 		oo := writer.Options{Interval: 3 * time.Millisecond}
 		r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), oo, file)
 		job.Print("one\n")
-		r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
+		r.until("its first line is shipped", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 		for _, start := range []bool{atFirst, !atFirst, true} {
 			job.OmitStartTime(!start)
 			before := head.Requests(raytest.EndpointJobs)
-			r.until("more lists came", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
+			r.until("more job lists were requested", func() bool { return head.Requests(raytest.EndpointJobs) > before+3 })
 		}
 		r.stop()
 		r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolHTTP), oo, file)
@@ -37,11 +37,11 @@ func TestDiscovery_MissingStartTime(t *testing.T) {
 		job.End("SUCCEEDED", 0)
 		r.waitEnd("job-1")
 		if got := r.eventsOf("job-1"); got != "start end" {
-			t.Errorf("lacking at first %v: events %q", atFirst, got)
+			t.Errorf("missing from the first list %v: events %q", atFirst, got)
 		}
 		r.checkLines("job-1", job.Log())
 
-		// A new submission is seen all the same.
+		// A new submission is still noticed.
 		again := head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Hour)})
 		again.End("SUCCEEDED", 0)
 		r.until("the second run has ended", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
@@ -49,17 +49,17 @@ func TestDiscovery_MissingStartTime(t *testing.T) {
 	}
 }
 
-// Law: the end of a run whose id has another start time says what is known, and not
+// The end of a run whose id has another start time reports what is known, and not
 // that it was submitted again.
 func TestTail_EndMessageOfReplacedRun(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("one\n")
-	r.until("it is read", func() bool { return strings.Contains(r.messages("job-1"), "one") })
+	r.until("its first line is shipped", func() bool { return strings.Contains(r.messages("job-1"), "one") })
 	head.Submit("job-1", raytest.JobOptions{Start: job.StartTime().Add(time.Second)})
-	r.until("its end is told", func() bool { return len(r.events("job-1", record.EventEnd)) == 1 })
+	r.until("it has an end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 1 })
 	if m := r.events("job-1", record.EventEnd)[0].Message; !strings.HasPrefix(m, "Ray now reports another start time for this id (") {
-		t.Errorf("the end says %q", m)
+		t.Errorf("status_message %q", m)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 // pinnedTransports are the protocols and node agent modes that pin each way.
 var pinnedTransports = []struct{ name, protocol, agents string }{
-	{"agent", tail.ProtocolHTTP, "on"},
+	{"node_agent", tail.ProtocolHTTP, "on"},
 	{"websocket", tail.ProtocolWebSocket, "off"},
 	{"file", tail.ProtocolHTTP, "off"},
 	{"auto", tail.ProtocolAuto, "on"},
@@ -32,10 +32,10 @@ func eachTransport(t *testing.T, f func(t *testing.T, protocol, agents string)) 
 }
 
 // printMixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
-// half lines, characters in two halves, and no newline at the end.
+// partial lines, characters in two parts, and no newline at the end.
 func printMixed(job *raytest.Job, from int, pause func()) {
 	for i := from; i < from+40; i++ {
-		job.Printf("line %d of an ordinary log, with some text behind it\n", i)
+		job.Printf("line %d of an ordinary log, with some text after it\n", i)
 		switch i % 8 {
 		case 1:
 			job.Print("\r\n\n")
@@ -46,7 +46,7 @@ func printMixed(job *raytest.Job, from int, pause func()) {
 			}
 			job.Print("\n")
 		case 3:
-			job.Printf("%d: half of a li", i)
+			job.Printf("%d: part of a li", i)
 			pause()
 			job.Print("ne, and the rest\r")
 			pause()
@@ -81,7 +81,7 @@ func TestTransport_EveryLineOnce(t *testing.T) {
 			t.Errorf("the end event counts %d lines, want %d", *end.Lines, want)
 		}
 		if n := r.metric("gaps_total"); n != 0 {
-			t.Errorf("%v gaps", n)
+			t.Errorf("%v gaps, want none", n)
 		}
 	})
 }
@@ -127,10 +127,10 @@ func TestTransport_InvalidUTF8(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("before\n")
 	r.until("a WebSocket is open", func() bool { return head.OpenTails() > 0 })
-	job.Print("bad \xff\xfe byte\nbehind it\n")
+	job.Print("bad \xff\xfe byte\nafter it\n")
 	job.Print(strings.Repeat("long ", 900_000) + "\n") // over 4 MiB
 	job.Print("the last line\n")
-	r.until("the lines behind the bad byte are there", func() bool {
+	r.until("the lines after the invalid byte are shipped", func() bool {
 		recs := r.records("job-1")
 		return recs[len(recs)-1].Message == "the last line"
 	})
@@ -141,7 +141,7 @@ func TestTransport_InvalidUTF8(t *testing.T) {
 	want := linestest.Lines(log)
 	for i, rec := range recs {
 		if rec.Truncated && rec.Bytes == 4_500_000 {
-			recs[i].Message = want[rec.Seq] // shown to be cut: checked for its place
+			recs[i].Message = want[rec.Seq] // truncated: only its seq is checked
 		}
 	}
 	if err := compareLines(recs, log); err != nil {
