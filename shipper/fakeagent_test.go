@@ -30,7 +30,7 @@ type fakeAgent struct {
 	noLog   bool                  // no job has a log, and streams are refused
 	cut     func(rest []byte) int // returns the length of the next message of text
 	keeps   bool                  // returns complete logs of jobs that it does not list
-	given   int                   // messages
+	sent    int                   // messages
 	// next is called before each message of a stream, with its number; an error
 	// ends the stream, errHang blocks it.
 	next   func(socket bool, id string, n int) error
@@ -233,7 +233,7 @@ func (s *fakeStream) message() ([]byte, error) {
 	if s.n++; a.rnd.Float64() < a.cuts && s.n > 1 {
 		return nil, &ray.Error{Op: "tail job", Code: 503, Detail: "closed"}
 	}
-	a.given++
+	a.sent++
 	return bytes.Clone(m), nil
 }
 

@@ -26,7 +26,7 @@ func TestTransport_WindowEndsWithinLine(t *testing.T) {
 	})
 	for i := range 3 {
 		reads := head.Requests(raytest.EndpointLogFile)
-		job.Printf("the end of a line\nand a half line %d ", i)
+		job.Printf("the end of a line\nand a partial line %d ", i)
 		r.until("the partial line was read", func() bool { return head.Requests(raytest.EndpointLogFile) > reads })
 	}
 	log := job.Log()

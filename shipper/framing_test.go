@@ -30,7 +30,7 @@ func TestFraming_LinesTurnOutToBeText(t *testing.T) {
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), writer.Options{}, "")
 	a.submit("job-1")
 	r.sendPieces(a, "job-1", func(i int) bool {
-		return a.count(func() int { return a.given }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
+		return a.count(func() int { return a.sent }) > i && (i == 0 || i == 3 || len(r.records("job-1")) == i+2)
 	},
 		"Loading", ".", ".", ".\n")
 	a.print("job-1", "the second line\nthe third line\n")
@@ -81,7 +81,7 @@ func TestFraming_SavedBeforeFirstLine(t *testing.T) {
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), oo, file)
 	a.submit("job-1")
 	r.sendPieces(a, "job-1", func(i int) bool {
-		return a.count(func() int { return a.given }) > i && (i == 0 || len(r.records("job-1")) == i+2)
+		return a.count(func() int { return a.sent }) > i && (i == 0 || len(r.records("job-1")) == i+2)
 	},
 		"Loading", ".")
 	r.kill() // the two lines are in the sink, but their position is not saved

@@ -41,7 +41,7 @@ func TestHeadLog_JobWithoutNode(t *testing.T) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
+		r.until("the job is tailed", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
 		end := r.waitEnd("job-1")
 		lines := 0
@@ -77,7 +77,7 @@ func TestHeadLog_HeadNotResponding(t *testing.T) {
 		}
 		r := newHarness(t, head, "off", o, writer.Options{})
 		job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-		r.until("it is seen", func() bool { return r.metric("tails") == 1 })
+		r.until("the job is tailed", func() bool { return r.metric("tails") == 1 })
 		job.FailSetup(setupFailed)
 		r.until("requests to the head have failed", func() bool { return fault.Hits() > 2 })
 		if answers {
@@ -102,7 +102,7 @@ func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
 	}
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true, Node: node})
-	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
+	r.until("the job is tailed", func() bool { return r.metric("tails") == 1 })
 	down := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJobs})
 	once := head.Inject(raytest.Fault{Endpoint: raytest.EndpointJob})
 	job.Run()
@@ -133,9 +133,9 @@ func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
 		job.End("FAILED", 1)
 		r.waitEnd("job-1")
 		r.checkLines("job-1", job.Log())
-		words, _ := r.field("job-1", "end", "head_log").(string)
-		if !strings.HasSuffix(words, "Runtime env is setting up.\nJob supervisor actor died: the node was preempted") {
-			t.Errorf("head_log %q", words)
+		headLog, _ := r.field("job-1", "end", "head_log").(string)
+		if !strings.HasSuffix(headLog, "Runtime env is setting up.\nJob supervisor actor died: the node was preempted") {
+			t.Errorf("head_log %q", headLog)
 		}
 		other := head.Submit("job-2", raytest.JobOptions{})
 		other.End("SUCCEEDED", 0)
@@ -156,7 +156,7 @@ func TestHeadLog_Restart(t *testing.T) {
 	o.GracePeriod = 300 * time.Millisecond
 	r := newHarnessWithFile(t, head, "on", o, oo, file)
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
+	r.until("the job is tailed", func() bool { return r.metric("tails") == 1 })
 	job.FailSetup(setupFailed)
 	r.until("its first line is shipped", func() bool { return len(r.records("job-1")) > 1 })
 	r.kill()

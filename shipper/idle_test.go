@@ -120,7 +120,7 @@ func TestIdle_LinesAfterSilence(t *testing.T) {
 		{"a whole line", "", "one more\n"},
 		{"empty lines before the silence", "\n\n\n", "one more\n"},
 		{"empty lines after it", "", "\n\none more\n"},
-		{"the rest of a partial line", "a half", " and the other\n"},
+		{"the rest of a partial line", "the first", " and the second part\n"},
 		{"a \\r\\n in two parts", "a line\r", "\none more\r\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -88,7 +88,7 @@ func TestMessages_StreamOutlivesJob(t *testing.T) {
 func TestMessages_JobNeverStarted(t *testing.T) {
 	for _, noLog := range []bool{false, true} {
 		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
-			t.Run(fmt.Sprintf("streams of it are refused %v, %s", noLog, protocol), func(t *testing.T) {
+			t.Run(fmt.Sprintf("streams refused=%v, %s", noLog, protocol), func(t *testing.T) {
 				t.Parallel()
 				a := newFakeAgent()
 				a.noLog = noLog

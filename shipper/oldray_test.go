@@ -188,7 +188,7 @@ func TestTail_EndedLogReadAfterGracePeriod(t *testing.T) {
 	job := head.Submit("job-1", raytest.JobOptions{})
 	job.Print("early\n")
 	job.End("SUCCEEDED", 0)
-	r.until("the job was seen", func() bool { return len(r.records("job-1")) > 0 })
+	r.until("the start event is written", func() bool { return len(r.records("job-1")) > 0 })
 	<-time.After(o.GracePeriod / 10)
 	job.Print("late")
 	r.waitEnd("job-1")

@@ -67,16 +67,16 @@ func TestPositionsFile_ForgetsSkippedJobWithDiscovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	left := map[string]time.Time{"old": time.UnixMilli(5)}
-	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: left})
+	skipped := map[string]time.Time{"old": time.UnixMilli(5)}
+	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: skipped})
 	if err := p.Save(t.Context(), p.Watermark()); err != nil {
 		t.Fatal(err)
 	}
-	delete(left, "old")
+	delete(skipped, "old")
 	if len(p.Cluster("c").BackfillSkipped) != 1 {
 		t.Error("the store shares discovery's map")
 	}
-	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: left})
+	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: skipped})
 	if !p.Changed() || len(p.Cluster("c").BackfillSkipped) != 0 {
 		t.Errorf("the change was not saved: %v", p.Cluster("c").BackfillSkipped)
 	}

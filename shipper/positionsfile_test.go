@@ -34,7 +34,7 @@ func openSaved(t *testing.T, file string) *checkpoint.Store {
 	return p
 }
 
-// fillStore makes positions know so many logs, and returns their keys.
+// fillStore adds logs to a store, and returns their keys.
 func fillStore(t *testing.T, p *checkpoint.Store, logs int) (keys []checkpoint.Key) {
 	t.Helper()
 	for i := range logs {
@@ -46,7 +46,7 @@ func fillStore(t *testing.T, p *checkpoint.Store, logs int) (keys []checkpoint.K
 	return keys
 }
 
-// acceptLines makes a log that the sink has accepted so many lines of.
+// acceptLines has the store accept the state of a log with so many lines.
 func acceptLines(p *checkpoint.Store, k checkpoint.Key, lines uint64) {
 	l := p.Log(k, ray.Job{Type: ray.JobSubmission, SubmissionID: k.SubmissionID, Status: ray.JobRunning, Start: time.UnixMilli(1).UTC(), DriverNodeID: strings.Repeat("0af1", 14)})
 	next := l.State
@@ -61,11 +61,11 @@ func saveStore(t *testing.T, p *checkpoint.Store) {
 	}
 }
 
-// storeHolds fails the test unless the file says what the positions say.
+// storeHolds fails the test unless the file has the same content as the store.
 func storeHolds(t *testing.T, file string, p *checkpoint.Store) {
 	t.Helper()
 	if got, want := storeFile(t, file), storeContent(t, p); got != want {
-		t.Errorf("the file says %.2000s\nwant          %.2000s", got, want)
+		t.Errorf("the file has %.2000s\nwant         %.2000s", got, want)
 	}
 }
 
@@ -96,13 +96,13 @@ func storeJSON(t *testing.T, s *checkpoint.Saved) string {
 	return string(b)
 }
 
-// A file that others removed, replaced or cut is written again as a whole: all
-// that it said is in memory.
+// A file that others removed, replaced or truncated is written again as a whole: all
+// of its content is in memory.
 func TestPositionsFile_WrittenAgain(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, file string) error{
-		"removed": func(_ *testing.T, file string) error { return os.Remove(file) },
-		"renamed": func(_ *testing.T, file string) error { return os.Rename(file, file+".old") },
-		"cut":     func(_ *testing.T, file string) error { return os.Truncate(file, 0) },
+		"removed":   func(_ *testing.T, file string) error { return os.Remove(file) },
+		"renamed":   func(_ *testing.T, file string) error { return os.Rename(file, file+".old") },
+		"truncated": func(_ *testing.T, file string) error { return os.Truncate(file, 0) },
 		"replaced by a copy": func(t *testing.T, file string) error {
 			b, err := os.ReadFile(file)
 			return errors.Join(err, os.WriteFile(file+".copy", b, 0o600), os.Rename(file+".copy", file))
@@ -119,26 +119,26 @@ func TestPositionsFile_WrittenAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !p.Lost() {
-				t.Error("it was not noticed")
+				t.Error("the loss was not noticed")
 			}
 			acceptLines(p, keys[5], 9)
 			saveStore(t, p)
 			storeHolds(t, file, p)
 			if _, err := checkpoint.Open(file); !errors.Is(err, sink.ErrLocked) {
-				t.Errorf("another raytap opened it: %v", err)
+				t.Errorf("another process opened the file: %v", err)
 			}
-			acceptLines(p, keys[6], 9) // and it goes on by changes
+			acceptLines(p, keys[6], 9) // from here on only changes are written
 			saveStore(t, p)
 			storeHolds(t, file, p)
 			if got := testutil.ToFloat64(m.Recreated); got != 1 || p.Lost() {
-				t.Errorf("%v were counted; lost: %v", got, p.Lost())
+				t.Errorf("%v recreations were counted; lost: %v", got, p.Lost())
 			}
 		})
 	}
 }
 
-// Of two raytaps on one name the one that has not the file of that name stops:
-// it alone can see it.
+// Of two processes with one file name, the one whose file lost that name stops:
+// only that one can notice.
 func TestPositionsFile_TakenByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "positions.db")
@@ -158,14 +158,14 @@ func TestPositionsFile_TakenByAnother(t *testing.T) {
 		saveStore(t, second)
 		err := <-ended // within a second, without a line
 		if !errors.Is(err, sink.ErrFailed) || !strings.Contains(err.Error(), "another raytap has created a new one: this raytap stops, so that no line is shipped twice") {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("Run returned %v", err)
 		}
 		saveStore(t, second)
 		storeHolds(t, file, second)
 	})
 }
 
-// Without a line to ship, too, a file that goes is there again within a second.
+// A removed file is written again within a second, also without lines to ship.
 func TestPositionsFile_LossNoticedWithoutLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "positions.db")

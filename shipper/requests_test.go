@@ -51,8 +51,8 @@ func (h *busyHead) count(path string) {
 	h.counts[path]++
 }
 
-// asked returns the numbers of requests since the last call, to the dashboard and to agents.
-func (h *busyHead) asked() (dashboard, agents int, text string) {
+// requests returns the numbers of requests since the last call, to the dashboard and to agents.
+func (h *busyHead) requests() (dashboard, agents int, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	text = fmt.Sprint(h.counts)
@@ -192,11 +192,11 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 	lines := shipTo(t, h, h, protocol, func(s *Shipper) {
 		o = s.opts
 		time.Sleep(2 * time.Minute) // each log was polled once
-		h.asked()
+		h.requests()
 		time.Sleep(minutes * time.Minute)
-		dashboard, agents, text = h.asked()
-		if held := s.slotsInUse(); held != o.MaxTails {
-			t.Errorf("%d of %d slots are in use", held, o.MaxTails)
+		dashboard, agents, text = h.requests()
+		if inUse := s.slotsInUse(); inUse != o.MaxTails {
+			t.Errorf("%d of %d slots are in use", inUse, o.MaxTails)
 		}
 	})
 
@@ -249,22 +249,22 @@ func TestSlots_FreeSlotIsUsed(t *testing.T) {
 			jobs := h.jobs
 			h.jobs = nil
 			shipTo(t, h, h, protocol, func(s *Shipper) {
-				held := s.sessionSlots("s")
+				inUse := s.sessionSlots("s")
 				for range s.opts.MaxTails {
-					held.Acquire("another")
+					inUse.Acquire("another")
 				}
 				h.mu.Lock()
 				h.jobs = jobs
 				h.mu.Unlock()
 				time.Sleep(3 * time.Minute)
-				if held.Count() != s.opts.MaxTails {
+				if inUse.Count() != s.opts.MaxTails {
 					t.Error("a WebSocket was opened without a slot")
 				}
 				for range s.opts.MaxTails {
-					held.Refuse("another")
+					inUse.Refuse("another")
 				}
 				time.Sleep(fileIdle + 5*time.Second)
-				if n := held.Count(); n != s.opts.MaxTails {
+				if n := inUse.Count(); n != s.opts.MaxTails {
 					t.Errorf("%s: %d of %d slots are in use", protocol, n, s.opts.MaxTails)
 				}
 			})

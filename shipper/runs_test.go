@@ -156,7 +156,7 @@ func TestTail_DeletedBeforeNodeKnown(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
-	r.until("it is seen", func() bool { return r.metric("tails") == 1 })
+	r.until("the job is tailed", func() bool { return r.metric("tails") == 1 })
 	job.Delete()
 	if end := r.waitEnd("job-1"); *end.Complete || len(r.events("job-1", record.EventGap)) != 1 {
 		t.Errorf("end event %+v, %d gaps", end, len(r.events("job-1", record.EventGap)))

@@ -259,7 +259,7 @@ func TestTail_JobWithoutLog(t *testing.T) {
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("never", raytest.JobOptions{Pending: true})
-	r.until("the job was seen", func() bool { return r.metric("tails", "state", "waiting") == 1 })
+	r.until("the start event is written", func() bool { return r.metric("tails", "state", "waiting") == 1 })
 	if n := head.PeakTails(); n != 0 {
 		t.Errorf("%d tails on a pending job", n)
 	}
@@ -307,7 +307,7 @@ func TestMemory_PartialLinesHoldAll(t *testing.T) {
 		for i := range 8 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
 			jobs = append(jobs, j)
-			j.Print(strings.Repeat("half a line ", 9_000))
+			j.Print(strings.Repeat("part of a line ", 9_000))
 		}
 		r.until("all jobs are tailed", func() bool {
 			for _, j := range jobs {

@@ -130,6 +130,6 @@ func testRemoval(t *testing.T, r *harness, file string, remove func(string) erro
 		t.Errorf("the file ends with line %d of %d", n, printed)
 	}
 	if !strings.Contains(r.logText(), "The sink file was removed by others") {
-		t.Error("the log does not say that the file was removed")
+		t.Error("the log does not report that the file was removed")
 	}
 }

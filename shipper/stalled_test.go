@@ -16,8 +16,8 @@ import (
 	"raytap/shipper/sink"
 )
 
-// A checkpoint that cannot be saved keeps all lines waiting: it is told of for as
-// long as it lasts, as a sink that waits by itself is.
+// A checkpoint that cannot be saved blocks all lines. It is reported for as
+// long as it lasts, like a sink that is blocked.
 func TestWriter_CheckpointNotSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "state")
@@ -28,7 +28,7 @@ func TestWriter_CheckpointNotSaved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer positions.Close() // its folder was taken away
+		defer positions.Close() // its directory was removed
 		if err := positions.Save(t.Context(), sink.Watermark{}); err != nil {
 			t.Fatal(err)
 		}
@@ -46,13 +46,13 @@ func TestWriter_CheckpointNotSaved(t *testing.T) {
 		time.Sleep(10 * saveRetryInterval)
 		since := o.StalledSince()
 		if since.Before(began) || time.Since(since) < 9*saveRetryInterval {
-			t.Errorf("stalled since %v, of a checkpoint asked for at %v", since, began)
+			t.Errorf("stalled since %v, for a checkpoint that was requested at %v", since, began)
 		}
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-saved; err != nil {
-			t.Errorf("the checkpoint: %v", err)
+			t.Errorf("checkpoint: %v", err)
 		}
 		synctest.Wait()
 		if since := o.StalledSince(); !since.IsZero() {

@@ -18,7 +18,7 @@ import (
 	"raytap/shipper/sink"
 )
 
-// fullSink waits for room until its context ends.
+// fullSink waits for free space until its context ends.
 type fullSink struct{}
 
 func (fullSink) Write(ctx context.Context, _ []byte) error {
@@ -27,14 +27,14 @@ func (fullSink) Write(ctx context.Context, _ []byte) error {
 }
 func (fullSink) Close() error { return nil }
 
-// fullFile is one whose records a restart finds.
+// fullFile is a fullSink whose records a restart recovers.
 type fullFile struct{ fullSink }
 
 func (fullFile) Sync(context.Context) error { return nil }
 func (fullFile) Durable() sink.Watermark    { return sink.Watermark{} }
 
-// A stop that does not wait for a full disk loses nothing where the next start
-// recovers: it is no failure, and says why it stopped early.
+// A stop that does not wait for a full disk loses nothing if the next start
+// recovers: it is no failure, and the log has the reason.
 func TestWriter_StopWhileSinkBlocked(t *testing.T) {
 	for _, s := range []sink.Sink{fullFile{}, fullSink{}} {
 		t.Run(fmt.Sprintf("%T", s), func(t *testing.T) {
@@ -53,15 +53,15 @@ func TestWriter_StopWhileSinkBlocked(t *testing.T) {
 				cancel()
 				err := <-done
 				_, file := s.(fullFile)
-				said := logged.String()
+				text := logged.String()
 				if err != nil {
-					said += err.Error()
+					text += err.Error()
 				}
 				if file != (err == nil) {
-					t.Errorf("got %v", err)
+					t.Errorf("Run returned %v", err)
 				}
-				if !strings.Contains(said, "no space left") || !strings.Contains(said, "read again from Ray") || strings.Contains(said, "context canceled") {
-					t.Errorf("it says %s", said)
+				if !strings.Contains(text, "no space left") || !strings.Contains(text, "read again from Ray") || strings.Contains(text, "context canceled") {
+					t.Errorf("log and error: %s", text)
 				}
 			})
 		})

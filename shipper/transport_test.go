@@ -13,7 +13,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// pinnedTransports are the protocols and node agent modes that pin each way.
+// pinnedTransports has the protocols and node agent modes that pin each transport.
 var pinnedTransports = []struct{ name, protocol, agents string }{
 	{"node_agent", tail.ProtocolHTTP, "on"},
 	{"websocket", tail.ProtocolWebSocket, "off"},
