@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// rereadRate is how many bytes a second may be read again to verify a position:
-	// 200 MB cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
+	// rereadRate is how many bytes per second may be read again to verify a position: 200 MB
+	// cost Ray 0.4 CPU-seconds (2.60.0), so this is 1 % of a core.
 	rereadRate  = 5 << 20
 	rereadBurst = 8 << 20
 	// rereadJitter spreads the full reads of many jobs after a restart.
@@ -36,14 +36,15 @@ const (
 	maxConcurrentReplays = 4
 )
 
-// tailCluster is what all tails of one cluster share: its clients, the writer, what
-// is known of its transports, and what its logs may cost it. Safe for concurrent use.
+// Cluster is what all tails of one cluster share: clients, the writer, what is known about
+// its transports, and the limits of what reads may cost it. Make it with NewCluster. Safe
+// for concurrent use.
 type Cluster struct {
 	opts     Options
 	lists    NodeLister
 	api      API
-	client   Client        // of logs as bytes, or
-	messages MessageClient // of logs as messages; the other one is nil
+	client   Client        // reads logs as bytes; nil if messages is set
+	messages MessageClient // reads logs as messages; nil if client is set
 	out      *writer.Writer
 	Metrics  *metrics.Cluster
 	agents   agentHealth
@@ -54,12 +55,11 @@ type Cluster struct {
 	fileAPIUnsupported clock.Moment // when Ray was last found to lack the file API
 
 	mu        sync.Mutex
-	nodeTails map[string]bool // nodes with an open WebSocket, where they serve only one
-	warned    map[string]bool // what was warned of
+	nodeTails map[string]bool // nodes with an open WebSocket, if each can serve only one
+	warned    map[string]bool // topics of warnOnce
 }
 
-// newTailCluster returns what the tails of a cluster share. One of client and message
-// is nil.
+// NewCluster returns what the tails of a cluster share. Either client or message is nil.
 func NewCluster(lists NodeLister, api API, client Client, message MessageClient, out *writer.Writer, o Options) *Cluster {
 	return &Cluster{
 		opts: o, lists: lists, api: api, client: client, messages: message, out: out, Metrics: out.Opts.Metrics.ForCluster(o.Cluster),
@@ -75,22 +75,22 @@ func NewCluster(lists NodeLister, api API, client Client, message MessageClient,
 	}
 }
 
-// clusterHealth counts the logs of a cluster that cannot be read, and logs that.
+// clusterHealth counts and logs the failing tails of a cluster.
 type clusterHealth struct {
 	condition logthrottle.Condition
 	failing   atomic.Int64 // tails whose last read failed
 }
 
-// readLimits bound what the reads of all tails together cost the cluster.
+// readLimits limit what the reads of all tails together cost the cluster.
 type readLimits struct {
-	polls       *semaphore.Weighted // of node agents
-	fullReads   *semaphore.Weighted // one after another
-	replays     *semaphore.Weighted // of messages
-	filePolls   *rate.Limiter
-	rereadBytes *rate.Limiter
+	polls       *semaphore.Weighted // reads of node agents at once
+	fullReads   *semaphore.Weighted // reads of whole logs at once: one
+	replays     *semaphore.Weighted // replays of messages at once
+	filePolls   *rate.Limiter       // reads of the file API per second
+	rereadBytes *rate.Limiter       // bytes per second that are read again
 }
 
-// waitFilePoll waits until the cluster can serve another read of its file API.
+// waitFilePoll waits until the rate allows another read of the file API.
 func (l *readLimits) waitFilePoll(ctx context.Context) error {
 	r := l.filePolls.Reserve()
 	t := time.NewTimer(r.Delay())
@@ -104,8 +104,7 @@ func (l *readLimits) waitFilePoll(ctx context.Context) error {
 	}
 }
 
-// chargeFilePoll counts one more read within a turn: it does not wait, but the next
-// turn comes later.
+// chargeFilePoll counts another read without waiting: the next waitFilePoll waits longer.
 func (l *readLimits) chargeFilePoll() { l.filePolls.Reserve() }
 
 // waitReread waits until n content bytes may be read again.
@@ -128,14 +127,14 @@ func (l *readLimits) waitReread(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// upgradesRefused reports whether the server has refused a WebSocket upgrade lately.
-// It is tried again after a while.
+// upgradesRefused reports whether the server has refused a WebSocket upgrade within
+// transportCooldown.
 func (c *Cluster) upgradesRefused(now time.Time) bool {
 	return c.webSocketRefused.IsSet() && now.Sub(c.webSocketRefused.Get()) < transportCooldown
 }
 
-// support returns which calls this Ray has to read logs as bytes: by its version, and
-// by an answer that reported that it has no file API.
+// support returns which transports of bytes this Ray supports: by its version, and by
+// whether the file API has responded.
 func (c *Cluster) support(now time.Time) ray.LogTransports {
 	if c.client == nil {
 		return ray.LogTransports{}
@@ -145,15 +144,15 @@ func (c *Cluster) support(now time.Time) ray.LogTransports {
 	return w
 }
 
-// noteFileAPI takes the error of a read of the file API.
+// noteFileAPI records whether err, from a read of the file API, means that there is none.
 func (c *Cluster) noteFileAPI(err error, now time.Time) {
 	if ray.Code(err) == http.StatusNotImplemented {
 		c.fileAPIUnsupported.Set(now)
 	}
 }
 
-// acquireNodeTail takes the one WebSocket that the agent of a node serves, where tails
-// block it. release gives it back; ok is false while another tail has it.
+// acquireNodeTail acquires the only WebSocket of a node, on Rays whose job agent serves one
+// at a time; on others it always succeeds. ok is false while another tail has it.
 func (c *Cluster) acquireNodeTail(node string) (release func(), ok bool) {
 	w := c.support(time.Now())
 	if !w.TailsBlock {
@@ -199,7 +198,7 @@ func (c *Cluster) warnOnce(topic, message string, err error) {
 	log.Warn(message)
 }
 
-// labelValues returns the values that the labels of the cluster's counters can have.
+// LabelValues returns the values that the labels of the cluster's counters can have.
 func (c *Cluster) LabelValues() metrics.LabelValues {
 	transports := []Transport{NodeAgent, WebSocket, File, Snapshot}
 	if c.messages != nil {
@@ -215,45 +214,46 @@ func (c *Cluster) LabelValues() metrics.LabelValues {
 	}
 }
 
-// CanDrain reports whether a log can be read by its node once its id is another run's.
+// CanDrain reports whether a log can be selected by its node, when another run already has
+// its id.
 func (c *Cluster) CanDrain() bool {
 	return c.messages == nil && c.opts.Protocol != ProtocolWebSocket
 }
 
-// FullChecks reports whether a check of a log after its end may have to read all of it.
+// FullChecks reports whether a check of an ended log may have to read the whole log.
 func (c *Cluster) FullChecks() bool {
 	return c.messages != nil || c.support(time.Now()).NoFile
 }
 
 const (
-	// sessionAnswers is how many answers in a row must name the same new session.
-	sessionAnswers = 3
-	// sessionPause is the longest pause between two of them.
-	sessionPause = time.Second
+	// sessionConfirmations is how many responses in a row must have the same new session.
+	sessionConfirmations = 3
+	// maxSessionPause is the maximum pause between two of them.
+	maxSessionPause = time.Second
 )
 
 var (
-	// errNoSession: Ray before 2.40 reports its session about 2 s after its
-	// version, with the first row of its node list (2.9.3 and 2.30.0).
+	// errNoSession: Ray before 2.40 reports its session about 2 s later than its version,
+	// with the first row of its node list (2.9.3 and 2.30.0).
 	errNoSession   = errors.New("the head does not report its session yet (its node list is empty): nothing is shipped until it does")
-	errTwoSessions = errors.New("answers of one address name different sessions: does a proxy distribute requests over several heads?")
+	errTwoSessions = errors.New("responses from one address name different sessions: give each head a URL of its own if a proxy distributes requests over several")
 )
 
-// currentSession returns the session that the cluster reports. One that differs from
-// known is returned only after several answers in a row have named it. known
-// may be "": then one answer is enough.
+// CurrentSession returns the session that the cluster reports. A session other than known
+// has to be in several responses in a row, else it returns an error. If known is "", one
+// response is enough.
 func (c *Cluster) CurrentSession(ctx context.Context, known string) (string, error) {
-	first, err := c.askSession(ctx)
+	first, err := c.requestSession(ctx)
 	if err != nil || first == known || known == "" {
 		return first, err
 	}
-	for range sessionAnswers - 1 {
+	for range sessionConfirmations - 1 {
 		select {
-		case <-time.After(min(c.opts.PollInterval, sessionPause)):
+		case <-time.After(min(c.opts.PollInterval, maxSessionPause)):
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
-		again, err := c.askSession(ctx)
+		again, err := c.requestSession(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -264,7 +264,7 @@ func (c *Cluster) CurrentSession(ctx context.Context, known string) (string, err
 	return first, nil
 }
 
-func (c *Cluster) askSession(ctx context.Context) (string, error) {
+func (c *Cluster) requestSession(ctx context.Context) (string, error) {
 	v, err := c.api.Version(ctx)
 	if err == nil && v.Session == "" {
 		err = errNoSession
@@ -272,7 +272,7 @@ func (c *Cluster) askSession(ctx context.Context) (string, error) {
 	return v.Session, err
 }
 
-// The limits of a stream, by their names in the configuration.
+// The limits of a tail, by their names in the configuration.
 const (
 	limitMessages = "max_messages"
 	limitLines    = "max_lines"
@@ -281,21 +281,21 @@ const (
 
 var limitNames = []string{limitMessages, limitLines, limitBytes}
 
-// limiter counts one stream's new data against its limits. The zero value with
-// Limits set is ready; it is for one goroutine.
+// limiter counts one tail's new data against its limits. The zero value with Limits set is
+// ready. Not safe for concurrent use.
 type limiter struct {
 	Limits
 	messages, lines, bytes uint64
-	since                  time.Time // the window's start
+	since                  time.Time // the interval's start
 }
 
-// bounds reports whether there is a limit on lines at all.
+// bounds reports whether there is a limit on lines or bytes.
 func (l *limiter) bounds() bool { return l.MaxLines > 0 || l.MaxBytes > 0 }
 
-// admit counts one line of size content bytes. It names the limit that the
-// line would exceed, or gives "": exactly as many as a limit says pass.
+// admit counts one line of size content bytes. It returns the limit that the line would
+// exceed, or "" if the line passes.
 func (l *limiter) admit(size int64, now time.Time) string {
-	l.turn(now)
+	l.resetExpired(now)
 	switch {
 	case l.MaxLines > 0 && l.lines+1 > l.MaxLines:
 		return limitLines
@@ -307,9 +307,9 @@ func (l *limiter) admit(size int64, now time.Time) string {
 	return ""
 }
 
-// admitMessages counts n messages of a WebSocket in the same manner.
+// admitMessages is admit for n messages of a stream.
 func (l *limiter) admitMessages(n uint64, now time.Time) string {
-	l.turn(now)
+	l.resetExpired(now)
 	if l.MaxMessages > 0 && l.messages+n > l.MaxMessages {
 		return limitMessages
 	}
@@ -317,15 +317,15 @@ func (l *limiter) admitMessages(n uint64, now time.Time) string {
 	return ""
 }
 
-// turn starts the counters anew once the window has passed.
-func (l *limiter) turn(now time.Time) {
+// resetExpired resets the counters if the interval is over.
+func (l *limiter) resetExpired(now time.Time) {
 	if l.since.IsZero() || l.Interval > 0 && now.Sub(l.since) >= l.Interval {
 		l.since = now
 		l.messages, l.lines, l.bytes = 0, 0, 0
 	}
 }
 
-// rest is how long the window still lasts.
-func (l *limiter) rest(now time.Time) time.Duration {
+// remaining returns how long the interval still lasts.
+func (l *limiter) remaining(now time.Time) time.Duration {
 	return max(0, l.Interval-now.Sub(l.since))
 }

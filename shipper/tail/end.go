@@ -20,12 +20,12 @@ import (
 	"raytap/shipper/record"
 )
 
-// replaced begins a new epoch, once session and run were found to be as before.
+// replaced starts a new epoch, if the session and the run are still the same.
 func (t *Tail) replaced(ctx context.Context) error {
 	session, err := t.cl.CurrentSession(ctx, t.job.session)
 	switch {
 	case err != nil:
-		return nil // asked again with the next read
+		return nil // the next read requests it again
 	case session != t.job.session:
 		return ErrSessionOver
 	}
@@ -42,7 +42,7 @@ func (t *Tail) replaced(ctx context.Context) error {
 	return p.newEpoch(ctx, lines.Start(), "the log was replaced or truncated: it is read from its start", gap)
 }
 
-// finish writes the last events of a tail that is over because of err.
+// finish writes the last events of a tail. err is why it is over.
 func (t *Tail) finish(ctx context.Context, err error) error {
 	defer t.slots.Ended(t.job.key)
 	p := t.p
@@ -57,7 +57,7 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 	case errors.Is(err, errNotStarted):
 		p.log.AtEnd, p.log.Checks = true, 0
 		return p.commitEvents(ctx, true, p.endEvent("the job ended before it had a log", runEnd{status: true, complete: true}))
-	case errors.Is(err, errUnproven):
+	case errors.Is(err, errUnverified):
 		return p.commitEvents(ctx, true, p.endEvent(err.Error(), known))
 	case errors.Is(err, ErrRunReplaced):
 		return p.commitEvents(ctx, true, p.endEvent(otherStart, runEnd{}))
@@ -73,10 +73,10 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 		}
 		return p.commitEvents(ctx, true, p.endEvent(err.Error(), known))
 	}
-	return nil // ended by a limit, which was reported; or the output is closed
+	return nil // a limit, whose event is written; or the writer is closed
 }
 
-// finishReopening ends a tail that was to read on after the end and got no further line.
+// finishReopening is finish for a tail that was reopened but has read no new line.
 func (t *Tail) finishReopening(ctx context.Context, err error) error {
 	if errors.Is(err, errLost) || errors.Is(err, ErrSessionOver) {
 		return t.p.commitEvents(ctx, true, t.p.gapEvent("output after the end of the run is lost: "+err.Error()))
@@ -84,12 +84,12 @@ func (t *Tail) finishReopening(ctx context.Context, err error) error {
 	return nil
 }
 
-// statusTicks is how many times waitStatus wakes before it stops: a process that is stopped
-// meanwhile misses all but one of those that are due.
+// statusTicks is how many ticks waitStatus waits for. It counts ticks instead of time, since
+// a process that is stopped misses them.
 const statusTicks = 20
 
-// waitStatus gives a lost job's status some time to become terminal: Ray leaves a job
-// RUNNING for a while, or indefinitely, after its node died.
+// waitStatus waits for at most LostAfter until a lost job's status is terminal: after its
+// node died Ray leaves a job RUNNING for a while, or indefinitely.
 func (t *Tail) waitStatus(ctx context.Context) {
 	tick := time.NewTicker(max(t.cl.opts.LostAfter/statusTicks, time.Millisecond))
 	defer tick.Stop()
@@ -104,17 +104,17 @@ func (t *Tail) waitStatus(ctx context.Context) {
 	}
 }
 
-// runEnd is what an end event says besides the counts.
+// runEnd is what an end event has in addition to the counts.
 type runEnd struct {
 	status   bool // the job's status is that of this run
 	complete bool // the log was read to its end
 	headLog  string
 }
 
-// runLines returns how many lines the run has had so far, over all of its epochs.
+// runLines returns how many lines the run has so far, in all its epochs.
 func (p *pipeline) runLines() int64 { return max(0, p.log.Tally.Lines+int64(p.nextLine())) }
 
-// textField is a field of a text, absent where that is empty.
+// textField returns a field that is absent if text is empty.
 func textField(key, text string) record.Field {
 	if text == "" {
 		return record.Field{Key: key}
@@ -122,11 +122,11 @@ func textField(key, text string) record.Field {
 	return record.Field{Key: key, Value: text}
 }
 
-// endEvent makes the event of a run's end.
+// endEvent returns the end event of a run. It drops what was not flushed.
 func (p *pipeline) endEvent(message string, end runEnd) checkpoint.PendingEvent {
 	p.drop()
 	j := p.job.current()
-	// Ray does not report how a run ended once another one has taken its id.
+	// Ray does not report how a run ended once another run has its id.
 	status := end.status && (j.Status.Terminal() || !p.job.superseded.Load())
 	fields := []record.Field{}
 	if status && j.Status != "" {
@@ -146,23 +146,22 @@ func (p *pipeline) endEvent(message string, end runEnd) checkpoint.PendingEvent 
 	return p.newEvent(record.EventEnd, message, append(fields, record.Field{Key: "complete", Value: end.complete && !run.Gap})...)
 }
 
-// Ray keeps the log of a job on the node of its driver, and what it says of the job
-// itself on the head, in a file of the same name: a job that failed in its
-// runtime_env, or whose supervisor never ran, has no node and that file (2.60.0).
+// Ray stores the log of a job on the node of its driver. Its own messages about the job are
+// on the head, in a file of the same name: a job that failed in its runtime_env, or whose
+// supervisor never ran, has only that file, and no node (2.60.0).
 
 const (
-	// maxNodes bounds on how many nodes the log of a job is looked for that was
-	// deleted before its node was known.
+	// maxNodes is on how many nodes a log is searched for, if its job was deleted before
+	// Ray reported its node.
 	maxNodes = 64
-	// maxHeadLog bounds what an end record says of Ray's own words (bytes).
+	// maxHeadLog is how much of Ray's own messages an end record has (bytes).
 	maxHeadLog = 8 << 10
-	// maxPeek is how much of a log is read at once to find them (bytes).
+	// maxPeek is how much of the end of a log is read to find them (bytes).
 	maxPeek = 1 << 20
 )
 
-// findLog looks for the log of a run that is over and of which Ray does not report a
-// node. nil: it was found, and the run has a node from then on. errNotStarted: the
-// head has answered that there is none.
+// findLog searches for the log of a run that is over and whose node Ray does not report. It
+// returns nil once the run has a node, and errNotStarted if there is no log.
 func (t *Tail) findLog(ctx context.Context) error {
 	r := newRetry(&t.cl.opts)
 	tried := clock.AwakeTime{Last: time.Now()}
@@ -171,10 +170,10 @@ func (t *Tail) findLog(ctx context.Context) error {
 		j := t.job.current()
 		switch {
 		case j.DriverNodeID != "" || !j.Status.Terminal() && !t.job.gone.Load():
-			return nil // it is known again
+			return nil // Ray reports its node, or that it runs
 		case t.job.settled(time.Now()):
 			err := t.searchNodes(ctx)
-			if err == nil || errors.Is(err, errNotStarted) || errors.Is(err, errLost) || errors.Is(err, errUnproven) {
+			if err == nil || errors.Is(err, errNotStarted) || errors.Is(err, errLost) || errors.Is(err, errUnverified) {
 				return err
 			}
 			t.health.failure(None, err)
@@ -190,8 +189,8 @@ func (t *Tail) findLog(ctx context.Context) error {
 	}
 }
 
-// searchNodes asks the head for the log, and where Ray does not know the job any more
-// the other nodes, too: it may have run on any.
+// searchNodes requests the log from the head. If Ray does not know the job any more, it
+// also requests it from the other nodes: the job may have run on any.
 func (t *Tail) searchNodes(ctx context.Context) error {
 	nodes, err := t.cl.lists.Nodes(ctx)
 	if err != nil {
@@ -215,7 +214,7 @@ func (t *Tail) searchNodes(ctx context.Context) error {
 		_, err := t.peek(ctx, ref)
 		switch {
 		case err == nil:
-			t.job.setHome(ref)
+			t.job.setFoundLog(ref)
 			return nil
 		case ray.Code(err) != http.StatusNotFound:
 			failed = err
@@ -223,7 +222,7 @@ func (t *Tail) searchNodes(ctx context.Context) error {
 	}
 	switch {
 	case ray.Code(failed) == http.StatusNotImplemented:
-		return fmt.Errorf("%w: this Ray does not report whether the head has a log of the job: %v", errUnproven, failed)
+		return fmt.Errorf("%w: this Ray does not report whether the head has a log of the job: %v", errUnverified, failed)
 	case failed != nil:
 		return failed
 	case t.job.gone.Load():
@@ -232,7 +231,7 @@ func (t *Tail) searchNodes(ctx context.Context) error {
 	return errNotStarted
 }
 
-// nodeRef names the log of a job on a node.
+// nodeRef returns the reference to a job's log on a node.
 func nodeRef(n ray.Node, id string) ray.LogRef {
 	ref := ray.LogRef{SubmissionID: id, NodeID: n.ID}
 	if n.Stats != nil && n.Stats.DashboardAgent > 0 && n.IP != "" {
@@ -241,8 +240,8 @@ func nodeRef(n ray.Node, id string) ray.LogRef {
 	return ref
 }
 
-// peek reads the end of a log by its name, at most maxPeek bytes of it. Code 404: the
-// node has answered that it has none.
+// peek reads the end of a log by its name, at most maxPeek bytes. Code 404: the node has no
+// such log.
 func (t *Tail) peek(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.cl.opts.Timeout)
 	defer cancel()
@@ -268,10 +267,11 @@ func (t *Tail) peek(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(body, maxPeek))
 }
 
+// peekAgent is peek through the node's agent.
 func (t *Tail) peekAgent(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	part, err := t.cl.client.AgentLog(ctx, ref, 0)
 	if err == nil && part.Size > maxPeek {
-		part.Body.Close() // read for its size
+		part.Body.Close() // only its size is used
 		part, err = t.cl.client.AgentLog(ctx, ref, part.Size-maxPeek)
 	}
 	if err != nil {
@@ -281,8 +281,8 @@ func (t *Tail) peekAgent(ctx context.Context, ref ray.LogRef) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(part.Body, maxPeek))
 }
 
-// findHeadLog returns what Ray wrote on the head of a job that ran on another node:
-// the last of it, "" where there is nothing, or where both are the same file.
+// findHeadLog returns the end of what Ray wrote on the head about a job that ran on another
+// node; "" if there is nothing, or if both are the same file.
 func (t *Tail) findHeadLog(ctx context.Context) string {
 	if t.cl.messages != nil {
 		return ""
@@ -300,14 +300,14 @@ func (t *Tail) findHeadLog(ctx context.Context) string {
 			return ""
 		}
 		if _, found := lines.Find(text, &t.p.log.Pos); found > 0 {
-			return "" // nodes of one machine that share the directory of their logs
+			return "" // nodes on one machine that share a log directory
 		}
 		return lastBytes(text)
 	}
 	return ""
 }
 
-// lastBytes returns the end of a text, whole lines where it is cut.
+// lastBytes returns the last maxHeadLog bytes of a text, from the start of a line on.
 func lastBytes(text []byte) string {
 	text = bytes.TrimSpace(text)
 	if over := len(text) - maxHeadLog; over > 0 {
@@ -319,7 +319,7 @@ func lastBytes(text []byte) string {
 	return string(bytes.ToValidUTF8(text, []byte("\uFFFD")))
 }
 
-// firstBytes returns the start of a text, of whole characters.
+// firstBytes returns the first maxHeadLog bytes of a text, without a partial character.
 func firstBytes(text string) string {
 	if len(text) <= maxHeadLog {
 		return text
@@ -331,7 +331,8 @@ func firstBytes(text string) string {
 	return text[:cut]
 }
 
-// GrewAfterEnd reports whether the log holds content after the position.
+// GrewAfterEnd reports whether the log has content after the position. It is for an ended
+// run, instead of Run.
 func (t *Tail) GrewAfterEnd(ctx context.Context) (bool, error) {
 	if t.cl.messages != nil {
 		size, err := t.snapshotSize(ctx)
@@ -364,8 +365,8 @@ func (t *Tail) GrewAfterEnd(ctx context.Context) (bool, error) {
 	return grown, err
 }
 
-// grewAtAgent asks the node's agent for what it has after the position: mostly
-// nothing, or the last line's end.
+// grewAtAgent is GrewAfterEnd through the node's agent: it requests what is after the
+// position, usually nothing or a line end.
 func (s *source) grewAtAgent(ctx context.Context) (bool, error) {
 	part, err := s.cl.client.AgentLog(ctx, s.job.current().LogRef(), s.p.log.Pos.Raw)
 	if err != nil {
@@ -378,7 +379,7 @@ func (s *source) grewAtAgent(ctx context.Context) (bool, error) {
 	return hasContent(part.Body)
 }
 
-// hasContent reports whether there is anything but line ends in a body.
+// hasContent reports whether a body has content bytes.
 func hasContent(body io.Reader) (bool, error) {
 	buf := make([]byte, 512)
 	for {
@@ -395,8 +396,8 @@ func hasContent(body io.Reader) (bool, error) {
 	}
 }
 
-// grewInFile looks for the position in the log's last lines, and reads it as a
-// whole where they do not show it.
+// grewInFile is GrewAfterEnd through the file API: it searches for the position in the log's
+// last lines, and reads the whole log if it is not found there.
 func (s *source) grewInFile(ctx context.Context) (bool, error) {
 	pos := &s.p.log.Pos
 	if pos.Content > 0 && !s.p.log.Ambiguous {
@@ -422,7 +423,7 @@ func (s *source) grewInFile(ctx context.Context) (bool, error) {
 	return hasMore(body, pos.Content)
 }
 
-// hasMore reports whether a body has more content bytes than so many.
+// hasMore reports whether a body has more than a number of content bytes.
 func hasMore(body io.Reader, content uint64) (bool, error) {
 	buf := lines.GetChunk()
 	defer lines.PutChunk(buf)

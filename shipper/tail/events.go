@@ -15,10 +15,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// Event records, and the write-ahead that makes those that must be neither lost nor
-// duplicated come once whenever the process dies.
-
-// event writes an event record after what was written before.
+// event writes an event record. After a crash it may be written again; commitEvents writes
+// events exactly once.
 func (p *pipeline) event(ctx context.Context, event, message string, fields ...record.Field) error {
 	if err := p.ensureBatch(ctx); err != nil {
 		return err
@@ -28,8 +26,8 @@ func (p *pipeline) event(ctx context.Context, event, message string, fields ...r
 	return p.flush(ctx)
 }
 
-// nextLine returns the number of the line that comes next in the sink. The sink has
-// lines after the position where a crash came before they were saved.
+// nextLine returns the seq of the next line in the sink. After a crash the sink may have
+// lines after the position.
 func (p *pipeline) nextLine() uint64 {
 	n := p.log.Pos.Lines
 	if p.split != nil {
@@ -38,7 +36,7 @@ func (p *pipeline) nextLine() uint64 {
 	return max(n, p.log.Written[p.log.Epoch])
 }
 
-// newEvent makes an event record. Its seq is that of the next line.
+// newEvent returns an event record with the seq of the next line.
 func (p *pipeline) newEvent(event, message string, fields ...record.Field) checkpoint.PendingEvent {
 	seq := p.nextLine()
 	now := time.Now().UnixNano()
@@ -49,13 +47,12 @@ func (p *pipeline) newEvent(event, message string, fields ...record.Field) check
 	return checkpoint.PendingEvent{Event: event, Epoch: p.enc.Epoch(), Seq: seq, Record: r}
 }
 
-// commitEvents writes events that must be neither lost nor duplicated: first they are
-// saved as pending, together with the state that the log has from then on, then they
-// are written. done: the run is over with them. That is the tail's own run, or the one
-// before it where that was left open: then the tail's own has not begun.
+// commitEvents writes events exactly once, even if the process is killed: it first saves
+// them as pending, together with the log's new state, and then writes them. done: they end
+// the run. That is the tail's own run; or the one before, if that has no end event yet.
 func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...checkpoint.PendingEvent) error {
-	// Pending from the first save on: the lines that an event reports as skipped are
-	// counted nowhere else.
+	// They are pending from the first save on, since the lines that an event reports as
+	// skipped are counted nowhere else.
 	for _, e := range events {
 		if !slices.ContainsFunc(p.log.Found, e.Is) { // the sink has it from before a crash
 			p.log.Pending = append(p.log.Pending, e)
@@ -74,7 +71,7 @@ func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...checkp
 	return p.writePending(ctx, done)
 }
 
-// writePending writes the events that are pending.
+// writePending writes the pending events. done: they end the run.
 func (p *pipeline) writePending(ctx context.Context, done bool) error {
 	if err := p.ensureBatch(ctx); err != nil {
 		return err
@@ -88,8 +85,8 @@ func (p *pipeline) writePending(ctx context.Context, done bool) error {
 	return p.flush(ctx)
 }
 
-// replayPending writes the events that a process before this one has left pending.
-// over: the run's end was among them, or is written already.
+// replayPending writes the events that an earlier process has left pending. over: the
+// run's end is written, now or before.
 func (p *pipeline) replayPending(ctx context.Context) (over bool, err error) {
 	same := checkpoint.SameRun(p.log.Run.Start, p.job.started)
 	if len(p.log.Pending) > 0 {
@@ -103,24 +100,24 @@ func (p *pipeline) replayPending(ctx context.Context) (over bool, err error) {
 	return same && p.log.Done, nil
 }
 
-// leftOpen reports whether the log's last run was another than the tail's, and has no
-// end event yet.
+// leftOpen reports whether the log's last run is another than the tail's, and has no end
+// event yet.
 func (p *pipeline) leftOpen() bool {
 	return p.log.Begun && !p.log.Done && !checkpoint.SameRun(p.log.Run.Start, p.job.started)
 }
 
-// start writes the start event of the run, unless the sink has it, after the end of
-// the one before it where that was left open.
+// start writes the start event of the run, unless the sink has it. Before that it writes
+// the end event of the run before, if that has none.
 func (p *pipeline) start(ctx context.Context) error {
 	j := *p.job.current()
 	if p.leftOpen() {
-		// Another run came while raytap was down.
+		// Another run has started while raytap was down.
 		if err := p.commitEvents(ctx, true, p.endEvent(otherStart, runEnd{})); err != nil {
 			return err
 		}
 	}
 	if p.log.Node != "" && p.log.Node != j.DriverNodeID {
-		// Another node, another file.
+		// On another node the log is another file.
 		p.log.Restart(lines.Start())
 	}
 	p.log.Node = j.DriverNodeID
@@ -146,7 +143,8 @@ func (p *pipeline) start(ctx context.Context) error {
 	return p.event(ctx, record.EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
 }
 
-// newEpoch continues at a position that the log as it is now does have, after a gap.
+// newEpoch starts an epoch at a position that the current log has. before are written
+// first: the gap, if there is one.
 func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message string, before ...checkpoint.PendingEvent) error {
 	p.log.LeaveEpoch(p.nextLine(), at)
 	p.log.Restart(at)
@@ -155,10 +153,11 @@ func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message stri
 	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)
 }
 
-// gapEvent reports bytes that cannot be had any more, and how many where that is known.
+// gapEvent returns the event of a loss, with the number of lost bytes if that is known. It
+// drops what was not flushed.
 func (p *pipeline) gapEvent(message string) checkpoint.PendingEvent {
 	p.drop()
-	// Before the first line of the run, it is a log of other runs that was lost.
+	// Before the first line of the run, what was lost belongs to other runs.
 	p.log.Tally.Gap = p.log.Tally.Gap || p.runLines() > 0
 	p.cl.Metrics.Gaps().Inc()
 	f := record.Field{Key: "at_least"}
@@ -171,8 +170,8 @@ func (p *pipeline) gapEvent(message string) checkpoint.PendingEvent {
 	return p.newEvent(record.EventGap, message, f)
 }
 
-// reopen records that the log of a run that had its end goes on, before the first line
-// after that.
+// reopen writes the event that the log continues after its end event, before the first new
+// line.
 func (p *pipeline) reopen(ctx context.Context) error {
 	p.reopening = false
 	p.log.Done, p.log.AtEnd, p.log.Checks = false, false, 0
@@ -183,8 +182,8 @@ func (p *pipeline) reopen(ctx context.Context) error {
 	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: reading continues"))
 }
 
-// hitLimit writes the event of a limit. It returns nil once the tail may go on, or
-// errLimited where the limit ends the job's shipping.
+// hitLimit writes the event of a limit. If the limit pauses the tail, it waits for the end
+// of the interval; else it returns errLimited.
 func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	p.cl.Metrics.Limits(limit).Inc()
 	pause := p.limiter.Pause && p.limiter.Interval > 0
@@ -206,7 +205,7 @@ func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	if err := p.event(ctx, record.EventLimit, message, record.Field{Key: "limit", Value: limit}); err != nil {
 		return err
 	}
-	t := time.NewTimer(p.limiter.rest(time.Now()))
+	t := time.NewTimer(p.limiter.remaining(time.Now()))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -216,12 +215,12 @@ func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	}
 }
 
-// maxAhead is how far the time of a log's records may be ahead of our clock.
+// maxAhead is how far the times of a log's records may be ahead of raytap's clock.
 const maxAhead = time.Second
 
-// stepBack appends an event where the times of the log's records are further ahead of
-// our clock than that, since it was ahead once: the next record has the clock's time
-// again. now is a time of ours that may be a while ago, seq that of the next record.
+// stepBack appends an event if the times of the log's records are ahead of raytap's clock by
+// more than maxAhead, because the clock was set back: the next record has the clock's time
+// again. now is a recent time of the clock, seq that of the next record.
 func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
 	if p.enc.LastTime() <= now+int64(maxAhead) {
 		return b

@@ -20,19 +20,19 @@ import (
 	"raytap/ray"
 )
 
-// health is whether one log can be read. success and failure are for the tail's
-// goroutine, the rest is safe for concurrent use.
+// health is the status of one tail's reads. lastRead and currentError are safe for
+// concurrent use; the rest is for the tail's goroutine.
 type health struct {
 	cl       *Cluster
-	lastRead clock.Moment // the last successful read
-	failing  bool         // the last read failed, and that was reported
-	failed   atomic.Pointer[string]
+	lastRead clock.Moment           // the last successful read
+	failing  bool                   // the last read failed
+	failed   atomic.Pointer[string] // why; nil if it did not fail
 }
 
-// failure reports a read that failed, at a bounded rate for all tails together.
-// Ends that are no failure are ignored.
+// failure records and logs a failed read, at a limited rate for all tails together. It
+// ignores errors that are usual ends of a read.
 func (h *health) failure(t Transport, err error) {
-	for _, usual := range []error{errComplete, errNotStarted, errUnproven, errLost, errLimited, errReplaced, errFramingMismatch, errClosed, errRunEnded, errNoSlot, errBetterTransport, writer.ErrMemoryPressure, ray.ErrTransportNotAllowed, writer.ErrClosed} {
+	for _, usual := range []error{errComplete, errNotStarted, errUnverified, errLost, errLimited, errReplaced, errFramingMismatch, errClosed, errRunEnded, errNoSlot, errBetterTransport, writer.ErrMemoryPressure, ray.ErrTransportNotAllowed, writer.ErrClosed} {
 		if errors.Is(err, usual) {
 			return
 		}
@@ -46,7 +46,7 @@ func (h *health) failure(t Transport, err error) {
 	h.cl.health.condition.Failed("Log read over "+t.String()+" failed, retrying", err)
 }
 
-// success notes a successful read.
+// success records a successful read.
 func (h *health) success() {
 	h.lastRead.Set(time.Now())
 	if h.failing {
@@ -58,8 +58,7 @@ func (h *health) success() {
 	}
 }
 
-// end stops counting a tail that is over while its log could not be read: it is not
-// tried any more, which does not mean that it can be read again.
+// end stops counting the tail as failing, without reporting a recovery: it is over.
 func (h *health) end() {
 	if h.failing {
 		h.failing = false
@@ -68,7 +67,7 @@ func (h *health) end() {
 	}
 }
 
-// currentError returns why the last read failed, "" where it did not.
+// currentError returns why the last read failed, "" if it did not.
 func (h *health) currentError() string {
 	if p := h.failed.Load(); p != nil {
 		return *p
@@ -76,8 +75,8 @@ func (h *health) currentError() string {
 	return ""
 }
 
-// endReasonByError names the ends that have an error of their own, endReasonByCode
-// those of a call that failed. They are label values: what is in neither is "error".
+// endReasonByError are the label values of ends with an error of their own, endReasonByCode
+// those of failed requests. Others are endReasonOther.
 var (
 	endReasonByError = []struct {
 		reason string
@@ -85,7 +84,7 @@ var (
 	}{
 		{"complete", errComplete}, {"limit", errLimited}, {"replaced", errReplaced}, {"closed", errClosed}, {"silent", errSilent},
 		{"short_replay", errShortReplay}, {"run_ended", errRunEnded}, {"not_started", errNotStarted}, {"framing_changed", errFramingMismatch},
-		{"unverified", errUnproven}, {"lost", errLost},
+		{"unverified", errUnverified}, {"lost", errLost},
 		{"no_slot", errNoSlot}, {"better_transport", errBetterTransport}, {"memory", writer.ErrMemoryPressure}, {"refused", ray.ErrTransportNotAllowed},
 	}
 	endReasonByCode = map[int]string{
@@ -110,7 +109,7 @@ func endReason(err error) string {
 	return endReasonOther
 }
 
-// endReasons returns all values of endReason; some are in it twice.
+// endReasons returns all values of endReason; it has duplicates.
 func endReasons() []string {
 	all := []string{endReasonOther}
 	for _, e := range endReasonByError {
@@ -122,7 +121,7 @@ func endReasons() []string {
 	return all
 }
 
-// retryAfter returns how long the server asks clients to wait, 0 where it does not.
+// RetryAfter returns how long the server asks clients to wait, 0 if it does not.
 func RetryAfter(err error) time.Duration {
 	var e *ray.Error
 	if errors.As(err, &e) {
@@ -131,10 +130,11 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// maxShownError bounds what is shown of an error: thousands of tails can have one.
+// maxShownError is the maximum size of a shown error in bytes: thousands of tails can have
+// one.
 const maxShownError = 300
 
-// shownError returns the start of an error's text, of whole characters.
+// shownError returns the start of an error's text, without a partial character.
 func shownError(err error) string {
 	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
 	if len(text) <= maxShownError {
@@ -144,8 +144,8 @@ func shownError(err error) string {
 	return strings.ToValidUTF8(text[:maxShownError-len(more)], "") + more
 }
 
-// agentHealth remembers the node agents that cannot be used, and why, so that not each of
-// their jobs finds it out. It is safe for concurrent use.
+// agentHealth is a circuit breaker: it remembers which node agents cannot be used, so that
+// not each of their jobs has to try. Safe for concurrent use.
 type agentHealth struct {
 	mu   sync.Mutex
 	down map[string]downAgent // by host and port
@@ -153,12 +153,11 @@ type agentHealth struct {
 
 // downAgent is an agent that could not be used.
 type downAgent struct {
-	until  time.Time // not tried before
-	reason string    // one of refusals; "" where it was merely out of reach
+	until  time.Time // it is not tried before
+	reason string    // one of refusals, or refusalDenied; "" if it is unreachable
 }
 
-// refusals are the reasons for which an agent is left aside though nothing says that
-// it is out of reach, as the metric has them.
+// refusals are why an agent is not used although it may be reachable, by their label values.
 var refusals = []struct {
 	reason string
 	err    error
@@ -170,11 +169,10 @@ var refusals = []struct {
 	{"off", ray.ErrAgentsDisabled},
 }
 
-// refusalDenied is the reason of an agent that answers 401 or 403.
+// refusalDenied is the label value for an agent that responds with 401 or 403.
 const refusalDenied = "denied"
 
-// refusalOf returns the reason that an agent's error tells, "" for an error of another
-// kind.
+// refusalOf returns the label value for an agent's error, "" if it is not a refusal.
 func refusalOf(err error) string {
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
@@ -187,9 +185,8 @@ func refusalOf(err error) string {
 	return ""
 }
 
-// allow reports whether an agent may be tried. Of all who ask for one that could
-// not be used, one may every five minutes, until it has answered: for the one that is
-// told so the time starts again.
+// allow reports whether an agent may be tried. For an agent that is down it returns true
+// once in each transportCooldown, until the agent has answered.
 func (h *agentHealth) allow(agent string, now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,14 +202,14 @@ func (h *agentHealth) allow(agent string, now time.Time) bool {
 	return true
 }
 
-// generation returns until when an agent is left alone, which changes with each mark.
+// generation returns a value that changes when the agent is marked as down.
 func (h *agentHealth) generation(agent string) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.down[agentHost(agent)].until
 }
 
-// markDown notes that an agent cannot be used for a while; err says why.
+// markDown records that an agent is not to be used for transportCooldown; err is why.
 func (h *agentHealth) markDown(agent string, err error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -225,7 +222,7 @@ func (h *agentHealth) markDown(agent string, err error, now time.Time) {
 	h.down[host] = d
 }
 
-// forget drops the agents that nobody asks for any more. h.mu is held.
+// forget removes the agents that no tail has tried for some time. h.mu is held.
 func (h *agentHealth) forget(now time.Time) {
 	for host, d := range h.down {
 		if now.Sub(d.until) > transportCooldown {
@@ -234,8 +231,8 @@ func (h *agentHealth) forget(now time.Time) {
 	}
 }
 
-// refused counts the agents that are left aside, by reason. One that no job asks for
-// any more is counted for ten minutes at most.
+// refused returns how many agents are not used, by reason. An agent that no job needs any
+// more is counted for ten minutes at most.
 func (h *agentHealth) refused(now time.Time) map[string]int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -249,7 +246,7 @@ func (h *agentHealth) refused(now time.Time) map[string]int {
 	return counts
 }
 
-// markUp tells that an agent has answered.
+// markUp records that an agent has answered.
 func (h *agentHealth) markUp(agent string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -263,10 +260,10 @@ func agentHost(agent string) string {
 	return agent
 }
 
-// RefusedAgents counts the node agents that are not used, by reason.
+// RefusedAgents returns how many node agents are not used, by reason.
 func (c *Cluster) RefusedAgents(now time.Time) map[string]int { return c.agents.refused(now) }
 
-// retry is what the reads of one tail have come to.
+// retry is when the next read of a tail is due, and when its log is lost.
 type retry struct {
 	backoff *backoff.ExponentialBackOff
 	max     time.Duration
@@ -281,12 +278,12 @@ func newRetry(o *Options) *retry {
 	)}
 }
 
-// slotPause returns how long to wait for a free slot.
+// slotPause returns how long to wait before the next check for a free slot.
 func (r *retry) slotPause() time.Duration { return r.max/2 + rand.N(r.max) }
 
 // endsTail reports whether a read's error ends the tail.
 func endsTail(err error) bool {
-	for _, last := range []error{errComplete, errNotStarted, errUnproven, errLost, errLimited, writer.ErrClosed} {
+	for _, last := range []error{errComplete, errNotStarted, errUnverified, errLost, errLimited, writer.ErrClosed} {
 		if errors.Is(err, last) {
 			return true
 		}
@@ -294,22 +291,21 @@ func endsTail(err error) bool {
 	return false
 }
 
-// triesToLose is how many tries in a row have to fail, over the time that is allowed,
-// before a log is given up.
+// triesToLose is how many reads in a row have to fail, within the configured time, before a
+// log is lost.
 const triesToLose = 5
 
-// lostWatch decides when a log is out of reach for good. It counts time in which the log
-// was tried, by the monotonic clock, not time that passed: a process that was stopped has
-// tried nothing.
+// lostWatch decides when a log is lost. It counts the time in which raytap tried to read it,
+// not the time that passed: a process that was stopped has tried nothing.
 type lostWatch struct {
-	fails   int
-	read    time.Time       // the last successful read that it knows of
+	fails   int             // failed reads in a row
+	read    time.Time       // the last successful read
 	failing clock.AwakeTime // since then
-	over    clock.AwakeTime // since then and since the end of the run was known
-	pause   time.Duration   // until the next try, as it was planned
+	over    clock.AwakeTime // since then, and since the end of the run is known
+	pause   time.Duration   // planned before the next read
 }
 
-// check takes the failure of a read. errLost: no more reads.
+// check counts a failed read. It returns errLost if the log is lost.
 func (l *lostWatch) check(ctx context.Context, t *Tail, err error, now time.Time) error {
 	if errors.Is(err, errNoSlot) || errors.Is(err, ray.ErrTransportNotAllowed) {
 		return nil // nothing was requested
@@ -338,7 +334,7 @@ func (l *lostWatch) check(ctx context.Context, t *Tail, err error, now time.Time
 	if errors.Is(err, errUnreadable) && over {
 		return fmt.Errorf("%w: %v", errLost, err)
 	}
-	// Each transport had its turn, and the node is known to be gone.
+	// Every transport has failed, and the node may be gone.
 	if l.fails > len(t.selector.candidates(t.conditions(now))) && l.failing.Sum > opts.GracePeriod && t.nodeDead(ctx) {
 		return fmt.Errorf("%w: its node is dead: %v", errLost, err)
 	}

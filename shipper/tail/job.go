@@ -15,25 +15,26 @@ import (
 	"raytap/ray"
 )
 
-// job is what is known of the run whose log is tailed. Its methods are safe for
-// concurrent use, but for reopened and printedAt, which belong to the tail's goroutine.
+// job is what is known about the run whose log is tailed. It is safe for concurrent use,
+// except reopened, printedAt and the methods that use them: settled, waitSettled and
+// finished are for the tail's goroutine.
 type job struct {
 	cl      *Cluster
 	session string
 	started time.Time // the run's start_time
-	key     string    // names the run among those of its session
+	key     string    // identifies the run within its session
 	job     atomic.Pointer[ray.Job]
-	home    atomic.Pointer[ray.LogRef] // where the log was found, of a job without a node
-	wake    chan struct{}              // receives when a job update came
+	found   atomic.Pointer[ray.LogRef] // where the log was found, if Ray reports no node; else nil
+	wake    chan struct{}              // receives after each change of the job
 
-	terminalAt clock.Moment        // when the end was first known; unset while it is not
+	terminalAt clock.Moment        // when the end was first seen; unset before
 	gone       atomic.Bool         // Ray does not know the job any more
-	absence    clock.SharedAbsence // answers that say so, before they are believed
-	missed     atomic.Int32        // how many times in a row Ray did not know it
-	superseded atomic.Bool         // another run has taken its id
+	absence    clock.SharedAbsence // responses without the job, until there are enough to set gone
+	missed     atomic.Int32        // how many times in a row Ray did not know the job
+	superseded atomic.Bool         // another run has its id
 
-	reopened  bool      // the run had an end before, and its log is read on
-	printedAt time.Time // when new content came last
+	reopened  bool      // the log continues after an end of the run
+	printedAt time.Time // when new content was last read
 }
 
 func newJob(cl *Cluster, session string, j ray.Job) *job {
@@ -42,36 +43,37 @@ func newJob(cl *Cluster, session string, j ray.Job) *job {
 	return r
 }
 
-// runKey names a run among those of its session, and runID returns its submission id.
+// RunKey returns a key that identifies a run within its session.
 func RunKey(j ray.Job) string {
 	return j.Start.UTC().Format(time.RFC3339Nano) + " " + j.SubmissionID
 }
 
+// RunID returns the submission id in a key of RunKey.
 func RunID(key string) string {
 	_, id, _ := strings.Cut(key, " ")
 	return id
 }
 
-// current returns the job as it was reported last. It must not be changed.
+// current returns the job as it was last reported. Callers must not change it.
 func (r *job) current() *ray.Job { return r.job.Load() }
 
 func (r *job) logger() logrus.FieldLogger {
 	return r.cl.opts.Log.WithField("submission_id", r.current().SubmissionID)
 }
 
-// update takes what the job list reports of the job.
+// update sets the job as Ray reports it.
 func (r *job) update(j ray.Job) {
 	if before := r.job.Load(); before != nil && before.Status.Terminal() && !j.Status.Terminal() {
-		return // an answer from before the end: a run never comes back
+		return // a response from before the end: a run does not start again
 	}
 	if j.Start.IsZero() {
 		j.Start = r.started
 	}
-	r.job.Store(r.withHome(&j))
+	r.job.Store(r.withFoundLog(&j))
 	r.absence.Over()
 	r.missed.Store(0)
 	if !j.Status.Terminal() && r.gone.CompareAndSwap(true, false) {
-		r.terminalAt.Clear() // the server had lost it
+		r.terminalAt.Clear() // Ray had lost the job for a while
 	}
 	if j.Status.Terminal() {
 		r.terminalAt.SetFirst(time.Now())
@@ -79,7 +81,7 @@ func (r *job) update(j ray.Job) {
 	r.notify()
 }
 
-// markUnknown notes that Ray does not know the job any more.
+// markUnknown records that Ray does not know the job any more.
 func (r *job) markUnknown() {
 	r.missed.Add(1)
 	if r.gone.CompareAndSwap(false, true) {
@@ -88,13 +90,14 @@ func (r *job) markUnknown() {
 	}
 }
 
-// supersede notes that another run has taken the id: this one is over.
+// supersede records that another run has the id: this one is over.
 func (r *job) supersede() {
 	r.superseded.Store(true)
 	r.terminalAt.SetFirst(time.Now())
 	r.notify()
 }
 
+// notify wakes the tail if it sleeps.
 func (r *job) notify() {
 	select {
 	case r.wake <- struct{}{}:
@@ -102,7 +105,7 @@ func (r *job) notify() {
 	}
 }
 
-// sleep waits, and stops waiting when the job's end becomes known.
+// sleep waits for d, or until the job's end becomes known.
 func (r *job) sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -121,8 +124,8 @@ func (r *job) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// refresh requests the job from Ray: the end of a read is a question. It reports
-// whether Ray answered.
+// refresh requests the job from Ray, since the end of a read alone does not show whether
+// the run is over. It reports whether Ray answered.
 func (r *job) refresh(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, r.cl.opts.Timeout)
 	defer cancel()
@@ -137,7 +140,7 @@ func (r *job) refresh(ctx context.Context) bool {
 		}
 		return true
 	case ray.Code(err) == http.StatusNotFound:
-		// One such answer may come from a head that has not read its jobs yet.
+		// A head that has just started responds so until it has read its jobs.
 		if v, err := r.cl.api.Version(ctx); err == nil && v.Session == r.session && r.absence.Lasts(r.cl.opts.AbsentFor) {
 			r.markUnknown()
 		}
@@ -146,14 +149,14 @@ func (r *job) refresh(ctx context.Context) bool {
 	return false
 }
 
-// settled reports whether the run is over and its children had time to print: a read
-// that begins now and reaches the log's end has read all of it.
+// settled reports whether the run is over and its child processes have had time to print: a
+// read that begins now and reaches the log's end has read all of it.
 func (r *job) settled(now time.Time) bool {
-	// By our clock alone, from when we saw it: Ray's may be ahead or late.
+	// By raytap's clock, from when it saw the end: Ray's clock may differ.
 	if !r.terminalAt.IsSet() || now.Sub(r.terminalAt.Get()) < r.gracePeriod() || !r.missedEnough() {
 		return false
 	}
-	// What has printed after one end may print after the next: it has to be silent.
+	// A process that printed after one end may print after the next, so wait for silence.
 	return !r.reopened || now.Sub(r.printedAt) >= r.gracePeriod()
 }
 
@@ -172,8 +175,8 @@ func (r *job) finished() bool {
 	return r.current().Status.Terminal() || r.settled(time.Now())
 }
 
-// gracePeriod returns how long after its end a run may still print. A job that a
-// Synapse agent does not know any more may be one that the agent has lost.
+// gracePeriod returns how long after its end a run may still print. It is longer for a job
+// that a Synapse agent does not know any more: the agent may find the job again.
 func (r *job) gracePeriod() time.Duration {
 	if r.cl.messages != nil && !r.current().Status.Terminal() {
 		return r.cl.opts.LostAfter
@@ -181,9 +184,9 @@ func (r *job) gracePeriod() time.Duration {
 	return r.cl.opts.GracePeriod
 }
 
-// missedEnough reports whether a job that a Synapse agent does not know was requested
-// so many times that the agent has had time to find it again. It counts requests,
-// since a process that is stopped sends none.
+// missedEnough reports whether a job that a Synapse agent does not know was requested often
+// enough for the agent to find it again. It counts requests instead of time, since raytap
+// sends none while its process is stopped.
 func (r *job) missedEnough() bool {
 	if r.cl.messages == nil || r.current().Status.Terminal() {
 		return true
@@ -191,34 +194,34 @@ func (r *job) missedEnough() bool {
 	return r.missed.Load() >= triesToLose
 }
 
-// mayHaveLog reports whether there may be something to read of a job. A Synapse agent
-// need not report where the driver runs.
+// mayHaveLog reports whether a job of a Synapse agent may have a log. The agent may not
+// report where the driver runs.
 func mayHaveLog(j *ray.Job) bool {
 	return j.Status != ray.JobPending && j.Status != "SUBMITTED"
 }
 
-// setHome makes a node the one on which the log is read, as Ray reports none.
-func (r *job) setHome(ref ray.LogRef) {
-	r.home.Store(&ref)
+// setFoundLog sets where the log is read, since Ray reports no node.
+func (r *job) setFoundLog(ref ray.LogRef) {
+	r.found.Store(&ref)
 	j := *r.current()
-	r.job.Store(r.withHome(&j))
+	r.job.Store(r.withFoundLog(&j))
 }
 
-// withHome puts the node where the log was found into a job of which Ray reports none.
-func (r *job) withHome(j *ray.Job) *ray.Job {
-	if home := r.home.Load(); home != nil && j.DriverNodeID == "" {
-		j.DriverNodeID, j.DriverAgentURL = home.NodeID, home.AgentURL
+// withFoundLog sets the node of a job to where its log was found, if Ray reports none.
+func (r *job) withFoundLog(j *ray.Job) *ray.Job {
+	if found := r.found.Load(); found != nil && j.DriverNodeID == "" {
+		j.DriverNodeID, j.DriverAgentURL = found.NodeID, found.AgentURL
 	}
 	return j
 }
 
-// Elsewhere reports whether a run has a log of its own that another one does not
-// continue, as far as that is known.
+// Elsewhere reports whether two runs of an id are known to have different log files: they
+// ran on different nodes.
 func Elsewhere(old, j ray.Job) bool {
 	return old.DriverNodeID != "" && old.DriverNodeID != j.DriverNodeID
 }
 
-// otherStart is what is known of an id that is listed with another start time:
-// Ray does that for a new submission, and for a run that was deleted as it ended,
-// whose supervisor writes its status after that (2.60.0).
+// otherStart is the message of an end event if Ray reports another start time for the id.
+// It does so for a new submission, and for a run that was deleted as it ended, whose
+// supervisor then writes its status (2.60.0).
 const otherStart = "Ray now reports another start time for this id (it was submitted again, or its status was written after a deletion) before this run's end was read"

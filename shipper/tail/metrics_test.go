@@ -59,7 +59,7 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 		over := limiter{Limits: Limits{MaxMessages: 1}}
 		prod.Limits(over.admitMessages(2, now))
-		for _, err := range []error{errComplete, errLimited, errReplaced, errClosed, errSilent, errShortReplay, errRunEnded, errNotStarted, errUnproven, errLost, errFramingMismatch, errNoSlot, errBetterTransport, writer.ErrMemoryPressure, ray.ErrTransportNotAllowed, errors.New("anything")} {
+		for _, err := range []error{errComplete, errLimited, errReplaced, errClosed, errSilent, errShortReplay, errRunEnded, errNotStarted, errUnverified, errLost, errFramingMismatch, errNoSlot, errBetterTransport, writer.ErrMemoryPressure, ray.ErrTransportNotAllowed, errors.New("anything")} {
 			prod.ReadEnds(endReason(err))
 		}
 		for code := 400; code < 600; code++ {

@@ -14,8 +14,8 @@ import (
 	"raytap/shipper/record"
 )
 
-// pipeline makes records of a log's bytes: chunk, verified, lines, aggregated lines,
-// batch. It owns what is remembered of the log. It is for one goroutine.
+// pipeline converts a log's bytes to records: chunk, verified chunk, lines, aggregated
+// lines, batch. It owns the log's state. Not safe for concurrent use.
 type pipeline struct {
 	cl     *Cluster
 	job    *job
@@ -25,20 +25,20 @@ type pipeline struct {
 
 	enc       *record.Encoder
 	limiter   limiter
-	agg       *aggregate.Aggregator // nil where no lines are held back
+	agg       *aggregate.Aggregator // nil if no lines are aggregated
 	split     *lines.Splitter       // nil between reads
-	reserved  int                   // memory of the partial line (bytes)
-	batch     *writer.Batch         // nil while nothing is to be written
+	reserved  int                   // memory acquired for the partial line (bytes)
+	batch     *writer.Batch         // nil if there is nothing to write
 	skipped   uint64                // lines omitted since the last record
-	now       int64                 // when the bytes in hand came, Unix nanoseconds
+	now       int64                 // when the current bytes were read, Unix nanoseconds
 	progress  progress
-	reopening bool // the run's end is written, and its log has grown: it goes on with the next line
+	reopening bool // the run's end is written; the next line continues the run
 }
 
-// progress is what a read has brought.
+// progress is what the reads have returned.
 type progress struct {
-	grew      bool   // new content came since the last attempt began
-	pendingAt uint64 // the content that the last read which left lines pending came to
+	grew      bool   // the current attempt has returned new content
+	pendingAt uint64 // content bytes read when a poll last left lines pending
 }
 
 func newPipeline(cl *Cluster, j *job, h *health, s *slots.Slots, log *checkpoint.Log) *pipeline {
@@ -48,6 +48,7 @@ func newPipeline(cl *Cluster, j *job, h *health, s *slots.Slots, log *checkpoint
 	return p
 }
 
+// setEncoder sets the encoder to the job as it is now.
 func (p *pipeline) setEncoder() {
 	j, o := p.job.current(), &p.cl.opts
 	metadata := map[string]string{}
@@ -65,7 +66,7 @@ func (p *pipeline) setEncoder() {
 	p.enc.SetLastTime(p.log.LastTime)
 }
 
-// begin puts a splitter in use.
+// begin starts to read with a splitter.
 func (p *pipeline) begin(s *lines.Splitter) {
 	p.drop()
 	p.split = s
@@ -74,8 +75,8 @@ func (p *pipeline) begin(s *lines.Splitter) {
 	}
 }
 
-// splitLines consumes the next bytes of the log. Nothing is handed over but full
-// batches: flush does that.
+// splitLines consumes the next bytes of the log. It passes only full batches to the
+// writer; flush passes the rest.
 func (p *pipeline) splitLines(ctx context.Context, b []byte) error {
 	s := p.split
 	s.Write(b)
@@ -98,8 +99,8 @@ func (p *pipeline) splitLines(ctx context.Context, b []byte) error {
 	}
 }
 
-// flushPartial makes the partial line, if there is one, the log's last: its run has
-// ended.
+// flushPartial writes the partial line, if there is one, as the log's last line: the run
+// has ended.
 func (p *pipeline) flushPartial(ctx context.Context) error {
 	s := p.split
 	if size, ok := s.Flush(); ok {
@@ -119,8 +120,8 @@ func (p *pipeline) flushPartial(ctx context.Context) error {
 	return p.flush(ctx)
 }
 
-// admit checks a line against the limits, and takes memory for its record, before it
-// is consumed: until then the position can be before it.
+// admit checks a line against the limits, and makes room for its record. It is called
+// before the line is consumed, while the position is still before it.
 func (p *pipeline) admit(ctx context.Context, s *lines.Splitter, size int64) error {
 	if p.reopening {
 		if err := p.reopen(ctx); err != nil {
@@ -142,7 +143,7 @@ func (p *pipeline) admit(ctx context.Context, s *lines.Splitter, size int64) err
 	return p.ensureBatch(ctx)
 }
 
-// consume takes the next line.
+// consume writes the next line, or passes it to the aggregator.
 func (p *pipeline) consume(ctx context.Context, l lines.Line) error {
 	switch known := len(p.log.Written) > 0 && l.Seq < p.log.Written[p.log.Epoch]; {
 	case p.agg == nil && known:
@@ -156,7 +157,8 @@ func (p *pipeline) consume(ctx context.Context, l lines.Line) error {
 	return p.agg.Add(ctx, l, p.now)
 }
 
-// write makes a record. now is when its first line came, Unix nanoseconds.
+// write appends a record to the batch. now is when its first line was read (Unix
+// nanoseconds).
 func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
 	if l.Truncated() {
 		p.cl.Metrics.Oversized().Inc()
@@ -179,13 +181,13 @@ func (p *pipeline) write(ctx context.Context, l lines.Line, now int64) error {
 	return nil
 }
 
-// skip counts a line that makes no record. The next one reports it.
+// skip counts a line that is not written. The next record reports it.
 func (p *pipeline) skip() {
 	p.cl.Metrics.Skipped().Inc()
 	p.skipped++
 }
 
-// ensureBatch makes sure that there is a batch to write into.
+// ensureBatch gets a batch if there is none.
 func (p *pipeline) ensureBatch(ctx context.Context) error {
 	if p.batch != nil {
 		return nil
@@ -195,8 +197,8 @@ func (p *pipeline) ensureBatch(ctx context.Context) error {
 	return err
 }
 
-// flush hands the batch over, if there is one. From then on the log's position is
-// after the last line that was consumed and is not pending.
+// flush passes the batch, if there is one, to the writer. The log's position is then after
+// the last line that was consumed and is not pending.
 func (p *pipeline) flush(ctx context.Context) error {
 	moved := p.split != nil && p.released() != p.log.Pos.Lines
 	b := p.batch
@@ -205,7 +207,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 	}
 	p.batch = nil
 	if b == nil {
-		b = &writer.Batch{} // lines that make no record
+		b = &writer.Batch{} // all lines were skipped
 	}
 	next := p.log.State
 	if moved {
@@ -214,7 +216,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 	next.LastTime, next.Skipped = p.enc.LastTime(), p.skipped
 	b.Entry, b.Next = p.log.Entry, next
 	if err := p.cl.out.Put(ctx, b); err != nil {
-		p.drop() // its lines are read again from the position
+		p.drop() // the lines are read again from the position
 		return err
 	}
 	if moved {
@@ -232,6 +234,7 @@ func (p *pipeline) released() uint64 {
 	return p.split.Lines()
 }
 
+// position returns the position after the released lines.
 func (p *pipeline) position() lines.Position {
 	if p.agg != nil {
 		return p.agg.Position()
@@ -243,8 +246,8 @@ func (p *pipeline) position() lines.Position {
 // included.
 func (p *pipeline) reached() uint64 { return p.split.Reached() }
 
-// drop releases the splitter, and with it the partial line: what was not handed over
-// is read again from the position.
+// drop discards the splitter, the partial line and the batch: what was not flushed is read
+// again from the position.
 func (p *pipeline) drop() {
 	if p.split != nil {
 		p.split.Drop()
@@ -261,8 +264,8 @@ func (p *pipeline) drop() {
 	p.skipped = p.log.Skipped
 }
 
-// reservePartial takes memory for n more bytes of a partial line. It holds no batch
-// while it waits, so that what it waits for can happen.
+// reservePartial acquires memory for n more bytes of a partial line. It flushes the batch
+// first, so that it holds nothing that others wait for.
 func (p *pipeline) reservePartial(ctx context.Context, n int) error {
 	if n == 0 {
 		return nil
@@ -274,7 +277,7 @@ func (p *pipeline) reservePartial(ctx context.Context, n int) error {
 	return nil
 }
 
-// releasePartial gives back the memory that the splitter does not use any more.
+// releasePartial releases the memory that the splitter does not use any more.
 func (p *pipeline) releasePartial(s *lines.Splitter) {
 	if n := p.reserved - s.Buffered(); n > 0 {
 		p.reserved -= n
@@ -282,7 +285,8 @@ func (p *pipeline) releasePartial(s *lines.Splitter) {
 	}
 }
 
-// Reserve takes memory for n bytes of lines that are held back.
+// Reserve acquires memory for n bytes of pending lines. Reserve, Release, Ensure, Emit and
+// Skip make the pipeline the Emitter of its aggregator.
 func (p *pipeline) Reserve(ctx context.Context, n int) error {
 	if err := p.flush(ctx); err != nil {
 		return err
@@ -294,27 +298,32 @@ func (p *pipeline) Reserve(ctx context.Context, n int) error {
 	return err
 }
 
-// Release gives it back.
+// Release releases memory for n bytes.
 func (p *pipeline) Release(n int) { p.cl.out.Memory.Release(int64(n), true) }
 
+// notePartialDropped counts partial or pending lines that are dropped for lack of memory.
 func (p *pipeline) notePartialDropped() {
 	p.cl.Metrics.PartialDropped().Inc()
 }
 
-// Ensure, Emit and Skip make the pipeline the Emitter of its aggregator.
+// Ensure gets a batch if there is none.
 func (p *pipeline) Ensure(ctx context.Context) error { return p.ensureBatch(ctx) }
+
+// Emit appends a record to the batch.
 func (p *pipeline) Emit(ctx context.Context, l lines.Line, now int64) error {
 	return p.write(ctx, l, now)
 }
+
+// Skip counts a line that is not written.
 func (p *pipeline) Skip() { p.skip() }
 
-// hasPending reports whether there is a partial line, or lines held back, in memory
-// that others may wait for.
+// hasPending reports whether a partial line or pending lines use memory that others may
+// wait for.
 func (p *pipeline) hasPending() bool {
 	return p.split != nil && (p.split.Buffered() > 0 || p.agg != nil && p.agg.Reserved())
 }
 
-// underPressure reports whether memory has to be given back.
+// underPressure reports whether memory is exhausted.
 func (p *pipeline) underPressure() bool {
 	select {
 	case <-p.cl.out.Memory.Pressure():
@@ -324,8 +333,8 @@ func (p *pipeline) underPressure() bool {
 	}
 }
 
-// yieldMemory returns errMemoryPressure where there is a partial line, or lines held
-// back, to give up. It is called while memory is exhausted.
+// yieldMemory returns writer.ErrMemoryPressure, which ends the read, if there is a partial
+// line or pending lines to drop. It is called while memory is exhausted.
 func (p *pipeline) yieldMemory() error {
 	if !p.hasPending() {
 		return nil
@@ -334,9 +343,7 @@ func (p *pipeline) yieldMemory() error {
 	return writer.ErrMemoryPressure
 }
 
-// What the pipeline does with the lines that its aggregator holds back, if it has one.
-
-// flushPending makes records of the lines held back, if there are any.
+// flushPending writes the lines that are pending in the aggregator.
 func (p *pipeline) flushPending(ctx context.Context) error {
 	if p.agg == nil || p.split == nil {
 		return nil
@@ -344,8 +351,8 @@ func (p *pipeline) flushPending(ctx context.Context) error {
 	return p.agg.Flush(ctx)
 }
 
-// pendingDeadline returns a channel that receives when flushExpired has something to
-// do; nil: never.
+// pendingDeadline returns a channel that receives when flushExpired has something to do;
+// nil if there is nothing pending.
 func (p *pipeline) pendingDeadline() <-chan time.Time {
 	if p.agg == nil {
 		return nil
@@ -357,8 +364,8 @@ func (p *pipeline) pendingDeadline() <-chan time.Time {
 	return time.After(time.Until(at))
 }
 
-// flushExpired makes records of the lines that were held back long enough. idle: a
-// read brought nothing new.
+// flushExpired writes the lines that have been pending for long enough. idle: a read
+// returned nothing new.
 func (p *pipeline) flushExpired(ctx context.Context, idle bool) error {
 	if err := p.agg.Expire(ctx, time.Now(), idle); err != nil {
 		return err
@@ -366,7 +373,7 @@ func (p *pipeline) flushExpired(ctx context.Context, idle bool) error {
 	return p.flush(ctx)
 }
 
-// endPoll ends one of several polls of a log.
+// endPoll writes pending lines, if they are due, after one of several polls of a log.
 func (p *pipeline) endPoll(ctx context.Context) error {
 	if p.agg == nil || p.agg.Empty() {
 		return nil
@@ -377,8 +384,8 @@ func (p *pipeline) endPoll(ctx context.Context) error {
 	return p.flushExpired(ctx, idle)
 }
 
-// endRead ends a read that came to the end of what the log has now. ended: the run is
-// over, so that a last line needs no line end.
+// endRead flushes after a read that has reached the current end of the log. ended: the run
+// is over, so that the last line needs no line end.
 func (p *pipeline) endRead(ctx context.Context, ended bool) error {
 	if ended {
 		return p.flushPartial(ctx)

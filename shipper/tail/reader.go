@@ -17,17 +17,16 @@ import (
 )
 
 const (
-	// windowLines is how many lines a window begins with at most, and windowMax how
-	// many it may grow to before the whole log is read.
+	// windowLines is the maximum size of the first window, and windowMax that of the last
+	// one (lines). After that the whole log is read.
 	windowLines = 256
 	windowMax   = 8192
-	// windowBytes is how much of a window is held; a larger one is of no use.
+	// windowBytes is the maximum size of a window in bytes; larger ones are not used.
 	windowBytes = 1 << 20
 )
 
-// source is one log, and what the readers of all transports need to read it: the job,
-// the pipeline that takes its bytes, and the choice of transports. It is for one
-// goroutine.
+// source is one log and what the readers of all transports share: the job, the pipeline
+// that the bytes go to, and the selector. Not safe for concurrent use.
 type source struct {
 	cl       *Cluster
 	job      *job
@@ -35,16 +34,16 @@ type source struct {
 	health   *health
 	slots    *slots.Slots
 	selector selector
-	// snapshotMismatches counts snapshots in a row that lacked what was read.
+	// snapshotMismatches counts snapshots in a row that lack what was read.
 	snapshotMismatches int
 }
 
-// conditions returns what is known now.
+// conditions returns the conditions for the selector as they are now.
 func (s *source) conditions(now time.Time) conditions {
 	j, cl := s.job.current(), s.cl
 	return conditions{
 		protocol: cl.opts.Protocol, messages: cl.messages != nil,
-		terminal: s.job.terminalAt.IsSet(), settled: s.job.settled(now), home: s.job.home.Load() != nil,
+		terminal: s.job.terminalAt.IsSet(), settled: s.job.settled(now), found: s.job.found.Load() != nil,
 		support:  cl.support(now),
 		tailable: plainID.MatchString(j.SubmissionID) && j.Status != ray.JobPending,
 		slotFree: s.slots.Available(), refused: cl.upgradesRefused(now),
@@ -53,8 +52,8 @@ func (s *source) conditions(now time.Time) conditions {
 	}
 }
 
-// better reports whether a transport above t can be used again. What works is not given
-// up for a mere try: a slot must be free, and a node agent must answer.
+// better reports whether a transport better than t can be used again: a slot must be free,
+// and a node agent must answer.
 func (s *source) better(ctx context.Context, t Transport) bool {
 	now := time.Now()
 	return s.selector.better(t, s.conditions(now), now, func(b Transport) bool {
@@ -62,7 +61,8 @@ func (s *source) better(ctx context.Context, t Transport) bool {
 	})
 }
 
-// agentAnswers tries the node agent without giving up for it what works.
+// agentAnswers reports whether the node agent can read the log. It requests the log's
+// current end, while the tail still uses another transport.
 func (s *source) agentAnswers(ctx context.Context) bool {
 	ref := s.job.current().LogRef()
 	err := onFreshStack(func() error {
@@ -78,14 +78,14 @@ func (s *source) agentAnswers(ctx context.Context) bool {
 	case ctx.Err() != nil:
 	case rejectsAllJobs(err), unreachable(ray.Code(err)):
 		s.cl.agents.markDown(ref.AgentURL, err, now)
-	default: // it is about this log
+	default: // the error applies to this log only
 		s.selector.transports[NodeAgent].until = now.Add(transportCooldown)
 	}
 	return err == nil
 }
 
-// agentRefused reports whether the node agent must not be used, rather than that it does
-// not answer now.
+// agentRefused reports whether the node agent must not be used. It returns false if the
+// agent only does not answer now.
 func (s *source) agentRefused(ctx context.Context) bool {
 	ref := s.job.current().LogRef()
 	if s.cl.opts.Protocol == ProtocolWebSocket || ref.AgentURL == "" {
@@ -103,12 +103,12 @@ type match struct {
 	text    []byte
 	lines   int  // requested
 	whole   bool // text is the whole log
-	at      int  // the place in text right after the position
-	matches int  // at how many places it could be; 0: at none
+	at      int  // the index in text right after the position
+	matches int  // how many places match
 }
 
-// locate looks for a position in windows of the log's end, n lines at first: longer ones
-// while it is not there, shorter ones while they are too large.
+// locate searches for a position in windows of the log's end. The first one has n lines;
+// the next ones are longer if the position is not found, and shorter if they are too large.
 func (s *source) locate(ctx context.Context, pos *lines.Position, n int) (match, error) {
 	for low, high, again := 0, windowMax+1, false; ; again = true {
 		if again {
@@ -135,15 +135,15 @@ func (s *source) locate(ctx context.Context, pos *lines.Position, n int) (match,
 	}
 }
 
-// windowFor estimates how many lines have so many bytes.
+// windowFor estimates how many lines have a number of bytes.
 func (s *source) windowFor(bytes uint64) int {
 	pos := &s.p.log.Pos
 	n := bytes * (pos.Lines + 1) / (pos.Content + 1)
 	return int(min(max(n, 2), windowLines))
 }
 
-// window reads the last n lines. whole: these are all there are; nil: they are more
-// bytes than a window may have.
+// window reads the last n lines. whole: the log has no more lines. It returns nil if they
+// are more than windowBytes.
 func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, err error) {
 	budget := s.cl.out.Memory
 	if err := budget.Acquire(ctx, windowBytes, false, false); err != nil {
@@ -164,14 +164,14 @@ func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, 
 	}
 	got := bytes.Count(window, []byte{'\n'})
 	if len(window) > 0 && window[len(window)-1] != '\n' {
-		got++ // Ray counts a last line without its end (2.60.0)
+		got++ // Ray also counts a last line without \n (2.60.0)
 	}
 	return window, got < n, nil
 }
 
-// atEnd requests the last lines from the file API and reports whether the log ends with
-// what was read, the partial line included. sure: where windows do not show it, the whole
-// log is read.
+// atEnd reads the last lines from the file API, and reports whether the log ends where the
+// reads have ended, the partial line included. sure: if windows do not show that, it reads
+// the whole log; else it returns false.
 func (s *source) atEnd(ctx context.Context, sure bool) (bool, error) {
 	pos := s.p.split.Position()
 	w, err := s.locate(ctx, &pos, s.windowFor(2*lines.FingerprintSize))
@@ -186,6 +186,7 @@ func (s *source) atEnd(ctx context.Context, sure bool) (bool, error) {
 	return s.atEndFull(ctx, pos)
 }
 
+// atEndFull is atEnd by reading the whole log.
 func (s *source) atEndFull(ctx context.Context, pos lines.Position) (bool, error) {
 	if err := s.cl.load.waitReread(ctx, pos.Content); err != nil {
 		return false, err
@@ -200,8 +201,8 @@ func (s *source) atEndFull(ctx context.Context, pos lines.Position) (bool, error
 	return err == nil && v.Done() && v.OK() && int64(rest) == s.p.split.Partial(), err
 }
 
-// classifyShortReplay decides what a replay means that does not reach the position: the
-// log is shorter only if a full read shows that.
+// classifyShortReplay returns why a replay did not reach the position: errReplaced only if a
+// read of the whole log shows that it has changed, else errShortReplay.
 func (s *source) classifyShortReplay(ctx context.Context) error {
 	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), 0)
 	if err != nil {
@@ -225,8 +226,8 @@ func (s *source) classifyShortReplay(ctx context.Context) error {
 	}
 }
 
-// openSnapshot requests the whole log in one answer, one log at a time, and waits until
-// so many bytes may be read again.
+// openSnapshot requests the whole log, one log at a time, once again bytes may be read
+// again. Callers call release, which also closes body.
 func (s *source) openSnapshot(ctx context.Context, again uint64) (body io.ReadCloser, release func(), err error) {
 	if err := s.cl.load.waitReread(ctx, again); err != nil {
 		return nil, nil, err
@@ -244,13 +245,13 @@ func (s *source) openSnapshot(ctx context.Context, again uint64) (body io.ReadCl
 		return nil, nil, err
 	}
 	return body, func() {
-		body.Close() // it was read
+		body.Close() // after a read, its error does not matter
 		s.cl.load.fullReads.Release(1)
 	}, nil
 }
 
-// snapshotSize returns how many content bytes the log has now, if it begins with what
-// was read.
+// snapshotSize returns how many content bytes a snapshot has. It returns
+// errSnapshotIncomplete if that does not begin with what was read.
 func (s *source) snapshotSize(ctx context.Context) (uint64, error) {
 	pos := s.p.log.Pos
 	body, release, err := s.openSnapshot(ctx, pos.Content)
@@ -271,30 +272,31 @@ func endsEarly() error {
 	return fmt.Errorf("%w (it ends before the last line that was read)", errReplaced)
 }
 
-// onFreshStack runs f on a goroutine of its own, and waits for it. A read needs some deep
-// calls, and a goroutine keeps the stack that its deepest one took: a tail would keep it
-// while its job is silent. The stack of one whose job prints is worth keeping.
+// onFreshStack runs f on a goroutine of its own, and waits for it. A goroutine keeps the
+// stack that its deepest call needed, and a read has deep calls: on its own goroutine the
+// tail of a silent job would keep that memory.
 func onFreshStack(f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	return <-done
 }
 
-// checkSize is how many of the last raw bytes the next read begins with, to see that
-// it continues where the last one stopped.
+// checkSize is how many of the last raw bytes the next read repeats, to verify that it
+// continues where the last one ended.
 const checkSize = 256
 
-// ingester writes a log's bytes into the pipeline as one transport reads them: first
-// those that verify the position, if there is one, then new ones.
+// ingester passes the bytes of one transport to the pipeline: first to the verifier, if
+// there is a position to verify, then to the splitter.
 type ingester struct {
 	p         *pipeline
 	transport Transport
 	verifier  *lines.Verifier // nil once the position is verified
 	last      []byte          // the last raw bytes, at most checkSize
-	fresh     int64           // new bytes written
+	fresh     int64           // new content bytes
 }
 
-// newIngester starts at the start of the log where v is nil.
+// newIngester returns an ingester that first verifies with v. If v is nil, it starts at the
+// start of the log.
 func (p *pipeline) newIngester(t Transport, v *lines.Verifier, raw int64) *ingester {
 	f := &ingester{p: p, transport: t, verifier: v}
 	if v == nil {
@@ -303,14 +305,14 @@ func (p *pipeline) newIngester(t Transport, v *lines.Verifier, raw int64) *inges
 	return f
 }
 
-// replay returns an ingester for a log that is read from its first byte on, over a
-// transport that does not report raw offsets.
+// replay returns an ingester for a read from the log's first byte on, over a transport that
+// does not report raw offsets.
 func (p *pipeline) replay(t Transport) *ingester {
 	return p.newIngester(t, p.verifyAll(lines.UnknownOffset), lines.UnknownOffset)
 }
 
-// verifyAll returns a verifier of the position by all content before it; nil at the
-// start of the log.
+// verifyAll returns a verifier for all content before the position; nil at the start of the
+// log.
 func (p *pipeline) verifyAll(raw int64) *lines.Verifier {
 	if p.log.Pos.Content == 0 {
 		return nil
@@ -318,7 +320,7 @@ func (p *pipeline) verifyAll(raw int64) *lines.Verifier {
 	return lines.VerifyAll(p.log.Pos, raw)
 }
 
-// write takes the next bytes. It hands over nothing but full batches: flush does that.
+// write passes on the next bytes. Only full batches go to the writer; flush passes the rest.
 func (f *ingester) write(ctx context.Context, b []byte) error {
 	f.remember(b)
 	p := f.p
@@ -340,8 +342,7 @@ func (f *ingester) write(ctx context.Context, b []byte) error {
 	p.now = time.Now().UnixNano()
 	s := p.split
 	err := p.splitLines(ctx, b)
-	// Line ends after the position and a partial line that was seen before are
-	// nothing new.
+	// Line ends after the position, and a partial line that was read before, are not new.
 	if reached := s.Reached(); reached > p.log.Reached {
 		f.fresh += int64(reached - p.log.Reached)
 		p.log.Reached = reached
@@ -350,7 +351,7 @@ func (f *ingester) write(ctx context.Context, b []byte) error {
 	return err
 }
 
-// verified ends the verification. It is called once the verifier has had all its bytes.
+// verified checks the result of the verifier, which is done, and starts the splitter.
 func (f *ingester) verified() error {
 	if !f.verifier.OK() {
 		return errReplaced
@@ -360,13 +361,14 @@ func (f *ingester) verified() error {
 	return nil
 }
 
-// noteProgress notes that new content came over a transport.
+// noteProgress records that n new bytes were read over a transport.
 func (p *pipeline) noteProgress(t Transport, n int) {
 	p.progress.grew, p.job.printedAt = true, time.Now()
 	p.cl.Metrics.ReadBytes(t.String()).Add(float64(n))
 	p.slots.Printed(p.job.key)
 }
 
+// remember keeps the last checkSize raw bytes.
 func (f *ingester) remember(b []byte) {
 	if len(b) >= checkSize {
 		f.last = append(f.last[:0], b[len(b)-checkSize:]...)
@@ -383,7 +385,7 @@ func (f *ingester) tail() tailFingerprint {
 	return tailFingerprint{raw: f.p.split.Raw(), size: len(f.last), hash: xxhash.Sum64(f.last)}
 }
 
-// readAll writes a body to its end.
+// readAll passes on a body until EOF, and flushes.
 func (f *ingester) readAll(ctx context.Context, body io.Reader) error {
 	buf := lines.GetChunk()
 	defer lines.PutChunk(buf)
@@ -393,7 +395,7 @@ func (f *ingester) readAll(ctx context.Context, body io.Reader) error {
 			if err := f.write(ctx, (*buf)[:n]); err != nil {
 				return err
 			}
-			if n < lines.ChunkSize/2 || err != nil { // a reader that is not far back
+			if n < lines.ChunkSize/2 || err != nil { // short reads: it is near the log's end
 				if err := f.p.flush(ctx); err != nil {
 					return err
 				}

@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	// fileIdle is the longest pause between two polls of a silent log.
+	// fileIdle is the maximum pause between two polls of a silent log.
 	fileIdle = time.Minute
-	// smallLog is how many content bytes are rather read again and verified than
-	// searched for in a window.
+	// smallLog is the size up to which a log is read again and verified, instead of searched
+	// for its position (content bytes).
 	smallLog = 64 << 10
 )
 
-// fileReader reads the log from the dashboard's file API. That knows no offset, so a poll
-// requests the last lines and looks for the position in them.
+// fileReader reads the log from the dashboard's file API. That has no offsets, so a poll
+// requests the last lines and searches them for the position.
 type fileReader struct {
 	*source
-	lines int // how many lines the next window begins with
+	lines int // size of the next window
 }
 
 func (r *fileReader) read(ctx context.Context) error {
 	idle := r.cl.opts.PollInterval
 	r.lines = r.windowFor(windowBytes / 8)
 	for {
-		// Not after the turn: where many wait for theirs, each would give its own away.
+		// Before the wait: after it, the slot in the rate limit would be wasted.
 		if r.better(ctx, File) {
 			return errBetterTransport
 		}
@@ -62,7 +62,7 @@ func (r *fileReader) read(ctx context.Context) error {
 	}
 }
 
-// poll reads what is new. ended: the run is over, so that a last line needs no line end.
+// poll reads new lines. ended: the run is over, so that the last line needs no line end.
 // atEnd: the log ends at the position.
 func (r *fileReader) poll(ctx context.Context, ended bool) (atEnd bool, err error) {
 	defer r.p.drop() // the partial line is read again with the next window
@@ -79,7 +79,7 @@ func (r *fileReader) poll(ctx context.Context, ended bool) (atEnd bool, err erro
 		if w.whole {
 			return r.ingestFull(ctx, bytes.NewReader(w.text), ended)
 		}
-		if w.matches == 1 { // more often: the log repeats itself, and a window proves nothing
+		if w.matches == 1 { // if there are more, the log repeats itself
 			r.resume(w.text[:w.at])
 			in := &ingester{p: r.p, transport: File}
 			if err := in.readAll(ctx, bytes.NewReader(w.text[w.at:])); err != nil {
@@ -95,18 +95,18 @@ func (r *fileReader) poll(ctx context.Context, ended bool) (atEnd bool, err erro
 	return r.readFull(ctx, ended)
 }
 
-// resume continues after a position that was found in a window. That is not verified until
-// the whole log is read: the last verified position is kept.
+// resume continues after a position that was found in a window. It is unverified until the
+// whole log is read, so the last verified position is kept.
 func (r *fileReader) resume(before []byte) {
 	log := r.p.log
 	if !log.Unverified {
-		sure := log.Pos
-		log.LastVerified, log.Unverified = &sure, true
+		verified := log.Pos
+		log.LastVerified, log.Unverified = &verified, true
 	}
 	r.p.begin(lines.Resume(r.cl.opts.Limits.MaxMessageSize, lines.Found(log.Pos, before)))
 }
 
-// readFull reads the log from its first byte on.
+// readFull reads the log from its first byte on. atEnd is as for poll.
 func (r *fileReader) readFull(ctx context.Context, ended bool) (bool, error) {
 	if err := r.cl.load.fullReads.Acquire(ctx, 1); err != nil {
 		return false, err
@@ -120,11 +120,11 @@ func (r *fileReader) readFull(ctx context.Context, ended bool) (bool, error) {
 	return r.ingestFull(ctx, body, ended)
 }
 
-// ingestFull takes a log from its first byte on and verifies what was read before.
+// ingestFull verifies and reads the body of a whole log.
 func (r *fileReader) ingestFull(ctx context.Context, body io.Reader, ended bool) (bool, error) {
 	v := r.p.verifyAll(0)
 	if v != nil {
-		v.IgnoreRaw() // raw offsets of before are no help against the whole content
+		v.IgnoreRaw() // the whole content is enough to compare
 	}
 	in := r.p.newIngester(File, v, 0)
 	if err := in.readAll(ctx, body); err != nil {
@@ -139,8 +139,8 @@ func (r *fileReader) ingestFull(ctx context.Context, body io.Reader, ended bool)
 	return true, r.p.endRead(ctx, ended)
 }
 
-// verify reads the whole log once more where windows were trusted. If they were wrong, the
-// log is read again from the last verified position.
+// verify reads the whole log if the position is unverified. If that was wrong, the log is
+// read again from the last verified position.
 func (r *fileReader) verify(ctx context.Context) error {
 	if !r.p.log.Unverified {
 		return nil

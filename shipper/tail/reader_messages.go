@@ -16,28 +16,27 @@ import (
 )
 
 const (
-	// closesAtEnd is how many ends in a row at one place are the log's end, where nothing
-	// else shows it.
+	// closesAtEnd is how many streams in a row have to end at one offset to show that it is
+	// the log's end, if nothing else does.
 	closesAtEnd = 3
-	// maxStallCheck is the longest pause between two checks of a silent stream.
+	// maxStallCheck is the maximum pause between two checks of a silent stream.
 	maxStallCheck = 30 * time.Minute
 )
 
 // messageReader reads the log from a stream of messages (WebSocket or SSE), which replays
-// it from its first one on.
+// all of them.
 type messageReader struct {
 	*source
 	transport Transport
 	buffer    *messageBuffer
 	in        *ingester
-	held      []byte // the first message, while it waits for the second
-	sawEnd    bool   // a line end was seen before the position
-	// uncounted are messages whose text was not consumed yet.
-	uncounted uint64
-	last      time.Time
-	pause     time.Duration // until a silent stream is checked
-	suspect   bool
-	release   func() // gives the turn to replay back; may be called twice
+	held      []byte        // the first message, while the second is missing
+	sawEnd    bool          // there is a line end before the position
+	uncounted uint64        // messages whose text was not consumed yet
+	last      time.Time     // when the last message came, or the stream was checked
+	pause     time.Duration // of silence until the stream is checked
+	suspect   bool          // the last check found more than the stream has sent
+	release   func()        // ends the replay; may be called twice
 }
 
 func (r *messageReader) read(ctx context.Context) error {
@@ -50,7 +49,7 @@ func (r *messageReader) read(ctx context.Context) error {
 	if !r.slots.Acquire(key) {
 		return errNoSlot
 	}
-	// Not recorded, not dialled: a process that dies now must not forget it.
+	// The slot is saved before the dial, so that the next process counts it after a crash.
 	if err := r.cl.out.Checkpoint(ctx, nil, checkpoint.State{}); err != nil {
 		r.slots.Refuse(key)
 		return err
@@ -66,7 +65,7 @@ func (r *messageReader) read(ctx context.Context) error {
 		if neverOpened(err) {
 			r.slots.Refuse(key)
 		} else {
-			r.slots.Closed(key, false) // it may have been opened all the same
+			r.slots.Closed(key, false) // the agent may have opened the stream anyway
 		}
 		return err
 	}
@@ -89,24 +88,24 @@ func (r *messageReader) read(ctx context.Context) error {
 	closedByServer := false
 	defer func() {
 		cancel()
-		stream.Close() // nothing is left to lose
+		stream.Close() // its error does not matter any more
 		<-done
 		r.buffer.free(spare)
-		// Where the other side ended it, it holds nothing for us any more.
+		// If the server has ended the stream, it holds no slot for it any more.
 		r.slots.Closed(key, closedByServer || r.job.terminalAt.IsSet())
 	}()
 	opened := time.Now()
 	spare, closedByServer, err = r.drain(ctx)
 	if r.in.verifier == nil && time.Since(opened) >= agentRecheckInterval {
-		r.selector.transports[r.transport].fails = 0 // it worked for long: that nothing new came is the job's
+		r.selector.transports[r.transport].fails = 0 // it worked for long; the job was silent
 	}
 	return err
 }
 
-// framing is that of the messages over the transport, as it is remembered.
+// framing returns the remembered framing of the reader's transport.
 func (r *messageReader) framing() *lines.Framing { return r.p.framing(r.transport) }
 
-// framing is that of the messages over a transport, as it is remembered.
+// framing returns the remembered framing of a transport.
 func (p *pipeline) framing(t Transport) *lines.Framing {
 	if t == SSE {
 		return &p.log.Framings.SSE
@@ -114,8 +113,8 @@ func (p *pipeline) framing(t Transport) *lines.Framing {
 	return &p.log.Framings.WebSocket
 }
 
-// acquireReplay waits for the turn to replay a log. After a restart of raytap, or of the
-// agent, all jobs want to at once.
+// acquireReplay waits until the log may be replayed: after a restart of raytap or of the
+// agent all logs are due at once. release may be called twice.
 func (r *messageReader) acquireReplay(ctx context.Context) (release func(), err error) {
 	if r.p.log.Pos.Content <= smallLog {
 		return func() {}, nil
@@ -132,8 +131,8 @@ func (r *messageReader) acquireReplay(ctx context.Context) (release func(), err 
 	}, nil
 }
 
-// drain ingests what a stream sends until that ends, or is to end. It returns the buffer
-// that it used, and whether the other side ended the stream.
+// drain ingests messages until the stream ends or has to be closed. It returns the buffer
+// that it used, and whether the server ended the stream.
 func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer bool, err error) {
 	r.in = r.p.replay(r.transport)
 	tick := time.NewTicker(max(r.cl.opts.GracePeriod/2, time.Millisecond))
@@ -166,7 +165,7 @@ func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer
 			if err := r.p.yieldMemory(); err != nil {
 				return spare, false, err
 			}
-			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // others must
+			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // until others have released memory
 				return spare, false, err
 			}
 		case <-ctx.Done():
@@ -175,7 +174,7 @@ func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer
 	}
 }
 
-// ingest takes a batch of messages.
+// ingest passes a batch of messages to the pipeline.
 func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
 	r.held = c.held
 	if c.messages > 0 {
@@ -183,8 +182,8 @@ func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
 		r.health.success()
 	}
 	if c.framing != *r.framing() {
-		// Saved before there is a line: a process that dies then must not take the same
-		// messages for other lines.
+		// Saved before the first line, so that the next process splits the same messages
+		// into the same lines after a crash.
 		*r.framing() = c.framing
 		if err := r.cl.out.Checkpoint(ctx, r.p.log.Entry, r.p.log.State); err != nil {
 			return err
@@ -196,7 +195,7 @@ func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
 	}
 	r.uncounted += c.messages
 	if len(c.data) == 0 {
-		return nil // it waits for the next one
+		return nil // the first message is held
 	}
 	messages := r.uncounted
 	r.uncounted = 0
@@ -207,19 +206,18 @@ func (r *messageReader) ingest(ctx context.Context, c messageBatch) error {
 		r.release()
 		r.snapshotMismatches = 0
 		if c.framing == lines.FramingStream && !r.sawEnd && r.p.log.Pos.Lines > 1 {
-			return errFramingMismatch // lines were read before, and there is no line end now
+			return errFramingMismatch // several lines were read before, but now there is no line end
 		}
 	}
 	return nil
 }
 
-// tick is what a stream needs besides its messages: the job's end, and a check where it is
-// silent for long.
+// tick checks for the job's end, and for a stream that is silent for long.
 func (r *messageReader) tick(ctx context.Context, now time.Time) error {
 	silent := now.Sub(r.last)
 	switch {
 	case r.job.settled(now) && silent >= r.cl.opts.GracePeriod:
-		return r.onEnd(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errClosed))
+		return r.onEnd(ctx, fmt.Errorf("%w: the job has ended, but its stream has not", errClosed))
 	case r.in.verifier == nil && silent < r.pause:
 		r.health.success() // the client checks that the connection is alive
 	case silent < r.pause:
@@ -231,32 +229,31 @@ func (r *messageReader) tick(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// checkStalled requests the whole log where a stream has been silent for long: it may be
-// dead at its source while the connection lives. That is expensive, so it is done less and
-// less often.
+// checkStalled compares a silent stream with a snapshot: the stream may be dead while its
+// connection is alive. A snapshot is expensive, so the pause is doubled each time.
 func (r *messageReader) checkStalled(ctx context.Context) error {
 	r.pause = min(2*r.pause, maxStallCheck)
 	size, err := r.snapshotSize(ctx)
 	switch {
 	case err != nil:
-		r.job.refresh(ctx) // nothing more can be known of the log itself
+		r.job.refresh(ctx) // the job is all that can be checked
 	case size <= r.reached():
 		r.health.success()
 	case r.suspect:
 		return errSilent
-	default: // once may be a message on its way
+	default: // the first time a message may be on its way
 		r.suspect, r.pause = true, r.cl.opts.Timeout
 	}
 	r.last = time.Now()
 	return nil
 }
 
-// reached returns how many content bytes were seen, those of a held message included.
+// reached returns how many content bytes were read, those of a held message included.
 func (r *messageReader) reached() uint64 {
 	return r.p.log.Reached + uint64(lines.ContentLen(r.held))
 }
 
-// onEnd decides what the end of a stream means.
+// onEnd returns what the end of a stream means.
 func (r *messageReader) onEnd(ctx context.Context, end error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -264,7 +261,7 @@ func (r *messageReader) onEnd(ctx context.Context, end error) error {
 	if errors.Is(end, errFramingMismatch) {
 		return end
 	}
-	known := r.job.settled(time.Now()) // before the end came
+	known := r.job.settled(time.Now()) // before the stream ended
 	complete := errors.Is(end, io.EOF)
 	if complete {
 		end = errClosed
@@ -276,16 +273,15 @@ func (r *messageReader) onEnd(ctx context.Context, end error) error {
 	if r.in.verifier != nil || !r.job.finished() {
 		return end
 	}
-	// Children of the job may still print.
+	// Child processes of the job may still print.
 	if err := r.job.waitSettled(ctx); err != nil {
 		return err
 	}
 	if !r.selector.transports[Snapshot].until.After(time.Now()) {
 		return errRunEnded
 	}
-	// The whole log cannot be had, or lacks what was read. What is left to go by is that
-	// the agent says so, of a run that was over before; or that stream after stream ends
-	// here.
+	// There is no snapshot, or it lacks what was read. The log is complete if the agent ends
+	// the stream of a run that was over before, or if several streams end here.
 	st, at := &r.selector.transports[r.transport], r.reached()
 	if st.lastAt != at {
 		st.lastAt, st.ends = at, 0
@@ -302,8 +298,8 @@ func (r *messageReader) onEnd(ctx context.Context, end error) error {
 	return errComplete
 }
 
-// classifyShort decides what a replay means that stops short of the position: the log is
-// shorter than it was if the whole log is exactly what was replayed.
+// classifyShort returns why a replay did not reach the position: errReplaced if a snapshot is
+// exactly what was replayed, else errShortReplay.
 func (r *messageReader) classifyShort(ctx context.Context) error {
 	want := r.in.verifier.Seen(r.held)
 	body, release, err := r.openSnapshot(ctx, 0)
@@ -319,7 +315,7 @@ func (r *messageReader) classifyShort(ctx context.Context) error {
 	return errShortReplay
 }
 
-// switchFraming continues with the other framing, from the position.
+// switchFraming changes the framing of a transport, and starts a new epoch at the position.
 func (s *source) switchFraming(ctx context.Context, t Transport) error {
 	to, message := lines.FramingStream, "the agent's messages are pieces of text, not lines: lines before this one may be pieces of lines"
 	log := s.p.log
@@ -329,29 +325,29 @@ func (s *source) switchFraming(ctx context.Context, t Transport) error {
 	}
 	*framing = to
 	at := log.Pos
-	at.Lines = 0 // lines of another framing are not counted with these
+	at.Lines = 0 // lines of the other framing are not comparable
 	return s.p.newEpoch(ctx, at, message)
 }
 
-// messageBatch is the text of some messages in a row.
+// messageBatch is the text of consecutive messages.
 type messageBatch struct {
 	data     []byte
 	messages uint64
 	framing  lines.Framing
-	held     []byte // the deframer's, as it was then
-	err      error  // why the stream ended, after data
+	held     []byte // the message that the deframer holds
+	err      error  // why the stream has ended, after data
 }
 
-// messageBuffer takes messages while their reader is busy, and returns them together: at
-// most about a chunk, and one message more. One goroutine fills it, another receives.
+// messageBuffer collects messages while their receiver is busy: about one chunk, plus one
+// message. One goroutine fills it, another receives.
 type messageBuffer struct {
 	mu    sync.Mutex
 	next  messageBatch
-	each  bool          // a batch holds one message at the most
+	each  bool          // a batch has at most one message
 	ready chan struct{} // something can be received
 	room  chan struct{} // something was received
-	// grew is called with how many bytes the buffer takes beyond a chunk, and with a
-	// negative number when it releases them.
+	// grew is called with the number of bytes by which a buffer outgrows a chunk, and with
+	// the negative number when they are released.
 	grew func(n int64)
 }
 
@@ -359,7 +355,7 @@ func newMessageBuffer(each bool, grew func(int64)) *messageBuffer {
 	return &messageBuffer{each: each, ready: make(chan struct{}, 1), room: make(chan struct{}, 1), grew: grew}
 }
 
-// fill puts a stream's messages in until it ends, or ctx does.
+// fill adds a stream's messages until the stream or ctx ends.
 func (in *messageBuffer) fill(ctx context.Context, stream ray.MessageStream, d *lines.Deframer) {
 	for {
 		m, err := stream.Next()
@@ -396,14 +392,15 @@ func (in *messageBuffer) fill(ctx context.Context, stream ray.MessageStream, d *
 	}
 }
 
+// full reports whether fill has to wait. in.mu is held.
 func (in *messageBuffer) full() bool {
 	return len(in.next.data) >= lines.ChunkSize || in.each && in.next.messages > 0
 }
 
-// receive returns what is there. data is valid until the next call, which uses it as the
-// buffer for what comes after.
+// receive returns the collected messages, and uses spare, the data of the call before, as
+// the next buffer.
 func (in *messageBuffer) receive(spare []byte) messageBatch {
-	if n := cap(spare); n > 2*lines.ChunkSize { // of a rare long message: not kept
+	if n := cap(spare); n > 2*lines.ChunkSize { // the buffer of a rare long message is not kept
 		in.grew(-int64(n - lines.ChunkSize))
 		spare = nil
 	}
@@ -425,7 +422,7 @@ func (in *messageBuffer) empty() bool {
 	return in.next.messages == 0 && in.next.err == nil
 }
 
-// free releases the buffers, once nothing fills them.
+// free releases the buffers. fill has returned.
 func (in *messageBuffer) free(spare []byte) {
 	for _, b := range [][]byte{spare, in.next.data} {
 		if n := cap(b); n > lines.ChunkSize {

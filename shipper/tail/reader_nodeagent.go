@@ -12,19 +12,19 @@ import (
 	"raytap/ray"
 )
 
-// agentIdle is the longest pause between two polls of a silent log.
+// agentIdle is the maximum pause between two polls of a silent log.
 const agentIdle = 5 * time.Second
 
-// nodeAgentReader reads the log from its node's agent, by ranges: each read begins with
-// bytes that are known, so that a log that is not the same is noticed.
+// nodeAgentReader reads ranges of the log from its node's agent. Each range begins with
+// bytes that were read before, to detect that the log was replaced.
 //
-// A log that is silent for long is at rest: its ingester and its buffers are dropped, and
-// only its last bytes are compared. That is what makes thousands of silent jobs cheap.
+// A log that is silent for long is at rest: the ingester and its buffers are dropped, and a
+// poll only compares the log's last bytes. That makes thousands of silent jobs cheap.
 type nodeAgentReader struct {
 	*source
 	in       *ingester       // nil at rest, and before the first read
 	rest     tailFingerprint // of a log at rest
-	answered bool            // the agent has answered in this read
+	answered bool            // the agent has answered during this read
 }
 
 func (r *nodeAgentReader) read(ctx context.Context) error {
@@ -68,7 +68,7 @@ func (r *nodeAgentReader) read(ctx context.Context) error {
 	}
 }
 
-// poll makes one read. busy: the log grew with the last one.
+// poll reads once. busy: the last poll has returned new content.
 func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation time.Time, busy bool) (atEnd bool, err error) {
 	if err := r.cl.load.polls.Acquire(ctx, 1); err != nil {
 		return false, err
@@ -93,9 +93,9 @@ func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation tim
 	return atEnd, err
 }
 
-// finish makes the partial line, if there is one, the log's last.
+// finish writes the partial line, if there is one, as the log's last line.
 func (r *nodeAgentReader) finish(ctx context.Context) error {
-	if r.p.split != nil { // else all that was read is handed over
+	if r.p.split != nil { // else everything is flushed
 		if err := r.p.flushPartial(ctx); err != nil {
 			return err
 		}
@@ -103,14 +103,14 @@ func (r *nodeAgentReader) finish(ctx context.Context) error {
 	return errComplete
 }
 
-// tailFingerprint is where a silent log ended: its last raw bytes, by their hash.
+// tailFingerprint identifies the last raw bytes of a log.
 type tailFingerprint struct {
 	raw  int64 // where they end
-	size int   // at most checkSize; 0: nothing is known
+	size int   // at most checkSize; 0: there is no fingerprint
 	hash uint64
 }
 
-// check reads the fingerprint's bytes.
+// check reads the fingerprint's bytes from body, and returns errReplaced if they differ.
 func (f tailFingerprint) check(body io.Reader) error {
 	got := make([]byte, f.size)
 	if _, err := io.ReadFull(body, got); err != nil {
@@ -122,15 +122,14 @@ func (f tailFingerprint) check(body io.Reader) error {
 	return nil
 }
 
-// canRest reports whether the log can be read on without the splitter: all that it has
-// was handed over, or is read again with the fingerprint.
+// canRest reports whether reading can continue without the splitter: everything is flushed,
+// and the position can be verified by a short read.
 func (r *nodeAgentReader) canRest() bool {
 	pos, s := &r.p.log.Pos, r.p.split
 	return s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
 }
 
-// unchanged reports whether a log at rest still ends where it did. Its end is compared,
-// as by every read.
+// unchanged reports whether a log at rest still ends where it did.
 func (r *nodeAgentReader) unchanged(ctx context.Context) (bool, error) {
 	part, err := r.open(ctx, r.rest.raw-int64(r.rest.size), r.rest.raw)
 	if err != nil {
@@ -143,8 +142,8 @@ func (r *nodeAgentReader) unchanged(ctx context.Context) (bool, error) {
 	return part.Size == r.rest.raw, nil
 }
 
-// open requests the log from an offset on. A log of less than so many bytes is not the
-// one that was read before.
+// open requests the log from an offset on. It returns errReplaced if the log has less than
+// least bytes.
 func (r *nodeAgentReader) open(ctx context.Context, from, least int64) (ray.LogRange, error) {
 	part, err := r.cl.client.AgentLog(ctx, r.job.current().LogRef(), from)
 	if err != nil {
@@ -158,15 +157,15 @@ func (r *nodeAgentReader) open(ctx context.Context, from, least int64) (ray.LogR
 		err = truncatedBody(short)
 	}
 	if err != nil {
-		part.Body.Close() // it is the lesser error
+		part.Body.Close() // the other error is returned
 		return part, err
 	}
 	log.Size = max(log.Size, part.Size)
 	return part, nil
 }
 
-// pollRange reads what is new, and verifies the position first where there is no
-// ingester. atEnd: it read up to the size that the agent reported.
+// pollRange reads new bytes. If there is no ingester, it verifies the position first.
+// atEnd: it has read up to the size that the agent reported.
 func (r *nodeAgentReader) pollRange(ctx context.Context) (atEnd bool, err error) {
 	pos := &r.p.log.Pos
 	var from int64
@@ -208,6 +207,7 @@ func (r *nodeAgentReader) pollRange(ctx context.Context) (atEnd bool, err error)
 	return r.p.split.Raw() >= part.Size, r.p.endPoll(ctx)
 }
 
+// truncatedBody returns the error of a response that ended too early.
 func truncatedBody(err error) error {
 	return &ray.Error{Op: "read log", Code: 503, Detail: "the response was truncated: " + err.Error(), Err: err}
 }

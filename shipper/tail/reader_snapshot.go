@@ -10,12 +10,12 @@ import (
 	"raytap/ray"
 )
 
-// maxSnapshotMismatches is how many snapshots in a row that lack what was read make a log
-// replaced, while no stream shows otherwise.
+// maxSnapshotMismatches is how many snapshots in a row have to lack what was read before the
+// log counts as replaced. A stream that has it resets the count.
 const maxSnapshotMismatches = 3
 
-// snapshotReader reads the log as one answer, from its first byte on each time: to read
-// what is left once the run is over, and where no stream can be opened.
+// snapshotReader reads a log of messages as a whole, from its first byte on each time: once
+// the run is over, and if no stream can be opened.
 type snapshotReader struct{ *source }
 
 func (r *snapshotReader) read(ctx context.Context) error {
@@ -42,10 +42,10 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	}
 }
 
-// poll reads the whole log and takes what is new. ended: the run is over, so that a last
+// poll reads the whole log and ships new lines. ended: the run is over, so that the last
 // line needs no line end.
 func (r *snapshotReader) poll(ctx context.Context, ended bool) error {
-	defer r.p.drop() // the partial line is read again with the next answer
+	defer r.p.drop() // the partial line is read again with the next snapshot
 	in, reached, err := r.ingestSnapshot(ctx)
 	switch {
 	case errors.Is(err, errReplaced), err == nil && in.verifier != nil:
@@ -64,8 +64,7 @@ func (r *snapshotReader) poll(ctx context.Context, ended bool) error {
 	return r.p.endRead(ctx, ended)
 }
 
-// ingestSnapshot reads a snapshot into the pipeline, and returns how many content bytes were seen
-// before it.
+// ingestSnapshot reads a snapshot, and returns how many content bytes were read before it.
 func (s *source) ingestSnapshot(ctx context.Context) (in *ingester, reached uint64, err error) {
 	body, release, err := s.openSnapshot(ctx, s.p.log.Pos.Content)
 	if err != nil {
@@ -76,9 +75,9 @@ func (s *source) ingestSnapshot(ctx context.Context) (in *ingester, reached uint
 	return in, reached, in.readAll(ctx, body)
 }
 
-// textReader reads the log as one text, from its first byte on each time: where a Ray has
-// no file API, to read what is left once the run is over, and where there is no tail and
-// no node agent. One read that begins when the run is settled shows the end.
+// textReader reads a log of bytes as a whole, from its first byte on each time: if a Ray has
+// no file API, once the run is over, and if neither the node agent nor a WebSocket can be
+// used. A read that begins when the run is settled reads the log to its end.
 type textReader struct{ *source }
 
 func (r *textReader) read(ctx context.Context) error {
@@ -117,16 +116,16 @@ func (r *textReader) read(ctx context.Context) error {
 	}
 }
 
-// poll reads the whole log and takes what is new. ended: the run is over, so that a last
+// poll reads the whole log and ships new lines. ended: the run is over, so that the last
 // line needs no line end.
 func (r *textReader) poll(ctx context.Context, ended bool) error {
-	defer r.p.drop() // the partial line is read again with the next answer
+	defer r.p.drop() // the partial line is read again with the next snapshot
 	in, reached, err := r.ingestSnapshot(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
-	case in.verifier != nil && in.verifier.Content() == 0: // so Ray reports that there is no file, too
+	case in.verifier != nil && in.verifier.Content() == 0: // Ray returns an empty text if there is no file, too
 		return &ray.Error{Op: "read log as text", Code: http.StatusNotFound, Detail: "the text is empty, but the log was not before"}
 	case in.verifier != nil:
 		return endsEarly()
@@ -137,8 +136,8 @@ func (r *textReader) poll(ctx context.Context, ended bool) error {
 	return r.p.endRead(ctx, ended)
 }
 
-// withoutText decides what happens to a log whose run is over and that cannot be had as
-// text: what a stream returns of it, if one may be opened, is read once more.
+// withoutText decides what follows if the run is over and its log cannot be read as text:
+// if a WebSocket may be opened, the log is read over it once more.
 func (r *textReader) withoutText(ctx context.Context, why error) error {
 	tail := &r.selector.transports[WebSocket]
 	stuck := errors.Is(why, ray.ErrNotText) && tail.ends > 0 && tail.lastAt == r.p.log.Pos.Content
@@ -149,7 +148,7 @@ func (r *textReader) withoutText(ctx context.Context, why error) error {
 		return errRunEnded
 	case !r.agentRefused(ctx):
 		r.selector.textErr = nil
-		return why // the node agent may answer again, and it can read the log
+		return why // the node agent can read the log when it answers again
 	}
 	return fmt.Errorf("%w: only the node agent could read it, and it must not be used: %v", errLost, why)
 }

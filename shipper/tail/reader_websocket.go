@@ -17,46 +17,47 @@ import (
 	"raytap/ray"
 )
 
-// maxSameOffsetCloses is how many ends in a row at one place make that unreadable: a
-// connection can be closed twice at one place by chance, and what is given up is lost.
+// maxSameOffsetCloses is how many streams in a row have to end at one offset before it counts
+// as unreadable. A few ends at one offset can be chance, and the rest of the log is lost.
 const maxSameOffsetCloses = 5
 
-// wsChunk is what some Reads of a stream returned.
+// wsChunk is what one or more Reads of a stream have returned.
 type wsChunk struct {
 	data     []byte
-	buf      *[]byte // to be put back into the pool; nil while more is read into it
-	messages uint64  // begun since the last chunk
-	err      error
+	buf      *[]byte // the receiver returns it to the pool; nil if more is read into it
+	messages uint64  // that have begun since the last chunk
+	err      error   // why the stream has ended, after data
 }
 
-// idleNotifier is a LogStream that reports when nothing more is at hand.
+// idleNotifier is a LogStream that reports when it has to wait for the network.
 type idleNotifier interface {
 	// OnIdle sets a function that Read and Await call before they wait for the
 	// network.
 	OnIdle(f func())
-	// Await waits until there is something to Read, be it an error.
+	// Await waits until there is data or an error to Read.
 	Await()
 }
 
-// webSocketReader reads the log from a stream of the dashboard, which replays it from its
+// webSocketReader reads the log from a WebSocket of the dashboard, which replays it from its
 // first byte on.
 type webSocketReader struct {
 	*source
-	lastTailHash uint64 // of the log's last lines when no slot was free
+	lastTailHash uint64 // of the log's last lines, while no slot is free
 }
 
 func (r *webSocketReader) read(ctx context.Context) error {
 	err := r.follow(ctx)
 	var over tailEnd
-	if errors.As(err, &over) { // the stream is closed, and uses no slot
+	if errors.As(err, &over) { // the stream is closed and uses no slot any more
 		return r.afterEnd(ctx, over.error)
 	}
 	return err
 }
 
-// tailEnd is how a stream ended whose run is over, where no better transport reads the end.
+// tailEnd is why a stream ended, if the run is over and no other transport reads the end.
 type tailEnd struct{ error }
 
+// follow opens a stream and reads it until it ends.
 func (r *webSocketReader) follow(ctx context.Context) error {
 	release, ok := r.cl.acquireNodeTail(r.job.current().DriverNodeID)
 	if !ok {
@@ -66,11 +67,11 @@ func (r *webSocketReader) follow(ctx context.Context) error {
 	key := r.job.key
 	if !r.slots.Acquire(key) {
 		if r.cl.opts.Protocol == ProtocolWebSocket && r.slots.Abandoned(key) {
-			r.detectOutput(ctx) // else another transport sees what is printed
+			r.detectOutput(ctx) // under other protocols another transport does that
 		}
 		return errNoSlot
 	}
-	// Not recorded, not dialled: a process that dies now must not forget it.
+	// The slot is saved before the dial, so that the next process counts it after a crash.
 	if err := r.cl.out.Checkpoint(ctx, nil, checkpoint.State{}); err != nil {
 		r.slots.Refuse(key)
 		return err
@@ -82,7 +83,7 @@ func (r *webSocketReader) follow(ctx context.Context) error {
 		if neverOpened(err) {
 			r.slots.Refuse(key)
 		} else {
-			r.slots.Closed(key, false) // Ray may have opened it all the same
+			r.slots.Closed(key, false) // Ray may have opened the stream anyway
 		}
 		return err
 	}
@@ -94,15 +95,15 @@ func (r *webSocketReader) follow(ctx context.Context) error {
 	}()
 	defer func() {
 		cancel()
-		stream.Close() // nothing is left to lose
+		stream.Close() // its error does not matter any more
 		<-done
 		r.slots.Closed(key, r.job.terminalAt.IsSet())
 	}()
 	return r.drain(ctx, incoming)
 }
 
-// neverOpened reports whether a failed dial has surely left no stream on the server: it
-// was refused with an HTTP answer, or no connection came about.
+// neverOpened reports whether a failed dial certainly opened no stream on the server: the
+// response was a refusal, or no connection was made.
 func neverOpened(err error) bool {
 	var e *ray.Error
 	if errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols {
@@ -112,8 +113,8 @@ func neverOpened(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// detectOutput reads the log's end while no slot is free: if the job has printed since the
-// last time, Ray notices which of its streams are closed.
+// detectOutput reads the log's last lines while no slot is free. If the job has printed since
+// the last call, Ray has noticed that its abandoned stream is closed.
 func (r *webSocketReader) detectOutput(ctx context.Context) {
 	window, _, err := r.window(ctx, 2)
 	if err != nil || window == nil {
@@ -126,14 +127,14 @@ func (r *webSocketReader) detectOutput(ctx context.Context) {
 	r.lastTailHash = hash
 }
 
-// readLoop reads a stream until it ends. It sends what it has when the stream has no more
-// at hand, or a buffer is full; with each, after every read: then no chunk holds more than
-// one message. The receiver of a chunk puts its buffer back.
+// readLoop reads a stream until it ends. It sends a chunk when the stream has to wait, or
+// when a buffer is full. each: it sends one after every read, so that no chunk has more than
+// one message.
 func readLoop(ctx context.Context, stream ray.LogStream, each bool, to chan<- wsChunk) {
-	var buf *[]byte // nil while nothing is to be read
-	var from, n int
-	var messages uint64
-	reading := false // into the rest of buf
+	var buf *[]byte     // nil while the stream is silent
+	var from, n int     // buf[from:n] is not sent yet
+	var messages uint64 // that were sent
+	reading := false    // Read is using the rest of buf
 	send := func(full bool, err error) {
 		c := wsChunk{data: (*buf)[from:n], messages: stream.Messages() - messages, err: err}
 		from, messages = n, messages+c.messages
@@ -149,7 +150,7 @@ func readLoop(ctx context.Context, stream ray.LogStream, each bool, to chan<- ws
 	if notifies && !each {
 		w.OnIdle(func() {
 			if !reading && buf != nil {
-				send(true, nil) // a silent stream holds no buffer
+				send(true, nil) // a silent stream keeps no buffer
 			} else if n > from {
 				send(false, nil)
 			}
@@ -175,8 +176,7 @@ func readLoop(ctx context.Context, stream ray.LogStream, each bool, to chan<- ws
 	}
 }
 
-// drain ingests what a stream sends until that ends, falls silent without a reason, or a
-// better transport can be used.
+// drain ingests chunks until the stream ends, stalls, or a better transport can be used.
 func (r *webSocketReader) drain(ctx context.Context, incoming <-chan wsChunk) error {
 	in := r.p.replay(WebSocket)
 	stall := stallDetector{r: r, in: in}
@@ -209,7 +209,7 @@ func (r *webSocketReader) drain(ctx context.Context, incoming <-chan wsChunk) er
 			if err := r.p.yieldMemory(); err != nil {
 				return err
 			}
-			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // others must
+			if err := r.job.sleep(ctx, r.cl.opts.PollInterval); err != nil { // until others have released memory
 				return err
 			}
 		case <-ctx.Done():
@@ -218,7 +218,7 @@ func (r *webSocketReader) drain(ctx context.Context, incoming <-chan wsChunk) er
 	}
 }
 
-// receive ingests a chunk. last: no other one waits.
+// receive ingests a chunk. last: no other chunk is waiting.
 func (r *webSocketReader) receive(ctx context.Context, in *ingester, c wsChunk, last bool) error {
 	err := in.writeMessages(ctx, c.data, c.messages)
 	if c.buf != nil {
@@ -242,8 +242,8 @@ func (r *webSocketReader) receive(ctx context.Context, in *ingester, c wsChunk, 
 	return nil
 }
 
-// writeMessages is write for bytes in which so many messages begin: they count for their
-// limit.
+// writeMessages is write for bytes in which a number of messages begin. They count for
+// max_messages.
 func (f *ingester) writeMessages(ctx context.Context, data []byte, messages uint64) error {
 	if len(data) == 0 {
 		return nil
@@ -253,7 +253,7 @@ func (f *ingester) writeMessages(ctx context.Context, data []byte, messages uint
 		return err
 	}
 	if f.fresh == fresh || messages == 0 {
-		return nil // replayed messages count for no limit
+		return nil // replayed messages do not count
 	}
 	for {
 		exceeded := f.p.limiter.admitMessages(messages, time.Now())
@@ -266,7 +266,8 @@ func (f *ingester) writeMessages(ctx context.Context, data []byte, messages uint
 	}
 }
 
-// closed decides what the end of a stream means: every end looks the same.
+// closed returns what the end of a stream means. The stream itself does not show whether the
+// log is complete.
 func (r *webSocketReader) closed(ctx context.Context, end error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -276,12 +277,12 @@ func (r *webSocketReader) closed(ctx context.Context, end error) error {
 	}
 	r.job.refresh(ctx)
 	if !r.job.terminalAt.IsSet() || r.cl.opts.Protocol != ProtocolWebSocket && !r.cl.support(time.Now()).NoFile {
-		return end // an end of the run is read over another transport
+		return end // the end of the run is read over another transport
 	}
 	return tailEnd{end}
 }
 
-// afterEnd decides what the end of a stream means, now that the run is over.
+// afterEnd returns what the end of a stream means once the run is over.
 func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 	if err := r.job.waitSettled(ctx); err != nil {
 		return err
@@ -291,9 +292,9 @@ func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 	case !r.cl.support(time.Now()).NoFile:
 		return r.checkFile(ctx, end)
 	case textErr == nil:
-		return errRunEnded // the whole log as text decides
+		return errRunEnded // the snapshot reads the rest
 	case !errors.Is(end, errClosed):
-		return end // a connection that broke says nothing of the log
+		return end // a broken connection says nothing about the log
 	case r.p.split == nil:
 		return fmt.Errorf("%w: a new stream does not return what was read before: %v", errLost, textErr)
 	case errors.Is(textErr, ray.ErrNotText):
@@ -302,17 +303,16 @@ func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 	if err := r.p.flushPartial(ctx); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %v", errUnproven, textErr)
+	return fmt.Errorf("%w: %v", errUnverified, textErr)
 }
 
-// checkFile decides by the log's file whether a stream that ended, after its run, has
-// returned all of it.
+// checkFile compares what a stream has returned with the log's file, once the run is over.
 func (r *webSocketReader) checkFile(ctx context.Context, end error) error {
 	if r.p.split == nil {
-		return r.classifyShortReplay(ctx) // it did not even replay what was read
+		return r.classifyShortReplay(ctx) // the stream ended before the position
 	}
 	st := &r.selector.transports[WebSocket]
-	// A connection that broke says nothing of the log.
+	// A broken connection says nothing about the log.
 	again := errors.Is(end, errClosed) && st.ends > 0 && st.lastAt == r.p.log.Pos.Content
 	whole, err := r.atEnd(ctx, true)
 	r.cl.noteFileAPI(err, time.Now())
@@ -328,18 +328,19 @@ func (r *webSocketReader) checkFile(ctx context.Context, end error) error {
 	return end
 }
 
-// stallDetector decides whether a silent stream is a silent job.
+// stallDetector decides whether a silent stream has stalled or the job is silent.
 type stallDetector struct {
 	r       *webSocketReader
 	in      *ingester
 	strikes int
 }
 
-// check is called after each stretch of silence. nil: the stream may be silent.
+// check is called each time the stream was silent for Timeout. It returns nil if the job is
+// silent, too.
 func (w *stallDetector) check(ctx context.Context) error {
 	r := w.r
 	if r.job.settled(time.Now()) {
-		return r.closed(ctx, fmt.Errorf("%w: the job is over and its stream does not end", errClosed))
+		return r.closed(ctx, fmt.Errorf("%w: the job has ended, but its stream has not", errClosed))
 	}
 	if w.in.verifier != nil {
 		return r.classifyShortReplay(ctx)
@@ -347,12 +348,12 @@ func (w *stallDetector) check(ctx context.Context) error {
 	whole, err := r.atEnd(ctx, false)
 	switch {
 	case err != nil:
-		r.job.refresh(ctx) // nothing more can be known of the log itself
+		r.job.refresh(ctx) // the job is all that can be checked
 	case whole:
 		w.strikes = 0
 		r.health.success()
 	default:
-		// Once may be a line on its way.
+		// The first time a line may be on its way.
 		if w.strikes++; w.strikes >= 2 {
 			return errSilent
 		}

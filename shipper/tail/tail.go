@@ -16,7 +16,7 @@ import (
 	"raytap/ray"
 )
 
-// What ends a read. Which of them end a tail, endsTail decides.
+// Why a read ended. endsTail reports which of them also end the tail.
 var (
 	errComplete           = errors.New("the log was read to its end")
 	errLimited            = errors.New("a stream limit is reached")
@@ -30,40 +30,41 @@ var (
 	errRunEnded           = errors.New("the run is over: the rest of its log is read over another transport")
 	errNotStarted         = errors.New("the job ended without a log")
 	errLost               = errors.New("the rest of the log is lost")
-	errUnproven           = errors.New("the end of the log cannot be verified")
+	errUnverified         = errors.New("the end of the log cannot be verified")
 	errUnreadable         = errors.New("the WebSocket cannot send a part of this log (a byte that is not UTF-8, or a line over 4 MiB)")
 	errFramingMismatch    = errors.New("the messages of this log have another framing than expected (newlines)")
 	errSnapshotIncomplete = errors.New("the agent's copy of the log lacks lines that were read before")
 )
 
-// Why a tail is stopped although its job is not read to its end.
+// Why a tail is stopped before it has read its log to the end.
 var (
 	ErrSessionOver = errors.New("the head was restarted: logs of the old session cannot be read")
 	ErrRunReplaced = errors.New("Ray reports another start time for this job id")
 )
 
-// reader reads one log over one transport until that ends. The error says why it ended.
+// reader reads one log over one transport. read returns when the read has ended, and its
+// error says why; it is never nil.
 type reader interface {
 	read(ctx context.Context) error
 }
 
-// tail ships the log of one run, from its start to its end, or until it is lost. Its
-// goroutine chooses a transport, reads, waits after failures, and decides what an end of
-// a read means.
+// Tail ships the log of one run, from its start to its end or until the log is lost. Run
+// selects a transport, reads, waits after failures, and decides what the end of a read
+// means. Make it with New.
 type Tail struct {
 	source
 	readers [Count]reader
-	stopped context.Context // ended by Stop
+	stopped context.Context // canceled by Stop
 	stop    context.CancelCauseFunc
-	ended   chan struct{} // closed when run has returned
+	ended   chan struct{} // closed when Run or Close has returned
 	status  atomic.Pointer[state]
 	headLog string // what Ray wrote on the head of a job that ran on another node
 }
 
-// tailState is what others may see of a tail.
+// state is what other goroutines may see of a tail.
 type state struct {
 	transport Transport
-	reading   bool // false while it waits to try again
+	reading   bool // false while it waits before a retry
 }
 
 // label returns the state's label value.
@@ -74,7 +75,8 @@ func (s state) label() string {
 	return "waiting"
 }
 
-// newTail returns a tail for a run whose log's state belongs to it from then on.
+// New returns a tail for a run. It owns log until Run or Close has returned. It starts no
+// goroutine.
 func New(cl *Cluster, slots *slots.Slots, session string, j ray.Job, log *checkpoint.Log) *Tail {
 	run := newJob(cl, session, j)
 	h := &health{cl: cl}
@@ -102,21 +104,21 @@ func New(cl *Cluster, slots *slots.Slots, session string, j ray.Job, log *checkp
 	return t
 }
 
-// Reopen makes the tail read on after the end of its run, which is written: the log has
-// grown. It is called before Run.
+// Reopen makes the tail continue after the end of its run, which is already written: the
+// log has grown. It is called before Run.
 func (t *Tail) Reopen() { t.p.reopening, t.job.reopened = true, true }
 
-// Update takes what the job list reports of the job. Safe for concurrent use, as all that
-// follow.
+// Update sets the job as it is in the job list. It and the methods up to Stop are safe for
+// concurrent use, except ReadToEnd.
 func (t *Tail) Update(j ray.Job) { t.job.update(j) }
 
 // Refresh requests the job from Ray.
 func (t *Tail) Refresh(ctx context.Context) { t.job.refresh(ctx) }
 
-// Supersede reports that another run has taken the job's id: this one is over.
+// Supersede tells the tail that another run has the job's id: its own run is over.
 func (t *Tail) Supersede() { t.job.supersede() }
 
-// Job returns the job as it was reported last. It must not be changed.
+// Job returns the job as it was last reported. Callers must not change it.
 func (t *Tail) Job() *ray.Job { return t.job.current() }
 
 // Session returns the session of the run.
@@ -128,7 +130,7 @@ func (t *Tail) LastRead() time.Time { return t.health.lastRead.Get() }
 // Done is closed when Run or Close has returned.
 func (t *Tail) Done() <-chan struct{} { return t.ended }
 
-// Status returns the status of the tail, without the counts of what was shipped.
+// Status returns the status of the tail, without Lines and Bytes.
 func (t *Tail) Status() Status {
 	job, state := t.job.current(), state{}
 	if p := t.status.Load(); p != nil {
@@ -140,18 +142,18 @@ func (t *Tail) Status() Status {
 	}
 }
 
-// ReadToEnd reports, once Done, whether the log was read to the end of its run, and how
-// often it was checked since. It is for the goroutine that called Run.
+// ReadToEnd reports whether the log was read to the end of its run, and how often it was
+// checked since then. Call it only after Done.
 func (t *Tail) ReadToEnd() (atEnd bool, checks int) {
 	return t.p.log.Done && t.p.log.AtEnd, t.p.log.Checks
 }
 
-// Stop has Run read no further and write the last records, which say why: ErrSessionOver
-// or ErrRunReplaced.
+// Stop makes Run stop reading and write the last records, which contain the reason why:
+// ErrSessionOver or ErrRunReplaced. It does not wait.
 func (t *Tail) Stop(why error) { t.stop(why) }
 
-// Run ships the log. It returns when the run's end was read and written, when the log is
-// lost or shipped no further, after Stop, or when ctx ends.
+// Run ships the log. It returns when the run's end is written, when the log is lost, when a
+// limit has stopped it, after Stop, or when ctx ends.
 func (t *Tail) Run(ctx context.Context) {
 	defer close(t.ended)
 	reading, cancel := context.WithCancelCause(ctx)
@@ -171,17 +173,18 @@ func (t *Tail) Run(ctx context.Context) {
 	t.report(ctx, t.finish(ctx, err))
 }
 
-// release hands over what a tail has when it was told to read no further. Where ctx has
-// ended too, the lines held back are read again by the next one.
+// release flushes what was read. If ctx has ended, pending lines are read again by the
+// next tail of the log.
 func (t *Tail) release(ctx context.Context) {
 	if ctx.Err() == nil {
-		t.p.flushPending(ctx) //nolint:errcheck // they are read again, or a gap reports that they are lost
+		t.p.flushPending(ctx) //nolint:errcheck // they are read again, or a gap event reports their loss
 	}
 	t.p.flush(ctx)
 	t.p.drop()
 }
 
-// Close is Run for a tail that has nothing to read any more: it writes the last records.
+// Close is Run for a tail that has nothing more to read: it writes the last records, with
+// the reason why.
 func (t *Tail) Close(ctx context.Context, why error) {
 	defer close(t.ended)
 	over, err := t.p.replayPending(ctx)
@@ -191,17 +194,17 @@ func (t *Tail) Close(ctx context.Context, why error) {
 	t.report(ctx, err)
 }
 
-// report logs that the last records of a tail were not written.
+// report logs an error of the last records.
 func (t *Tail) report(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		t.job.logger().WithError(err).Error("Last records of the job not written")
 	}
 }
 
-// follow reads over one transport after the other. The error says why the tail is over.
+// follow reads over one transport after the other. Its error says why the tail is over.
 //
-// What a tail waits in, from here to job.sleep, keeps to small frames: thousands of silent
-// ones have little memory but their stacks.
+// The functions in which a tail waits, from here to job.sleep, have small stack frames:
+// stacks are most of the memory of thousands of silent jobs.
 func (t *Tail) follow(ctx context.Context) error {
 	if err := t.prepare(ctx); err != nil {
 		return err
@@ -226,7 +229,7 @@ func (t *Tail) follow(ctx context.Context) error {
 	}
 }
 
-// prepare does what comes before the first read.
+// prepare writes pending events, waits until the job has a log, and writes the start event.
 func (t *Tail) prepare(ctx context.Context) error {
 	over, err := t.p.replayPending(ctx)
 	if err == nil && t.p.reopening && over {
@@ -243,7 +246,8 @@ func (t *Tail) prepare(ctx context.Context) error {
 	return t.p.start(ctx)
 }
 
-// waitStart waits until the job has a log. A job that ended without one has none.
+// waitStart waits until the job has a log. It returns errNotStarted if the job ended
+// without one.
 func (t *Tail) waitStart(ctx context.Context) error {
 	for {
 		j := t.job.current()
@@ -272,15 +276,15 @@ func (t *Tail) waitStart(ctx context.Context) error {
 	}
 }
 
-// attempt reads over one transport until that ends, and counts why.
+// attempt reads over one transport until the read ends, and counts why it ended.
 func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	t.show(tr, true)
 	t.p.progress.grew = false
 	err := t.readers[tr].read(ctx)
 	if ctx.Err() != nil {
-		return err // release does the rest
+		return err // release flushes
 	}
-	ferr := t.p.flushPending(ctx) // what was read is shipped, whatever comes next
+	ferr := t.p.flushPending(ctx) // what was read is shipped, however the read ended
 	if ferr = cmp.Or(t.p.flush(ctx), ferr); err == nil {
 		err = ferr
 	}
@@ -293,8 +297,8 @@ func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	return err
 }
 
-// next decides what comes after a read that ended with err: another one after a pause, or
-// the tail's end.
+// next decides what follows a read that ended with err. It returns the pause before the
+// next read, or the error that ends the tail.
 func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (time.Duration, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
@@ -307,7 +311,7 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 	}
 	reachable := !notTried(err) && t.job.refresh(ctx)
 	if errors.Is(err, errReplaced) && tr == WebSocket && t.job.superseded.Load() && t.cl.opts.Protocol != ProtocolWebSocket {
-		err = errClosed // a tail knows the id alone: it was one of the new run's log
+		err = errClosed // Ray selects a log to tail by its id only: this was the new run's
 	}
 	if errors.Is(err, errReplaced) && t.p.reopening {
 		t.job.logger().WithError(err).Warn("Log was replaced after the end of its run")
@@ -332,20 +336,20 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 	if t.recordResult(tr, err, reachable) {
 		return 0, nil
 	}
-	if errors.Is(err, errNoSlot) { // nothing failed: the tails that wait share the checks for a free one
+	if errors.Is(err, errNoSlot) { // not a failure: waiting tails share the checks for a free slot
 		return r.slotPause(), nil
 	}
 	r.lost.pause = max(r.backoff.NextBackOff(), RetryAfter(err))
 	return r.lost.pause, nil
 }
 
-// endedWithoutNode reports whether the run is over and its node was never reported.
+// endedWithoutNode reports whether the run is over and Ray never reported its node.
 func (t *Tail) endedWithoutNode() bool {
 	j := t.job.current()
 	return t.job.settled(time.Now()) && j.Status.Terminal() && j.DriverNodeID == ""
 }
 
-// recordResult has the selector note how a read ended, and reports whether the next
+// recordResult passes the result of a read to the selector, and reports whether the next
 // transport is tried without a pause.
 func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
 	now := time.Now()
@@ -366,7 +370,7 @@ func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
 	return v.fellBack
 }
 
-// show notes which transport is in use.
+// show publishes the transport in use, for Status and the metric.
 func (t *Tail) show(tr Transport, reading bool) {
 	next := state{tr, reading}
 	if s := t.status.Load(); s != nil {
@@ -379,7 +383,7 @@ func (t *Tail) show(tr Transport, reading bool) {
 	t.cl.Metrics.Tails(tr.String(), next.label()).Inc()
 }
 
-// hide takes the tail out of the metric of tails.
+// hide removes the tail from the metric.
 func (t *Tail) hide() {
 	if s := t.status.Load(); s != nil {
 		t.cl.Metrics.Tails(s.transport.String(), s.label()).Dec()

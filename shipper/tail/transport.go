@@ -12,16 +12,17 @@ import (
 	"raytap/ray"
 )
 
-// transport is how a log is read.
+// Transport is how a log is read.
 type Transport int
 
+// The transports. Count is their number.
 const (
-	None Transport = iota
-	NodeAgent
-	WebSocket
-	File
-	SSE      // of messages
-	Snapshot // the whole log in one answer: of messages, and of Rays without a file API
+	None      Transport = iota // none is in use
+	NodeAgent                  // ranges of the file, from the agent of the log's node
+	WebSocket                  // a stream that replays the log from its start
+	File                       // the dashboard's file API: the last lines of the file
+	SSE                        // a stream like WebSocket; only of messages
+	Snapshot                   // the whole log in one response: of messages, and of Rays without a file API
 	Count
 )
 
@@ -33,20 +34,20 @@ func (t Transport) String() string {
 const (
 	// transportCooldown is how long a transport that failed is not used.
 	transportCooldown = 5 * time.Minute
-	// agentRecheckInterval is how often a tail on a WebSocket checks whether a node agent
+	// agentRecheckInterval is how often a tail on a WebSocket checks whether the node agent
 	// can be used again.
 	agentRecheckInterval = time.Minute
 )
 
-// transportState is how one transport works for one tail.
+// transportState is what is remembered about one transport of one tail.
 type transportState struct {
-	until  time.Time // not used before
-	fails  int       // ends in a row that brought nothing new
-	lastAt uint64    // WebSocket: the content offset of the last end by a Close
-	ends   int       // WebSocket: such ends in a row at lastAt
+	until  time.Time // it is not used before
+	fails  int       // reads in a row without new content
+	lastAt uint64    // content offset at which the server last closed a stream
+	ends   int       // how many times in a row it did so at lastAt
 }
 
-// closedAgain counts an end by a Close at a content offset.
+// closedAgain counts that the server has closed a stream at a content offset.
 func (s *transportState) closedAgain(at uint64) {
 	if s.lastAt == at && s.ends > 0 {
 		s.ends++
@@ -55,49 +56,49 @@ func (s *transportState) closedAgain(at uint64) {
 	}
 }
 
-// conditions are what the choice of a transport depends on, besides how each has
-// worked so far.
+// conditions are what the selection of a transport depends on, in addition to the
+// selector's state.
 type conditions struct {
 	protocol  string
-	messages  bool // the log comes as messages
+	messages  bool // the log is read as messages
 	terminal  bool // the run is over
-	settled   bool // and a read that begins now finds all of the log
-	home      bool // Ray does not report the log's node: it is known by its name alone
+	settled   bool // and a read that begins now returns the whole log
+	found     bool // Ray does not report the log's node: the log was found by its name
 	support   ray.LogTransports
-	tailable  bool   // the job can be tailed over a WebSocket at all
+	tailable  bool   // Ray can tail the job over a WebSocket
 	slotFree  bool   // a WebSocket or SSE stream may be opened
 	refused   bool   // the server refuses WebSocket upgrades
 	content   uint64 // content bytes that a WebSocket would replay
 	maxReplay int64
-	poll      time.Duration // the pause while an end is not settled
-	agent     func() bool   // whether the node agent may be tried: asking takes the turn
+	poll      time.Duration // the pause until the end is settled
+	agent     func() bool   // whether the node agent may be tried; true also reserves the try
 }
 
-// selector decides over which transport a log is read. It is pure: what it knows comes
-// with its calls. It is for one goroutine.
+// selector selects the transport of a tail. It does no I/O: all that it knows is passed to
+// its methods. Not safe for concurrent use.
 type selector struct {
 	transports [Count]transportState
-	textErr    error       // why the log cannot be had as text, now that its run is over; else nil
-	absent     [Count]bool // of messages: transports over which the agent has no log
+	textErr    error       // why the log of an ended run cannot be read as text, else nil
+	absent     [Count]bool // transports of messages over which the agent has reported no log
 }
 
-// plainID matches the ids that Ray's tail can serve: it opens others and stays silent,
-// or closes at once.
+// plainID matches the ids that Ray can tail. With others Ray opens a WebSocket that stays
+// silent, or closes it at once.
 var plainID = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
 
-// candidates lists the transports of the protocol, the best one first.
+// candidates returns the transports of the protocol, the best one first.
 func (s *selector) candidates(c conditions) []Transport {
 	if c.messages {
 		return messageTransports(c.protocol, c.settled)
 	}
-	if c.home {
-		return homeTransports(c.protocol, c.support)
+	if c.found {
+		return foundLogTransports(c.protocol, c.support)
 	}
 	return byteTransports(c.protocol, c.support, c.settled, s.textErr != nil)
 }
 
-// messageTransports lists the transports where logs are messages. Once the run is over
-// the snapshot is the best one: it shows the end, and has all that is left.
+// messageTransports returns the transports of messages. Once the run is over the snapshot
+// is the best one: it has the rest of the log and shows where it ends.
 func messageTransports(protocol string, settled bool) []Transport {
 	list := []Transport{WebSocket, SSE}
 	switch protocol {
@@ -112,10 +113,10 @@ func messageTransports(protocol string, settled bool) []Transport {
 	return append(list, Snapshot)
 }
 
-// byteTransports lists the transports where logs are bytes, without those that this Ray
-// lacks. Where it has no file API, the whole log as text is the last one, and the first
-// one once the run is over: the end of a tail proves nothing. textless: the log cannot
-// be had as text, now that the run is over.
+// byteTransports returns the transports of bytes that this Ray supports. Without a file API
+// the snapshot (the whole log as text) replaces the file; once the run is over it also
+// replaces the WebSocket, whose end does not prove that the log was complete. textless: the
+// log cannot be read as text.
 func byteTransports(protocol string, w ray.LogTransports, settled, textless bool) []Transport {
 	last := File
 	if w.NoFile {
@@ -139,9 +140,9 @@ func byteTransports(protocol string, w ray.LogTransports, settled, textless bool
 	return append(list, last)
 }
 
-// homeTransports lists the transports to a log that Ray does not report: those by its
-// name.
-func homeTransports(protocol string, w ray.LogTransports) []Transport {
+// foundLogTransports returns the transports to a log whose node Ray does not report: those
+// that select a log by its name.
+func foundLogTransports(protocol string, w ray.LogTransports) []Transport {
 	if w.NoFile {
 		return []Transport{NodeAgent}
 	}
@@ -151,8 +152,7 @@ func homeTransports(protocol string, w ray.LogTransports) []Transport {
 	return []Transport{NodeAgent, File}
 }
 
-// pick returns the best transport that may be used now, or transportNone and how long to
-// wait for one.
+// pick returns the best transport that may be used now, or None and how long to wait.
 func (s *selector) pick(c conditions, now time.Time) (Transport, time.Duration) {
 	wait := transportCooldown
 	list := s.candidates(c)
@@ -169,12 +169,12 @@ func (s *selector) pick(c conditions, now time.Time) (Transport, time.Duration) 
 		}
 	}
 	if c.messages || c.protocol == ProtocolAuto || c.protocol == ProtocolHTTP {
-		return list[len(list)-1], 0 // the last one always works in some way
+		return list[len(list)-1], 0 // the last one needs neither a slot nor an agent
 	}
 	return None, wait
 }
 
-// usable reports whether a transport makes sense for the log at all, now.
+// usable reports whether the conditions allow a transport.
 func (s *selector) usable(t Transport, c conditions) bool {
 	switch {
 	case c.messages:
@@ -188,17 +188,17 @@ func (s *selector) usable(t Transport, c conditions) bool {
 }
 
 func (s *selector) webSocketUsable(c conditions) bool {
-	if c.home || !c.tailable {
+	if c.found || !c.tailable {
 		return false
 	}
 	if c.terminal && !c.settled {
-		return false // each would be a replay of a log that may still grow
+		return false // it would replay a log that may still grow
 	}
 	if c.protocol == ProtocolWebSocket {
 		return true
 	}
 	if c.terminal {
-		return s.textErr != nil // its Close would prove nothing, and another transport reads the end
+		return s.textErr != nil // else a better transport reads the end
 	}
 	if c.refused || !c.slotFree {
 		return false
@@ -207,8 +207,8 @@ func (s *selector) webSocketUsable(c conditions) bool {
 	return c.content <= uint64(c.maxReplay) && !(st.ends >= 2 && st.lastAt == c.content)
 }
 
-// better returns the transports above t that can be used again. What works is not
-// given up for a mere try: the caller checks that a node agent answers.
+// better reports whether a transport better than t can be used again. answers checks that
+// it works, so that a working transport is not given up for one that may fail.
 func (s *selector) better(t Transport, c conditions, now time.Time, answers func(Transport) bool) bool {
 	for _, b := range s.candidates(c) {
 		if b == t {
@@ -224,20 +224,20 @@ func (s *selector) better(t Transport, c conditions, now time.Time, answers func
 // result is how a read ended.
 type result struct {
 	err       error
-	grew      bool   // it brought new content
-	reachable bool   // the cluster answered a question after it
+	grew      bool   // it returned new content
+	reachable bool   // the cluster has answered a request since
 	content   uint64 // the position's content offset
 }
 
-// verdict is what a read's end means for the choice of transports, and for others.
+// verdict is what the end of a read means for the next ones, and for other tails.
 type verdict struct {
-	fellBack  bool // the tail left the transport: the next one is tried without a pause
-	cooldown  bool // and does not use it for a while
-	agentDown bool // the node agent cannot be used, by any job
-	refused   bool // the server refuses WebSocket upgrades, of any job
+	fellBack  bool // another transport is tried, without a pause
+	cooldown  bool // this one is not used for a while
+	agentDown bool // the node agent cannot be used, for any job
+	refused   bool // the server refuses WebSocket upgrades, for any job
 }
 
-// record notes how a read over t ended.
+// record updates the state of t with the result of a read.
 func (s *selector) record(t Transport, r result, c conditions, now time.Time) (v verdict) {
 	st := &s.transports[t]
 	if r.grew {
@@ -247,7 +247,7 @@ func (s *selector) record(t Transport, r result, c conditions, now time.Time) (v
 	last := t == list[len(list)-1]
 	leave := func(d time.Duration) {
 		if last {
-			return // there is none below it
+			return // there is none to fall back to
 		}
 		st.until, st.fails = now.Add(d), 0
 		v.fellBack, v.cooldown = true, true
@@ -262,7 +262,7 @@ func (s *selector) record(t Transport, r result, c conditions, now time.Time) (v
 	case errors.Is(r.err, writer.ErrMemoryPressure), errors.Is(r.err, errFramingMismatch):
 		return v
 	case errors.Is(r.err, errNoSlot):
-		v.fellBack = !last // usable reports when one is free
+		v.fellBack = !last // usable checks for a free slot
 		return v
 	case c.messages:
 		failed, refused := messagesFailed(t, r)
@@ -294,11 +294,11 @@ func (s *selector) record(t Transport, r result, c conditions, now time.Time) (v
 	return v
 }
 
-// messagesFailed reports whether a read of messages failed in such a manner that the
-// next transport is tried at once, and whether the server refused a WebSocket upgrade.
+// messagesFailed reports whether the failure of a read of messages means that another
+// transport is to be used, and whether the server refused a WebSocket upgrade.
 func messagesFailed(t Transport, r result) (failed, upgradeRefused bool) {
 	if !r.reachable {
-		return false, false // no transport is better
+		return false, false // another transport would fail, too
 	}
 	var e *ray.Error
 	status, code := 0, 0
@@ -308,7 +308,7 @@ func messagesFailed(t Transport, r result) (failed, upgradeRefused bool) {
 	refused := status != 0 && status != http.StatusSwitchingProtocols && !temporary(status)
 	switch t {
 	case WebSocket:
-		// 404 may be about the job alone.
+		// 404 may be about this job only.
 		return refused || code == http.StatusInternalServerError || code == http.StatusBadRequest, refused && status != http.StatusNotFound
 	case SSE:
 		return refused || code == http.StatusBadRequest || code == http.StatusInternalServerError && !r.grew, false
@@ -318,8 +318,8 @@ func messagesFailed(t Transport, r result) (failed, upgradeRefused bool) {
 	return false, false
 }
 
-// noLog takes a read of messages that failed while the agent answered, and reports
-// whether the agent has said that there is no log: neither a snapshot nor a stream.
+// noLog records a failed read of messages, and reports whether the agent has responded
+// that there is no log, both to a snapshot and to a stream.
 func (s *selector) noLog(t Transport, err error, reached uint64) bool {
 	var e *ray.Error
 	switch {
@@ -330,37 +330,37 @@ func (s *selector) noLog(t Transport, err error, reached uint64) bool {
 	return s.absent[Snapshot] && (s.absent[WebSocket] || s.absent[SSE]) && reached == 0
 }
 
-// notTried reports whether a read ended without an answer of the cluster, so that its
-// end is no question and no failure.
+// notTried reports whether a read ended without a request, so that it says nothing about
+// the job or the cluster.
 func notTried(err error) bool {
 	return errors.Is(err, errNoSlot) || errors.Is(err, errBetterTransport) || errors.Is(err, ray.ErrTransportNotAllowed)
 }
 
-// unreachable reports whether a code says that no connection came about.
+// unreachable reports whether a code means that no connection was made.
 func unreachable(code int) bool {
 	return code == http.StatusServiceUnavailable || code == http.StatusRequestTimeout
 }
 
-// rejectsAllJobs reports whether an agent's error is about all the jobs of its node: it
-// must not be used, or rejects the client.
+// rejectsAllJobs reports whether a node agent's error applies to all jobs of its node: the
+// agent must not be used, or it rejects the client.
 func rejectsAllJobs(err error) bool {
 	code := ray.Code(err)
 	return errors.Is(err, ray.ErrTransportNotAllowed) || code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
-// refusesUpgrades reports whether a failed dial shows that this server opens no WebSocket
-// at all, whatever the job.
+// refusesUpgrades reports whether the error of a dial means that the server opens no
+// WebSocket for any job.
 func refusesUpgrades(err error) bool {
 	var e *ray.Error
 	return errors.As(err, &e) && e.Status != 0 && e.Status != http.StatusSwitchingProtocols &&
 		e.Status != http.StatusNotFound && !temporary(e.Status)
 }
 
-// errAgentDown ends the read of a tail that waited for a node agent while another tail
-// found out that it cannot be used.
+// errAgentDown ends the read of a tail that waited for a node agent, if another tail has
+// found meanwhile that the agent cannot be used.
 var errAgentDown = fmt.Errorf("the node agent failed a moment ago: %w", ray.ErrTransportNotAllowed)
 
-// temporary reports whether a status says that the same request may succeed later.
+// temporary reports whether a request that failed with a status may succeed later.
 func temporary(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
