@@ -247,7 +247,7 @@ func TestOldRay_TailsThatStopJobAgent(t *testing.T) {
 			if n := head.PeakTails(); n > test.tails {
 				t.Errorf("%d tails were open at the same time", n)
 			}
-			warned := strings.Count(r.logText(), "stops a node's job agent")
+			warned := strings.Count(r.logText(), "blocks a node's job agent")
 			if want := min(test.tails, 1); warned != want {
 				t.Errorf("%d warnings, want %d", warned, want)
 			}
