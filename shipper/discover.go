@@ -191,7 +191,7 @@ func (s *Shipper) excludedByBackfill(j ray.Job) bool {
 	}
 	first := s.known.firstLists
 	open := first.Answers > 0 && !first.Lasts(time.Now(), s.opts.AbsentFor)
-	return open && over && !at.IsZero() && at.Before(first.Since.Add(-clock.ClockTolerance))
+	return open && over && !at.IsZero() && at.Before(first.Since.Add(-clock.Tolerance))
 }
 
 // tail returns the running tail of an id, nil if there is none. It is safe for

@@ -65,7 +65,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	defer leave()
 	defer s.out.Positions.Release(s.opts.Cluster)
 	for {
-		run, end, ok := s.out.Runs.Begin(ctx)
+		run, end, ok := s.out.BeginRun(ctx)
 		if !ok {
 			return nil
 		}

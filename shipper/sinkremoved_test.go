@@ -129,7 +129,7 @@ func testRemoval(t *testing.T, r *harness, file string, remove func(string) erro
 	if n := first + len(lines); n != printed {
 		t.Errorf("the file ends with line %d of %d", n, printed)
 	}
-	if !strings.Contains(r.logText(), "The sink file was removed by others") {
+	if !strings.Contains(r.logText(), "Sink file was removed by another program") {
 		t.Error("the log does not report that the file was removed")
 	}
 }

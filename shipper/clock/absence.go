@@ -16,7 +16,7 @@ const (
 	absentAnswers = 3
 	// clockTolerance bounds how far the cluster's clock may differ from ours
 	// where a time that Ray reports is compared with one that we measured.
-	ClockTolerance = 10 * time.Minute
+	Tolerance = 10 * time.Minute
 )
 
 // absence is how long something has been missing from answers. The zero value

@@ -39,7 +39,7 @@ type Metrics struct {
 
 	mu       sync.Mutex
 	writer   func() WriterStats // nil before WatchWriter
-	clusters map[*joined]bool
+	clusters map[*member]bool
 }
 
 // NewMetrics makes the metrics.
@@ -98,7 +98,7 @@ func New() *Metrics {
 		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),
 		memoryLimit: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
-		clusters:    map[*joined]bool{},
+		clusters:    map[*member]bool{},
 	}
 }
 
@@ -196,7 +196,7 @@ type LabelValues struct {
 }
 
 // joined is a cluster that has joined.
-type joined struct {
+type member struct {
 	name  string
 	stats func(now time.Time) ClusterStats
 }
@@ -204,7 +204,7 @@ type joined struct {
 // Join adds a cluster. leave removes what it has left, unless another one of the same name
 // has joined meanwhile.
 func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time) ClusterStats) (leave func()) {
-	c := &joined{name, stats}
+	c := &member{name, stats}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clusters[c] = true
@@ -230,7 +230,7 @@ func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time
 	return func() { m.leave(c) }
 }
 
-func (m *Metrics) leave(c *joined) {
+func (m *Metrics) leave(c *member) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.clusters, c)

@@ -62,7 +62,7 @@ type Cluster struct {
 // NewCluster returns what the tails of a cluster share. Either client or message is nil.
 func NewCluster(lists NodeLister, api API, client Client, message MessageClient, out *writer.Writer, o Options) *Cluster {
 	return &Cluster{
-		opts: o, lists: lists, api: api, client: client, messages: message, out: out, Metrics: out.Opts.Metrics.ForCluster(o.Cluster),
+		opts: o, lists: lists, api: api, client: client, messages: message, out: out, Metrics: out.Metrics().ForCluster(o.Cluster),
 		agents: agentHealth{down: map[string]downAgent{}},
 		load: readLimits{
 			polls:       semaphore.NewWeighted(maxConcurrentPolls),

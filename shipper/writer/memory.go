@@ -6,152 +6,152 @@ import (
 	"sync"
 )
 
-// errMemoryPressure tells a tail that memory is spent: it lets its half line go and
-// reads it again from its position later.
-var ErrMemoryPressure = errors.New("the memory for lines is spent: the half line is let go and read again")
+// ErrMemoryPressure means that the memory for lines is used up by partial lines: the tail
+// that gets it drops its partial line, and reads it again from its position later.
+var ErrMemoryPressure = errors.New("the memory for lines is used up: the partial line is dropped and read again")
 
-// budget bounds the bytes of all buffers of all streams. Waiters are served in
-// the order they came. It is safe for concurrent use.
+// MemoryLimiter limits the bytes of all buffers of all tails. Waiters are served in the
+// order in which they came. It is safe for concurrent use.
 type MemoryLimiter struct {
 	mu        sync.Mutex
 	size      int64
 	used      int64
-	partial   int64 // the part of used that half lines hold: only giving up frees it
+	partial   int64 // of used, the bytes that partial lines hold: only dropping them frees these
 	waiters   []*waiter
-	exhausted chan struct{} // closed while every used byte is a half line's and somebody waits
+	exhausted chan struct{} // closed while partial lines hold every used byte and a tail waits
 }
 
 type waiter struct {
-	n     int64
-	half  bool       // for a half line
-	yield bool       // may be told to give up
-	ready chan error // gets nil or errMemoryPressure; buffered
-	gone  bool       // no longer in waiters
+	n        int64
+	partial  bool       // for a partial line
+	mayYield bool       // may get ErrMemoryPressure
+	ready    chan error // receives nil or ErrMemoryPressure; buffered
+	served   bool       // ready has a value, and the waiter is no longer in waiters
 }
 
-func newBudget(size int64) *MemoryLimiter {
+func newMemoryLimiter(size int64) *MemoryLimiter {
 	return &MemoryLimiter{size: size, exhausted: make(chan struct{})}
 }
 
-// acquire takes n bytes and waits until they are free. half tells that they are
-// for a half line. yield tells that the caller holds or wants a half line and
-// can let it go: its wait may end with errMemoryPressure.
-func (b *MemoryLimiter) Acquire(ctx context.Context, n int64, half, yield bool) error {
-	b.mu.Lock()
-	if len(b.waiters) == 0 && b.fits(n) {
-		b.take(n, half)
-		b.mu.Unlock()
+// Acquire waits for n bytes and takes them. partial means that they are for a partial
+// line. mayYield means that the caller holds or wants a partial line and can drop it: the
+// wait may end with ErrMemoryPressure. Any other error is that of ctx.
+func (l *MemoryLimiter) Acquire(ctx context.Context, n int64, partial, mayYield bool) error {
+	l.mu.Lock()
+	if len(l.waiters) == 0 && l.fits(n) {
+		l.reserve(n, partial)
+		l.mu.Unlock()
 		return nil
 	}
-	w := &waiter{n: n, half: half, yield: yield, ready: make(chan error, 1)}
-	b.waiters = append(b.waiters, w)
-	b.breakDeadlock()
-	b.mu.Unlock()
+	w := &waiter{n: n, partial: partial, mayYield: mayYield, ready: make(chan error, 1)}
+	l.waiters = append(l.waiters, w)
+	l.breakDeadlock()
+	l.mu.Unlock()
 	select {
 	case err := <-w.ready:
 		return err
 	case <-ctx.Done():
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if w.gone {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if w.served {
 			if err := <-w.ready; err == nil {
-				b.give(n, half)
+				l.unreserve(n, partial)
 			}
 			return ctx.Err()
 		}
-		for i, o := range b.waiters {
+		for i, o := range l.waiters {
 			if o == w {
-				b.waiters = append(b.waiters[:i], b.waiters[i+1:]...)
+				l.waiters = append(l.waiters[:i], l.waiters[i+1:]...)
 				break
 			}
 		}
-		b.serve()
+		l.serve()
 		return ctx.Err()
 	}
 }
 
-// force takes n bytes that are in use already, without waiting: whoever asks
-// next waits for them instead.
-func (b *MemoryLimiter) Force(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.take(n, false)
+// Force takes n bytes that are in use already, without waiting: later callers of Acquire
+// wait instead.
+func (l *MemoryLimiter) Force(n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserve(n, false)
 }
 
-// release gives n bytes back.
-func (b *MemoryLimiter) Release(n int64, half bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.give(n, half)
+// Release frees n bytes.
+func (l *MemoryLimiter) Release(n int64, partial bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unreserve(n, partial)
 }
 
-// pressure gives a channel that is closed while streams that hold half lines
-// and wait for nothing must let them go.
-func (b *MemoryLimiter) Pressure() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.exhausted
+// Pressure returns a channel that is closed while tails that hold partial lines, and do not
+// wait in Acquire, must drop them.
+func (l *MemoryLimiter) Pressure() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.exhausted
 }
 
-// usage gives the bytes in use.
-func (b *MemoryLimiter) usage() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.used
+// usage returns the bytes in use.
+func (l *MemoryLimiter) usage() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used
 }
 
-// A request larger than everything is served when it is alone.
-func (b *MemoryLimiter) fits(n int64) bool { return b.used+n <= b.size || b.used == 0 }
+// fits reports whether n bytes are free. More than the limit fits when nothing is in use.
+func (l *MemoryLimiter) fits(n int64) bool { return l.used+n <= l.size || l.used == 0 }
 
-func (b *MemoryLimiter) take(n int64, half bool) {
-	b.used += n
-	if half {
-		b.partial += n
+func (l *MemoryLimiter) reserve(n int64, partial bool) {
+	l.used += n
+	if partial {
+		l.partial += n
 	}
 }
 
-func (b *MemoryLimiter) give(n int64, half bool) {
-	b.used -= n
-	if half {
-		b.partial -= n
+func (l *MemoryLimiter) unreserve(n int64, partial bool) {
+	l.used -= n
+	if partial {
+		l.partial -= n
 	}
-	b.serve()
+	l.serve()
 }
 
-func (b *MemoryLimiter) serve() {
-	for len(b.waiters) > 0 && b.fits(b.waiters[0].n) {
-		w := b.waiters[0]
-		b.waiters = b.waiters[1:]
-		b.take(w.n, w.half)
-		w.gone = true
+func (l *MemoryLimiter) serve() {
+	for len(l.waiters) > 0 && l.fits(l.waiters[0].n) {
+		w := l.waiters[0]
+		l.waiters = l.waiters[1:]
+		l.reserve(w.n, w.partial)
+		w.served = true
 		w.ready <- nil
 	}
-	b.breakDeadlock()
+	l.breakDeadlock()
 }
 
-// relieve breaks the one deadlock there can be: all memory is held by half
-// lines, so nothing that is written will free any. The half line that has
-// waited longest is given up; where none waits, those at rest are asked.
-func (b *MemoryLimiter) breakDeadlock() {
-	if len(b.waiters) == 0 || b.used > b.partial {
+// breakDeadlock resolves the only possible deadlock: partial lines hold all memory, so that
+// no write frees any. The waiter that has waited longest and may yield gets
+// ErrMemoryPressure; if there is none, Pressure reports to the tails that do not wait.
+func (l *MemoryLimiter) breakDeadlock() {
+	if len(l.waiters) == 0 || l.used > l.partial {
 		select {
-		case <-b.exhausted:
-			b.exhausted = make(chan struct{})
+		case <-l.exhausted:
+			l.exhausted = make(chan struct{})
 		default:
 		}
 		return
 	}
-	for i, w := range b.waiters {
-		if w.yield {
-			b.waiters = append(b.waiters[:i:i], b.waiters[i+1:]...)
-			w.gone = true
+	for i, w := range l.waiters {
+		if w.mayYield {
+			l.waiters = append(l.waiters[:i:i], l.waiters[i+1:]...)
+			w.served = true
 			w.ready <- ErrMemoryPressure
 			return
 		}
 	}
 	select {
-	case <-b.exhausted:
+	case <-l.exhausted:
 	default:
-		close(b.exhausted)
+		close(l.exhausted)
 	}
 }

@@ -10,42 +10,45 @@ import (
 	"raytap/shipper/sink"
 )
 
-// Positions are saved only after the sink's file was seen at its name, so what is
-// saved is true even where the file was removed. When that has happened, everything
-// that was written since is gone: the writer stops all streams, takes the positions
-// back to what is saved, has the file made again, and lets the shippers start over,
-// as at start-up. What was written since is then read again from Ray.
+// Positions are saved only after the sink's file was found at its path. So saved positions
+// are correct even if the file is removed later. When it is removed, everything that was
+// written since the last save is lost: the writer stops all tails, returns the positions to
+// their saved state, creates the file again, and lets the shippers start as at start-up.
+// They read again from Ray what was written since.
 
-// errSinkRemoved ends the streams when what they wrote last is gone.
+// errSinkRemoved ends the runs whose last records are lost with the sink's file.
 var errSinkRemoved = errors.New("the sink's file was removed")
 
-// lookInterval is the pause between two looks at the sink's file.
+// checkInterval is the pause between two checks of the files of the sink and the positions.
 const checkInterval = time.Second
 
 // removableSink is a sink whose file others can remove while it is written.
 type removableSink interface {
 	// Check returns an error that is sink.ErrRemoved once the file is gone.
 	Check() error
-	// Maintain does what is due while nothing is written.
+	// Maintain does what is due while nothing is written, such as a rotation by age.
 	Maintain(ctx context.Context) error
-	// Recreate creates the file again, and calls record for what is in it already.
+	// Recreate creates the file again, and calls record for each record in it already.
 	Recreate(ctx context.Context, record func([]byte) error) error
 }
 
-// runs are the runs of the shippers that write into an Output. The zero value has
-// none.
-type runs struct {
+// BeginRun waits until no rollback is in progress, and begins a run of a shipper. The run's
+// context ends with ctx, or with the next rollback. The shipper calls end when it has
+// stopped everything that belongs to the run. ok is false if ctx ended first.
+func (w *Writer) BeginRun(ctx context.Context) (run context.Context, end func(), ok bool) {
+	return w.runs.begin(ctx)
+}
+
+// runGroup is the set of runs of the shippers that use a Writer. The zero value is empty.
+type runGroup struct {
 	mu      sync.Mutex
 	cancels map[int]context.CancelCauseFunc
 	last    int
-	over    chan struct{} // closed when a rollback is over; nil while there is none
-	left    chan struct{} // gets a value, at most one, when a run ends during a rollback
+	over    chan struct{} // closed at the end of a rollback; nil while there is none
+	ended   chan struct{} // receives a value when a run ends during a rollback; buffered: 1
 }
 
-// begin waits until no rollback is under way, and enters a run. Its context ends
-// with ctx, or with the next rollback; the shipper calls end when nothing of the run
-// is at work any more. False: ctx has ended before.
-func (r *runs) Begin(ctx context.Context) (run context.Context, end func(), ok bool) {
+func (r *runGroup) begin(ctx context.Context) (run context.Context, end func(), ok bool) {
 	r.mu.Lock()
 	for r.over != nil {
 		over := r.over
@@ -73,102 +76,101 @@ func (r *runs) Begin(ctx context.Context) (run context.Context, end func(), ok b
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		delete(r.cancels, id)
-		if r.left != nil {
+		if r.ended != nil {
 			select {
-			case r.left <- struct{}{}:
+			case r.ended <- struct{}{}:
 			default:
 			}
 		}
 	}, true
 }
 
-// stop ends all runs, and lets none begin before resume. left gets a value when
-// some of them have ended.
-func (r *runs) stop(why error) (left <-chan struct{}) {
+// stop cancels all runs with a cause, and lets none begin before resume. The channel
+// receives a value after some of them have ended.
+func (r *runGroup) stop(cause error) (ended <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.over, r.left = make(chan struct{}), make(chan struct{}, 1)
+	r.over, r.ended = make(chan struct{}), make(chan struct{}, 1)
 	for _, cancel := range r.cancels {
-		cancel(why)
+		cancel(cause)
 	}
-	return r.left
+	return r.ended
 }
 
-// stopped reports whether no run is at work.
-func (r *runs) stopped() bool {
+// stopped reports whether all runs have ended.
+func (r *runGroup) stopped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.cancels) == 0
 }
 
-func (r *runs) resume() {
+// resume lets runs begin again after stop.
+func (r *runGroup) resume() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.over)
-	r.over, r.left = nil, nil
+	r.over, r.ended = nil, nil
 }
 
-// tend looks at the sink's file and at that of the positions.
-func (o *Writer) checkFiles(ctx context.Context) error {
-	if f, ok := o.sink.(removableSink); ok {
+// checkFiles checks the file of the sink and that of the positions, which it writes again
+// if it is lost.
+func (w *Writer) checkFiles(ctx context.Context) error {
+	if f, ok := w.sink.(removableSink); ok {
 		if err := f.Maintain(ctx); err != nil {
 			return err
 		}
 	}
-	if o.Positions.Lost() {
-		return o.saveIfDue(ctx)
+	if w.Positions.Lost() {
+		return w.saveIfDue(ctx)
 	}
 	return nil
 }
 
-// survive goes on after an error of the sink that says that its file was removed;
-// any other one is returned.
-func (o *Writer) handleRemoved(ctx context.Context, err error) error {
+// handleRemoved does a rollback after an error of the sink that means that its file was
+// removed. It returns any other error.
+func (w *Writer) handleRemoved(ctx context.Context, err error) error {
 	if !errors.Is(err, sink.ErrRemoved) {
 		return err
 	}
-	return o.rollback(ctx)
+	return w.rollback(ctx)
 }
 
-// rollback makes the sink's file again, and has everything shipped again that the
-// saved positions do not count. ctx ends when the time to drain is over.
-func (o *Writer) rollback(ctx context.Context) error {
-	f, ok := o.sink.(removableSink)
+// rollback creates the sink's file again, and returns the positions to their saved state,
+// so that everything after it is shipped again. ctx ends when the drain time is over.
+func (w *Writer) rollback(ctx context.Context) error {
+	f, ok := w.sink.(removableSink)
 	if !ok {
 		return sink.ErrRemoved
 	}
-	o.Opts.Log.Error("The sink file was removed by others: it is made again, and what was written to it since the positions were last saved is read again from Ray. " +
-		"What it held before is gone. Let max_files remove rotated files, and never the current one")
-	left := o.Runs.stop(errSinkRemoved)
-	defer o.Runs.resume()
-	for !o.Runs.stopped() {
+	w.opts.Log.WithField("hint", "let max_files remove rotated files, and never remove the current one").
+		Error("Sink file was removed by another program and its content is lost, records since the last save are read again from Ray")
+	ended := w.runs.stop(errSinkRemoved)
+	defer w.runs.resume()
+	for !w.runs.stopped() {
 		select {
-		case <-left:
-		case b := <-o.queue:
-			o.discard(b)
+		case <-ended:
+		case b := <-w.queue:
+			w.discard(b)
 		case <-ctx.Done():
-			return fmt.Errorf("stop the streams after the sink's file was removed: %w", ctx.Err())
+			return fmt.Errorf("stop the tails after the sink's file was removed: %w", ctx.Err())
 		}
 	}
-	for len(o.queue) > 0 {
-		o.discard(<-o.queue)
+	for len(w.queue) > 0 {
+		w.discard(<-w.queue)
 	}
-	for _, w := range o.pendingCheckpoints {
-		w <- errSinkRemoved
-	}
-	o.pendingCheckpoints = o.pendingCheckpoints[:0]
-	o.Positions.Rollback()
+	w.checkpoints.resolve(errSinkRemoved)
+	w.Positions.Rollback()
 	return f.Recreate(ctx, func(record []byte) error {
-		// Others may have put anything there; what is no record is none of ours.
-		_ = o.Positions.Recovered(record)
+		// Other programs may have written anything to it. What is not a record is ignored.
+		_ = w.Positions.Recovered(record)
 		return nil
 	})
 }
 
-// discard drops a batch that was not written.
-func (o *Writer) discard(b *Batch) {
+// discard frees a batch that was not written.
+func (w *Writer) discard(b *Batch) {
 	if b.saved != nil {
 		b.saved <- errSinkRemoved
 	}
-	o.Free(b)
+	w.Free(b)
 }

@@ -79,7 +79,7 @@ func TestPositions_FileRemoved(t *testing.T) {
 	}
 	p.Until("it is written again", func() bool { _, err := os.Stat(file); return err == nil })
 	p.Until("it is reported", func() bool {
-		return strings.Contains(p.Stderr.String(), "The positions file was not as raytap had left it (it was removed), and was written again from memory; nothing is lost")
+		return strings.Contains(p.Stderr.String(), "Positions file was changed by another program, and was written again from memory (no data lost)")
 	})
 	p.Kill()
 	job.Print("two\n")
