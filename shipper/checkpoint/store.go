@@ -1,3 +1,6 @@
+// Package checkpoint stores how far each log was shipped, in memory or in the positions file.
+// It also restores what the sink file has beyond these positions after a crash, and decides
+// which cluster name owns the positions of a Ray.
 package checkpoint
 
 import (

@@ -5,28 +5,25 @@ import (
 	"time"
 )
 
-// This file: what is believed only when it lasts. One answer may come from a
-// head that has just started and has not read its own state yet, or from
-// another backend of a proxy.
-
 const (
-	// absentAnswers is how many answers in a row must lack a job, over at least
-	// Options.AbsentFor, before it is believed to be gone. Counting answers as
-	// well as time makes time that raytap slept through count for nothing.
+	// absentAnswers is how many responses in a row must lack something before it counts as
+	// gone. A single one can come from a head that has just started and has not loaded its
+	// state yet, or from another backend of a proxy. Because responses count as well as
+	// time, time during which raytap did not run has no effect.
 	absentAnswers = 3
-	// clockTolerance bounds how far the cluster's clock may differ from ours
-	// where a time that Ray reports is compared with one that we measured.
+	// Tolerance is how far the cluster's clock may differ from the local one, where a time
+	// that Ray reports is compared with a measured one.
 	Tolerance = 10 * time.Minute
 )
 
-// absence is how long something has been missing from answers. The zero value
-// is not missing.
+// Absence measures for how long something has been missing from responses. The zero value
+// means that it is not missing.
 type Absence struct {
-	Since   time.Time // of the first answer that lacked it
-	Answers int       // in a row that lacked it
+	Since   time.Time // first response that lacked it
+	Answers int       // number of responses in a row that lacked it
 }
 
-// missed takes an answer, received at now, that lacks it.
+// Missed records a response, received at now, that lacks it.
 func (a *Absence) Missed(now time.Time) {
 	if a.Answers == 0 {
 		a.Since = now
@@ -34,18 +31,19 @@ func (a *Absence) Missed(now time.Time) {
 	a.Answers++
 }
 
-// lasts reports whether the absence is long enough to be believed.
+// Lasts reports whether it was missing from enough responses, and for atLeast.
 func (a Absence) Lasts(now time.Time, atLeast time.Duration) bool {
 	return a.Answers >= absentAnswers && now.Sub(a.Since) >= atLeast
 }
 
-// missing is an absence that several goroutines note.
+// SharedAbsence is an Absence for several goroutines. The zero value is ready.
 type SharedAbsence struct {
 	mu sync.Mutex
 	Absence
 }
 
-// lasts takes an answer that lacks it, and reports whether it is believed now.
+// Lasts records a response that lacks it, and reports whether it was missing from enough
+// responses, and for atLeast.
 func (m *SharedAbsence) Lasts(atLeast time.Duration) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,7 +52,7 @@ func (m *SharedAbsence) Lasts(atLeast time.Duration) bool {
 	return m.Absence.Lasts(now, atLeast)
 }
 
-// over takes an answer that has it.
+// Over records a response that has it.
 func (m *SharedAbsence) Over() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// moment is a point in time that several goroutines set and compare. It keeps the
-// reading of the monotonic clock, so that a step of the wall clock changes no
-// duration. The zero value is none.
+// Moment is a point in time that several goroutines set and compare. It keeps the reading
+// of the monotonic clock, so that a step of the wall clock changes no duration. The zero
+// value is not set.
 type Moment struct{ at atomic.Pointer[time.Time] }
 
-// get returns the time, the zero time where none is set.
+// Get returns the time; the zero time if none is set.
 func (m *Moment) Get() time.Time {
 	if t := m.at.Load(); t != nil {
 		return *t
@@ -18,26 +18,28 @@ func (m *Moment) Get() time.Time {
 	return time.Time{}
 }
 
-// isSet reports whether a time is set.
+// IsSet reports whether a time is set.
 func (m *Moment) IsSet() bool { return m.at.Load() != nil }
 
+// Set sets the time.
 func (m *Moment) Set(t time.Time) { m.at.Store(&t) }
 
-// setFirst sets a time where none is set.
+// SetFirst sets the time if none is set.
 func (m *Moment) SetFirst(t time.Time) { m.at.CompareAndSwap(nil, &t) }
 
+// Clear unsets the time.
 func (m *Moment) Clear() { m.at.Store(nil) }
 
-// awake adds up time in which something was tried again and again. A stretch in
-// which the process did not run (stopped, or its machine suspended) counts as no
-// longer than it was to be. The zero value is ready.
+// AwakeTime sums up the time during which something was retried. A step during which the
+// process did not run (stopped, or its machine suspended) counts only as long as expected.
+// The zero value is ready.
 type AwakeTime struct {
-	Last  time.Time
-	Sum   time.Duration
+	Last  time.Time     // of the last step; zero before the first
+	Sum   time.Duration // of all steps
 	Steps int
 }
 
-// step counts the time since the last step, expected at the most.
+// Step adds the time since the last step, but at most expected.
 func (a *AwakeTime) Step(now time.Time, expected time.Duration) {
 	if !a.Last.IsZero() {
 		a.Sum += max(0, min(now.Sub(a.Last), expected))

@@ -2,8 +2,8 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// ClusterMetrics are the metrics of one cluster, bound to its name. A counter is looked up
-// with each call: those of a cluster that leaves are removed. Safe for concurrent use.
+// Cluster provides the metrics of one cluster. Each call looks up its metric, because
+// the metrics of a cluster that leaves are removed. It is safe for concurrent use.
 type Cluster struct {
 	metrics *Metrics
 	name    string
@@ -12,10 +12,10 @@ type Cluster struct {
 // ForCluster returns the metrics of a cluster.
 func (m *Metrics) ForCluster(name string) *Cluster { return &Cluster{m, name} }
 
-// Lines counts lines that were made into records.
+// Lines counts lines that became records.
 func (c *Cluster) Lines() prometheus.Counter { return c.metrics.lines.WithLabelValues(c.name) }
 
-// Gaps counts losses.
+// Gaps counts gaps: bytes of a log that were lost.
 func (c *Cluster) Gaps() prometheus.Counter { return c.metrics.gaps.WithLabelValues(c.name) }
 
 // Oversized counts lines that were truncated or dropped.
@@ -23,7 +23,7 @@ func (c *Cluster) Oversized() prometheus.Counter {
 	return c.metrics.oversized.WithLabelValues(c.name)
 }
 
-// Skipped counts lines that make no record.
+// Skipped counts lines that were dropped because of a limit or as progress output.
 func (c *Cluster) Skipped() prometheus.Counter {
 	return c.metrics.skipped.WithLabelValues(c.name)
 }
@@ -33,7 +33,7 @@ func (c *Cluster) PartialDropped() prometheus.Counter {
 	return c.metrics.partialDropped.WithLabelValues(c.name)
 }
 
-// Tails counts the tails that use a transport, by state.
+// Tails returns the number of tails that use a transport and are in a state.
 func (c *Cluster) Tails(transport, state string) prometheus.Gauge {
 	return c.metrics.tails.WithLabelValues(c.name, transport, state)
 }
@@ -48,7 +48,7 @@ func (c *Cluster) ReplayedBytes(transport string) prometheus.Counter {
 	return c.metrics.replayedBytes.WithLabelValues(c.name, transport)
 }
 
-// Fallbacks counts the times that a tail left a transport.
+// Fallbacks counts the times that a transport failed and a tail fell back to another one.
 func (c *Cluster) Fallbacks(transport string) prometheus.Counter {
 	return c.metrics.fallbacks.WithLabelValues(c.name, transport)
 }
@@ -73,7 +73,7 @@ func (c *Cluster) Limits(limit string) prometheus.Counter {
 	return c.metrics.limits.WithLabelValues(c.name, limit)
 }
 
-// DiscoveredNow sets the time of the last job list.
+// DiscoveredNow sets the time of the last job list to now.
 func (c *Cluster) DiscoveredNow() {
 	c.metrics.discovered.WithLabelValues(c.name).SetToCurrentTime()
 }

@@ -1,3 +1,4 @@
+// Package metrics holds the metrics of the shipper.
 package metrics
 
 import (
@@ -8,7 +9,7 @@ import (
 )
 
 // Metrics are the shipper's own metrics, for all clusters and the writer. It is a
-// prometheus.Collector: register it once. Safe for concurrent use.
+// prometheus.Collector: register it once. It is safe for concurrent use.
 type Metrics struct {
 	tails          *prometheus.GaugeVec   // cluster, transport, state
 	lines          *prometheus.CounterVec // cluster
@@ -24,11 +25,11 @@ type Metrics struct {
 	partialDropped *prometheus.CounterVec // cluster
 	fallbacks      *prometheus.CounterVec // cluster, transport
 	discovered     *prometheus.GaugeVec   // cluster
-	WriteSeconds   prometheus.Histogram
-	SaveSeconds    prometheus.Histogram
-	SaveErrors     prometheus.Counter
-	Expired        prometheus.Counter
-	Recreated      prometheus.Counter
+	WriteSeconds   prometheus.Histogram   // duration of writes to the sink
+	SaveSeconds    prometheus.Histogram   // duration of successful saves of the positions
+	SaveErrors     prometheus.Counter     // failed saves of the positions
+	Expired        prometheus.Counter     // positions that expired
+	Recreated      prometheus.Counter     // times that the positions file was written again from memory
 	saved          *prometheus.Desc
 	readAge        *prometheus.Desc
 	slots          *prometheus.Desc
@@ -42,7 +43,7 @@ type Metrics struct {
 	clusters map[*member]bool
 }
 
-// NewMetrics makes the metrics.
+// New returns the metrics, without clusters and without a writer.
 func New() *Metrics {
 	const ns, sub, cluster = "raytap", "shipper", "ray_cluster"
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -138,8 +139,8 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.memoryLimit, float64(w.MemoryLimit))
 }
 
-// collectClusters collects what the clusters report. Two shippers may have the same name
-// for a moment, while one takes over from the other.
+// collectClusters collects what the clusters report. Two clusters can have the same name
+// for a moment, while the shipper of one takes over from that of the other.
 func (m *Metrics) collectClusters(gauge func(*prometheus.Desc, float64, ...string)) (writer func() WriterStats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -174,7 +175,8 @@ type WriterStats struct {
 	Memory, MemoryLimit int64     // bytes of all buffers
 }
 
-// WatchWriter has the metrics report a writer.
+// WatchWriter makes the metrics report a writer's stats, in place of those of a writer
+// before.
 func (m *Metrics) WatchWriter(stats func() WriterStats) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -183,26 +185,26 @@ func (m *Metrics) WatchWriter(stats func() WriterStats) {
 
 // ClusterStats are what one cluster's shipper reports.
 type ClusterStats struct {
-	Tails         int           // logs that are tailed
-	ReadAge       time.Duration // since the last successful read of the log that was read longest ago
-	SlotsInUse    int
-	AgentsRefused map[string]int // by reason
+	Tails         int            // logs that are tailed
+	ReadAge       time.Duration  // since the last successful read of the log that was read longest ago
+	SlotsInUse    int            // stream slots
+	AgentsRefused map[string]int // number of node agents that are not read, by reason
 }
 
-// LabelValues are the values that the labels of one cluster's counters can have. They start
-// at 0, so that the first increase is seen as one.
+// LabelValues are the values that the labels of one cluster's counters can have. Join sets
+// these counters to 0, so that rates include the first increase.
 type LabelValues struct {
 	Transports, Events, EndReasons, EndChecks, Limits []string
 }
 
-// joined is a cluster that has joined.
+// member is a cluster that has joined and not left.
 type member struct {
 	name  string
 	stats func(now time.Time) ClusterStats
 }
 
-// Join adds a cluster. leave removes what it has left, unless another one of the same name
-// has joined meanwhile.
+// Join adds a cluster, whose stats each scrape queries. leave removes it and its metrics;
+// another cluster of the same name that joined before keeps them.
 func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time) ClusterStats) (leave func()) {
 	c := &member{name, stats}
 	m.mu.Lock()

@@ -1,3 +1,4 @@
+// Package slots counts the streams that count against the limit of a Ray session.
 package slots
 
 import (
@@ -5,41 +6,43 @@ import (
 	"time"
 )
 
-// slotLinger is how long Ray may keep the slot of a closed tail after the next
-// output of its job (about 10 s on Ray 2.60.0).
+// releaseDelay is how long Ray may keep the slot of a closed stream after the next output
+// of its job (about 10 s on Ray 2.60.0).
 const releaseDelay = 15 * time.Second
 
-// slots counts the WebSocket tails that a Ray session holds for us. Ray serves
-// 100 to all its clients together, and wedges its Jobs API beyond that; and it
-// keeps the slot of a tail that was closed until the job prints again, or ends.
-// So a closed tail counts until that was seen. It is safe for concurrent use.
+// Slots counts the streams (WebSockets; with a Synapse agent SSE connections, too) that a
+// Ray session holds for raytap. Ray serves 100 to all its clients together, and its Jobs
+// API hangs beyond that. Ray keeps the slot of a closed stream until the job prints again,
+// or ends. So a closed stream counts until that was seen. Slots is safe for concurrent use.
 type Slots struct {
-	mu    sync.Mutex
-	max   int
-	jobs  map[string]*slotJob
-	inUse int
-	// changed takes what is held by each job; it is called under the lock.
-	changed func(map[string]int)
+	mu      sync.Mutex
+	max     int
+	jobs    map[string]*jobSlots
+	inUse   int
+	changed func(held map[string]int) // called with mu locked
 }
 
-type slotJob struct {
+// jobSlots are the slots of one job.
+type jobSlots struct {
 	open   int
-	closed int         // closed by us, perhaps still held by Ray
+	closed int         // streams that raytap closed and Ray may still hold
 	timer  *time.Timer // runs from the first output after a close
 }
 
-// newSlots starts with the slots that a process before this one has left held.
+// New returns slots of which at most max can be in use. held are those that an earlier
+// process left, by job. changed is called with the slots of all jobs after each change; it
+// must not use the Slots.
 func New(max int, held map[string]int, changed func(map[string]int)) *Slots {
-	s := &Slots{max: max, jobs: map[string]*slotJob{}, changed: changed}
+	s := &Slots{max: max, jobs: map[string]*jobSlots{}, changed: changed}
 	for job, n := range held {
-		s.jobs[job] = &slotJob{closed: n}
+		s.jobs[job] = &jobSlots{closed: n}
 		s.inUse += n
 	}
 	return s
 }
 
-// take takes a slot for a tail of the job, before it is dialled. False: none is
-// free.
+// Acquire takes a slot for a stream of the job, before it is opened. It returns false if
+// none is free. The caller ends it with Refuse or Closed.
 func (s *Slots) Acquire(job string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +51,7 @@ func (s *Slots) Acquire(job string) bool {
 	}
 	j := s.jobs[job]
 	if j == nil {
-		j = &slotJob{}
+		j = &jobSlots{}
 		s.jobs[job] = j
 	}
 	j.open++
@@ -56,14 +59,14 @@ func (s *Slots) Acquire(job string) bool {
 	return true
 }
 
-// free reports whether a slot can be had.
+// Available reports whether a slot is free.
 func (s *Slots) Available() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.inUse < s.max
 }
 
-// abandoned reports whether Ray may hold slots for closed tails of the job.
+// Abandoned reports whether Ray may hold slots for closed streams of the job.
 func (s *Slots) Abandoned(job string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,17 +74,17 @@ func (s *Slots) Abandoned(job string) bool {
 	return j != nil && j.closed > 0
 }
 
-// refuse gives a slot back whose tail Ray refused to open.
+// Refuse releases a slot whose stream Ray refused to open.
 func (s *Slots) Refuse(job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.jobs[job].open--
-	s.forget(job)
+	s.remove(job)
 	s.add(-1)
 }
 
-// closed tells that the tail of a slot is closed: it counts on, unless the job
-// is over.
+// Closed records that the stream of a slot is closed. The slot stays in use until Printed
+// or Ended; if the job is over, it is released at once.
 func (s *Slots) Closed(job string, over bool) {
 	s.mu.Lock()
 	j := s.jobs[job]
@@ -93,8 +96,8 @@ func (s *Slots) Closed(job string, over bool) {
 	}
 }
 
-// printed tells that the job has printed something new, so that Ray notices
-// which of its tails are closed.
+// Printed records that the job has printed something new, so that Ray notices which of its
+// streams are closed: their slots are released after releaseDelay.
 func (s *Slots) Printed(job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,12 +114,12 @@ func (s *Slots) Printed(job string) {
 		}
 		j.timer = nil
 		j.closed -= n
-		s.forget(job)
+		s.remove(job)
 		s.add(-n)
 	})
 }
 
-// ended tells that the job is over: Ray lets all its closed tails go.
+// Ended records that the job is over: Ray releases all its closed streams.
 func (s *Slots) Ended(job string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,12 +131,13 @@ func (s *Slots) Ended(job string) {
 		j.timer.Stop()
 	}
 	n := j.closed
-	s.jobs[job] = &slotJob{open: j.open}
-	s.forget(job)
+	s.jobs[job] = &jobSlots{open: j.open}
+	s.remove(job)
 	s.add(-n)
 }
 
-// add counts, and tells what is held by whom.
+// add changes the number of slots in use, and reports what each job holds. The caller holds
+// s.mu.
 func (s *Slots) add(n int) {
 	if n == 0 {
 		return
@@ -148,7 +152,7 @@ func (s *Slots) add(n int) {
 	s.changed(held)
 }
 
-// retain gives the slots back of those jobs that are over, or unknown to Ray.
+// Retain releases the closed slots of jobs that have no open stream and do not run.
 func (s *Slots) Retain(running func(job string) bool) {
 	s.mu.Lock()
 	var over []string
@@ -163,13 +167,14 @@ func (s *Slots) Retain(running func(job string) bool) {
 	}
 }
 
-func (s *Slots) forget(job string) {
+// remove removes a job without slots. The caller holds s.mu.
+func (s *Slots) remove(job string) {
 	if j := s.jobs[job]; j.open == 0 && j.closed == 0 && j.timer == nil {
 		delete(s.jobs, job)
 	}
 }
 
-// count gives the number of slots held.
+// Count returns the number of slots in use.
 func (s *Slots) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,3 +1,5 @@
+// Package writer writes the records of all tails to one sink, limits the memory that they
+// use, and saves the positions of what the sink has accepted.
 package writer
 
 import (
