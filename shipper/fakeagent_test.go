@@ -16,8 +16,8 @@ import (
 	"raytap/ray"
 )
 
-// fakeAgent is a Synapse agent that sends logs as messages: as text that is split anywhere, or as lines
-// without their newlines.
+// fakeAgent is a Synapse agent that sends logs as messages: as text that is split
+// anywhere, or as lines without their newlines.
 type fakeAgent struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed when something has changed

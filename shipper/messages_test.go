@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"raytap/shipper/checkpoint"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
 
@@ -186,7 +185,7 @@ func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
 	r.until("the maximum of replays is running", func() bool { return a.count(func() int { return a.open }) == maxConcurrentReplays })
 	<-time.After(100 * time.Millisecond)
 	if n := a.count(func() int { return a.open }); n != maxConcurrentReplays {
-		t.Errorf("%d replays at once", n)
+		t.Errorf("%d replays at the same time, want %d", n, maxConcurrentReplays)
 	}
 	a.change(func() { hang = false })
 	r.until("all jobs are tailed", func() bool { return a.count(func() int { return a.open }) == jobs })
@@ -363,17 +362,5 @@ func TestMessages_Resubmit(t *testing.T) {
 				t.Errorf("end event %+v", end)
 			}
 		})
-	}
-}
-
-func TestSlots_UnknownSessionsNotShared(t *testing.T) {
-	p, err := checkpoint.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"a", "b"} {
-		if err := p.Claim(name, ray.UnknownSession); err != nil {
-			t.Error(err)
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/shipper/checkpoint"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
@@ -79,5 +80,17 @@ func TestPositionsFile_ForgetsSkippedJobWithDiscovery(t *testing.T) {
 	p.SetCluster("c", checkpoint.ClusterState{Session: "s", Seen: true, BackfillSkipped: skipped})
 	if !p.Changed() || len(p.Cluster("c").BackfillSkipped) != 0 {
 		t.Errorf("the change was not saved: %v", p.Cluster("c").BackfillSkipped)
+	}
+}
+
+func TestOwnership_UnknownSessionIsNotOne(t *testing.T) {
+	p, err := checkpoint.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := p.Claim(name, ray.UnknownSession); err != nil {
+			t.Error(err)
+		}
 	}
 }
