@@ -13,11 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"raytap/shipper/checkpoint"
-	"raytap/shipper/metrics"
-	"raytap/shipper/tail"
-	"raytap/shipper/writer"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
@@ -28,8 +23,12 @@ import (
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/metrics"
 	"raytap/shipper/record"
 	"raytap/shipper/sink"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -420,4 +419,12 @@ func collapse(s string) string {
 		s = strings.ReplaceAll(s, "\uFFFD\uFFFD", "\uFFFD")
 	}
 	return s
+}
+
+func (r *harness) messages(id string) string {
+	var b strings.Builder
+	for _, rec := range r.records(id) {
+		b.WriteString(rec.Message + "\n")
+	}
+	return b.String()
 }

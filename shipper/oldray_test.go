@@ -7,14 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"raytap/shipper/tail"
-	"raytap/shipper/writer"
-
 	"raytap/ray"
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
 	"raytap/shipper/record"
+	"raytap/shipper/tail"
+	"raytap/shipper/writer"
 )
 
 // Ray before 2.40 has no API for log files. Each line is still shipped once, and the end is
@@ -151,53 +150,6 @@ func TestOldRay_LinesBeforeInvalidByte(t *testing.T) {
 	}
 }
 
-// Each new tail replays the log. When a run is over and the grace period of its children
-// has passed, one is enough.
-func TestTail_AtMostOneReplayAfterEnd(t *testing.T) {
-	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			head := raytest.New(t, raytest.RayVersion(version))
-			o := fastOptions(tail.ProtocolWebSocket)
-			o.GracePeriod = time.Second
-			r := newHarness(t, head, "off", o, writer.Options{})
-			job := head.Submit("job-1", raytest.JobOptions{})
-			job.Print("early\n")
-			r.until("a tail is open", func() bool { return head.OpenTails() > 0 })
-			job.End("SUCCEEDED", 0)
-			r.until("the tail has ended", func() bool { return head.OpenTails() == 0 })
-			<-time.After(o.GracePeriod / 10) // children of the job are still printing
-			job.Print("late\nwithout a newline")
-			if end := r.waitEnd("job-1"); !*end.Complete {
-				t.Errorf("end event %+v", end)
-			}
-			r.checkLines("job-1", job.Log())
-			if n := head.Requests(raytest.EndpointTail); n > 2 {
-				t.Errorf("%d tails were opened", n)
-			}
-		})
-	}
-}
-
-// A job that ended before it was listed is first read after its grace period.
-func TestTail_EndedLogReadAfterGracePeriod(t *testing.T) {
-	head := raytest.New(t)
-	o := fastOptions(tail.ProtocolWebSocket)
-	o.GracePeriod = time.Second
-	r := newHarness(t, head, "off", o, writer.Options{})
-	job := head.Submit("job-1", raytest.JobOptions{})
-	job.Print("early\n")
-	job.End("SUCCEEDED", 0)
-	r.until("the start event is written", func() bool { return len(r.records("job-1")) > 0 })
-	<-time.After(o.GracePeriod / 10)
-	job.Print("late")
-	r.waitEnd("job-1")
-	r.checkLines("job-1", job.Log())
-	if n := head.Requests(raytest.EndpointTail); n != 1 {
-		t.Errorf("%d tails were opened", n)
-	}
-}
-
 // From Ray 2.11 to 2.37 a tail stops the job agent of its node. Tails are opened only with
 // protocol: websocket, and then one per node.
 func TestOldRay_TailsThatStopJobAgent(t *testing.T) {
@@ -272,70 +224,9 @@ func TestOldRay_EmptyTextIsNotReplacedLog(t *testing.T) {
 	}
 }
 
-// A server that responds 501 to a request for a log file has no such API, in any version.
-func TestTransport_FileNotImplemented(t *testing.T) {
-	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolHTTP, tail.ProtocolWebSocket} {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			head := raytest.New(t)
-			head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Status: http.StatusNotImplemented})
-			o := fastOptions(protocol)
-			r := newHarness(t, head, "off", o, writer.Options{})
-			job := head.Submit("job-1", raytest.JobOptions{})
-			job.Print("a\nb\nlast")
-			job.End("SUCCEEDED", 0)
-			if end := r.waitEnd("job-1"); !*end.Complete {
-				t.Errorf("end event %+v", end)
-			}
-			r.checkLines("job-1", job.Log())
-			if n := head.Requests(raytest.EndpointLogFile); n > 3 {
-				t.Errorf("the file was requested %d times", n)
-			}
-		})
-	}
-}
-
 // oldRay is a cluster without an API for log files.
 type oldRay struct{ fileOnly }
 
 func (*oldRay) LogTransports() ray.LogTransports {
 	return ray.LogTransports{Ray: "2.30.0", NoFile: true, TailsBlock: true}
-}
-
-// With a token, agents outside node_agents.allow are not used. That costs much on
-// big clusters and is not visible otherwise, so there is one warning.
-func TestTransport_WarningForAgentsWithoutToken(t *testing.T) {
-	const token = "0123456789abcdef0123456789abcdef"
-	head := raytest.New(t, raytest.Token(token))
-	node, err := head.AddNode("127.0.0.2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second, Scheme: "Bearer ", Token: transport.StaticToken(token)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := dashboard.New(tr, dashboard.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Close)
-	r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
-	r.head = head
-	for _, id := range []string{"job-1", "job-2"} {
-		job := head.Submit(id, raytest.JobOptions{Node: node})
-		job.Print("a line\n")
-		job.End("SUCCEEDED", 0)
-		if end := r.waitEnd(id); !*end.Complete {
-			t.Errorf("end event %+v", end)
-		}
-	}
-	r.stop()
-	text := r.logText()
-	if n := strings.Count(text, "level=warning msg=\"Node agents are not used"); n != 1 || !strings.Contains(text, "node_agents.allow") {
-		t.Errorf("%d warnings, want 1", n)
-	}
-	if strings.Contains(text, token) {
-		t.Error("the log shows the token")
-	}
 }

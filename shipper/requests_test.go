@@ -12,9 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"raytap/shipper/tail"
-
 	"raytap/ray"
+	"raytap/shipper/tail"
 )
 
 // busyHead is a cluster of many running jobs without a usable
@@ -217,57 +216,4 @@ func checkRequests(t *testing.T, protocol string, agent error) {
 	}
 	t.Logf("%.0f requests per minute to the dashboard (allowed: %d), %.1f to agents: %s",
 		float64(dashboard)/minutes, perMinute, float64(agents)/minutes, text)
-}
-
-// One successful read shows all tails of a node that its agent works again.
-func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const jobs = 60
-		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
-		shipTo(t, h, h, tail.ProtocolAuto, func(s *Shipper) {
-			time.Sleep(7 * time.Minute)
-			h.mu.Lock()
-			h.agent = nil
-			h.mu.Unlock()
-			time.Sleep(transportCooldown + 2*fileIdle)
-			by := map[string]int{}
-			for _, st := range s.Tails() {
-				by[st.Transport]++
-			}
-			if by["node_agent"] != jobs {
-				t.Errorf("number of jobs by transport, of %d: %v", jobs, by)
-			}
-		})
-	})
-}
-
-// A released slot is used at the next poll of a tail without one.
-func TestSlots_FreeSlotIsUsed(t *testing.T) {
-	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket} {
-		synctest.Test(t, func(t *testing.T) {
-			h := newBusyHead(20, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed})
-			jobs := h.jobs
-			h.jobs = nil
-			shipTo(t, h, h, protocol, func(s *Shipper) {
-				inUse := s.sessionSlots("s")
-				for range s.opts.MaxTails {
-					inUse.Acquire("another")
-				}
-				h.mu.Lock()
-				h.jobs = jobs
-				h.mu.Unlock()
-				time.Sleep(3 * time.Minute)
-				if inUse.Count() != s.opts.MaxTails {
-					t.Error("a WebSocket was opened without a slot")
-				}
-				for range s.opts.MaxTails {
-					inUse.Refuse("another")
-				}
-				time.Sleep(fileIdle + 5*time.Second)
-				if n := inUse.Count(); n != s.opts.MaxTails {
-					t.Errorf("%s: %d of %d slots are in use", protocol, n, s.opts.MaxTails)
-				}
-			})
-		})
-	}
 }

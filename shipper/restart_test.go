@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,12 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"raytap/lines/linestest"
+	"raytap/ray"
+	"raytap/ray/raytest"
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/record"
+	"raytap/shipper/sink"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
-
-	"raytap/lines/linestest"
-	"raytap/ray/raytest"
-	"raytap/shipper/record"
 )
 
 // kill stops a harness like SIGKILL: what it would have saved at its end is
@@ -157,52 +160,6 @@ func TestRestart_SessionEndedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestBackfill_DecidedOnce(t *testing.T) {
-	head := raytest.New(t)
-	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	oo := writer.Options{Interval: 3 * time.Millisecond}
-	old := head.Submit("old", raytest.JobOptions{})
-	old.End("SUCCEEDED", 0)
-	r := newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
-	r.stop()
-	missed := head.Submit("missed", raytest.JobOptions{})
-	missed.Print("started and ended while raytap was down\n")
-	log := missed.Log()
-	missed.End("SUCCEEDED", 0)
-	r = newHarnessWithFile(t, head, "on", fastOptions(tail.ProtocolAuto), oo, file)
-	r.waitEnd("missed")
-	r.checkLines("missed", log)
-	if n := len(r.records("old")); n != 0 {
-		t.Errorf("%d records of a job that the backfill skipped", n)
-	}
-}
-
-func TestSlots_OfKilledProcessAreCounted(t *testing.T) {
-	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
-	file := filepath.Join(t.TempDir(), "lines.jsonl")
-	o := fastOptions(tail.ProtocolAuto)
-	o.MaxTails = 5
-	for i := range 20 {
-		head.Submit(fmt.Sprintf("silent-%d", i), raytest.JobOptions{})
-	}
-	for range 4 {
-		r := newHarnessWithFile(t, head, "off", o, writer.Options{Interval: time.Hour}, file)
-		r.until("all jobs are tailed", func() bool {
-			for i := range 20 {
-				if len(r.records(fmt.Sprintf("silent-%d", i))) < 3 {
-					return false
-				}
-			}
-			return true
-		})
-		r.kill()
-		r.checkSlots(head, o.MaxTails)
-	}
-	if head.PeakTails() == 0 {
-		t.Error("no tail was opened: the test proves nothing")
-	}
-}
-
 // Recovered lines count until the position has passed them, however often the
 // process is killed before that: here the log cannot be read meanwhile.
 func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
@@ -249,5 +206,50 @@ func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
 	b, err := os.ReadFile(file + ".positions")
 	if err != nil || strings.Contains(string(b), `"recovered"`) {
 		t.Errorf("recovered lines are still in the positions file: %v\n%s", err, b)
+	}
+}
+
+// What is known of a run before its first line is saved survives a restart:
+// its node is needed to read its log after the job was deleted.
+func TestRestart_NodeSavedWithStart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "positions.db")
+	start := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	k := checkpoint.Key{Cluster: "c", Session: "s", SubmissionID: "a"}
+	reopen := func(p *checkpoint.Store) *checkpoint.Store {
+		t.Helper()
+		if err := errors.Join(p.Save(t.Context(), sink.Watermark{}), p.Close()); err != nil {
+			t.Fatal(err)
+		}
+		p, err := checkpoint.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p, err := checkpoint.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Log(k, ray.Job{SubmissionID: "a", Start: start, Status: ray.JobRunning, DriverNodeID: "n1"})
+	p = reopen(p)
+	if l := p.Log(k, ray.Job{}); l.Begun || l.Run.DriverNodeID != "n1" || !l.Run.Start.Equal(start) {
+		t.Errorf("begun %v, run %+v", l.Begun, l.Run)
+	}
+	// The sink has the start event of a later run, on another node.
+	later := start.Add(time.Second)
+	record := fmt.Sprintf(`{"time":%q,"ray_cluster":"c","session":"s","submission_id":"a","epoch":1,"seq":0,"event":"start","message":"m","node_id":"n2","start_time":%q}`,
+		later.Format(time.RFC3339Nano), later.Format(time.RFC3339Nano))
+	if err := p.Recovered([]byte(record)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one finds the same
+		p = reopen(p)
+		l := p.Log(k, ray.Job{})
+		if !l.Begun || l.Done || l.Run.DriverNodeID != "n2" || l.Node != "n2" || !l.Run.Start.Equal(later) || l.Epoch != 1 || l.Run.SubmissionID != "a" {
+			t.Errorf("begun %v, done %v, node %s, epoch %d, run %+v", l.Begun, l.Done, l.Node, l.Epoch, l.Run)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

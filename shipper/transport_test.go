@@ -2,15 +2,20 @@ package shipper
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"raytap/lines/linestest"
+	"raytap/ray"
+	"raytap/ray/dashboard"
+	"raytap/ray/raytest"
+	"raytap/ray/transport"
+	"raytap/shipper/record"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
-
-	"raytap/lines/linestest"
-	"raytap/ray/raytest"
 )
 
 // pinnedTransports has the protocols and node agent modes that pin each transport.
@@ -146,5 +151,115 @@ func TestTransport_InvalidUTF8(t *testing.T) {
 	}
 	if err := compareLines(recs, log); err != nil {
 		t.Error(err)
+	}
+}
+
+// One successful read shows all tails of a node that its agent works again.
+func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const jobs = 60
+		h := newBusyHead(jobs, &ray.Error{Op: "read log from node agent", Code: 503})
+		shipTo(t, h, h, tail.ProtocolAuto, func(s *Shipper) {
+			time.Sleep(7 * time.Minute)
+			h.mu.Lock()
+			h.agent = nil
+			h.mu.Unlock()
+			time.Sleep(transportCooldown + 2*fileIdle)
+			by := map[string]int{}
+			for _, st := range s.Tails() {
+				by[st.Transport]++
+			}
+			if by["node_agent"] != jobs {
+				t.Errorf("number of jobs by transport, of %d: %v", jobs, by)
+			}
+		})
+	})
+}
+
+// A server that responds 501 to a request for a log file has no such API, in any version.
+func TestTransport_FileNotImplemented(t *testing.T) {
+	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolHTTP, tail.ProtocolWebSocket} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t)
+			head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Status: http.StatusNotImplemented})
+			o := fastOptions(protocol)
+			r := newHarness(t, head, "off", o, writer.Options{})
+			job := head.Submit("job-1", raytest.JobOptions{})
+			job.Print("a\nb\nlast")
+			job.End("SUCCEEDED", 0)
+			if end := r.waitEnd("job-1"); !*end.Complete {
+				t.Errorf("end event %+v", end)
+			}
+			r.checkLines("job-1", job.Log())
+			if n := head.Requests(raytest.EndpointLogFile); n > 3 {
+				t.Errorf("the file was requested %d times", n)
+			}
+		})
+	}
+}
+
+// With a token, agents outside node_agents.allow are not used. That costs much on
+// big clusters and is not visible otherwise, so there is one warning.
+func TestTransport_WarningForAgentsWithoutToken(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	head := raytest.New(t, raytest.Token(token))
+	node, err := head.AddNode("127.0.0.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := transport.New(transport.Options{URL: head.URL(), Timeout: time.Second, Scheme: "Bearer ", Token: transport.StaticToken(token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dashboard.New(tr, dashboard.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
+	r.head = head
+	for _, id := range []string{"job-1", "job-2"} {
+		job := head.Submit(id, raytest.JobOptions{Node: node})
+		job.Print("a line\n")
+		job.End("SUCCEEDED", 0)
+		if end := r.waitEnd(id); !*end.Complete {
+			t.Errorf("end event %+v", end)
+		}
+	}
+	r.stop()
+	text := r.logText()
+	if n := strings.Count(text, "level=warning msg=\"Node agents are not used"); n != 1 || !strings.Contains(text, "node_agents.allow") {
+		t.Errorf("%d warnings, want 1", n)
+	}
+	if strings.Contains(text, token) {
+		t.Error("the log shows the token")
+	}
+}
+
+// A window that ends within a line has one line end less than the requested number of
+// lines. It is still not the whole log.
+func TestTransport_WindowEndsWithinLine(t *testing.T) {
+	head := raytest.New(t)
+	r := newHarness(t, head, "off", fastOptions(tail.ProtocolHTTP), writer.Options{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	for i := range smallLog / 100 {
+		job.Printf("%d %s\n", i, strings.Repeat("x", 110))
+	}
+	r.until("the log is larger than one that is read again", func() bool {
+		recs := r.records("job-1")
+		return len(recs) > smallLog/100
+	})
+	for i := range 3 {
+		reads := head.Requests(raytest.EndpointLogFile)
+		job.Printf("the end of a line\nand a partial line %d ", i)
+		r.until("the partial line was read", func() bool { return head.Requests(raytest.EndpointLogFile) > reads })
+	}
+	log := job.Log()
+	job.End("SUCCEEDED", 0)
+	r.waitEnd("job-1")
+	r.checkLines("job-1", log)
+	if n := len(r.events("job-1", record.EventGap)); n > 0 {
+		t.Errorf("%d gap events", n)
 	}
 }
