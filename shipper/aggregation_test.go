@@ -16,7 +16,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// aggregating is all options that hold lines back, in a hurry.
+// aggregating returns o with all options that hold lines back, and short times.
 func aggregating(o Options) Options {
 	o.Aggregate = aggregate.Options{Multiline: true, Wait: 20 * time.Millisecond, Progress: 10 * time.Millisecond, MaxLines: 20}
 	o.Record.LineTime = true

@@ -9,7 +9,7 @@ const (
 	transportCooldown    = 5 * time.Minute  // for which a failed transport is not used
 	fileIdle             = time.Minute      // maximum time between two polls of a silent log
 	smallLog             = 64 << 10         // content bytes of a log that is read again instead of searched
-	checkSize            = 256              // raw bytes that the next read begins with
+	checkSize            = 256              // raw bytes before the position that the next read begins with
 	maxConcurrentReplays = 4                // of logs of a Synapse agent
 	maxAhead             = time.Second      // of record times, ahead of the clock
 	saveRetryInterval    = time.Second      // between two attempts to save positions

@@ -19,18 +19,18 @@ import (
 // fakeAgent is a Synapse agent that sends logs as messages: as text that is split
 // anywhere, or as lines without their newlines.
 type fakeAgent struct {
-	mu      sync.Mutex
-	changed chan struct{} // closed when something has changed
-	jobs    map[string]*fakeJob
-	rnd     *rand.Rand
-	lines   bool    // each message is a line; otherwise text that is split anywhere
-	cuts    float64 // probability that a message is the stream's last one
-	refuse  bool    // of WebSockets
-	noWhole bool
-	noLog   bool                  // no job has a log, and streams are refused
-	cut     func(rest []byte) int // returns the length of the next message of text
-	keeps   bool                  // returns complete logs of jobs that it does not list
-	sent    int                   // messages
+	mu         sync.Mutex
+	changed    chan struct{} // closed when something has changed
+	jobs       map[string]*fakeJob
+	rnd        *rand.Rand
+	lines      bool    // each message is a line; otherwise text that is split anywhere
+	cuts       float64 // probability that a message is the stream's last one
+	refuse     bool    // of WebSockets
+	noSnapshot bool
+	noLog      bool                  // no job has a log, and streams are refused
+	cut        func(rest []byte) int // returns the length of the next message of text
+	keeps      bool                  // returns complete logs of jobs that it does not list
+	sent       int                   // messages
 	// next is called before each message of a stream, with its number; an error
 	// ends the stream, errHang blocks it.
 	next   func(socket bool, id string, n int) error
@@ -124,7 +124,7 @@ func (a *fakeAgent) JobLogs(_ context.Context, id string) (io.ReadCloser, error)
 	a.wholes++
 	j := a.jobs[id]
 	switch {
-	case a.noWhole:
+	case a.noSnapshot:
 		return nil, &ray.Error{Op: "get job logs", Code: 501, Status: 501}
 	case j == nil || !j.known && !a.keeps || j.text == nil:
 		return nil, &ray.Error{Op: "get job logs", Code: 404, Status: 404}

@@ -54,13 +54,13 @@ type jsonRecord struct {
 	Limit        string
 }
 
-// memory is a sink that keeps what it accepts. While it is stuck it accepts nothing.
+// memorySink is a sink that keeps what it accepts. While it is blocked it accepts nothing.
 type memorySink struct {
-	mu    sync.Mutex
-	buf   bytes.Buffer
-	stuck bool
-	moved chan struct{}
-	err   error
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	blocked bool
+	moved   chan struct{}
+	err     error
 }
 
 func (m *memorySink) Write(ctx context.Context, p []byte) error {
@@ -70,7 +70,7 @@ func (m *memorySink) Write(ctx context.Context, p []byte) error {
 			defer m.mu.Unlock()
 			return m.err
 		}
-		if !m.stuck {
+		if !m.blocked {
 			m.buf.Write(p)
 			m.mu.Unlock()
 			return nil
@@ -90,7 +90,7 @@ func (m *memorySink) Close() error { return nil }
 func (m *memorySink) setBlocked(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.stuck = on
+	m.blocked = on
 	if !on {
 		close(m.moved)
 	}
@@ -300,8 +300,8 @@ func (r *harness) until(what string, cond func() bool) {
 	}
 }
 
-// checkSlots waits until Ray holds no more than budget slots for us. A request in progress
-// holds one for a moment; a closed tail of a silent job does not release it.
+// checkSlots waits until Ray holds no more than budget slots for us. A request in
+// progress holds one for a moment; a closed tail of a silent job does not release it.
 func (r *harness) checkSlots(head *raytest.Head, budget int) {
 	r.t.Helper()
 	r.until(fmt.Sprintf("Ray holds at most %d slots for us", budget), func() bool { return head.SlotsInUse() <= budget })

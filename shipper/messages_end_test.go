@@ -40,10 +40,10 @@ func TestMessages_CompleteWhileJobRuns(t *testing.T) {
 }
 
 func TestMessages_StreamEndIsNotLogEnd(t *testing.T) {
-	for name, noWhole := range map[string]bool{"the whole log can be had": false, "it cannot": true} {
+	for name, noSnapshot := range map[string]bool{"with snapshots": false, "without snapshots": true} {
 		t.Run(name, func(t *testing.T) {
 			eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
-				a.noWhole = noWhole
+				a.noSnapshot = noSnapshot
 				r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
 				a.submit("job-1")
 				limit := 20
@@ -125,7 +125,7 @@ func TestMessages_LogNotThereYet(t *testing.T) {
 }
 
 func TestMessages_JobMissingForAWhile(t *testing.T) {
-	for name, keeps := range map[string]bool{"with its log": false, "but for its log": true} {
+	for name, keeps := range map[string]bool{"log missing, too": false, "log available": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newFakeAgent()

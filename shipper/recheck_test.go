@@ -36,8 +36,8 @@ func (r *harness) eventsOf(id string) string {
 	return strings.Join(all, " ")
 }
 
-// What children print after the end is shipped in the
-// same epoch, each line once, and is followed by an end event of its own.
+// What children print after the end is shipped in the same epoch, each line once, and
+// followed by an end event of its own.
 func TestRecheck_LinesAfterEnd(t *testing.T) {
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		for _, newline := range []string{"\n", ""} {
@@ -139,7 +139,7 @@ func TestRecheck_Bounded(t *testing.T) {
 // a job that is deleted is checked immediately.
 func TestRecheck_Restart(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
-		t.Run(fmt.Sprintf("deleted %v", deleted), func(t *testing.T) {
+		t.Run(fmt.Sprintf("deleted=%v", deleted), func(t *testing.T) {
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			o := fastChecks(tail.ProtocolAuto)

@@ -16,9 +16,8 @@ import (
 	"raytap/shipper/tail"
 )
 
-// busyHead is a cluster of many running jobs without a usable
-// node agent. Each job has printed its first lines, and every second one prints
-// more each second. It counts requests.
+// busyHead is a cluster of many running jobs without a usable node agent. Each job has
+// printed its first lines, and every second job prints more each second. It counts requests.
 type busyHead struct {
 	allTransports
 	jobs  []ray.Job

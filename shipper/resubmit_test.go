@@ -106,8 +106,9 @@ func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 	}
 }
 
-// A tail selects a log by its id only: if another run has the id on another node, a replay is of
-// the log of the new run and proves nothing about the old one, which must not be reported as lost.
+// A tail selects a log by its id only. If another run has the id on another node, a
+// replay is of the log of the new run and proves nothing about the old one, which must
+// not be reported as lost.
 func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")

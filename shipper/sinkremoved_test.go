@@ -14,7 +14,7 @@ import (
 	"raytap/ray/raytest"
 )
 
-// headLines is how many lines the fake head prints before a job's own.
+// headLines is the number of lines that the fake head prints before those of a job.
 const headLines = 2
 
 // savedLines returns the number of lines of the only log in the saved positions.

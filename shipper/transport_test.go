@@ -36,7 +36,7 @@ func eachTransport(t *testing.T, f func(t *testing.T, protocol, agents string)) 
 	}
 }
 
-// printMixed prints what logs are made of: lines, blank ones, progress bars, CRLF,
+// printMixed prints what logs consist of: lines, blank lines, progress bars, CRLF,
 // partial lines, characters in two parts, and no newline at the end.
 func printMixed(job *raytest.Job, from int, pause func()) {
 	for i := from; i < from+40; i++ {
