@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
+	"raytap/shipper/clock"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
 )
@@ -93,5 +95,44 @@ func TestBackfill_DecidedOnce(t *testing.T) {
 	r.checkLines("missed", log)
 	if n := len(r.records("old")); n != 0 {
 		t.Errorf("%d records of a job that the backfill skipped", n)
+	}
+}
+
+func TestBackfill_ExcludedJobs(t *testing.T) {
+	now := time.Now()
+	hourAgo := now.Add(-time.Hour)
+	ended := ray.Job{Status: ray.JobSucceeded, Start: hourAgo, End: hourAgo}
+	runs := ray.Job{Status: ray.JobRunning, Start: hourAgo}
+	recent := ray.Job{Status: ray.JobSucceeded, Start: now, End: now}
+	unknown := discovery{}
+	justSeen := discovery{seen: true, firstLists: clock.Absence{Since: now, Answers: 1}}
+	longSeen := discovery{seen: true, firstLists: clock.Absence{Since: hourAgo, Answers: 100}}
+	seenBefore := discovery{seen: true} // by an earlier process
+	for name, row := range map[string]struct {
+		backfill string
+		known    discovery
+		job      ray.Job
+		want     bool
+	}{
+		"all, first list":                      {BackfillAll, unknown, ended, false},
+		"none, first list":                     {BackfillNone, unknown, runs, true},
+		"running, first list, ended":           {BackfillRunning, unknown, ended, true},
+		"running, first list, runs":            {BackfillRunning, unknown, runs, false},
+		"running, second list, ended":          {BackfillRunning, justSeen, ended, true},
+		"running, second list, ended just now": {BackfillRunning, justSeen, recent, false},
+		"running, second list, runs":           {BackfillRunning, justSeen, runs, false},
+		"running, second list, no end time":    {BackfillRunning, justSeen, ray.Job{Status: ray.JobFailed}, false},
+		"none, second list, started before":    {BackfillNone, justSeen, runs, true},
+		"none, second list, started just now":  {BackfillNone, justSeen, recent, false},
+		"running, later list, ended":           {BackfillRunning, longSeen, ended, false},
+		"running, list after a restart, ended": {BackfillRunning, seenBefore, ended, false},
+		"none, list after a restart, runs":     {BackfillNone, seenBefore, runs, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Shipper{opts: Options{Backfill: row.backfill, Options: tail.Options{AbsentFor: time.Minute}}, known: row.known}
+			if got := s.excludedByBackfill(row.job); got != row.want {
+				t.Errorf("excludedByBackfill is %v, want %v", got, row.want)
+			}
+		})
 	}
 }

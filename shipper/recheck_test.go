@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -240,4 +241,39 @@ func TestRecheck_OlderPositionsFile(t *testing.T) {
 	if l = p.Log(k, ray.Job{}); l.Done || l.Written[0] != 4 {
 		t.Errorf("done %v, next line %d", l.Done, l.Written[0])
 	}
+}
+
+func TestRecheck_Schedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r rechecks
+		start := time.Now()
+		for id, after := range map[string]time.Duration{"third": 3 * time.Minute, "first": time.Minute, "dropped": 2 * time.Minute} {
+			r.add(recheck{id: id, due: start.Add(after)})
+		}
+		go func() {
+			time.Sleep(90 * time.Second) // while next waits
+			r.add(recheck{id: "second", due: start.Add(2 * time.Minute)})
+			r.forget("dropped")
+		}()
+		for i, want := range []string{"first", "second", "third"} {
+			c, err := r.next(t.Context())
+			if err != nil || c.id != want {
+				t.Fatalf("check %d is %q, want %q: %v", i, c.id, want, err)
+			}
+			if at := time.Since(start); at != time.Duration(i+1)*time.Minute {
+				t.Errorf("check %q is made after %s", want, at)
+			}
+		}
+		r.markGrown("a", start)
+		if grown := r.takeGrown(); len(grown) != 1 || len(r.takeGrown()) != 0 {
+			t.Errorf("grown logs are %v, want one, once", grown)
+		}
+		r.add(recheck{id: "a", due: start.Add(time.Hour)})
+		r.clear()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+		defer cancel()
+		if c, err := r.next(ctx); err == nil {
+			t.Errorf("check %q is made after clear", c.id)
+		}
+	})
 }
