@@ -10,6 +10,6 @@ func TestCluster_RefusedUpgrade(t *testing.T) {
 	now := time.Now()
 	cl.webSocketRefused.Set(now)
 	if !cl.upgradesRefused(now) || cl.upgradesRefused(now.Add(transportCooldown)) {
-		t.Error("a WebSocket may be tried at once, or not again after a while")
+		t.Error("WebSockets are not refused for exactly transportCooldown")
 	}
 }

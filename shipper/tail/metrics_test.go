@@ -16,7 +16,7 @@ import (
 	"raytap/ray"
 )
 
-// counters are the series of a shipper's counters, by family and labels.
+// counters returns all series of counters, by family and labels.
 func counters(t *testing.T, m *metrics.Metrics) map[string]bool {
 	t.Helper()
 	reg := prometheus.NewRegistry()
@@ -38,11 +38,11 @@ func counters(t *testing.T, m *metrics.Metrics) map[string]bool {
 	return all
 }
 
-// An increase that makes a series is not seen as one.
-func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
+// Prometheus does not see the increase with which a series appears.
+func TestCluster_CountersExistFromTheStart(t *testing.T) {
 	for name, cl := range map[string]*Cluster{
 		"bytes":      {client: noAPI{}},
-		"an old Ray": {opts: Options{Protocol: ProtocolHTTP}, client: oldAPI{}},
+		"no file API": {opts: Options{Protocol: ProtocolHTTP}, client: oldAPI{}},
 		"messages":   {opts: Options{Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
 	} {
 		m := metrics.New()
@@ -50,7 +50,7 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		prod := m.ForCluster("prod")
 		before := counters(t, m)
 		if len(before) < 40 {
-			t.Errorf("%s: only %d series", name, len(before))
+			t.Errorf("%s: only %d series, want 40 or more", name, len(before))
 		}
 		now := time.Now()
 		for _, l := range []limiter{{Limits: Limits{MaxLines: 1}}, {Limits: Limits{MaxBytes: 1}}} {
@@ -73,19 +73,19 @@ func TestEveryCounterIsThereBeforeItCounts(t *testing.T) {
 		}
 		for series := range counters(t, m) {
 			if !before[series] {
-				t.Errorf("%s: %s was not there", name, series)
+				t.Errorf("%s: %s did not exist from the start", name, series)
 			}
 		}
 		leave()
 		for _, series := range slices.Collect(maps.Keys(counters(t, m))) {
 			if strings.Contains(series, "prod") {
-				t.Errorf("%s: %s outlives its cluster", name, series)
+				t.Errorf("%s: %s still exists after its cluster", name, series)
 			}
 		}
 	}
 }
 
-// oldAPI is a Ray without a file API.
+// oldAPI is a noAPI without a file API.
 type oldAPI struct{ noAPI }
 
 func (oldAPI) LogTransports() ray.LogTransports { return ray.LogTransports{NoFile: true} }
