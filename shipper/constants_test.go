@@ -12,8 +12,6 @@ const (
 	checkSize            = 256              // raw bytes before the position that the next read begins with
 	maxConcurrentReplays = 4                // of logs of a Synapse agent
 	maxAhead             = time.Second      // of record times, ahead of the clock
-	saveRetryInterval    = time.Second      // between two attempts to save positions
-	checkInterval        = time.Second      // between two checks of the positions file
 	releaseDelay         = 15 * time.Second // for which Ray may keep the slot of a closed tail
 )
 

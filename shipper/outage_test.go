@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/ray/raytest"
+	"raytap/shipper/tail"
 	"raytap/shipper/writer"
 )
 
@@ -42,4 +43,18 @@ func TestOutage_DashboardDown(t *testing.T) {
 			r.checkLines(j.ID, log)
 		}
 	})
+}
+
+// A stop, or a lost log, does not end an outage: nothing was read again.
+func TestOutage_StopIsNotRecovery(t *testing.T) {
+	head := raytest.New(t)
+	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
+	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
+	r.until("its first line is shipped", func() bool { return len(r.events("job-1", "")) == headLines+1 })
+	head.Down()
+	r.until("a read failed", func() bool { return strings.Contains(r.logText(), "Log read over node_agent failed") })
+	r.stop()
+	if strings.Contains(r.logText(), "reads recovered") {
+		t.Error("the log reports a recovery")
+	}
 }

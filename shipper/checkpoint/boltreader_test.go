@@ -13,35 +13,35 @@ import (
 	"raytap/shipper/sink"
 )
 
-// An empty file is none yet, whoever made it.
-func TestAnEmptyPositionsFileIsANewOne(t *testing.T) {
+// An empty file is a new one, even if raytap did not create it.
+func TestDatabase_EmptyFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := inFile(t, file); got != `{"version":1,"clusters":{}}` {
-		t.Errorf("it says %s", got)
+	if got := fileContent(t, file); got != `{"version":1,"clusters":{}}` {
+		t.Errorf("the content is %s", got)
 	}
-	p := opened(t, file)
+	p := openStore(t, file)
 	if !p.Empty() {
-		t.Error("it says something")
+		t.Error("the store is not empty")
 	}
-	knows(t, p, 3)
+	fill(t, p, 3)
 	save(t, p)
-	holds(t, file, p)
+	checkFile(t, file, p)
 }
 
-func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
+func TestDatabase_RejectsOtherFiles(t *testing.T) {
 	good := filepath.Join(t.TempDir(), "positions.db")
-	p := opened(t, good)
-	knows(t, p, 100)
+	p := openStore(t, good)
+	fill(t, p, 100)
 	save(t, p)
 	b, err := os.ReadFile(good)
 	if err != nil {
 		t.Fatal(err)
 	}
 	newer := filepath.Join(t.TempDir(), "newer.db")
-	q := opened(t, newer)
+	q := openStore(t, newer)
 	var e encoder
 	e.put(bucketMeta, []byte(keyVersion), 99)
 	if err := q.db.commit(e.out); err != nil {
@@ -56,16 +56,16 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"positions as JSON":           {[]byte(`{"version":1,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away"},
-		"lines":                       {[]byte("hello\n"), "it holds no positions of raytap: set"},
-		"large":                       {bytes.Repeat([]byte("hello\n"), 10000), "it holds no positions of raytap: set"},
-		"zeros":                       {make([]byte, 64<<10), "it is corrupt (its first pages are missing): restore it from a copy, or move it away"},
-		"cut within its last page":    {b[:used-1], "it is corrupt (it was truncated:"},
-		"cut in the middle":           {b[:used/2], "it is corrupt (it was truncated:"},
-		"cut within its second page":  {b[:pageSize+100], "it is corrupt (it was truncated:"},
-		"cut within its first page":   {b[:100], "it is corrupt (its first pages are missing)"},
-		"of a newer raytap":           {n, "it has version 99, and this raytap reads versions up to 1: use the newer raytap that wrote it, or move it away"},
-		"without its first two pages": {append(make([]byte, 2*pageSize), b[2*pageSize:]...), "it is corrupt (its first pages are missing)"},
+		"positions as JSON":            {[]byte(`{"version":1,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away"},
+		"lines":                        {[]byte("hello\n"), "it holds no positions of raytap: set"},
+		"large":                        {bytes.Repeat([]byte("hello\n"), 10000), "it holds no positions of raytap: set"},
+		"zeros":                        {make([]byte, 64<<10), "it is corrupt (its first pages are missing): restore it from a copy, or move it away"},
+		"truncated in its last page":   {b[:used-1], "it is corrupt (it was truncated:"},
+		"truncated in the middle":      {b[:used/2], "it is corrupt (it was truncated:"},
+		"truncated in its second page": {b[:pageSize+100], "it is corrupt (it was truncated:"},
+		"truncated in its first page":  {b[:100], "it is corrupt (its first pages are missing)"},
+		"of a newer raytap":            {n, "it has version 99, and this raytap reads versions up to 1: use the newer raytap that wrote it, or move it away"},
+		"without its first two pages":  {append(make([]byte, 2*pageSize), b[2*pageSize:]...), "it is corrupt (its first pages are missing)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "positions.db")
@@ -73,13 +73,13 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := Open(file); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("opened: %v", err)
+				t.Errorf("Open: got %v, want %q", err, tt.want)
 			}
 			if _, err := Read(file); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("read: %v", err)
+				t.Errorf("Read: got %v, want %q", err, tt.want)
 			}
 			if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, tt.content) {
-				t.Errorf("it was changed (%v)", err)
+				t.Errorf("the file was changed (%v)", err)
 			}
 		})
 	}
@@ -91,17 +91,17 @@ func TestAFileThatHoldsNoPositionsIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever byte of a file is damaged, it says what it said, or what it said
-// before its last save, or it is refused: it never says anything else.
-func TestDamageIsNeverTakenForPositions(t *testing.T) {
+// A file with a damaged byte is rejected, or has its content, or that of before its last
+// save. It never has any other content.
+func TestDatabase_Damage(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
-	p := opened(t, file)
-	keys := knows(t, p, 20)
+	p := openStore(t, file)
+	keys := fill(t, p, 20)
 	save(t, p)
-	before := saved(t, p)
-	line(p, keys[0], 2)
+	before := content(t, p)
+	acceptLines(p, keys[0], 2)
 	save(t, p)
-	now := saved(t, p)
+	now := content(t, p)
 	good, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -116,11 +116,11 @@ func TestDamageIsNeverTakenForPositions(t *testing.T) {
 		if err := q.load(&l); err != nil {
 			return "", err
 		}
-		return saved(t, q), nil
+		return content(t, q), nil
 	}
-	tried, refused := 0, 0
+	tried, rejected := 0, 0
 	for at := 0; at < int(p.db.used); at++ {
-		if at%pageSize > 3*elementSize && rng.IntN(40) > 0 { // all of a page's head, some of its keys and values
+		if at%pageSize > 3*elementSize && rng.IntN(40) > 0 { // all bytes of a page's head, some of its keys and values
 			continue
 		}
 		tried++
@@ -129,32 +129,32 @@ func TestDamageIsNeverTakenForPositions(t *testing.T) {
 		got, err := read(b)
 		switch {
 		case err != nil:
-			refused++
+			rejected++
 			if !errors.Is(err, errCorrupt) {
 				t.Fatalf("byte %d: %v", at, err)
 			}
 		case got != now && got != before:
-			t.Fatalf("byte %d of %d: %s\nwas taken for %s", at, len(b), got, now)
+			t.Fatalf("byte %d of %d damaged: got %s\nwant an error, or %s", at, len(b), got, now)
 		}
-		if tried%100 == 0 { // and bbolt, too, can read what was not refused
+		if tried%100 == 0 { // bbolt can read what was not rejected
 			other := filepath.Join(t.TempDir(), "positions.db")
 			if err := os.WriteFile(other, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			q, oerr := Open(other)
 			if (oerr == nil) != (err == nil) {
-				t.Fatalf("byte %d: read %v, opened %v", at, err, oerr)
+				t.Fatalf("byte %d: read: %v, Open: %v", at, err, oerr)
 			}
 			if oerr == nil {
-				line(q, keys[1], 7)
+				acceptLines(q, keys[1], 7)
 				save(t, q)
-				holds(t, other, q)
+				checkFile(t, other, q)
 				_ = q.Close()
 			}
 		}
 	}
-	if refused == 0 {
-		t.Errorf("none of %d were refused", tried)
+	if rejected == 0 {
+		t.Errorf("none of %d damaged files were rejected", tried)
 	}
 }
 
@@ -165,7 +165,7 @@ func FuzzReadDatabase(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 40 {
-		line(p, Key{"c", "s", fmt.Sprint(i)}, 1)
+		acceptLines(p, Key{"c", "s", fmt.Sprint(i)}, 1)
 	}
 	if err := errors.Join(p.Save(f.Context(), sink.Watermark{}), p.Close()); err != nil {
 		f.Fatal(err)
@@ -189,7 +189,7 @@ func FuzzReadDatabase(f *testing.F) {
 		_ = readDatabase(b, func(bucket string, key, _ []byte) error {
 			k := bucket + "/" + string(key)
 			if seen[k] {
-				t.Fatalf("%q twice", k)
+				t.Fatalf("key %q was visited twice", k)
 			}
 			seen[k] = true
 			return nil

@@ -13,7 +13,7 @@ import (
 	"raytap/shipper/record"
 )
 
-func saved(t *testing.T, p *Store) string {
+func content(t *testing.T, p *Store) string {
 	t.Helper()
 	state, err := p.toJSON()
 	if err != nil {
@@ -31,7 +31,7 @@ func text(t *testing.T, s *Saved) string {
 	return string(b)
 }
 
-func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
+func TestStore_RoundTrip(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "positions.db")
 	p, err := Open(file)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("a second one opened it: %v", err)
+		t.Errorf("Open of the locked file: %v", err)
 	}
 	p.Close()
 	q, err := Open(file)
@@ -67,18 +67,18 @@ func TestPositionsComeBackAsTheyWereSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer q.Close()
-	a, b := saved(t, p), saved(t, q)
+	a, b := content(t, p), content(t, q)
 	if a != b || !strings.Contains(a, `"skipped":7`) || !json.Valid([]byte(a)) || !strings.Contains(strings.ReplaceAll(a, "\n", ""), `"next_seq":{"3":2001}`) {
 		t.Errorf("saved  %s\nloaded %s", a, b)
 	}
 	if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v, %v", fi.Mode(), err)
+		t.Errorf("mode %v, want 0600 (%v)", fi.Mode(), err)
 	}
 }
 
-// An event tells of the lines that were skipped before it: they are not counted
-// again, and the line behind it is still to come.
-func TestLinesSkippedBeforeAnEventInTheSinkAreKnown(t *testing.T) {
+// An event counts the lines that were skipped before it: they are not counted again, and
+// the line after it is still to be written.
+func TestStore_RecoveredEventCountsSkippedLines(t *testing.T) {
 	p, err := Open("")
 	if err != nil {
 		t.Fatal(err)
@@ -89,13 +89,13 @@ func TestLinesSkippedBeforeAnEventInTheSinkAreKnown(t *testing.T) {
 	next.Pos.Lines, next.Skipped = 3, 2
 	p.Accept(l.Entry, next)
 	if l = p.Log(k, ray.Job{}); l.Skipped != 2 {
-		t.Fatalf("%d lines skipped before the crash", l.Skipped)
+		t.Fatalf("%d lines skipped before the crash, want 2", l.Skipped)
 	}
 	record := `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,"seq":5,"event":"limit","message":"m","skipped":4}`
 	if err := p.Recovered([]byte(record)); err != nil {
 		t.Fatal(err)
 	}
 	if l = p.Log(k, ray.Job{}); l.Skipped != 0 || l.Written[0] != 5 {
-		t.Errorf("%d lines to be counted as skipped, those before %d are known", l.Skipped, l.Written[0])
+		t.Errorf("%d lines skipped and written up to %d, want 0 and 5", l.Skipped, l.Written[0])
 	}
 }

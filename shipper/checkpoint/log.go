@@ -49,15 +49,15 @@ type RunTally struct {
 }
 
 // BeginRun starts the tally of a run whose first line has the number line in the epoch.
-func (l *Log) BeginRun(line uint64) {
-	l.Tally = RunTally{Lines: -int64(line), Content: -int64(l.Pos.Content)}
+func (l *Log) BeginRun(acceptLines uint64) {
+	l.Tally = RunTally{Lines: -int64(acceptLines), Content: -int64(l.Pos.Content)}
 }
 
 // LeaveEpoch adds to the tally what the run had in the epoch that it leaves, before it
 // continues in the next epoch at another position. line is the number of the next line in
 // the old epoch.
-func (l *Log) LeaveEpoch(line uint64, at lines.Position) {
-	l.Tally.Lines += int64(line) - int64(at.Lines)
+func (l *Log) LeaveEpoch(acceptLines uint64, at lines.Position) {
+	l.Tally.Lines += int64(acceptLines) - int64(at.Lines)
 	l.Tally.Content += int64(l.Pos.Content) - int64(at.Content)
 }
 
