@@ -28,7 +28,6 @@ type nodeAgentReader struct {
 }
 
 func (r *nodeAgentReader) read(ctx context.Context) error {
-	r.in, r.rest, r.answered = nil, tailFingerprint{}, false
 	idle, busy := r.cl.opts.PollInterval, false
 	agent := r.job.current().DriverAgentURL
 	generation := r.cl.agents.generation(agent)

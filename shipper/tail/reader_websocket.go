@@ -40,10 +40,7 @@ type idleNotifier interface {
 
 // webSocketReader reads the log from a WebSocket of the dashboard, which replays it from its
 // first byte on.
-type webSocketReader struct {
-	*source
-	lastTailHash uint64 // of the log's last lines, while no slot is free
-}
+type webSocketReader struct{ *source }
 
 func (r *webSocketReader) read(ctx context.Context) error {
 	err := r.follow(ctx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,9 +54,7 @@ type reader interface {
 // means. Make it with New.
 type Tail struct {
 	source
-	readers [Count]reader
-	stopped context.Context // canceled by Stop
-	stop    context.CancelCauseFunc
+	stop    stopper
 	ended   chan struct{} // closed when Run or Close has returned
 	status  atomic.Pointer[state]
 	headLog string // what Ray wrote on the head of a job that ran on another node
@@ -81,27 +80,58 @@ func New(cl *Cluster, slots *slots.Slots, session string, j ray.Job, log *checkp
 	run := newJob(cl, session, j)
 	h := &health{cl: cl}
 	h.lastRead.Set(time.Now())
-	t := &Tail{
+	return &Tail{
 		source: source{cl: cl, job: run, health: h, slots: slots, p: newPipeline(cl, run, h, slots, log)},
 		ended:  make(chan struct{}),
 	}
-	t.stopped, t.stop = context.WithCancelCause(context.Background())
+}
+
+// reader returns a reader over a transport. One lives for one read: thousands of silent
+// tails hold only the one that they use.
+func (t *Tail) reader(tr Transport) reader {
 	src := &t.source
-	if cl.messages != nil {
-		t.readers = [Count]reader{
-			WebSocket: &messageReader{source: src, transport: WebSocket},
-			SSE:       &messageReader{source: src, transport: SSE},
-			Snapshot:  &snapshotReader{src},
-		}
-		return t
+	messages := t.cl.messages != nil
+	switch {
+	case messages && tr == Snapshot:
+		return &snapshotReader{src}
+	case messages:
+		return &messageReader{source: src, transport: tr}
+	case tr == NodeAgent:
+		return &nodeAgentReader{source: src}
+	case tr == WebSocket:
+		return &webSocketReader{src}
+	case tr == File:
+		return &fileReader{source: src}
 	}
-	t.readers = [Count]reader{
-		NodeAgent: &nodeAgentReader{source: src},
-		WebSocket: &webSocketReader{source: src},
-		File:      &fileReader{source: src},
-		Snapshot:  &textReader{src},
+	return &textReader{src}
+}
+
+// stopper ends what Run reads, also where Stop comes before Run. The zero value is ready.
+type stopper struct {
+	mu     sync.Mutex
+	why    error
+	cancel context.CancelCauseFunc // nil before Run
+}
+
+// begin sets what Stop cancels.
+func (s *stopper) begin(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel = cancel; s.why != nil {
+		cancel(s.why)
 	}
-	return t
+}
+
+// stop cancels what Run reads, once.
+func (s *stopper) stop(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.why == nil {
+		s.why = why
+	}
+	if s.cancel != nil {
+		s.cancel(s.why)
+	}
 }
 
 // Reopen makes the tail continue after the end of its run, which is already written: the
@@ -150,7 +180,7 @@ func (t *Tail) ReadToEnd() (atEnd bool, checks int) {
 
 // Stop makes Run stop reading and write the last records, which contain the reason why:
 // ErrSessionOver or ErrRunReplaced. It does not wait.
-func (t *Tail) Stop(why error) { t.stop(why) }
+func (t *Tail) Stop(why error) { t.stop.stop(why) }
 
 // Run ships the log. It returns when the run's end is written, when the log is lost, when a
 // limit has stopped it, after Stop, or when ctx ends.
@@ -158,7 +188,7 @@ func (t *Tail) Run(ctx context.Context) {
 	defer close(t.ended)
 	reading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(t.stopped, func() { cancel(context.Cause(t.stopped)) })()
+	t.stop.begin(cancel)
 	t.show(None, false)
 	defer t.hide()
 	err := t.follow(reading)
@@ -280,7 +310,7 @@ func (t *Tail) waitStart(ctx context.Context) error {
 func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	t.show(tr, true)
 	t.p.progress.grew = false
-	err := t.readers[tr].read(ctx)
+	err := t.reader(tr).read(ctx)
 	if ctx.Err() != nil {
 		return err // release flushes
 	}
