@@ -159,7 +159,7 @@ func (a *Aggregator) Add(ctx context.Context, l lines.Line, now int64) error {
 		return a.to.Emit(ctx, l, now)
 	}
 	if a.o.Progress > 0 && l.Ends&lines.EndsCR != 0 {
-		return a.hold(ctx, &a.progress, l, now, a.split.Origin(l))
+		return a.addPending(ctx, &a.progress, l, now, a.split.Origin(l))
 	}
 	return a.join(ctx, l, now, a.split.Origin(l))
 }
@@ -225,11 +225,11 @@ func (a *Aggregator) join(ctx context.Context, l lines.Line, now int64, origin l
 	if p.empty() {
 		a.matcher.first(l.Text)
 	}
-	return a.hold(ctx, p, l, now, origin)
+	return a.addPending(ctx, p, l, now, origin)
 }
 
-// hold adds a line to x.
-func (a *Aggregator) hold(ctx context.Context, x *pendingLines, l lines.Line, now int64, origin lines.Origin) error {
+// addPending adds a line to x.
+func (a *Aggregator) addPending(ctx context.Context, x *pendingLines, l lines.Line, now int64, origin lines.Origin) error {
 	ends := 0
 	if x.empty() {
 		x.text = x.text[:0]

@@ -41,9 +41,9 @@ func counters(t *testing.T, m *metrics.Metrics) map[string]bool {
 // Prometheus does not see the increase with which a series appears.
 func TestCluster_CountersExistFromTheStart(t *testing.T) {
 	for name, cl := range map[string]*Cluster{
-		"bytes":      {client: noAPI{}},
+		"bytes":       {client: noAPI{}},
 		"no file API": {opts: Options{Protocol: ProtocolHTTP}, client: oldAPI{}},
-		"messages":   {opts: Options{Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
+		"messages":    {opts: Options{Protocol: ProtocolAuto}, messages: struct{ MessageClient }{}},
 	} {
 		m := metrics.New()
 		leave := m.Join("prod", cl.LabelValues(), func(time.Time) metrics.ClusterStats { return metrics.ClusterStats{} })

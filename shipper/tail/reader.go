@@ -53,11 +53,11 @@ func (s *source) conditions(now time.Time) conditions {
 	}
 }
 
-// better reports whether a transport better than t can be used again: a slot must be free,
-// and a node agent must answer.
-func (s *source) better(ctx context.Context, t Transport) bool {
+// betterAvailable reports whether a transport better than t can be used again: a slot must
+// be free, and a node agent must answer.
+func (s *source) betterAvailable(ctx context.Context, t Transport) bool {
 	now := time.Now()
-	return s.selector.better(t, s.conditions(now), now, func(b Transport) bool {
+	return s.selector.betterAvailable(t, s.conditions(now), now, func(b Transport) bool {
 		return b != NodeAgent || s.agentAnswers(ctx)
 	})
 }
@@ -146,11 +146,11 @@ func (s *source) windowFor(bytes uint64) int {
 // window reads the last n lines. whole: the log has no more lines. It returns nil if they
 // are more than windowBytes.
 func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, err error) {
-	budget := s.cl.out.Memory
-	if err := budget.Acquire(ctx, windowBytes, false, false); err != nil {
+	memory := s.cl.out.Memory
+	if err := memory.Acquire(ctx, windowBytes, false, false); err != nil {
 		return nil, false, err
 	}
-	defer budget.Release(windowBytes, false)
+	defer memory.Release(windowBytes, false)
 	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), n)
 	if err != nil {
 		return nil, false, err
@@ -171,17 +171,17 @@ func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, 
 }
 
 // atEnd reads the last lines from the file API, and reports whether the log ends where the
-// reads have ended, the partial line included. sure: if windows do not show that, it reads
+// reads have ended, the partial line included. full: if windows do not show that, it reads
 // the whole log; else it returns false.
-func (s *source) atEnd(ctx context.Context, sure bool) (bool, error) {
+func (s *source) atEnd(ctx context.Context, full bool) (bool, error) {
 	pos := s.p.split.Position()
 	w, err := s.locate(ctx, &pos, s.windowFor(2*lines.FingerprintSize))
 	switch {
 	case err != nil:
 		return false, err
-	case w.matches == 1, w.matches > 1 && !sure, w.whole && pos.Content == 0:
+	case w.matches == 1, w.matches > 1 && !full, w.whole && pos.Content == 0:
 		return int64(lines.ContentLen(w.text[w.at:])) == s.p.split.Partial(), nil
-	case !sure:
+	case !full:
 		return false, nil
 	}
 	return s.atEndFull(ctx, pos)

@@ -29,7 +29,7 @@ func (r *fileReader) read(ctx context.Context) error {
 	r.lines = r.windowFor(windowBytes / 8)
 	for {
 		// Before the wait: after it, the slot in the rate limit would be wasted.
-		if r.better(ctx, File) {
+		if r.betterAvailable(ctx, File) {
 			return errBetterTransport
 		}
 		if err := r.cl.load.waitFilePoll(ctx); err != nil {

@@ -69,14 +69,14 @@ func (r *messageReader) read(ctx context.Context) error {
 		}
 		return err
 	}
-	budget := r.cl.out.Memory
+	memory := r.cl.out.Memory
 	r.release, r.last, r.pause = release, time.Now(), r.cl.opts.Timeout
 	r.held, r.sawEnd, r.uncounted, r.suspect = nil, false, 0, false
 	r.buffer = newMessageBuffer(r.p.limiter.MaxMessages > 0, func(n int64) {
 		if n > 0 {
-			budget.Force(n)
+			memory.Force(n)
 		} else {
-			budget.Release(-n, false)
+			memory.Release(-n, false)
 		}
 	})
 	done, d := make(chan struct{}), &lines.Deframer{Framing: *r.framing()}
@@ -230,7 +230,7 @@ func (r *messageReader) tick(ctx context.Context, now time.Time) error {
 }
 
 // checkStalled compares a silent stream with a snapshot: the stream may be dead while its
-// connection is alive. A snapshot is expensive, so the pause is doubled each time.
+// connection is alive. A snapshot is expensive, so each pause is twice as long as the last.
 func (r *messageReader) checkStalled(ctx context.Context) error {
 	r.pause = min(2*r.pause, maxStallCheck)
 	size, err := r.snapshotSize(ctx)

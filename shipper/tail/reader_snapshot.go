@@ -22,7 +22,7 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	idle := r.cl.opts.PollInterval
 	for {
 		settled := r.job.settled(time.Now())
-		if !settled && r.better(ctx, Snapshot) {
+		if !settled && r.betterAvailable(ctx, Snapshot) {
 			return errBetterTransport
 		}
 		before := r.p.log.Reached
@@ -90,7 +90,7 @@ func (r *textReader) read(ctx context.Context) error {
 			}
 		}
 		settled := r.job.settled(time.Now())
-		if !settled && r.better(ctx, Snapshot) {
+		if !settled && r.betterAvailable(ctx, Snapshot) {
 			return errBetterTransport
 		}
 		if err := r.cl.load.waitFilePoll(ctx); err != nil {

@@ -199,7 +199,7 @@ func (r *webSocketReader) drain(ctx context.Context, incoming <-chan wsChunk) er
 			}
 			silent.Reset(r.cl.opts.Timeout)
 		case <-recheck.C:
-			if in.verifier == nil && r.better(ctx, WebSocket) {
+			if in.verifier == nil && r.betterAvailable(ctx, WebSocket) {
 				return errBetterTransport
 			}
 		case <-r.cl.out.Memory.Pressure():

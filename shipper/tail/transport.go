@@ -207,9 +207,9 @@ func (s *selector) webSocketUsable(c conditions) bool {
 	return c.content <= uint64(c.maxReplay) && !(st.ends >= 2 && st.lastAt == c.content)
 }
 
-// better reports whether a transport better than t can be used again. answers checks that
+// betterAvailable reports whether a transport better than t can be used again. answers checks that
 // it works, so that a working transport is not given up for one that may fail.
-func (s *selector) better(t Transport, c conditions, now time.Time, answers func(Transport) bool) bool {
+func (s *selector) betterAvailable(t Transport, c conditions, now time.Time, answers func(Transport) bool) bool {
 	for _, b := range s.candidates(c) {
 		if b == t {
 			return false

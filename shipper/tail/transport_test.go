@@ -134,7 +134,7 @@ func TestSelector_Pick(t *testing.T) {
 	}
 }
 
-func TestSelector_Better(t *testing.T) {
+func TestSelector_BetterAvailable(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	for name, tt := range map[string]struct {
 		from    Transport
@@ -151,7 +151,7 @@ func TestSelector_Better(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, asked := &selector{}, false
 			s.transports[NodeAgent].until = now.Add(tt.until)
-			got := s.better(tt.from, allUsable(ProtocolAuto), now, func(Transport) bool { asked = true; return tt.answers })
+			got := s.betterAvailable(tt.from, allUsable(ProtocolAuto), now, func(Transport) bool { asked = true; return tt.answers })
 			if got != tt.want || asked != tt.asked {
 				t.Errorf("better %v, node agent tried %v, want %v and %v", got, asked, tt.want, tt.asked)
 			}
