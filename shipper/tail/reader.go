@@ -36,7 +36,7 @@ type source struct {
 	selector selector
 	// snapshotMismatches counts snapshots in a row that lack what was read.
 	snapshotMismatches int
-	lastTailHash       uint64 // of the log's last lines, seen while no slot was free
+	lastTailHash       uint64 // of the log's last lines, while no slot is free
 }
 
 // conditions returns the conditions for the selector as they are now.

@@ -83,13 +83,12 @@ func (tt readerTest) run(t *testing.T, newReader func(*source) reader, check fun
 			tt.change(fake)
 		}
 		h := newHarness(t, tt.job, fake, tt.o)
-		r := newReader(h.source)
-		if err := h.readAll(r); !errors.Is(err, tt.err) {
+		if err := h.readAll(newReader(h.source)); !errors.Is(err, tt.err) {
 			t.Fatalf("error %v, want %v", err, tt.err)
 		}
 		if tt.again != nil {
 			fake.log, fake.stream = tt.then, ""
-			if err := h.readAll(r); !errors.Is(err, tt.again) {
+			if err := h.readAll(newReader(h.source)); !errors.Is(err, tt.again) {
 				t.Errorf("error %v of the second read, want %v", err, tt.again)
 			}
 		}
@@ -292,8 +291,7 @@ func TestSnapshotReader(t *testing.T) {
 		f := &fakeAgent{fakeRay: fakeRay{job: endedJob, log: "a\nb\nlast"}}
 		h := newAgentHarness(t, f, Options{MaxTails: 1})
 		h.slots.Acquire("another job") // else a stream is the better transport
-		r := &snapshotReader{h.source}
-		if err := h.readAll(r); !errors.Is(err, errComplete) {
+		if err := h.readAll(&snapshotReader{h.source}); !errors.Is(err, errComplete) {
 			t.Errorf("error %v, want %v", err, errComplete)
 		}
 		f.log = "x\ny\n"
@@ -302,7 +300,7 @@ func TestSnapshotReader(t *testing.T) {
 			if i == maxSnapshotMismatches {
 				want = errReplaced
 			}
-			if err := h.readAll(r); !errors.Is(err, want) {
+			if err := h.readAll(&snapshotReader{h.source}); !errors.Is(err, want) {
 				t.Errorf("error %v of snapshot %d that differs, want %v", err, i, want)
 			}
 		}

@@ -43,8 +43,8 @@ var (
 	ErrRunReplaced = errors.New("Ray reports another start time for this job id")
 )
 
-// reader reads one log over one transport. read returns when the read has ended, and its
-// error says why; it is never nil.
+// reader reads one log over one transport, once. read returns when the read has ended, and
+// its error says why; it is never nil.
 type reader interface {
 	read(ctx context.Context) error
 }
@@ -86,8 +86,8 @@ func New(cl *Cluster, slots *slots.Slots, session string, j ray.Job, log *checkp
 	}
 }
 
-// reader returns a reader over a transport. One lives for one read: thousands of silent
-// tails hold only the one that they use.
+// reader returns a reader for one read over a transport. A tail keeps only the reader that
+// it uses, since thousands of tails may be silent.
 func (t *Tail) reader(tr Transport) reader {
 	src := &t.source
 	messages := t.cl.messages != nil
@@ -106,14 +106,15 @@ func (t *Tail) reader(tr Transport) reader {
 	return &textReader{src}
 }
 
-// stopper ends what Run reads, also where Stop comes before Run. The zero value is ready.
+// stopper cancels the context of Run, even if Stop is called before Run. The zero value is
+// ready. Safe for concurrent use.
 type stopper struct {
 	mu     sync.Mutex
 	why    error
 	cancel context.CancelCauseFunc // nil before Run
 }
 
-// begin sets what Stop cancels.
+// begin sets the function that stop calls.
 func (s *stopper) begin(cancel context.CancelCauseFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +123,7 @@ func (s *stopper) begin(cancel context.CancelCauseFunc) {
 	}
 }
 
-// stop cancels what Run reads, once.
+// stop cancels with the first why that it was called with.
 func (s *stopper) stop(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
