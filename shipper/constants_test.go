@@ -4,15 +4,14 @@ import "time"
 
 // Unexported constants of other packages that these tests rely on.
 const (
-	absentAnswers        = 3                // responses in a row that must lack something
-	sessionAnswers       = 3                // responses in a row that must name a new session
-	transportCooldown    = 5 * time.Minute  // for which a failed transport is not used
-	fileIdle             = time.Minute      // maximum time between two polls of a silent log
-	smallLog             = 64 << 10         // content bytes of a log that is read again instead of searched
-	checkSize            = 256              // raw bytes before the position that the next read begins with
-	maxConcurrentReplays = 4                // of logs of a Synapse agent
-	maxAhead             = time.Second      // of record times, ahead of the clock
-	releaseDelay         = 15 * time.Second // for which Ray may keep the slot of a closed tail
+	absentAnswers        = 3               // responses in a row that must lack something
+	sessionAnswers       = 3               // responses in a row that must name a new session
+	transportCooldown    = 5 * time.Minute // for which a failed transport is not used
+	fileIdle             = time.Minute     // maximum time between two polls of a silent log
+	smallLog             = 64 << 10        // content bytes of a log that is read again instead of searched
+	checkSize            = 256             // raw bytes before the position that the next read begins with
+	maxConcurrentReplays = 4               // of logs of a Synapse agent
+	maxAhead             = time.Second     // of record times, ahead of the clock
 )
 
 // plainTrace is a Python traceback.

@@ -9,7 +9,6 @@ import (
 
 	"raytap/ray"
 	"raytap/ray/raytest"
-	"raytap/shipper/slots"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
 )
@@ -85,35 +84,6 @@ func TestSlots_RefusedConnectionHoldsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until("the job is tailed again", func() bool { return head.OpenTails() == 1 })
-}
-
-func TestSlots_HeldUntilOutputOrEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := slots.New(3, nil, func(map[string]int) {})
-		for _, job := range []string{"a", "b", "c"} {
-			if !s.Acquire(job) {
-				t.Fatal("no slot")
-			}
-			s.Closed(job, false)
-		}
-		time.Sleep(24 * time.Hour)
-		if s.Acquire("d") {
-			t.Error("the slot of a silent job was released")
-		}
-		s.Printed("a")
-		time.Sleep(releaseDelay - time.Second)
-		if s.Acquire("d") {
-			t.Error("a slot was released before Ray could notice")
-		}
-		time.Sleep(2 * time.Second)
-		if !s.Acquire("d") || s.Acquire("e") {
-			t.Error("not exactly one slot was released")
-		}
-		s.Ended("b")
-		if !s.Acquire("e") || s.Count() != 3 {
-			t.Error("the end of a job released no slot")
-		}
-	})
 }
 
 // A released slot is used at the next poll of a tail without one.

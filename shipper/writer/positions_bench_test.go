@@ -1,4 +1,4 @@
-package shipper
+package writer
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 
 	"raytap/shipper/checkpoint"
 	"raytap/shipper/metrics"
-	"raytap/shipper/writer"
 
 	"raytap/lines"
 	"raytap/lines/linestest"
@@ -80,7 +79,7 @@ func BenchmarkPositionsPerSecond(b *testing.B) {
 				b.Fatal(err)
 			}
 			m := metrics.New()
-			o := writer.New(f, writer.Options{Positions: p, Metrics: m})
+			o := New(f, Options{Positions: p, Metrics: m})
 			ctx, cancel := context.WithCancel(b.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- o.Run(ctx) }()
