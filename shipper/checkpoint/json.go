@@ -44,14 +44,8 @@ type (
 		Verified  *positionJSON `json:"verified,omitempty"`
 		Ambiguous bool          `json:"ambiguous,omitempty"`
 		LastTime  int64         `json:"last_time_ns,omitempty"`
-		Begun     bool          `json:"begun,omitempty"`
-		Done      bool          `json:"done,omitempty"`
-		AtEnd     bool          `json:"read_to_end,omitempty"`
-		Checks    int           `json:"checks,omitempty"`
-		// What an end record counts of the run in addition to the current epoch.
-		RunLines      int64          `json:"run_lines,omitempty"`
-		RunContent    int64          `json:"run_content,omitempty"`
-		RunGap        bool           `json:"run_gap,omitempty"`
+		progressJSON
+		tallyJSON
 		UnlistedSince *time.Time     `json:"unlisted_since,omitempty"`
 		Skipped       uint64         `json:"skipped,omitempty"` // lines before the position that no record has counted yet
 		Pending       []pendingJSON  `json:"pending,omitempty"`
@@ -59,6 +53,18 @@ type (
 		Run           runJSON        `json:"run,omitzero"`
 		// Framings are those of the messages: transport -> text or lines.
 		Framings map[string]string `json:"framings,omitempty"`
+	}
+	progressJSON struct {
+		Begun  bool `json:"begun,omitempty"`
+		Done   bool `json:"done,omitempty"`
+		AtEnd  bool `json:"read_to_end,omitempty"`
+		Checks int  `json:"checks,omitempty"`
+	}
+	// tallyJSON is what an end record counts of the run in addition to the current epoch.
+	tallyJSON struct {
+		RunLines   int64 `json:"run_lines,omitempty"`
+		RunContent int64 `json:"run_content,omitempty"`
+		RunGap     bool  `json:"run_gap,omitempty"`
 	}
 	runJSON struct {
 		Start    time.Time         `json:"start_time"`
@@ -194,7 +200,8 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 	}
 	l := logJSON{
 		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
-		Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks, RunLines: e.Tally.Lines, RunContent: e.Tally.Content, RunGap: e.Tally.Gap, Skipped: e.Skipped,
+		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
+		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
 		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), JobID: e.Run.JobID,
 			Node: e.Run.DriverNodeID, Agent: e.Run.DriverAgentURL, Metadata: e.Run.Metadata},
 	}
@@ -236,7 +243,8 @@ func (l logJSON) entry() (*Entry, error) {
 		return nil, err
 	}
 	e := &Entry{State: State{
-		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Ambiguous: l.Ambiguous, LastTime: l.LastTime, Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
+		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
+		Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
 		Run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,

@@ -20,15 +20,20 @@ type State struct {
 	Tally    RunTally
 	Pos      lines.Position
 	Framings Framings // of the messages of a Synapse agent
-	// LastVerified is the last position whose content was verified in full. It differs
-	// from Pos only while Unverified is true: then a search in a window of the log's last
-	// lines found Pos, which is very likely right but not proven. It is never changed in place.
+	Verification
+	LastTime int64          // time of the last record, Unix nanoseconds
+	Skipped  uint64         // lines before Pos that no record has counted yet
+	Pending  []PendingEvent // events that are decided and not written
+}
+
+// Verification is how far a log's position is proven to be right.
+type Verification struct {
+	// LastVerified is the last position whose content was verified in full. It is valid only
+	// while Unverified is true: then a search in a window of the log's last lines found the
+	// position, which is very likely right but not proven. It is never changed in place.
 	LastVerified *lines.Position
 	Unverified   bool
-	Ambiguous    bool           // such a position was wrong: no more windows on this log
-	LastTime     int64          // time of the last record, Unix nanoseconds
-	Skipped      uint64         // lines before Pos that no record has counted yet
-	Pending      []PendingEvent // events that are decided and not written
+	Ambiguous    bool // such a position was wrong: no more windows on this log
 }
 
 // PendingEvent is an event that must be neither lost nor duplicated: it is saved before it

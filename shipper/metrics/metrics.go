@@ -11,6 +11,17 @@ import (
 // Metrics are the shipper's own metrics, for all clusters and the writer. It is a
 // prometheus.Collector: register it once. It is safe for concurrent use.
 type Metrics struct {
+	vectors
+	writerMetrics
+	descs
+
+	mu       sync.Mutex
+	writer   func() WriterStats // nil before WatchWriter
+	clusters map[*member]bool
+}
+
+// vectors are the metrics with the label ray_cluster that Cluster updates.
+type vectors struct {
 	tails          *prometheus.GaugeVec   // cluster, transport, state
 	lines          *prometheus.CounterVec // cluster
 	readBytes      *prometheus.CounterVec // cluster, transport
@@ -25,22 +36,26 @@ type Metrics struct {
 	partialDropped *prometheus.CounterVec // cluster
 	fallbacks      *prometheus.CounterVec // cluster, transport
 	discovered     *prometheus.GaugeVec   // cluster
-	WriteSeconds   prometheus.Histogram   // duration of writes to the sink
-	SaveSeconds    prometheus.Histogram   // duration of successful saves of the positions
-	SaveErrors     prometheus.Counter     // failed saves of the positions
-	Expired        prometheus.Counter     // positions that expired
-	Recreated      prometheus.Counter     // times that the positions file was written again from memory
-	saved          *prometheus.Desc
-	readAge        *prometheus.Desc
-	slots          *prometheus.Desc
-	refused        *prometheus.Desc // cluster, reason
-	queue          *prometheus.Desc
-	memory         *prometheus.Desc
-	memoryLimit    *prometheus.Desc
+}
 
-	mu       sync.Mutex
-	writer   func() WriterStats // nil before WatchWriter
-	clusters map[*member]bool
+// writerMetrics are the metrics that the writer updates.
+type writerMetrics struct {
+	WriteSeconds prometheus.Histogram // duration of writes to the sink
+	SaveSeconds  prometheus.Histogram // duration of successful saves of the positions
+	SaveErrors   prometheus.Counter   // failed saves of the positions
+	Expired      prometheus.Counter   // positions that expired
+	Recreated    prometheus.Counter   // times that the positions file was written again from memory
+}
+
+// descs describe the metrics that each scrape reads from the writer and the clusters.
+type descs struct {
+	saved       *prometheus.Desc
+	readAge     *prometheus.Desc // cluster
+	slots       *prometheus.Desc // cluster
+	refused     *prometheus.Desc // cluster, reason
+	queue       *prometheus.Desc
+	memory      *prometheus.Desc
+	memoryLimit *prometheus.Desc
 }
 
 // New returns the metrics, without clusters and without a writer.
@@ -60,7 +75,7 @@ func New() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
-	return &Metrics{
+	return &Metrics{vectors: vectors{
 		tails:     gauge("tails", "Jobs whose log is tailed, by transport (node_agent, websocket, file, snapshot; from a Synapse agent websocket, sse, snapshot; none before the first read) and state (reading, waiting).", "transport", "state"),
 		lines:     counter("lines_total", "Log lines turned into records."),
 		readBytes: counter("read_bytes_total", "Bytes of logs read for the first time, by transport.", "transport"),
@@ -77,6 +92,7 @@ func New() *Metrics {
 		partialDropped: counter("partial_lines_dropped_total", "Partial lines dropped from buffers to free memory. They are read again later."),
 		fallbacks:      counter("transport_fallbacks_total", "Times that a tail fell back from a transport to another one, by the transport that failed.", "transport"),
 		discovered:     gauge("discovery_last_success_timestamp_seconds", "Unix time of the last successful request for the job list."),
+	}, writerMetrics: writerMetrics{
 		WriteSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
 			Name: "write_duration_seconds", Help: "Duration of one write to the sink, including the wait for a slow reader.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 10, 6)}),
@@ -87,6 +103,7 @@ func New() *Metrics {
 		Recreated: plain("positions_recreated_total",
 			"Times that the positions file was removed, replaced or damaged while raytap ran, and was written again from memory."),
 		Expired: plain("positions_expired_total", "Positions of finished jobs removed because they were older than seven days, or more than 10,000."),
+	}, descs: descs{
 		saved: desc("positions_last_saved_timestamp_seconds",
 			"Unix time of the last save of the positions. Absent without a positions file, and before the first save."),
 		readAge: desc("read_age_seconds",
@@ -99,8 +116,7 @@ func New() *Metrics {
 		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),
 		memoryLimit: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
-		clusters:    map[*member]bool{},
-	}
+	}, clusters: map[*member]bool{}}
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
