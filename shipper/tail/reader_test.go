@@ -1,10 +1,12 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,13 +17,28 @@ import (
 
 // fakeRay is a Client with one job and its log.
 type fakeRay struct {
-	job     ray.Job
-	log     string
-	stream  string // what a WebSocket sends before it ends; "": log
-	err     error  // of all reads of the log
-	textErr error  // of LogText
-	support ray.LogTransports
-	reads   []int // arguments of LogLines
+	mu       sync.Mutex // guards log, once the fake is in use
+	job      ray.Job
+	log      string
+	stream   string // what a WebSocket sends before it ends; "": log
+	err      error  // of all reads of the log
+	agentErr error  // of AgentLog
+	textErr  error  // of LogText
+	support  ray.LogTransports
+	reads    []int // arguments of LogLines
+}
+
+// text returns the log, and setText replaces it.
+func (f *fakeRay) text() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log
+}
+
+func (f *fakeRay) setText(log string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = log
 }
 
 func (f *fakeRay) Version(context.Context) (ray.Version, error) {
@@ -33,19 +50,20 @@ func (f *fakeRay) LogTransports() ray.LogTransports             { return f.suppo
 func (f *fakeRay) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	text := f.stream
 	if text == "" {
-		text = f.log
+		text = f.text()
 	}
 	return &fakeStream{Reader: strings.NewReader(text)}, f.err
 }
 
 func (f *fakeRay) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogRange, error) {
-	size := int64(len(f.log))
-	return ray.LogRange{Body: io.NopCloser(strings.NewReader(f.log[min(from, size):])), Offset: from, Size: size}, f.err
+	text := f.text()
+	size := int64(len(text))
+	return ray.LogRange{Body: io.NopCloser(strings.NewReader(text[min(from, size):])), Offset: from, Size: size}, cmp.Or(f.agentErr, f.err)
 }
 
 func (f *fakeRay) LogLines(_ context.Context, _ ray.LogRef, n int) (io.ReadCloser, error) {
 	f.reads = append(f.reads, n)
-	all := strings.SplitAfter(strings.TrimSuffix(f.log, "\n"), "\n")
+	all := strings.SplitAfter(strings.TrimSuffix(f.text(), "\n"), "\n")
 	if n > 0 {
 		all = all[max(0, len(all)-n):]
 	}
@@ -53,7 +71,7 @@ func (f *fakeRay) LogLines(_ context.Context, _ ray.LogRef, n int) (io.ReadClose
 }
 
 func (f *fakeRay) LogText(context.Context, ray.LogRef) (io.ReadCloser, error) {
-	return io.NopCloser(strings.NewReader(f.log)), f.textErr
+	return io.NopCloser(strings.NewReader(f.text())), f.textErr
 }
 
 // fakeStream is a LogStream that sends a text as one message.
@@ -87,7 +105,8 @@ func (tt readerTest) run(t *testing.T, newReader func(*source) reader, check fun
 			t.Fatalf("error %v, want %v", err, tt.err)
 		}
 		if tt.again != nil {
-			fake.log, fake.stream = tt.then, ""
+			fake.setText(tt.then)
+			fake.stream = ""
 			if err := h.readAll(newReader(h.source)); !errors.Is(err, tt.again) {
 				t.Errorf("error %v of the second read, want %v", err, tt.again)
 			}
@@ -190,7 +209,7 @@ func TestTextReader(t *testing.T) {
 
 // fakeAgent is a MessageClient with one job.
 type fakeAgent struct {
-	fakeRay
+	*fakeRay
 	messages []string // of a stream, before it ends
 	end      error
 	opened   atomic.Int32
@@ -206,7 +225,7 @@ func (f *fakeAgent) TailWebSocket(context.Context, string) (ray.MessageStream, e
 }
 func (f *fakeAgent) TailSSE(context.Context, string) (ray.MessageStream, error) { return f.open() }
 func (f *fakeAgent) JobLogs(context.Context, string) (io.ReadCloser, error) {
-	return io.NopCloser(strings.NewReader(f.log)), f.textErr
+	return io.NopCloser(strings.NewReader(f.text())), f.textErr
 }
 
 type fakeMessages struct {
@@ -261,7 +280,7 @@ func TestMessageReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fakeAgent{fakeRay: fakeRay{job: tt.job, err: tt.openErr}, messages: tt.messages, end: tt.end}
+				f := &fakeAgent{fakeRay: &fakeRay{job: tt.job, err: tt.openErr}, messages: tt.messages, end: tt.end}
 				h := newAgentHarness(t, f, Options{})
 				r := &messageReader{source: h.source, transport: SSE}
 				if err := h.readAll(r); !errors.Is(err, tt.err) {
@@ -276,7 +295,7 @@ func TestMessageReader(t *testing.T) {
 	}
 	t.Run("no slot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			f := &fakeAgent{fakeRay: fakeRay{job: runningJob}, end: io.EOF}
+			f := &fakeAgent{fakeRay: &fakeRay{job: runningJob}, end: io.EOF}
 			h := newAgentHarness(t, f, Options{MaxTails: 1})
 			h.slots.Acquire("another job")
 			if err := h.readAll(&messageReader{source: h.source, transport: SSE}); !errors.Is(err, errNoSlot) || f.opened.Load() != 0 {
@@ -288,13 +307,13 @@ func TestMessageReader(t *testing.T) {
 
 func TestSnapshotReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fakeAgent{fakeRay: fakeRay{job: endedJob, log: "a\nb\nlast"}}
+		f := &fakeAgent{fakeRay: &fakeRay{job: endedJob, log: "a\nb\nlast"}}
 		h := newAgentHarness(t, f, Options{MaxTails: 1})
 		h.slots.Acquire("another job") // else a stream is the better transport
 		if err := h.readAll(&snapshotReader{h.source}); !errors.Is(err, errComplete) {
 			t.Errorf("error %v, want %v", err, errComplete)
 		}
-		f.log = "x\ny\n"
+		f.setText("x\ny\n")
 		for i := 1; i <= maxSnapshotMismatches; i++ {
 			want := errSnapshotIncomplete
 			if i == maxSnapshotMismatches {

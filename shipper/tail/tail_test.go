@@ -2,7 +2,11 @@ package tail
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,5 +150,83 @@ func TestTail_Close(t *testing.T) {
 		if recs := h.records(); len(recs) != 1 || recs[0].Event != "end" {
 			t.Errorf("records %+v, want the end event", recs)
 		}
+	})
+}
+
+func TestTail_Replaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := &fakeRay{job: runningJob, log: "a\nb\n"}
+		h := newHarness(t, runningJob, fake, Options{})
+		tl := New(h.cl, h.slots, "session_1", runningJob, h.p.log)
+		go tl.Run(t.Context())
+		synctest.Wait()
+		fake.setText("another log\n")
+		<-time.After(time.Minute)
+		tl.Stop(ErrRunReplaced)
+		<-tl.Done()
+		var got []string
+		for _, r := range h.records() {
+			got = append(got, fmt.Sprintf("%d/%s%s", r.Epoch, r.Event, map[bool]string{true: r.Message}[r.Event == ""]))
+		}
+		if want := []string{"0/start", "0/a", "0/b", "0/gap", "1/epoch", "1/another log", "1/end"}; !slices.Equal(got, want) {
+			t.Errorf("records %q, want %q", got, want)
+		}
+	})
+}
+
+func TestTail_GrewAfterEnd(t *testing.T) {
+	noAgent := endedJob
+	noAgent.DriverAgentURL = ""
+	long := strings.Repeat("0123456789 a line of a long log\n", 3000)
+	for name, tt := range map[string]struct {
+		job    ray.Job
+		change func(*fakeRay)
+		read   func(*source) reader
+		log    string
+	}{
+		"node agent":      {job: endedJob, read: func(s *source) reader { return &nodeAgentReader{source: s} }, log: "a\n"},
+		"node agent down": {job: endedJob, read: func(s *source) reader { return &nodeAgentReader{source: s} }, change: func(f *fakeRay) { f.agentErr = errFake }, log: "a\n"},
+		"file":            {job: noAgent, read: func(s *source) reader { return &fileReader{source: s} }, log: "a\n"},
+		"file, repeated":  {job: noAgent, read: func(s *source) reader { return &fileReader{source: s} }, log: long},
+		"text":            {job: noAgent, read: func(s *source) reader { return &textReader{s} }, change: func(f *fakeRay) { f.support.NoFile = true }, log: "a\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := &fakeRay{job: tt.job, log: tt.log}
+				h := newHarness(t, tt.job, fake, Options{})
+				if err := h.readAll(tt.read(h.source)); !errors.Is(err, errComplete) {
+					t.Fatal(err)
+				}
+				if tt.change != nil {
+					tt.change(fake)
+				}
+				tl := New(h.cl, h.slots, "session_1", tt.job, h.p.log)
+				for more, want := range map[string]bool{"": false, "\n": false, "b\n": true, "b": true} {
+					fake.setText(tt.log + more)
+					if grew, err := tl.GrewAfterEnd(t.Context()); err != nil || grew != want {
+						t.Errorf("grew by %q: %v, %v, want %v", more, grew, err, want)
+					}
+				}
+			})
+		})
+	}
+	t.Run("messages", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeAgent{fakeRay: &fakeRay{job: endedJob, log: "a\n"}, end: io.EOF}
+			h := newAgentHarness(t, f, Options{})
+			tl := New(h.cl, h.slots, "session_1", endedJob, h.p.log)
+			tl.Run(t.Context())
+			if grew, err := tl.GrewAfterEnd(t.Context()); err != nil || grew {
+				t.Errorf("grew: %v, %v, want false", grew, err)
+			}
+			f.setText("a\nb\n")
+			if grew, err := tl.GrewAfterEnd(t.Context()); err != nil || !grew {
+				t.Errorf("grew: %v, %v, want true", grew, err)
+			}
+			f.setText("x\n")
+			if _, err := tl.GrewAfterEnd(t.Context()); !errors.Is(err, errSnapshotIncomplete) {
+				t.Errorf("error %v of another log, want %v", err, errSnapshotIncomplete)
+			}
+		})
 	})
 }
