@@ -316,15 +316,15 @@ func (s *Store) load(l *loader) error {
 // changes nor locks the file.
 func Read(file string) (*Saved, error) {
 	var l loader
-	p := newStore()
+	s := newStore()
 	err := readUnlocked(file, l.visit)
 	if err == nil {
-		err = p.load(&l)
+		err = s.load(&l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read positions %s: %w", file, withHint(err))
 	}
-	return p.toJSON()
+	return s.Content()
 }
 
 // withHint adds to an error about a file's content what an operator can do.
