@@ -145,7 +145,7 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 			Cluster:  s.cluster.Name,
 			Protocol: c.Protocol, Timeout: time.Duration(c.Timeout), PollInterval: time.Duration(c.PollInterval),
 			MaxTails: c.WebSocket.MaxTails, MaxReplay: int64(c.WebSocket.MaxReplay),
-			BackoffInitial: time.Duration(c.Backoff.Initial), BackoffMax: time.Duration(c.Backoff.Max),
+			Backoff:     tail.Backoff{Initial: time.Duration(c.Backoff.Initial), Max: time.Duration(c.Backoff.Max)},
 			GracePeriod: time.Duration(c.GracePeriod), LostAfter: time.Duration(c.LostAfter),
 			Limits: tail.Limits{
 				MaxMessages: uint64(c.Limits.MaxMessages), MaxLines: uint64(c.Limits.MaxLines), MaxBytes: uint64(c.Limits.MaxBytes),

@@ -116,7 +116,7 @@ func fastOptions(protocol string) Options {
 	return Options{Interval: 15 * time.Millisecond, Options: tail.Options{
 		Cluster: "test", Protocol: protocol, PollInterval: 5 * time.Millisecond,
 		GracePeriod: 60 * time.Millisecond, AbsentFor: 50 * time.Millisecond, Timeout: 2 * time.Second, FileRate: 500, LostAfter: time.Minute,
-		BackoffInitial: 2 * time.Millisecond, BackoffMax: 40 * time.Millisecond, MaxTails: 16,
+		Backoff: tail.Backoff{Initial: 2 * time.Millisecond, Max: 40 * time.Millisecond}, MaxTails: 16,
 	}}
 }
 

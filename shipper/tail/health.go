@@ -271,9 +271,9 @@ type retry struct {
 }
 
 func newRetry(o *Options) *retry {
-	return &retry{max: o.BackoffMax, backoff: backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(o.BackoffInitial),
-		backoff.WithMaxInterval(o.BackoffMax),
+	return &retry{max: o.Backoff.Max, backoff: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(o.Backoff.Initial),
+		backoff.WithMaxInterval(o.Backoff.Max),
 		backoff.WithMaxElapsedTime(0), // never stop
 	)}
 }

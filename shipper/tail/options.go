@@ -63,23 +63,25 @@ const (
 // Options are the settings of one cluster's tails. The zero value of a field is its
 // default.
 type Options struct {
-	Cluster        string        // the records' ray_cluster and the metrics' label
-	Protocol       string        // ProtocolAuto
-	Timeout        time.Duration // to open a stream, and until a silent stream is checked; 30 s
-	PollInterval   time.Duration // between two reads of a log that grows; 1 s
-	MaxTails       int           // WebSockets open at once, for messages also SSE streams; 8
-	MaxReplay      int64         // content bytes of a log above which no WebSocket is opened; 8 MiB; not for messages
-	FileRate       float64       // reads of the file API per second, for all tails; 5
-	BackoffInitial time.Duration // 500 ms
-	BackoffMax     time.Duration // 30 s
-	GracePeriod    time.Duration // how long child processes may print after a job's end; 5 s
-	LostAfter      time.Duration // how long the log of an ended job may be unreadable before it counts as lost; 10 min
-	AbsentFor      time.Duration // how long a job must be missing from responses to count as deleted; 15 s
-	Limits         Limits
-	Record         RecordOptions
-	Aggregate      aggregate.Options
-	Log            logrus.FieldLogger
+	Cluster      string        // the records' ray_cluster and the metrics' label
+	Protocol     string        // ProtocolAuto
+	Timeout      time.Duration // to open a stream, and until a silent stream is checked; 30 s
+	PollInterval time.Duration // between two reads of a log that grows; 1 s
+	MaxTails     int           // WebSockets open at once, for messages also SSE streams; 8
+	MaxReplay    int64         // content bytes of a log above which no WebSocket is opened; 8 MiB; not for messages
+	FileRate     float64       // reads of the file API per second, for all tails; 5
+	Backoff      Backoff
+	GracePeriod  time.Duration // how long child processes may print after a job's end; 5 s
+	LostAfter    time.Duration // how long the log of an ended job may be unreadable before it counts as lost; 10 min
+	AbsentFor    time.Duration // how long a job must be missing from responses to count as deleted; 15 s
+	Limits       Limits
+	Record       RecordOptions
+	Aggregate    aggregate.Options
+	Log          logrus.FieldLogger
 }
+
+// Backoff is the pause between failed reads, which grows from Initial (500 ms) to Max (30 s).
+type Backoff struct{ Initial, Max time.Duration }
 
 // RecordOptions say what records have in addition to the line. The zero value adds nothing.
 type RecordOptions struct {
@@ -113,8 +115,8 @@ func (o Options) WithDefaults() Options {
 		}
 	}
 	def(&o.Timeout, 30*time.Second)
-	def(&o.BackoffInitial, 500*time.Millisecond)
-	def(&o.BackoffMax, 30*time.Second)
+	def(&o.Backoff.Initial, 500*time.Millisecond)
+	def(&o.Backoff.Max, 30*time.Second)
 	def(&o.LostAfter, 10*time.Minute)
 	def(&o.GracePeriod, 5*time.Second)
 	def(&o.AbsentFor, 15*time.Second)
