@@ -73,11 +73,11 @@ type Splitter struct {
 	consumed bool // the last line was the partial one: the next call releases its buffer
 }
 
-// input is a chunk.
+// input is the chunk that Write has set.
 type input struct {
 	data    []byte
 	at      int  // how much of data is consumed
-	newline int  // index of a \n in data, the first one at or after at once Next has looked; len(data): there is none
+	newline int  // index of the next \n in data; len(data): there is none; less than at: not known yet
 	hasCR   bool // the chunk has a \r; most logs have none
 }
 
@@ -134,6 +134,7 @@ func (s *Splitter) Write(chunk []byte) {
 	s.findNewline()
 }
 
+// findNewline sets in.newline.
 func (s *Splitter) findNewline() {
 	if i := bytes.IndexByte(s.in.data[s.in.at:], '\n'); i >= 0 {
 		s.in.newline = s.in.at + i

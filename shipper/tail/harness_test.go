@@ -11,12 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"raytap/ray"
 	"raytap/shipper/checkpoint"
 	"raytap/shipper/sink"
 	"raytap/shipper/slots"
 	"raytap/shipper/writer"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noAPI is a cluster in which every request fails.
 type noAPI struct{ Client }
