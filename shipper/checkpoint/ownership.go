@@ -62,8 +62,9 @@ func (s *Store) Claim(name, session string) error {
 	return nil
 }
 
+// errSameCluster returns the error that owner ships the session, or has its positions.
 func errSameCluster(name, owner string) error {
-	return fmt.Errorf("cluster %q is the Ray that cluster %q ships already: its lines are not shipped twice; take one of the two out of the configuration", name, owner)
+	return fmt.Errorf("cluster %q is the same Ray as cluster %q, which ships its logs already: remove one of the two from the configuration", name, owner)
 }
 
 // rename moves the state and the positions of a cluster to another name. The caller holds

@@ -17,7 +17,7 @@ func TestOwnership_OneNamePerRay(t *testing.T) {
 	if err := p.Claim("a", "session"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Claim("b", "session"); err == nil || !strings.Contains(err.Error(), `"a" ships already`) {
+	if err := p.Claim("b", "session"); err == nil || !strings.Contains(err.Error(), `the same Ray as cluster "a"`) {
 		t.Errorf("a second name was accepted: %v", err)
 	}
 	if err := p.Claim("b", "another session"); err != nil {

@@ -166,6 +166,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	return errors.Join(err, serr, w.sink.Close())
 }
 
+// loop writes, saves and checks until ctx ends, and then drains the queue. write is the
+// context of its work.
 func (w *Writer) loop(ctx, write context.Context) error {
 	tick := time.NewTicker(w.opts.Interval)
 	defer tick.Stop()
