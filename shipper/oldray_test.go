@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"raytap/ray"
 	"raytap/ray/dashboard"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
@@ -222,11 +221,4 @@ func TestOldRay_EmptyTextIsNotReplacedLog(t *testing.T) {
 	if end := r.waitEnd("job-1"); *end.Complete || end.Epoch != 0 {
 		t.Errorf("end event %+v", end)
 	}
-}
-
-// oldRay is a cluster without an API for log files.
-type oldRay struct{ fileOnly }
-
-func (*oldRay) LogTransports() ray.LogTransports {
-	return ray.LogTransports{Ray: "2.30.0", NoFile: true, TailsBlock: true}
 }

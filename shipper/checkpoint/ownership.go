@@ -157,8 +157,8 @@ func (s *Store) rememberSaved(e *Entry) {
 func (s *Store) Rollback() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for e, isPending := range s.savedStates {
-		e.State, e.recovered = isPending.state, isPending.recovered
+	for e, saved := range s.savedStates {
+		e.State, e.recovered = saved.state, saved.recovered
 	}
 	s.savedStates = nil
 	s.dirty = true

@@ -60,7 +60,7 @@ var (
 // Why a tail is stopped before it has read its log to the end.
 var (
 	ErrSessionOver = errors.New("the head was restarted: logs of the old session cannot be read")
-	ErrRunReplaced = errors.New("Ray reports another start time for this job id")
+	ErrRunReplaced = errors.New("another start time is reported for this job id")
 )
 
 // reader reads one log over one transport, once. read returns when the read has ended, and
