@@ -67,12 +67,15 @@ type (
 		RunGap     bool  `json:"run_gap,omitempty"`
 	}
 	runJSON struct {
-		Start    time.Time         `json:"start_time"`
-		Status   string            `json:"status,omitempty"`
-		JobID    string            `json:"job_id,omitempty"`
-		Node     string            `json:"node_id,omitempty"`
-		Agent    string            `json:"agent_url,omitempty"`
-		Metadata map[string]string `json:"metadata,omitempty"`
+		Start  time.Time `json:"start_time"`
+		Status string    `json:"status,omitempty"`
+		// What an end record reports of a run whose id Ray gives to another one meanwhile.
+		ExitCode  *int              `json:"driver_exit_code,omitempty"`
+		ErrorType string            `json:"error_type,omitempty"`
+		JobID     string            `json:"job_id,omitempty"`
+		Node      string            `json:"node_id,omitempty"`
+		Agent     string            `json:"agent_url,omitempty"`
+		Metadata  map[string]string `json:"metadata,omitempty"`
 	}
 	positionJSON struct {
 		Content     uint64          `json:"content"`
@@ -202,7 +205,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
 		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
 		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
-		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), JobID: e.Run.JobID,
+		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), ExitCode: e.Run.DriverExitCode, ErrorType: e.Run.ErrorType, JobID: e.Run.JobID,
 			Node: e.Run.DriverNodeID, Agent: e.Run.DriverAgentURL, Metadata: e.Run.Metadata},
 	}
 	if !e.unlistedSince.IsZero() {
@@ -246,7 +249,8 @@ func (l logJSON) entry() (*Entry, error) {
 		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
 		Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
 		Run: ray.Job{
-			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), JobID: l.Run.JobID,
+			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,
+			JobID:        l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
 		},
 	}}

@@ -99,3 +99,29 @@ func TestStore_RecoveredEventCountsSkippedLines(t *testing.T) {
 		t.Errorf("%d lines skipped and written up to %d, want 0 and 5", l.Skipped, l.Written[0])
 	}
 }
+
+// How a run ended is known after a restart, too: its id may be another run's by then, and
+// Ray reports only that one.
+func TestStore_RoundTripEndedRun(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "positions.db")
+	s, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exit := 3
+	run := ray.Job{Status: ray.JobFailed, DriverExitCode: &exit, ErrorType: "JOB_ENTRYPOINT_COMMAND_ERROR"}
+	l := s.Log(Key{"c", "s", "job"}, run)
+	s.Accept(l.Entry, l.State)
+	if err := s.Save(t.Context(), s.Watermark()); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if s, err = Open(file); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got := s.Log(Key{"c", "s", "job"}, ray.Job{}).Run
+	if got.Status != ray.JobFailed || got.DriverExitCode == nil || *got.DriverExitCode != exit || got.ErrorType != run.ErrorType {
+		t.Errorf("the loaded run is %+v", got)
+	}
+}
