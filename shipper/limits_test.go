@@ -88,7 +88,7 @@ func TestLimits_MemoryPartialLinesHoldAll(t *testing.T) {
 		for i := range 8 {
 			j := head.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{})
 			jobs = append(jobs, j)
-			j.Print(strings.Repeat("partial line", 9_000))
+			j.Print(strings.Repeat("part of a line ", 9_000))
 		}
 		r.until("all jobs are tailed", func() bool {
 			for _, j := range jobs {

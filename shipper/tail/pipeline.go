@@ -291,7 +291,7 @@ func (p *pipeline) Reserve(ctx context.Context, n int) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	err := p.cl.out.Memory.Acquire(ctx, int64(n), true, true)
+	err := p.cl.out.Memory.Acquire(ctx, int64(n), true, p.hasPending())
 	if errors.Is(err, writer.ErrMemoryPressure) {
 		p.notePartialDropped()
 	}

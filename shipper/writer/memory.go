@@ -34,7 +34,7 @@ func newMemoryLimiter(size int64) *MemoryLimiter {
 }
 
 // Acquire waits for n bytes and takes them. partial means that they are for a partial
-// line. mayYield means that the caller holds or wants a partial line and can drop it: the
+// line. mayYield means that the caller holds a partial line and can drop it: the
 // wait may end with ErrMemoryPressure. Any other error is that of ctx.
 func (l *MemoryLimiter) Acquire(ctx context.Context, n int64, partial, mayYield bool) error {
 	l.mu.Lock()
