@@ -3,6 +3,8 @@ package ray
 import (
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 )
 
 // ErrNoWebSocket is in the chain of an error if a server, or a proxy in front of it,
@@ -10,6 +12,23 @@ import (
 // that was the status, else 503: the status of a refused upgrade is no statement about
 // credentials (a FastAPI server answers 403 for a path that it does not have).
 var ErrNoWebSocket = errors.New("WebSocket upgrade refused")
+
+// refusalTTL is how long a refused WebSocket upgrade is remembered.
+const refusalTTL = 5 * time.Minute
+
+// UpgradeRefusals remembers for five minutes that a server refuses WebSocket upgrades, so
+// that not each job has to find out. The zero value remembers nothing. Safe for concurrent
+// use.
+type UpgradeRefusals struct{ last atomic.Pointer[time.Time] }
+
+// Note records that the server refused an upgrade at now.
+func (r *UpgradeRefusals) Note(now time.Time) { r.last.Store(&now) }
+
+// Recent reports whether the server refused an upgrade in the five minutes before now.
+func (r *UpgradeRefusals) Recent(now time.Time) bool {
+	last := r.last.Load()
+	return last != nil && now.Sub(*last) < refusalTTL
+}
 
 // MessageStream returns the messages of a job's log from the first one on, as a Synapse
 // agent sends them: one line each, several lines, or parts of lines.

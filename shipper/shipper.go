@@ -87,7 +87,7 @@ func (s *Shipper) ship(ctx context.Context) {
 			s.listing.Recovered("Job discovery recovered")
 			s.tails.Metrics.DiscoveredNow()
 		}
-		t := time.NewTimer(max(s.opts.Interval, tail.RetryAfter(err)))
+		t := time.NewTimer(max(s.opts.Interval, ray.RetryAfter(err)))
 		select {
 		case <-ctx.Done():
 			t.Stop()

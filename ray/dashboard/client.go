@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"raytap/ray"
-	"raytap/ray/internal/follow"
 	"raytap/ray/internal/partial"
 	"raytap/ray/transport"
 )
@@ -23,11 +22,11 @@ import (
 type Client struct {
 	t            *transport.Client
 	nodeAgents   NodeAgents
-	partial      partial.Reporter // skipped rows and fields
-	state        chan struct{}    // holds one element while a State API request runs
-	agents       agentRegistry    // which node agents may be used
-	statsTracker statsTracker     // which nodes still report stats
-	host         follow.Host      // whether the server refuses WebSockets
+	partial      partial.Reporter    // skipped rows and fields
+	state        chan struct{}       // holds one element while a State API request runs
+	agents       agentRegistry       // which node agents may be used
+	statsTracker statsTracker        // which nodes still report stats
+	refusals     ray.UpgradeRefusals // whether the server refuses WebSockets
 
 	mu       sync.Mutex
 	version  ray.Version     // of the last response; zero before

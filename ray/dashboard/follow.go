@@ -69,7 +69,7 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			}
 			return follow.Snapshot(body), nil
 		},
-		Host: &c.host,
+		Refusals: &c.refusals,
 	}, o)
 }
 

@@ -36,7 +36,7 @@ var (
 type tailState struct {
 	tailsMu  sync.Mutex
 	lastPath [2]int // index of the last working path, of WebSocket and of SSE
-	host     follow.Host
+	refusals ray.UpgradeRefusals
 }
 
 // maxTailID is the longest id of a tail, in characters.
@@ -195,6 +195,6 @@ func (c *Client) Tail(ctx context.Context, id string, o ray.TailOptions) iter.Se
 			}
 			return follow.Snapshot(body), nil
 		},
-		Host: &c.host,
+		Refusals: &c.refusals,
 	}, o)
 }

@@ -51,7 +51,7 @@ type Cluster struct {
 	load     readLimits
 	health   clusterHealth
 
-	webSocketRefused   clock.Moment // when the server last refused a WebSocket
+	refusals           ray.UpgradeRefusals
 	fileAPIUnsupported clock.Moment // when Ray was last found to lack the file API
 
 	mu        sync.Mutex
@@ -125,12 +125,6 @@ func (l *readLimits) waitReread(ctx context.Context, n uint64) error {
 		n -= part
 	}
 	return nil
-}
-
-// upgradesRefused reports whether the server has refused a WebSocket upgrade within
-// transportCooldown.
-func (c *Cluster) upgradesRefused(now time.Time) bool {
-	return c.webSocketRefused.IsSet() && now.Sub(c.webSocketRefused.Get()) < transportCooldown
 }
 
 // support returns which transports of bytes this Ray supports: by its version, and by

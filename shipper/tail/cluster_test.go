@@ -5,19 +5,9 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"raytap/ray"
 )
-
-func TestCluster_RefusedUpgrade(t *testing.T) {
-	cl := testCluster(t, Options{})
-	now := time.Now()
-	cl.webSocketRefused.Set(now)
-	if !cl.upgradesRefused(now) || cl.upgradesRefused(now.Add(transportCooldown)) {
-		t.Error("WebSockets are not refused for exactly transportCooldown")
-	}
-}
 
 // sessions is an API that reports one session after the other; the last one again.
 type sessions struct {

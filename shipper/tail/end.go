@@ -181,7 +181,7 @@ func (t *Tail) findLog(ctx context.Context) error {
 			if tried.Sum >= t.cl.opts.LostAfter && tried.Steps >= triesToLose {
 				return fmt.Errorf("%w: no node has answered for %s whether it has the log: %v", errLost, tried.Sum.Round(time.Second), err)
 			}
-			pause = max(r.backoff.NextBackOff(), RetryAfter(err))
+			pause = max(r.backoff.NextBackOff(), ray.RetryAfter(err))
 		}
 		if err := t.job.sleep(ctx, pause); err != nil {
 			return err

@@ -121,15 +121,6 @@ func endReasons() []string {
 	return all
 }
 
-// RetryAfter returns how long the server asks clients to wait, 0 if it does not.
-func RetryAfter(err error) time.Duration {
-	var e *ray.Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
-}
-
 // maxShownError is the maximum size of a shown error in bytes: thousands of tails can have
 // one.
 const maxShownError = 300

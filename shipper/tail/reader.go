@@ -47,7 +47,7 @@ func (s *source) conditions(now time.Time) conditions {
 		terminal: s.job.terminalAt.IsSet(), settled: s.job.settled(now), found: s.job.found.Load() != nil,
 		support:  cl.support(now),
 		tailable: plainID.MatchString(j.SubmissionID) && j.Status != ray.JobPending,
-		slotFree: s.slots.Available(), refused: cl.upgradesRefused(now),
+		slotFree: s.slots.Available(), refused: cl.refusals.Recent(now),
 		content: s.p.log.Pos.Content, maxReplay: cl.opts.MaxReplay, poll: cl.opts.PollInterval,
 		agent: func() bool { return j.DriverAgentURL != "" && cl.agents.allow(j.DriverAgentURL, now) },
 	}

@@ -390,7 +390,7 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 	if errors.Is(err, errNoSlot) { // not a failure: waiting tails share the checks for a free slot
 		return r.slotPause(), nil
 	}
-	r.lost.pause = max(r.backoff.NextBackOff(), RetryAfter(err))
+	r.lost.pause = max(r.backoff.NextBackOff(), ray.RetryAfter(err))
 	return r.lost.pause, nil
 }
 
@@ -406,7 +406,7 @@ func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
 	now := time.Now()
 	v := t.selector.record(tr, result{err: err, grew: t.p.progress.grew, reachable: reachable, content: t.p.log.Pos.Content}, t.conditions(now), now)
 	if v.refused {
-		t.cl.webSocketRefused.Set(now)
+		t.cl.refusals.Note(now)
 	}
 	if v.agentDown {
 		if errors.Is(err, ray.ErrTokenWithheld) {

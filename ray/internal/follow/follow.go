@@ -39,20 +39,8 @@ type Log struct {
 	WebSocket, HTTP func(context.Context) (Conn, error)
 	// Snapshot opens the log as it is now; its io.EOF is the log's end.
 	Snapshot func(context.Context) (Conn, error)
-	// Host is what is known of the server, shared by all of its jobs.
-	Host *Host
-}
-
-// Host remembers for a while that a server refuses WebSockets. The zero value knows
-// nothing. It is safe for concurrent use.
-type Host struct{ refusedAt atomic.Int64 }
-
-// refusalTTL is how long a refused upgrade is remembered.
-const refusalTTL = 5 * time.Minute
-
-func (h *Host) webSocketRefused() bool {
-	at := h.refusedAt.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) < refusalTTL
+	// Refusals remembers refused WebSocket upgrades, for all jobs of the server.
+	Refusals *ray.UpgradeRefusals
 }
 
 // Times of a tail: between two reconnects, between two queries of the job while its log
@@ -166,7 +154,7 @@ func (f *follower) readConn(ctx context.Context) (end, err error) {
 // open opens the current transport or, under auto, the other one if that fails.
 func (f *follower) open(ctx context.Context) (Conn, error) {
 	auto := f.opts.Protocol == ray.TailAuto
-	if auto && !f.useHTTP && f.log.Host.webSocketRefused() {
+	if auto && !f.useHTTP && f.log.Refusals.Recent(time.Now()) {
 		f.useHTTP = true
 	}
 	conn, err := f.transport()(ctx)
@@ -178,7 +166,7 @@ func (f *follower) open(ctx context.Context) (Conn, error) {
 	conn, other := f.transport()(ctx)
 	switch {
 	case other == nil && refused:
-		f.log.Host.refusedAt.Store(time.Now().UnixNano())
+		f.log.Refusals.Note(time.Now())
 	case other != nil && ray.Code(other) != http.StatusServiceUnavailable && ray.Code(other) != ray.Code(err):
 		err = other // more specific than "no connection"
 	}
