@@ -44,7 +44,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
             -X $(V).Branch=$(or $(BRANCH),unknown) -X $(V).BuildDate=$(or $(DATE),unknown)
 
 OUT      ?= bin/raytap
-FUZZTIME ?= 10000x
+FUZZTIME ?= 1000x
 DEMO_SECONDS ?= 0
 ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
@@ -70,6 +70,7 @@ check:
 # The tools that several stages need come first: two stages must not install the same
 # one. Then the stage that needs the whole processor. The other tests on a real Ray wait
 # more than they compute, so the remaining stages run at the same time, one by one.
+test: FUZZTIME = 10000x
 test: check
 	@$(STAGE) tools scripts/tools prometheus victorialogs ray
 	@$(MAKE) --no-print-directory hundred

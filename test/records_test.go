@@ -144,6 +144,8 @@ func lineProblems(p printer, id string, lines []record) []string {
 		if *r.Seq != i || r.Lines != nil {
 			add("line %d has seq %d and lines %v", i, *r.Seq, deref(r.Lines))
 		}
+	}
+	for i, r := range headersFirst(lines) {
 		if i < len(headers) {
 			if !headers[i].MatchString(*r.Message) {
 				add("line %d is not Ray's header: %.200q", i, *r.Message)
@@ -173,6 +175,19 @@ func lineProblems(p printer, id string, lines []record) []string {
 		problems = append(problems, fmt.Sprintf("%d of %d lines missing, %d duplicated; %d records of lines", missing, p.Count, duplicated, len(lines)))
 	}
 	return problems
+}
+
+// headersFirst returns the lines with Ray's second header in its place. Ray 2.60.0 flushes
+// it only after it has started the command (job_supervisor.py, _exec_entrypoint), so that
+// the first lines of the job can be in the file before it.
+func headersFirst(lines []record) []record {
+	const last = 20 // lines of a job that is that fast
+	for i := 2; i < min(len(lines), last); i++ {
+		if headers[1].MatchString(*lines[i].Message) && !headers[1].MatchString(*lines[1].Message) {
+			return slices.Concat(lines[:1], lines[i:i+1], lines[1:i], lines[i+1:])
+		}
+	}
+	return lines
 }
 
 var numbered = regexp.MustCompile(`^[a-z]+ (\d{6}) `)
@@ -240,6 +255,11 @@ func TestOracle_DetectsFaults(t *testing.T) {
 	}
 	if problems := recordProblems(p, "x", "SUCCEEDED", good()); len(problems) > 0 {
 		t.Fatalf("problems in correct records: %v", problems)
+	}
+	late := good()
+	*late[2].Message, *late[3].Message = *late[3].Message, *late[2].Message
+	if problems := recordProblems(p, "x", "SUCCEEDED", late); len(problems) > 0 {
+		t.Errorf("problems where the job has printed before Ray's header: %v", problems)
 	}
 	faults := map[string]func([]record) []record{
 		"a line is missing":            func(r []record) []record { return slices.Delete(r, 4, 5) },
