@@ -387,6 +387,15 @@ func (s *Splitter) Partial() int64 {
 	return s.partial.size
 }
 
+// PartialText returns the text of the partial line, nil if not all of it is stored. It is
+// valid until the next call of another method.
+func (s *Splitter) PartialText() []byte {
+	if s.consumed || s.partial.size > int64(len(s.partial.text)) {
+		return nil
+	}
+	return s.partial.text
+}
+
 // Buffered returns the size of the partial line's buffer in bytes.
 func (s *Splitter) Buffered() int { return cap(s.partial.text) }
 

@@ -286,6 +286,9 @@ func onFreshStack(f func() error) error {
 // continues where the last one ended.
 const checkSize = 256
 
+// maxCheckSize is how much of a partial line the next read repeats at most (bytes).
+const maxCheckSize = 64 << 10
+
 // ingester passes the bytes of one transport to the pipeline: first to the verifier, if
 // there is a position to verify, then to the splitter.
 type ingester struct {
@@ -381,9 +384,15 @@ func (f *ingester) remember(b []byte) {
 	}
 }
 
-// tail returns the fingerprint of the last raw bytes.
+// tail returns the fingerprint of the last raw bytes: of checkSize bytes, or of a partial
+// line that is longer than that. Within such a line checkSize bytes may well be the same in
+// another log.
 func (f *ingester) tail() tailFingerprint {
-	return tailFingerprint{raw: f.p.split.Raw(), size: len(f.last), hash: xxhash.Sum64(f.last)}
+	last := f.last
+	if text := f.p.split.PartialText(); len(text) > checkSize && len(text) <= maxCheckSize {
+		last = text
+	}
+	return tailFingerprint{raw: f.p.split.Raw(), size: len(last), hash: xxhash.Sum64(last)}
 }
 
 // readAll passes on a body until EOF, and flushes.

@@ -105,7 +105,7 @@ func (r *nodeAgentReader) finish(ctx context.Context) error {
 // tailFingerprint identifies the last raw bytes of a log.
 type tailFingerprint struct {
 	raw  int64 // where they end
-	size int   // at most checkSize; 0: there is no fingerprint
+	size int   // at most maxCheckSize; 0: there is no fingerprint
 	hash uint64
 }
 

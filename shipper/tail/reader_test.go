@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"raytap/lines"
 	"raytap/ray"
@@ -132,6 +133,25 @@ func TestNodeAgentReader(t *testing.T) {
 			tt.run(t, func(s *source) reader { return &nodeAgentReader{source: s} }, nil)
 		})
 	}
+}
+
+// A log that is replaced between two polls is noticed also if the last bytes before the
+// offset are the same in both.
+func TestNodeAgentReader_ReplacedWithinALine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("long ", 2*checkSize)
+		fake := &fakeRay{job: runningJob, log: "one\ntwo " + long}
+		h := newHarness(t, runningJob, fake, Options{})
+		timer := time.AfterFunc(2*time.Second, func() { fake.setText("ONE\nTWO " + long + long + "\n") })
+		defer timer.Stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := (&nodeAgentReader{source: h.source}).read(ctx); !errors.Is(err, errReplaced) {
+			t.Errorf("error %v, want %v", err, errReplaced)
+		}
+		h.p.drop()
+		h.wantLines("one")
+	})
 }
 
 func TestFileReader(t *testing.T) {
