@@ -41,7 +41,12 @@ type recheck struct {
 	due       time.Time
 	done      int  // number of checks since the last end
 	extra     bool // not one of the series: none follows it
+	failed    int  // how many times in a row it has failed
 }
+
+// recheckRetries is how many times a check that fails is repeated, at the pause of the first
+// check: a log that cannot be read for a moment was not checked.
+const recheckRetries = 5
 
 // rechecks holds the scheduled checks of one cluster, the next one first. Its methods
 // are safe for concurrent use. The zero value is ready to use.
@@ -203,6 +208,12 @@ func (s *Shipper) recheckLog(ctx context.Context, c recheck) {
 	s.tails.Metrics.EndChecks(result).Inc()
 	if grown {
 		s.rechecks.markGrown(c.id, c.startTime)
+		return
+	}
+	if err != nil && c.failed < recheckRetries {
+		c.failed++
+		c.due = time.Now().Add(s.opts.Recheck[0])
+		s.rechecks.add(c)
 		return
 	}
 	if !c.extra {

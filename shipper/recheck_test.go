@@ -277,3 +277,21 @@ func TestRecheck_Schedule(t *testing.T) {
 		}
 	})
 }
+
+// A check that fails is repeated soon: the next one of the series may be minutes away.
+func TestRecheck_FailedIsRepeated(t *testing.T) {
+	head := raytest.New(t)
+	o := fastChecks(tail.ProtocolHTTP)
+	o.Recheck = []time.Duration{50 * time.Millisecond, time.Hour}
+	r := newHarness(t, head, "off", o, writer.Options{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("early\n")
+	job.End("SUCCEEDED", 0)
+	r.waitEnd("job-1")
+	fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile, Job: "job-1"})
+	job.Print("late\n")
+	r.until("a check has failed", func() bool { return r.metric("end_checks_total", "result", "failed") > 0 })
+	fault.Remove()
+	r.until("the log has another end event", func() bool { return len(r.events("job-1", record.EventEnd)) == 2 })
+	r.checkLines("job-1", job.Log())
+}
