@@ -210,7 +210,7 @@ func (s *Shipper) recheckLog(ctx context.Context, c recheck) {
 		s.rechecks.markGrown(c.id, c.startTime)
 		return
 	}
-	if err != nil && c.failed < recheckRetries {
+	if err != nil && c.failed < recheckRetries && len(s.opts.Recheck) > 0 {
 		c.failed++
 		c.due = time.Now().Add(s.opts.Recheck[0])
 		s.rechecks.add(c)
