@@ -5,6 +5,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,12 +64,11 @@ func events(records []record) string {
 	return strings.Join(all, " ")
 }
 
+// texts returns the lines among the records, Ray's headers first.
 func texts(records []record) string {
 	var b strings.Builder
-	for _, r := range records {
-		if r.Event == "" {
-			b.WriteString(*r.Message + "\n")
-		}
+	for _, r := range headersFirst(slices.DeleteFunc(slices.Clone(records), func(r record) bool { return r.Event != "" })) {
+		b.WriteString(*r.Message + "\n")
 	}
 	return b.String()
 }
