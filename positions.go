@@ -40,7 +40,7 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 		out.Excluded += len(c.BackfillSkipped)
 		for _, l := range c.Logs {
 			log := cli.SavedLog{
-				Cluster: name, Session: l.Session, SubmissionID: l.ID, Status: l.Run.Status,
+				Cluster: name, Session: l.Session, SubmissionID: l.ID, Log: l.Log, Status: l.Run.Status,
 				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, PendingEvents: len(l.Pending),
 			}
 			if l.LastTime != 0 {

@@ -25,6 +25,7 @@ type SavedPositions struct {
 // SavedLog is the position of one log.
 type SavedLog struct {
 	Cluster, Session, SubmissionID string
+	Log                            string // its name; "" for the driver log of SubmissionID
 	Status                         string // of the job, as last saved
 	Epoch, Lines, Bytes            uint64
 	LastLine                       time.Time // time of the last record; zero before the first
@@ -59,7 +60,7 @@ func (c *Commands) showPositions(file, cluster string, p printer) error {
 		return err
 	}
 	slices.SortStableFunc(saved.Logs, func(a, b SavedLog) int {
-		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), b.LastLine.Compare(a.LastLine), cmp.Compare(a.SubmissionID, b.SubmissionID))
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), b.LastLine.Compare(a.LastLine), cmp.Compare(a.SubmissionID, b.SubmissionID), cmp.Compare(a.Log, b.Log))
 	})
 	t := &table{columns: []column{
 		{title: "CLUSTER", dropOrder: 3}, {title: "ID"}, {title: "SESSION", minWidth: 10, dropOrder: 5}, {title: "STATUS", dropOrder: 2}, {title: "LOG"}, {title: "EPOCH", alignRight: true, dropOrder: 4},
@@ -75,7 +76,7 @@ func (c *Commands) showPositions(file, cluster string, p printer) error {
 		if l.PendingEvents > 0 {
 			pending = strconv.Itoa(l.PendingEvents)
 		}
-		t.add(text(l.Cluster), text(l.SubmissionID), cell{l.Session, faint}, state(l.Status), log, text(strconv.FormatUint(l.Epoch, 10)),
+		t.add(text(l.Cluster), text(cmp.Or(l.Log, l.SubmissionID)), cell{l.Session, faint}, state(l.Status), log, text(strconv.FormatUint(l.Epoch, 10)),
 			text(strconv.FormatUint(l.Lines, 10)), text(formatBytes(float64(l.Bytes))), text(formatAge(now, l.LastLine)), text(formatAge(now, l.UnlistedSince)), text(pending))
 	}
 	if err := p.printTable(saved.Data, t, "no positions in "+saved.File); err != nil || p.format != formatTable {

@@ -19,7 +19,7 @@ func TestDatabase_EmptyFile(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := fileContent(t, file); got != `{"version":1,"clusters":{}}` {
+	if got := fileContent(t, file); got != `{"version":2,"clusters":{}}` {
 		t.Errorf("the content is %s", got)
 	}
 	p := openStore(t, file)
@@ -56,7 +56,7 @@ func TestDatabase_RejectsOtherFiles(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"positions as JSON":            {[]byte(`{"version":1,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away"},
+		"positions as JSON":            {[]byte(`{"version":2,"clusters":{}}` + "\n"), "it holds no positions of raytap (it is JSON): set shipper.positions.file to another path, or move it away"},
 		"lines":                        {[]byte("hello\n"), "it holds no positions of raytap: set"},
 		"large":                        {bytes.Repeat([]byte("hello\n"), 10000), "it holds no positions of raytap: set"},
 		"zeros":                        {make([]byte, 64<<10), "it is corrupt (its first pages are missing): restore it from a copy, or move it away"},
@@ -64,7 +64,7 @@ func TestDatabase_RejectsOtherFiles(t *testing.T) {
 		"truncated in the middle":      {b[:used/2], "it is corrupt (it was truncated:"},
 		"truncated in its second page": {b[:pageSize+100], "it is corrupt (it was truncated:"},
 		"truncated in its first page":  {b[:100], "it is corrupt (its first pages are missing)"},
-		"of a newer raytap":            {n, "it has version 99, and this raytap reads versions up to 1: use the newer raytap that wrote it, or move it away"},
+		"of a newer raytap":            {n, "it has version 99, and this raytap reads versions up to 2: use the newer raytap that wrote it, or move it away"},
 		"without its first two pages":  {append(make([]byte, 2*pageSize), b[2*pageSize:]...), "it is corrupt (its first pages are missing)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func FuzzReadDatabase(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 40 {
-		acceptLines(p, Key{"c", "s", fmt.Sprint(i)}, 1)
+		acceptLines(p, Key{"c", "s", fmt.Sprint(i), ""}, 1)
 	}
 	if err := errors.Join(p.Save(f.Context(), sink.Watermark{}), p.Close()); err != nil {
 		f.Fatal(err)

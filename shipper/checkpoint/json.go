@@ -16,8 +16,9 @@ import (
 )
 
 // formatVersion is the version of the positions file's format. Files with a higher one are
-// rejected.
-const formatVersion = 1
+// rejected. Version 2 has logs that are not a driver's; a raytap that knows only version 1
+// would take their records for those of a job.
+const formatVersion = 2
 
 // Saved is the content of a positions file, as "raytap positions show" prints it. Times are
 // RFC 3339. Hashes are hexadecimal, because they do not fit a JSON number.
@@ -35,10 +36,11 @@ type (
 		BackfillSkipped map[string]time.Time `json:"backfill_skipped,omitempty"`
 		Logs            []logJSON            `json:"logs,omitempty"`
 	}
-	// logJSON is the position of a log. In the file it has no session, id or run.
+	// logJSON is the position of a log. In the file it has no session, log, id or run.
 	logJSON struct {
 		Session   string        `json:"session,omitempty"`
-		ID        string        `json:"submission_id,omitempty"`
+		Log       string        `json:"log,omitempty"`           // "" for a driver log
+		ID        string        `json:"submission_id,omitempty"` // of the log's job
 		Epoch     uint64        `json:"epoch"`
 		Position  positionJSON  `json:"position"`
 		Verified  *positionJSON `json:"verified,omitempty"`
@@ -190,7 +192,7 @@ func (s *Store) toJSON() (*Saved, error) {
 	}
 	for _, c := range out.Clusters {
 		slices.SortFunc(c.Logs, func(a, b logJSON) int {
-			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID))
+			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Log, b.Log))
 		})
 	}
 	return out, nil
@@ -202,7 +204,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		return logJSON{}, err
 	}
 	l := logJSON{
-		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
+		Session: k.Session, Log: k.Log, ID: cmp.Or(k.SubmissionID, e.Run.SubmissionID), Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
 		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
 		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
 		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), ExitCode: e.Run.DriverExitCode, ErrorType: e.Run.ErrorType, JobID: e.Run.JobID,
@@ -249,11 +251,14 @@ func (l logJSON) entry() (*Entry, error) {
 		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
 		Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
 		Run: ray.Job{
-			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,
+			SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,
 			JobID:        l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
 		},
 	}}
+	if l.Log == "" {
+		e.Run.Type = ray.JobSubmission
+	}
 	if l.UnlistedSince != nil {
 		e.unlistedSince = *l.UnlistedSince
 	}

@@ -119,14 +119,14 @@ func (s *Store) SetChecks(k Key, n int) {
 	}
 }
 
-// Expiring returns the logs of a session that were read to their end and whose positions
+// Expiring returns the driver logs of a session that were read to their end and whose positions
 // Expire removes at time t because of their age: submission id and start of the run.
 func (s *Store) Expiring(cluster, session string, t time.Time) map[string]time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old map[string]time.Time
 	for k, e := range s.logs {
-		if k.Cluster == cluster && k.Session == session && e.Done && e.AtEnd && !e.unlistedSince.IsZero() && t.Sub(e.unlistedSince) > Retention {
+		if k.Cluster == cluster && k.Session == session && k.isDriver() && e.Done && e.AtEnd && !e.unlistedSince.IsZero() && t.Sub(e.unlistedSince) > Retention {
 			if old == nil {
 				old = map[string]time.Time{}
 			}
@@ -165,7 +165,7 @@ func (s *Store) Rollback() {
 }
 
 const (
-	// MaxRetained is the number of logs beyond which Expire removes positions of finished
+	// MaxRetained is the number of driver logs beyond which Expire removes positions of finished
 	// ones before their time.
 	MaxRetained = 10_000
 	// Retention is how long a position is kept after Ray has stopped listing the job.

@@ -35,12 +35,19 @@ func (s *Store) Recovered(b []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := Key{r.Cluster, r.Session, r.SubmissionID}
+	k := Key{Cluster: r.Cluster, Session: r.Session, Log: r.Log}
+	if r.Log == "" {
+		k.SubmissionID = r.SubmissionID
+	}
 	e := s.logs[k]
 	if e == nil { // the process died before it saved anything of this log
 		e = &Entry{key: k, State: State{Pos: lines.Start()}}
-		e.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
-		e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero if the record has none
+		if r.Log == "" {
+			e.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
+			e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero if the record has none
+		} else { // of which job the log is was decided before its first record
+			e.Run = ray.Job{SubmissionID: r.SubmissionID, JobID: r.JobID}
+		}
 		s.logs[k] = e
 	}
 	if e.recovered == nil {

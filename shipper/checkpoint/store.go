@@ -53,8 +53,12 @@ type changes struct {
 	all       bool // everything, to a new file
 }
 
-// Key identifies a log: one submission id in one session of a cluster.
-type Key struct{ Cluster, Session, SubmissionID string }
+// Key identifies a log in a session of a cluster: the driver log of a submission id, or
+// the log with the name Log. One of the last two fields is "".
+type Key struct{ Cluster, Session, SubmissionID, Log string }
+
+// isDriver reports whether the log is a driver's.
+func (k Key) isDriver() bool { return k.Log == "" }
 
 // Entry is the state of a log as the sink has accepted it. It belongs to a Store, whose
 // lock guards it.
@@ -308,13 +312,13 @@ func (s *Store) SetCluster(name string, c ClusterState) {
 	s.dirty = true
 }
 
-// Unfinished returns the logs of a cluster that are not done, ordered by submission id.
+// Unfinished returns the driver logs of a cluster that are not done, ordered by submission id.
 func (s *Store) Unfinished(cluster string) []Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys []Key
 	for k, e := range s.logs {
-		if k.Cluster == cluster && !e.Done {
+		if k.Cluster == cluster && k.isDriver() && !e.Done {
 			keys = append(keys, k)
 		}
 	}
@@ -322,13 +326,13 @@ func (s *Store) Unfinished(cluster string) []Key {
 	return keys
 }
 
-// Runs returns the states of a session's logs, by submission id.
+// Runs returns the states of a session's driver logs, by submission id.
 func (s *Store) Runs(cluster, session string) map[string]State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	runs := map[string]State{}
 	for k, e := range s.logs {
-		if k.Cluster == cluster && k.Session == session {
+		if k.Cluster == cluster && k.Session == session && k.isDriver() {
 			runs[k.SubmissionID] = e.State
 		}
 	}
@@ -353,23 +357,29 @@ func (s *Store) isConfigured(cluster string) bool {
 
 // Expire removes the positions of finished logs that Ray has not listed for Retention, and
 // of clusters that were removed from the configuration that long ago; then the oldest ones
-// beyond MaxRetained. It returns the number removed.
+// of driver logs beyond MaxRetained. It returns the number removed.
 func (s *Store) Expire(now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old []Key
-	removed := 0
+	removed, drivers := 0, 0
 	for k, e := range s.logs {
+		if k.isDriver() {
+			drivers++
+		}
 		switch {
 		case e.unlistedSince.IsZero() || !e.Done && s.isConfigured(k.Cluster):
 		case now.Sub(e.unlistedSince) > Retention:
 			s.remove(k)
 			removed++
-		default:
+			if k.isDriver() {
+				drivers--
+			}
+		case k.isDriver():
 			old = append(old, k)
 		}
 	}
-	if over := len(s.logs) - MaxRetained; over > 0 {
+	if over := drivers - MaxRetained; over > 0 {
 		slices.SortFunc(old, func(a, b Key) int { return s.logs[a].unlistedSince.Compare(s.logs[b].unlistedSince) })
 		for _, k := range old[:min(over, len(old))] {
 			s.remove(k)

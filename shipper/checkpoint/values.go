@@ -56,7 +56,8 @@ type (
 	runValue struct {
 		Cluster string `json:"cluster"`
 		Session string `json:"session"`
-		ID      string `json:"submission_id"`
+		Log     string `json:"log,omitempty"`
+		ID      string `json:"submission_id"` // of the log's job; without Log, it identifies the log
 		runJSON
 	}
 )
@@ -188,8 +189,16 @@ func (s *Store) encodeCluster(e *encoder, name string, all bool) {
 	}
 }
 
+// hash returns the key of a log's values.
+func (k Key) hash() []byte {
+	if k.isDriver() {
+		return keyOf(k.Cluster, k.Session, k.SubmissionID)
+	}
+	return keyOf(k.Cluster, k.Session, "", k.Log)
+}
+
 func (s *Store) encodeLog(e *encoder, k Key) {
-	key := keyOf(k.Cluster, k.Session, k.SubmissionID)
+	key := k.hash()
 	entry := s.logs[k]
 	if entry == nil {
 		e.delete(bucketRuns, key)
@@ -198,8 +207,8 @@ func (s *Store) encodeLog(e *encoder, k Key) {
 	}
 	l, err := entry.toJSON(k)
 	e.err = cmp.Or(e.err, err)
-	run := runValue{k.Cluster, k.Session, k.SubmissionID, l.Run}
-	l.Session, l.ID, l.Run = "", "", runJSON{}
+	run := runValue{k.Cluster, k.Session, k.Log, l.ID, l.Run}
+	l.Session, l.Log, l.ID, l.Run = "", "", "", runJSON{}
 	e.put(bucketRuns, key, run)
 	e.put(bucketLogs, key, l)
 }
@@ -301,10 +310,13 @@ func (s *Store) load(l *loader) error {
 			if !ok {
 				return errors.New("the run of a log is missing")
 			}
-			v.ID, v.Run = run.ID, run.runJSON
+			v.Log, v.ID, v.Run = run.Log, run.ID, run.runJSON
 			e, err := v.entry()
 			if err == nil {
-				e.key = Key{run.Cluster, run.Session, run.ID}
+				e.key = Key{Cluster: run.Cluster, Session: run.Session, Log: run.Log}
+				if run.Log == "" {
+					e.key.SubmissionID = run.ID
+				}
 				s.logs[e.key] = e
 			}
 			return err

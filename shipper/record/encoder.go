@@ -2,16 +2,18 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"raytap/lines"
 	"raytap/shipper/parse"
 )
 
-// Options are the constant keys of a run's records, and how lines are encoded. Empty
+// Options are the constant keys of a log's records, and how lines are encoded. Empty
 // values are omitted.
 type Options struct {
 	Cluster      string // ray_cluster
@@ -19,13 +21,41 @@ type Options struct {
 	SubmissionID string
 	JobID        string
 	JobName      string
-	Labels       map[string]string // keys at the top level
-	Metadata     map[string]string // keys of the object "metadata"
+	Origin
+	Labels   map[string]string // keys at the top level
+	Metadata map[string]string // keys of the object "metadata"
 
 	LineTime  bool           // add the time that a line states as line_time
 	Location  *time.Location // of times without a zone; nil: UTC
 	StripANSI bool           // remove escape sequences from messages
 }
+
+// Origin is which log a record is of, and what printed the line. The zero value is the
+// driver log of a job.
+//
+// What Ray or raytap names is before the message, so that recovery finds it; what a user
+// names is after it, at most maxAttribute bytes each.
+type Origin struct {
+	// Log names the log in its session: every log but a driver's has such a name. With it
+	// the log is identified by (ray_cluster, session, log), else by (ray_cluster, session,
+	// submission_id).
+	Log      string
+	Source   string // which kind of log; "": driver
+	Stream   string // stdout or stderr
+	WorkerID string
+	PID      int // 0: not known
+	NodeID   string
+
+	ActorName   string // changes with SetAttribution
+	TaskName    string // changes with SetAttribution
+	Application string // of Ray Serve, like the two that follow
+	Deployment  string
+	Replica     string
+}
+
+// maxAttribute is how much is kept of a value that a user chose, and that says what printed a
+// line (bytes). The name of an actor can be the text of its object, of any size.
+const maxAttribute = 256
 
 // Encoder encodes the records of one log. It is not safe for concurrent use.
 type Encoder struct {
@@ -34,7 +64,9 @@ type Encoder struct {
 	epochPos int    // offset of epoch in head
 	seqPos   int    // offset of seq in head
 	seq      uint64 // in head
-	tail     []byte // the end of a record: labels, metadata and }\n
+	hasNode  bool   // head has the key node_id
+	tail     []byte // the end of a record: actor and task, and what follows
+	fixed    []byte // the end of tail that does not change: application, labels, metadata and }\n
 	last     int64  // time of the last record, Unix nanoseconds
 
 	lineTime  bool
@@ -57,26 +89,49 @@ func NewEncoder(o Options) *Encoder {
 	}
 	e.head = appendString([]byte(timeFormat), "ray_cluster", o.Cluster)
 	e.head = appendString(e.head, "session", o.Session)
+	e.head = appendString(e.head, "log", o.Log)
 	e.head = appendString(e.head, "submission_id", o.SubmissionID)
 	e.head = appendString(e.head, "job_id", o.JobID)
 	e.head = appendString(e.head, "job_name", o.JobName)
-	e.head = append(e.head, `,"source":"driver","epoch":`...)
+	e.head = appendString(e.head, "source", cmp.Or(o.Source, "driver"))
+	e.head = appendString(e.head, "stream", o.Stream)
+	e.head = appendString(e.head, "worker_id", o.WorkerID)
+	e.head = appendCount(e.head, "pid", uint64(max(o.PID, 0)))
+	e.head = appendString(e.head, "node_id", o.NodeID)
+	e.hasNode = o.NodeID != ""
+	e.head = append(e.head, `,"epoch":`...)
 	e.epochPos = len(e.head)
-	for _, key := range slices.Sorted(maps.Keys(o.Labels)) {
-		e.tail = appendString(e.tail, key, o.Labels[key])
-	}
-	for i, key := range slices.Sorted(maps.Keys(o.Metadata)) {
-		e.tail = append(e.tail, []string{`,"metadata":{"`, `,"`}[min(i, 1)]...)
-		e.tail = append(appendText(e.tail, []byte(key)), `":"`...)
-		e.tail = append(appendText(e.tail, []byte(o.Metadata[key])), '"')
-	}
-	if len(o.Metadata) > 0 {
-		e.tail = append(e.tail, '}')
-	}
-	e.tail = append(e.tail, '}', '\n')
+	e.fixed = appendEnd(nil, o)
+	e.SetAttribution(o.ActorName, o.TaskName)
 	e.SetEpoch(0)
 	e.head = append(make([]byte, 0, len(e.head)+headSpare), e.head...)
 	return e
+}
+
+// appendEnd appends what is the same at the end of all records of a log.
+func appendEnd(b []byte, o Options) []byte {
+	b = appendAttribute(b, "application", o.Application)
+	b = appendAttribute(b, "deployment", o.Deployment)
+	b = appendAttribute(b, "replica", o.Replica)
+	for _, key := range slices.Sorted(maps.Keys(o.Labels)) {
+		b = appendString(b, key, o.Labels[key])
+	}
+	for i, key := range slices.Sorted(maps.Keys(o.Metadata)) {
+		b = append(b, []string{`,"metadata":{"`, `,"`}[min(i, 1)]...)
+		b = append(appendText(b, []byte(key)), `":"`...)
+		b = append(appendText(b, []byte(o.Metadata[key])), '"')
+	}
+	if len(o.Metadata) > 0 {
+		b = append(b, '}')
+	}
+	return append(b, '}', '\n')
+}
+
+// SetAttribution sets the actor and the task of the records that follow; "" omits the key.
+func (e *Encoder) SetAttribution(actorName, taskName string) {
+	e.tail = appendAttribute(e.tail[:0], "actor_name", actorName)
+	e.tail = appendAttribute(e.tail, "task_name", taskName)
+	e.tail = append(e.tail, e.fixed...)
 }
 
 // Epoch returns the epoch of the next record.
@@ -148,6 +203,9 @@ func (e *Encoder) AppendEvent(b []byte, now int64, event Event) []byte {
 	b = append(b, '"')
 	b = appendCount(b, "skipped", event.Skipped)
 	for _, f := range event.Fields {
+		if f.Key == "node_id" && e.hasNode {
+			continue // no key comes twice
+		}
 		b = appendField(b, f)
 	}
 	return append(b, e.tail...)
@@ -241,6 +299,18 @@ func appendString(b []byte, key, value string) []byte {
 	}
 	b = append(appendKey(b, key), '"')
 	return append(appendText(b, []byte(value)), '"')
+}
+
+// appendAttribute appends a key and the beginning of its value, unless that is empty.
+func appendAttribute(b []byte, key, value string) []byte {
+	if len(value) > maxAttribute {
+		n := maxAttribute
+		for n > maxAttribute-utf8.UTFMax && !utf8.RuneStart(value[n]) {
+			n--
+		}
+		value = value[:n]
+	}
+	return appendString(b, key, value)
 }
 
 // appendCount appends a key and its value, unless that is 0.

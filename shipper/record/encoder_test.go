@@ -1,7 +1,9 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,43 @@ func testOptions() Options {
 	return Options{
 		Cluster: "prod", Session: "session_1", SubmissionID: "raysubmit_1", JobID: "02000000", JobName: "train",
 		Labels: map[string]string{"team": "ml"}, Metadata: map[string]string{"owner": `a"b`},
+	}
+}
+
+func testOrigin() Origin {
+	return Origin{Log: "worker-7.out", Source: "worker", Stream: "stdout", WorkerID: "7", PID: 4711, NodeID: "n7",
+		ActorName: "Trainer", TaskName: "fit", Application: "shop", Deployment: "Hello", Replica: "abc"}
+}
+
+// What raytap and Ray name is before the message, what users name is after it.
+func TestEncoder_Origin(t *testing.T) {
+	o := testOptions()
+	o.Origin, o.Metadata = testOrigin(), nil
+	e := NewEncoder(o)
+	line := func(want string) {
+		t.Helper()
+		const head = `"session":"session_1","log":"worker-7.out","submission_id":"raysubmit_1","job_id":"02000000","job_name":"train",` +
+			`"source":"worker","stream":"stdout","worker_id":"7","pid":4711,"node_id":"n7","epoch":0,"seq":3,"message":"m"`
+		const tail = `,"application":"shop","deployment":"Hello","replica":"abc","team":"ml"}` + "\n"
+		got := string(e.AppendLine(nil, 1e18, lines.Line{Text: []byte("m"), Size: 1, Seq: 3}, 0))
+		if want = head + want + tail; !strings.HasSuffix(got, want) {
+			t.Errorf("got  %swant …%s", got, want)
+		}
+	}
+	line(`,"actor_name":"Trainer","task_name":"fit"`)
+	e.SetAttribution("Trainer", "")
+	line(`,"actor_name":"Trainer"`)
+	e.SetAttribution("", "a much longer name of a task")
+	line(`,"task_name":"a much longer name of a task"`)
+	e.SetAttribution("", "")
+	line("")
+	e.SetAttribution(strings.Repeat("☃", 100), "") // 300 bytes; 256 end within a rune
+	line(`,"actor_name":"` + strings.Repeat("☃", 85) + `"`)
+	e.SetAttribution(strings.Repeat("\x80", 300), "") // not UTF-8
+	line(`,"actor_name":"` + strings.Repeat("\uFFFD", 252) + `"`)
+	event := string(e.AppendEvent(nil, 1e18, Event{Type: EventEnd, Fields: []Field{{"node_id", "other"}}}))
+	if strings.Count(event, `"node_id"`) != 1 {
+		t.Errorf("the key node_id twice in %s", event)
 	}
 }
 
@@ -118,6 +157,37 @@ func TestEncoder_LineEnds(t *testing.T) {
 		if r.Message != ends || r.Cluster != ends || r.Label != ends || r.Metadata["key"] != ends || r.Metadata["\u2028"] != "<&>" {
 			t.Errorf("decoded %+q, want the encoded values", r)
 		}
+	}
+}
+
+// No key comes twice, and labels cannot use any of them.
+func TestReservedKeys(t *testing.T) {
+	o := testOptions()
+	o.Origin, o.LineTime = testOrigin(), true
+	record := NewEncoder(o).AppendLine(nil, 1e18, lines.Line{Text: []byte("ERROR 2026-11-24 14:00:00 x"), Size: 99, Blank: 1, Joined: 2}, 1)
+	decoder := json.NewDecoder(bytes.NewReader(record))
+	if _, err := decoder.Token(); err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for decoder.More() {
+		key, err := decoder.Token()
+		var value json.RawMessage
+		if err == nil {
+			err = decoder.Decode(&value)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key.(string))
+	}
+	for i, key := range keys {
+		if reserved := slices.Contains(ReservedKeys, key); reserved == (key == "team") || slices.Contains(keys[:i], key) {
+			t.Errorf("key %s: reserved %t, keys %v", key, reserved, keys)
+		}
+	}
+	if len(keys) < 25 {
+		t.Errorf("only %d keys in %s", len(keys), record)
 	}
 }
 

@@ -2,7 +2,11 @@
 // records for recovery after a crash.
 //
 // A record is one JSON object and a newline. It contains no other character at which
-// any reader of lines ends a line. The keys that recovery needs come first.
+// any reader of lines ends a line. The keys that recovery needs come first: before the
+// message there is nothing that a program in the cluster can make long.
+//
+// A record is identified by ray_cluster, session, log or submission_id, epoch, seq and
+// event.
 package record
 
 // Events that records carry.
@@ -24,6 +28,7 @@ var ReservedKeys = []string{
 	"seq", "level", "line_time", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
 	"status_message", "error_type", "head_log",
+	"log", "stream", "worker_id", "pid", "actor_name", "task_name", "application", "deployment", "replica",
 }
 
 // Event is an event of a log.
