@@ -48,10 +48,14 @@ func (c *Client) AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.
 	part, ok := parseRange(res, from)
 	if !ok {
 		_ = res.Body.Close()
-		return ray.LogRange{}, &ray.Error{Op: opNodeAgentLog, Code: http.StatusInternalServerError, Status: res.StatusCode,
-			Detail: "the response states neither the byte range nor the file size: check that the address is a Ray node agent"}
+		return ray.LogRange{}, errNoRange(res)
 	}
 	return part, nil
+}
+
+func errNoRange(res *http.Response) error {
+	return &ray.Error{Op: opNodeAgentLog, Code: http.StatusInternalServerError, Status: res.StatusCode,
+		Detail: "the response states neither the byte range nor the file size: check that the address is a Ray node agent"}
 }
 
 // parseRange returns the byte range that a response to a Range request holds.
@@ -170,19 +174,19 @@ func notAllowed(reason error, detail string) error {
 	return &ray.Error{Op: opNodeAgentLog, Code: http.StatusForbidden, Detail: detail, Err: reason}
 }
 
-// agentAddress parses a job's driver_agent_http_address. Anyone who can write to
+// agentAddress parses the base URL of a node agent. Anyone who can write to
 // the cluster may have planted it: only http, an IP address and a port are accepted.
 func agentAddress(raw string) (netip.AddrPort, error) {
 	if raw == "" {
-		return netip.AddrPort{}, fmt.Errorf("the address of the job's node agent is not known yet")
+		return netip.AddrPort{}, fmt.Errorf("the address of the node agent is not known yet")
 	}
 	addr, err := netip.ParseAddrPort(strings.TrimSuffix(strings.TrimPrefix(raw, "http://"), "/"))
 	if err != nil || !strings.HasPrefix(raw, "http://") || addr.Port() == 0 || addr.Addr().Zone() != "" {
-		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the job's node agent is not http://IP:PORT")
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the node agent is not http://IP:PORT")
 	}
 	ip := addr.Addr().Unmap()
 	if ip.IsUnspecified() || ip.IsMulticast() {
-		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the job's node agent (%s) is not the address of a host", ip)
+		return netip.AddrPort{}, fmt.Errorf("the address that Ray reports for the node agent (%s) is not the address of a host", ip)
 	}
 	return netip.AddrPortFrom(ip, addr.Port()), nil
 }

@@ -186,7 +186,7 @@ type nodeSummary struct {
 func (c *Client) nodeSummary(ctx context.Context, op string) (nodeSummary, error) {
 	var s nodeSummary
 	seen := distinct{}
-	request := transport.Request{Op: op, Endpoint: "/nodes", Path: "/nodes", Query: url.Values{"view": {"summary"}}}
+	request := transport.Request{Op: op, Endpoint: "/nodes", Path: "/nodes", Query: url.Values{"view": {"summary"}}, MaxBody: maxSummary}
 	err := c.call(ctx, "node summary", request, func(d *pyjson.Decoder) error {
 		found := false
 		err := c.envelope(op, d, func(d *pyjson.Decoder) error {

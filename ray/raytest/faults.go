@@ -37,7 +37,7 @@ const (
 // every request with Ray's 500.
 type Fault struct {
 	Endpoint   string // one of the Endpoint constants; "" = any
-	Job        string // submission id; "" = any
+	Job        string // submission id, or the name of another file or directory of a node agent; "" = any
 	Action     Action
 	Status     int    // of Respond; 0 = 500
 	Body       string // of Respond; "" = aiohttp's text for an unhandled exception

@@ -1,10 +1,37 @@
 package raytest
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
-// file is one driver log on a node. An open tail keeps its file when another file gets
-// the same name. Guarded by Head.mu.
-type file struct{ data []byte }
+// file is a file in a node's log directory. An open tail keeps its file when another
+// file gets the same name. Guarded by Head.mu.
+type file struct {
+	data     []byte
+	modified time.Time
+}
+
+// write appends to the file.
+func (f *file) write(p []byte) {
+	f.data = append(f.data, p...)
+	f.touch()
+}
+
+// replace replaces the content in place. What was read before does not change.
+func (f *file) replace(content string) {
+	f.data = []byte(content)
+	f.touch()
+}
+
+// touch sets the time of the last write, which is later than that of the one before.
+func (f *file) touch() {
+	now := time.Now()
+	if !now.After(f.modified) {
+		now = f.modified.Add(time.Nanosecond)
+	}
+	f.modified = now
+}
 
 // at returns a copy of up to max bytes from off on; all if max < 0.
 func (f *file) at(off int64, max int) []byte {

@@ -184,7 +184,7 @@ func (h *Head) Restart(o RestartOptions) error {
 	}
 	if !o.KeepLogs {
 		for _, n := range h.nodes {
-			n.files = map[string]*file{}
+			clear(n.files)
 		}
 	}
 	h.mu.Unlock()

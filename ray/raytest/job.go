@@ -103,11 +103,12 @@ func (j *Job) Run() {
 	name := logName(j.ID)
 	if j.file = j.node.files[name]; j.file == nil {
 		j.file = &file{}
+		j.file.touch()
 		j.node.files[name] = j.file
 	}
 	if !j.o.EmptyLog {
-		j.file.data = fmt.Appendf(j.file.data, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job %s: %s\n",
-			j.start.UTC().Format("2006-01-02 15:04:05,000"), j.ID, j.o.Entrypoint)
+		j.file.write(fmt.Appendf(nil, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job %s: %s\n",
+			j.start.UTC().Format("2006-01-02 15:04:05,000"), j.ID, j.o.Entrypoint))
 	}
 }
 
@@ -116,7 +117,7 @@ func (j *Job) Write(p []byte) (int, error) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.file != nil {
-		j.file.data = append(j.file.data, p...)
+		j.file.write(p)
 	}
 	return len(p), nil
 }
@@ -192,8 +193,8 @@ func (j *Job) appendHeadFile(message string) {
 		f = &file{}
 		files[logName(j.ID)] = f
 	}
-	f.data = fmt.Appendf(f.data, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\n%s",
-		j.start.UTC().Format("2006-01-02 15:04:05,000"), message)
+	f.write(fmt.Appendf(nil, "%s\tINFO job_manager.py:581 -- Runtime env is setting up.\n%s",
+		j.start.UTC().Format("2006-01-02 15:04:05,000"), message))
 }
 
 // Delete removes the job from the list. Its log file stays.
@@ -208,7 +209,7 @@ func (j *Job) TruncateLog() {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.file != nil {
-		j.file.data = nil
+		j.file.replace("")
 	}
 }
 
@@ -218,7 +219,8 @@ func (j *Job) ReplaceLog(content string) {
 	j.head.mu.Lock()
 	defer j.head.mu.Unlock()
 	if j.node != nil {
-		j.file = &file{data: []byte(content)}
+		j.file = &file{}
+		j.file.replace(content)
 		j.node.files[logName(j.ID)] = j.file
 	}
 }

@@ -3,10 +3,10 @@ package raytest
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/internal/fake"
 )
 
@@ -24,7 +24,11 @@ type Node struct {
 	agent *fake.Server // nil while it is down
 	dead  time.Time
 	start time.Time
-	files map[string]*file
+	files map[string]*file // by name; two nodes can have the same directory
+
+	workers        []ray.Worker
+	workersUnknown bool
+	counts         fake.Counts // of requests to the agent
 }
 
 // Nodes lists the nodes, the head's first.
@@ -40,7 +44,7 @@ func (h *Head) AddNode(ip string) (*Node, error) { return h.addNode(ip, false) }
 func (h *Head) addNode(ip string, head bool) (*Node, error) {
 	h.mu.Lock()
 	n := &Node{ID: fmt.Sprintf("%056x", len(h.nodes)+1), IP: ip, head: h, isHead: head,
-		start: time.Now(), files: map[string]*file{}}
+		start: time.Now(), files: map[string]*file{}, counts: fake.Counts{}}
 	h.mu.Unlock()
 	s, err := fake.Listen(ip+":0", http.HandlerFunc(n.serveAgent))
 	if err != nil {
@@ -55,6 +59,14 @@ func (h *Head) addNode(ip string, head bool) (*Node, error) {
 
 // AgentURL returns the base URL of the node agent.
 func (n *Node) AgentURL() string { return n.agentURL }
+
+// Requests returns the number of requests to this node's agent, by endpoint like
+// Head.Requests.
+func (n *Node) Requests(endpoint string) int {
+	n.head.mu.Lock()
+	defer n.head.mu.Unlock()
+	return n.counts.Of(endpoint)
+}
 
 // AgentDown kills the node agent. Its tails get Close 1000 at their next read of the
 // file, and reads of log files from this node fail.
@@ -90,62 +102,4 @@ func (n *Node) Kill() {
 	n.head.mu.Lock()
 	defer n.head.mu.Unlock()
 	n.dead = time.Now()
-}
-
-// serveAgent implements the static file handler of Ray's node agent.
-func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
-	h := n.head
-	name, isLog := strings.CutPrefix(r.URL.Path, "/logs/")
-	jobID := strings.TrimSuffix(strings.TrimPrefix(name, "job-driver-"), ".log")
-	w, ok := h.applyFault(w, r, EndpointNodeAgent, jobID)
-	if !ok || !h.authorized(w, r) {
-		return
-	}
-	h.mu.Lock()
-	f := n.files[name]
-	var data []byte
-	if f != nil {
-		data = f.data // append-only: these bytes do not change
-	}
-	h.mu.Unlock()
-	if !isLog {
-		text(w, http.StatusNotFound, "404: Not Found")
-		return
-	}
-	w.Header().Set("Content-Type", "application/octet-stream")
-	if f == nil {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	from, hasRange := rangeStart(r.Header.Get("Range"))
-	switch {
-	case !hasRange:
-		from = 0
-		w.Header().Set("Accept-Ranges", "bytes")
-		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
-	case from >= len(data):
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", len(data)))
-		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
-		return
-	default:
-		w.Header().Set("Accept-Ranges", "bytes")
-		w.Header().Set("Content-Length", strconv.Itoa(len(data)-from))
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(data)-1, len(data)))
-		w.WriteHeader(http.StatusPartialContent)
-	}
-	_, _ = w.Write(data[from:])
-}
-
-// rangeStart parses "bytes=N-", the only form that raytap sends.
-func rangeStart(header string) (int, bool) {
-	s, ok := strings.CutPrefix(header, "bytes=")
-	if !ok {
-		return 0, false
-	}
-	s, ok = strings.CutSuffix(s, "-")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.Atoi(s)
-	return n, err == nil && n >= 0
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"raytap/ray"
 )
 
 func get(t *testing.T, url string) (int, string, []byte) {
@@ -100,6 +102,7 @@ func TestRecordings_ResponseShapes(t *testing.T) {
 	h.Submit("stopped", JobOptions{}).End("STOPPED", 0)
 	h.AddDriverJob("03000000", "python3 d.py", time.Now(), time.Time{})
 	h.AddDriverJob("04000000", "python3 d.py", time.Now(), time.Now())
+	h.Nodes()[0].SetWorkers(ray.Worker{ID: strings.Repeat("a", 56), PID: 100, Type: "WORKER"})
 	for path, recording := range map[string]string{
 		"/api/version": "version", "/api/jobs/run": "job_get_running", "/api/jobs/pending": "job_get_pending",
 		"/api/jobs/good": "job_get_succeeded", "/api/jobs/bad": "job_get_failed", "/api/jobs/stopped": "job_get_stopped",

@@ -28,7 +28,9 @@ const (
 	EndpointNodesSummary    = "/nodes"
 	EndpointClusterStatus   = "/api/cluster_status"
 	EndpointServe           = "/api/serve/applications/"
-	EndpointNodeAgent       = "agent /logs/{file}" // of a node agent
+	EndpointNodeAgent       = "agent /logs/{file}"       // of a node agent
+	EndpointAgentStat       = "agent HEAD /logs/{file}"  // of a node agent
+	EndpointAgentIndex      = "agent /logs/{directory}/" // of a node agent
 	EndpointOther           = "other"
 )
 

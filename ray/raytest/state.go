@@ -162,6 +162,11 @@ func (h *Head) summarize(row map[string]any, n *Node) {
 	raylet["sessionDir"] = "/tmp/ray/" + h.session
 	raylet["startTimeMs"] = strconv.FormatInt(n.start.UnixMilli(), 10)
 	raylet["state"] = "ALIVE"
+	workers := n.workerStats(firstRow(raylet["coreWorkersStats"]))
+	delete(raylet, "coreWorkersStats")
+	if workers != nil {
+		raylet["coreWorkersStats"] = workers
+	}
 	if u, err := url.Parse(n.agentURL); err == nil {
 		raylet["dashboardAgentListenPort"], _ = strconv.Atoi(u.Port())
 	}
