@@ -73,7 +73,7 @@ func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
 		eventually(t, 30*time.Second, "VictoriaLogs has every record", func() error {
 			// The key of a record in docs/records.md.
 			n, err := count(t.Context(), base, fmt.Sprintf(
-				"submission_id:=%q | stats count_uniq(session, source, epoch, seq, event) n", j.id))
+				"submission_id:=%q | stats count_uniq(session, log, epoch, seq, event) n", j.id))
 			if err == nil && n != len(got[j.id]) {
 				err = fmt.Errorf("%d of %d records of job %s", n, len(got[j.id]), j.name())
 			}

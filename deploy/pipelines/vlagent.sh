@@ -3,7 +3,7 @@
 # not send yet, and its offsets, in STATE.
 #
 # vlagent reads a renamed file again under its new name, so most lines come
-# twice, with the same key; `uniq by (ray_cluster, session, submission_id, source,
+# twice, with the same key; `uniq by (ray_cluster, session, submission_id, log,
 # epoch, seq, event)` in a query shows each once. FILES=current follows the
 # current file only: each line once, as long as no more than max_size comes within
 # REFRESH. docs/delivery.md explains the choice.

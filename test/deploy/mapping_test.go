@@ -11,7 +11,8 @@ import (
 // docs/pipelines.md.
 var (
 	lokiLabels   = []string{"ray_cluster", "source"}
-	lokiMetadata = []string{"epoch", "event", "job_id", "job_name", "level", "line_time", "lines", "seq", "session", "status", "submission_id"}
+	lokiMetadata = []string{"actor_name", "application", "deployment", "epoch", "event", "job_id", "job_name", "level", "line_time", "lines", "log", "node_id",
+		"pid", "relayed", "replica", "seq", "session", "status", "stream", "submission_id", "task_name", "worker_id", "worker_name"}
 )
 
 // mapping is how a configuration maps the keys of a record.

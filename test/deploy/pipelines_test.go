@@ -39,7 +39,7 @@ func TestPipelines_Syntax(t *testing.T) {
 func TestPipelines_KeepRecordKey(t *testing.T) {
 	for _, name := range followers {
 		text := read(t, "deploy/pipelines/"+name)
-		for _, part := range []string{"ray_cluster", "session", "submission_id", "source", "epoch", "seq", "event"} {
+		for _, part := range []string{"ray_cluster", "session", "submission_id", "log", "epoch", "seq", "event"} {
 			if !regexp.MustCompile(`\b` + part + `\b`).MatchString(text) {
 				t.Errorf("%s does not contain %s", name, part)
 			}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"raytap/test/program"
@@ -19,27 +20,14 @@ import (
 // written returns the records in texts, and checks that they are what the jobs printed.
 func (s *pipeline) written(texts ...string) map[key]record {
 	s.t.Helper()
-	all := map[key]record{}
+	all := decode(s.t, texts...)
 	joined, timed := 0, 0
-	for _, text := range texts {
-		for line := range strings.Lines(text) {
-			var r struct {
-				Time, Session, Source, Event, Message, Level string
-				Cluster                                      string `json:"ray_cluster"`
-				ID                                           string `json:"submission_id"`
-				LineTime                                     string `json:"line_time"`
-				Epoch, Seq, Lines                            int
-			}
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				s.t.Fatalf("%v: %.200q", err, line)
-			}
-			all[key{r.Cluster, r.Session, r.ID, r.Source, r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level, r.LineTime, r.Lines}
-			if r.Event == "" && r.Lines > 1 {
-				joined++
-			}
-			if r.LineTime != "" {
-				timed++
-			}
+	for k, r := range all {
+		if k.Event == "" && r.Lines > 1 {
+			joined++
+		}
+		if r.LineTime != "" {
+			timed++
 		}
 	}
 	if joined == 0 || timed == 0 {
@@ -47,6 +35,29 @@ func (s *pipeline) written(texts ...string) map[key]record {
 	}
 	for _, job := range s.jobs {
 		s.compareLog(job.ID, string(job.Log()), all)
+	}
+	return all
+}
+
+// decode returns the records in texts.
+func decode(t *testing.T, texts ...string) map[key]record {
+	t.Helper()
+	all := map[key]record{}
+	for _, text := range texts {
+		for line := range strings.Lines(text) {
+			var r struct {
+				Time, Session, Log, Source, Event, Message, Level string
+				Cluster                                           string `json:"ray_cluster"`
+				ID                                                string `json:"submission_id"`
+				LineTime                                          string `json:"line_time"`
+				ActorName                                         string `json:"actor_name"`
+				Epoch, Seq, Lines                                 int
+			}
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatalf("%v: %.200q", err, line)
+			}
+			all[key{r.Cluster, r.Session, cmp.Or(r.Log, r.ID), r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level, r.LineTime, r.Source, r.ID, r.ActorName, r.Lines}
+		}
 	}
 	return all
 }
@@ -62,7 +73,7 @@ func (s *pipeline) compareLog(id, log string, all map[key]record) {
 	}
 	n := 0
 	for _, k := range slices.SortedFunc(maps.Keys(all), func(a, b key) int { return cmp.Compare(a.Seq, b.Seq) }) {
-		if k.ID != id || k.Event != "" {
+		if k.Log != id || k.Event != "" {
 			continue
 		}
 		r := all[k]
@@ -82,7 +93,7 @@ func (s *pipeline) stored() map[key][]record {
 	s.t.Helper()
 	all := map[key][]record{}
 	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {
-		"* | fields _time, _msg, ray_cluster, session, submission_id, source, epoch, seq, event, level, line_time, lines"}}.Encode())
+		"* | fields _time, _msg, ray_cluster, session, submission_id, log, source, epoch, seq, event, level, line_time, lines, actor_name"}}.Encode())
 	for line := range strings.Lines(text) {
 		var r map[string]string
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
@@ -108,8 +119,8 @@ func fromStore(r map[string]string) (k key, got record, err error) {
 			return k, got, err
 		}
 	}
-	k = key{r["ray_cluster"], r["session"], r["submission_id"], r["source"], numbers["epoch"], numbers["seq"], r["event"]}
-	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], numbers["lines"]}, nil
+	k = key{r["ray_cluster"], r["session"], cmp.Or(r["log"], r["submission_id"]), numbers["epoch"], numbers["seq"], r["event"]}
+	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], r["source"], r["submission_id"], r["actor_name"], numbers["lines"]}, nil
 }
 
 // awaitStored waits until the store has every record, and compares them. It returns the

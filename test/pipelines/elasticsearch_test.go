@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"raytap/lines"
+	logrecord "raytap/shipper/record"
 	"raytap/test/program"
 )
 
@@ -92,30 +94,56 @@ func (e *elastic) stored(t *testing.T) map[key][]record {
 	return all
 }
 
+// elasticsearchConfig returns the path of rsyslog.conf with the changes for Elasticsearch
+// that it documents, for the server at url.
+func (s *pipeline) elasticsearchConfig(url string) string {
+	s.t.Helper()
+	path := s.config("rsyslog.conf")
+	text := read(s.t, path)
+	for old, replacement := range map[string]string{
+		`{\"_time\":`:                     `{\"@timestamp\":`,
+		"    set $!_msg = $!message;\n":   "",
+		"    unset $!message;\n":          "",
+		s.store + "/insert/elasticsearch": url,
+	} {
+		if strings.Count(text, old) != 1 {
+			s.t.Fatalf("rsyslog.conf has %q %d times, want once", old, strings.Count(text, old))
+		}
+		text = strings.Replace(text, old, replacement, 1)
+	}
+	return program.File(s.t, path, text)
+}
+
+// newElastic starts a fake of Elasticsearch and returns it with its URL.
+func newElastic(t *testing.T) (*elastic, string) {
+	e := &elastic{documents: map[string]map[string]any{}}
+	server := httptest.NewServer(e)
+	t.Cleanup(server.Close)
+	return e, server.URL
+}
+
+// check compares the documents with the records that were written.
+func (e *elastic) check(s *pipeline, want map[key]record) {
+	s.t.Helper()
+	if duplicated := s.compareStored(want, e.stored(s.t)); duplicated > 0 {
+		s.t.Errorf("%d records are in more than one document", duplicated)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.invalid) > 0 {
+		s.t.Errorf("%d invalid actions, for example %.300s", len(e.invalid), e.invalid[0])
+	}
+	s.t.Logf("%d documents, %d duplicates rejected", len(e.documents), e.conflicts)
+}
+
 // With the changes for Elasticsearch documented in rsyslog.conf, each record becomes one
 // document, although rotated files are read again: duplicates are rejected, and rsyslog
 // continues.
 func TestPipelines_ElasticsearchDeduplicates(t *testing.T) {
 	t.Parallel()
-	e := &elastic{documents: map[string]map[string]any{}}
-	server := httptest.NewServer(e)
-	t.Cleanup(server.Close)
+	e, url := newElastic(t)
 	s := newPipeline(t, nil)
-	path := s.config("rsyslog.conf")
-	text := read(t, path)
-	for old, replacement := range map[string]string{
-		`{\"_time\":`:                     `{\"@timestamp\":`,
-		"    set $!_msg = $!message;\n":   "",
-		"    unset $!message;\n":          "",
-		s.store + "/insert/elasticsearch": server.URL,
-	} {
-		if strings.Count(text, old) != 1 {
-			t.Fatalf("rsyslog.conf has %q %d times, want once", old, strings.Count(text, old))
-		}
-		text = strings.Replace(text, old, replacement, 1)
-	}
-	program.File(t, path, text)
-	p := program.Start(t, s.rsyslogd(path))
+	p := program.Start(t, s.rsyslogd(s.elasticsearchConfig(url)))
 	s.rotate(2)
 	s.end()
 	s.raytap.Until(time.Minute, "all end events are written", func() bool { return s.ended(strings.Join(s.files(), "")) })
@@ -126,13 +154,46 @@ func TestPipelines_ElasticsearchDeduplicates(t *testing.T) {
 		return len(e.documents) >= len(want) && e.conflicts > 0
 	})
 	p.Stop(30 * time.Second)
-	if duplicated := s.compareStored(want, e.stored(t)); duplicated > 0 {
-		t.Errorf("%d records are in more than one document", duplicated)
+	e.check(s, want)
+}
+
+// Twenty workers of one job, whose lines have the same numbers and often the same text, its
+// driver, and a log of no job, are as many documents as lines.
+func TestPipelines_ElasticsearchKeepsEachWorker(t *testing.T) {
+	t.Parallel()
+	e, url := newElastic(t)
+	s := &pipeline{t: t, dir: t.TempDir(), store: "http://127.0.0.1:9"} // no store, and no raytap
+	const count = 50
+	now := time.Now().UnixNano()
+	var text []byte
+	write := func(o logrecord.Options) {
+		o.Cluster, o.Session = "prod", "session_1"
+		encoder := logrecord.NewEncoder(o)
+		for seq := range uint64(count) {
+			line := fmt.Appendf(nil, "step %d", seq)
+			text = encoder.AppendLine(text, now, lines.Line{Text: line, Size: int64(len(line)), Seq: seq}, 0)
+		}
+		text = encoder.AppendEvent(text, now, logrecord.Event{Type: logrecord.EventEnd, Seq: count, Message: "the log was read to its end"})
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.invalid) > 0 {
-		t.Errorf("%d invalid actions, for example %.300s", len(e.invalid), e.invalid[0])
+	write(logrecord.Options{SubmissionID: "job"})
+	write(logrecord.Options{Origin: logrecord.Origin{Log: "n1/raylet.out", Source: "system"}})
+	for worker := range 20 {
+		write(logrecord.Options{SubmissionID: "job", Origin: logrecord.Origin{
+			Log: fmt.Sprintf("worker-%d.out", worker), Source: "worker", Stream: "stdout", ActorName: "Trainer", PID: 100 + worker}})
 	}
-	t.Logf("%d documents, %d duplicates rejected", len(e.documents), e.conflicts)
+	want := decode(t, string(text))
+	if len(want) != 22*(count+1) {
+		t.Fatalf("%d records have a key of their own, want %d", len(want), 22*(count+1))
+	}
+	// Under both names, as after a rotation: each comes twice.
+	program.File(t, s.file()+".000001", string(text))
+	program.File(t, s.file(), string(text))
+	p := program.Start(t, s.rsyslogd(s.elasticsearchConfig(url)))
+	p.Until(time.Minute, "each record came twice", func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.documents)+e.conflicts >= 2*len(want)
+	})
+	p.Stop(30 * time.Second)
+	e.check(s, want)
 }

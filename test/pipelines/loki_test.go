@@ -29,9 +29,9 @@ func pushLoki(t *testing.T, store string, records map[key]record) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Stream = map[string]string{"ray_cluster": k.Cluster, "source": k.Source}
+		s.Stream = map[string]string{"ray_cluster": k.Cluster, "source": r.Source}
 		meta := map[string]string{
-			"session": k.Session, "submission_id": k.ID, "epoch": strconv.Itoa(k.Epoch), "seq": strconv.Itoa(k.Seq),
+			"session": k.Session, "submission_id": r.ID, "epoch": strconv.Itoa(k.Epoch), "seq": strconv.Itoa(k.Seq),
 		}
 		if r.Lines > 0 {
 			meta["lines"] = strconv.Itoa(r.Lines)

@@ -19,15 +19,15 @@ import (
 
 // key identifies a record, as in docs/records.md.
 type key struct {
-	Cluster, Session, ID, Source string
-	Epoch, Seq                   int
-	Event                        string
+	Cluster, Session, Log string // Log: the log's name; of a driver log the submission id
+	Epoch, Seq            int
+	Event                 string
 }
 
 // record contains the values that a pipeline must not change.
 type record struct {
-	Time, Message, Level, LineTime string
-	Lines                          int
+	Time, Message, Level, LineTime, Source, ID, ActorName string
+	Lines                                                 int
 }
 
 // pipeline is a raytap that reads a fake head, and a store.

@@ -160,7 +160,8 @@ func TestTables_Columns(t *testing.T) {
 
 // recordKeys are the keys of a record that deploy/pipelines stores as labels or structured
 // metadata.
-var recordKeys = []string{"ray_cluster", "source", "session", "submission_id", "job_id", "job_name", "epoch", "seq", "event", "level", "status", "line_time", "lines"}
+var recordKeys = []string{"ray_cluster", "source", "session", "submission_id", "log", "job_id", "job_name", "epoch", "seq", "event", "level", "status", "line_time", "lines",
+	"stream", "worker_id", "pid", "node_id", "actor_name", "task_name", "application", "deployment", "replica", "worker_name", "relayed"}
 
 func TestQueries_LokiKeysExist(t *testing.T) {
 	var queries []string
