@@ -1,0 +1,407 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"raytap/ray"
+)
+
+// Chunk is the next bytes of a log.
+type Chunk struct {
+	// Data is valid until the next call of Next.
+	Data []byte
+	// Lost: bytes before Data were deleted before they were read, or may have been, or Data
+	// is of another log.
+	Lost bool
+	// NewGeneration: Data is the beginning of another generation than the data before it.
+	NewGeneration bool
+}
+
+// Reader reads a rotated log from a position on. Not safe for concurrent use.
+//
+// While nothing is written, a Next that ends with io.EOF costs one request. One that
+// returns bytes of the open generation costs two: their read, and a Stat of NAME.1.
+//
+// What it cannot tell, since neither names nor content show it:
+//   - a copied log of one repeated line whose open file, between two looks, was truncated
+//     and has grown past the whole generation before it;
+//   - a renamed log of one repeated line whose first generation was deleted between two
+//     looks before a second one was read;
+//   - in a log of one repeated line, two rotations between two looks of which the second
+//     is within its renames just now;
+//   - a copy that is not whole yet, at the first sight of a copied log;
+//   - what is written to a generation after a later one has a byte: it is not read.
+type Reader struct {
+	files  Files
+	copied bool
+	pos    Position // after what was handed on
+	chunk  Chunk    // handed on last
+	start  Position // before chunk.Data
+	buf    []byte   // the bytes before chunk.Data that start.Proof covers, and then the data
+	lost   bool     // the next data has Lost
+	fresh  bool     // the next data has NewGeneration
+	sizes  sizes
+	finder
+}
+
+// sizes are how many bytes a Sum covers, and how many one Next returns of the log itself and
+// of a numbered name.
+type sizes struct{ proof, open, closed int64 }
+
+// finder is what a Reader knows about names. A name is only a guess: what is read under it
+// is handed on only if it is confirmed.
+type finder struct {
+	at      int  // the generation's number
+	located bool // at is worth a try
+	tries   int  // of this look that failed because names moved
+	// stuck is what was there at the end of a look in which numbers were missing; settled:
+	// it was the same in the look before, so that nothing moves.
+	stuck   uint64
+	settled bool
+	// empty is an empty generation, first seen in the look emptyAt. looks counts them.
+	empty          Validator
+	emptyAt, looks uint
+	// seen is the open generation when it was last read to its end and confirmed.
+	seen ray.FileStat
+	// beside is the file that lay under NAME.1 when NAME was found to be a generation that
+	// NAME.1 is no predecessor of: the copy of a copytruncate that goes on, or a backup.
+	beside Validator
+	cause  error // why the generation was not found
+}
+
+// NewReader returns a reader that starts at a position. copied: the log is likely to be
+// rotated by copytruncate, so that its open generation can have the same bytes as a
+// numbered name. NewReader sends no request.
+func NewReader(files Files, copied bool, at Position) *Reader {
+	return &Reader{
+		files: files, copied: copied, pos: at, start: at,
+		sizes: sizes{proof: ProofSize, open: MaxOpen, closed: MaxClosed}, finder: finder{located: at.Raw > 0 && at.Own == 0},
+	}
+}
+
+// outcome is how one step of a look ended.
+type outcome int
+
+const (
+	handed  outcome = iota // the chunk is ready
+	atEnd                  // nothing more is written yet
+	moved                  // the position is in another generation, or under another name
+	changed                // what was read is not confirmed
+)
+
+// Next returns the next bytes, oldest first, never from two generations at once. It returns
+// io.EOF at the present end of the open generation, ErrRotating if names moved under each
+// of three tries, an error with ray.Code 404 if the log does not exist, and errors of Files
+// as they are. After any error it can be called again.
+func (r *Reader) Next(ctx context.Context) (Chunk, error) {
+	r.tries, r.cause = 0, nil
+	r.looks++
+	if r.pos == (Position{}) {
+		r.located = false
+	}
+	for steps := 0; steps < 4*maxNumber; steps++ {
+		o, err := r.step(ctx)
+		if err != nil {
+			r.buf = nil
+			return Chunk{}, err
+		}
+		switch o {
+		case handed:
+			return r.chunk, nil
+		case atEnd:
+			r.start, r.chunk, r.buf = r.pos, Chunk{}, nil
+			return Chunk{}, io.EOF
+		case moved:
+		case changed:
+			r.located = false
+			if r.tries++; r.tries == 3 {
+				if r.cause != nil {
+					return Chunk{}, r.cause
+				}
+				return Chunk{}, ErrRotating
+			}
+		}
+	}
+	return Chunk{}, ErrRotating
+}
+
+// Position returns the position before byte i of the Data that Next returned last; i =
+// len(Data) is its end. After an error it is where the next data begins, for i = 0.
+func (r *Reader) Position(i int) Position {
+	if i == 0 {
+		return r.start
+	}
+	p, proof, end := r.start, int(r.sizes.proof), len(r.buf)-len(r.chunk.Data)+i
+	p.Raw += int64(i)
+	if p.Head.Size < proof { // then buf begins where the generation does
+		p.Head = sumOf(r.buf[:min(end, proof)])
+	}
+	p.Proof = sumOf(r.buf[max(0, end-proof):end])
+	p.Own = r.pos.Own
+	return p
+}
+
+// Number returns the number of the name under which the generation was found last: 0 for
+// the log itself. At the first data of a log it is the number of its oldest generation.
+func (r *Reader) Number() int { return r.at }
+
+func (r *Reader) step(ctx context.Context) (outcome, error) {
+	if !r.located {
+		if o, err := r.locate(ctx); o != moved || err != nil {
+			return o, err
+		}
+	}
+	limit := r.sizes.open
+	if r.at > 0 {
+		limit = r.sizes.closed
+	}
+	from := r.pos.Raw - int64(r.pos.Proof.Size)
+	b, st, err := r.read(ctx, r.at, from, r.pos.Raw+limit)
+	switch {
+	case missing(err):
+		r.cause = err
+		return changed, nil
+	case err != nil:
+		return 0, err
+	case st.Size < r.pos.Raw, len(b) < r.pos.Proof.Size, !r.pos.Proof.is(b[:r.pos.Proof.Size]):
+		return changed, nil
+	case len(b) > r.pos.Proof.Size:
+		return r.handOn(ctx, b, st)
+	}
+	return r.atItsEnd(ctx, st)
+}
+
+// handOn makes a chunk of the bytes after the proof, if they are confirmed.
+func (r *Reader) handOn(ctx context.Context, b []byte, st ray.FileStat) (outcome, error) {
+	start, chunk := r.start, r.chunk
+	old := r.buf
+	r.start, r.buf, r.chunk = r.pos, b, Chunk{Data: b[r.pos.Proof.Size:], Lost: r.lost, NewGeneration: r.fresh}
+	end := r.Position(len(r.chunk.Data))
+	ok, err := r.confirmData(ctx, st, &end)
+	if err != nil || !ok {
+		r.start, r.chunk, r.buf = start, chunk, old
+		return changed, err
+	}
+	r.pos, r.lost, r.fresh = end, false, false
+	r.seen = ray.FileStat{}
+	if r.at == 0 && end.Raw == st.Size {
+		r.seen = st
+	}
+	return handed, nil
+}
+
+// confirmData confirms what was read up to end, and notes in end what the generation is if
+// it is closed.
+func (r *Reader) confirmData(ctx context.Context, st ray.FileStat, end *Position) (bool, error) {
+	closed := false
+	if r.at > 0 && end.Own == 0 {
+		next, _, _, err := r.newer(ctx)
+		if err != nil && !errors.Is(err, errMoving) {
+			return false, err
+		}
+		closed = next >= 0
+	}
+	ok, err := r.confirm(ctx, st, *end)
+	if err != nil || !ok || !closed {
+		return ok, err
+	}
+	own, err := r.validatorOf(ctx, r.at, st)
+	if err != nil {
+		return false, ignoreMissing(err)
+	}
+	now, err := r.validator(ctx, r.at)
+	end.Own = own
+	return now == own, err
+}
+
+// confirm reports whether bytes that were read up to end, of a file that was then in the
+// state st, are of the position's generation: the file before it is still the one that it
+// was, and the bytes of a numbered name have not changed since.
+func (r *Reader) confirm(ctx context.Context, st ray.FileStat, end Position) (bool, error) {
+	if r.at > 0 {
+		now, err := r.files.Stat(ctx, r.at)
+		if missing(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if r.pos.Own != 0 {
+			if own, err := r.validatorOf(ctx, r.at, st); err != nil || own != r.pos.Own {
+				return false, err
+			}
+		}
+		if !sameFile(now, st) {
+			// A writer that goes on only appends; a copy that is written in place does not.
+			if now.Size < st.Size {
+				return false, nil
+			}
+			if ok, err := r.fits(ctx, r.at, end); !ok || err != nil {
+				return false, err
+			}
+		}
+		if r.at == maxNumber {
+			return true, nil
+		}
+	}
+	before, err := r.validator(ctx, r.at+1)
+	if before == 0 && err == nil && r.pos == (Position{}) { // at first sight, names may be moving
+		before, err = r.validator(ctx, r.at+2)
+	}
+	switch {
+	case err != nil:
+		return false, err
+	case before == r.pos.After:
+		return true, nil
+	case r.at == 0 && r.copied && before != 0 && before == r.beside:
+		return r.fits(ctx, 0, end)
+	}
+	return false, nil
+}
+
+// atItsEnd decides how to go on after a generation was read to its present end.
+func (r *Reader) atItsEnd(ctx context.Context, st ray.FileStat) (outcome, error) {
+	if r.at == 0 {
+		if st.Size == 0 && r.pos == (Position{}) || st.ETag != "" && sameFile(st, r.seen) {
+			return atEnd, nil
+		}
+		if ok, err := r.confirm(ctx, st, r.pos); !ok || err != nil {
+			return changed, err
+		}
+		r.seen = st
+		return atEnd, nil
+	}
+	next, nextStat, lost, err := r.newer(ctx)
+	if errors.Is(err, errMoving) {
+		return changed, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	ok, err := r.confirm(ctx, st, r.pos)
+	if err != nil || !ok {
+		return changed, err
+	}
+	if next < 0 { // it is still the open one, whatever its name is
+		return atEnd, nil
+	}
+	if r.copied && r.pos.Raw > 0 && nextStat.Size >= r.pos.Raw {
+		same, err := r.fits(ctx, next, r.pos)
+		if err != nil {
+			return 0, err
+		}
+		now, err := r.files.Stat(ctx, r.at)
+		if err != nil || !sameFile(now, st) {
+			return changed, ignoreMissing(err)
+		}
+		if same { // what was read is a copy of it
+			if next == 0 {
+				if r.beside, err = r.validator(ctx, 1); err != nil {
+					return 0, err
+				}
+			} else if r.pos.After, err = r.validator(ctx, next+1); err != nil {
+				return 0, err
+			}
+			r.at, r.pos.Own = next, 0
+			return moved, nil
+		}
+	}
+	o, err := r.close(ctx, next, st)
+	r.lost = r.lost || lost && o == moved
+	return o, err
+}
+
+var errMoving = errors.New("a number is missing")
+
+// close goes on to the next generation with a byte, which was found under a number. st is
+// the state in which this one was read to its end.
+func (r *Reader) close(ctx context.Context, next int, st ray.FileStat) (outcome, error) {
+	own, err := r.validatorOf(ctx, r.at, st)
+	if err != nil {
+		return 0, err
+	}
+	after := own
+	if next != r.at-1 { // empty generations are between them
+		if after, err = r.emptyFile(ctx, next+1); after == 0 || err != nil {
+			return changed, err
+		}
+	}
+	// The last look at this one: a later one has a byte now, so it does not change any more.
+	now, err := r.validator(ctx, r.at)
+	if err != nil || now != own || after == 0 {
+		return changed, err
+	}
+	r.pos, r.at, r.fresh = Position{After: after}, next, true
+	return moved, nil
+}
+
+// emptyFile returns the validator of an empty generation that can be stepped over, or 0. In
+// a copied log it may be a copy that has just begun, unless it was there in an earlier look.
+func (r *Reader) emptyFile(ctx context.Context, k int) (Validator, error) {
+	st, err := r.files.Stat(ctx, k)
+	if err != nil || st.Size > 0 {
+		return 0, ignoreMissing(err)
+	}
+	v := fileValidator(st, nil)
+	if !r.copied || r.empty == v && r.emptyAt != r.looks {
+		return v, nil
+	}
+	if r.empty != v {
+		r.empty, r.emptyAt = v, r.looks
+	}
+	return 0, nil
+}
+
+// newer returns the number of the next generation that has a byte, or -1. lost: a number
+// between them is missing for good. errMoving: it may be on its way.
+func (r *Reader) newer(ctx context.Context) (next int, st ray.FileStat, lost bool, err error) {
+	for k := r.at - 1; k >= 0; k-- {
+		st, err = r.files.Stat(ctx, k)
+		switch {
+		case missing(err) && k > 0:
+			if lost = true; !r.settled {
+				return -1, st, lost, errMoving
+			}
+		case err != nil && !missing(err):
+			return -1, st, lost, err
+		case err == nil && st.Size > 0:
+			return k, st, lost, nil
+		}
+	}
+	return -1, st, false, nil
+}
+
+// read returns the bytes of a range of a file, and the file's state when it was opened.
+func (r *Reader) read(ctx context.Context, k int, from, to int64) ([]byte, ray.FileStat, error) {
+	part, err := r.files.Read(ctx, k, from, to)
+	if err != nil {
+		return nil, ray.FileStat{}, err
+	}
+	defer part.Body.Close() // read for its content
+	if part.Size <= from {
+		return nil, part.FileStat, nil
+	}
+	if part.Offset > from {
+		return nil, part.FileStat, fmt.Errorf("read log: asked for bytes from %d on, got those from %d", from, part.Offset)
+	}
+	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
+		return nil, part.FileStat, truncated(err)
+	}
+	b := make([]byte, min(to, part.Size)-from)
+	if _, err := io.ReadFull(part.Body, b); err != nil {
+		return nil, part.FileStat, truncated(err)
+	}
+	return b, part.FileStat, nil
+}
+
+// truncated returns the error of a response that ended too early.
+func truncated(err error) error {
+	return &ray.Error{Op: "read log", Code: http.StatusServiceUnavailable, Detail: "the response was truncated: " + err.Error(), Err: err}
+}
+
+// missing reports whether a file does not exist.
+func missing(err error) bool { return err != nil && ray.Code(err) == http.StatusNotFound }
