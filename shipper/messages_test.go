@@ -278,8 +278,11 @@ func TestMessages_Limit(t *testing.T) {
 		a.submit("job-1")
 		a.print("job-1", "%s", strings.Repeat("a line\n", 3))
 		r.until("three lines are shipped", func() bool { return len(r.records("job-1")) == 4 })
+		// Replayed messages do not count.
 		a.change(func() { a.next = func(bool, string, int) error { return &ray.Error{Op: "tail job", Code: 503} } })
-		a.change(func() { a.next = nil }) // replayed messages do not count
+		r.until("the stream has ended with an error", func() bool { return r.metric("read_ends_total", "reason", "connection") > 0 })
+		a.change(func() { a.next = nil })
+		r.until("the three messages were sent again", func() bool { return a.count(func() int { return a.sent }) == 6 })
 		a.print("job-1", "%s", strings.Repeat("a line\n", 10))
 		r.until("the limit is exceeded", func() bool { return len(r.events("job-1", record.EventLimit)) == 1 })
 		// The message that exceeds the limit was received before it was counted.

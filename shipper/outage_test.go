@@ -52,6 +52,7 @@ func TestOutage_StopIsNotRecovery(t *testing.T) {
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")
 	r.until("its first line is shipped", func() bool { return len(r.events("job-1", "")) == headLines+1 })
 	head.Down()
+	head.Nodes()[0].AgentDown()
 	r.until("a read failed", func() bool { return strings.Contains(r.logText(), "Log read over node_agent failed") })
 	r.stop()
 	if strings.Contains(r.logText(), "reads recovered") {
