@@ -189,9 +189,17 @@ func (s *Shipper) runRechecks(ctx context.Context) {
 // recheckLog makes one check.
 func (s *Shipper) recheckLog(ctx context.Context, c recheck) {
 	key := s.currentKey(c.id)
+	if s.tail(c.id) != nil {
+		return
+	}
 	log, ok := s.out.Positions.ReadToEnd(key, c.startTime)
-	if !ok || s.tail(c.id) != nil {
-		return // the id has another run, or a tail
+	if !ok {
+		// The id has another run, or the sink is blocked and has not accepted the end.
+		if !c.extra && s.out.Positions.EndPending(key, c.startTime) {
+			c.due = time.Now().Add(s.opts.Recheck[0])
+			s.rechecks.add(c)
+		}
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

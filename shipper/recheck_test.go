@@ -22,7 +22,7 @@ import (
 // fastChecks returns fastOptions with checks soon after the end.
 func fastChecks(protocol string) Options {
 	o := fastOptions(protocol)
-	o.Recheck = []time.Duration{20 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}
+	o.Recheck = []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, time.Second}
 	return o
 }
 
@@ -39,7 +39,27 @@ func (r *harness) eventsOf(id string) string {
 
 // What children print after the end is shipped in the same epoch, each line once, and
 // followed by an end event of its own.
+// The checks wait until the sink has accepted the end of the log.
+func TestRecheck_SinkBlockedAtEnd(t *testing.T) {
+	t.Parallel()
+	head := raytest.New(t)
+	r := newHarness(t, head, "on", fastChecks(tail.ProtocolHTTP), writer.Options{})
+	job := head.Submit("job-1", raytest.JobOptions{})
+	job.Print("a line\n")
+	r.until("its line is shipped", func() bool { return len(r.events("job-1", "")) == headLines+1 })
+	r.sink.setBlocked(true)
+	job.End("SUCCEEDED", 0)
+	r.until("the tail has ended", func() bool { return r.shipper.tail("job-1") == nil })
+	<-time.After(4 * fastChecks("").Recheck[0])
+	if n := r.metric("end_checks_total"); n != 0 {
+		t.Errorf("%v checks before the end was written", n)
+	}
+	r.sink.setBlocked(false)
+	r.until("the end was checked", func() bool { return r.metric("end_checks_total", "result", "same") == 3 })
+}
+
 func TestRecheck_LinesAfterEnd(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		for _, newline := range []string{"\n", ""} {
 			head := raytest.New(t)
@@ -139,6 +159,7 @@ func TestRecheck_Bounded(t *testing.T) {
 // What is printed after the end while raytap is down is found after its start, and
 // a job that is deleted is checked immediately.
 func TestRecheck_Restart(t *testing.T) {
+	t.Parallel()
 	for _, deleted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deleted=%v", deleted), func(t *testing.T) {
 			head := raytest.New(t)
@@ -168,9 +189,11 @@ func TestRecheck_Restart(t *testing.T) {
 // Whatever records of a reopened log and its second end the sink
 // holds when the process is killed, each record is written once.
 func TestRecheck_KilledAroundReopenedEnd(t *testing.T) {
+	t.Parallel()
 	records := []string{"reopened", "line", "line", "end"}
 	for missing := range len(records) + 1 {
 		t.Run(fmt.Sprintf("%d records missing", missing), func(t *testing.T) {
+			t.Parallel()
 			head := raytest.New(t)
 			file := filepath.Join(t.TempDir(), "lines.jsonl")
 			never := writer.Options{Interval: time.Hour} // positions are saved at checkpoints only
@@ -280,6 +303,7 @@ func TestRecheck_Schedule(t *testing.T) {
 
 // A check that fails is repeated soon: the next one of the series may be minutes away.
 func TestRecheck_FailedIsRepeated(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastChecks(tail.ProtocolHTTP)
 	o.Recheck = []time.Duration{50 * time.Millisecond, time.Hour}

@@ -108,6 +108,15 @@ func (s *Store) ReadToEnd(k Key, started time.Time) (*Log, bool) {
 	return &Log{State: e.State, Entry: e, Reached: e.Pos.Content}, true
 }
 
+// EndPending reports whether the store has the run of a log, but not its end: the writer
+// has not accepted it yet.
+func (s *Store) EndPending(k Key, started time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.logs[k]
+	return e != nil && !e.Done && SameRun(e.Run.Start, started)
+}
+
 // SetChecks sets how many of the checks after its end a log has had. A lower number than
 // before changes nothing.
 func (s *Store) SetChecks(k Key, n int) {
