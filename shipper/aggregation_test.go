@@ -35,6 +35,7 @@ func (r *harness) aggregated(id string) (joined, skipped int) {
 }
 
 func TestAggregation_Restart(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -72,6 +73,7 @@ func TestAggregation_Restart(t *testing.T) {
 }
 
 func TestAggregation_RestartWithMessages(t *testing.T) {
+	t.Parallel()
 	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
 		o, oo := aggregating(fastOptions(protocol)), writer.Options{Interval: 3 * time.Millisecond}
@@ -102,6 +104,7 @@ func TestAggregation_RestartWithMessages(t *testing.T) {
 
 // The last line of a silent job is flushed, over each transport.
 func TestAggregation_FlushedInSilence(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, aggregating(fastOptions(protocol)), writer.Options{})
@@ -119,6 +122,7 @@ func TestAggregation_FlushedInSilence(t *testing.T) {
 }
 
 func TestAggregation_FlushedAtSessionEnd(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := aggregating(fastOptions(tail.ProtocolHTTP))
 	o.Aggregate.Wait = time.Hour
@@ -145,6 +149,7 @@ func TestAggregation_FlushedAtSessionEnd(t *testing.T) {
 // Lines of a truncated response are read again, and skipped lines among them
 // are counted once.
 func TestAggregation_SkippedLinesCountedOnce(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolHTTP)
 	o.Limits.MaxMessageSize, o.Limits.DropOversized = 100, true
@@ -168,6 +173,7 @@ func TestAggregation_SkippedLinesCountedOnce(t *testing.T) {
 // Lines that are held back are read again over transports that read from the position
 // each time. They count once for the limits.
 func TestAggregation_Limit(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := aggregating(fastOptions(tail.ProtocolHTTP))
 	o.Aggregate.Progress = time.Hour // a progress line is held back as long

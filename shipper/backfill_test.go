@@ -13,6 +13,7 @@ import (
 )
 
 func TestBackfill_Modes(t *testing.T) {
+	t.Parallel()
 	for backfill, want := range map[string][]string{
 		BackfillRunning: {"running", "later"},
 		BackfillAll:     {"finished", "running", "later"},
@@ -53,6 +54,7 @@ func TestBackfill_Modes(t *testing.T) {
 // The first list decides the backfill. Jobs that it lacked and
 // that are older than it are part of that decision.
 func TestBackfill_IncompleteFirstList(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	hourAgo := time.Now().Add(-time.Hour)
 	old := head.Submit("old", raytest.JobOptions{Start: hourAgo})
@@ -79,6 +81,7 @@ func TestBackfill_IncompleteFirstList(t *testing.T) {
 }
 
 func TestBackfill_DecidedOnce(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}

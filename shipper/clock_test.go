@@ -18,6 +18,7 @@ import (
 // Record times increase strictly, at most a second ahead of our clock. Beyond that
 // they go back once, with an event. No restart brings the time ahead back.
 func TestClock_WasAhead(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: time.Hour}

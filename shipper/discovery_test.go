@@ -34,6 +34,7 @@ func (r *harness) waitLists(head *raytest.Head, n int) {
 // skipped stays skipped for the session, also across restarts of raytap and
 // absences that are believed. A new run of the same id is shipped.
 func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
+	t.Parallel()
 	for name, absentFor := range map[string]time.Duration{"not believed": time.Hour, "believed": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			head := raytest.New(t)
@@ -80,6 +81,7 @@ func TestDiscovery_IncompleteListUndoesNoDecision(t *testing.T) {
 
 // A job that a few responses lack is not over.
 func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolHTTP)
 	o.AbsentFor, o.GracePeriod = time.Hour, time.Millisecond
@@ -106,6 +108,7 @@ func TestDiscovery_JobMissingFromFewResponses(t *testing.T) {
 
 // A few lists that lack a job do not expire its position.
 func TestDiscovery_IncompleteListKeepsPositions(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolHTTP)
 	o.AbsentFor = time.Hour
@@ -122,6 +125,7 @@ func TestDiscovery_IncompleteListKeepsPositions(t *testing.T) {
 }
 
 func TestDiscovery_JobEndedBeforeFirstList(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)
@@ -139,6 +143,7 @@ func TestDiscovery_JobEndedBeforeFirstList(t *testing.T) {
 // If one response lacks the start time, the first one or a later one, the run is not
 // another one.
 func TestDiscovery_MissingStartTime(t *testing.T) {
+	t.Parallel()
 	for _, atFirst := range []bool{false, true} {
 		head := raytest.New(t)
 		file := filepath.Join(t.TempDir(), "lines.jsonl")

@@ -25,6 +25,7 @@ func (r *harness) sendPieces(a *fakeAgent, id string, taken func(i int) bool, pi
 }
 
 func TestFraming_LinesTurnOutToBeText(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolWebSocket), writer.Options{}, "")
@@ -47,6 +48,7 @@ func TestFraming_LinesTurnOutToBeText(t *testing.T) {
 }
 
 func TestFraming_TextTurnsIntoLines(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	fail := false
@@ -74,6 +76,7 @@ func TestFraming_TextTurnsIntoLines(t *testing.T) {
 }
 
 func TestFraming_SavedBeforeFirstLine(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return len(rest) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")

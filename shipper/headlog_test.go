@@ -37,6 +37,7 @@ func (r *harness) field(id, event, key string) any {
 // A job without a node may have a log. What Ray wrote on the head about a job
 // that never had a node is shipped.
 func TestHeadLog_JobWithoutNode(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -68,6 +69,7 @@ func TestHeadLog_JobWithoutNode(t *testing.T) {
 // While the head does not respond, it is not known that there is no log: nothing is
 // reported as complete.
 func TestHeadLog_HeadNotResponding(t *testing.T) {
+	t.Parallel()
 	for _, answers := range []bool{true, false} {
 		head := raytest.New(t)
 		fault := head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogFile})
@@ -95,6 +97,7 @@ func TestHeadLog_HeadNotResponding(t *testing.T) {
 
 // The log of a job that is deleted before its node was known is searched on every node.
 func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
@@ -120,6 +123,7 @@ func TestHeadLog_DeletedBeforeNodeKnownIsSearched(t *testing.T) {
 
 // The end event of a job quotes what Ray wrote about it on the head, if it ran on another node.
 func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
+	t.Parallel()
 	for _, agents := range []string{"on", "off"} {
 		head := raytest.New(t)
 		node, err := head.AddNode("127.0.0.2")
@@ -149,6 +153,7 @@ func TestHeadLog_QuotedInEndOfWorkerJob(t *testing.T) {
 
 // A log that was found on the head is found again and read on after a restart.
 func TestHeadLog_Restart(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLimits_Stop(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)
@@ -33,6 +34,7 @@ func TestLimits_Stop(t *testing.T) {
 }
 
 func TestLimits_Pause(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)
@@ -52,6 +54,7 @@ func TestLimits_Pause(t *testing.T) {
 }
 
 func TestLimits_MemorySinkBlocked(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)
@@ -80,6 +83,7 @@ func TestLimits_MemorySinkBlocked(t *testing.T) {
 }
 
 func TestLimits_MemoryPartialLinesHoldAll(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestMessages_CompleteWhileJobRuns(t *testing.T) {
+	t.Parallel()
 	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		ends := 0
 		a.next = func(_ bool, _ string, n int) error {
@@ -40,8 +41,10 @@ func TestMessages_CompleteWhileJobRuns(t *testing.T) {
 }
 
 func TestMessages_StreamEndIsNotLogEnd(t *testing.T) {
+	t.Parallel()
 	for name, noSnapshot := range map[string]bool{"with snapshots": false, "without snapshots": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 				a.noSnapshot = noSnapshot
 				r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
@@ -67,6 +70,7 @@ func TestMessages_StreamEndIsNotLogEnd(t *testing.T) {
 }
 
 func TestMessages_StreamOutlivesJob(t *testing.T) {
+	t.Parallel()
 	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.next = func(_ bool, _ string, n int) error {
 			if n >= 30 {
@@ -86,6 +90,7 @@ func TestMessages_StreamOutlivesJob(t *testing.T) {
 }
 
 func TestMessages_JobNeverStarted(t *testing.T) {
+	t.Parallel()
 	for _, noLog := range []bool{false, true} {
 		for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 			t.Run(fmt.Sprintf("streams refused=%v, %s", noLog, protocol), func(t *testing.T) {
@@ -110,6 +115,7 @@ func TestMessages_JobNeverStarted(t *testing.T) {
 }
 
 func TestMessages_LogNotThereYet(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.noLog = true
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
@@ -125,6 +131,7 @@ func TestMessages_LogNotThereYet(t *testing.T) {
 }
 
 func TestMessages_JobMissingForAWhile(t *testing.T) {
+	t.Parallel()
 	for name, keeps := range map[string]bool{"log missing, too": false, "log available": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -60,6 +60,7 @@ func (a *fakeAgent) printMixed(id string, from, n int, pause func()) {
 func shortPause() { <-time.After(time.Duration(rand.IntN(3)) * time.Millisecond) }
 
 func TestMessages_EveryLineOnce(t *testing.T) {
+	t.Parallel()
 	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.02
 		r := newMessageHarness(t, a, fastOptions(protocol), writer.Options{}, "")
@@ -76,6 +77,7 @@ func TestMessages_EveryLineOnce(t *testing.T) {
 }
 
 func TestMessages_Restart(t *testing.T) {
+	t.Parallel()
 	eachFraming(t, func(t *testing.T, a *fakeAgent, protocol string) {
 		a.cuts = 0.005
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -113,6 +115,7 @@ func TestMessages_Restart(t *testing.T) {
 }
 
 func TestMessages_ErrorEventFallsBack(t *testing.T) {
+	t.Parallel()
 	for _, lines := range []bool{false, true} {
 		a := newFakeAgent()
 		a.lines = lines
@@ -143,6 +146,7 @@ func TestMessages_ErrorEventFallsBack(t *testing.T) {
 }
 
 func TestMessages_RefusedUpgradeHoldsForAllJobs(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.refuse = true
 	r := newMessageHarness(t, a, fastOptions(tail.ProtocolAuto), writer.Options{}, "")
@@ -158,6 +162,7 @@ func TestMessages_RefusedUpgradeHoldsForAllJobs(t *testing.T) {
 }
 
 func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	a.cut = func(rest []byte) int { return min(len(rest), 8<<10) }
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -195,6 +200,7 @@ func TestMessages_ReplaysBoundedAfterRestart(t *testing.T) {
 }
 
 func TestMessages_SilentStreamClosed(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	dead := true
 	a.next = func(socket bool, _ string, n int) error {
@@ -216,6 +222,7 @@ func TestMessages_SilentStreamClosed(t *testing.T) {
 }
 
 func TestMessages_RetryAfter(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent()
 	busy := true
 	a.next = func(bool, string, int) error {
@@ -268,6 +275,7 @@ func TestMessages_SilentJobKeepsTransport(t *testing.T) {
 }
 
 func TestMessages_Limit(t *testing.T) {
+	t.Parallel()
 	for _, lines := range []bool{false, true} {
 		a := newFakeAgent()
 		a.lines = lines
@@ -294,6 +302,7 @@ func TestMessages_Limit(t *testing.T) {
 }
 
 func TestMessages_MoreJobsThanStreams(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolWebSocket, tail.ProtocolHTTP} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -328,6 +337,7 @@ func TestMessages_MoreJobsThanStreams(t *testing.T) {
 }
 
 func TestMessages_Resubmit(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		text  string // of the second run's log
 		epoch uint64 // of its lines

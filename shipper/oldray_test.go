@@ -18,8 +18,10 @@ import (
 // Ray before 2.40 has no API for log files. Each line is still shipped once, and the end is
 // verified with the log as text, over each transport, also for a job that has ended before.
 func TestOldRay_EveryLineOnceAndEndVerified(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.9.3", "2.30.0"} {
 		t.Run(version, func(t *testing.T) {
+			t.Parallel()
 			eachTransport(t, func(t *testing.T, protocol, agents string) {
 				head := raytest.New(t, raytest.RayVersion(version))
 				over := head.Submit("over", raytest.JobOptions{})
@@ -57,6 +59,7 @@ func TestOldRay_EveryLineOnceAndEndVerified(t *testing.T) {
 
 // The end of a tail proves nothing: what the text has after it is shipped.
 func TestOldRay_TailEndsEarly(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{tail.ProtocolWebSocket, tail.ProtocolAuto} {
 		t.Run(protocol, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion("2.9.3"))
@@ -76,6 +79,7 @@ func TestOldRay_TailEndsEarly(t *testing.T) {
 
 // An end that no transport can verify is not reported as complete.
 func TestOldRay_UnverifiedEndIsNotComplete(t *testing.T) {
+	t.Parallel()
 	const first = "before\nit\n"
 	for _, test := range []struct {
 		name, log string
@@ -137,6 +141,7 @@ func TestOldRay_UnverifiedEndIsNotComplete(t *testing.T) {
 
 // The lines before a byte that is not UTF-8 are shipped, also of a job that has ended.
 func TestOldRay_LinesBeforeInvalidByte(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t, raytest.RayVersion("2.9.3"))
 	job := head.Submit("job-1", raytest.JobOptions{EmptyLog: true})
 	job.Print(strings.Repeat("a line of a log\n", 10_000) + "\xff\n")
@@ -152,6 +157,7 @@ func TestOldRay_LinesBeforeInvalidByte(t *testing.T) {
 // From Ray 2.11 to 2.37 a tail stops the job agent of its node. Tails are opened only with
 // protocol: websocket, and then one per node.
 func TestOldRay_TailsThatStopJobAgent(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		protocol string
 		tails    int // maximum at the same time
@@ -209,6 +215,7 @@ func TestOldRay_TailsThatStopJobAgent(t *testing.T) {
 // The text of a removed file is empty like that of an empty file:
 // it does not make a log count as replaced.
 func TestOldRay_EmptyTextIsNotReplacedLog(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t, raytest.RayVersion("2.30.0"))
 	o := fastOptions(tail.ProtocolAuto)
 	o.LostAfter = 200 * time.Millisecond

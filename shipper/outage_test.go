@@ -12,6 +12,7 @@ import (
 )
 
 func TestOutage_DashboardDown(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -47,6 +48,7 @@ func TestOutage_DashboardDown(t *testing.T) {
 
 // A stop, or a lost log, does not end an outage: nothing was read again.
 func TestOutage_StopIsNotRecovery(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	head.Submit("job-1", raytest.JobOptions{}).Print("a line\n")

@@ -13,6 +13,7 @@ import (
 )
 
 func TestOwnership_NewNameTakesPositionsOver(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	o, oo := fastOptions(tail.ProtocolHTTP), writer.Options{Interval: 3 * time.Millisecond}

@@ -48,6 +48,7 @@ func refusedAgents(t *testing.T, m *metrics.Metrics) map[string]float64 {
 // Agents that may be used are not counted. The head's agent is used,
 // too, to read what Ray wrote there about a job that ran elsewhere.
 func TestTransport_RefusedAgentsByReason(t *testing.T) {
+	t.Parallel()
 	const token = "0123456789abcdef0123456789abcdef"
 	there, elsewhere := netip.MustParsePrefix("127.0.0.2/32"), netip.MustParsePrefix("10.0.0.0/8")
 	for name, row := range map[string]struct {

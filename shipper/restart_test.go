@@ -39,6 +39,7 @@ func (r *harness) kill() {
 }
 
 func TestRestart_EveryLineOnce(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		file := filepath.Join(t.TempDir(), "lines.jsonl")
@@ -73,6 +74,7 @@ func TestRestart_EveryLineOnce(t *testing.T) {
 }
 
 func TestRestart_PendingEventWrittenOnce(t *testing.T) {
+	t.Parallel()
 	for _, written := range []bool{false, true} {
 		t.Run(fmt.Sprintf("event written=%v", written), func(t *testing.T) {
 			head := raytest.New(t)
@@ -108,6 +110,7 @@ func TestRestart_PendingEventWrittenOnce(t *testing.T) {
 }
 
 func TestRestart_JobDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
@@ -133,6 +136,7 @@ func TestRestart_JobDeletedMeanwhile(t *testing.T) {
 }
 
 func TestRestart_SessionEndedMeanwhile(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	oo := writer.Options{Interval: 3 * time.Millisecond}
@@ -163,6 +167,7 @@ func TestRestart_SessionEndedMeanwhile(t *testing.T) {
 // Recovered lines count until the position has passed them, however often the
 // process is killed before that: here the log cannot be read meanwhile.
 func TestRestart_RecoveredLinesSurviveNextKill(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	o := fastOptions(tail.ProtocolHTTP)

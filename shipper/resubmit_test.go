@@ -17,6 +17,7 @@ import (
 // A log that can still be read is read to its end, also if its id was
 // submitted again on another node before the next job list.
 func TestResubmit_OldLogReadToEnd(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		if protocol == tail.ProtocolWebSocket {
 			t.Skip("a tail cannot select the node, it is of the new run")
@@ -85,6 +86,7 @@ func TestResubmit_OldLogReadToEnd(t *testing.T) {
 
 // A node that does not respond delays the new run for a bounded time.
 func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
@@ -110,6 +112,7 @@ func TestResubmit_UnreadableOldLogDelaysBriefly(t *testing.T) {
 // replay is of the log of the new run and proves nothing about the old one, which must
 // not be reported as lost.
 func TestResubmit_OldLogNotReadByTail(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	node, err := head.AddNode("127.0.0.2")
 	if err != nil {
@@ -138,6 +141,7 @@ func TestResubmit_OldLogNotReadByTail(t *testing.T) {
 }
 
 func TestResubmit_SameLog(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -172,6 +176,7 @@ func TestResubmit_SameLog(t *testing.T) {
 // A run that replaced another one while raytap was down is shipped, also if
 // raytap is killed between the end event of the old and the start event of the new run.
 func TestResubmit_KilledBetweenRuns(t *testing.T) {
+	t.Parallel()
 	for written := range 3 {
 		t.Run(fmt.Sprintf("%d events written", written), func(t *testing.T) {
 			head := raytest.New(t)
@@ -226,6 +231,7 @@ func TestResubmit_KilledBetweenRuns(t *testing.T) {
 // A run that only the sink has records of, because raytap was killed before it saved
 // any position of it, gets its end event when another run has replaced it.
 func TestResubmit_RunNeverSaved(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	o := fastOptions(tail.ProtocolHTTP)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestSession_HeadRestart(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -42,6 +43,7 @@ func TestSession_HeadRestart(t *testing.T) {
 
 // One response that names another session ends nothing.
 func TestSession_OneResponseOfAnotherIsIgnored(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
@@ -66,6 +68,7 @@ func TestSession_OneResponseOfAnotherIsIgnored(t *testing.T) {
 // no session in its version, and its node list is empty for about 2 s after a
 // start (2.9.3 and 2.30.0).
 func TestSession_NothingShippedBeforeItIsKnown(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.9.3", "2.30.0"} {
 		t.Run(version, func(t *testing.T) {
 			head := raytest.New(t, raytest.RayVersion(version))

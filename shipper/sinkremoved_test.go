@@ -55,6 +55,7 @@ func emptyOver(file string) error {
 // in it once and in order, with the same seq. A file that others have put in its
 // place is appended to.
 func TestSinkFile_RemovedIsReadAgain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		what   string
 		remove func(file string) error
@@ -67,6 +68,7 @@ func TestSinkFile_RemovedIsReadAgain(t *testing.T) {
 	} {
 		for _, interval := range []time.Duration{time.Millisecond, time.Hour} {
 			t.Run(fmt.Sprintf("%s, saved each %s", c.what, interval), func(t *testing.T) {
+				t.Parallel()
 				eachTransport(t, func(t *testing.T, protocol, agents string) {
 					head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 					file := filepath.Join(t.TempDir(), "sub", "lines.jsonl")

@@ -14,6 +14,7 @@ import (
 )
 
 func TestSlots_WithinBudget(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	o := fastOptions(tail.ProtocolAuto)
 	o.MaxTails = 5
@@ -50,6 +51,7 @@ func TestSlots_WithinBudget(t *testing.T) {
 
 // Ray holds the slot of a closed tail even if the list lacks its job, so it counts.
 func TestSlots_HeldWhileListLacksJob(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	o := fastOptions(tail.ProtocolAuto)
 	o.AbsentFor, o.MaxTails = time.Hour, 1
@@ -68,6 +70,7 @@ func TestSlots_HeldWhileListLacksJob(t *testing.T) {
 }
 
 func TestSlots_RefusedConnectionHoldsNone(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolWebSocket)
 	o.MaxTails = 2
@@ -117,6 +120,7 @@ func TestSlots_FreeSlotIsUsed(t *testing.T) {
 }
 
 func TestSlots_OfKilledProcessAreCounted(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t, raytest.SlotReleaseDelay(time.Hour))
 	file := filepath.Join(t.TempDir(), "lines.jsonl")
 	o := fastOptions(tail.ProtocolAuto)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -47,6 +48,7 @@ func TestTail_ReplacedLogIsNewEpoch(t *testing.T) {
 }
 
 func TestTail_DeadNode(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		node, err := head.AddNode("127.0.0.2")
@@ -71,6 +73,7 @@ func TestTail_DeadNode(t *testing.T) {
 }
 
 func TestTail_JobWithoutLog(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("never", raytest.JobOptions{Pending: true})
@@ -87,6 +90,7 @@ func TestTail_JobWithoutLog(t *testing.T) {
 
 // Long lines at the end of a log exceed the window of lines that are requested.
 func TestTail_EndAfterLongLines(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		o := fastOptions(protocol)
@@ -111,6 +115,7 @@ func TestTail_EndAfterLongLines(t *testing.T) {
 
 // A tail that is cut at the same offset a few times may still pass it.
 func TestTail_ClosedAtSameOffsetByChance(t *testing.T) {
+	t.Parallel()
 	for _, do := range []raytest.Action{raytest.CloseFrame, raytest.CutReset} {
 		head := raytest.New(t)
 		r := newHarness(t, head, "off", fastOptions(tail.ProtocolWebSocket), writer.Options{})
@@ -132,6 +137,7 @@ func TestTail_ClosedAtSameOffsetByChance(t *testing.T) {
 
 // A log that no allowed transport can read is reported as lost when the job is over.
 func TestTail_UnreadableByAllowedTransports(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "off", fastOptions(tail.ProtocolWebSocket), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
@@ -143,6 +149,7 @@ func TestTail_UnreadableByAllowedTransports(t *testing.T) {
 }
 
 func TestTail_StatusShowsCurrentError(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		var faults []*raytest.Injected
@@ -176,6 +183,7 @@ func TestTail_StatusShowsCurrentError(t *testing.T) {
 
 // A job that was deleted before its node was known may have printed.
 func TestTail_DeletedBeforeNodeKnown(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{Pending: true})
@@ -189,6 +197,7 @@ func TestTail_DeletedBeforeNodeKnown(t *testing.T) {
 // The end of a run whose id has another start time reports what is known, and not
 // that it was submitted again.
 func TestTail_EndMessageOfReplacedRun(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "on", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
@@ -204,6 +213,7 @@ func TestTail_EndMessageOfReplacedRun(t *testing.T) {
 // Each new tail replays the log. When a run is over and the grace period of its children
 // has passed, one is enough.
 func TestTail_AtMostOneReplayAfterEnd(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"2.60.0", "2.40.0", "2.9.3"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
@@ -231,6 +241,7 @@ func TestTail_AtMostOneReplayAfterEnd(t *testing.T) {
 
 // A job that ended before it was listed is first read after its grace period.
 func TestTail_EndedLogReadAfterGracePeriod(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	o := fastOptions(tail.ProtocolWebSocket)
 	o.GracePeriod = time.Second

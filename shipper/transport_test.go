@@ -69,6 +69,7 @@ func printMixed(job *raytest.Job, from int, pause func()) {
 }
 
 func TestTransport_EveryLineOnce(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t)
 		r := newHarness(t, head, agents, fastOptions(protocol), writer.Options{})
@@ -92,6 +93,7 @@ func TestTransport_EveryLineOnce(t *testing.T) {
 }
 
 func TestTransport_Cuts(t *testing.T) {
+	t.Parallel()
 	eachTransport(t, func(t *testing.T, protocol, agents string) {
 		head := raytest.New(t, raytest.SlotReleaseDelay(20*time.Millisecond))
 		o := fastOptions(protocol)
@@ -127,6 +129,7 @@ func TestTransport_Cuts(t *testing.T) {
 }
 
 func TestTransport_InvalidUTF8(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "off", fastOptions(tail.ProtocolAuto), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
@@ -178,6 +181,7 @@ func TestTransport_RecoveredAgentUsedByAllJobs(t *testing.T) {
 
 // A server that responds 501 to a request for a log file has no such API, in any version.
 func TestTransport_FileNotImplemented(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{tail.ProtocolAuto, tail.ProtocolHTTP, tail.ProtocolWebSocket} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -202,6 +206,7 @@ func TestTransport_FileNotImplemented(t *testing.T) {
 // With a token, agents outside node_agents.allow are not used. That costs much on
 // big clusters and is not visible otherwise, so there is one warning.
 func TestTransport_WarningForAgentsWithoutToken(t *testing.T) {
+	t.Parallel()
 	const token = "0123456789abcdef0123456789abcdef"
 	head := raytest.New(t, raytest.Token(token))
 	node, err := head.AddNode("127.0.0.2")
@@ -240,6 +245,7 @@ func TestTransport_WarningForAgentsWithoutToken(t *testing.T) {
 // A window that ends within a line has one line end less than the requested number of
 // lines. It is still not the whole log.
 func TestTransport_WindowEndsWithinLine(t *testing.T) {
+	t.Parallel()
 	head := raytest.New(t)
 	r := newHarness(t, head, "off", fastOptions(tail.ProtocolHTTP), writer.Options{})
 	job := head.Submit("job-1", raytest.JobOptions{})
