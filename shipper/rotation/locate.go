@@ -160,7 +160,7 @@ func (r *Reader) found(i int, l *listing) outcome {
 	case r.pos == (Position{}):
 	case r.at == 0 && r.copied && r.pos.Raw > 0:
 		// NAME.1 may be a copy of this generation, and then it is not the one before it.
-		r.beside = l.before(i)
+		r.copyOfIt = l.before(i)
 	default:
 		r.pos.After = l.before(i)
 	}

@@ -67,10 +67,10 @@ type finder struct {
 	emptyAt, looks uint
 	// seen is the open generation when it was last read to its end and confirmed.
 	seen ray.FileStat
-	// beside is the file that lay under NAME.1 when NAME was found to be a generation that
+	// copyOfIt is the file that lay under NAME.1 when NAME was found to be a generation that
 	// NAME.1 is no predecessor of: the copy of a copytruncate that goes on, or a backup.
-	beside Validator
-	cause  error // why the generation was not found
+	copyOfIt Validator
+	cause    error // why the generation was not found
 }
 
 // NewReader returns a reader that starts at a position. copied: the log is likely to be
@@ -257,7 +257,7 @@ func (r *Reader) confirm(ctx context.Context, st ray.FileStat, end Position) (bo
 		return false, err
 	case before == r.pos.After:
 		return true, nil
-	case r.at == 0 && r.copied && before != 0 && before == r.beside:
+	case r.at == 0 && r.copied && before != 0 && before == r.copyOfIt:
 		return r.fits(ctx, 0, end)
 	}
 	return false, nil
@@ -300,7 +300,7 @@ func (r *Reader) atItsEnd(ctx context.Context, st ray.FileStat) (outcome, error)
 		}
 		if same { // what was read is a copy of it
 			if next == 0 {
-				if r.beside, err = r.validator(ctx, 1); err != nil {
+				if r.copyOfIt, err = r.validator(ctx, 1); err != nil {
 					return 0, err
 				}
 			} else if r.pos.After, err = r.validator(ctx, next+1); err != nil {
@@ -386,7 +386,7 @@ func (r *Reader) read(ctx context.Context, k int, from, to int64) ([]byte, ray.F
 		return nil, part.FileStat, nil
 	}
 	if part.Offset > from {
-		return nil, part.FileStat, fmt.Errorf("read log: asked for bytes from %d on, got those from %d", from, part.Offset)
+		return nil, part.FileStat, fmt.Errorf("read log: requested the bytes from %d on, got those from %d", from, part.Offset)
 	}
 	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
 		return nil, part.FileStat, truncated(err)

@@ -165,7 +165,7 @@ func TestReaderAnnouncesWhatWasDeleted(t *testing.T) {
 	if f.cursor != m.written || f.lost != 1 {
 		t.Errorf("read up to %d of %d bytes, %d losses announced, want 1", f.cursor, m.written, f.lost)
 	}
-	m.out.text, m.out.origin, m.out.mtime = nil, nil, m.tick() // made anew, without a copy
+	m.out.text, m.out.origin, m.out.mtime = nil, nil, m.tick() // truncated without a copy
 	m.write(3)
 	f.readAll(t)
 	if f.cursor != m.written || f.lost != 2 {
