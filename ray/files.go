@@ -12,7 +12,7 @@ type FileStat struct {
 	// of the time of the last write and the size (2.60.0: hex(ns)-hex(size)), so it
 	// stays when the file is renamed. "" if the agent sends none.
 	ETag     string
-	Modified time.Time // zero if unknown; to the second
+	Modified time.Time // zero if unknown; rounded up to a second (aiohttp 3.14.5)
 }
 
 // FilePart is a range of a file's raw bytes. The caller closes Body.

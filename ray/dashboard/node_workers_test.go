@@ -85,6 +85,29 @@ func TestNodeWorkers_Recordings(t *testing.T) {
 	}
 }
 
+// TestNodeWorkers_TwoRaylets: two raylets of one host have their own agents and workers.
+// A worker of the type DRIVER is a driver, here the agent itself.
+func TestNodeWorkers_TwoRaylets(t *testing.T) {
+	c := recorded(t, map[string]string{"": "../../raytest/testdata/node_logs_nodes_two_raylets.json"})
+	list, err := c.NodeWorkers(t.Context())
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	for i, want := range []string{
+		"10.0.0.10 http://10.0.0.10:27495 on ray-host: 03000000 DRIVER",
+		"10.0.0.11 http://10.0.0.11:28960 on ray-host: 06000000 WORKER, 02000000 WORKER, 06000000 WORKER, 04000000 WORKER",
+	} {
+		n := list[i]
+		var workers []string
+		for _, w := range n.Workers {
+			workers = append(workers, w.JobID+" "+w.Type)
+		}
+		if got := fmt.Sprintf("%s %s on %s: %s", n.IP, n.AgentURL, n.Host, strings.Join(workers, ", ")); got != want || !n.Known {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+}
+
 // TestNodeWorkers_Many: the workers of a node have no bound, unlike the fields of a row.
 func TestNodeWorkers_Many(t *testing.T) {
 	const many = 20_000

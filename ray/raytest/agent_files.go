@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // isDirectory reports whether the node has a directory: some always (2.60.0).
@@ -74,7 +75,9 @@ func (n *Node) serveAgent(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 		_, _ = w.Write([]byte(page))
 	case f == nil:
-		w.Header().Set("Content-Type", "application/octet-stream")
+		if r.Method != http.MethodHead {
+			w.Header().Set("Content-Type", "application/octet-stream")
+		}
 		w.WriteHeader(http.StatusNotFound)
 	default:
 		serveFile(w, r, served)
@@ -94,7 +97,7 @@ func serveFile(w http.ResponseWriter, r *http.Request, f file) {
 		return
 	}
 	header.Set("ETag", etag)
-	header.Set("Last-Modified", f.modified.UTC().Format(http.TimeFormat))
+	header.Set("Last-Modified", f.modified.Add(time.Second-1).UTC().Format(http.TimeFormat)) // rounded up
 	if notModified {
 		w.WriteHeader(http.StatusNotModified)
 		return
