@@ -80,6 +80,8 @@ func TestPipeline_Bytes(t *testing.T) {
 			err: errLimited, want: []string{"0+0 a", "1+0 b", "2+0 c", "3+0 [limit]"}, lines: 3, size: 3,
 		},
 
+		"max_lines, stop, at the last line": {o: Options{Limits: Limits{MaxLines: 1}}, chunks: []string{"a\npart"}, flush: partial, err: errLimited, want: []string{"0+0 a", "1+0 [limit]"}, lines: 1, size: 1},
+
 		"oversized, truncate":     {o: Options{Limits: Limits{MaxMessageSize: 4}}, chunks: []string{"abc", "defgh\nabcd\n"}, want: []string{"0+0 abcd… of 8", "1+0 abcd"}, lines: 2, size: 12},
 		"oversized, drop":         {o: Options{Limits: Limits{MaxMessageSize: 4, DropOversized: true}}, chunks: []string{"abc", "defgh\nabcd\n"}, want: []string{"1+1 abcd"}, lines: 2, size: 12},
 		"oversized, nothing else": {o: Options{Limits: Limits{MaxMessageSize: 4, DropOversized: true}}, chunks: []string{"abcdefgh\n"}, lines: 1, size: 8},
@@ -116,17 +118,18 @@ func TestPipeline_Bytes(t *testing.T) {
 						break
 					}
 				}
-				if !errors.Is(err, tt.err) {
-					t.Fatalf("error %v, want %v", err, tt.err)
-				}
 				if took := time.Since(begun); took.Round(time.Second) != tt.after {
 					t.Errorf("took %v, want %v", took, tt.after)
 				}
 				if tt.flush == nil {
 					tt.flush = func(h *harness) error { return h.p.flush(h.t.Context()) }
 				}
-				if err := tt.flush(h); err != nil {
-					t.Fatal(err)
+				flushed := tt.flush(h)
+				if err == nil {
+					err, flushed = flushed, nil
+				}
+				if !errors.Is(err, tt.err) || flushed != nil {
+					t.Fatalf("error %v, and %v after it; want %v, and none", err, flushed, tt.err)
 				}
 				if pos := p.log.Pos; pos.Lines != tt.lines || pos.Content != tt.size {
 					t.Errorf("position after %d lines and %d bytes, want %d and %d", pos.Lines, pos.Content, tt.lines, tt.size)
