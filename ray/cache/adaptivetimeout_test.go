@@ -56,11 +56,11 @@ func TestSource_JobsTimeoutGrows(t *testing.T) {
 		if len(h.timeouts) != 4 || h.timeouts[3] != 80*time.Second {
 			t.Errorf("timeouts %v, want 10s 20s 40s 80s", h.timeouts)
 		}
-		// It is cached for 50 times its duration, and the next timeout suffices at once.
-		time.Sleep(50*h.takes - h.takes - time.Second)
+		// Discovery reuses it for 10 times its duration, and the next timeout suffices at once.
+		time.Sleep(10*h.takes - h.takes - time.Second)
 		waitForList(t, s, 0)
 		if len(h.timeouts) != 4 {
-			t.Errorf("requested again within 50 times its duration: %v", h.timeouts)
+			t.Errorf("requested again within 10 times its duration: %v", h.timeouts)
 		}
 		time.Sleep(2 * time.Second)
 		waitForList(t, s, 0)

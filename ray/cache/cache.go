@@ -40,7 +40,9 @@ type Options struct {
 	// TasksTTL applies to tasks, actors and placement groups, which block Ray's only
 	// State API worker: 29 s by default.
 	TasksTTL time.Duration
-	// DiscoveryTTL applies to the jobs that JobsNewerThan returns, 4 s by default.
+	// DiscoveryTTL applies to the jobs that JobsNewerThan returns, 4 s by default. A list
+	// that takes long is cached for at most 30 s for them, or 10 times the duration of
+	// its fetch if that is longer: new jobs must be found.
 	DiscoveryTTL time.Duration
 }
 
@@ -216,8 +218,8 @@ func (s *Source) VersionNewerThan(ctx context.Context, t time.Time) (ray.Version
 // Jobs lists the jobs.
 func (s *Source) Jobs(ctx context.Context) ([]ray.Job, error) { return valueOf(s.jobs.Get(ctx)) }
 
-// JobsNewerThan is Jobs, requested at t or later and cached for DiscoveryTTL at most:
-// for callers that must not act on an outdated list.
+// JobsNewerThan is Jobs, requested at t or later and cached for DiscoveryTTL, or longer if
+// the list takes long (see Options): for callers that must not act on an outdated list.
 func (s *Source) JobsNewerThan(ctx context.Context, t time.Time) ([]ray.Job, error) {
 	return valueOf(s.jobs.NewerThan(ctx, t))
 }

@@ -11,7 +11,8 @@ import (
 
 const (
 	// loadFactor bounds what one answer costs the cluster: an answer whose fetch took
-	// d is cached for at least 50 d, so that fetching takes at most 2 % of the time.
+	// d is cached for at least 50 d, so that fetching takes at most 2 % of the time;
+	// less long for callers of NewerThan, see minNewerThanLoad.
 	loadFactor = 50
 	// minFailureTTL is how long a failure is cached at least.
 	minFailureTTL = time.Second
@@ -20,6 +21,10 @@ const (
 	// what the last one took, after the last one began.
 	minRefetch    = time.Second
 	refetchFactor = 10
+	// minNewerThanLoad bounds how old loadFactor lets answers of NewerThan become: 30 s,
+	// or 10 times the duration of the fetch if that is longer. Fetching then takes at
+	// most 10 % of the time, and a slow answer does not hide for minutes what is new.
+	minNewerThanLoad = 30 * time.Second
 )
 
 // Answer is a value that a cluster returned. All callers share it: what it points to
@@ -39,7 +44,9 @@ type ValueOptions struct {
 	// TTL is how long an answer is cached, from RequestedAt on; 50 times the
 	// duration of its fetch if that is longer.
 	TTL time.Duration
-	// NewerThanTTL replaces TTL for callers of NewerThan; 0 means TTL.
+	// NewerThanTTL replaces TTL for callers of NewerThan; 0 means TTL. For them a slow
+	// answer is cached for at most 30 s, or 10 times the duration of its fetch if that
+	// is longer.
 	NewerThanTTL time.Duration
 	// MaxTTL is the upper bound of that time; 0 means none.
 	MaxTTL time.Duration
@@ -87,7 +94,7 @@ func NewValue[T any](fetch func(context.Context) (T, error), opts ValueOptions) 
 // Its errors are those of fetch, an *Error of code 408 if ctx ended first (errors.Is
 // shows why), and one of code 503 after Close.
 func (v *Value[T]) Get(ctx context.Context) (Answer[T], error) {
-	return v.get(ctx, time.Time{}, v.opts.TTL)
+	return v.get(ctx, time.Time{}, lifetime{ttl: v.opts.TTL})
 }
 
 // NewerThan is Get for a caller that needs an answer requested at t or later. So that
@@ -95,16 +102,30 @@ func (v *Value[T]) Get(ctx context.Context) (Answer[T], error) {
 // the duration of the last fetch if that is longer) before it fetches. Cached
 // failures are returned whenever they began.
 func (v *Value[T]) NewerThan(ctx context.Context, t time.Time) (Answer[T], error) {
-	ttl := v.opts.TTL
+	life := lifetime{ttl: v.opts.TTL, bounded: true}
 	if v.opts.NewerThanTTL > 0 {
-		ttl = v.opts.NewerThanTTL
+		life.ttl = v.opts.NewerThanTTL
 	}
-	return v.get(ctx, t, ttl)
+	return v.get(ctx, t, life)
 }
 
-func (v *Value[T]) get(ctx context.Context, newerThan time.Time, ttl time.Duration) (Answer[T], error) {
+// lifetime is for how long a caller accepts an answer.
+type lifetime struct {
+	ttl     time.Duration
+	bounded bool // whether minNewerThanLoad applies
+}
+
+// load returns for how long an answer is cached because its fetch took d.
+func (l lifetime) load(d time.Duration) time.Duration {
+	if l.bounded {
+		return min(loadFactor*d, max(minNewerThanLoad, refetchFactor*d))
+	}
+	return loadFactor * d
+}
+
+func (v *Value[T]) get(ctx context.Context, newerThan time.Time, life lifetime) (Answer[T], error) {
 	for {
-		c, delay := v.next(ctx, newerThan, ttl)
+		c, delay := v.next(ctx, newerThan, life)
 		switch {
 		case c != nil:
 			select {
@@ -137,14 +158,14 @@ func (v *Value[T]) get(ctx context.Context, newerThan time.Time, ttl time.Durati
 // next returns the fetch whose result the caller wants, ended or not; or, if there is
 // none yet, how long to wait before trying again. Neither means that the caller's
 // context has ended.
-func (v *Value[T]) next(ctx context.Context, newerThan time.Time, ttl time.Duration) (*call[T], time.Duration) {
+func (v *Value[T]) next(ctx context.Context, newerThan time.Time, life lifetime) (*call[T], time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := time.Now()
 	if v.closed {
 		return v.closedCall(), 0
 	}
-	if v.last != nil && v.fresh(v.last, now, newerThan, ttl) {
+	if v.last != nil && v.fresh(v.last, now, newerThan, life) {
 		return v.last, 0
 	}
 	if v.current != nil {
@@ -163,13 +184,13 @@ func (v *Value[T]) next(ctx context.Context, newerThan time.Time, ttl time.Durat
 }
 
 // fresh reports whether c, which has ended, may still be returned to a caller that
-// accepts answers up to ttl old.
-func (v *Value[T]) fresh(c *call[T], now, newerThan time.Time, ttl time.Duration) bool {
-	age, load := now.Sub(c.began), loadFactor*c.ended.Sub(c.began)
+// accepts answers for that lifetime.
+func (v *Value[T]) fresh(c *call[T], now, newerThan time.Time, life lifetime) bool {
+	age, load := now.Sub(c.began), life.load(c.ended.Sub(c.began))
 	if c.err != nil {
-		return now.Sub(c.ended) < minFailureTTL || age < min(ttl, load)
+		return now.Sub(c.ended) < minFailureTTL || age < min(life.ttl, load)
 	}
-	keep := max(ttl, load)
+	keep := max(life.ttl, load)
 	if v.opts.MaxTTL > 0 {
 		keep = min(keep, v.opts.MaxTTL)
 	}

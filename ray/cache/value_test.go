@@ -218,6 +218,36 @@ func TestValue_NewerThanTTL(t *testing.T) {
 	})
 }
 
+// A slow answer costs the cluster little, and does not hide for long what is new.
+func TestValue_NewerThanSlowAnswer(t *testing.T) {
+	for name, row := range map[string]struct{ takes, cached time.Duration }{
+		"50 times its duration":    {400 * time.Millisecond, 20 * time.Second},
+		"30 s":                     {2 * time.Second, 30 * time.Second},
+		"10 times if it is longer": {4 * time.Second, 40 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var src source
+				value := newValue(&src, row.takes)
+				began := time.Now()
+				for _, want := range []int{1, 1, 2} {
+					if a, err := value.NewerThan(t.Context(), time.Time{}); err != nil || a.Value != want {
+						t.Errorf("after %s: got %d, %v; want %d", time.Since(began), a.Value, err, want)
+					}
+					if want == 1 && time.Since(began) > row.takes {
+						time.Sleep(time.Nanosecond)
+					} else {
+						time.Sleep(time.Until(began.Add(row.cached - 1)))
+					}
+				}
+				if n := src.calls.Load(); n != 2 {
+					t.Errorf("%d fetches, want 2", n)
+				}
+			})
+		})
+	}
+}
+
 func TestValue_GetDuringNewerThan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var src source
