@@ -74,6 +74,7 @@ type command struct {
 func New(app *kingpin.Application, o Options) *Commands {
 	c := &Commands{o: o, run: map[string]runFunc{}, local: map[string]func(printer) error{}}
 	c.addJobs(group(app, "jobs", "job", "List jobs, read their logs, stop them."))
+	c.addNodeLogs(group(app, "logs", "log", "List, read, follow and collect the log files of the nodes."))
 	c.addNodes(group(app, "nodes", "node", "List nodes and their resource usage."))
 	c.addTasks(group(app, "tasks", "task", "List tasks."))
 	c.addServe(group(app, "serve", "", "List, deploy and delete Serve applications."))

@@ -27,6 +27,8 @@ type Console struct {
 	Colors bool
 	// Width of the terminal that Out is, in columns; 0 if Out is not a terminal.
 	Width int
+	// ErrWidth is the width of the terminal that Err is; 0 if Err is not a terminal.
+	ErrWidth int
 	// WaitReaderGone blocks until the reader of Out is gone or ctx ends, and returns
 	// true in the first case; nil if Out is not a pipe or socket.
 	WaitReaderGone func(ctx context.Context) bool
@@ -44,6 +46,12 @@ func NewConsole(in, out, err *os.File, env func(string) string) Console {
 		c.Width = 80
 		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
 			c.Width = w
+		}
+	}
+	if fd := int(err.Fd()); term.IsTerminal(fd) && env("TERM") != "dumb" {
+		c.ErrWidth = 80
+		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+			c.ErrWidth = w
 		}
 	}
 	if info, err := out.Stat(); err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 {

@@ -36,7 +36,7 @@ func ErrorMessage(err error) string {
 	if !errors.As(err, &e) {
 		return text
 	}
-	if e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden {
+	if e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden && !errors.Is(err, ray.ErrTransportNotAllowed) {
 		text += "; check the token (--token-file, auth in the configuration, or where Ray's own tools look)"
 	}
 	return text

@@ -14,7 +14,7 @@ import (
 
 // documented has the view that each section of docs/commands.md documents.
 var documented = map[string]any{
-	"Job": jobView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
+	"Job": jobView{}, "Log file": logFileView{}, "Node": nodeView{}, "Stats": statsView{}, "Disk": diskView{}, "Object store": objectStoreView{}, "GPU": gpuView{},
 	"Accelerators": acceleratorsView{}, "Node's GPU": nodeGPUView{}, "TPU": tpuView{}, "Node's TPU": nodeTPUView{}, "Task": taskView{}, "Application": applicationView{}, "Deployment": deploymentView{},
 	"Resources": resourcesView{}, "Amount": amountView{}, "GPU totals": gpuTotalsView{}, "Node counts": nodeCountsView{},
 	"Node's hardware": hardwareView{}, "Health": healthView{}, "Plan": planView{}, "Planned application": plannedView{},

@@ -80,7 +80,7 @@ _raytap_bash_autocomplete; IFS='|'; echo "${COMPREPLY[*]}"`
 	}
 	cmd := exec.Command(bash, "-c", script, "bash", "")
 	cmd.Env = withRaytap(t)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "jobs|nodes|tasks|serve") {
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "jobs|logs|nodes|tasks|serve") {
 		t.Errorf("all commands: %q, %v", out, err)
 	}
 	checkFiles(t, dir, "odd.yaml")

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"raytap/ray"
 	"raytap/ray/internal/partial"
 	"raytap/ray/transport"
@@ -27,6 +29,7 @@ type Client struct {
 	agents       agentRegistry       // which node agents may be used
 	statsTracker statsTracker        // which nodes still report stats
 	refusals     ray.UpgradeRefusals // whether the server refuses WebSockets
+	headFiles    *rate.Limiter       // requests for files by way of the head
 
 	mu       sync.Mutex
 	version  ray.Version     // of the last response; zero before
@@ -45,7 +48,8 @@ func New(t *transport.Client, o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Client{t: t, nodeAgents: o.NodeAgents, partial: partial.Reporter{Logger: o.Log}, state: make(chan struct{}, 1)}, nil
+	return &Client{t: t, nodeAgents: o.NodeAgents, partial: partial.Reporter{Logger: o.Log}, state: make(chan struct{}, 1),
+		headFiles: rate.NewLimiter(headFileRate, headFileRate)}, nil
 }
 
 // ClockAhead returns how far the cluster's clock is ahead of this machine's, from the

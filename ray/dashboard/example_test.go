@@ -3,6 +3,7 @@ package dashboard_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 
 	"raytap/ray"
@@ -87,4 +88,28 @@ func ExampleClient_Resources() {
 	fmt.Println(ray.Code(err))
 	// Output:
 	// 501
+}
+
+// The files of a job are its driver's log and the logs of its workers.
+func ExampleClient_LogFiles() {
+	h := fake()
+	defer h.Close()
+	c := connect(h.URL())
+	defer c.Close()
+
+	list, err := c.LogFiles(context.Background(), ray.LogSelector{Jobs: []string{"train-7"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, f := range list.Files {
+		part, err := c.LogFile(context.Background(), f, 0, 0)
+		if err != nil {
+			log.Fatal(err)
+		}
+		text, err := io.ReadAll(part.Body)
+		_ = part.Body.Close()
+		fmt.Println(f.Source, f.Name, len(text) == int(part.Size), err)
+	}
+	// Output:
+	// driver job-driver-train-7.log true <nil>
 }

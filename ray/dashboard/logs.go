@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"raytap/ray"
-	"raytap/ray/transport"
 )
 
 const (
@@ -37,37 +36,11 @@ const (
 // Code 404: no such file or no such submission. Code 501: before 2.40 Ray puts a
 // byte of its own before each chunk, which cannot be removed again.
 func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error) {
-	release, err := c.release(ctx)
-	if err != nil {
-		return nil, err
+	q := url.Values{"node_id": {ref.NodeID}, "filename": {logFile(ref.SubmissionID)}}
+	if ref.NodeID == "" {
+		q = url.Values{"node_id": {"unknown"}, "submission_id": {ref.SubmissionID}}
 	}
-	if release.before(firstLogFile.major, firstLogFile.minor) {
-		return nil, &ray.Error{Op: opLines, Code: http.StatusNotImplemented,
-			Detail: "Ray " + release.text + " does not serve log files unchanged: use 2.40 or later"}
-	}
-	q := url.Values{"format": {"text"}, "lines": {"-1"}, "timeout": {wholeSeconds}}
-	if n > 0 {
-		q.Set("lines", strconv.Itoa(n))
-		q.Set("timeout", windowSeconds)
-	}
-	if ref.NodeID != "" {
-		q.Set("node_id", ref.NodeID)
-		q.Set("filename", logFile(ref.SubmissionID))
-	} else {
-		q.Set("node_id", "unknown")
-		q.Set("submission_id", ref.SubmissionID)
-	}
-	res, err := c.t.Do(ctx, transport.Request{Op: opLines, Endpoint: endpointLines, Path: endpointLines, Query: q, Stream: true})
-	if err != nil {
-		return nil, asNotFound(err)
-	}
-	if err := rejectHTML(res, opLines); err != nil {
-		return nil, err
-	}
-	if release.before(2, 60) {
-		return &inBandErrorReader{body: res.Body, detail: c.t.Detail}, nil
-	}
-	return res.Body, nil
+	return c.fileLines(ctx, q, n)
 }
 
 // logFile is the name of a submission's log in its node's log directory.

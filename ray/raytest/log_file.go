@@ -2,8 +2,11 @@ package raytest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,6 +38,69 @@ func (h *Head) acquireStateSlot(w http.ResponseWriter) (leave func(), ok bool) {
 		defer h.mu.Unlock()
 		h.stateRequests--
 	}, true
+}
+
+// serveLogList implements GET /api/v0/logs?node_id&glob (2.60.0): the names of a node's
+// files that match, by kind.
+func (h *Head) serveLogList(w http.ResponseWriter, r *http.Request) {
+	leave, ok := h.acquireStateSlot(w)
+	if !ok {
+		return
+	}
+	defer leave()
+	q := r.URL.Query()
+	pattern := q.Get("glob")
+	if pattern == "" {
+		pattern = "*"
+	}
+	byKind := map[string][]string{}
+	h.mu.Lock()
+	found := false
+	for _, n := range h.nodes {
+		if n.ID != q.Get("node_id") || n.agent == nil {
+			continue
+		}
+		found = true
+		for _, name := range n.entries() {
+			if ok, _ := path.Match(pattern, strings.TrimSuffix(name, "/")); ok {
+				kind := logKind(name)
+				byKind[kind] = append(byKind[kind], name)
+			}
+		}
+	}
+	h.mu.Unlock()
+	if !found {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusInternalServerError)
+		reply(w, map[string]any{"result": false, "msg": "Agent for node id: " + q.Get("node_id") + " doesn't exist.", "data": map[string]any{"result": nil}})
+		return
+	}
+	reply(w, map[string]any{"result": true, "msg": "", "data": map[string]any{"result": byKind}})
+}
+
+// entries lists the files and directories of the node, directories with a slash.
+func (n *Node) entries() []string {
+	names := map[string]bool{"old/": true, "events/": true, "export_events/": true}
+	for file := range n.files {
+		names[file] = true
+		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
+			names[dir+"/"] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// logKind returns Ray's kind of a file, as far as tests need it.
+func logKind(name string) string {
+	switch {
+	case strings.Contains(name, "worker") && strings.HasSuffix(name, ".out"):
+		return "worker_out"
+	case strings.Contains(name, "worker") && strings.HasSuffix(name, ".err"):
+		return "worker_err"
+	case strings.Contains(name, "raylet."):
+		return "raylet"
+	}
+	return "internal"
 }
 
 // serveLogFile implements GET /api/v0/logs/file of each known version.

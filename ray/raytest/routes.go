@@ -20,6 +20,7 @@ const (
 	EndpointTail            = "/api/jobs/{id}/logs/tail"
 	EndpointLogFile         = "/api/v0/logs/file"
 	EndpointLogStream       = "/api/v0/logs/stream"
+	EndpointLogList         = "/api/v0/logs"
 	EndpointNodes           = "/api/v0/nodes"
 	EndpointTasks           = "/api/v0/tasks"
 	EndpointActors          = "/api/v0/actors"
@@ -42,7 +43,7 @@ func route(u *url.URL) (endpoint, id string) {
 	if !isJob || rest == "" {
 		switch path {
 		case EndpointVersion, EndpointAuthMode, EndpointHealth, EndpointJobs, EndpointLogFile,
-			EndpointLogStream, EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary,
+			EndpointLogStream, EndpointLogList, EndpointNodes, EndpointTasks, EndpointActors, EndpointActorsSummary,
 			EndpointPlacementGroups, EndpointNodesSummary, EndpointClusterStatus, EndpointServe:
 			return path, ""
 		}
@@ -94,6 +95,8 @@ func (h *Head) serveDashboard(w http.ResponseWriter, r *http.Request) {
 		h.serveJobs(w, r, endpoint, id)
 	case EndpointLogFile:
 		h.serveLogFile(w, r)
+	case EndpointLogList:
+		h.serveLogList(w, r)
 	case EndpointAuthMode:
 		h.serveAuthMode(w)
 	case EndpointHealth:
