@@ -37,7 +37,7 @@ func (l logConsole) run(ctx context.Context, out io.Writer, args ...string) (std
 	var messages bytes.Buffer
 	app := kingpin.New("raytap", "").Terminate(nil)
 	c := New(app, Options{
-		Console: Console{Out: out, Err: &messages, ErrWidth: l.width}, ConnectFlags: func(Flags) {},
+		Console: Console{Out: out, Err: &messages, ErrWidth: l.width, Now: func() time.Time { return now }}, ConnectFlags: func(Flags) {},
 		Connect: func() (Cluster, error) {
 			o := transport.Options{URL: l.head.URL(), Timeout: 20 * time.Second}
 			agents := dashboard.NodeAgents{}
@@ -79,7 +79,8 @@ func newLogConsole(t *testing.T) (logConsole, *raytest.Node) {
 	node.WriteFile("worker-"+logWorker+"-ffffffff-7.out.1", "two\n")
 	node.WriteFile("worker-"+logWorker+"-ffffffff-7.out.2", "one\n")
 	node.WriteFile("worker-"+logWorker+"-ffffffff-7.err", "")
-	node.SetModified("raylet.out", time.Now().Add(-3*time.Hour-time.Minute))
+	node.SetModified("raylet.out", now.Add(-3*time.Hour-time.Minute))
+	node.SetModified("job-driver-train-1.log", now)
 	return l, node
 }
 
