@@ -15,6 +15,11 @@ type Record struct {
 	Timezone Zone `yaml:"timezone"`
 	// Whether to remove colours and other ANSI escape sequences from messages.
 	StripANSI bool `yaml:"strip_ansi"`
+	// Whether to add to a line of another process, which Ray prints to a driver log, what
+	// Ray puts before it and after it: relayed, worker_name, pid, node_ip, repeated.
+	Relayed bool `yaml:"relayed"`
+	// Whether to add the ids in lines that Ray logs as JSON, such as actor_id and task_id.
+	Structured bool `yaml:"structured"`
 	// Joins lines into one record.
 	Multiline Multiline `yaml:"multiline"`
 	// Minimum time between two records of one progress bar. 0s: a record for each
@@ -55,7 +60,7 @@ func (z Zone) Location() *time.Location {
 }
 
 func defaultRecord() Record {
-	return Record{Timezone: "UTC", Multiline: Multiline{MaxWaitTime: Duration(1500 * time.Millisecond), MaxLines: 500}}
+	return Record{Timezone: "UTC", Relayed: true, Structured: true, Multiline: Multiline{MaxWaitTime: Duration(1500 * time.Millisecond), MaxLines: 500}}
 }
 
 // maxMultilineLines bounds the lines that are held for one record.

@@ -155,6 +155,7 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 			Record: tail.RecordOptions{
 				Labels: c.Labels, Metadata: c.Metadata,
 				LineTime: c.Record.LineTime, Location: c.Record.Timezone.Location(), StripANSI: c.Record.StripANSI,
+				Relayed: c.Record.Relayed, Structured: c.Record.Structured,
 			},
 			Aggregate: aggregate.Options{
 				Multiline: c.Record.Multiline.Enabled, MaxLines: c.Record.Multiline.MaxLines, Wait: time.Duration(c.Record.Multiline.MaxWaitTime),

@@ -204,6 +204,19 @@ func TestValidate_ReservedRecordKeys(t *testing.T) {
 	}
 }
 
+func TestShipperOptions_Record(t *testing.T) {
+	hs := heads(t, "prod")
+	c := configure(t, hs, "prod")
+	h := open(t, c, nil)
+	for _, on := range []bool{true, false} { // both are on by default
+		r := h.d.shipperOptions(specs(c, nil, certificates{})[0], h.d.o.Log).Record
+		if r.Relayed != on || r.Structured != on {
+			t.Errorf("relayed %t, structured %t, want %t", r.Relayed, r.Structured, on)
+		}
+		c.Shipper.Record.Relayed, c.Shipper.Record.Structured = false, false
+	}
+}
+
 func TestDefaultMaxTails(t *testing.T) {
 	hs := heads(t, "prod")
 	for file, want := range map[string]int{"": maxTailsInMemory, filepath.Join(t.TempDir(), "p.json"): maxTailsSaved} {

@@ -21,7 +21,7 @@ func TestAggregator_Tracebacks(t *testing.T) {
 	tinted := "\x1b[36m(f pid=7, ip=10.0.0.1)\x1b[0m " + strings.ReplaceAll(plainTrace, "\n", "\n\x1b[36m(f pid=7, ip=10.0.0.1)\x1b[0m ")
 	for name, text := range map[string]string{
 		"traceback": plainTrace, "group": group, "chain": chain, "chain that ends in a group": cause, "task": task,
-		"colours": coloured, "worker": worker, "worker, colours": tinted,
+		"colours": coloured, "worker": worker, "worker, colours": tinted, "actor whose text has parentheses": strings.ReplaceAll(worker, "(f pid", "(R(rank=3) pid"),
 		"logger's line with its traceback": "2026-11-24 12:00:00,123 ERROR train: it failed\n" + plainTrace,
 		"name without text":                "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyboardInterrupt",
 		"class in a function":              "Traceback (most recent call last):\n  File \"a.py\", line 1\n__main__.f.<locals>.Bad: x",

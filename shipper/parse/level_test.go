@@ -46,6 +46,8 @@ func TestLevel(t *testing.T) {
 		{"[2026-11-24 12:00:00,123 E 7011 7025] (raylet) x.cc:1: x", "ERROR"},
 		{"[2026-11-24 12:00:00,123 C 7011 7025] x.cc:1: x", "CRITICAL"},
 		{"(train pid=77) WARNING:root:x", "WARNING"},
+		{"(R(rank=3) pid=77) WARNING:root:x", "WARNING"},
+		{"(Model(" + strings.Repeat("x", 1000) + ") pid=77) WARNING:root:x", "WARNING"},
 		{"\x1b[36m(train pid=77, ip=10.0.0.10)\x1b[0m 2026-11-24 12:00:00,123\tERROR x.py:1 -- x", "ERROR"},
 		{"(raylet) [2026-11-24 12:00:00,123 W 77 77] x.cc:1: x", "WARNING"},
 		{"(RayTrainWorker pid=77) [rank0]:[W1124 12:00:00.1 socket.cpp:1] x", "WARNING"},

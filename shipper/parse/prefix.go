@@ -2,33 +2,11 @@ package parse
 
 import "bytes"
 
-// workerPrefixWindow is the maximum length of a worker prefix (bytes).
-const workerPrefixWindow = 256
-
-// WorkerPrefixLen returns the length of the prefix that Ray prints before a
-// worker's line ("(train pid=77, ip=10.0.0.10) "), including colours, or 0 if there
-// is none.
-func WorkerPrefixLen(line []byte) int {
-	s := line
-	s = s[colourLen(s):]
-	if len(s) == 0 || s[0] != '(' {
-		return 0
-	}
-	i := bytes.IndexByte(s[:min(len(s), workerPrefixWindow)], ')')
-	if i < 0 || !bytes.Contains(s[:i], []byte("pid=")) {
-		return 0
-	}
-	s = s[i+1:]
-	s = s[colourLen(s):]
-	if len(s) == 0 || s[0] != ' ' {
-		return 0
-	}
-	return len(line) - len(s) + 1
-}
-
 // skipPrefix returns s without leading blanks, colours, and the prefixes of Ray and
-// torchrun. It skips at most 4*textWindow bytes.
+// torchrun. It skips at most 4*textWindow bytes, and before them Ray's prefix of a line of
+// another process.
 func skipPrefix(s []byte) []byte {
+	s = s[WorkerPrefixLen(s):]
 	for end := len(s) - 4*textWindow; len(s) > max(0, end); {
 		switch s[0] {
 		case ' ', '\t':

@@ -25,9 +25,11 @@ type Options struct {
 	Labels   map[string]string // keys at the top level
 	Metadata map[string]string // keys of the object "metadata"
 
-	LineTime  bool           // add the time that a line states as line_time
-	Location  *time.Location // of times without a zone; nil: UTC
-	StripANSI bool           // remove escape sequences from messages
+	LineTime   bool           // add the time that a line states as line_time
+	Location   *time.Location // of times without a zone; nil: UTC
+	StripANSI  bool           // remove escape sequences from messages
+	Relayed    bool           // in a driver log, add what Ray says of a line of another process
+	Structured bool           // add what a line of Ray's JSON logging says of what printed it
 }
 
 // Origin is which log a record is of, and what printed the line. The zero value is the
@@ -64,18 +66,22 @@ type Encoder struct {
 	epochPos int    // offset of epoch in head
 	seqPos   int    // offset of seq in head
 	seq      uint64 // in head
-	hasNode  bool   // head has the key node_id
+	has      keySet // keys of head and tail
 	tail     []byte // the end of a record: actor and task, and what follows
 	fixed    []byte // the end of tail that does not change: application, labels, metadata and }\n
 	last     int64  // time of the last record, Unix nanoseconds
 
-	lineTime  bool
-	location  *time.Location
-	stripANSI bool
-	scratch   []byte // a message without escape sequences
+	options lineOptions
+	scratch []byte // a message without escape sequences
 
 	second int64 // the second in head, Unix time
 	nanos  int64 // the time in head, Unix nanoseconds
+}
+
+// lineOptions are the Options about what lines state.
+type lineOptions struct {
+	lineTime, stripANSI, relayed, structured bool
+	location                                 *time.Location
 }
 
 // headSpare is the capacity for the digits of epoch and seq (bytes).
@@ -83,10 +89,10 @@ const headSpare = 16
 
 // NewEncoder returns an encoder for epoch 0. It retains nothing of o but Location.
 func NewEncoder(o Options) *Encoder {
-	e := &Encoder{second: -1, lineTime: o.LineTime, location: o.Location, stripANSI: o.StripANSI}
-	if e.location == nil {
-		e.location = time.UTC
-	}
+	e := &Encoder{second: -1, options: lineOptions{
+		lineTime: o.LineTime, location: cmp.Or(o.Location, time.UTC), stripANSI: o.StripANSI,
+		relayed: o.Relayed && o.Log == "", structured: o.Structured,
+	}}
 	e.head = appendString([]byte(timeFormat), "ray_cluster", o.Cluster)
 	e.head = appendString(e.head, "session", o.Session)
 	e.head = appendString(e.head, "log", o.Log)
@@ -98,7 +104,7 @@ func NewEncoder(o Options) *Encoder {
 	e.head = appendString(e.head, "worker_id", o.WorkerID)
 	e.head = appendCount(e.head, "pid", uint64(max(o.PID, 0)))
 	e.head = appendString(e.head, "node_id", o.NodeID)
-	e.hasNode = o.NodeID != ""
+	e.has = keysOf(&o)
 	e.head = append(e.head, `,"epoch":`...)
 	e.epochPos = len(e.head)
 	e.fixed = appendEnd(nil, o)
@@ -132,6 +138,8 @@ func (e *Encoder) SetAttribution(actorName, taskName string) {
 	e.tail = appendAttribute(e.tail[:0], "actor_name", actorName)
 	e.tail = appendAttribute(e.tail, "task_name", taskName)
 	e.tail = append(e.tail, e.fixed...)
+	e.has.set(parse.ActorName, actorName != "")
+	e.has.set(parse.TaskName, taskName != "")
 }
 
 // Epoch returns the epoch of the next record.
@@ -168,8 +176,8 @@ func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) 
 		b = append(b, v...)
 		b = append(b, '"')
 	}
-	if e.lineTime {
-		if t, ok := parse.Timestamp(first, now, e.location); ok {
+	if e.options.lineTime {
+		if t, ok := parse.Timestamp(first, now, e.options.location); ok {
 			b = append(b, `,"line_time":"`...)
 			b = t.UTC().AppendFormat(b, time.RFC3339Nano)
 			b = append(b, '"')
@@ -177,7 +185,7 @@ func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) 
 	}
 	b = append(b, `,"message":"`...)
 	text := l.WholeText()
-	if e.stripANSI && bytes.IndexByte(text, '\x1b') >= 0 {
+	if e.options.stripANSI && bytes.IndexByte(text, '\x1b') >= 0 {
 		e.scratch = parse.AppendWithoutANSI(e.scratch[:0], text)
 		text = e.scratch
 	}
@@ -189,6 +197,9 @@ func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) 
 	}
 	b = appendCount(b, "blank", uint64(max(l.Blank, 0)))
 	b = appendCount(b, "skipped", skipped)
+	if mayState(first) {
+		b = e.appendStated(b, first)
+	}
 	return append(b, e.tail...)
 }
 
@@ -203,7 +214,7 @@ func (e *Encoder) AppendEvent(b []byte, now int64, event Event) []byte {
 	b = append(b, '"')
 	b = appendCount(b, "skipped", event.Skipped)
 	for _, f := range event.Fields {
-		if f.Key == "node_id" && e.hasNode {
+		if f.Key == "node_id" && e.has.contains(parse.NodeID) {
 			continue // no key comes twice
 		}
 		b = appendField(b, f)
@@ -302,7 +313,10 @@ func appendString(b []byte, key, value string) []byte {
 }
 
 // appendAttribute appends a key and the beginning of its value, unless that is empty.
-func appendAttribute(b []byte, key, value string) []byte {
+func appendAttribute[T string | []byte](b []byte, key string, value T) []byte {
+	if len(value) == 0 {
+		return b
+	}
 	if len(value) > maxAttribute {
 		n := maxAttribute
 		for n > maxAttribute-utf8.UTFMax && !utf8.RuneStart(value[n]) {
@@ -310,7 +324,8 @@ func appendAttribute(b []byte, key, value string) []byte {
 		}
 		value = value[:n]
 	}
-	return appendString(b, key, value)
+	b = append(appendKey(b, key), '"')
+	return append(appendText(b, []byte(value)), '"')
 }
 
 // appendCount appends a key and its value, unless that is 0.

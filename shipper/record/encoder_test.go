@@ -1,7 +1,6 @@
 package record
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -165,22 +164,7 @@ func TestReservedKeys(t *testing.T) {
 	o := testOptions()
 	o.Origin, o.LineTime = testOrigin(), true
 	record := NewEncoder(o).AppendLine(nil, 1e18, lines.Line{Text: []byte("ERROR 2026-11-24 14:00:00 x"), Size: 99, Blank: 1, Joined: 2}, 1)
-	decoder := json.NewDecoder(bytes.NewReader(record))
-	if _, err := decoder.Token(); err != nil {
-		t.Fatal(err)
-	}
-	var keys []string
-	for decoder.More() {
-		key, err := decoder.Token()
-		var value json.RawMessage
-		if err == nil {
-			err = decoder.Decode(&value)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, key.(string))
-	}
+	keys := keysIn(t, record)
 	for i, key := range keys {
 		if reserved := slices.Contains(ReservedKeys, key); reserved == (key == "team") || slices.Contains(keys[:i], key) {
 			t.Errorf("key %s: reserved %t, keys %v", key, reserved, keys)

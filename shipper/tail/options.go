@@ -93,6 +93,9 @@ type RecordOptions struct {
 	Location *time.Location
 	// StripANSI removes escape sequences from messages.
 	StripANSI bool
+	// Relayed adds what Ray says of a line of another process, Structured what a line of its
+	// JSON logging says of what printed it.
+	Relayed, Structured bool
 }
 
 // Limits are the limits of one tail; 0 is no limit. They are inclusive and count new data

@@ -61,6 +61,7 @@ func (p *pipeline) setEncoder() {
 		Cluster: o.Cluster, Session: p.job.session, SubmissionID: j.SubmissionID, JobID: j.JobID, JobName: j.Name(),
 		Labels: o.Record.Labels, Metadata: metadata,
 		LineTime: o.Record.LineTime, Location: o.Record.Location, StripANSI: o.Record.StripANSI,
+		Relayed: o.Record.Relayed, Structured: o.Record.Structured,
 	})
 	p.enc.SetEpoch(p.log.Epoch)
 	p.enc.SetLastTime(p.log.LastTime)
