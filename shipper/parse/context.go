@@ -45,7 +45,7 @@ func (k ContextKey) String() string { return contextNames[k] }
 // ray/serve/_private/logging_utils.py).
 type Context struct {
 	// Values are parts of the line, as JSON has them between quotes; empty where the line has
-	// no text, or an empty one.
+	// no text, or an empty one. Application and Deployment of a replica are of its actor's name.
 	Values [contextKeys][]byte
 	PID    int // the line's "process"; 0 if it has none
 }
@@ -85,13 +85,20 @@ func (c *Context) Parse(line []byte) bool {
 	if !isRayID(c.Values[WorkerID]) || !isRayID(c.Values[NodeID]) {
 		return false
 	}
-	// Serve writes APPLICATION_DEPLOYMENT.
-	if app := c.Values[Application]; len(app) > 0 && bytes.HasPrefix(c.Values[Deployment], app) {
-		if rest := c.Values[Deployment][len(app):]; len(rest) > 1 && rest[0] == '_' {
-			c.Values[Deployment] = rest[1:]
-		}
-	}
+	c.nameReplica()
 	return true
+}
+
+// nameReplica sets the application and the deployment of a replica to what its actor's name
+// says, "SERVE_REPLICA::APPLICATION#DEPLOYMENT#REPLICA": the line has APPLICATION_DEPLOYMENT as
+// its deployment, and an application only while it serves a request.
+func (c *Context) nameReplica() {
+	name, ok := bytes.CutPrefix(c.Values[ActorName], []byte("SERVE_REPLICA::"))
+	app, rest, ok1 := bytes.Cut(name, []byte("#"))
+	deployment, _, ok2 := bytes.Cut(rest, []byte("#"))
+	if ok && ok1 && ok2 {
+		c.Values[Application], c.Values[Deployment] = app, deployment
+	}
 }
 
 // set sets the value of a key, if it is one of Context.

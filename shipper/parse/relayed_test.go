@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -57,6 +58,33 @@ func TestParseRelayed(t *testing.T) {
 		if got != want {
 			t.Errorf("%.300q\ngot  %.300q\nwant %.300q", line, got, want)
 		}
+	}
+}
+
+// Of the recorded driver logs, exactly the lines that Ray relayed are recognised.
+func TestParseRelayed_Recorded(t *testing.T) {
+	var files []struct{ File, Text string }
+	if err := json.Unmarshal(recorded(t, "node_logs_lines.json"), &files); err != nil {
+		t.Fatal(err)
+	}
+	relayed := 0
+	for _, f := range files {
+		driver := strings.Contains(f.File, "job-driver")
+		for line := range strings.Lines(f.Text) {
+			r, ok := ParseRelayed([]byte(strings.TrimSuffix(line, "\n")))
+			if want := driver && strings.HasPrefix(line, "\x1b[3"); ok != want {
+				t.Errorf("%s: %q: relayed %t, want %t", f.File, line, ok, want)
+			}
+			if ok {
+				relayed++
+				if (r.PID == 0) != (string(r.Name) == "raylet") || len(r.Name) == 0 || (r.Repeated > 0) != strings.Contains(line, "x across cluster]") {
+					t.Errorf("%q: %+v", line, r)
+				}
+			}
+		}
+	}
+	if relayed < 10 {
+		t.Errorf("only %d relayed lines", relayed)
 	}
 }
 
