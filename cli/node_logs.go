@@ -128,12 +128,21 @@ func listLogs(ctx context.Context, from nodeLogs, sel *logSelection, limit int, 
 		if f.HasStat {
 			size = formatBytes(float64(f.Stat.Size))
 		}
-		t.add(text(shortID(f.NodeID)), text(string(f.Source)), text(f.Name), text(cmp.Or(f.SubmissionID, f.JobID)), text(size), text(formatAge(p.now(), f.Stat.Modified)))
+		t.add(text(shortID(f.NodeID)), text(string(f.Source)), text(shownName(f, p.Width)), text(cmp.Or(f.SubmissionID, f.JobID)), text(size), text(formatAge(p.now(), f.Stat.Modified)))
 	}
 	if err := p.printTable(views(files, viewLogFile), t, "no such log files"); err != nil {
 		return err
 	}
 	return incomplete(list.Missing)
+}
+
+// shownName returns a file's name for a table; on a terminal with a short worker ID, which
+// --worker takes, too.
+func shownName(f ray.LogFile, width int) string {
+	if width > 0 && f.WorkerID != "" {
+		return strings.Replace(f.Name, f.WorkerID, shortID(f.WorkerID)+"…", 1)
+	}
+	return f.Name
 }
 
 // incomplete returns the error of a result that lacks something that was reported.

@@ -122,6 +122,15 @@ func TestLogs_List(t *testing.T) {
 	}
 }
 
+func TestShownName(t *testing.T) {
+	f := ray.LogFile{Name: "old/worker-" + logWorker + "-ffffffff-7.out.1", LogName: ray.ParseLogName("old/worker-" + logWorker + "-ffffffff-7.out.1")}
+	for width, want := range map[int]string{0: f.Name, 80: "old/worker-aa0000000000…-ffffffff-7.out.1"} {
+		if got := shownName(f, width); got != want {
+			t.Errorf("at %d columns: %s, want %s", width, got, want)
+		}
+	}
+}
+
 func TestLogs_Get(t *testing.T) {
 	l, node := newLogConsole(t)
 	if got := l.must("logs", "get", "--worker", "aa", "--file", "*.out"); got != "three\nfour" {

@@ -19,7 +19,7 @@ func TestCommand_OutputNotWritten(t *testing.T) {
 		"--help", "jobs list --help", "help jobs", "--version", "version", "completion bash", "completion zsh", "completion fish",
 		"config check " + good, "config show", "config show --config.file " + good,
 		"jobs list" + url, "jobs list -o json" + url, "jobs list -o yaml" + url, "jobs get j" + url, "jobs logs j" + url, "jobs tail j" + url,
-		"jobs tail -f j" + url, "nodes list" + url, "gpus -o json" + url, "health" + url,
+		"jobs tail -f j" + url, "logs list" + url, "logs get --job j" + url, "logs get --generations --job j" + url, "logs tail --job j" + url, "logs tail -f --job j" + url, "nodes list" + url, "gpus -o json" + url, "health" + url,
 	} {
 		t.Run(args[:min(len(args), 24)], func(t *testing.T) {
 			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
