@@ -21,7 +21,7 @@ import (
 func (s *pipeline) written(texts ...string) map[key]record {
 	s.t.Helper()
 	all := decode(s.t, texts...)
-	joined, timed := 0, 0
+	joined, timed, relayed := 0, 0, 0
 	for k, r := range all {
 		if k.Event == "" && r.Lines > 1 {
 			joined++
@@ -29,9 +29,12 @@ func (s *pipeline) written(texts ...string) map[key]record {
 		if r.LineTime != "" {
 			timed++
 		}
+		if r.WorkerName != "" {
+			relayed++
+		}
 	}
-	if joined == 0 || timed == 0 {
-		s.t.Fatalf("of %d records %d are multiline and %d have line_time: the test proves nothing", len(all), joined, timed)
+	if joined == 0 || timed == 0 || relayed == 0 {
+		s.t.Fatalf("of %d records %d are multiline, %d have line_time and %d are a worker's: the test proves nothing", len(all), joined, timed, relayed)
 	}
 	for _, job := range s.jobs {
 		s.compareLog(job.ID, string(job.Log()), all)
@@ -51,12 +54,13 @@ func decode(t *testing.T, texts ...string) map[key]record {
 				ID                                                string `json:"submission_id"`
 				LineTime                                          string `json:"line_time"`
 				ActorName                                         string `json:"actor_name"`
+				WorkerName                                        string `json:"worker_name"`
 				Epoch, Seq, Lines                                 int
 			}
 			if err := json.Unmarshal([]byte(line), &r); err != nil {
 				t.Fatalf("%v: %.200q", err, line)
 			}
-			all[key{r.Cluster, r.Session, cmp.Or(r.Log, r.ID), r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level, r.LineTime, r.Source, r.ID, r.ActorName, r.Lines}
+			all[key{r.Cluster, r.Session, cmp.Or(r.Log, r.ID), r.Epoch, r.Seq, r.Event}] = record{r.Time, r.Message, r.Level, r.LineTime, r.Source, r.ID, r.ActorName, r.WorkerName, r.Lines}
 		}
 	}
 	return all
@@ -93,7 +97,7 @@ func (s *pipeline) stored() map[key][]record {
 	s.t.Helper()
 	all := map[key][]record{}
 	text := program.Get(s.store + "/select/logsql/query?" + url.Values{"query": {
-		"* | fields _time, _msg, ray_cluster, session, submission_id, log, source, epoch, seq, event, level, line_time, lines, actor_name"}}.Encode())
+		"* | fields _time, _msg, ray_cluster, session, submission_id, log, source, epoch, seq, event, level, line_time, lines, actor_name, worker_name"}}.Encode())
 	for line := range strings.Lines(text) {
 		var r map[string]string
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
@@ -120,7 +124,7 @@ func fromStore(r map[string]string) (k key, got record, err error) {
 		}
 	}
 	k = key{r["ray_cluster"], r["session"], cmp.Or(r["log"], r["submission_id"]), numbers["epoch"], numbers["seq"], r["event"]}
-	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], r["source"], r["submission_id"], r["actor_name"], numbers["lines"]}, nil
+	return k, record{r["_time"], r["_msg"], r["level"], r["line_time"], r["source"], r["submission_id"], r["actor_name"], r["worker_name"], numbers["lines"]}, nil
 }
 
 // awaitStored waits until the store has every record, and compares them. It returns the

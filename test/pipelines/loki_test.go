@@ -36,7 +36,7 @@ func pushLoki(t *testing.T, store string, records map[key]record) {
 		if r.Lines > 0 {
 			meta["lines"] = strconv.Itoa(r.Lines)
 		}
-		for name, value := range map[string]string{"event": k.Event, "level": r.Level, "line_time": r.LineTime} {
+		for name, value := range map[string]string{"event": k.Event, "level": r.Level, "line_time": r.LineTime, "worker_name": r.WorkerName} {
 			if value != "" {
 				meta[name] = value
 			}

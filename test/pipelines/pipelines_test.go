@@ -26,8 +26,8 @@ type key struct {
 
 // record contains the values that a pipeline must not change.
 type record struct {
-	Time, Message, Level, LineTime, Source, ID, ActorName string
-	Lines                                                 int
+	Time, Message, Level, LineTime, Source, ID, ActorName, WorkerName string
+	Lines                                                             int
 }
 
 // pipeline is a raytap that reads a fake head, and a store.
@@ -114,6 +114,7 @@ var difficult = []string{
 	`  File "train.py", line 7, in <module>`,
 	"    step(\"\\n\")",
 	"ValueError: 漢字 \x01",
+	"\x1b[36m(R(rank=3) pid=77, ip=10.0.0.1)\x1b[0m a line of a worker\x1b[32m [repeated 9x across cluster]\x1b[0m",
 	"100% done %s %d ${HOME} %$!msg% <b>&amp;",
 	"", // no record
 }
