@@ -88,31 +88,93 @@ func (e errStore) Unwrap() error { return e.error }
 func (c *collection) all(ctx context.Context, files []ray.LogFile) error {
 	for i, f := range files {
 		c.bar.file(i+1, f.Name)
-		err := c.one(ctx, f)
-		var output errStore
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.As(err, &output):
-			return output.error
-		case err != nil:
-			c.missing = append(c.missing, ray.MissingLog{NodeID: f.NodeID, Name: f.Name, Err: err})
+		if err := c.try(ctx, f); err != nil {
+			return err
+		}
+		if last := i+1 == len(files) || files[i+1].NodeID != f.NodeID || files[i+1].Log != f.Log; last && f.AgentURL != "" {
+			if err := c.newer(ctx, f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// maxRotations is how many rotations since the list are followed.
+const maxRotations = 20
+
+// newer collects the generations that have numbers beyond the last one that was listed:
+// the log was rotated since.
+func (c *collection) newer(ctx context.Context, f ray.LogFile) error {
+	for range maxRotations {
+		f.Generation++
+		f.Name = fmt.Sprintf("%s.%d", f.Log, f.Generation)
+		stat, err := c.from.LogFileStat(ctx, f)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil: // there is none, or what fails was reported
+			return nil
+		case stat.ETag == "" || c.seen[generationKey(f, stat)]:
+			continue
+		}
+		if err := c.try(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// try collects one file, and remembers what is missing. Its error ends the collection.
+func (c *collection) try(ctx context.Context, f ray.LogFile) error {
+	err := c.one(ctx, f)
+	var output errStore
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &output):
+		return output.error
+	case err != nil:
+		c.missing = append(c.missing, ray.MissingLog{NodeID: f.NodeID, Name: f.Name, Err: err})
+	}
+	return nil
+}
+
+// errRotatedAway is the error for a generation that nothing has the name of any more.
+var errRotatedAway = errors.New("it was deleted by a rotation before it could be read")
+
+// open opens a file under the name that it has now: since it was listed, a generation may
+// have the number of the one before, and the file of a worker that died is in old/.
+func (c *collection) open(ctx context.Context, f ray.LogFile) (ray.LogFile, ray.FilePart, error) {
+	for moved := false; ; {
+		part, err := c.from.LogFile(ctx, f, 0, 0)
+		switch {
+		case ray.Code(err) == http.StatusNotFound && moved:
+			return f, part, errRotatedAway
+		case ray.Code(err) == http.StatusNotFound && f.Name == f.Log && f.Source == ray.LogWorker:
+			f.Name = "old/" + f.Log
+		case err != nil || part.ETag == "" || !c.seen[generationKey(f, part.FileStat)]:
+			return f, part, err
+		default:
+			_ = part.Body.Close()
+			moved, f.Generation = true, f.Generation+1
+			f.Name = fmt.Sprintf("%s.%d", f.Log, f.Generation)
+		}
+	}
+}
+
+// generationKey identifies a generation under any name.
+func generationKey(f ray.LogFile, stat ray.FileStat) string {
+	return f.NodeID + "/" + f.Log + "/" + stat.ETag
+}
+
 // one collects one file.
 func (c *collection) one(ctx context.Context, f ray.LogFile) error {
-	part, err := c.from.LogFile(ctx, f, 0, 0)
+	f, part, err := c.open(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer part.Body.Close()
-	generation := f.NodeID + "/" + f.Log + "/" + part.ETag
-	if part.ETag != "" && part.Size > 0 && c.seen[generation] {
-		return nil // it was renamed since
-	}
 	if part.Offset != 0 {
 		return &ray.Error{Op: "collect", Code: http.StatusInternalServerError, Detail: "the agent did not return the file from its beginning"}
 	}
@@ -136,7 +198,7 @@ func (c *collection) one(ctx context.Context, f ray.LogFile) error {
 		return fmt.Errorf("only %s of it were read: %w", formatBytes(float64(n)), err)
 	}
 	c.written++
-	c.seen[generation] = true
+	c.seen[generationKey(f, part.FileStat)] = true
 	return nil
 }
 

@@ -3,16 +3,19 @@ package cli
 import (
 	"archive/tar"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
 )
 
@@ -137,6 +140,72 @@ func TestLogs_CollectIncomplete(t *testing.T) {
 				if got[node.ID[:12]+"/raylet.out"] != tt.content || got[node.ID[:12]+"/job-driver-train-1.log"] != "step 1\nstep 2\n" {
 					t.Errorf("%q", got)
 				}
+			}
+		})
+	}
+}
+
+// TestLogs_CollectFirstRotation: a log that was not rotated when it was listed.
+func TestLogs_CollectFirstRotation(t *testing.T) {
+	l, node := newLogConsole(t)
+	to := filepath.Join(t.TempDir(), "logs")
+	sel := &logSelection{files: []string{"raylet.out"}}
+	err := collectLogs(t.Context(), hooked{l.client(), func(name string) {
+		if _, rotated := node.File("raylet.out.1"); !rotated && name == "raylet.out" {
+			node.RotateFile("raylet.out", 5)
+			node.AppendFile("raylet.out", "new\n")
+		}
+	}}, sel, to, newScreen("").Console)
+	files := collected(t, to)
+	if at := node.ID[:12] + "/raylet.out"; err != nil || files[at] != "new\n" || len(files[at+".1"]) != 105 {
+		t.Errorf("%v, %q", err, files)
+	}
+}
+
+// hooked calls before with the name of each file that is read.
+type hooked struct {
+	nodeLogs
+	before func(name string)
+}
+
+func (h hooked) LogFile(ctx context.Context, f ray.LogFile, from, to int64) (ray.FilePart, error) {
+	h.before(f.Name)
+	return h.nodeLogs.LogFile(ctx, f, from, to)
+}
+
+// TestLogs_CollectMoves: names that move between the list and the reads hide nothing.
+func TestLogs_CollectMoves(t *testing.T) {
+	name := "worker-" + logWorker + "-ffffffff-7.out"
+	for what, tt := range map[string]struct {
+		at   string // the read before which names move
+		move func(*raytest.Node)
+		want string // the contents, in the order of their names
+		code bool   // something is missing
+	}{
+		"a rotation before the first read": {name, func(n *raytest.Node) { n.RotateFile(name, 5); n.AppendFile(name, "five\n") }, "five\n|three\nfour|two\n|one\n|", false},
+		"a rotation between two reads":     {name + ".1", func(n *raytest.Node) { n.RotateFile(name, 5); n.AppendFile(name, "five\n") }, "three\nfour|two\n|one\n|", false},
+		"a rotation before the last read":  {name + ".2", func(n *raytest.Node) { n.RotateFile(name, 5); n.AppendFile(name, "five\n") }, "three\nfour|two\n|one\n|", false},
+		"a rotation that deletes":          {name + ".2", func(n *raytest.Node) { n.RotateFile(name, 2); n.AppendFile(name, "five\n") }, "three\nfour|two\n|", true},
+		"the worker dies":                  {name, func(n *raytest.Node) { n.RenameFile(name, "old/"+name) }, "three\nfour|two\n|one\n|", false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l, node := newLogConsole(t)
+			once := false
+			from := hooked{l.client(), func(read string) {
+				if read == tt.at && !once {
+					once = true
+					tt.move(node)
+				}
+			}}
+			to := filepath.Join(t.TempDir(), "logs")
+			sel := &logSelection{files: []string{"*.out"}, s: ray.LogSelector{Workers: []string{"aa"}}}
+			err := collectLogs(t.Context(), from, sel, to, newScreen("").Console)
+			files, got := collected(t, to), ""
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				got += files[name] + "|"
+			}
+			if (err != nil) != tt.code || got != tt.want {
+				t.Errorf("%v, %q, want %q", err, got, tt.want)
 			}
 		})
 	}

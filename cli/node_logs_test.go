@@ -38,25 +38,33 @@ func (l logConsole) run(ctx context.Context, out io.Writer, args ...string) (std
 	app := kingpin.New("raytap", "").Terminate(nil)
 	c := New(app, Options{
 		Console: Console{Out: out, Err: &messages, ErrWidth: l.width, Now: func() time.Time { return now }}, ConnectFlags: func(Flags) {},
-		Connect: func() (Cluster, error) {
-			o := transport.Options{URL: l.head.URL(), Timeout: 20 * time.Second}
-			agents := dashboard.NodeAgents{}
-			if l.token != "" {
-				o.Token, o.Scheme = transport.StaticToken(l.token), "Bearer "
-				agents.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-			}
-			tr, err := transport.New(o)
-			if err != nil {
-				return nil, err
-			}
-			return dashboard.New(tr, dashboard.Options{NodeAgents: agents})
-		},
+		Connect: func() (Cluster, error) { return l.client(), nil },
 	})
 	command, err := app.Parse(args)
 	if err == nil {
 		err = c.Run(ctx, command)
 	}
 	return messages.String(), err
+}
+
+// client returns a client of the head.
+func (l logConsole) client() *dashboard.Client {
+	l.t.Helper()
+	o, agents := transport.Options{URL: l.head.URL(), Timeout: 20 * time.Second}, dashboard.NodeAgents{}
+	if l.token != "" {
+		o.Token, o.Scheme = transport.StaticToken(l.token), "Bearer "
+		agents.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	}
+	tr, err := transport.New(o)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	c, err := dashboard.New(tr, dashboard.Options{NodeAgents: agents})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(c.Close)
+	return c
 }
 
 // must runs a command that succeeds without a message.

@@ -13,6 +13,10 @@
 //	job.Print("step 1\n")
 //	job.End("SUCCEEDED", 0)
 //
+// Each node has a log directory, whose files a test writes, rotates and moves
+// (Node.WriteFile and others) and whose agent serves them, and workers
+// (Node.SetWorkers).
+//
 // Faults are injected with Inject, CutTails, Down and Node.AgentDown; each is counted,
 // so that a test can prove that it happened. All methods are safe for concurrent use.
 package raytest
