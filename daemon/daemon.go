@@ -191,6 +191,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	watchdog := start(base, d.feedWatchdog)
 	defer func() { <-watchdog.ended }()
 	defer watchdog.cancel()
+	garbage := start(base, collectGarbage)
+	defer func() { <-garbage.ended }()
+	defer garbage.cancel()
 	d.notify(systemd.SdNotifyReady)
 	if err := d.storage.notSaved; err != nil {
 		d.o.Log.WithError(err).WithField("backfill", d.cfg.Shipper.Discovery.Backfill).

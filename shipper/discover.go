@@ -217,16 +217,23 @@ func (s *Shipper) startTail(ctx context.Context, j ray.Job, k *trackedJob) {
 	s.mu.Unlock()
 	s.wg.Go(func() {
 		t.Run(ctx)
-		atEnd, checks := t.ReadToEnd()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if atEnd && ctx.Err() == nil && t.Session() == s.currentSession {
-			s.scheduleRecheck(j.SubmissionID, j.Start, checks)
-		}
-		if s.running[j.SubmissionID] == t {
-			delete(s.running, j.SubmissionID)
-		}
+		s.tailEnded(ctx, t, &j)
 	})
+}
+
+// tailEnded forgets a tail that has ended, and schedules the checks of its log.
+//
+//go:noinline // tails wait in the caller: its frame must be small
+func (s *Shipper) tailEnded(ctx context.Context, t *tail.Tail, j *ray.Job) {
+	atEnd, checks := t.ReadToEnd()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if atEnd && ctx.Err() == nil && t.Session() == s.currentSession {
+		s.scheduleRecheck(j.SubmissionID, j.Start, checks)
+	}
+	if s.running[j.SubmissionID] == t {
+		delete(s.running, j.SubmissionID)
+	}
 }
 
 // setSession makes a session the current one and drops the rechecks of the previous one.

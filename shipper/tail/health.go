@@ -254,6 +254,27 @@ func agentHost(agent string) string {
 // RefusedAgents returns how many node agents are not used, by reason.
 func (c *Cluster) RefusedAgents(now time.Time) map[string]int { return c.agents.refused(now) }
 
+// recordResult passes the result of a read to the selector, and reports whether the next
+// transport is tried without a pause.
+func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
+	now := time.Now()
+	v := t.selector.record(tr, result{err: err, grew: t.p.progress.grew, reachable: reachable, content: t.p.log.Pos.Content}, t.conditions(now), now)
+	if v.refused {
+		t.cl.refusals.Note(now)
+	}
+	if v.agentDown {
+		if errors.Is(err, ray.ErrTokenWithheld) {
+			t.cl.warnOnce("token", "Node agents are not used, logs are read through the head", err)
+		}
+		t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
+	}
+	if v.cooldown {
+		t.cl.Metrics.Fallbacks(tr.String()).Inc()
+		t.job.logger().WithField("transport", tr.String()).WithError(err).Debug("Falling back to another transport for a while")
+	}
+	return v.fellBack
+}
+
 // retry is when the next read of a tail is due, and when its log is lost.
 type retry struct {
 	backoff *backoff.ExponentialBackOff

@@ -212,7 +212,13 @@ func (t *Tail) Run(ctx context.Context) {
 	t.stop.begin(cancel)
 	t.show(None, false)
 	defer t.hide()
-	err := t.follow(reading)
+	t.end(ctx, reading, t.follow(reading))
+}
+
+// end writes what is left after follow, which has returned err.
+//
+//go:noinline // Run waits: see follow
+func (t *Tail) end(ctx, reading context.Context, err error) {
 	t.release(ctx)
 	t.health.end()
 	if cause := context.Cause(reading); cause != nil {
@@ -254,16 +260,18 @@ func (t *Tail) report(ctx context.Context, err error) {
 
 // follow reads over one transport after the other. Its error says why the tail is over.
 //
-// The functions in which a tail waits, from here to job.sleep, have small stack frames:
-// stacks are most of the memory of thousands of silent jobs.
+// The functions in which a tail waits, from the start of its goroutine to job.sleep, have
+// small stack frames: together less than 1,248 bytes, or the runtime (Go 1.26) does not
+// shrink the stack of a waiting goroutine from 8 KiB to 4. Stacks are most of the memory of
+// thousands of silent jobs. So functions with large frames that these call must not be
+// inlined, which a profile would do otherwise.
 func (t *Tail) follow(ctx context.Context) error {
 	if err := t.prepare(ctx); err != nil {
 		return err
 	}
 	r := newRetry(&t.cl.opts)
 	for {
-		now := time.Now()
-		tr, pause := t.selector.pick(t.conditions(now), now)
+		tr, pause := t.pick()
 		if tr != None {
 			err := t.attempt(ctx, tr)
 			if pause, err = t.next(ctx, r, tr, err); err != nil {
@@ -278,6 +286,14 @@ func (t *Tail) follow(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// pick returns the transport to use now, and how long to wait if there is none.
+//
+//go:noinline // follow waits
+func (t *Tail) pick() (Transport, time.Duration) {
+	now := time.Now()
+	return t.selector.pick(t.conditions(now), now)
 }
 
 // prepare writes pending events, waits until the job has a log, and writes the start event.
@@ -331,11 +347,18 @@ func (t *Tail) waitStart(ctx context.Context) error {
 func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	t.show(tr, true)
 	t.p.progress.grew = false
-	err := t.reader(tr).read(ctx)
+	return t.readEnded(ctx, tr, t.reader(tr).read(ctx))
+}
+
+// readEnded ships what was read, however the read ended, and returns why: err, or the
+// error of shipping it.
+//
+//go:noinline // attempt waits: see follow
+func (t *Tail) readEnded(ctx context.Context, tr Transport, err error) error {
 	if ctx.Err() != nil {
 		return err // release flushes
 	}
-	ferr := t.p.flushPending(ctx) // what was read is shipped, however the read ended
+	ferr := t.p.flushPending(ctx)
 	if ferr = cmp.Or(t.p.flush(ctx), ferr); err == nil {
 		err = ferr
 	}
@@ -398,27 +421,6 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 func (t *Tail) endedWithoutNode() bool {
 	j := t.job.current()
 	return t.job.settled(time.Now()) && j.Status.Terminal() && j.DriverNodeID == ""
-}
-
-// recordResult passes the result of a read to the selector, and reports whether the next
-// transport is tried without a pause.
-func (t *Tail) recordResult(tr Transport, err error, reachable bool) bool {
-	now := time.Now()
-	v := t.selector.record(tr, result{err: err, grew: t.p.progress.grew, reachable: reachable, content: t.p.log.Pos.Content}, t.conditions(now), now)
-	if v.refused {
-		t.cl.refusals.Note(now)
-	}
-	if v.agentDown {
-		if errors.Is(err, ray.ErrTokenWithheld) {
-			t.cl.warnOnce("token", "Node agents are not used, logs are read through the head", err)
-		}
-		t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
-	}
-	if v.cooldown {
-		t.cl.Metrics.Fallbacks(tr.String()).Inc()
-		t.job.logger().WithField("transport", tr.String()).WithError(err).Debug("Falling back to another transport for a while")
-	}
-	return v.fellBack
 }
 
 // show publishes the transport in use, for Status and the metric.
