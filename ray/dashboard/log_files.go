@@ -19,7 +19,8 @@ import (
 //
 // Where an agent cannot be used, or does not answer, the head lists the files. Nodes
 // that can be listed in neither way are in LogList.Missing, and so are selected nodes
-// that are not ALIVE. Two nodes of one host can have one log directory: its files are
+// that are not ALIVE. The head also lists a directory with more than about 50,000 files,
+// in 36 parts. Two nodes of one host can have one log directory: its files are
 // listed once, for the first of them.
 //
 // The files of a job are its driver's log, and those of the workers that run it: by the
@@ -153,7 +154,7 @@ func (c *Client) nodeLogFiles(ctx context.Context, n ray.NodeWorkers, s ray.LogS
 		case err != nil:
 			missing(dir.name, err)
 		case cut:
-			missing(dir.name, &ray.Error{Op: "list log files", Code: http.StatusInternalServerError, Detail: fmt.Sprintf("the directory has more files than are listed: only the first %d are", len(names))})
+			missing(dir.name, &ray.Error{Op: "list log files", Code: http.StatusInternalServerError, Detail: fmt.Sprintf("the directory has more than the %d files that are listed", len(names))})
 		}
 		for _, name := range names {
 			f := ray.LogFile{NodeID: n.NodeID, Name: name, LogName: ray.ParseLogName(name)}
@@ -190,6 +191,11 @@ func (c *Client) directoryNames(ctx context.Context, nodeID string, agent *logAg
 			for i := range index.Names {
 				index.Names[i] = prefix + index.Names[i]
 			}
+			if index.Truncated {
+				if rest, err := c.partNames(ctx, nodeID, prefix); err == nil {
+					return rest, false, nil
+				}
+			}
 			return index.Names, index.Truncated, err
 		}
 		agent.url, agent.err = "", err
@@ -199,6 +205,25 @@ func (c *Client) directoryNames(ctx context.Context, nodeID string, agent *logAg
 		err = agent.err // it says what to do
 	}
 	return names, false, err
+}
+
+// partNames lists a directory whose index is too long, by way of the head and in parts:
+// narrow patterns are cheap there (24 ms with 10,000 files), while one for more than about
+// 49,000 names fails (2.60.0).
+func (c *Client) partNames(ctx context.Context, nodeID, prefix string) ([]string, error) {
+	patterns := []string{"[!pw]*", "p[!y]*", "python-core-[!w]*", "w[!o]*"}
+	for _, digit := range "0123456789abcdef" {
+		patterns = append(patterns, "worker-"+string(digit)+"*", "python-core-worker-"+string(digit)+"*")
+	}
+	var names []string
+	for _, pattern := range patterns {
+		part, err := c.HeadFileNames(ctx, nodeID, prefix+pattern)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, part...)
+	}
+	return names, nil
 }
 
 // LogFileStat returns the size and the time of a listed file. Where no agent can be used

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/ray/transport"
@@ -164,6 +166,7 @@ func TestLogFiles_SharedDirectory(t *testing.T) {
 func TestLogFiles_WithoutAgents(t *testing.T) {
 	head, _, second := logCluster(t)
 	c := logClient(t, head, transport.Options{}, Options{NodeAgents: NodeAgents{Mode: NodeAgentsOff}})
+	c.headFiles = rate.NewLimiter(rate.Inf, 1)
 	list, err := c.LogFiles(t.Context(), ray.LogSelector{Workers: []string{workerB, workerD}})
 	if want := "1:old/worker-B-ffffffff-101.out 1:worker-B-ffffffff-101.out.1 2:worker-D-02000000-103.out"; err != nil || listed(head, list) != want || len(list.Missing) > 0 {
 		t.Fatalf("%s, %v, %v", listed(head, list), list.Missing, err)
@@ -208,6 +211,41 @@ func TestLogFiles_AgentDown(t *testing.T) {
 	}
 	if text := list.Missing[0].Err.Error(); !strings.Contains(text, "connection refused") {
 		t.Errorf("the reason: %s", text)
+	}
+}
+
+// TestLogFiles_LongIndex: a directory whose index is too long is listed by the head, in
+// parts, and then nothing is missing.
+func TestLogFiles_LongIndex(t *testing.T) {
+	head := raytest.New(t)
+	node := head.Nodes()[0]
+	c := logClient(t, head, transport.Options{}, Options{})
+	c.headFiles = rate.NewLimiter(rate.Inf, 1)
+	const many = 21_000 // of more than 500 bytes of index each
+	for i := range many {
+		node.WriteFile(fmt.Sprintf("%s-%06d.log", strings.Repeat("a", 240), i), "")
+	}
+	named := []string{"python-core-driver-0_1.log", "python-core-worker-" + workerA + "_100.log", "worker-" + workerA + "-ffffffff-100.out", "worker-" + workerD + "-ffffffff-100.out", "raylet.out", "pip.log", "x.log", "wait.log", ".hidden"}
+	for _, name := range named {
+		node.WriteFile(name, "")
+	}
+	list, err := c.LogFiles(t.Context(), ray.LogSelector{Sources: []ray.LogSource{ray.LogSystem, ray.LogWorker}})
+	if err != nil || len(list.Missing) > 0 || len(list.Files) != many+len(named) {
+		t.Fatalf("%d files, %v, %v", len(list.Files), list.Missing, err)
+	}
+	found := map[string]int{}
+	for _, f := range list.Files {
+		found[f.Name]++
+	}
+	for _, name := range named {
+		if found[name] != 1 {
+			t.Errorf("%s is listed %d times", name, found[name])
+		}
+	}
+	head.Inject(raytest.Fault{Endpoint: raytest.EndpointLogList})
+	list, err = c.LogFiles(t.Context(), ray.LogSelector{Sources: []ray.LogSource{ray.LogWorker}})
+	if err != nil || len(list.Missing) != 1 || !strings.Contains(list.Missing[0].Err.Error(), "more than the ") {
+		t.Errorf("without the head: %v, %v", list.Missing, err)
 	}
 }
 

@@ -49,7 +49,7 @@ func (h *Head) serveLogList(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	q := r.URL.Query()
-	pattern := q.Get("glob")
+	pattern := strings.ReplaceAll(q.Get("glob"), "[!", "[^") // Python's form
 	if pattern == "" {
 		pattern = "*"
 	}
@@ -61,11 +61,9 @@ func (h *Head) serveLogList(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		found = true
-		for _, name := range n.entries() {
-			if ok, _ := path.Match(pattern, strings.TrimSuffix(name, "/")); ok {
-				kind := logKind(name)
-				byKind[kind] = append(byKind[kind], name)
-			}
+		for _, name := range n.matching(pattern) {
+			kind := logKind(name)
+			byKind[kind] = append(byKind[kind], name)
 		}
 	}
 	h.mu.Unlock()
@@ -78,13 +76,22 @@ func (h *Head) serveLogList(w http.ResponseWriter, r *http.Request) {
 	reply(w, map[string]any{"result": true, "msg": "", "data": map[string]any{"result": byKind}})
 }
 
-// entries lists the files and directories of the node, directories with a slash.
-func (n *Node) entries() []string {
-	names := map[string]bool{"old/": true, "events/": true, "export_events/": true}
+// matching lists the files and directories of the node that match a pattern, directories
+// with a slash.
+func (n *Node) matching(pattern string) []string {
+	names := map[string]bool{}
+	add := func(name, suffix string) {
+		if ok, _ := path.Match(pattern, name); ok {
+			names[name+suffix] = true
+		}
+	}
+	for _, dir := range []string{"old", "events", "export_events"} {
+		add(dir, "/")
+	}
 	for file := range n.files {
-		names[file] = true
-		for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
-			names[dir+"/"] = true
+		add(file, "")
+		if dir, _, ok := strings.Cut(file, "/"); ok {
+			add(dir, "/")
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
