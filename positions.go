@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -40,7 +41,7 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 		out.Excluded += len(c.BackfillSkipped)
 		for _, l := range c.Logs {
 			log := cli.SavedLog{
-				Cluster: name, Session: l.Session, SubmissionID: l.ID, Log: l.Log, Status: l.Run.Status,
+				Cluster: name, Session: l.Session, SubmissionID: l.ID, Status: l.Run.Status,
 				Epoch: l.Epoch, Lines: l.Position.Lines, Bytes: l.Position.Content, Done: l.Done, PendingEvents: len(l.Pending),
 			}
 			if l.LastTime != 0 {
@@ -50,6 +51,15 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 				log.UnlistedSince = *l.UnlistedSince
 			}
 			out.Logs = append(out.Logs, log)
+		}
+		for _, f := range c.Files {
+			for _, l := range f.Logs {
+				log := cli.SavedLog{Cluster: name, Session: f.Session, SubmissionID: l.SubmissionID, Log: cmp.Or(l.Name, l.Key), Epoch: l.Epoch, Lines: l.Lines, Bytes: l.Content, Done: l.Ended}
+				if l.LastTime != 0 {
+					log.LastLine = time.Unix(0, l.LastTime)
+				}
+				out.Logs = append(out.Logs, log)
+			}
 		}
 	}
 	return out, nil

@@ -165,7 +165,7 @@ func FuzzReadDatabase(f *testing.F) {
 		f.Fatal(err)
 	}
 	for i := range 40 {
-		acceptLines(p, Key{"c", "s", fmt.Sprint(i), ""}, 1)
+		acceptLines(p, Key{"c", "s", fmt.Sprint(i)}, 1)
 	}
 	if err := errors.Join(p.Save(f.Context(), sink.Watermark{}), p.Close()); err != nil {
 		f.Fatal(err)

@@ -34,7 +34,7 @@ func openStore(t *testing.T, file string) *Store {
 func fill(t *testing.T, p *Store, logs int) (keys []Key) {
 	t.Helper()
 	for i := range logs {
-		k := Key{"prod", "session_2026-11-24_12-00-00_123456_1234", fmt.Sprintf("raysubmit_%016d", i), ""}
+		k := Key{"prod", "session_2026-11-24_12-00-00_123456_1234", fmt.Sprintf("raysubmit_%016d", i)}
 		acceptLines(p, k, 1)
 		keys = append(keys, k)
 	}
@@ -126,7 +126,7 @@ func TestStore_FileEqualsMemory(t *testing.T) {
 			}
 			p.Expire(now.Add(2 * Retention))
 		},
-		"an id that is longer than a key of the database": func() { acceptLines(p, Key{"c\x00d", "s", strings.Repeat("x", 100<<10), ""}, 3) },
+		"an id that is longer than a key of the database": func() { acceptLines(p, Key{"c\x00d", "s", strings.Repeat("x", 100<<10)}, 3) },
 	} {
 		change()
 		save(t, p)

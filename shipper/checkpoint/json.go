@@ -16,8 +16,8 @@ import (
 )
 
 // formatVersion is the version of the positions file's format. Files with a higher one are
-// rejected. Version 2 has logs that are not a driver's; a raytap that knows only version 1
-// would take their records for those of a job.
+// rejected. Version 2 has log files on nodes: a raytap that knows only version 1 would take
+// their records for those of a job.
 const formatVersion = 2
 
 // Saved is the content of a positions file, as "raytap positions show" prints it. Times are
@@ -35,12 +35,12 @@ type (
 		Seen            bool                 `json:"seen"`
 		BackfillSkipped map[string]time.Time `json:"backfill_skipped,omitempty"`
 		Logs            []logJSON            `json:"logs,omitempty"`
+		Files           []filesJSON          `json:"node_logs,omitempty"` // by session
 	}
-	// logJSON is the position of a log. In the file it has no session, log, id or run.
+	// logJSON is the position of a log. In the file it has no session, id or run.
 	logJSON struct {
 		Session   string        `json:"session,omitempty"`
-		Log       string        `json:"log,omitempty"`           // "" for a driver log
-		ID        string        `json:"submission_id,omitempty"` // of the log's job
+		ID        string        `json:"submission_id,omitempty"`
 		Epoch     uint64        `json:"epoch"`
 		Position  positionJSON  `json:"position"`
 		Verified  *positionJSON `json:"verified,omitempty"`
@@ -190,9 +190,16 @@ func (s *Store) toJSON() (*Saved, error) {
 		c := cluster(k.Cluster)
 		c.Logs = append(c.Logs, l)
 	}
+	for _, f := range s.files {
+		if j, ok := f.toJSON(); ok {
+			c := cluster(f.cluster)
+			c.Files = append(c.Files, j)
+		}
+	}
 	for _, c := range out.Clusters {
+		slices.SortFunc(c.Files, func(a, b filesJSON) int { return cmp.Compare(a.Session, b.Session) })
 		slices.SortFunc(c.Logs, func(a, b logJSON) int {
-			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Log, b.Log))
+			return cmp.Or(cmp.Compare(a.Session, b.Session), cmp.Compare(a.ID, b.ID))
 		})
 	}
 	return out, nil
@@ -204,7 +211,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		return logJSON{}, err
 	}
 	l := logJSON{
-		Session: k.Session, Log: k.Log, ID: cmp.Or(k.SubmissionID, e.Run.SubmissionID), Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
+		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
 		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
 		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
 		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), ExitCode: e.Run.DriverExitCode, ErrorType: e.Run.ErrorType, JobID: e.Run.JobID,
@@ -233,10 +240,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		l.Pending = append(l.Pending, pendingJSON{p.Event, p.Epoch, p.Seq, string(p.Record)})
 	}
 	if r := e.recovered; r != nil {
-		l.Recovered = &recoveredJSON{Next: r.next, LastTime: r.lastTime}
-		for _, f := range r.events {
-			l.Recovered.Events = append(l.Recovered.Events, eventJSON{f.Event, f.epoch, f.seq, f.Start, f.node})
-		}
+		l.Recovered = r.toJSON()
 	}
 	return l, nil
 }
@@ -251,14 +255,11 @@ func (l logJSON) entry() (*Entry, error) {
 		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
 		Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
 		Run: ray.Job{
-			SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,
+			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,
 			JobID:        l.Run.JobID,
 			DriverNodeID: l.Run.Node, DriverAgentURL: l.Run.Agent, Metadata: l.Run.Metadata,
 		},
 	}}
-	if l.Log == "" {
-		e.Run.Type = ray.JobSubmission
-	}
 	if l.UnlistedSince != nil {
 		e.unlistedSince = *l.UnlistedSince
 	}
@@ -274,12 +275,25 @@ func (l logJSON) entry() (*Entry, error) {
 		e.Pending = append(e.Pending, PendingEvent{p.Event, p.Epoch, p.Seq, []byte(p.Record)})
 	}
 	if l.Recovered != nil {
-		r := &recoveredLog{next: map[uint64]uint64{}, lastTime: l.Recovered.LastTime}
-		maps.Copy(r.next, l.Recovered.Next)
-		for _, f := range l.Recovered.Events {
-			r.events = append(r.events, FoundEvent{f.Event, f.Epoch, f.Seq, f.Start, f.Node})
-		}
-		e.recovered = r
+		e.recovered = l.Recovered.recovered()
 	}
 	return e, nil
+}
+
+func (r *recoveredLog) toJSON() *recoveredJSON {
+	j := &recoveredJSON{Next: r.next, LastTime: r.lastTime}
+	for _, f := range r.events {
+		j.Events = append(j.Events, eventJSON{f.Event, f.epoch, f.seq, f.Start, f.node})
+	}
+	return j
+}
+
+func (j *recoveredJSON) recovered() *recoveredLog {
+	r := newRecoveredLog()
+	r.lastTime = j.LastTime
+	maps.Copy(r.next, j.Next)
+	for _, f := range j.Events {
+		r.events = append(r.events, FoundEvent{f.Event, f.Epoch, f.Seq, f.Start, f.Node})
+	}
+	return r
 }

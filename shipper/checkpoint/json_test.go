@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +37,7 @@ func TestStore_RoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := p.Log(Key{"c", "s", "job", ""}, ray.Job{})
+	l := p.Log(Key{"c", "s", "job"}, ray.Job{})
 	c := lines.NewSplitter(100, 0)
 	if err := c.Each([]byte(strings.Repeat("some line\n", 1000)), func(lines.Line) error { return nil }); err != nil {
 		t.Fatal(err)
@@ -84,7 +83,7 @@ func TestStore_RecoveredEventCountsSkippedLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := Key{"c", "s", "job", ""}
+	k := Key{"c", "s", "job"}
 	l := p.Log(k, ray.Job{})
 	next := l.State
 	next.Pos.Lines, next.Skipped = 3, 2
@@ -111,7 +110,7 @@ func TestStore_RoundTripEndedRun(t *testing.T) {
 	}
 	exit := 3
 	run := ray.Job{Status: ray.JobFailed, DriverExitCode: &exit, ErrorType: "JOB_ENTRYPOINT_COMMAND_ERROR"}
-	l := s.Log(Key{"c", "s", "job", ""}, run)
+	l := s.Log(Key{"c", "s", "job"}, run)
 	s.Accept(l.Entry, l.State)
 	if err := s.Save(t.Context(), s.Watermark()); err != nil {
 		t.Fatal(err)
@@ -121,79 +120,9 @@ func TestStore_RoundTripEndedRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got := s.Log(Key{"c", "s", "job", ""}, ray.Job{}).Run
+	got := s.Log(Key{"c", "s", "job"}, ray.Job{}).Run
 	if got.Status != ray.JobFailed || got.DriverExitCode == nil || *got.DriverExitCode != exit || got.ErrorType != run.ErrorType {
 		t.Errorf("the loaded run is %+v", got)
-	}
-}
-
-// Logs that are not a driver's are another log each, whatever job they are of.
-func TestStore_NamedLogs(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "positions.db")
-	s, err := Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver, saved := Key{"c", "s", "job", ""}, Key{"c", "s", "", "worker-1.out"}
-	l := s.Log(saved, ray.Job{SubmissionID: "job", JobID: "02000000"})
-	next := l.State
-	next.Pos.Lines, next.Epoch = 5, 1
-	s.Accept(l.Entry, next)
-	// A crash: the file has records of that log, of one that was not saved yet, and of the driver.
-	const head = `{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s",`
-	for _, r := range []string{
-		`"log":"worker-1.out","submission_id":"job","job_id":"02000000","epoch":1,"seq":5,"message":"m"}`,
-		`"log":"worker-2.out","submission_id":"job","job_id":"02000000","epoch":0,"seq":8,"message":"m"}`,
-		`"log":"n1/raylet.out","epoch":0,"seq":6,"message":"m"}`,
-		`"submission_id":"job","epoch":0,"seq":2,"message":"m"}`,
-	} {
-		if err := s.Recovered([]byte(head + r)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for pass, want := range []string{"before", "after"} {
-		t.Log(want, "a restart")
-		for _, c := range []struct {
-			k           Key
-			epoch, next uint64
-			run         ray.Job
-		}{
-			{saved, 1, 6, ray.Job{SubmissionID: "job", JobID: "02000000"}},
-			{Key{"c", "s", "", "worker-2.out"}, 0, 9, ray.Job{SubmissionID: "job", JobID: "02000000"}},
-			{Key{"c", "s", "", "n1/raylet.out"}, 0, 7, ray.Job{}},
-			{driver, 0, 3, ray.Job{Type: ray.JobSubmission, SubmissionID: "job"}},
-		} {
-			l := s.Log(c.k, ray.Job{})
-			got := ray.Job{Type: l.Run.Type, SubmissionID: l.Run.SubmissionID, JobID: l.Run.JobID}
-			if !reflect.DeepEqual(got, c.run) || l.Written[c.epoch] != c.next {
-				t.Errorf("pass %d, %v: job %+v, written %v; want %+v up to %d", pass, c.k, got, l.Written, c.run, c.next)
-			}
-		}
-		if pass > 0 {
-			break
-		}
-		if runs, open := s.Runs("c", "s"), s.Unfinished("c"); len(runs) != 1 || len(open) != 1 || open[0] != driver {
-			t.Errorf("runs %v, unfinished %v: want those of the driver only", runs, open)
-		}
-		before := content(t, s)
-		if err := s.Save(t.Context(), s.Watermark()); err != nil {
-			t.Fatal(err)
-		}
-		s.Close()
-		if s, err = Open(file); err != nil {
-			t.Fatal(err)
-		}
-		defer s.Close()
-		if after := content(t, s); after != before || strings.Count(before, `"log":"worker-`) != 2 {
-			t.Errorf("saved  %s\nloaded %s", before, after)
-		}
-	}
-	s.remove(saved)
-	if err := s.Save(t.Context(), s.Watermark()); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := Read(file); err != nil || len(left.Clusters["c"].Logs) != 3 {
-		t.Errorf("%s after one of four was removed (%v)", text(t, left), err)
 	}
 }
 
@@ -204,7 +133,7 @@ func TestStore_ReadsVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acceptLines(s, Key{"c", "s", "job", ""}, 7)
+	acceptLines(s, Key{"c", "s", "job"}, 7)
 	if err := s.Save(t.Context(), s.Watermark()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +146,7 @@ func TestStore_ReadsVersion1(t *testing.T) {
 	if s, err = Open(file); err != nil {
 		t.Fatal(err)
 	}
-	if lines, _ := s.Shipped(Key{"c", "s", "job", ""}); lines != 7 {
+	if lines, _ := s.Shipped(Key{"c", "s", "job"}); lines != 7 {
 		t.Errorf("%d lines shipped, want 7", lines)
 	}
 	s.Close()

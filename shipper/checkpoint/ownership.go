@@ -128,14 +128,14 @@ func (s *Store) SetChecks(k Key, n int) {
 	}
 }
 
-// Expiring returns the driver logs of a session that were read to their end and whose positions
+// Expiring returns the logs of a session that were read to their end and whose positions
 // Expire removes at time t because of their age: submission id and start of the run.
 func (s *Store) Expiring(cluster, session string, t time.Time) map[string]time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old map[string]time.Time
 	for k, e := range s.logs {
-		if k.Cluster == cluster && k.Session == session && k.isDriver() && e.Done && e.AtEnd && !e.unlistedSince.IsZero() && t.Sub(e.unlistedSince) > Retention {
+		if k.Cluster == cluster && k.Session == session && e.Done && e.AtEnd && !e.unlistedSince.IsZero() && t.Sub(e.unlistedSince) > Retention {
 			if old == nil {
 				old = map[string]time.Time{}
 			}
@@ -154,11 +154,11 @@ type savedState struct {
 // rememberSaved keeps the saved state of a log before the first change after a save. The
 // caller holds s.mu.
 func (s *Store) rememberSaved(e *Entry) {
-	if _, ok := s.savedStates[e]; !ok {
-		if s.savedStates == nil {
-			s.savedStates = map[*Entry]savedState{}
+	if _, ok := s.saved.states[e]; !ok {
+		if s.saved.states == nil {
+			s.saved.states = map[*Entry]savedState{}
 		}
-		s.savedStates[e] = savedState{e.State, e.recovered}
+		s.saved.states[e] = savedState{e.State, e.recovered}
 	}
 }
 
@@ -166,15 +166,16 @@ func (s *Store) rememberSaved(e *Entry) {
 func (s *Store) Rollback() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for e, saved := range s.savedStates {
+	for e, saved := range s.saved.states {
 		e.State, e.recovered = saved.state, saved.recovered
 	}
-	s.savedStates = nil
+	s.saved.states = nil
+	s.rollbackFiles()
 	s.dirty = true
 }
 
 const (
-	// MaxRetained is the number of driver logs beyond which Expire removes positions of finished
+	// MaxRetained is the number of logs beyond which Expire removes positions of finished
 	// ones before their time.
 	MaxRetained = 10_000
 	// Retention is how long a position is kept after Ray has stopped listing the job.

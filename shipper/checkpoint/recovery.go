@@ -35,36 +35,39 @@ func (s *Store) Recovered(b []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := Key{Cluster: r.Cluster, Session: r.Session, Log: r.Log}
-	if r.Log == "" {
-		k.SubmissionID = r.SubmissionID
+	if r.Log != "" {
+		s.recoveredFile(r)
+		return nil
 	}
+	k := Key{Cluster: r.Cluster, Session: r.Session, SubmissionID: r.SubmissionID}
 	e := s.logs[k]
 	if e == nil { // the process died before it saved anything of this log
 		e = &Entry{key: k, State: State{Pos: lines.Start()}}
-		if r.Log == "" {
-			e.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
-			e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero if the record has none
-		} else { // of which job the log is was decided before its first record
-			e.Run = ray.Job{SubmissionID: r.SubmissionID, JobID: r.JobID}
-		}
+		e.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: r.SubmissionID, DriverNodeID: r.NodeID}
+		e.Run.Start, _ = time.Parse(time.RFC3339Nano, r.StartTime) // zero if the record has none
 		s.logs[k] = e
 	}
 	if e.recovered == nil {
-		e.recovered = &recoveredLog{next: map[uint64]uint64{}}
+		e.recovered = newRecoveredLog()
 	}
 	s.markDirty(e)
-	l := e.recovered
+	e.recovered.add(r)
+	return nil
+}
+
+func newRecoveredLog() *recoveredLog { return &recoveredLog{next: map[uint64]uint64{}} }
+
+// add adds a record.
+func (l *recoveredLog) add(r record.Decoded) {
 	l.lastTime = r.Time.UnixNano() // of the last record, not the latest: after a clock event it can be earlier
 	if r.Event != "" {
 		l.events = append(l.events, FoundEvent{r.Event, r.Epoch, r.Seq, r.StartTime, r.NodeID})
 		if r.Seq > l.next[r.Epoch] {
 			l.next[r.Epoch] = r.Seq // lines before it without a record were skipped, and it counts them
 		}
-		return nil
+		return
 	}
 	l.next[r.Epoch] = max(l.next[r.Epoch], r.Seq+max(r.Lines, 1))
-	return nil
 }
 
 // supersededBy reports whether a state includes all records of r.

@@ -32,16 +32,23 @@ type Store struct {
 	mu          sync.Mutex
 	clusters    map[string]*ClusterState
 	logs        map[Key]*Entry
+	files       []*Files
 	slots       map[string]map[string]int // session -> run -> number held
 	watermark   sink.Watermark
-	dirty       bool                  // a save is due
-	savedStates map[*Entry]savedState // saved states of the logs that have changed since
-	pending     changes               // since the last save; not all of them make a save due
+	dirty       bool    // a save is due
+	pending     changes // since the last save; not all of them make a save due
 	savedAt     time.Time
 	ownership   ownership
-	// savedBackfill holds the jobs that the backfill skipped as the file has them, by cluster.
-	savedBackfill map[string]map[string]time.Time
-	onRecreated   func(file string, why error)
+	saved       lastSave
+	onRecreated func(file string, why error)
+}
+
+// lastSave is what the last save has written, as far as it has changed since.
+type lastSave struct {
+	states map[*Entry]savedState
+	files  map[*FileEntry]savedFile
+	// backfill holds the jobs that the backfill skipped as the file has them, by cluster.
+	backfill map[string]map[string]time.Time
 }
 
 // changes names what a save has to write.
@@ -49,16 +56,13 @@ type changes struct {
 	logs      map[Key]bool
 	clusters  map[string]bool
 	slots     map[string]bool // by session
+	files     fileChanges
 	watermark bool
 	all       bool // everything, to a new file
 }
 
-// Key identifies a log in a session of a cluster: the driver log of a submission id, or
-// the log with the name Log. One of the last two fields is "".
-type Key struct{ Cluster, Session, SubmissionID, Log string }
-
-// isDriver reports whether the log is a driver's.
-func (k Key) isDriver() bool { return k.Log == "" }
+// Key identifies a log: one submission id in one session of a cluster.
+type Key struct{ Cluster, Session, SubmissionID string }
 
 // Entry is the state of a log as the sink has accepted it. It belongs to a Store, whose
 // lock guards it.
@@ -108,17 +112,17 @@ func Open(file string) (*Store, error) {
 
 func newStore() *Store {
 	return &Store{
-		clusters:      map[string]*ClusterState{},
-		logs:          map[Key]*Entry{},
-		slots:         map[string]map[string]int{},
-		pending:       newChanges(),
-		savedBackfill: map[string]map[string]time.Time{},
-		onRecreated:   func(string, error) {},
+		clusters:    map[string]*ClusterState{},
+		logs:        map[Key]*Entry{},
+		slots:       map[string]map[string]int{},
+		pending:     newChanges(),
+		saved:       lastSave{backfill: map[string]map[string]time.Time{}},
+		onRecreated: func(string, error) {},
 	}
 }
 
 func newChanges() changes {
-	return changes{logs: map[Key]bool{}, clusters: map[string]bool{}, slots: map[string]bool{}}
+	return changes{logs: map[Key]bool{}, clusters: map[string]bool{}, slots: map[string]bool{}, files: newFileChanges()}
 }
 
 // add adds changes that were not written.
@@ -126,6 +130,7 @@ func (c *changes) add(d changes) {
 	maps.Copy(c.logs, d.logs)
 	maps.Copy(c.clusters, d.clusters)
 	maps.Copy(c.slots, d.slots)
+	c.files.add(d.files)
 	c.watermark = c.watermark || d.watermark
 }
 
@@ -154,7 +159,7 @@ func (s *Store) Watermark() sink.Watermark {
 func (s *Store) Empty() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.clusters) == 0 && len(s.logs) == 0
+	return len(s.clusters) == 0 && len(s.logs) == 0 && len(s.files) == 0
 }
 
 // Save writes the positions of what the sink has accepted so far, together with a
@@ -170,7 +175,7 @@ func (s *Store) Save(_ context.Context, watermark sink.Watermark) error {
 		s.watermark, s.pending.watermark = watermark, true
 	}
 	if s.db == nil {
-		s.savedStates = nil
+		s.saved.states, s.saved.files = nil, nil
 		s.mu.Unlock()
 		return nil
 	}
@@ -204,12 +209,12 @@ func (s *Store) Save(_ context.Context, watermark sink.Watermark) error {
 		return fmt.Errorf("save positions: %w%s", err, hint(err))
 	}
 	for name := range now.clusters {
-		s.savedBackfill[name] = skipped[name]
+		s.saved.backfill[name] = skipped[name]
 	}
 	if lost != nil {
 		s.onRecreated(s.db.path, lost)
 	}
-	s.savedStates = nil
+	s.saved.states, s.saved.files = nil, nil
 	s.savedAt = time.Now()
 	return nil
 }
@@ -312,13 +317,13 @@ func (s *Store) SetCluster(name string, c ClusterState) {
 	s.dirty = true
 }
 
-// Unfinished returns the driver logs of a cluster that are not done, ordered by submission id.
+// Unfinished returns the logs of a cluster that are not done, ordered by submission id.
 func (s *Store) Unfinished(cluster string) []Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var keys []Key
 	for k, e := range s.logs {
-		if k.Cluster == cluster && k.isDriver() && !e.Done {
+		if k.Cluster == cluster && !e.Done {
 			keys = append(keys, k)
 		}
 	}
@@ -326,13 +331,13 @@ func (s *Store) Unfinished(cluster string) []Key {
 	return keys
 }
 
-// Runs returns the states of a session's driver logs, by submission id.
+// Runs returns the states of a session's logs, by submission id.
 func (s *Store) Runs(cluster, session string) map[string]State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	runs := map[string]State{}
 	for k, e := range s.logs {
-		if k.Cluster == cluster && k.Session == session && k.isDriver() {
+		if k.Cluster == cluster && k.Session == session {
 			runs[k.SubmissionID] = e.State
 		}
 	}
@@ -357,29 +362,23 @@ func (s *Store) isConfigured(cluster string) bool {
 
 // Expire removes the positions of finished logs that Ray has not listed for Retention, and
 // of clusters that were removed from the configuration that long ago; then the oldest ones
-// of driver logs beyond MaxRetained. It returns the number removed.
+// beyond MaxRetained. It returns the number removed.
 func (s *Store) Expire(now time.Time) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var old []Key
-	removed, drivers := 0, 0
+	removed := 0
 	for k, e := range s.logs {
-		if k.isDriver() {
-			drivers++
-		}
 		switch {
 		case e.unlistedSince.IsZero() || !e.Done && s.isConfigured(k.Cluster):
 		case now.Sub(e.unlistedSince) > Retention:
 			s.remove(k)
 			removed++
-			if k.isDriver() {
-				drivers--
-			}
-		case k.isDriver():
+		default:
 			old = append(old, k)
 		}
 	}
-	if over := drivers - MaxRetained; over > 0 {
+	if over := len(s.logs) - MaxRetained; over > 0 {
 		slices.SortFunc(old, func(a, b Key) int { return s.logs[a].unlistedSince.Compare(s.logs[b].unlistedSince) })
 		for _, k := range old[:min(over, len(old))] {
 			s.remove(k)

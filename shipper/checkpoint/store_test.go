@@ -84,7 +84,7 @@ func TestStore_Rollback(t *testing.T) {
 // Recovered records are not written again: Log returns what the sink has after the position.
 func TestStore_Recovered(t *testing.T) {
 	p := openStore(t, "")
-	k := Key{"c", "s", "job", ""}
+	k := Key{"c", "s", "job"}
 	acceptLines(p, k, 3)
 	for seq := range 2 {
 		r := fmt.Sprintf(`{"time":"2026-11-24T12:00:01Z","ray_cluster":"c","session":"s","submission_id":"job","epoch":0,"seq":%d,"message":"m"}`, 3+seq)

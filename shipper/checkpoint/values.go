@@ -56,8 +56,7 @@ type (
 	runValue struct {
 		Cluster string `json:"cluster"`
 		Session string `json:"session"`
-		Log     string `json:"log,omitempty"`
-		ID      string `json:"submission_id"` // of the log's job; without Log, it identifies the log
+		ID      string `json:"submission_id"`
 		runJSON
 	}
 )
@@ -130,7 +129,9 @@ func checksum(bucket string, key, value []byte) uint64 {
 func (s *Store) encode(changed *changes) ([]keyValue, error) {
 	var e encoder
 	if changed == nil {
-		changed = &changes{logs: map[Key]bool{}, clusters: map[string]bool{}, slots: map[string]bool{}}
+		c := newChanges()
+		changed = &c
+		changed.files.addAll(s.files)
 		for k := range s.logs {
 			changed.logs[k] = true
 		}
@@ -159,6 +160,7 @@ func (s *Store) encode(changed *changes) ([]keyValue, error) {
 	for k := range changed.logs {
 		s.encodeLog(&e, k)
 	}
+	s.encodeFiles(&e, changed.files)
 	return e.out, e.err
 }
 
@@ -173,7 +175,7 @@ func (s *Store) encodeCluster(e *encoder, name string, all bool) {
 	} else {
 		e.delete(bucketClusters, keyOf(name))
 	}
-	saved := s.savedBackfill[name]
+	saved := s.saved.backfill[name]
 	if all {
 		saved = nil
 	}
@@ -189,16 +191,8 @@ func (s *Store) encodeCluster(e *encoder, name string, all bool) {
 	}
 }
 
-// hash returns the key of a log's values.
-func (k Key) hash() []byte {
-	if k.isDriver() {
-		return keyOf(k.Cluster, k.Session, k.SubmissionID)
-	}
-	return keyOf(k.Cluster, k.Session, "", k.Log)
-}
-
 func (s *Store) encodeLog(e *encoder, k Key) {
-	key := k.hash()
+	key := keyOf(k.Cluster, k.Session, k.SubmissionID)
 	entry := s.logs[k]
 	if entry == nil {
 		e.delete(bucketRuns, key)
@@ -207,8 +201,8 @@ func (s *Store) encodeLog(e *encoder, k Key) {
 	}
 	l, err := entry.toJSON(k)
 	e.err = cmp.Or(e.err, err)
-	run := runValue{k.Cluster, k.Session, k.Log, l.ID, l.Run}
-	l.Session, l.Log, l.ID, l.Run = "", "", "", runJSON{}
+	run := runValue{k.Cluster, k.Session, k.SubmissionID, l.Run}
+	l.Session, l.ID, l.Run = "", "", runJSON{}
 	e.put(bucketRuns, key, run)
 	e.put(bucketLogs, key, l)
 }
@@ -281,6 +275,7 @@ func (s *Store) load(l *loader) error {
 	}
 	runs := map[string]runValue{}
 	return errors.Join(
+		s.loadFiles(l),
 		decodeEach(l, bucketClusters, func(_ string, c clusterValue) error {
 			s.clusters[c.Name] = &ClusterState{Session: c.Session, Seen: c.Seen}
 			return nil
@@ -292,7 +287,7 @@ func (s *Store) load(l *loader) error {
 			}
 			if c.BackfillSkipped == nil {
 				c.BackfillSkipped = map[string]time.Time{}
-				s.savedBackfill[v.Cluster] = c.BackfillSkipped
+				s.saved.backfill[v.Cluster] = c.BackfillSkipped
 			}
 			c.BackfillSkipped[v.ID] = v.Start
 			return nil
@@ -310,13 +305,10 @@ func (s *Store) load(l *loader) error {
 			if !ok {
 				return errors.New("the run of a log is missing")
 			}
-			v.Log, v.ID, v.Run = run.Log, run.ID, run.runJSON
+			v.ID, v.Run = run.ID, run.runJSON
 			e, err := v.entry()
 			if err == nil {
-				e.key = Key{Cluster: run.Cluster, Session: run.Session, Log: run.Log}
-				if run.Log == "" {
-					e.key.SubmissionID = run.ID
-				}
+				e.key = Key{run.Cluster, run.Session, run.ID}
 				s.logs[e.key] = e
 			}
 			return err

@@ -25,6 +25,8 @@ type Batch struct {
 	Records  int               // number of records in Buf
 	Entry    *checkpoint.Entry // of the log; nil: no state
 	Next     checkpoint.State
+	File     *checkpoint.FileEntry // of a log file on a node, instead of Entry; nil: no state
+	NextFile *checkpoint.FileState
 	reserved int64        // bytes taken from the memory limiter
 	saved    chan<- error // receives the result of the requested checkpoint; buffered; nil: none
 }

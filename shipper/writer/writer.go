@@ -229,6 +229,9 @@ func (w *Writer) consume(ctx context.Context, b *Batch) error {
 	if b.Entry != nil {
 		w.Positions.Accept(b.Entry, b.Next)
 	}
+	if b.File != nil {
+		w.Positions.AcceptFile(b.File, b.NextFile)
+	}
 	if b.saved != nil {
 		if len(w.checkpoints.pending) == 0 {
 			w.checkpoints.since = time.Now()
