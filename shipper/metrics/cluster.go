@@ -73,6 +73,21 @@ func (c *Cluster) Limits(limit string) prometheus.Counter {
 	return c.metrics.limits.WithLabelValues(c.name, limit)
 }
 
+// Looks counts looks at logs on nodes.
+func (c *Cluster) Looks(source string) prometheus.Counter {
+	return c.metrics.looks.WithLabelValues(c.name, source)
+}
+
+// FilesSkipped counts logs on nodes that are not read.
+func (c *Cluster) FilesSkipped(reason string) prometheus.Counter {
+	return c.metrics.filesSkipped.WithLabelValues(c.name, reason)
+}
+
+// BudgetMisses counts losses because the budget of looks was used up.
+func (c *Cluster) BudgetMisses() prometheus.Counter {
+	return c.metrics.budgetMisses.WithLabelValues(c.name)
+}
+
 // DiscoveredNow sets the time of the last job list to now.
 func (c *Cluster) DiscoveredNow() {
 	c.metrics.discovered.WithLabelValues(c.name).SetToCurrentTime()

@@ -12,6 +12,7 @@ import (
 // prometheus.Collector: register it once. It is safe for concurrent use.
 type Metrics struct {
 	vectors
+	fileVectors
 	writerMetrics
 	descs
 
@@ -38,6 +39,13 @@ type vectors struct {
 	discovered     *prometheus.GaugeVec   // cluster
 }
 
+// fileVectors are those of the logs on nodes.
+type fileVectors struct {
+	looks        *prometheus.CounterVec // cluster, source
+	filesSkipped *prometheus.CounterVec // cluster, reason
+	budgetMisses *prometheus.CounterVec // cluster
+}
+
 // writerMetrics are the metrics that the writer updates.
 type writerMetrics struct {
 	WriteSeconds prometheus.Histogram // duration of writes to the sink
@@ -53,6 +61,7 @@ type descs struct {
 	readAge     *prometheus.Desc // cluster
 	slots       *prometheus.Desc // cluster
 	refused     *prometheus.Desc // cluster, reason
+	files       *prometheus.Desc // cluster, source, state
 	queue       *prometheus.Desc
 	memory      *prometheus.Desc
 	memoryLimit *prometheus.Desc
@@ -92,6 +101,11 @@ func New() *Metrics {
 		partialDropped: counter("partial_lines_dropped_total", "Partial lines dropped from buffers to free memory. They are read again later."),
 		fallbacks:      counter("transport_fallbacks_total", "Times that a tail fell back from a transport to another one, by the transport that failed.", "transport"),
 		discovered:     gauge("discovery_last_success_timestamp_seconds", "Unix time of the last successful request for the job list."),
+	}, fileVectors: fileVectors{
+		looks: counter("looks_total", "Looks at a log on a node, by source. Each is one request to a node agent if the log is as it was before, else about three.", "source"),
+		filesSkipped: counter("files_skipped_total",
+			"Logs on nodes that are not read, by reason: limit (more than 10,000 in a directory, or 20,000 in the cluster), unlisted (a directory with more than 50,000 files is not listed any more), unreachable (the first listing of a node failed; it is repeated).", "reason"),
+		budgetMisses: counter("budget_misses_total", "Times that rotation deleted lines of a log on a node because more looks were due than the budget allows."),
 	}, writerMetrics: writerMetrics{
 		WriteSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,
 			Name: "write_duration_seconds", Help: "Duration of one write to the sink, including the wait for a slow reader.",
@@ -113,6 +127,8 @@ func New() *Metrics {
 		refused: prometheus.NewDesc(prometheus.BuildFQName(ns, "", "node_agents_refused"),
 			"Node agents that raytap does not read job logs from, by reason: token (requests carry a token, and node_agents.allow does not list the agent), not_allowed (not listed in node_agents.allow, with mode on), not_live (no live node has the address), address (Ray returns no usable address), off (node_agents.mode), denied (the agent answers 401 or 403). Their logs are read through the dashboard instead. An agent is tried again every 5 minutes, and is no longer counted 10 minutes after the last job that needed it. Absent where none is refused.",
 			[]string{cluster, "reason"}, nil),
+		files: desc("files", "Logs on nodes, by source and state: live, ended (the worker is dead; the log is looked at for 10 more minutes), excluded (by shipper.include or exclude), done (not read any more).",
+			cluster, "source", "state"),
 		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),
 		memoryLimit: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
@@ -121,7 +137,7 @@ func New() *Metrics {
 
 func (m *Metrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.tails, m.lines, m.readBytes, m.replayedBytes, m.events, m.readEnds, m.gaps, m.endChecks, m.limits, m.oversized,
-		m.skipped, m.partialDropped, m.fallbacks, m.discovered, m.WriteSeconds, m.SaveSeconds, m.SaveErrors, m.Expired, m.Recreated}
+		m.skipped, m.partialDropped, m.fallbacks, m.discovered, m.looks, m.filesSkipped, m.budgetMisses, m.WriteSeconds, m.SaveSeconds, m.SaveErrors, m.Expired, m.Recreated}
 }
 
 // Describe implements prometheus.Collector.
@@ -129,7 +145,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.collectors() {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.readAge, m.slots, m.refused, m.saved, m.queue, m.memory, m.memoryLimit} {
+	for _, d := range []*prometheus.Desc{m.readAge, m.slots, m.refused, m.files, m.saved, m.queue, m.memory, m.memoryLimit} {
 		ch <- d
 	}
 }
@@ -161,12 +177,15 @@ func (m *Metrics) collectClusters(gauge func(*prometheus.Desc, float64, ...strin
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	ages, slots, refused := map[string]time.Duration{}, map[string]int{}, map[[2]string]int{}
+	ages, slots, refused, files := map[string]time.Duration{}, map[string]int{}, map[[2]string]int{}, map[[3]string]int{}
 	for c := range m.clusters {
 		s := c.stats(now)
 		slots[c.name] = s.SlotsInUse
 		for reason, n := range s.AgentsRefused {
 			refused[[2]string{c.name, reason}] += n
+		}
+		for of, n := range s.Files {
+			files[[3]string{c.name, of.Source, of.State}] += n
 		}
 		if s.Tails > 0 {
 			ages[c.name] = max(s.ReadAge, ages[c.name])
@@ -177,6 +196,9 @@ func (m *Metrics) collectClusters(gauge func(*prometheus.Desc, float64, ...strin
 	}
 	for of, n := range refused {
 		gauge(m.refused, float64(n), of[0], of[1])
+	}
+	for of, n := range files {
+		gauge(m.files, float64(n), of[0], of[1], of[2])
 	}
 	for name, age := range ages {
 		gauge(m.readAge, age.Seconds(), name)
@@ -205,12 +227,17 @@ type ClusterStats struct {
 	ReadAge       time.Duration  // since the last successful read of the log that was read longest ago
 	SlotsInUse    int            // stream slots
 	AgentsRefused map[string]int // number of node agents that are not read, by reason
+	Files         map[FileState]int
 }
+
+// FileState is which logs on nodes are counted together.
+type FileState struct{ Source, State string }
 
 // LabelValues are the values that the labels of one cluster's counters can have. Join sets
 // these counters to 0, so that rates include the first increase.
 type LabelValues struct {
 	Transports, Events, EndReasons, EndChecks, Limits []string
+	Sources                                           []string // of logs on nodes; none if only driver logs are shipped
 }
 
 // member is a cluster that has joined and not left.
@@ -238,11 +265,18 @@ func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time
 		{values.EndReasons, []*prometheus.CounterVec{m.readEnds}},
 		{values.EndChecks, []*prometheus.CounterVec{m.endChecks}},
 		{values.Limits, []*prometheus.CounterVec{m.limits}},
+		{values.Sources, []*prometheus.CounterVec{m.looks}},
 	} {
 		for _, value := range x.values {
 			for _, v := range x.vecs {
 				v.WithLabelValues(name, value)
 			}
+		}
+	}
+	if len(values.Sources) > 0 {
+		m.budgetMisses.WithLabelValues(name)
+		for _, reason := range []string{"limit", "unlisted", "unreachable"} {
+			m.filesSkipped.WithLabelValues(name, reason)
 		}
 	}
 	return func() { m.leave(c) }

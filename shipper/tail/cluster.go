@@ -275,20 +275,20 @@ const (
 
 var limitNames = []string{limitMessages, limitLines, limitBytes}
 
-// limiter counts one tail's new data against its limits. The zero value with Limits set is
+// Limiter counts one tail's new data against its limits. The zero value with Limits set is
 // ready. Not safe for concurrent use.
-type limiter struct {
+type Limiter struct {
 	Limits
 	messages, lines, bytes uint64
 	since                  time.Time // the interval's start
 }
 
 // bounds reports whether there is a limit on lines or bytes.
-func (l *limiter) bounds() bool { return l.MaxLines > 0 || l.MaxBytes > 0 }
+func (l *Limiter) bounds() bool { return l.MaxLines > 0 || l.MaxBytes > 0 }
 
-// admit counts one line of size content bytes. It returns the limit that the line would
+// Admit counts one line of size content bytes. It returns the limit that the line would
 // exceed, or "" if the line passes.
-func (l *limiter) admit(size int64, now time.Time) string {
+func (l *Limiter) Admit(size int64, now time.Time) string {
 	l.resetExpired(now)
 	switch {
 	case l.MaxLines > 0 && l.lines+1 > l.MaxLines:
@@ -301,8 +301,8 @@ func (l *limiter) admit(size int64, now time.Time) string {
 	return ""
 }
 
-// admitMessages is admit for n messages of a stream.
-func (l *limiter) admitMessages(n uint64, now time.Time) string {
+// admitMessages is Admit for n messages of a stream.
+func (l *Limiter) admitMessages(n uint64, now time.Time) string {
 	l.resetExpired(now)
 	if l.MaxMessages > 0 && l.messages+n > l.MaxMessages {
 		return limitMessages
@@ -312,14 +312,14 @@ func (l *limiter) admitMessages(n uint64, now time.Time) string {
 }
 
 // resetExpired resets the counters if the interval is over.
-func (l *limiter) resetExpired(now time.Time) {
+func (l *Limiter) resetExpired(now time.Time) {
 	if l.since.IsZero() || l.Interval > 0 && now.Sub(l.since) >= l.Interval {
 		l.since = now
 		l.messages, l.lines, l.bytes = 0, 0, 0
 	}
 }
 
-// remaining returns how long the interval still lasts.
-func (l *limiter) remaining(now time.Time) time.Duration {
+// Remaining returns how long the interval still lasts.
+func (l *Limiter) Remaining(now time.Time) time.Duration {
 	return max(0, l.Interval-now.Sub(l.since))
 }

@@ -205,7 +205,7 @@ func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	if err := p.event(ctx, record.EventLimit, message, record.Field{Key: "limit", Value: limit}); err != nil {
 		return err
 	}
-	t := time.NewTimer(p.limiter.remaining(time.Now()))
+	t := time.NewTimer(p.limiter.Remaining(time.Now()))
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

@@ -53,11 +53,11 @@ func TestCluster_CountersExistFromTheStart(t *testing.T) {
 			t.Errorf("%s: only %d series, want 40 or more", name, len(before))
 		}
 		now := time.Now()
-		for _, l := range []limiter{{Limits: Limits{MaxLines: 1}}, {Limits: Limits{MaxBytes: 1}}} {
-			l.admit(1, now)
-			prod.Limits(l.admit(1, now))
+		for _, l := range []Limiter{{Limits: Limits{MaxLines: 1}}, {Limits: Limits{MaxBytes: 1}}} {
+			l.Admit(1, now)
+			prod.Limits(l.Admit(1, now))
 		}
-		over := limiter{Limits: Limits{MaxMessages: 1}}
+		over := Limiter{Limits: Limits{MaxMessages: 1}}
 		prod.Limits(over.admitMessages(2, now))
 		for _, err := range []error{errComplete, errLimited, errReplaced, errClosed, errSilent, errShortReplay, errRunEnded, errNotStarted, errUnverified, errLost, errFramingMismatch, errNoSlot, errBetterTransport, writer.ErrMemoryPressure, ray.ErrTransportNotAllowed, errors.New("anything")} {
 			prod.ReadEnds(endReason(err))

@@ -24,7 +24,7 @@ type pipeline struct {
 	log    *checkpoint.Log
 
 	enc       *record.Encoder
-	limiter   limiter
+	limiter   Limiter
 	agg       *aggregate.Aggregator // nil if no lines are aggregated
 	split     *lines.Splitter       // nil between reads
 	reserved  int                   // memory acquired for the partial line (bytes)
@@ -42,7 +42,7 @@ type progress struct {
 }
 
 func newPipeline(cl *Cluster, j *job, h *health, s *slots.Slots, log *checkpoint.Log) *pipeline {
-	p := &pipeline{cl: cl, job: j, health: h, slots: s, log: log, limiter: limiter{Limits: cl.opts.Limits}, skipped: log.Skipped}
+	p := &pipeline{cl: cl, job: j, health: h, slots: s, log: log, limiter: Limiter{Limits: cl.opts.Limits}, skipped: log.Skipped}
 	p.agg = aggregate.New(cl.opts.Aggregate, cl.opts.Limits.MaxMessageSize, p)
 	p.setEncoder()
 	return p
@@ -131,7 +131,7 @@ func (p *pipeline) admit(ctx context.Context, s *lines.Splitter, size int64) err
 	}
 	end := s.Content() + uint64(size)
 	for p.limiter.bounds() && end > p.log.Admitted { // a line that is read again is not new
-		exceeded := p.limiter.admit(size, time.Unix(0, p.now))
+		exceeded := p.limiter.Admit(size, time.Unix(0, p.now))
 		if exceeded == "" {
 			break
 		}

@@ -1,0 +1,141 @@
+package nodelogs
+
+import (
+	"context"
+	"sync"
+
+	"raytap/shipper/metrics"
+	"raytap/shipper/writer"
+
+	"golang.org/x/sync/semaphore"
+
+	"raytap/ray"
+)
+
+// Cluster ships the logs on the nodes of one cluster. Make it with New; call Observe with
+// each job list, and Run once. It is safe for concurrent use.
+type Cluster struct {
+	client  Client
+	out     *writer.Writer
+	opts    Options
+	metrics *metrics.Cluster
+	reads   *semaphore.Weighted // looks and listings at once
+	jobs    jobs
+
+	mu      sync.Mutex
+	wanted  string        // the session that the last job list belongs to; "": none yet
+	changed chan struct{} // capacity 1: wanted has changed
+	current *session      // nil: none runs
+}
+
+// New returns a Cluster. It starts nothing.
+func New(client Client, out *writer.Writer, o Options) *Cluster {
+	return &Cluster{
+		client: client, out: out, opts: o.withDefaults(), metrics: out.Metrics().ForCluster(o.Cluster),
+		reads: semaphore.NewWeighted(maxClusterLooks), changed: make(chan struct{}, 1),
+	}
+}
+
+// Observe passes a job list and the session that it belongs to.
+func (c *Cluster) Observe(session string, list []ray.Job) {
+	c.mu.Lock()
+	if c.wanted != session {
+		c.wanted = session
+		c.jobs.reset()
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+		if c.current != nil {
+			c.current.stop()
+		}
+	}
+	c.mu.Unlock()
+	c.jobs.observe(list)
+}
+
+// Run ships logs until ctx ends. The session is that of the last call of Observe.
+func (c *Cluster) Run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.changed:
+		}
+		run, stop := context.WithCancel(ctx)
+		s := c.begin(stop)
+		s.run(run)
+		c.mu.Lock()
+		c.current = nil
+		c.mu.Unlock()
+		if ctx.Err() == nil {
+			s.end(ctx)
+		}
+	}
+}
+
+// begin makes the wanted session the current one.
+func (c *Cluster) begin(stop context.CancelFunc) *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.current = newSession(c, c.wanted, stop)
+	return c.current
+}
+
+// Stats are what a Cluster reports.
+type Stats struct {
+	// Files counts files by state: live, ended (of a dead worker), excluded, and done, which
+	// are not read any more.
+	Files map[string]int
+	// Directories are the log directories, in the order of their names.
+	Directories []DirectoryStats
+}
+
+// DirectoryStats are those of one log directory.
+type DirectoryStats struct {
+	Node  string // that was first seen to serve it
+	Files map[string]int
+	Error string // why its agents do not answer; "": they do
+}
+
+// States are the values of the label state of the files.
+var States = []string{"live", "ended", "excluded", "done"}
+
+// Stats returns what the cluster ships now.
+func (c *Cluster) Stats() Stats {
+	c.mu.Lock()
+	s := c.current
+	c.mu.Unlock()
+	out := Stats{Files: map[string]int{}}
+	for _, state := range States {
+		out.Files[state] = 0
+	}
+	if s == nil {
+		return out
+	}
+	for _, d := range s.list() {
+		at := d.stats()
+		for state, n := range at.Files {
+			out.Files[state] += n
+		}
+		out.Directories = append(out.Directories, at)
+	}
+	return out
+}
+
+func (d *directory) stats() DirectoryStats {
+	out := DirectoryStats{Node: d.stored.ID(), Files: map[string]int{"done": d.stored.DoneCount()}}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.entries {
+		switch {
+		case e.excluded:
+			out.Files["excluded"]++
+		case e.dead > 0:
+			out.Files["ended"]++
+		default:
+			out.Files["live"]++
+		}
+	}
+	return out
+}

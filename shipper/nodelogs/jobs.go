@@ -1,0 +1,48 @@
+package nodelogs
+
+import (
+	"sync"
+
+	"raytap/ray"
+)
+
+// jobs knows the jobs of a session by their job ids. Ray's list names only the last driver
+// of a submission: earlier ones are known if a list named them before. It is safe for
+// concurrent use. The zero value is empty.
+type jobs struct {
+	mu   sync.Mutex
+	byID map[string]ray.Job
+}
+
+// observe adds the jobs of a list.
+func (j *jobs) observe(list []ray.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.byID == nil {
+		j.byID = map[string]ray.Job{}
+	}
+	for _, job := range list {
+		if job.JobID == "" {
+			continue
+		}
+		if known, ok := j.byID[job.JobID]; ok && known.SubmissionID != "" && job.SubmissionID == "" {
+			continue
+		}
+		j.byID[job.JobID] = ray.Job{Type: job.Type, SubmissionID: job.SubmissionID, JobID: job.JobID, Metadata: job.Metadata}
+	}
+}
+
+// find returns a job by its job id.
+func (j *jobs) find(jobID string) (ray.Job, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job, ok := j.byID[jobID]
+	return job, ok
+}
+
+// reset forgets all jobs: job ids belong to a session.
+func (j *jobs) reset() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.byID = nil
+}

@@ -1,0 +1,122 @@
+// Package nodelogs ships the logs that lie on the nodes of a cluster, from the agents of the
+// nodes: .out and .err of every worker process.
+//
+// Files, from the top down:
+//
+//   - cluster.go: Cluster, which follows the sessions of a cluster; session.go: the nodes of
+//     one session, and which log directory each of them serves
+//   - directory.go: one log directory: when it is listed and its files are looked at;
+//     listing.go: what a listing says; backfill.go: which old files are skipped; workers.go:
+//     which workers are dead
+//   - entry.go: a file at rest; look.go: one look at it; pipeline.go: bytes to records
+//   - jobs.go: whose lines they are; end.go: the end of a node or a session
+//
+// Package names knows the names of files, package schedule when a look is due, and package
+// rotation reads a log through its rotations.
+//
+// A file at rest has no goroutine and no buffer. A directory has one goroutine, which starts
+// at most maxLooks looks at once.
+package nodelogs
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"raytap/shipper/tail"
+
+	"github.com/sirupsen/logrus"
+
+	"raytap/ray"
+)
+
+// SourceWorker is the source of the logs of workers, in records, metrics and the
+// configuration.
+const SourceWorker = "worker"
+
+// Client reads the nodes of a cluster and the files of their agents. An error for a file or
+// directory that does not exist has ray.Code 404.
+type Client interface {
+	NodeWorkers(ctx context.Context) ([]ray.NodeWorkers, error)
+	AgentFileIndex(ctx context.Context, agentURL, dir string) (ray.FileIndex, error)
+	AgentFileStat(ctx context.Context, agentURL, name string) (ray.FileStat, error)
+	AgentFile(ctx context.Context, agentURL, name string, from, to int64) (ray.FilePart, error)
+}
+
+// Backfill is what is shipped of the files that exist in a directory when it is first seen,
+// if its node is older than that.
+type Backfill int
+
+// The values of Backfill.
+const (
+	BackfillRunning Backfill = iota // files of workers that are alive
+	BackfillAll
+	BackfillNone
+)
+
+// Options are the settings of a Cluster. The zero value of each field means its default.
+type Options struct {
+	Cluster  string // the records' ray_cluster and the metrics' label
+	Backfill Backfill
+	// Selects reports whether the logs of a job are shipped; nil: all. It is not
+	// called for a job of which nothing is known.
+	Selects func(ray.Job) bool
+	Record  tail.RecordOptions
+	Limits  tail.Limits // of one log; MaxMessages does not apply
+	Log     logrus.FieldLogger
+}
+
+func (o Options) withDefaults() Options {
+	if o.Selects == nil {
+		o.Selects = func(ray.Job) bool { return true }
+	}
+	if o.Limits.MaxMessageSize == 0 {
+		o.Limits.MaxMessageSize = 256 << 10
+	}
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = l
+	}
+	return o
+}
+
+const (
+	// nodesInterval is the pause between two lists of the nodes. Ray renews the workers in it
+	// every 15 s (2.60.0).
+	nodesInterval = 10 * time.Second
+	// maxLooks is how many looks and listings of one directory may run at once,
+	// maxClusterLooks how many of a cluster.
+	maxLooks        = 4
+	maxClusterLooks = 16
+	// maxFiles and maxDirectoryFiles are how many files are read of a cluster and of one
+	// directory. Those beyond are counted.
+	maxFiles          = 20_000
+	maxDirectoryFiles = 10_000
+	// A listing costs an agent up to a second of CPU for 50,000 files (2.60.0): the next one
+	// is minListing after it, or listingPause times as long as it took.
+	minListing   = 10 * time.Second
+	listingPause = 100
+	// oldListing is how many listings of logs/ there are for one of old/.
+	oldListing = 10
+	// maxListed is the number of files above which a directory is not listed any more.
+	maxListed = 50_000
+	// jobWait is how long a log waits for the job list to name its job.
+	jobWait = 15 * time.Second
+	// A worker is dead if two lists of its node's workers lack it that are deadAfter apart.
+	deadAfter = 20 * time.Second
+	// stillAfter is how long the log of a dead worker must be still before it has ended, and
+	// keepEnded how long it is looked at after the worker's death.
+	stillAfter = 5 * time.Second
+	keepEnded  = 10 * time.Minute
+	// decideAfter is how long the backfill waits for a list of a node's workers after its
+	// directory was first seen, and decideBy how long at most.
+	decideAfter = 20 * time.Second
+	decideBy    = time.Minute
+	// quietAfter is how long after its last record a log counts as quiet when its node ends.
+	quietAfter = time.Minute
+	// maxPause is the longest pause after failures of an agent.
+	maxPause = 30 * time.Second
+	// lookBytes is how much one look reads of a log before others have their turn.
+	lookBytes = 4 << 20
+)
