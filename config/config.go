@@ -128,9 +128,14 @@ type NodeAgents struct {
 type Shipper struct {
 	// Whether logs are shipped. Enabling it needs a restart.
 	Enabled bool `yaml:"enabled"`
+	// Which logs are shipped. driver: the driver logs of submissions. worker: what
+	// every worker process prints, of jobs, actors, tasks and replicas of Serve; read
+	// from node agents only.
+	Sources []string `yaml:"sources"`
 	// How jobs are found.
 	Discovery Discovery `yaml:"discovery"`
-	// Ship only submissions that match one of these. Empty: all.
+	// Ship only submissions that match one of these, and what their workers print.
+	// Empty: all.
 	Include []Selector `yaml:"include"`
 	// Do not ship submissions that match one of these.
 	Exclude []Selector `yaml:"exclude"`
@@ -313,6 +318,7 @@ func Default() Config {
 			Serve:    CollectorServe{Enabled: true, Max: 1000},
 		},
 		Shipper: Shipper{
+			Sources:      []string{SourceDriver},
 			Enabled:      true,
 			Discovery:    Discovery{Interval: Duration(5 * time.Second), Backfill: "running"},
 			Protocol:     "auto",

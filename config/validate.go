@@ -91,6 +91,7 @@ func (c *Config) validate() []Problem {
 	}
 	k.collector(&c.Collector)
 	k.shipper(&c.Shipper)
+	k.sources(c)
 	k.sink(c)
 	k.web(&c.Web)
 	if _, err := logrus.ParseLevel(c.Log.Level); err != nil {

@@ -38,6 +38,9 @@ func (c *clusterRuntime) connect(o connect.Options) (newShipperFunc, error) {
 	}
 	c.client = client
 	return func(lists shipper.Lists, out *writer.Writer, o shipper.Options) *shipper.Shipper {
+		if c.spec.shipper.HasSource(config.SourceWorker) {
+			o.Workers = client
+		}
 		return shipper.New(lists, client, out, o)
 	}, nil
 }

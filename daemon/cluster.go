@@ -140,7 +140,7 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 	}
 	return shipper.Options{
 		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,
-		Include: selectors(c.Include), Exclude: selectors(c.Exclude),
+		Include: selectors(c.Include), Exclude: selectors(c.Exclude), NoDrivers: !c.HasSource(config.SourceDriver),
 		Options: tail.Options{
 			Cluster:  s.cluster.Name,
 			Protocol: c.Protocol, Timeout: time.Duration(c.Timeout), PollInterval: time.Duration(c.PollInterval),

@@ -62,6 +62,9 @@ func (s *Shipper) discover(ctx context.Context) error {
 			return nil
 		}
 	}
+	if s.nodeLogs != nil {
+		s.nodeLogs.Observe(s.known.session, jobs)
+	}
 	now := time.Now()
 	if !s.known.seen || s.known.firstLists.Answers > 0 {
 		s.known.firstLists.Missed(now)
@@ -204,6 +207,9 @@ func (s *Shipper) tail(id string) *tail.Tail {
 
 // startTail starts to tail a run. The tail owns k.log until it has ended.
 func (s *Shipper) startTail(ctx context.Context, j ray.Job, k *trackedJob) {
+	if s.opts.NoDrivers {
+		return
+	}
 	if k.log == nil {
 		k.log = s.out.Positions.Log(s.logKey(j.SubmissionID), j)
 	}

@@ -1,5 +1,5 @@
-// Package shipper decides which logs of a Ray cluster are tailed, and starts and stops
-// their tails. Today these are the driver logs of submitted jobs.
+// Package shipper decides which logs of a Ray cluster are shipped. It starts and stops the
+// tails of driver logs; package nodelogs ships the logs of workers.
 //
 // Run requests the job list again and again (discover.go) and keeps a trackedJob for each
 // submission id (trackedjob.go). A new run gets a tail, unless the backfill or the
@@ -9,7 +9,8 @@
 //
 // The packages below it:
 //
-//   - tail reads one log from its start to the end of its run
+//   - tail reads one driver log from its start to the end of its run
+//   - nodelogs reads the logs that lie on nodes; rotation reads one through its rotations
 //   - aggregate joins the lines of a traceback and thins progress bars
 //   - parse finds level, timestamp and colours of a line; record encodes a line as JSON
 //   - writer is the one writer of a process: batches, memory limit, saving of positions
@@ -25,6 +26,7 @@ import (
 	"slices"
 	"time"
 
+	"raytap/shipper/nodelogs"
 	"raytap/shipper/tail"
 
 	"raytap/namepattern"
@@ -57,6 +59,10 @@ type Options struct {
 	// Recheck is how long after the end of a run, and after the previous check, its log
 	// is checked for lines that were printed later; 15 s, 1 min, 5 min.
 	Recheck []time.Duration
+	// Workers reads the logs of workers; nil: they are not shipped.
+	Workers nodelogs.Client
+	// NoDrivers: driver logs are not shipped.
+	NoDrivers bool
 }
 
 // Selector matches jobs by patterns of package namepattern. An empty field matches
@@ -85,6 +91,14 @@ func matches(pattern, s string) bool { return pattern == "" || namepattern.Match
 func (o *Options) selects(j ray.Job) bool {
 	match := func(s Selector) bool { return s.match(j) }
 	return (len(o.Include) == 0 || slices.ContainsFunc(o.Include, match)) && !slices.ContainsFunc(o.Exclude, match)
+}
+
+// nodeLogs returns the settings of package nodelogs.
+func (o *Options) nodeLogs() nodelogs.Options {
+	backfill := map[string]nodelogs.Backfill{BackfillAll: nodelogs.BackfillAll, BackfillNone: nodelogs.BackfillNone}
+	return nodelogs.Options{
+		Cluster: o.Cluster, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Limits: o.Limits, Log: o.Log,
+	}
 }
 
 func (o Options) withDefaults() Options {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/shipper/metrics"
+	"raytap/shipper/nodelogs"
 	"raytap/shipper/slots"
 	"raytap/shipper/tail"
 	"raytap/shipper/writer"
@@ -27,7 +28,8 @@ type Shipper struct {
 	running        map[string]*tail.Tail // by submission id
 	slots          *slots.Slots          // of the current session; nil before the first
 	currentSession string
-	wg             sync.WaitGroup // of the goroutines that Run waits for
+	nodeLogs       *nodelogs.Cluster // nil: only driver logs are shipped, or nothing runs
+	wg             sync.WaitGroup    // of the goroutines that Run waits for
 
 	rechecks rechecks // of logs that were read to their end
 
@@ -61,7 +63,7 @@ func newShipper(lists Lists, api tail.API, client tail.Client, message tail.Mess
 // Run discovers jobs and ships their logs until ctx ends. It returns nil, after all
 // tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
-	leave := s.out.Metrics().Join(s.opts.Cluster, s.tails.LabelValues(), s.stats)
+	leave := s.out.Metrics().Join(s.opts.Cluster, s.labelValues(), s.stats)
 	defer leave()
 	defer s.out.Positions.Release(s.opts.Cluster)
 	for {
@@ -79,6 +81,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 func (s *Shipper) ship(ctx context.Context) {
 	defer s.wg.Wait()
 	s.wg.Go(func() { s.runRechecks(ctx) })
+	s.startNodeLogs(ctx)
 	for {
 		err := s.discover(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -97,9 +100,48 @@ func (s *Shipper) ship(ctx context.Context) {
 	}
 }
 
+// startNodeLogs starts to ship the logs of workers, if they are shipped.
+func (s *Shipper) startNodeLogs(ctx context.Context) {
+	if s.opts.Workers == nil {
+		return
+	}
+	c := nodelogs.New(s.opts.Workers, s.out, s.opts.nodeLogs())
+	s.mu.Lock()
+	s.nodeLogs = c
+	s.mu.Unlock()
+	s.wg.Go(func() { c.Run(ctx) })
+}
+
+// NodeLogs returns what is shipped of the logs on nodes; false if they are not shipped. It is
+// safe for concurrent use.
+func (s *Shipper) NodeLogs() (nodelogs.Stats, bool) {
+	s.mu.Lock()
+	c := s.nodeLogs
+	s.mu.Unlock()
+	if c == nil {
+		return nodelogs.Stats{}, false
+	}
+	return c.Stats(), true
+}
+
+// labelValues returns the values that the labels of the cluster's counters can have.
+func (s *Shipper) labelValues() metrics.LabelValues {
+	values := s.tails.LabelValues()
+	if s.opts.Workers != nil {
+		values.Sources = []string{nodelogs.SourceWorker}
+	}
+	return values
+}
+
 // stats returns the figures for the metrics of the cluster.
 func (s *Shipper) stats(now time.Time) metrics.ClusterStats {
 	stats := metrics.ClusterStats{SlotsInUse: s.slotsInUse(), AgentsRefused: s.tails.RefusedAgents(now)}
+	if files, ok := s.NodeLogs(); ok {
+		stats.Files = map[metrics.FileState]int{}
+		for state, n := range files.Files {
+			stats.Files[metrics.FileState{Source: nodelogs.SourceWorker, State: state}] = n
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Tails = len(s.running)

@@ -28,7 +28,7 @@ var ReservedKeys = []string{
 	"seq", "level", "line_time", "message", "event", "blank", "lines", "skipped", "truncated", "bytes", "metadata",
 	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
 	"status_message", "error_type", "head_log",
-	"log", "stream", "worker_id", "pid", "actor_name", "task_name", "application", "deployment", "replica",
+	"log", "logs", "stream", "worker_id", "pid", "actor_name", "task_name", "application", "deployment", "replica",
 	"relayed", "worker_name", "repeated", "actor_id", "task_id", "task_func_name", "route", "request_id",
 }
 
