@@ -149,7 +149,10 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	if r.grew {
 		e.grown = now.UnixNano()
 	}
-	e.reached, e.atEnd, e.seen, e.empty, e.moving = r.reached, r.atEnd, r.seen, r.empty, r.moving
+	e.reached, e.seen, e.empty, e.moving = r.reached, r.seen, r.empty, r.moving
+	if r.err == nil {
+		e.atEnd = r.atEnd
+	}
 	switch {
 	case d.entries[e.hash()] != e: // it was dropped meanwhile
 		return

@@ -41,7 +41,7 @@ type entryFlags struct {
 	generations uint8 // the highest number of an older generation that was seen
 	looking     bool  // a look runs
 	old         bool  // it was last seen in old/
-	atEnd       bool  // the last look has reached its end
+	atEnd       bool  // the last look that has read the log has reached its end, as far as known
 	empty       bool  // and the log was empty
 	excluded    bool  // by the selectors
 	unlisted    bool  // the last complete listing lacked it

@@ -87,7 +87,7 @@ func (s *session) resume(ctx context.Context) {
 
 // resumeEntry adds a log that has a position. The caller holds d.mu.
 func (d *directory) resumeEntry(file *checkpoint.FileEntry, st *checkpoint.FileState, now time.Time) {
-	e := &entry{name: st.Name, file: file, state: st, first: now.UnixNano(), reached: st.Content}
+	e := &entry{name: st.Name, file: file, state: st, first: now.UnixNano(), reached: st.Content, entryFlags: entryFlags{atEnd: true}}
 	hash := e.hash()
 	if d.entries[hash] != nil {
 		return
