@@ -43,7 +43,7 @@ func TestDiscovery_ClusterCannotBeBuilt(t *testing.T) {
 	h := open(t, c, nil)
 	h.until("the other cluster is up, and this one is counted", func() bool {
 		page := h.page()
-		return strings.Contains(page, `raytap_up{ray_cluster="stays"} 1`) && strings.Contains(page, "raytap_cluster_files_refused 1")
+		return strings.Contains(page, `raytap_up{ray_cluster="stays"} 1`) && strings.Contains(page, "raytap_clusters_rejected 1")
 	})
 	if !strings.Contains(h.lines(), "secure in "+file+": read the CA file: ") {
 		t.Errorf("the log has no reason:%s", h.lines())
@@ -54,7 +54,7 @@ func TestDiscovery_ClusterCannotBeBuilt(t *testing.T) {
 	if code, text := h.reload(c, nil); code != 200 {
 		t.Fatalf("reload: %d %s", code, text)
 	}
-	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="secure"} 0`) || !strings.Contains(page, "raytap_cluster_files_refused 0") {
+	if page := h.page(); !strings.Contains(page, `raytap_up{ray_cluster="secure"} 0`) || !strings.Contains(page, "raytap_clusters_rejected 0") {
 		t.Errorf("/metrics once it can be built:\n%s", page)
 	}
 }

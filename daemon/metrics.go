@@ -40,7 +40,7 @@ func newMetrics() *metrics {
 		requests:   collector.NewRequests(),
 		shipper:    shippermetrics.New(),
 		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
-		rejected:   gauge("cluster_files_refused", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
+		rejected:   gauge("clusters_rejected", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous one is still in use."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time when the current configuration was loaded."),

@@ -194,5 +194,5 @@ var examples = map[string]string{
 	"raytap_collector_overflow_series":                    "raytap_collector_overflow_series > 0",
 	"raytap_cluster_file_clusters":                        "sum by (instance) (raytap_cluster_file_clusters)",
 	"raytap_cluster_file_valid":                           "raytap_cluster_file_valid == 0",
-	"raytap_cluster_files_refused":                        "raytap_cluster_files_refused > 0",
+	"raytap_clusters_rejected":                            "raytap_clusters_rejected > 0",
 }
