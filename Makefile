@@ -37,7 +37,7 @@ STAGE := scripts/stage
 VERSION  := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//')
 REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
-# The commit's time, not the build's: the same tree gives the same binary.
+# The commit's time, not the build's: the same tree builds the same binary.
 DATE     := $(shell git log -1 --format=%cI 2>/dev/null)
 V        := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(or $(REVISION),unknown) \

@@ -44,6 +44,8 @@ var retired = []struct{ pattern, instead string }{
 	{`spoilt`, "invalid"},
 	{`belied?s?`, "contradicts"},
 	{`had better`, "should"},
+	{`tells`, "says, reports, shows, distinguishes"},
+	{`gives [a-tv-z][a-z]*`, "returns, reports, has"},
 	{`both halves|(log|metrics) half`, "the shipper, the collector"},
 	{`collector\.freshness`, "cache_ttl"},
 	{`end_timeout`, "lost_after"},

@@ -111,7 +111,7 @@ func TestLogFiles_Select(t *testing.T) {
 	}
 }
 
-// TestLogFiles_JobInOtherLog: the first line of either log of a worker tells its job.
+// TestLogFiles_JobInOtherLog: the first line of either log of a worker names its job.
 func TestLogFiles_JobInOtherLog(t *testing.T) {
 	head, first, _ := logCluster(t)
 	first.WriteFile("worker-"+workerB+"-ffffffff-101.out.1", "its first generation is gone\n")

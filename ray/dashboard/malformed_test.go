@@ -136,8 +136,8 @@ func TestMalformed_ContentType(t *testing.T) {
 		status                           int
 	}{
 		{"a gzip", "application/json", "gzip", packed.String(), "", 200},
-		{"a gzip that is not told", "application/json", "", packed.String(), "", 200},
-		{"no gzip, though told", "application/json", "gzip", list, "", 200},
+		{"a gzip that is not announced", "application/json", "", packed.String(), "", 200},
+		{"no gzip, though announced", "application/json", "gzip", list, "", 200},
 		{"truncated gzip", "application/json", "gzip", packed.String()[:packed.Len()/2], "invalid gzip", 200},
 		{"a byte order mark", "application/json", "", "\ufeff" + list, "", 200},
 		{"JSON called HTML", "text/html", "", list, "", 200},

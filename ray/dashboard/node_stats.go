@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// This file tells stats from sentinels. If a node agent cannot read a value, Ray
+// This file distinguishes stats from sentinels. If a node agent cannot read a value, Ray
 // sends another value of the same type instead, so each stat has bounds outside of
 // which it is a sentinel and has no series. Seen in Ray 2.60.0: GPU utilization -1
 // (each MIG slice; AMD on an error), a file system of one byte in a Kubernetes pod,

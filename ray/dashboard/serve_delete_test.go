@@ -32,9 +32,9 @@ func TestDeleteServeApplication(t *testing.T) {
 		{"an unknown one", a, "null", "x", 404, ""},
 		{"one that was deployed by code", a + "," + code, "null", "c", 400, ""},
 		{"another was deployed by code", a + "," + code, "null", "a", 400, ""},
-		{"a version that tells no source", a + "," + old, "null", "a", 400, ""},
+		{"a version without a source", a + "," + old, "null", "a", 400, ""},
 		{"a hidden configuration", a + "," + hid, "null", "a", 400, ""},
-		{"a configuration that is not told", a + "," + none, "null", "a", 400, ""},
+		{"a configuration that is not returned", a + "," + none, "null", "a", 400, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			put := ""

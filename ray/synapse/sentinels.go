@@ -2,7 +2,7 @@ package synapse
 
 import "raytap/ray"
 
-// This file tells values from sentinels: what an agent cannot read is sent as -1 or as
+// This file distinguishes values from sentinels: what an agent cannot read is sent as -1 or as
 // a number that no machine has.
 
 // maxAmount is more than any machine has, in bytes or MB (2^60).

@@ -71,7 +71,7 @@ type (
 	runJSON struct {
 		Start  time.Time `json:"start_time"`
 		Status string    `json:"status,omitempty"`
-		// What an end record reports of a run whose id Ray gives to another one meanwhile.
+		// What an end record reports of a run whose id another one gets meanwhile.
 		ExitCode  *int              `json:"driver_exit_code,omitempty"`
 		ErrorType string            `json:"error_type,omitempty"`
 		JobID     string            `json:"job_id,omitempty"`

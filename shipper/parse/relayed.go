@@ -39,7 +39,7 @@ var (
 
 // ParseRelayed returns what Ray has added to a line, and false if that is nothing. Ray adds
 // no prefix if a job disables it; then only lines that stand for others can be recognised.
-// Nothing tells a line that a program printed in this form itself.
+// Nothing distinguishes a line that a program printed in this form itself.
 func ParseRelayed(line []byte) (r Relayed, ok bool) {
 	if len(line) < 2 {
 		return r, false

@@ -108,7 +108,7 @@ func (m *model) begin(what int) {
 		return
 	}
 	if m.alike && m.r.pos.After == 0 && m.since >= m.keep-1 {
-		return // nothing tells that the first generation was deleted
+		return // nothing shows that the first generation was deleted
 	}
 	m.before = len(x.text)
 	if m.inPlace {
@@ -137,7 +137,7 @@ func (m *model) begin(what int) {
 	}
 	m.since++
 	if m.alike && what != 3 {
-		// Where no content tells, a look within the microseconds of the renames would need a
+		// Where the content does not show it, a look within the microseconds of the renames would need a
 		// second request for the names that may be missing.
 		for n := len(m.pending); n > 0 && (m.names[0] == m.out || what == 2 && n > 2); n-- {
 			m.advance()
@@ -315,7 +315,7 @@ func (f *follower) look() (again bool, err error) {
 			return false, fmt.Errorf("%d bytes from %d on are missing, and no loss was announced", first-f.cursor, f.cursor)
 		}
 		for o := f.cursor; o < first; o++ {
-			if m.has(o) && !m.alike { // where no content tells, nothing comes twice, and the loss is announced
+			if m.has(o) && !m.alike { // where the content does not show it, nothing comes twice, and the loss is announced
 				return false, fmt.Errorf("byte %d was skipped, but it is still there", o)
 			}
 		}

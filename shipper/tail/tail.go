@@ -166,7 +166,7 @@ func (t *Tail) Update(j ray.Job) { t.job.update(j) }
 // Refresh requests the job from Ray.
 func (t *Tail) Refresh(ctx context.Context) { t.job.refresh(ctx) }
 
-// Supersede tells the tail that another run has the job's id: its own run is over.
+// Supersede records that another run has the job's id: its own run is over.
 func (t *Tail) Supersede() { t.job.supersede() }
 
 // Job returns the job as it was last reported. Callers must not change it.

@@ -41,7 +41,7 @@ type facts struct {
 	// lost: the rest may be out of reach, and then raytap must report it: the session
 	// ended, or the job was deleted and is read over WebSockets only.
 	lost bool
-	// ahead is how often the harness gave its last records a time in the future.
+	// ahead is how often the harness set the time of its last records to the future.
 	ahead int
 	// deleted: raytap may not have been able to read the job's final status.
 	deleted bool

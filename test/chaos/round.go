@@ -46,7 +46,7 @@ type round struct {
 	down    chan func() // to call while raytap is down
 
 	long    []key // jobs that print for as long as the faults last (see exact)
-	stamped int   // records that the harness gave a time in the future
+	stamped int   // records whose time the harness set to the future
 
 	mu      sync.Mutex
 	events  map[key]map[string]int // number of events in the sink, by name
