@@ -139,6 +139,7 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, now := r.entry, time.Now()
+	hash := e.hash()
 	d.looks--
 	e.looking, e.state, e.old = false, r.state, r.old
 	e.generations = max(e.generations, uint8(min(r.generations, 255)))
@@ -154,7 +155,7 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		e.atEnd = r.atEnd
 	}
 	switch {
-	case d.entries[e.hash()] != e: // it was dropped meanwhile
+	case d.entries[hash] != e: // it was dropped meanwhile
 		return
 	case r.retired:
 		d.remove(e)
@@ -172,17 +173,25 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		return
 	case isMissing(r.err):
 		// It was deleted, or is between two names. A listing decides.
-		d.wantOld = d.wantOld || !e.unlisted
+		if e.guessed {
+			d.guessAgain(e)
+		} else {
+			d.wantOld = d.wantOld || !e.unlisted
+		}
 		e.pace.Looked(now, 0, false)
 	case r.err != nil:
 		d.failed(now, r.route, r.err)
 	default:
 		d.succeeded()
+		e.guessed = false
 		e.pace.Looked(now, r.bytes, r.records > 0)
 		if r.generation > 0 {
 			e.pace.Rotated(r.generation)
 			d.generation = r.generation
 		}
+	}
+	if d.entries[hash] != e {
+		return // no file has any of the names that it may have
 	}
 	pause, urgent := e.pace.Next(int(e.generations), d.generation, len(d.entries))
 	if r.more {

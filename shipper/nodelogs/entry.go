@@ -44,6 +44,7 @@ type entryFlags struct {
 	atEnd       bool  // the last look that has read the log has reached its end, as far as known
 	empty       bool  // and the log was empty
 	excluded    bool  // by the selectors
+	guessed     bool  // no listing has shown the name, and no look has found it
 	unlisted    bool  // the last complete listing lacked it
 }
 

@@ -35,6 +35,7 @@ type nodes struct {
 	list     []*node
 	unknown  bool // no list names a worker, as right after a start of the head
 	down     bool // no request is answered
+	cut      int  // an index has at most so many names; 0: all
 	requests map[string]int
 }
 
@@ -178,6 +179,9 @@ func (n *nodes) AgentFileIndex(_ context.Context, agent, dir string) (ray.FileIn
 		if d, base := filepath.Split(name); strings.TrimSuffix(d, "/") == dir {
 			index.Names = append(index.Names, base)
 		}
+	}
+	if n.cut > 0 && len(index.Names) > n.cut {
+		index.Names, index.Truncated = index.Names[:n.cut], true
 	}
 	return index, nil
 }

@@ -183,7 +183,10 @@ func (d *directory) see(hash uint64, log *listedLog, now time.Time) {
 			return
 		}
 	}
-	e.unlisted = false
+	e.unlisted, e.guessed = false, false
+	if !e.looking {
+		e.name = log.Name
+	}
 	e.generations = max(e.generations, uint8(min(log.generations, 255)))
 	if e.old = log.old && !log.base; e.old {
 		d.died(e, now) // Ray moves no others
@@ -248,7 +251,24 @@ func (d *directory) addWorker(w ray.Worker, now time.Time) {
 		}
 		hash := checkpoint.FileHash(log.Log())
 		if d.entries[hash] == nil && !d.stored.IsDone(hash) && d.backfill.decided(d) {
-			d.add(hash, log.Name, log.Log(), now)
+			if e := d.add(hash, log.Name, log.Log(), now); e != nil {
+				e.guessed = true
+			}
 		}
+	}
+}
+
+// guessAgain tries the other name that the log of a worker can have: with the job that the
+// worker was started for. A worker that is not alive and has no file is forgotten.
+func (d *directory) guessAgain(e *entry) {
+	w := e.worker()
+	live, ok := d.s.liveWorker(w.ID)
+	switch {
+	case !ok:
+		d.remove(e)
+	case w.JobID == "" && live.JobID != "":
+		e.name = names.WorkerName(w.ID, live.JobID, w.PID, w.Stream)
+	default:
+		e.name = names.WorkerName(w.ID, "", w.PID, w.Stream)
 	}
 }

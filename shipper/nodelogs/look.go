@@ -140,7 +140,7 @@ func (l *look) unchanged(ctx context.Context, r *lookResult) bool {
 func (l *look) read(ctx context.Context, r *lookResult) error {
 	var reader *rotation.Reader
 	if kept := l.was.moving; kept != nil && kept.at == l.p.state.At {
-		kept.files.url, kept.files.old = l.files.url, l.files.old
+		kept.files.url, kept.files.name, kept.files.old = l.files.url, l.files.name, l.files.old
 		reader, l.files = kept.reader, kept.files
 	} else {
 		reader = rotation.NewReader(l.files, false, l.p.state.At)
