@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"raytap/collector"
 	"raytap/ray"
@@ -55,9 +55,9 @@ func TestLimits_Families(t *testing.T) {
 	o.Nodes = collector.NodesOptions{Max: 50}
 	o.Tasks.MaxSeries, o.Serve.Max = 200, 30
 	c := newCollector(swamped(time.Now()), o)
-	exp := registered{c.Collect(t.Context())}
+	families := gather(t, registered{c.Collect(t.Context())})
 	total := 0
-	for _, f := range gather(t, exp) {
+	for _, f := range families {
 		n := len(f.GetMetric())
 		total += n
 		most := map[string]int{"raytap_job_status": 500, "raytap_tasks": 200, "raytap_tasks_by_name": 200}[f.GetName()]
@@ -71,22 +71,22 @@ func TestLimits_Families(t *testing.T) {
 		"raytap_cluster_resources_overflow": many - 100, "raytap_pending_shapes_overflow": many - 20,
 		"raytap_serve_overflow": 3*many - 60, "raytap_hardware_nodes_overflow": many + 1 - 50,
 	} {
-		if got := single(t, exp, name); got != want {
+		if got := single(t, families, name); got != want {
 			t.Errorf("%s is %g, want %g", name, got, want)
 		}
 	}
-	if got := single(t, exp, "raytap_collector_overflow_series", "nodes"); got != 3*(many-64)+1*(many-64) {
+	if got := single(t, families, "raytap_collector_overflow_series", "nodes"); got != 3*(many-64)+1*(many-64) {
 		t.Errorf("%g mounts and GPUs are omitted", got)
 	}
-	if got := single(t, exp, "raytap_tasks_overflow", "tasks_by_name"); got != many-200 {
+	if got := single(t, families, "raytap_tasks_overflow", "tasks_by_name"); got != many-200 {
 		t.Errorf("%g task names are omitted", got)
 	}
 }
 
-// single returns the only value of a family, or that of the series with this label.
-func single(t *testing.T, c prometheus.Collector, family string, label ...string) float64 {
+// single returns the only value of one of the families, or that of the series with this label.
+func single(t *testing.T, families []*dto.MetricFamily, family string, label ...string) float64 {
 	t.Helper()
-	for _, f := range gather(t, c) {
+	for _, f := range families {
 		if f.GetName() != family {
 			continue
 		}
@@ -211,7 +211,7 @@ func TestNodes_Truncated(t *testing.T) {
 		c.nodes[i].ID = fmt.Sprint(i)
 	}
 	collect := newCollector(c, collector.Options{})
-	if got := single(t, registered{collect.Collect(t.Context())}, "raytap_nodes_truncated"); got != 1 {
+	if got := single(t, gather(t, registered{collect.Collect(t.Context())}), "raytap_nodes_truncated"); got != 1 {
 		t.Error("a list of 10,000 nodes is shown as complete")
 	}
 }
