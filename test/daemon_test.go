@@ -45,6 +45,7 @@ type settings struct {
 	Clusters   string    // more clusters: YAML list items, indented by two
 	Listen     string    // listen address; a free loopback port if empty
 	Sink       string    // sink file; stdout if empty
+	AllJobs    bool      // ship all logs, not only those of this test's jobs
 	Tee        io.Writer // receives a copy of stdout
 }
 
@@ -66,7 +67,10 @@ web: {listen_addresses: [%q]}
 		config = strings.Replace(config, "    auth: {token: \"\"}\n", "", 1)
 	}
 	if s.Sink != "" {
-		config += fmt.Sprintf("sink: {file: {path: %q, rotate: {max_size: 1MiB}}}\n", s.Sink)
+		config += fmt.Sprintf("sink: {file: {path: %q, rotate: {max_size: 1MiB, max_files: 1000}}}\n", s.Sink)
+	}
+	if s.AllJobs {
+		config = strings.Replace(config, fmt.Sprintf("include: [{metadata: {test: %q}}], ", t.Name()), "", 1)
 	}
 	file := filepath.Join(t.TempDir(), "raytap.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

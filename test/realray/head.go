@@ -146,6 +146,9 @@ func CleanEnv() []string {
 	})
 }
 
+// Address returns the address of the head's GCS, for programs that join the cluster.
+func (h *Head) Address() string { return h.gcs }
+
 // Stop kills every process of the head and removes its directory. It may be
 // called more than once.
 func (h *Head) Stop() error { return h.supervisor.stop() }
