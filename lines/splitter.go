@@ -102,6 +102,7 @@ type partial struct {
 	size    int64  // its length so far
 	raw     int64  // where it begins
 	afterCR bool   // it begins after a \r
+	carried int64  // how many of its bytes are in the file before, see NextFile
 	// The rest is set only if it is longer than text.
 	hash     xxhash.Digest // of the log, the partial line included
 	lineHash xxhash.Digest // of the partial line alone
@@ -334,10 +335,10 @@ func (s *Splitter) hashLong(piece []byte) {
 	if before <= int64(s.max) {
 		s.tracker.flushHash()
 		p.hash = s.tracker.hash
-		p.hash.Write(p.text[:before]) //nolint:errcheck // xxhash never fails
+		p.hash.Write(p.text[p.carried:before]) //nolint:errcheck // xxhash never fails
 		p.lineHash.Reset()
 		p.lineHash.Write(p.text[:before]) //nolint:errcheck // xxhash never fails
-		p.tail = append(p.tail[:0], p.text[max(0, int(before)-FingerprintSize):before]...)
+		p.tail = append(p.tail[:0], p.text[max(p.carried, before-FingerprintSize):before]...)
 	}
 	p.hash.Write(piece)     //nolint:errcheck // xxhash never fails
 	p.lineHash.Write(piece) //nolint:errcheck // xxhash never fails
@@ -355,14 +356,17 @@ func (s *Splitter) hashLong(piece []byte) {
 func (s *Splitter) finish() Line {
 	p := &s.partial
 	if p.size > int64(s.max) {
-		s.tracker.addHashed(p.hash, p.tail, p.size, p.raw)
+		s.tracker.addHashed(p.hash, p.tail, p.size-p.carried, p.raw)
 		s.last = LineHash{}
 		if p.size > FingerprintSize {
 			s.last = LineHash{p.size, p.lineHash.Sum64()}
 		}
 	} else {
-		s.tracker.Add(p.text, p.raw)
+		s.tracker.Add(p.text[p.carried:], p.raw)
 		s.last = hashLine(p.text)
+	}
+	if p.carried > 0 { // no file has the whole line
+		s.last, p.carried = LineHash{}, 0
 	}
 	s.consumed, s.endRaw = true, s.raw
 	l := Line{Text: p.text[:min(len(p.text), s.max)], Size: p.size, Seq: s.lines, Blank: int32(s.ends.blank), Ends: s.lineEnds(p.afterCR)}
@@ -376,7 +380,7 @@ func (s *Splitter) finish() Line {
 func (s *Splitter) Drop() {
 	s.consumed = false
 	PutBuffer(s.partial.text)
-	s.partial.text, s.partial.size, s.partial.tail = nil, 0, nil
+	s.partial.text, s.partial.size, s.partial.tail, s.partial.carried = nil, 0, nil, 0
 }
 
 // Partial returns the size of the partial line in bytes; 0: there is none.
@@ -387,15 +391,6 @@ func (s *Splitter) Partial() int64 {
 	return s.partial.size
 }
 
-// PartialText returns the text of the partial line, nil if not all of it is stored. It is
-// valid until the next call of another method.
-func (s *Splitter) PartialText() []byte {
-	if s.consumed || s.partial.size > int64(len(s.partial.text)) {
-		return nil
-	}
-	return s.partial.text
-}
-
 // Buffered returns the size of the partial line's buffer in bytes.
 func (s *Splitter) Buffered() int { return cap(s.partial.text) }
 
@@ -404,10 +399,6 @@ func (s *Splitter) Lines() uint64 { return s.lines }
 
 // Content returns how many content bytes are before the position.
 func (s *Splitter) Content() uint64 { return s.tracker.content }
-
-// Reached returns how many content bytes were written, those of the partial line
-// included.
-func (s *Splitter) Reached() uint64 { return s.tracker.content + uint64(s.Partial()) }
 
 // Raw returns the raw offset of the next byte, or UnknownOffset.
 func (s *Splitter) Raw() int64 { return s.raw }

@@ -33,6 +33,9 @@ type LogRef struct {
 	AgentURL     string // the node agent's base URL; "" if unknown
 }
 
+// FileName returns the name of the log's file in the log directory of its node.
+func (r LogRef) FileName() string { return "job-driver-" + r.SubmissionID + ".log" }
+
 // LogRef returns a reference to the job's driver log.
 func (j Job) LogRef() LogRef {
 	return LogRef{SubmissionID: j.SubmissionID, NodeID: j.DriverNodeID, AgentURL: j.DriverAgentURL}

@@ -47,6 +47,12 @@ func (f *fileOnly) Version(context.Context) (ray.Version, error) {
 func (f *fileOnly) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	return nil, &ray.Error{Op: "tail log", Code: 501}
 }
+func (f *fileOnly) AgentFile(context.Context, string, string, int64, int64) (ray.FilePart, error) {
+	return ray.FilePart{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
+}
+func (f *fileOnly) AgentFileStat(context.Context, string, string) (ray.FileStat, error) {
+	return ray.FileStat{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
+}
 func (f *fileOnly) AgentLog(context.Context, ray.LogRef, int64) (ray.LogRange, error) {
 	return ray.LogRange{}, &ray.Error{Op: "read log from node agent", Code: 403, Err: ray.ErrTransportNotAllowed}
 }

@@ -14,6 +14,7 @@ import (
 
 	"raytap/ray"
 	"raytap/shipper/tail"
+	"raytap/shipper/tail/tailtest"
 )
 
 // busyHead is a cluster of many running jobs without a usable node agent. Each job has
@@ -107,6 +108,12 @@ func (h *busyHead) Nodes(context.Context) ([]ray.Node, error) {
 func (h *busyHead) Version(context.Context) (ray.Version, error) {
 	h.count("version")
 	return ray.Version{Session: "s"}, nil
+}
+func (h *busyHead) AgentFile(ctx context.Context, agentURL, name string, from, to int64) (ray.FilePart, error) {
+	return tailtest.Read(ctx, h, agentURL, name, from, to)
+}
+func (h *busyHead) AgentFileStat(ctx context.Context, agentURL, name string) (ray.FileStat, error) {
+	return tailtest.Stat(ctx, h, agentURL, name)
 }
 func (h *busyHead) AgentLog(_ context.Context, ref ray.LogRef, from int64) (ray.LogRange, error) {
 	h.count("agent")

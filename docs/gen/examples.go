@@ -142,6 +142,8 @@ var examples = map[string]string{
 	"raytap_shipper_events_total":                             `increase(raytap_shipper_events_total{event="epoch"}[1h]) > 0`,
 	"raytap_shipper_read_ends_total":                          "sum by (ray_cluster, reason) (increase(raytap_shipper_read_ends_total[1h]))",
 	"raytap_shipper_end_checks_total":                         `increase(raytap_shipper_end_checks_total{result="grown"}[1h]) > 0`,
+	"raytap_shipper_rotations_followed_total":                 "increase(raytap_shipper_rotations_followed_total[1d])",
+	"raytap_shipper_generations_lost_total":                   "increase(raytap_shipper_generations_lost_total[10m]) > 0",
 	"raytap_shipper_gaps_total":                               "increase(raytap_shipper_gaps_total[10m]) > 0",
 	"raytap_shipper_limits_total":                             "increase(raytap_shipper_limits_total[10m]) > 0",
 	"raytap_shipper_oversized_lines_total":                    "increase(raytap_shipper_oversized_lines_total[1h]) > 0",

@@ -44,7 +44,7 @@ func (c *Client) LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCl
 }
 
 // logFile is the name of a submission's log in its node's log directory.
-func logFile(submissionID string) string { return "job-driver-" + submissionID + ".log" }
+func logFile(submissionID string) string { return ray.LogRef{SubmissionID: submissionID}.FileName() }
 
 // noFileMessages are Ray's messages for a log that does not exist; the first two
 // are the same in 2.40.0 and 2.60.0, the third was seen on 2.60.0 for a job that

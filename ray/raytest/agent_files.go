@@ -30,7 +30,7 @@ func (n *Node) isDirectory(name string) bool {
 // submission id, or the name of a file or a directory.
 func (n *Node) agentRequest(r *http.Request, name string) (endpoint, named string) {
 	if id, ok := strings.CutPrefix(name, "job-driver-"); ok {
-		name = strings.TrimSuffix(id, ".log")
+		name, _, _ = strings.Cut(id, ".log") // .log, or .log.1 and so on
 	}
 	switch {
 	case r.Method == http.MethodHead:

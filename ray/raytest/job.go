@@ -19,7 +19,7 @@ type JobOptions struct {
 }
 
 // Job is one submission. Its driver log is in memory, and append-only except for
-// TruncateLog, ReplaceLog and RemoveLog.
+// TruncateLog, ReplaceLog, RemoveLog and the ways to rotate it.
 type Job struct {
 	// ID is the submission id.
 	ID string
@@ -33,6 +33,7 @@ type Job struct {
 	errType     string
 	node        *Node // nil until it runs
 	file        *file
+	earlier     []byte // what rotated files of the log had, see Output
 	start       time.Time
 	end         time.Time
 	exit        *int

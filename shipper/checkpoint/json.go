@@ -39,13 +39,15 @@ type (
 	}
 	// logJSON is the position of a log. In the file it has no session, id or run.
 	logJSON struct {
-		Session   string        `json:"session,omitempty"`
-		ID        string        `json:"submission_id,omitempty"`
-		Epoch     uint64        `json:"epoch"`
-		Position  positionJSON  `json:"position"`
-		Verified  *positionJSON `json:"verified,omitempty"`
-		Ambiguous bool          `json:"ambiguous,omitempty"`
-		LastTime  int64         `json:"last_time_ns,omitempty"`
+		Session  string       `json:"session,omitempty"`
+		ID       string       `json:"submission_id,omitempty"`
+		Epoch    uint64       `json:"epoch"`
+		Position positionJSON `json:"position"`
+		// Generation is which file of a rotated log the position is in.
+		Generation *generationJSON `json:"generation,omitempty"`
+		Verified   *positionJSON   `json:"verified,omitempty"`
+		Ambiguous  bool            `json:"ambiguous,omitempty"`
+		LastTime   int64           `json:"last_time_ns,omitempty"`
 		progressJSON
 		tallyJSON
 		UnlistedSince *time.Time     `json:"unlisted_since,omitempty"`
@@ -86,6 +88,20 @@ type (
 		Hash        []byte          `json:"hash"`
 		Fingerprint fingerprintJSON `json:"fingerprint"`
 		Line        *lineJSON       `json:"line,omitempty"`
+	}
+	// generationJSON has hashes, but for before, raw and sizes, which are in bytes.
+	generationJSON struct {
+		After  string   `json:"after,omitempty"` // the file before it
+		Own    string   `json:"own,omitempty"`   // itself, if it is closed
+		Raw    int64    `json:"raw,omitempty"`
+		Head   *sumJSON `json:"head,omitempty"`
+		Proof  *sumJSON `json:"proof,omitempty"`
+		Before uint64   `json:"content_before,omitempty"`
+		Oldest bool     `json:"oldest,omitempty"`
+	}
+	sumJSON struct {
+		Size int    `json:"size"`
+		Hash string `json:"hash"`
 	}
 	lineJSON struct {
 		Size int64  `json:"size"`
@@ -211,7 +227,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		return logJSON{}, err
 	}
 	l := logJSON{
-		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Ambiguous: e.Ambiguous, LastTime: e.LastTime,
+		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Generation: toGenerationJSON(e.Gen), Ambiguous: e.Ambiguous, LastTime: e.LastTime,
 		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
 		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
 		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), ExitCode: e.Run.DriverExitCode, ErrorType: e.Run.ErrorType, JobID: e.Run.JobID,
@@ -251,8 +267,12 @@ func (l logJSON) entry() (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	gen, err := l.Generation.generation()
+	if err != nil {
+		return nil, err
+	}
 	e := &Entry{State: State{
-		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
+		Epoch: l.Epoch, Node: l.Run.Node, Pos: pos, Gen: gen, Verification: Verification{Ambiguous: l.Ambiguous}, LastTime: l.LastTime,
 		Begun: l.Begun, Done: l.Done, AtEnd: l.AtEnd, Checks: l.Checks, Tally: RunTally{l.RunLines, l.RunContent, l.RunGap}, Skipped: l.Skipped,
 		Run: ray.Job{
 			Type: ray.JobSubmission, SubmissionID: l.ID, Start: l.Run.Start, Status: ray.JobStatus(l.Run.Status), DriverExitCode: l.Run.ExitCode, ErrorType: l.Run.ErrorType,

@@ -5,6 +5,7 @@ import (
 
 	"raytap/lines"
 	"raytap/ray"
+	"raytap/shipper/rotation"
 )
 
 // State is what the positions hold of a log. It is a value: a batch carries the state that
@@ -18,12 +19,23 @@ type State struct {
 	AtEnd    bool    // done, and it was read to its end
 	Checks   int     // number of checks made after that end
 	Tally    RunTally
-	Pos      lines.Position
+	Pos      lines.Position // in the generation Gen of a rotated log, except for its Lines
+	Gen      Generation
 	Framings Framings // of the messages of a Synapse agent
 	Verification
 	LastTime int64          // time of the last record, Unix nanoseconds
 	Skipped  uint64         // lines before Pos that no record has counted yet
 	Pending  []PendingEvent // events that are decided and not written
+}
+
+// Generation is which file of a rotated log a position is in. The zero value: that is not
+// known.
+type Generation struct {
+	// Position is in the same file, and not after the log's position. Its head may be longer
+	// than its Raw.
+	rotation.Position
+	Before uint64 // content bytes of the epoch in the files before it
+	Oldest bool   // nothing was read of the log: it begins with its oldest file
 }
 
 // Verification is how far a log's position is proven to be right.
@@ -55,15 +67,18 @@ type RunTally struct {
 
 // BeginRun starts the tally of a run whose first line has the number line in the epoch.
 func (l *Log) BeginRun(acceptLines uint64) {
-	l.Tally = RunTally{Lines: -int64(acceptLines), Content: -int64(l.Pos.Content)}
+	l.Tally = RunTally{Lines: -int64(acceptLines), Content: -int64(l.Content())}
 }
+
+// Content returns how many content bytes of the epoch are before the position.
+func (s *State) Content() uint64 { return s.Gen.Before + s.Pos.Content }
 
 // LeaveEpoch adds to the tally what the run had in the epoch that it leaves, before it
 // continues in the next epoch at another position. line is the number of the next line in
 // the old epoch.
 func (l *Log) LeaveEpoch(acceptLines uint64, at lines.Position) {
 	l.Tally.Lines += int64(acceptLines) - int64(at.Lines)
-	l.Tally.Content += int64(l.Pos.Content) - int64(at.Content)
+	l.Tally.Content += int64(l.Content()) - int64(at.Content)
 }
 
 // Log is the state of a log while it is tailed. It outlives the tails of its runs and
@@ -79,8 +94,9 @@ type Log struct {
 }
 
 // Restart starts the next epoch at a position of another file, or of other content.
-func (l *Log) Restart(at lines.Position) {
+func (l *Log) Restart(at lines.Position, in Generation) {
 	l.Epoch++
+	l.Gen = in
 	l.Pos, l.Reached, l.Admitted, l.Unverified, l.Size = at, at.Content, at.Content, false, 0
 }
 

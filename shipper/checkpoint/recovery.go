@@ -134,7 +134,7 @@ func (e FoundEvent) isPending(p PendingEvent) bool { return p.Is(e) }
 func (l *Log) begin(start time.Time, e FoundEvent) {
 	node := e.node
 	if l.Node != "" && node != l.Node {
-		l.Restart(lines.Start()) // another node, another file
+		l.Restart(lines.Start(), Generation{Oldest: true}) // another node, another file
 	}
 	if !l.Run.Start.Equal(start) || l.Run.DriverNodeID != node {
 		l.Run = ray.Job{Type: ray.JobSubmission, SubmissionID: l.Run.SubmissionID, Start: start, DriverNodeID: node}

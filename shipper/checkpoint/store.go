@@ -431,7 +431,7 @@ func (s *Store) Shipped(k Key) (lines, bytes uint64) {
 	if e == nil {
 		return 0, 0
 	}
-	return e.Pos.Lines, e.Pos.Content
+	return e.Pos.Lines, e.Content()
 }
 
 // File returns the path of the positions file; "" if the positions are in memory.

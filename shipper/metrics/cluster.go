@@ -18,6 +18,16 @@ func (c *Cluster) Lines() prometheus.Counter { return c.metrics.lines.WithLabelV
 // Gaps counts gaps: bytes of a log that were lost.
 func (c *Cluster) Gaps() prometheus.Counter { return c.metrics.gaps.WithLabelValues(c.name) }
 
+// RotationsFollowed counts the times that a tail went on with the next file of a rotated log.
+func (c *Cluster) RotationsFollowed() prometheus.Counter {
+	return c.metrics.rotationsFollowed.WithLabelValues(c.name)
+}
+
+// GenerationsLost counts the times that no file of a log was the one that was read last.
+func (c *Cluster) GenerationsLost() prometheus.Counter {
+	return c.metrics.generationsLost.WithLabelValues(c.name)
+}
+
 // Oversized counts lines that were truncated or dropped.
 func (c *Cluster) Oversized() prometheus.Counter {
 	return c.metrics.oversized.WithLabelValues(c.name)

@@ -23,13 +23,14 @@ type Metrics struct {
 
 // vectors are the metrics with the label ray_cluster that Cluster updates.
 type vectors struct {
-	tails          *prometheus.GaugeVec   // cluster, transport, state
-	lines          *prometheus.CounterVec // cluster
-	readBytes      *prometheus.CounterVec // cluster, transport
-	replayedBytes  *prometheus.CounterVec // cluster, transport
-	events         *prometheus.CounterVec // cluster, event
-	readEnds       *prometheus.CounterVec // cluster, reason
-	gaps           *prometheus.CounterVec // cluster
+	tails         *prometheus.GaugeVec   // cluster, transport, state
+	lines         *prometheus.CounterVec // cluster
+	readBytes     *prometheus.CounterVec // cluster, transport
+	replayedBytes *prometheus.CounterVec // cluster, transport
+	events        *prometheus.CounterVec // cluster, event
+	readEnds      *prometheus.CounterVec // cluster, reason
+	gaps          *prometheus.CounterVec // cluster
+	rotations
 	endChecks      *prometheus.CounterVec // cluster, result
 	limits         *prometheus.CounterVec // cluster, limit
 	oversized      *prometheus.CounterVec // cluster
@@ -67,6 +68,11 @@ type descs struct {
 	memoryLimit *prometheus.Desc
 }
 
+// rotations count what became of rotated logs.
+type rotations struct {
+	rotationsFollowed, generationsLost *prometheus.CounterVec // cluster
+}
+
 // New returns the metrics, without clusters and without a writer.
 func New() *Metrics {
 	const ns, sub, cluster = "raytap", "shipper", "ray_cluster"
@@ -92,7 +98,11 @@ func New() *Metrics {
 			"Bytes of logs read again to verify a position and not shipped again, by transport.", "transport"),
 		events:   counter("events_total", "Event records, by event (start, gap, epoch, limit, end, reopened, clock).", "event"),
 		readEnds: counter("read_ends_total", "Connections that ended and reads of a job's log that failed, by reason.", "reason"),
-		gaps:     counter("gaps_total", "Times that bytes of a log were no longer available and are missing from the records."),
+		rotations: rotations{
+			rotationsFollowed: counter("rotations_followed_total", "Times that a log was rotated and read on in its next file, without a loss. Only node agents show the older files of a log."),
+			generationsLost:   counter("generations_lost_total", "Times that a log was rotated and the file that was read last is gone: deleted, or truncated without a copy."),
+		},
+		gaps: counter("gaps_total", "Times that bytes of a log were no longer available and are missing from the records."),
 		endChecks: counter("end_checks_total",
 			"Checks of a log after the end of its run, by result: same, grown (reading resumes, and an event reopened reports it), failed.", "result"),
 		limits:         counter("limits_total", "Stream limits reached, by limit.", "limit"),
@@ -136,7 +146,7 @@ func New() *Metrics {
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.tails, m.lines, m.readBytes, m.replayedBytes, m.events, m.readEnds, m.gaps, m.endChecks, m.limits, m.oversized,
+	return []prometheus.Collector{m.tails, m.lines, m.readBytes, m.replayedBytes, m.events, m.readEnds, m.gaps, m.rotationsFollowed, m.generationsLost, m.endChecks, m.limits, m.oversized,
 		m.skipped, m.partialDropped, m.fallbacks, m.discovered, m.looks, m.filesSkipped, m.budgetMisses, m.WriteSeconds, m.SaveSeconds, m.SaveErrors, m.Expired, m.Recreated}
 }
 
@@ -253,7 +263,7 @@ func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clusters[c] = true
-	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.oversized, m.skipped, m.partialDropped} {
+	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.rotationsFollowed, m.generationsLost, m.oversized, m.skipped, m.partialDropped} {
 		v.WithLabelValues(name)
 	}
 	for _, x := range []struct {

@@ -188,7 +188,7 @@ func (r *Reader) choose(ctx context.Context, l *listing) (i int, sure bool, err 
 		}
 		return -1, false, nil
 	}
-	if r.pos.Raw == 0 {
+	if r.pos.Head.Size == 0 {
 		return -1, false, nil
 	}
 	for _, i := range r.candidates(l) {
@@ -209,9 +209,10 @@ func (r *Reader) candidates(l *listing) []int {
 	for i := range l.files {
 		order = append(order, i)
 	}
-	if !r.copied || r.pos.After == 0 {
+	switch {
+	case !r.copied || r.pos.After == 0:
 		slices.Reverse(order)
-	} else if l.files[0].number == 0 {
+	case l.files[0].number == 0:
 		order = append(order[1:], 0)
 	}
 	return order
@@ -238,19 +239,25 @@ func (r *Reader) giveUp(ctx context.Context, l *listing) (outcome, error) {
 			}
 		}
 	}
-	r.pos, r.lost, r.fresh = Position{After: l.before(i)}, true, true
+	r.pos, r.lost, r.fresh, r.repeat = Position{After: l.before(i)}, true, true, Sum{}
 	r.at, r.located = l.files[i].number, true
 	return moved, nil
 }
 
 // fits reports whether a file has the bytes before a position.
 func (r *Reader) fits(ctx context.Context, k int, pos Position) (bool, error) {
-	b, st, err := r.read(ctx, k, pos.Raw-int64(pos.Proof.Size), pos.Raw)
-	if missing(err) {
-		return false, nil
+	proof := pos.Proof
+	if pos == r.pos {
+		proof = r.proof()
 	}
-	if err != nil || st.Size < pos.Raw || !pos.Proof.is(b) {
-		return false, err
+	if proof.Size > 0 {
+		b, st, err := r.read(ctx, k, pos.Raw-int64(proof.Size), pos.Raw)
+		if missing(err) {
+			return false, nil
+		}
+		if err != nil || st.Size < pos.Raw || !proof.is(b) {
+			return false, err
+		}
 	}
 	return r.begins(ctx, k, pos.Head)
 }

@@ -282,7 +282,7 @@ func (f *follower) restart(at Position) {
 // look calls Next once, and checks what it returns. again: there may be more.
 func (f *follower) look() (again bool, err error) {
 	m := f.m
-	for (f.r.stuck != 0 || f.r.empty != 0) && len(m.pending) > 0 { // no rotation lasts from one look to the next
+	for (f.r.stuck != 0 || f.r.small != 0) && len(m.pending) > 0 { // no rotation lasts from one look to the next
 		m.advance()
 	}
 	since := m.since

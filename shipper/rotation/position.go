@@ -72,6 +72,24 @@ type Position struct {
 	Head, Proof Sum
 }
 
+// At returns the position at an offset of the file with a number, which the caller has found
+// to be the right one. It sends up to four requests.
+func At(ctx context.Context, files Files, k int, raw int64) (Position, error) {
+	r := NewReader(files, true, Position{})
+	after, err := r.validator(ctx, k+1)
+	if err != nil || raw == 0 {
+		return Position{After: after}, err
+	}
+	p := Position{After: after, Raw: raw}
+	head, _, err := r.read(ctx, k, 0, min(raw, ProofSize))
+	if err != nil {
+		return p, err
+	}
+	proof, _, err := r.read(ctx, k, max(0, raw-ProofSize), raw)
+	p.Head, p.Proof = sumOf(head), sumOf(proof)
+	return p, err
+}
+
 // fileValidator returns the validator of a file. head is its beginning, which counts only
 // for an agent that sends no ETag.
 func fileValidator(st ray.FileStat, head []byte) Validator {

@@ -62,11 +62,16 @@ type finder struct {
 	// it was the same in the look before, so that nothing moves.
 	stuck   uint64
 	settled bool
-	// empty is an empty generation, first seen in the look emptyAt. looks counts them.
-	empty          Validator
-	emptyAt, looks uint
+	// small is a file with less than a whole head, first seen in the look smallAt. looks
+	// counts them.
+	small          Validator
+	smallAt, looks uint
 	// seen is the open generation when it was last read to its end and confirmed.
 	seen ray.FileStat
+	// size is the generation's when it was read last.
+	size int64
+	// repeat is what the next read has to repeat in place of the proof, if it is longer.
+	repeat Sum
 	// copyOfIt is the file that lay under NAME.1 when NAME was found to be a generation that
 	// NAME.1 is no predecessor of: the copy of a copytruncate that goes on, or a backup.
 	copyOfIt Validator
@@ -137,7 +142,7 @@ func (r *Reader) Position(i int) Position {
 	}
 	p, proof, end := r.start, int(r.sizes.proof), len(r.buf)-len(r.chunk.Data)+i
 	p.Raw += int64(i)
-	if p.Head.Size < proof { // then buf begins where the generation does
+	if p.Head.Size < min(proof, int(p.Raw)) { // then buf begins where the generation does
 		p.Head = sumOf(r.buf[:min(end, proof)])
 	}
 	p.Proof = sumOf(r.buf[max(0, end-proof):end])
@@ -149,6 +154,30 @@ func (r *Reader) Position(i int) Position {
 // the log itself. At the first data of a log it is the number of its oldest generation.
 func (r *Reader) Number() int { return r.at }
 
+// AtEnd reports whether the data that Next returned last ends where the open generation
+// ended: a call right after it is likely to return io.EOF.
+func (r *Reader) AtEnd() bool { return r.at == 0 && r.seen.Size > 0 && r.seen.Size == r.pos.Raw }
+
+// Size returns the generation's size when it was read last (bytes); 0: it was not.
+func (r *Reader) Size() int64 { return r.size }
+
+// Repeat makes the next read repeat b, the last bytes before the position, if they are more
+// than ProofSize: within a line that is longer than that, a shorter piece may well be the
+// same in another log.
+func (r *Reader) Repeat(b []byte) {
+	if len(b) > int(r.sizes.proof) {
+		r.repeat = sumOf(b)
+	}
+}
+
+// proof returns the bytes before the position that a read repeats.
+func (r *Reader) proof() Sum {
+	if r.repeat.Size > r.pos.Proof.Size {
+		return r.repeat
+	}
+	return r.pos.Proof
+}
+
 func (r *Reader) step(ctx context.Context) (outcome, error) {
 	if !r.located {
 		if o, err := r.locate(ctx); o != moved || err != nil {
@@ -159,34 +188,36 @@ func (r *Reader) step(ctx context.Context) (outcome, error) {
 	if r.at > 0 {
 		limit = r.sizes.closed
 	}
-	from := r.pos.Raw - int64(r.pos.Proof.Size)
-	b, st, err := r.read(ctx, r.at, from, r.pos.Raw+limit)
+	proof := r.proof()
+	b, st, err := r.read(ctx, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+limit)
 	switch {
 	case missing(err):
 		r.cause = err
 		return changed, nil
 	case err != nil:
 		return 0, err
-	case st.Size < r.pos.Raw, len(b) < r.pos.Proof.Size, !r.pos.Proof.is(b[:r.pos.Proof.Size]):
+	case st.Size < r.pos.Raw, len(b) < proof.Size, !proof.is(b[:proof.Size]):
 		return changed, nil
-	case len(b) > r.pos.Proof.Size:
-		return r.handOn(ctx, b, st)
+	}
+	r.size = st.Size
+	if len(b) > proof.Size {
+		return r.handOn(ctx, b, proof.Size, st)
 	}
 	return r.atItsEnd(ctx, st)
 }
 
-// handOn makes a chunk of the bytes after the proof, if they are confirmed.
-func (r *Reader) handOn(ctx context.Context, b []byte, st ray.FileStat) (outcome, error) {
+// handOn makes a chunk of the bytes of b after the proof, if they are confirmed.
+func (r *Reader) handOn(ctx context.Context, b []byte, proof int, st ray.FileStat) (outcome, error) {
 	start, chunk := r.start, r.chunk
 	old := r.buf
-	r.start, r.buf, r.chunk = r.pos, b, Chunk{Data: b[r.pos.Proof.Size:], Lost: r.lost, NewGeneration: r.fresh}
+	r.start, r.buf, r.chunk = r.pos, b, Chunk{Data: b[proof:], Lost: r.lost, NewGeneration: r.fresh}
 	end := r.Position(len(r.chunk.Data))
 	ok, err := r.confirmData(ctx, st, &end)
 	if err != nil || !ok {
 		r.start, r.chunk, r.buf = start, chunk, old
 		return changed, err
 	}
-	r.pos, r.lost, r.fresh = end, false, false
+	r.pos, r.lost, r.fresh, r.repeat = end, false, false, Sum{}
 	r.seen = ray.FileStat{}
 	if r.at == 0 && end.Raw == st.Size {
 		r.seen = st
@@ -282,6 +313,9 @@ func (r *Reader) atItsEnd(ctx context.Context, st ray.FileStat) (outcome, error)
 	if err != nil {
 		return 0, err
 	}
+	if next > 0 && nextStat.Size < r.sizes.proof && !r.whole(nextStat) {
+		return changed, nil
+	}
 	ok, err := r.confirm(ctx, st, r.pos)
 	if err != nil || !ok {
 		return changed, err
@@ -289,7 +323,8 @@ func (r *Reader) atItsEnd(ctx context.Context, st ray.FileStat) (outcome, error)
 	if next < 0 { // it is still the open one, whatever its name is
 		return atEnd, nil
 	}
-	if r.copied && r.pos.Raw > 0 && nextStat.Size >= r.pos.Raw {
+	// Less than a whole head may well be the same in two generations of a chain.
+	if whole := r.pos.Head.Size == int(r.sizes.proof); r.copied && (whole || r.pos.After == 0) && r.pos.Raw > 0 && nextStat.Size >= r.pos.Raw {
 		same, err := r.fits(ctx, next, r.pos)
 		if err != nil {
 			return 0, err
@@ -326,34 +361,29 @@ func (r *Reader) close(ctx context.Context, next int, st ray.FileStat) (outcome,
 	}
 	after := own
 	if next != r.at-1 { // empty generations are between them
-		if after, err = r.emptyFile(ctx, next+1); after == 0 || err != nil {
-			return changed, err
+		st, err := r.files.Stat(ctx, next+1)
+		if err != nil || st.Size > 0 || !r.whole(st) {
+			return changed, ignoreMissing(err)
 		}
+		after = fileValidator(st, nil)
 	}
 	// The last look at this one: a later one has a byte now, so it does not change any more.
 	now, err := r.validator(ctx, r.at)
 	if err != nil || now != own || after == 0 {
 		return changed, err
 	}
-	r.pos, r.at, r.fresh = Position{After: after}, next, true
+	r.pos, r.at, r.fresh, r.repeat = Position{After: after}, next, true, Sum{}
 	return moved, nil
 }
 
-// emptyFile returns the validator of an empty generation that can be stepped over, or 0. In
-// a copied log it may be a copy that has just begun, unless it was there in an earlier look.
-func (r *Reader) emptyFile(ctx context.Context, k int) (Validator, error) {
-	st, err := r.files.Stat(ctx, k)
-	if err != nil || st.Size > 0 {
-		return 0, ignoreMissing(err)
-	}
+// whole reports whether a file with less than a whole head is not a copy that is being
+// written: in a copied log only if it was the same in an earlier look.
+func (r *Reader) whole(st ray.FileStat) bool {
 	v := fileValidator(st, nil)
-	if !r.copied || r.empty == v && r.emptyAt != r.looks {
-		return v, nil
+	if r.small != v {
+		r.small, r.smallAt = v, r.looks
 	}
-	if r.empty != v {
-		r.empty, r.emptyAt = v, r.looks
-	}
-	return 0, nil
+	return !r.copied || r.smallAt != r.looks
 }
 
 // newer returns the number of the next generation that has a byte, or -1. lost: a number

@@ -36,10 +36,14 @@ func (t *Tail) replaced(ctx context.Context) error {
 	if p.log.Unverified {
 		p.log.Ambiguous = true
 		gap := p.gapEvent("the log repeats itself and its position was wrong: lines after the last verified position may be missing")
-		return p.newEpoch(ctx, *p.log.LastVerified, "the log repeats itself: it is read again from the last verified position", gap)
+		return p.newEpoch(ctx, *p.log.LastVerified, p.log.Gen, "the log repeats itself: it is read again from the last verified position", gap)
 	}
 	gap := p.gapEvent("the log was replaced or truncated: unread lines of the old log are lost")
-	return p.newEpoch(ctx, lines.Start(), "the log was replaced or truncated: it is read from its start", gap)
+	var in checkpoint.Generation
+	if t.restart != nil {
+		in = *t.restart
+	}
+	return p.newEpoch(ctx, lines.Start(), in, "the log was replaced or truncated: it is read from its start", gap)
 }
 
 // finish writes the last events of a tail. err is why it is over.
@@ -133,7 +137,7 @@ func (p *pipeline) endEvent(message string, end runEnd) checkpoint.PendingEvent 
 		fields = append(fields, record.Field{Key: "status", Value: string(j.Status)})
 	}
 	run := &p.log.Tally
-	fields = append(fields, record.Field{Key: "lines", Value: p.runLines()}, record.Field{Key: "content_bytes", Value: max(0, run.Content+int64(p.log.Pos.Content))})
+	fields = append(fields, record.Field{Key: "lines", Value: p.runLines()}, record.Field{Key: "content_bytes", Value: max(0, run.Content+int64(p.log.Content()))})
 	if j.DriverExitCode != nil && status {
 		fields = append(fields, record.Field{Key: "driver_exit_code", Value: int64(*j.DriverExitCode)})
 	}

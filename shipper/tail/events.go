@@ -118,7 +118,7 @@ func (p *pipeline) start(ctx context.Context) error {
 	}
 	if p.log.Node != "" && p.log.Node != j.DriverNodeID {
 		// On another node the log is another file.
-		p.log.Restart(lines.Start())
+		p.log.Restart(lines.Start(), checkpoint.Generation{Oldest: true})
 	}
 	p.log.Node = j.DriverNodeID
 	p.setEncoder()
@@ -143,11 +143,11 @@ func (p *pipeline) start(ctx context.Context) error {
 	return p.event(ctx, record.EventStart, fmt.Sprintf("shipping the log of job %s", j.SubmissionID), fields...)
 }
 
-// newEpoch starts an epoch at a position that the current log has. before are written
-// first: the gap, if there is one.
-func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, message string, before ...checkpoint.PendingEvent) error {
+// newEpoch starts an epoch at a position that the current log has, in a file of it. before
+// are written first: the gap, if there is one.
+func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, in checkpoint.Generation, message string, before ...checkpoint.PendingEvent) error {
 	p.log.LeaveEpoch(p.nextLine(), at)
-	p.log.Restart(at)
+	p.log.Restart(at, in)
 	p.enc.SetEpoch(p.log.Epoch)
 	p.job.logger().WithFields(logrus.Fields{"epoch": p.log.Epoch, "reason": message}).Warn("New epoch")
 	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)

@@ -280,6 +280,9 @@ type retry struct {
 	backoff *backoff.ExponentialBackOff
 	max     time.Duration
 	lost    lostWatch
+	// doubt is how long no node agent has answered whether the log was replaced.
+	doubt      clock.AwakeTime
+	doubtPause time.Duration
 }
 
 func newRetry(o *Options) *retry {
@@ -301,6 +304,34 @@ func endsTail(err error) bool {
 		}
 	}
 	return false
+}
+
+// doubtReplaced reports whether a log that looks replaced over a transport which shows only
+// the current file may have been rotated: then it waits for the node agent, which shows the
+// older ones, for at most LostAfter.
+func (t *Tail) doubtReplaced(ctx context.Context, r *retry, tr Transport, err error) (pause time.Duration, wait bool) {
+	if t.cl.messages != nil || t.p.log.Unverified {
+		return 0, false
+	}
+	answer := t.askAgent(ctx)
+	switch {
+	case ctx.Err() != nil, answer == nil:
+		t.cl.agents.markUp(t.job.current().DriverAgentURL)
+		t.selector.transports[NodeAgent] = transportState{}
+		r.doubt = clock.AwakeTime{}
+		return 0, true // it is read over the agent now
+	case !unreachable(ray.Code(answer)):
+		return 0, false // it is not used, or has no such file
+	}
+	now := time.Now()
+	if r.doubt.Last.IsZero() {
+		r.doubt.Last = now
+		t.job.logger().WithField("transport", tr.String()).WithError(err).Warn("Log was replaced or rotated, waiting for its node agent")
+	} else {
+		r.doubt.Step(now, r.doubtPause+t.cl.opts.Timeout)
+	}
+	r.doubtPause = r.backoff.NextBackOff()
+	return r.doubtPause, r.doubt.Sum < t.cl.opts.LostAfter
 }
 
 // triesToLose is how many reads in a row have to fail, within the configured time, before a

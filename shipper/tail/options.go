@@ -32,6 +32,10 @@ type Client interface {
 	// AgentLog reads the log's raw bytes from an offset on, from its node's agent.
 	// ray.ErrTransportNotAllowed: this agent must not be used.
 	AgentLog(ctx context.Context, ref ray.LogRef, from int64) (ray.LogRange, error)
+	// AgentFile reads the bytes [from,to) of a file in a node's log directory, and
+	// AgentFileStat describes it. Code 404: there is no such file.
+	AgentFile(ctx context.Context, agentURL, name string, from, to int64) (ray.FilePart, error)
+	AgentFileStat(ctx context.Context, agentURL, name string) (ray.FileStat, error)
 	// LogLines reads the last n lines, each with a \n; all lines if n <= 0.
 	LogLines(ctx context.Context, ref ray.LogRef, n int) (io.ReadCloser, error)
 	// LogText returns the whole log as text. ray.ErrNotText and ray.ErrTooLarge are

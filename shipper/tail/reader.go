@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"raytap/shipper/checkpoint"
 	"raytap/shipper/slots"
 
 	"github.com/cespare/xxhash/v2"
@@ -37,6 +38,8 @@ type source struct {
 	// snapshotMismatches counts snapshots in a row that lack what was read.
 	snapshotMismatches int
 	lastTailHash       uint64 // of the log's last lines, while no slot is free
+	// restart is where the log goes on if it was replaced, if the reader knows that.
+	restart *checkpoint.Generation
 }
 
 // conditions returns the conditions for the selector as they are now.
@@ -88,15 +91,20 @@ func (s *source) agentAnswers(ctx context.Context) bool {
 // agentRefused reports whether the node agent must not be used. It returns false if the
 // agent only does not answer now.
 func (s *source) agentRefused(ctx context.Context) bool {
+	return errors.Is(s.askAgent(ctx), ray.ErrTransportNotAllowed)
+}
+
+// askAgent requests the log's current end from the node agent, for its headers.
+func (s *source) askAgent(ctx context.Context) error {
 	ref := s.job.current().LogRef()
 	if s.cl.opts.Protocol == ProtocolWebSocket || ref.AgentURL == "" {
-		return true
+		return ray.ErrTransportNotAllowed
 	}
 	part, err := s.cl.client.AgentLog(ctx, ref, max(0, s.p.log.Size))
 	if err == nil {
-		part.Body.Close() // requested for its headers
+		part.Body.Close()
 	}
-	return errors.Is(err, ray.ErrTransportNotAllowed)
+	return err
 }
 
 // match is where a position was found in a log's last lines.
@@ -304,7 +312,11 @@ type ingester struct {
 func (p *pipeline) newIngester(t Transport, v *lines.Verifier, raw int64) *ingester {
 	f := &ingester{p: p, transport: t, verifier: v}
 	if v == nil {
-		p.begin(lines.NewSplitter(p.cl.opts.Limits.MaxMessageSize, raw))
+		if raw == lines.UnknownOffset {
+			p.begin(lines.NewSplitter(p.cl.opts.Limits.MaxMessageSize, raw))
+		} else {
+			p.begin(lines.StartFile(p.cl.opts.Limits.MaxMessageSize, p.log.Pos.Lines))
+		}
 	}
 	return f
 }

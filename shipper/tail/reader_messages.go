@@ -326,7 +326,7 @@ func (s *source) switchFraming(ctx context.Context, t Transport) error {
 	*framing = to
 	at := log.Pos
 	at.Lines = 0 // lines of the other framing are not comparable
-	return s.p.newEpoch(ctx, at, message)
+	return s.p.newEpoch(ctx, at, checkpoint.Generation{}, message)
 }
 
 // messageBatch is the text of consecutive messages.

@@ -2,29 +2,37 @@ package tail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"raytap/lines"
 	"raytap/ray"
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/rotation"
 )
 
 // agentIdle is the maximum pause between two polls of a silent log.
 const agentIdle = 5 * time.Second
 
 // nodeAgentReader reads ranges of the log from its node's agent. Each range begins with
-// bytes that were read before, to detect that the log was replaced.
+// bytes that were read before, to detect that the log was replaced. A log that was rotated
+// is read on where that file is now, see package rotation.
 //
 // A log that is silent for long is at rest: the ingester and its buffers are dropped, and a
 // poll only compares the log's last bytes. That makes thousands of silent jobs cheap.
 type nodeAgentReader struct {
 	*source
-	in       *ingester       // nil at rest, and before the first read
-	rest     tailFingerprint // of a log at rest
-	answered bool            // the agent has answered during this read
+	in       *ingester        // nil at rest, and before the first read
+	files    *rotation.Reader // nil if in is
+	skip     int64            // bytes of files before those that in expects
+	rest     tailFingerprint  // of a log at rest
+	answered bool             // the agent has answered during this read
 }
 
 func (r *nodeAgentReader) read(ctx context.Context) error {
@@ -57,7 +65,7 @@ func (r *nodeAgentReader) read(ctx context.Context) error {
 				}
 			}
 			if idle == agentIdle && r.canRest() {
-				r.in, r.rest = nil, r.in.tail()
+				r.in, r.files, r.rest = nil, nil, r.in.tail()
 				r.p.drop()
 			}
 		}
@@ -82,7 +90,7 @@ func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation tim
 				return err
 			}
 		}
-		atEnd, err = r.pollRange(ctx)
+		atEnd, err = r.pollFiles(ctx)
 		return err
 	}
 	if busy {
@@ -109,101 +117,317 @@ type tailFingerprint struct {
 	hash uint64
 }
 
-// check reads the fingerprint's bytes from body, and returns errReplaced if they differ.
-func (f tailFingerprint) check(body io.Reader) error {
+// matches reads the fingerprint's bytes from body, and reports whether they are the same.
+func (f tailFingerprint) matches(body io.Reader) (bool, error) {
 	got := make([]byte, f.size)
 	if _, err := io.ReadFull(body, got); err != nil {
-		return truncatedBody(err)
+		return false, truncatedBody(err)
 	}
-	if xxhash.Sum64(got) != f.hash {
-		return errReplaced
-	}
-	return nil
+	return xxhash.Sum64(got) == f.hash, nil
 }
 
 // canRest reports whether reading can continue without the splitter: everything is flushed,
 // and the position can be verified by a short read.
 func (r *nodeAgentReader) canRest() bool {
 	pos, s := &r.p.log.Pos, r.p.split
-	return s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
+	return r.files.Number() == 0 && r.p.progress.files.left == 0 && s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
 }
 
 // unchanged reports whether a log at rest still ends where it did.
 func (r *nodeAgentReader) unchanged(ctx context.Context) (bool, error) {
-	part, err := r.open(ctx, r.rest.raw-int64(r.rest.size), r.rest.raw)
+	part, err := r.cl.client.AgentLog(ctx, r.job.current().LogRef(), r.rest.raw-int64(r.rest.size))
 	if err != nil {
 		return false, err
 	}
 	defer part.Body.Close()
-	if err := r.rest.check(part.Body); err != nil {
-		return false, err
+	from := r.rest.raw - int64(r.rest.size)
+	if part.Size < r.rest.raw || part.Offset > from {
+		return false, nil
 	}
-	return part.Size == r.rest.raw, nil
+	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
+		return false, truncatedBody(err)
+	}
+	same, err := r.rest.matches(part.Body)
+	return same && part.Size == r.rest.raw, err
 }
 
-// open requests the log from an offset on. It returns errReplaced if the log has less than
-// least bytes.
-func (r *nodeAgentReader) open(ctx context.Context, from, least int64) (ray.LogRange, error) {
-	part, err := r.cl.client.AgentLog(ctx, r.job.current().LogRef(), from)
-	if err != nil {
-		return part, err
+// pollFiles reads new bytes, from one file after the other if the log was rotated. atEnd: it
+// has read up to the end of the last one.
+func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error) {
+	if r.in == nil {
+		if err := r.start(ctx); err != nil {
+			return false, err
+		}
 	}
-	log := r.p.log
-	least = max(least, log.Pos.Raw)
-	if part.Size < least || part.Offset > from {
-		err = fmt.Errorf("%w (it has %d bytes, %d were read before)", errReplaced, part.Size, least)
-	} else if _, short := io.CopyN(io.Discard, part.Body, from-part.Offset); short != nil {
-		err = truncatedBody(short)
+	in := r.in
+	r.in = nil // after an error nothing is continued
+	for {
+		if text := r.partial(); len(text) <= maxCheckSize {
+			r.files.Repeat(text)
+		}
+		chunk, err := r.files.Next(ctx)
+		switch {
+		case errors.Is(err, rotation.ErrRotating):
+			r.in = in
+			return false, nil
+		case errors.Is(err, io.EOF):
+			if in.verifier != nil {
+				return false, r.replacedBy(endsEarly())
+			}
+			r.in = in
+			return true, r.p.endPoll(ctx)
+		case err != nil:
+			return false, err
+		case chunk.Lost:
+			r.restart = r.generationAt(r.files.Position(0))
+			r.cl.Metrics.GenerationsLost().Inc()
+			return false, fmt.Errorf("%w (no file of the log begins with what was read)", errReplaced)
+		case chunk.NewGeneration:
+			if in.verifier != nil {
+				return false, r.replacedBy(endsEarly())
+			}
+			if err := r.nextFile(ctx, in); err != nil {
+				return false, err
+			}
+		}
+		if err := r.ingest(ctx, in, chunk.Data); err != nil {
+			return false, r.replacedBy(err)
+		}
+		if r.files.AtEnd() {
+			if in.verifier != nil {
+				return false, r.replacedBy(endsEarly())
+			}
+			r.in = in
+			return true, r.p.endPoll(ctx)
+		}
 	}
-	if err != nil {
-		part.Body.Close() // the other error is returned
-		return part, err
-	}
-	log.Size = max(log.Size, part.Size)
-	return part, nil
 }
 
-// pollRange reads new bytes. If there is no ingester, it verifies the position first.
-// atEnd: it has read up to the size that the agent reported.
-func (r *nodeAgentReader) pollRange(ctx context.Context) (atEnd bool, err error) {
-	pos := &r.p.log.Pos
-	var from int64
-	var known tailFingerprint
+// partial returns the partial line that was read, as far as the current file has it.
+func (r *nodeAgentReader) partial() []byte {
+	if r.p.split == nil {
+		return nil
+	}
+	return r.p.split.PartialText()
+}
+
+// generationAt returns the generation of a position with which the log goes on in another
+// epoch.
+func (r *nodeAgentReader) generationAt(at rotation.Position) *checkpoint.Generation {
+	return &checkpoint.Generation{Position: at, Oldest: at == (rotation.Position{})}
+}
+
+// replacedBy notes, for errReplaced, that the log goes on with the file that has taken the
+// place of the one that was read. It returns err.
+func (r *nodeAgentReader) replacedBy(err error) error {
+	if errors.Is(err, errReplaced) {
+		r.restart = &checkpoint.Generation{Position: rotation.Position{After: r.files.Position(0).After}}
+	}
+	return err
+}
+
+// start makes the ingester and the reader of the files, which continue at the log's position.
+func (r *nodeAgentReader) start(ctx context.Context) error {
+	log, files := r.p.log, driverFiles{r.cl.client, r.job.current().LogRef()}
+	at, pos := log.Gen.Position, &log.Pos
 	var v *lines.Verifier
+	var err error
+	unknown := at == (rotation.Position{})
 	switch {
-	case r.in != nil:
-		known = r.in.tail()
-		from = known.raw - int64(known.size)
+	case pos.Content == 0 && pos.Lines == 0 && unknown && log.Epoch > 0 && !log.Gen.Oldest:
+		at, err = rotation.At(ctx, files, 0, 0) // what was rotated was read in another epoch
 	case pos.Content == 0:
 	case pos.HasShortTail():
 		v = lines.VerifyTail(*pos)
-		from = pos.Tail.Start
+		if unknown || at.Raw > pos.Tail.Start {
+			at, err = r.search(ctx, files, pos.Tail.Start)
+		}
+		r.skip = pos.Tail.Start - at.Raw
 	default:
 		if err := r.cl.load.waitReread(ctx, pos.Content); err != nil {
-			return false, err
+			return err
 		}
 		v = lines.VerifyAll(*pos, 0)
+		if at.Raw, at.Proof = 0, (rotation.Sum{}); unknown {
+			at, err = r.search(ctx, files, 0)
+		}
 	}
-	part, err := r.open(ctx, from, from+int64(known.size))
 	if err != nil {
-		return false, err
+		return err
 	}
+	r.in, r.files = r.p.newIngester(NodeAgent, v, 0), rotation.NewReader(files, true, at)
+	if v == nil {
+		r.skip = 0
+	}
+	return nil
+}
+
+// search returns the position at an offset in the file that has the log's position: the
+// current one, if there is only that, else the newest one whose content fits.
+func (r *nodeAgentReader) search(ctx context.Context, files driverFiles, from int64) (rotation.Position, error) {
+	if _, err := files.Stat(ctx, 1); ray.Code(err) == http.StatusNotFound {
+		return rotation.At(ctx, files, 0, from)
+	} else if err != nil {
+		return rotation.Position{}, err
+	}
+	pos := &r.p.log.Pos
+	for k := 0; ; k++ {
+		part, err := files.Read(ctx, k, from, 0)
+		if k > 0 && ray.Code(err) == http.StatusNotFound {
+			break
+		}
+		if err != nil {
+			return rotation.Position{}, err
+		}
+		v := lines.VerifyAll(*pos, 0)
+		if pos.HasShortTail() {
+			v = lines.VerifyTail(*pos)
+		}
+		fits, err := fits(v, part, from)
+		if err != nil {
+			return rotation.Position{}, err
+		}
+		if fits {
+			return rotation.At(ctx, files, k, from)
+		}
+	}
+	at, err := rotation.At(ctx, files, 0, 0)
+	if err != nil {
+		return at, err
+	}
+	r.restart = r.generationAt(at)
+	return at, fmt.Errorf("%w (no file of the log has what was read)", errReplaced)
+}
+
+// fits feeds a verifier from an offset of a file on. It closes the part.
+func fits(v *lines.Verifier, part ray.FilePart, from int64) (bool, error) {
 	defer part.Body.Close()
-	in := r.in
-	if in == nil {
-		in = r.p.newIngester(NodeAgent, v, 0)
-	} else if err := known.check(part.Body); err != nil {
-		return false, err
+	if part.Offset > from {
+		return false, nil
 	}
-	r.in = nil
-	if err := in.readAll(ctx, part.Body); err != nil {
-		return false, err
+	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
+		return false, nil //nolint:nilerr // the file is shorter
 	}
-	if in.verifier != nil {
-		return false, endsEarly()
+	buf := lines.GetChunk()
+	defer lines.PutChunk(buf)
+	for {
+		n, err := part.Body.Read(*buf)
+		switch _, done := v.Feed((*buf)[:n]); {
+		case done:
+			return v.OK(), nil
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
 	}
-	r.in = in
-	return r.p.split.Raw() >= part.Size, r.p.endPoll(ctx)
+}
+
+// nextFile continues with the next file of a rotated log, from its first byte on. A partial
+// line goes on there.
+func (r *nodeAgentReader) nextFile(ctx context.Context, in *ingester) error {
+	p := r.p
+	if err := p.flushPending(ctx); err != nil {
+		return err
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	files := &p.progress.files
+	files.left += p.split.Reached()
+	files.marks, files.head = files.marks[:0], rotation.Sum{}
+	p.split.NextFile()
+	if p.agg != nil {
+		p.agg.Begin(p.split)
+	}
+	in.last = in.last[:0]
+	p.log.Reached, p.log.Admitted = 0, 0
+	p.cl.Metrics.RotationsFollowed().Inc()
+	return nil
+}
+
+// ingest passes on the next bytes of a file, and flushes.
+func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte) error {
+	p, head := r.p, r.files.Position(len(data)).Head
+	n := int(min(r.skip, int64(len(data))))
+	r.skip -= int64(n)
+	for n < len(data) {
+		if p.split != nil {
+			p.progress.files.mark(r.files.Position(n))
+			p.progress.files.head = head
+		}
+		end := min(n+lines.ChunkSize, len(data))
+		if err := in.write(ctx, data[n:end]); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n = end
+	}
+	if p.progress.files.left == 0 {
+		p.log.Size = max(p.log.Size, r.files.Size())
+	}
+	return p.flush(ctx)
+}
+
+// fileProgress is where a read is in the files of a rotated log. The zero value is that of a
+// read that does not know files.
+type fileProgress struct {
+	left  uint64              // content bytes of the files that were left since the position
+	marks []rotation.Position // of the current file, in order
+	head  rotation.Sum        // the current file's beginning
+}
+
+// maxMarks is how many places of a file are kept while no line ends.
+const maxMarks = 64
+
+func (f *fileProgress) mark(at rotation.Position) {
+	if n := len(f.marks); n == maxMarks {
+		f.marks = append(f.marks[:n/2], f.marks[n-1])
+	}
+	f.marks = append(f.marks, at)
+}
+
+// generation returns the generation of a position, which is in the current file. last is
+// that of the position before.
+func (f *fileProgress) generation(pos lines.Position, last checkpoint.Generation) checkpoint.Generation {
+	last.Before += f.left
+	i := len(f.marks) - 1
+	for i > 0 && f.marks[i].Raw > pos.Tail.Start {
+		i--
+	}
+	if i < 0 || f.left == 0 && f.marks[i].Raw > pos.Tail.Start {
+		return last // the one of last is still before it
+	}
+	f.marks = append(f.marks[:0], f.marks[i:]...)
+	last.Position, last.Oldest = f.marks[0], false
+	if f.head.Size > last.Head.Size {
+		last.Head = f.head
+	}
+	return last
+}
+
+// driverFiles are the files of a job's log on its node.
+type driverFiles struct {
+	client Client
+	log    ray.LogRef
+}
+
+func (f driverFiles) name(k int) string {
+	if k == 0 {
+		return f.log.FileName()
+	}
+	return f.log.FileName() + "." + strconv.Itoa(k)
+}
+
+// Stat and Read make it the Files of a rotation.Reader.
+func (f driverFiles) Stat(ctx context.Context, k int) (ray.FileStat, error) {
+	return f.client.AgentFileStat(ctx, f.log.AgentURL, f.name(k))
+}
+
+func (f driverFiles) Read(ctx context.Context, k int, from, to int64) (ray.FilePart, error) {
+	return f.client.AgentFile(ctx, f.log.AgentURL, f.name(k), from, to)
 }
 
 // truncatedBody returns the error of a response that ended too early.

@@ -14,6 +14,7 @@ import (
 
 	"raytap/lines"
 	"raytap/ray"
+	"raytap/shipper/tail/tailtest"
 )
 
 // fakeRay is a Client with one job and its log.
@@ -56,6 +57,12 @@ func (f *fakeRay) TailLog(context.Context, ray.LogRef) (ray.LogStream, error) {
 	return &fakeStream{Reader: strings.NewReader(text)}, f.err
 }
 
+func (f *fakeRay) AgentFile(ctx context.Context, agentURL, name string, from, to int64) (ray.FilePart, error) {
+	return tailtest.Read(ctx, f, agentURL, name, from, to)
+}
+func (f *fakeRay) AgentFileStat(ctx context.Context, agentURL, name string) (ray.FileStat, error) {
+	return tailtest.Stat(ctx, f, agentURL, name)
+}
 func (f *fakeRay) AgentLog(_ context.Context, _ ray.LogRef, from int64) (ray.LogRange, error) {
 	text := f.text()
 	size := int64(len(text))

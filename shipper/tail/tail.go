@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"raytap/shipper/checkpoint"
+	"raytap/shipper/clock"
 	"raytap/shipper/slots"
 
 	"github.com/sirupsen/logrus"
@@ -346,7 +347,7 @@ func (t *Tail) waitStart(ctx context.Context) error {
 // attempt reads over one transport until the read ends, and counts why it ended.
 func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	t.show(tr, true)
-	t.p.progress.grew = false
+	t.p.progress.grew, t.restart = false, nil
 	return t.readEnded(ctx, tr, t.reader(tr).read(ctx))
 }
 
@@ -391,7 +392,13 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 		t.job.logger().WithError(err).Warn("Log was replaced after the end of its run")
 		return 0, errAlreadyEnded
 	}
+	if errors.Is(err, errReplaced) && tr != NodeAgent {
+		if pause, wait := t.doubtReplaced(ctx, r, tr, err); wait {
+			return pause, nil
+		}
+	}
 	if errors.Is(err, errReplaced) && reachable {
+		r.doubt = clock.AwakeTime{}
 		r.backoff.Reset()
 		return 0, t.replaced(ctx)
 	}

@@ -23,6 +23,7 @@ const (
 	unseen                  // it starts and ends while raytap is down
 	deleted                 // it ends and is deleted while raytap is down
 	late                    // its children print after its end event is written
+	rotated                 // its log is rotated again and again, also while raytap is down
 )
 
 // script runs one job. The end of a session ends it early.
@@ -61,6 +62,12 @@ func (s *script) live(ctx context.Context) {
 			}
 			s.end(s.rng.IntN(2) == 0)
 		})
+	case rotated:
+		s.submit(nil)
+		s.printRotated(ctx, s.r.o.duration*5/6)
+		if ctx.Err() == nil {
+			s.end(s.rng.IntN(2) == 0)
+		}
 	default:
 		s.submit(nil)
 		s.printFor(ctx, s.r.o.duration/2)
@@ -134,6 +141,29 @@ func (s *script) printFor(ctx context.Context, d time.Duration) {
 	}
 }
 
+// logRotations is how often the log of a rotated job is rotated. raytap looks for as many older
+// files, so that none is lost however long it is down.
+const logRotations = 18
+
+// printRotated prints for d, and rotates the log at lines and within them. It is copied and
+// truncated only where each read verifies what is before it: an open WebSocket does not.
+func (s *script) printRotated(ctx context.Context, d time.Duration) {
+	for i := 0; i < logRotations && ctx.Err() == nil; i++ {
+		s.printFor(ctx, d/logRotations)
+		switch n := s.rng.IntN(3); {
+		case n == 0:
+			s.job.MoveLog(logRotations)
+			s.printFor(ctx, d/logRotations/2)
+			s.job.ReopenLog()
+		case n == 1 && s.r.o.verifying:
+			s.job.CopyTruncateLog(logRotations)
+		default:
+			s.job.RotateLog(logRotations)
+		}
+		s.r.env.sum.count(&s.r.env.sum.rotations, 1)
+	}
+}
+
 // replace replaces the content of the log by a longer one, so that its size does not
 // reveal the change. A truncated log gets empty.
 func (s *script) replace() {
@@ -159,7 +189,7 @@ func (s *script) replace() {
 func (s *script) end(newline bool) {
 	s.job.Print(s.text.rest(newline))
 	r := &s.runs[len(s.runs)-1]
-	r.content, r.ended = contentLen(s.job.Log()), true
+	r.content, r.ended = contentLen(s.job.Output()), true
 	exit := 0
 	switch s.rng.IntN(4) {
 	case 0:
@@ -181,7 +211,7 @@ func (s *script) publish(cut bool) {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
 	if s.job != nil {
-		s.texts = append(s.texts, s.job.Log())
+		s.texts = append(s.texts, s.job.Output())
 	}
 	s.f.texts, s.f.runs = s.texts, s.runs
 	s.f.deleted = s.kind == deleted
@@ -203,6 +233,9 @@ func (r *round) scripts(rng *rand.Rand) []*script {
 	kinds := []kind{once, once, resubmitted, moved, replaced, brief, brief, unseen, unseen, deleted}
 	if r.o.verifying {
 		kinds = append(kinds, truncated)
+	}
+	if r.o.agents == "on" { // nothing else shows the older files
+		kinds = append(kinds, rotated, rotated)
 	}
 	if r.o.late {
 		kinds = append(kinds, late, late)

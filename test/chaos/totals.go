@@ -22,6 +22,7 @@ type totals struct {
 	sinksRemoved     int // sink files removed
 	secondProcesses  int // raytaps started on the files of another one
 	clocksAhead      int // logs left by a raytap whose clock was ahead
+	rotations        int // of the logs of jobs
 
 	rounds, failed          int
 	lines, lost, duplicated int
@@ -83,7 +84,7 @@ func (t *totals) missing() []string {
 	for what, n := range map[string]int{
 		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full, "a response without the jobs": t.emptyResponses,
 		"a damaged positions file": t.positionsDamaged, "a removed sink file": t.sinksRemoved, "a second raytap on the same files": t.secondProcesses,
-		"a clock that was ahead": t.clocksAhead,
+		"a clock that was ahead": t.clocksAhead, "a rotated log": t.rotations,
 	} {
 		if n == 0 {
 			out = append(out, what)
@@ -99,8 +100,8 @@ func (t *totals) String() string {
 		fmt.Fprintf(&b, ", %d %s", n, killPointNames[p])
 	}
 	fmt.Fprintf(&b, "; %d partial records\n", t.torn)
-	fmt.Fprintf(&b, "chaos: %d cuts, of these %d within a character, %d between \\r and \\n; %d refused responses; %d full disks; %d responses without the jobs; %d damaged positions files; %d removed sink files; %d second raytaps; %d logs with a clock that was ahead\n",
-		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.emptyResponses, t.positionsDamaged, t.sinksRemoved, t.secondProcesses, t.clocksAhead)
+	fmt.Fprintf(&b, "chaos: %d cuts, of these %d within a character, %d between \\r and \\n; %d refused responses; %d full disks; %d responses without the jobs; %d damaged positions files; %d removed sink files; %d second raytaps; %d logs with a clock that was ahead; %d rotated logs\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.emptyResponses, t.positionsDamaged, t.sinksRemoved, t.secondProcesses, t.clocksAhead, t.rotations)
 	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d duplicated\n", t.lines, t.lost, t.duplicated)
 	return b.String()
 }
