@@ -21,8 +21,8 @@ func (s *Splitter) NextFile() {
 // StartFile returns a Splitter for a file of a rotated log from its first byte on, like
 // NewSplitter, with a number of lines before it. The line end of the last one may be in this
 // file.
-func StartFile(max int, lines uint64) *Splitter {
-	s := NewSplitter(max, 0)
+func StartFile(max int, raw int64, lines uint64) *Splitter {
+	s := NewSplitter(max, raw)
 	s.lines, s.ends.pending = lines, lines > 0
 	return s
 }
@@ -49,3 +49,6 @@ func (s *Splitter) carried() int64 {
 	}
 	return s.partial.carried
 }
+
+// Whole reports whether the text is the whole line, and the current file has all of it.
+func (l *Line) Whole() bool { return !l.Truncated() && l.Ends&FromFileBefore == 0 }

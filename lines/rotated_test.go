@@ -59,7 +59,7 @@ func collect(t *testing.T, s *Splitter, b []byte, chunk int) (out []string) {
 }
 
 func TestSplitter_StartFile(t *testing.T) {
-	s := StartFile(100, 7)
+	s := StartFile(100, 0, 7)
 	if err := s.Each([]byte("\nnext\n"), func(l Line) error {
 		if l.Seq != 7 || l.Blank != 0 || string(l.Text) != "next" {
 			t.Errorf("line %+v %q, want number 7 after no empty line", l, l.Text)

@@ -25,9 +25,10 @@ func (l *Line) Truncated() bool { return l.Size > int64(len(l.Text)) }
 type LineEnds uint8
 
 const (
-	EndsCR       LineEnds = 1 << iota // it ends with a \r, which a \n may follow
-	AfterCR                           // a \r is right before it
-	SameTerminal                      // no \n is between it and the line before: it overwrites that one
+	EndsCR         LineEnds = 1 << iota // it ends with a \r, which a \n may follow
+	AfterCR                             // a \r is right before it
+	SameTerminal                        // no \n is between it and the line before: it overwrites that one
+	FromFileBefore                      // it begins in the file before, see NextFile
 )
 
 // Origin is what a position needs to know about a line in addition to its bytes.
@@ -365,11 +366,12 @@ func (s *Splitter) finish() Line {
 		s.tracker.Add(p.text[p.carried:], p.raw)
 		s.last = hashLine(p.text)
 	}
+	var carried LineEnds
 	if p.carried > 0 { // no file has the whole line
-		s.last, p.carried = LineHash{}, 0
+		s.last, p.carried, carried = LineHash{}, 0, FromFileBefore
 	}
 	s.consumed, s.endRaw = true, s.raw
-	l := Line{Text: p.text[:min(len(p.text), s.max)], Size: p.size, Seq: s.lines, Blank: int32(s.ends.blank), Ends: s.lineEnds(p.afterCR)}
+	l := Line{Text: p.text[:min(len(p.text), s.max)], Size: p.size, Seq: s.lines, Blank: int32(s.ends.blank), Ends: s.lineEnds(p.afterCR) | carried}
 	s.lines++
 	s.ends.blank, s.ends.pending, s.ends.lf = 0, false, false
 	return l

@@ -148,7 +148,7 @@ func (a *Aggregator) Add(ctx context.Context, l lines.Line, now int64) error {
 	if err := a.resolveProgress(ctx, l, now); err != nil {
 		return err
 	}
-	if l.Truncated() { // its text is not enough to move the position by
+	if !l.Whole() { // its text is not what to move the position by
 		if err := a.Flush(ctx); err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (a *Aggregator) Add(ctx context.Context, l lines.Line, now int64) error {
 // Pass moves the position after a line that the sink has already. No line may be pending:
 // the sink has those before it, too.
 func (a *Aggregator) Pass(l lines.Line) {
-	if l.Truncated() {
+	if !l.Whole() {
 		a.sync()
 		return
 	}

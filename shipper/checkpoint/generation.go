@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"raytap/lines"
 	"raytap/shipper/rotation"
 )
 
@@ -64,4 +65,48 @@ func (j *generationJSON) generation() (g Generation, err error) {
 		err = fmt.Errorf("generation: a proof of %d bytes at byte %d", g.Proof.Size, g.Raw)
 	}
 	return g, err
+}
+
+// FileProgress is where a read is in the files of a rotated log. The zero value is that of a
+// read that does not know files.
+type FileProgress struct {
+	Left  uint64              // content bytes of the files that were left since the position
+	marks []rotation.Position // of the current file, in order
+	Head  rotation.Sum        // the current file's beginning
+}
+
+// NextFile leaves the current file, of which a number of content bytes were read.
+func (f *FileProgress) NextFile(content uint64) {
+	f.Left += content
+	f.marks, f.Head = f.marks[:0], rotation.Sum{}
+}
+
+// maxMarks is how many places of a file are kept while no line ends.
+const maxMarks = 64
+
+// Mark notes a position of the current file, which a line's position is not before.
+func (f *FileProgress) Mark(at rotation.Position) {
+	if n := len(f.marks); n == maxMarks {
+		f.marks = append(f.marks[:n/2], f.marks[n-1])
+	}
+	f.marks = append(f.marks, at)
+}
+
+// Generation returns the generation of a position, which is in the current file. last is
+// that of the position before.
+func (f *FileProgress) Generation(pos lines.Position, last Generation) Generation {
+	last.Before += f.Left
+	i := len(f.marks) - 1
+	for i > 0 && f.marks[i].Raw > pos.Tail.Start {
+		i--
+	}
+	if i < 0 || f.Left == 0 && f.marks[i].Raw > pos.Tail.Start {
+		return last // the one of last is still before it
+	}
+	f.marks = append(f.marks[:0], f.marks[i:]...)
+	last.Position, last.Oldest = f.marks[0], false
+	if f.Head.Size > last.Head.Size {
+		last.Head = f.Head
+	}
+	return last
 }

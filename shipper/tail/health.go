@@ -320,8 +320,10 @@ func (t *Tail) doubtReplaced(ctx context.Context, r *retry, tr Transport, err er
 		t.selector.transports[NodeAgent] = transportState{}
 		r.doubt = clock.AwakeTime{}
 		return 0, true // it is read over the agent now
-	case !unreachable(ray.Code(answer)):
-		return 0, false // it is not used, or has no such file
+	case rejectsAllJobs(answer):
+		return 0, false // it is not used
+	case ray.Code(answer) == http.StatusNotFound: // the current file, which may be on its way to another name
+		t.selector.transports[NodeAgent] = transportState{}
 	}
 	now := time.Now()
 	if r.doubt.Last.IsZero() {

@@ -39,7 +39,7 @@ type pipeline struct {
 type progress struct {
 	grew      bool   // the current attempt has returned new content
 	pendingAt uint64 // content bytes read when a poll last left lines pending
-	files     fileProgress
+	files     checkpoint.FileProgress
 }
 
 func newPipeline(cl *Cluster, j *job, h *health, s *slots.Slots, log *checkpoint.Log) *pipeline {
@@ -214,7 +214,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 	next := p.log.State
 	if moved {
 		next.Pos = p.position()
-		next.Gen = p.progress.files.generation(next.Pos, next.Gen)
+		next.Gen = p.progress.files.Generation(next.Pos, next.Gen)
 	}
 	next.LastTime, next.Skipped = p.enc.LastTime(), p.skipped
 	b.Entry, b.Next = p.log.Entry, next
@@ -224,7 +224,7 @@ func (p *pipeline) flush(ctx context.Context) error {
 	}
 	if moved {
 		p.cl.Metrics.Lines().Add(float64(next.Pos.Lines - p.log.Pos.Lines))
-		p.progress.files.left = 0
+		p.progress.files.Left = 0
 	}
 	p.log.State = next
 	return nil
@@ -266,7 +266,7 @@ func (p *pipeline) drop() {
 		p.batch = nil
 	}
 	p.skipped = p.log.Skipped
-	p.progress.files = fileProgress{}
+	p.progress.files = checkpoint.FileProgress{}
 }
 
 // reservePartial acquires memory for n more bytes of a partial line. It flushes the batch

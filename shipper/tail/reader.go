@@ -312,11 +312,7 @@ type ingester struct {
 func (p *pipeline) newIngester(t Transport, v *lines.Verifier, raw int64) *ingester {
 	f := &ingester{p: p, transport: t, verifier: v}
 	if v == nil {
-		if raw == lines.UnknownOffset {
-			p.begin(lines.NewSplitter(p.cl.opts.Limits.MaxMessageSize, raw))
-		} else {
-			p.begin(lines.StartFile(p.cl.opts.Limits.MaxMessageSize, p.log.Pos.Lines))
-		}
+		p.begin(lines.StartFile(p.cl.opts.Limits.MaxMessageSize, raw, p.log.Pos.Lines))
 	}
 	return f
 }

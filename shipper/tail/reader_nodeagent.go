@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,7 +131,7 @@ func (f tailFingerprint) matches(body io.Reader) (bool, error) {
 // and the position can be verified by a short read.
 func (r *nodeAgentReader) canRest() bool {
 	pos, s := &r.p.log.Pos, r.p.split
-	return r.files.Number() == 0 && r.p.progress.files.left == 0 && s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
+	return r.files.Number() == 0 && r.p.progress.files.Left == 0 && s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
 }
 
 // unchanged reports whether a log at rest still ends where it did.
@@ -156,6 +157,9 @@ func (r *nodeAgentReader) unchanged(ctx context.Context) (bool, error) {
 func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error) {
 	if r.in == nil {
 		if err := r.start(ctx); err != nil {
+			if errors.Is(err, rotation.ErrRotating) {
+				err = nil
+			}
 			return false, err
 		}
 	}
@@ -263,40 +267,59 @@ func (r *nodeAgentReader) start(ctx context.Context) error {
 }
 
 // search returns the position at an offset in the file that has the log's position: the
-// current one, if there is only that, else the newest one whose content fits.
+// newest one whose content fits. It returns rotation.ErrRotating if files moved meanwhile.
 func (r *nodeAgentReader) search(ctx context.Context, files driverFiles, from int64) (rotation.Position, error) {
-	if _, err := files.Stat(ctx, 1); ray.Code(err) == http.StatusNotFound {
-		return rotation.At(ctx, files, 0, from)
-	} else if err != nil {
-		return rotation.Position{}, err
+	var absent error
+	oldest, err := rotation.At(ctx, files, 0, 0)
+	if err != nil {
+		return oldest, err
 	}
-	pos := &r.p.log.Pos
 	for k := 0; ; k++ {
+		before, err := rotation.At(ctx, files, k, 0)
+		if err != nil {
+			return before, err
+		}
 		part, err := files.Read(ctx, k, from, 0)
-		if k > 0 && ray.Code(err) == http.StatusNotFound {
+		if ray.Code(err) == http.StatusNotFound {
+			if k == 0 {
+				absent = err
+				continue
+			}
 			break
 		}
 		if err != nil {
 			return rotation.Position{}, err
 		}
-		v := lines.VerifyAll(*pos, 0)
-		if pos.HasShortTail() {
-			v = lines.VerifyTail(*pos)
+		v := lines.VerifyAll(r.p.log.Pos, 0)
+		if r.p.log.Pos.HasShortTail() {
+			v = lines.VerifyTail(r.p.log.Pos)
 		}
-		fits, err := fits(v, part, from)
-		if err != nil {
+		if fits, err := fits(v, part, from); err != nil {
 			return rotation.Position{}, err
+		} else if !fits {
+			continue
 		}
-		if fits {
-			return rotation.At(ctx, files, k, from)
+		at, err := rotation.At(ctx, files, k, from)
+		if err != nil {
+			return at, err
 		}
+		return at, r.unmoved(ctx, files, k, before)
 	}
-	at, err := rotation.At(ctx, files, 0, 0)
-	if err != nil {
-		return at, err
+	if err := r.unmoved(ctx, files, 0, oldest); err != nil || absent != nil {
+		return oldest, cmp.Or(err, absent)
 	}
-	r.restart = r.generationAt(at)
-	return at, fmt.Errorf("%w (no file of the log has what was read)", errReplaced)
+	r.restart = r.generationAt(oldest)
+	return oldest, fmt.Errorf("%w (no file of the log has what was read)", errReplaced)
+}
+
+// unmoved returns rotation.ErrRotating unless the file before number k is still the one that
+// it was: then number k is, too.
+func (*nodeAgentReader) unmoved(ctx context.Context, files driverFiles, k int, was rotation.Position) error {
+	now, err := rotation.At(ctx, files, k, 0)
+	if err == nil && now != was {
+		err = rotation.ErrRotating
+	}
+	return err
 }
 
 // fits feeds a verifier from an offset of a file on. It closes the part.
@@ -333,9 +356,7 @@ func (r *nodeAgentReader) nextFile(ctx context.Context, in *ingester) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
-	files := &p.progress.files
-	files.left += p.split.Reached()
-	files.marks, files.head = files.marks[:0], rotation.Sum{}
+	p.progress.files.NextFile(p.split.Reached())
 	p.split.NextFile()
 	if p.agg != nil {
 		p.agg.Begin(p.split)
@@ -353,8 +374,8 @@ func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte)
 	r.skip -= int64(n)
 	for n < len(data) {
 		if p.split != nil {
-			p.progress.files.mark(r.files.Position(n))
-			p.progress.files.head = head
+			p.progress.files.Mark(r.files.Position(n))
+			p.progress.files.Head = head
 		}
 		end := min(n+lines.ChunkSize, len(data))
 		if err := in.write(ctx, data[n:end]); err != nil {
@@ -365,47 +386,10 @@ func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte)
 		}
 		n = end
 	}
-	if p.progress.files.left == 0 {
+	if p.progress.files.Left == 0 {
 		p.log.Size = max(p.log.Size, r.files.Size())
 	}
 	return p.flush(ctx)
-}
-
-// fileProgress is where a read is in the files of a rotated log. The zero value is that of a
-// read that does not know files.
-type fileProgress struct {
-	left  uint64              // content bytes of the files that were left since the position
-	marks []rotation.Position // of the current file, in order
-	head  rotation.Sum        // the current file's beginning
-}
-
-// maxMarks is how many places of a file are kept while no line ends.
-const maxMarks = 64
-
-func (f *fileProgress) mark(at rotation.Position) {
-	if n := len(f.marks); n == maxMarks {
-		f.marks = append(f.marks[:n/2], f.marks[n-1])
-	}
-	f.marks = append(f.marks, at)
-}
-
-// generation returns the generation of a position, which is in the current file. last is
-// that of the position before.
-func (f *fileProgress) generation(pos lines.Position, last checkpoint.Generation) checkpoint.Generation {
-	last.Before += f.left
-	i := len(f.marks) - 1
-	for i > 0 && f.marks[i].Raw > pos.Tail.Start {
-		i--
-	}
-	if i < 0 || f.left == 0 && f.marks[i].Raw > pos.Tail.Start {
-		return last // the one of last is still before it
-	}
-	f.marks = append(f.marks[:0], f.marks[i:]...)
-	last.Position, last.Oldest = f.marks[0], false
-	if f.head.Size > last.Head.Size {
-		last.Head = f.head
-	}
-	return last
 }
 
 // driverFiles are the files of a job's log on its node.
