@@ -8,33 +8,18 @@ import (
 	"raytap/shipper/rotation"
 )
 
-func toGenerationJSON(g Generation) *generationJSON {
+func toDriverFileJSON(g Generation) *driverFileJSON {
 	if g == (Generation{}) {
 		return nil
 	}
-	return &generationJSON{
-		After: hexOf(uint64(g.After)), Own: hexOf(uint64(g.Own)), Raw: g.Raw, Head: toSumJSON(g.Head), Proof: toSumJSON(g.Proof),
-		Before: g.Before, Oldest: g.Oldest,
+	return &driverFileJSON{
+		generationJSON{hexOf(uint64(g.After)), hexOf(uint64(g.Own)), g.Raw, toSumJSON(g.Head), toSumJSON(g.Proof)}, g.Before, g.Oldest,
 	}
-}
-
-func hexOf(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatUint(n, 16)
-}
-
-func toSumJSON(s rotation.Sum) *sumJSON {
-	if s.Size == 0 {
-		return nil
-	}
-	return &sumJSON{s.Size, strconv.FormatUint(s.Hash, 16)}
 }
 
 // generation returns the generation that a log's value describes: the zero value for that of
 // an older raytap.
-func (j *generationJSON) generation() (g Generation, err error) {
+func (j *driverFileJSON) generation() (g Generation, err error) {
 	if j == nil {
 		return g, nil
 	}
@@ -48,14 +33,11 @@ func (j *generationJSON) generation() (g Generation, err error) {
 		}
 		return n
 	}
-	sum := func(name string, s *sumJSON) rotation.Sum {
-		if s == nil {
-			return rotation.Sum{}
+	sum := func(name string, s sumJSON) rotation.Sum {
+		if s.Length < 0 || s.Length > rotation.ProofSize {
+			err = fmt.Errorf("generation: %s of %d bytes", name, s.Length)
 		}
-		if s.Size <= 0 || s.Size > rotation.ProofSize {
-			err = fmt.Errorf("generation: %s of %d bytes", name, s.Size)
-		}
-		return rotation.Sum{Size: s.Size, Hash: number(name, s.Hash)}
+		return rotation.Sum{Size: s.Length, Hash: number(name, s.Hash)}
 	}
 	g = Generation{Position: rotation.Position{
 		After: rotation.Validator(number("after", j.After)), Own: rotation.Validator(number("own", j.Own)), Raw: j.Raw,

@@ -16,11 +16,11 @@ func TestGeneration_JSON(t *testing.T) {
 		"full":               {Position: rotation.Position{After: 2, Own: 3, Raw: 100, Head: sum, Proof: sum}, Before: 9},
 		"to be begun":        {Oldest: true},
 	} {
-		b, err := json.Marshal(toGenerationJSON(want))
+		b, err := json.Marshal(toDriverFileJSON(want))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var j *generationJSON
+		var j *driverFileJSON
 		if err := json.Unmarshal(b, &j); err != nil {
 			t.Fatal(err)
 		}
@@ -29,9 +29,9 @@ func TestGeneration_JSON(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		`{"after":"x"}`, `{"raw":-1}`, `{"raw":5}`, `{"head":{"size":5000,"hash":"1"}}`, `{"proof":{"size":4,"hash":"1"},"raw":5}`, `{"head":{"size":0,"hash":"1"}}`,
+		`{"after":"x"}`, `{"raw":-1}`, `{"raw":5}`, `{"head":{"length":5000,"hash":"1"}}`, `{"proof":{"length":4,"hash":"1"},"raw":5}`,
 	} {
-		var j *generationJSON
+		var j *driverFileJSON
 		if err := json.Unmarshal([]byte(bad), &j); err != nil {
 			t.Fatal(err)
 		}

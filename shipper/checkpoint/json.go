@@ -44,7 +44,7 @@ type (
 		Epoch    uint64       `json:"epoch"`
 		Position positionJSON `json:"position"`
 		// Generation is which file of a rotated log the position is in.
-		Generation *generationJSON `json:"generation,omitempty"`
+		Generation *driverFileJSON `json:"generation,omitempty"`
 		Verified   *positionJSON   `json:"verified,omitempty"`
 		Ambiguous  bool            `json:"ambiguous,omitempty"`
 		LastTime   int64           `json:"last_time_ns,omitempty"`
@@ -89,19 +89,11 @@ type (
 		Fingerprint fingerprintJSON `json:"fingerprint"`
 		Line        *lineJSON       `json:"line,omitempty"`
 	}
-	// generationJSON has hashes, but for before, raw and sizes, which are in bytes.
-	generationJSON struct {
-		After  string   `json:"after,omitempty"` // the file before it
-		Own    string   `json:"own,omitempty"`   // itself, if it is closed
-		Raw    int64    `json:"raw,omitempty"`
-		Head   *sumJSON `json:"head,omitempty"`
-		Proof  *sumJSON `json:"proof,omitempty"`
-		Before uint64   `json:"content_before,omitempty"`
-		Oldest bool     `json:"oldest,omitempty"`
-	}
-	sumJSON struct {
-		Size int    `json:"size"`
-		Hash string `json:"hash"`
+	// driverFileJSON is which file of a rotated driver log a position is in.
+	driverFileJSON struct {
+		generationJSON
+		Before uint64 `json:"content_before,omitempty"` // bytes
+		Oldest bool   `json:"oldest,omitempty"`
 	}
 	lineJSON struct {
 		Size int64  `json:"size"`
@@ -227,7 +219,7 @@ func (e *Entry) toJSON(k Key) (logJSON, error) {
 		return logJSON{}, err
 	}
 	l := logJSON{
-		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Generation: toGenerationJSON(e.Gen), Ambiguous: e.Ambiguous, LastTime: e.LastTime,
+		Session: k.Session, ID: k.SubmissionID, Epoch: e.Epoch, Position: pos, Generation: toDriverFileJSON(e.Gen), Ambiguous: e.Ambiguous, LastTime: e.LastTime,
 		progressJSON: progressJSON{Begun: e.Begun, Done: e.Done, AtEnd: e.AtEnd, Checks: e.Checks},
 		tallyJSON:    tallyJSON{e.Tally.Lines, e.Tally.Content, e.Tally.Gap}, Skipped: e.Skipped,
 		Run: runJSON{Start: e.Run.Start, Status: string(e.Run.Status), ExitCode: e.Run.DriverExitCode, ErrorType: e.Run.ErrorType, JobID: e.Run.JobID,

@@ -351,8 +351,7 @@ func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	return t.readEnded(ctx, tr, t.reader(tr).read(ctx))
 }
 
-// readEnded ships what was read, however the read ended, and returns why: err, or the
-// error of shipping it.
+// readEnded ships what was read, and returns why the read ended: err, or that of shipping.
 //
 //go:noinline // attempt waits: see follow
 func (t *Tail) readEnded(ctx context.Context, tr Transport, err error) error {
