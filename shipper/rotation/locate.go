@@ -105,6 +105,11 @@ func (l *listing) before(i int) Validator {
 	return 0
 }
 
+// follows reports whether no number is missing between a file and the next one.
+func (l *listing) follows(i int) bool {
+	return i+1 < len(l.files) && l.files[i+1].number == l.files[i].number+1
+}
+
 // locate finds the position's generation among the names.
 func (r *Reader) locate(ctx context.Context) (outcome, error) {
 	l, err := r.scan(ctx)
@@ -113,7 +118,10 @@ func (r *Reader) locate(ctx context.Context) (outcome, error) {
 	}
 	last := r.tries == 2
 	r.settled = last && l.moving && r.stuck == l.sum()
-	if r.stuck = 0; last && l.moving {
+	switch {
+	case !l.moving:
+		r.stuck = 0
+	case last:
 		r.stuck = l.sum()
 	}
 	if len(l.files) == 0 || l.moving && !last {
@@ -156,13 +164,17 @@ func (r *Reader) found(i int, l *listing) outcome {
 	if r.pos.Own != l.files[i].id {
 		r.pos.Own = 0 // it was not closed, or what was read was a copy of it
 	}
+	before := l.before(i)
+	if r.settled && r.pos.Raw > 0 && !l.follows(i) {
+		before = 0 // it was deleted, and confirm asks for its number alone
+	}
 	switch {
 	case r.pos == (Position{}):
-	case r.at == 0 && r.copied && r.pos.Raw > 0:
+	case r.at == 0 && r.copied && r.pos.Raw > 0 && (before != 0 || l.find(r.pos.After) >= 0):
 		// NAME.1 may be a copy of this generation, and then it is not the one before it.
-		r.copyOfIt = l.before(i)
+		r.copyOfIt = before
 	default:
-		r.pos.After = l.before(i)
+		r.pos.After = before
 	}
 	return moved
 }
@@ -175,6 +187,12 @@ func (r *Reader) choose(ctx context.Context, l *listing) (i int, sure bool, err 
 	}
 	if j := l.find(r.pos.After); j >= 0 && l.files[j].number > 0 {
 		i := l.index(l.files[j].number - 1)
+		if i < 0 && j > 0 && r.settled && r.pos.Raw > 0 { // the number was deleted, or is that of a deleted one before it
+			ok, err := r.fits(ctx, l.files[j-1].number, r.pos)
+			if ok || err != nil {
+				return j - 1, false, err
+			}
+		}
 		if i < 0 {
 			return -1, false, nil
 		}

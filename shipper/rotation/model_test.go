@@ -271,6 +271,7 @@ type follower struct {
 	cursor int // the next byte to be read
 	begun  bool
 	lost   int
+	err    error // of the last look
 }
 
 func (f *follower) restart(at Position) {
@@ -287,6 +288,7 @@ func (f *follower) look() (again bool, err error) {
 	}
 	since := m.since
 	c, err := f.r.Next(context.Background())
+	f.err = err
 	m.note("look: %d bytes, lost %v, new %v, %v %+v", len(c.Data), c.Lost, c.NewGeneration, err, f.r.pos)
 	if err != nil {
 		if errors.Is(err, io.EOF) {

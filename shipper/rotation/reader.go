@@ -280,7 +280,8 @@ func (r *Reader) confirm(ctx context.Context, st ray.FileStat, end Position) (bo
 		}
 	}
 	before, err := r.validator(ctx, r.at+1)
-	if before == 0 && err == nil && r.pos == (Position{}) { // at first sight, names may be moving
+	if before == 0 && err == nil && (r.pos == (Position{}) || r.settled && r.pos.Raw == 0) {
+		// At first sight, names may be moving; else the number was deleted.
 		before, err = r.validator(ctx, r.at+2)
 	}
 	switch {
@@ -360,12 +361,19 @@ func (r *Reader) close(ctx context.Context, next int, st ray.FileStat) (outcome,
 		return 0, err
 	}
 	after := own
-	if next != r.at-1 { // empty generations are between them
+	if next != r.at-1 { // empty generations are between them, or deleted ones
 		st, err := r.files.Stat(ctx, next+1)
-		if err != nil || st.Size > 0 || !r.whole(st) {
+		switch {
+		case missing(err) && r.settled:
+			after, err = r.validator(ctx, next+2)
+		case err == nil && (st.Size > 0 || !r.whole(st)):
+			return changed, nil
+		default:
+			after = fileValidator(st, nil)
+		}
+		if err != nil {
 			return changed, ignoreMissing(err)
 		}
-		after = fileValidator(st, nil)
 	}
 	// The last look at this one: a later one has a byte now, so it does not change any more.
 	now, err := r.validator(ctx, r.at)
