@@ -2,6 +2,7 @@ package nodelogs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	oldDirectory = "old"
 	oldPrefix    = oldDirectory + "/"
 )
+
+var errForeign = errors.New("the agent has none of the node's log files: it may be one of another cluster")
 
 // listings is what a directory knows of its listings.
 type listings struct {
@@ -150,6 +153,14 @@ func (d *directory) accept(ctx context.Context, l listing, logs map[uint64]*list
 		d.failed(now, l.route, l.err)
 		return
 	}
+	if !d.isOwn(&l, logs) {
+		if l.old == nil { // Ray may have moved all that is known
+			d.wantOld, d.nextListing = true, now
+			return
+		}
+		d.failed(now, l.route, errForeign)
+		return
+	}
 	d.succeeded()
 	d.count++
 	if n := len(l.logs.Names); n > maxListed {
@@ -170,6 +181,21 @@ func (d *directory) accept(ctx context.Context, l listing, logs map[uint64]*list
 	if l.complete() {
 		d.forgetAbsent(ctx, logs)
 	}
+}
+
+// isOwn reports whether a listing is of this directory: before a list of the nodes shows that
+// a node is dead, an agent of another cluster may answer at its address. The caller holds
+// d.mu.
+func (d *directory) isOwn(l *listing, logs map[uint64]*listedLog) bool {
+	if len(logs) == 0 || l.logs.Truncated || d.hasNone() || d.hasAnyOf(logs) {
+		return true
+	}
+	for _, log := range logs {
+		if _, ok := d.s.liveWorker(log.ID); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // see handles one log of a listing.

@@ -125,6 +125,9 @@ func (s *session) observe(ctx context.Context) time.Duration {
 		return max(nodesInterval, ray.RetryAfter(err))
 	}
 	s.listing.Recovered("Nodes and workers can be listed again")
+	if len(list) == 0 {
+		return nodesInterval // for two seconds after a start of the dashboard (2.9.3 to 2.60.0): it says nothing
+	}
 	ids := make([]string, 0, len(list))
 	for _, n := range list {
 		ids = append(ids, n.NodeID)
@@ -239,6 +242,11 @@ func (s *session) owner(self *directory, logs map[uint64]*listedLog) *directory 
 func (d *directory) hasAny(logs map[uint64]*listedLog) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.hasAnyOf(logs)
+}
+
+// hasAnyOf is hasAny for a caller that holds d.mu.
+func (d *directory) hasAnyOf(logs map[uint64]*listedLog) bool {
 	for hash := range logs {
 		if d.entries[hash] != nil || d.backfill.candidates[hash] != nil || d.stored.IsDone(hash) {
 			return true
@@ -251,6 +259,11 @@ func (d *directory) hasAny(logs map[uint64]*listedLog) bool {
 func (d *directory) isEmpty() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.hasNone()
+}
+
+// hasNone is isEmpty for a caller that holds d.mu.
+func (d *directory) hasNone() bool {
 	return len(d.entries) == 0 && len(d.backfill.candidates) == 0 && d.stored.DoneCount() == 0
 }
 
