@@ -127,6 +127,7 @@ func (d *directory) stats() DirectoryStats {
 	out := DirectoryStats{Node: d.stored.ID(), Files: map[string]int{"done": d.stored.DoneCount()}}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	out.Files["excluded"] = len(d.excluded)
 	for _, e := range d.entries {
 		switch {
 		case e.excluded:

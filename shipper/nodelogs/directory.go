@@ -161,7 +161,10 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		d.remove(e)
 		return
 	case errors.Is(r.err, errExcluded):
-		e.excluded = true
+		if e.excluded = true; e.state == nil || !e.state.Decided { // then a hash is enough: it takes no place of others
+			d.excluded[hash] = struct{}{}
+			d.remove(e)
+		}
 		return
 	case errors.Is(r.err, errLimited):
 		d.queue.Set(e, now.Add(d.s.limits.remaining(e, now)), false)

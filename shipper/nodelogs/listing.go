@@ -3,6 +3,7 @@ package nodelogs
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type listings struct {
 	tooMany     bool      // the directory is not listed any more
 	beyond      map[uint64]struct{}
 	absent      map[uint64]struct{} // finished files that the last complete listing lacked
+	excluded    map[uint64]struct{} // logs that the selectors exclude and of which nothing was shipped
 	backfill    backfill
 }
 
@@ -202,7 +204,7 @@ func (d *directory) isOwn(l *listing, logs map[uint64]*listedLog) bool {
 func (d *directory) see(hash uint64, log *listedLog, now time.Time) {
 	e := d.entries[hash]
 	if e == nil {
-		if d.stored.IsDone(hash) || !d.backfill.admits(d, hash, log) {
+		if _, ok := d.excluded[hash]; ok || d.stored.IsDone(hash) || !d.backfill.admits(d, hash, log) {
 			return
 		}
 		if e = d.add(hash, log.Name, log.Log(), now); e == nil {
@@ -248,10 +250,8 @@ func (d *directory) forgetAbsent(ctx context.Context, logs map[uint64]*listedLog
 			d.gone(ctx, e)
 		}
 	}
-	for hash := range d.beyond {
-		if !listed(hash) {
-			delete(d.beyond, hash)
-		}
+	for _, of := range []map[uint64]struct{}{d.beyond, d.excluded} {
+		maps.DeleteFunc(of, func(hash uint64, _ struct{}) bool { return !listed(hash) })
 	}
 }
 
@@ -276,7 +276,8 @@ func (d *directory) addWorker(w ray.Worker, now time.Time) {
 			continue
 		}
 		hash := checkpoint.FileHash(log.Log())
-		if d.entries[hash] == nil && !d.stored.IsDone(hash) && d.backfill.decided(d) {
+		_, excluded := d.excluded[hash]
+		if d.entries[hash] == nil && !excluded && !d.stored.IsDone(hash) && d.backfill.decided(d) {
 			if e := d.add(hash, log.Name, log.Log(), now); e != nil {
 				e.guessed = true
 			}

@@ -92,8 +92,10 @@ func (l *look) run(ctx context.Context) lookResult {
 	if r.atEnd {
 		err = nil
 	}
-	if ferr := l.p.flush(ctx, false); ferr != nil && err == nil {
-		err = ferr
+	if !errors.Is(err, errExcluded) || l.p.state.Decided { // markers alone need no position
+		if ferr := l.p.flush(ctx, false); ferr != nil && err == nil {
+			err = ferr
+		}
 	}
 	r.reached, r.records = l.p.reached(), l.p.records
 	r.grew = r.reached != l.before

@@ -105,7 +105,7 @@ func (s *session) start(ctx context.Context, id string) *directory {
 		return d
 	}
 	d := newDirectory(s, id)
-	d.beyond = map[uint64]struct{}{}
+	d.beyond, d.excluded = map[uint64]struct{}{}, map[uint64]struct{}{}
 	s.directories[id] = d
 	ctx, d.stop = context.WithCancel(ctx)
 	s.wg.Go(func() {
@@ -248,7 +248,8 @@ func (d *directory) hasAny(logs map[uint64]*listedLog) bool {
 // hasAnyOf is hasAny for a caller that holds d.mu.
 func (d *directory) hasAnyOf(logs map[uint64]*listedLog) bool {
 	for hash := range logs {
-		if d.entries[hash] != nil || d.backfill.candidates[hash] != nil || d.stored.IsDone(hash) {
+		_, excluded := d.excluded[hash]
+		if excluded || d.entries[hash] != nil || d.backfill.candidates[hash] != nil || d.stored.IsDone(hash) {
 			return true
 		}
 	}
@@ -264,7 +265,7 @@ func (d *directory) isEmpty() bool {
 
 // hasNone is isEmpty for a caller that holds d.mu.
 func (d *directory) hasNone() bool {
-	return len(d.entries) == 0 && len(d.backfill.candidates) == 0 && d.stored.DoneCount() == 0
+	return len(d.entries)+len(d.excluded) == 0 && len(d.backfill.candidates) == 0 && d.stored.DoneCount() == 0
 }
 
 // shared reports whether another directory has one of the logs that a listing of d shows: then
