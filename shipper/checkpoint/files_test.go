@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"raytap/ray"
 	"raytap/shipper/rotation"
@@ -183,4 +184,37 @@ func TestFiles_Rollback(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", after, before)
 	}
 	reopen(t, s)
+}
+
+// A cluster that gets another name keeps its log files, before and after a restart.
+func TestFiles_RenamedCluster(t *testing.T) {
+	s := openFiles(t)
+	s.Configure([]string{"old"}, time.Now())
+	if err := s.Claim("old", "s"); err != nil {
+		t.Fatal(err)
+	}
+	s.SetCluster("old", ClusterState{Session: "s", Seen: true})
+	f := s.Files("old", "s")
+	f.Begin([]string{"node"})
+	f.Directory("node").Decide([]uint64{FileHash("skipped"), FileHash("deleted")})
+	s.AcceptFile(f.Entry("log"), fileState(1))
+	s = reopen(t, s)
+	s.Files("old", "s").Directory("node").Forget([]uint64{FileHash("deleted")}) // not saved yet
+	s.Configure([]string{"new"}, time.Now())
+	if err := s.Claim("new", "s"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f = s.Files("new", "s")
+		if d := f.Directory("node"); !d.Decided() || !d.IsDone(FileHash("skipped")) || d.IsDone(FileHash("deleted")) || !f.IsFirst("node") {
+			t.Error("the directory was forgotten")
+		}
+		if st := f.Entry("log").State(); st == nil || st.Lines != 1 {
+			t.Errorf("position %+v", st)
+		}
+		if got := s.FileSessions("old"); len(got) > 0 {
+			t.Errorf("sessions of the old name: %v", got)
+		}
+		s = reopen(t, s)
+	}
 }

@@ -82,6 +82,7 @@ func (s *Store) rename(old, name string) {
 			s.markDirty(e)
 		}
 	}
+	s.renameFiles(old, name)
 	s.dirty = true
 }
 
