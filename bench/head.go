@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
@@ -127,21 +128,29 @@ func (h *head) job(id string) string {
 		id, h.began.UnixMilli(), h.self, nodeID)
 }
 
-// logs serves the node agent's API.
+// logs serves the node agent's API: one log, which is not rotated.
 func (h *head) logs(w http.ResponseWriter, r *http.Request) {
 	h.polls.Add(1)
-	size := h.size()
-	from, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(r.Header.Get("Range"), "bytes="), "-"), 10, 64)
-	w.Header().Set("Content-Type", "application/octet-stream")
-	if from >= size {
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+	if !strings.HasSuffix(r.URL.Path, ".log") {
+		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Length", strconv.FormatInt(size-from, 10))
-	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
-	w.WriteHeader(http.StatusPartialContent)
-	h.send(w, h.log[from:size], &h.nodeAgent)
+	size := h.size()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", fmt.Sprintf(`"1-%x"`, size))
+	http.ServeContent(countingWriter{w, &h.nodeAgent}, r, "", time.Time{}, bytes.NewReader(h.log[:size]))
+}
+
+// countingWriter counts the bytes of a response's body.
+type countingWriter struct {
+	http.ResponseWriter
+	count *atomic.Int64
+}
+
+func (w countingWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.count.Add(int64(n))
+	return n, err
 }
 
 // lines serves the State API's log file: the last n lines.
