@@ -262,7 +262,7 @@ func (m *model) has(origin int) bool {
 	return false
 }
 
-var testSizes = sizes{proof: 12, open: 160, closed: 64}
+var testSizes = sizes{proof: 12, chunk: 64}
 
 // follower is a reader of a model, and what it must have seen.
 type follower struct {

@@ -21,10 +21,10 @@ import (
 const (
 	// ProofSize is how many bytes a Sum covers at most.
 	ProofSize = 4096
-	// MaxOpen and MaxClosed are how many bytes one Next returns at most: of the log itself,
-	// and of a numbered name, which is only handed on once it was seen unchanged.
-	MaxOpen   = 4 << 20
-	MaxClosed = 1 << 20
+	// MaxChunk is how many bytes one Next returns at most. It is their memory; with less,
+	// more requests are needed. Those of a numbered name are only handed on once it was seen
+	// unchanged.
+	MaxChunk = 1 << 20
 	// maxNumber is the highest number that is looked for behind a name.
 	maxNumber = 20
 )

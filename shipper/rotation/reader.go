@@ -48,9 +48,8 @@ type Reader struct {
 	finder
 }
 
-// sizes are how many bytes a Sum covers, and how many one Next returns of the log itself and
-// of a numbered name.
-type sizes struct{ proof, open, closed int64 }
+// sizes are how many bytes a Sum covers, and how many one Next returns, at most.
+type sizes struct{ proof, chunk int64 }
 
 // finder is what a Reader knows about names. A name is only a guess: what is read under it
 // is handed on only if it is confirmed.
@@ -84,7 +83,7 @@ type finder struct {
 func NewReader(files Files, copied bool, at Position) *Reader {
 	return &Reader{
 		files: files, copied: copied, pos: at, start: at,
-		sizes: sizes{proof: ProofSize, open: MaxOpen, closed: MaxClosed}, finder: finder{located: at.Raw > 0 && at.Own == 0},
+		sizes: sizes{proof: ProofSize, chunk: MaxChunk}, finder: finder{located: at.Raw > 0 && at.Own == 0},
 	}
 }
 
@@ -184,12 +183,8 @@ func (r *Reader) step(ctx context.Context) (outcome, error) {
 			return o, err
 		}
 	}
-	limit := r.sizes.open
-	if r.at > 0 {
-		limit = r.sizes.closed
-	}
 	proof := r.proof()
-	b, st, err := r.read(ctx, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+limit)
+	b, st, err := r.read(ctx, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+r.sizes.chunk)
 	switch {
 	case missing(err):
 		r.cause = err
