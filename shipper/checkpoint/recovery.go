@@ -163,3 +163,56 @@ func (r *recoveredLog) contains(event string, epoch, seq uint64) bool {
 	}
 	return false
 }
+
+// FoundAfter is what the sink has of a log after its position. It must not be written
+// again. The zero value is nothing.
+type FoundAfter struct {
+	log *recoveredLog
+}
+
+// Found returns what the sink has of the log after its position.
+func (e *FileEntry) Found() FoundAfter {
+	e.files.store.mu.Lock()
+	defer e.files.store.mu.Unlock()
+	if e.recovered == nil {
+		return FoundAfter{}
+	}
+	c := *e.recovered // its maps and slices do not change any more
+	return FoundAfter{&c}
+}
+
+// Lines returns the seq after the last line that the sink has of an epoch.
+func (f FoundAfter) Lines(epoch uint64) uint64 {
+	if f.log == nil {
+		return 0
+	}
+	return f.log.next[epoch]
+}
+
+// LastTime returns the time of the last record (Unix nanoseconds), 0 if there is none.
+func (f FoundAfter) LastTime() int64 {
+	if f.log == nil {
+		return 0
+	}
+	return f.log.lastTime
+}
+
+// Has reports whether the sink has an event.
+func (f FoundAfter) Has(event string, epoch, seq uint64) bool {
+	return f.log != nil && f.log.contains(event, epoch, seq)
+}
+
+// Covers reports whether the sink has a record after line n of an epoch: it has counted the
+// lines that were skipped before.
+func (f FoundAfter) Covers(epoch, n uint64) bool { return f.log != nil && f.log.covers(epoch, n) }
+
+// supersededByFile reports whether a state includes all records of r. An end event belongs
+// to a state that has it, or has lines behind it.
+func (r *recoveredLog) supersededByFile(s *FileState) bool {
+	for epoch, next := range r.next {
+		if epoch > s.Epoch || epoch == s.Epoch && s.Lines < next {
+			return false
+		}
+	}
+	return s.Ended || !r.contains(record.EventEnd, s.Epoch, s.Lines)
+}
