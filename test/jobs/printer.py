@@ -43,9 +43,12 @@ def put_line(mode, k, last, pause):
     if mode == "progress":
         put(b"\r" + line)
     elif mode == "partial":
-        put(line[: len(line) // 2])
+        # Between two characters: a job that is stopped in the pause leaves valid UTF-8,
+        # since the WebSocket sends nothing else.
+        cut = len(line.decode()[: len(line) // 4].encode())
+        put(line[:cut])
         time.sleep(pause)
-        put(line[len(line) // 2 :] + b"\n")
+        put(line[cut:] + b"\n")
     elif mode == "split":
         # The last byte of the line is part of its last character.
         put(line[:-1])
