@@ -4,7 +4,6 @@ package test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,7 +47,7 @@ type workerPrinter struct {
 }
 
 func (p workerPrinter) text(stream string, k int) string {
-	return fmt.Sprintf("%s %s %06d %s", p.name, stream, k, bytes.Repeat([]byte("x"), k%97))
+	return fmt.Sprintf("%s %s %06d %s", p.name, stream, k, strings.Repeat("x", k%97))
 }
 
 // Each line that tasks, actors, a DRIVER job, a detached actor and a Serve application
@@ -297,8 +297,8 @@ func checkAttribution(t *testing.T, records []workerRecord, submitted string) {
 	t.Helper()
 	for _, r := range numberedWorkerLines(records) {
 		name := workerLine.FindStringSubmatch(r.Message)[1]
-		job, _, _ := bytes.Cut([]byte(name), []byte("-"))
-		switch string(job) {
+		job, _, _ := strings.Cut(name, "-")
+		switch job {
 		case "job":
 			if r.SubmissionID != submitted {
 				t.Fatalf("a line of job %s has submission_id %q: %+v", submitted, r.SubmissionID, r)
@@ -312,7 +312,7 @@ func checkAttribution(t *testing.T, records []workerRecord, submitted string) {
 				t.Fatalf("a line of a Serve replica: %+v", r)
 			}
 		case "detached":
-			if cmp.Or(r.ActorName, "none") != "Printer" {
+			if r.ActorName != "Printer" {
 				t.Fatalf("a line of a detached actor: %+v", r)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // formatVersion is the version of the positions file's format. Files with a higher one are
-// rejected. Version 2 has log files on nodes: a raytap that knows only version 1 would take
+// rejected. Version 2 has log files on nodes: an older version, which knows only 1, would take
 // their records for those of a job.
 const formatVersion = 2
 

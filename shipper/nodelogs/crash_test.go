@@ -34,7 +34,7 @@ func (s snapshot) restore(t *testing.T, dir string) {
 	}
 }
 
-// A raytap that is killed at any moment, its last record torn, ships each line once, and
+// A process that is killed at any moment, its last record torn, ships each line once, and
 // writes each event once.
 func TestCluster_Killed(t *testing.T) {
 	for seed := range uint64(2) {
