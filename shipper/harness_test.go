@@ -278,6 +278,7 @@ func (r *harness) records(id string) []jsonRecord {
 	return out
 }
 
+// events returns the records of one kind of event, or the lines where event is empty.
 func (r *harness) events(id, event string) []jsonRecord {
 	var out []jsonRecord
 	for _, rec := range r.records(id) {
@@ -286,6 +287,11 @@ func (r *harness) events(id, event string) []jsonRecord {
 		}
 	}
 	return out
+}
+
+// lines returns how many lines of a job, events not counted, are in the sink.
+func (r *harness) lines(id string) int {
+	return len(r.events(id, ""))
 }
 
 // until waits until a condition is true.
