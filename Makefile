@@ -1,9 +1,10 @@
 # Everyday targets:
 #   make build        build bin/raytap, static
 #   make check        format, lint, tests and fuzz targets: what every change must pass
-#   make test         check, the race detector, and the main job on a real Ray,
-#                     a real Prometheus and a real log store
-#   make test-deploy  everything else: Kubernetes, systemd, image, pipelines, release, page
+#   make test         check, and the main job on a real Ray, a real Prometheus and a real
+#                     log store
+#   make test-deploy  everything else: Kubernetes, systemd, image, pipelines, release, page,
+#                     the race detector in the slow packages, faults, a hundred jobs
 #   make docs         generate docs/metrics.md, docs/configuration.md and the dashboards
 #   make manifests    generate deploy/kubernetes/raytap.yaml from the chart
 #   make demo         run raytap on a real Ray with a few jobs (DEMO_SECONDS=60 ends it)
@@ -11,10 +12,10 @@
 #   make clean        delete all but the installed tools; make distclean: these too
 #
 # Stages of make test, each a target of its own:
-#   race, hundred, e2e, chaos-short, rules, darwin
+#   e2e, rules
 # Stages of make test-deploy:
-#   deploy, kubernetes, systemd, pipelines, followers, synapse, sdk, page, mutants,
-#   release-check
+#   systemd, kubernetes, hundred, race, fuzz, chaos-short, mutants, deploy, pipelines,
+#   followers, synapse, sdk, page, darwin, release-check
 # Other tests:
 #   make compat       older Ray versions (COMPAT_RAYS="2.9.3 2.30.0")
 #   make chaos        the long form of chaos-short, and the mutants
@@ -45,11 +46,13 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 
 OUT      ?= bin/raytap
 FUZZTIME ?= 1000x
+# How many of the tests on a real Ray run at the same time: they wait more than they compute.
+E2E_PARALLEL ?= 3
 DEMO_SECONDS ?= 0
 ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
 
-.PHONY: build check test test-deploy race hundred e2e while-e2e chaos-short rules darwin
+.PHONY: build check test test-deploy race fuzz hundred e2e chaos-short rules darwin
 .PHONY: deploy kubernetes systemd pipelines followers synapse sdk page mutants release-check
 .PHONY: compat chaos alerts bench sizing docs pgo manifests release demo clean distclean
 
@@ -67,28 +70,26 @@ check:
 	@$(STAGE) fuzz scripts/fuzz $(FUZZTIME)
 	@$(STAGE) report
 
-# The tools that several stages need come first: two stages must not install the same
-# one. Then the stage that needs the whole processor. The other tests on a real Ray wait
-# more than they compute, so the remaining stages run at the same time, one by one.
-test: FUZZTIME = 10000x
 test: check
 	@$(STAGE) tools scripts/tools prometheus victorialogs ray
-	@$(MAKE) --no-print-directory hundred
-	@$(MAKE) --no-print-directory -j2 --output-sync=target e2e while-e2e
+	@$(MAKE) --no-print-directory rules e2e
 	@$(STAGE) report
 
-while-e2e:
-	@nice -n 5 $(MAKE) --no-print-directory race chaos-short rules darwin
-
-# Systemd and Kubernetes need a clean machine, so they come first.
+# Systemd and Kubernetes need a clean machine, and a hundred jobs the whole processor, so
+# they come first.
 test-deploy:
 	@$(STAGE) reset
-	@$(MAKE) --no-print-directory systemd kubernetes mutants deploy pipelines followers synapse sdk page release-check
+	@$(MAKE) --no-print-directory systemd kubernetes hundred race fuzz chaos-short mutants deploy \
+		pipelines followers synapse sdk page darwin release-check
 	@$(STAGE) report
 
 # The packages that check tests without the race detector.
 race:
 	@$(STAGE) race scripts/unit-tests race
+
+# More random inputs than in check.
+fuzz:
+	@$(STAGE) fuzz scripts/fuzz 10000x
 
 chaos-short:
 	@$(STAGE) chaos go run ./test/chaos
@@ -162,7 +163,7 @@ hundred:
 
 e2e:
 	@$(STAGE) e2e-tools scripts/tools ray prometheus victorialogs
-	@$(STAGE) e2e go test -tags e2e -count=1 -v -timeout 30m -skip '^TestShipper_HundredJobs' ./test
+	@$(STAGE) e2e go test -tags e2e -count=1 -v -parallel $(E2E_PARALLEL) -timeout 30m -skip '^TestShipper_HundredJobs' ./test
 
 # One version after the other: each needs two cores. COMPAT_RAYS=today selects one by the
 # day of the year.

@@ -13,15 +13,7 @@ import (
 func TestAuth_Token(t *testing.T) {
 	t.Parallel() // it has its own head
 	const token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	head, err := startHead(realray.Options{CPUs: 2, Token: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := head.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	head := ownHead(t, realray.Options{CPUs: 2, Token: token})
 
 	t.Run("no token", func(t *testing.T) {
 		checkRefused(t, head, "", "401")

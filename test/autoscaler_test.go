@@ -33,18 +33,7 @@ time.sleep(1000)'`
 // their series. The exposition is valid OpenMetrics.
 func TestCollector_AutoscalerV2(t *testing.T) {
 	t.Parallel() // it has its own head
-	head, err := startHead(realray.Options{CPUs: 2, Env: []string{"RAY_enable_autoscaler_v2=1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			head.WriteLogs(t.Output())
-		}
-		if err := head.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	head := ownHead(t, realray.Options{CPUs: 2, Env: []string{"RAY_enable_autoscaler_v2=1"}})
 	ctx := within(t, 2*time.Minute)
 	if _, err := head.Submit(ctx, realray.Submission{Entrypoint: demandScript}); err != nil {
 		t.Fatal(err)

@@ -38,19 +38,9 @@ type clusterOptions struct {
 func startTestCluster(t *testing.T, o clusterOptions) *testCluster {
 	t.Helper()
 	// Ray schedules a GPU that does not exist.
-	head, err := startHead(realray.Options{CPUs: headCPUs, GPUs: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			head.WriteLogs(t.Output())
-		}
-		if err := head.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	head := ownHead(t, realray.Options{CPUs: headCPUs, GPUs: 1})
 	s := &testCluster{head: head, settings: settings{Sink: filepath.Join(t.TempDir(), "raytap.jsonl"), Listen: freeAddress(t)}}
+	var err error
 	if s.node, err = head.AddNode(within(t, 2*time.Minute), "127.0.0.3", 1); err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"raytap/test/realray"
 )
 
 // No line is lost or duplicated when the dashboard is killed. Ray does not restart it;
 // the test does.
 func TestShipper_DashboardKilled(t *testing.T) {
-	head := sharedHead(t)
+	t.Parallel()
+	head := ownHead(t, realray.Options{CPUs: 8})
 	daemons := make([]*daemon, len(transports))
 	for i, tr := range transports {
 		daemons[i] = startDaemon(t, head, tr.settings)

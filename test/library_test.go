@@ -40,11 +40,7 @@ func libraryClient(t *testing.T, head *realray.Head) *dashboard.Client {
 
 func TestLibrary_DeployServe(t *testing.T) {
 	t.Parallel() // it has its own head
-	head, err := startHead(realray.Options{CPUs: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = head.Stop() })
+	head := ownHead(t, realray.Options{CPUs: 4})
 	c, ctx := libraryClient(t, head), within(t, 3*time.Minute)
 	app := func(name string) map[string]any {
 		return map[string]any{"name": name, "route_prefix": "/" + name, "import_path": "greeter:app"}
@@ -137,6 +133,7 @@ func TestLibrary_DeployServe(t *testing.T) {
 }
 
 func TestLibrary_Tail(t *testing.T) {
+	t.Parallel()
 	head := sharedHead(t)
 	c, ctx := libraryClient(t, head), within(t, 2*time.Minute)
 	for _, protocol := range []string{ray.TailAuto, ray.TailWebSocket, ray.TailHTTP} {

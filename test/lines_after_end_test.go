@@ -16,6 +16,7 @@ import (
 // raytap ships what a job's children print after its end, and what Ray writes to the log
 // of a job that never ran.
 func TestShipper_LinesAfterEnd(t *testing.T) {
+	t.Parallel()
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
 	ctx := within(t, 3*time.Minute)

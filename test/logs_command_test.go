@@ -42,11 +42,7 @@ time.sleep(2)
 // rotations.
 func TestLogs(t *testing.T) {
 	t.Parallel() // it has its own head
-	head, err := startHead(realray.Options{CPUs: 2, Env: []string{"RAY_ROTATION_MAX_BYTES=50000", "RAY_ROTATION_BACKUP_COUNT=20", "RAY_LOG_MONITOR_MAX_OPEN_FILES=4"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = head.Stop() })
+	head := ownHead(t, realray.Options{CPUs: 2, Env: []string{"RAY_ROTATION_MAX_BYTES=50000", "RAY_ROTATION_BACKUP_COUNT=20", "RAY_LOG_MONITOR_MAX_OPEN_FILES=4"}})
 	ctx := within(t, 3*time.Minute)
 	script := program.TempFile(t, printers)
 	id, err := head.Submit(ctx, realray.Submission{Entrypoint: "python3 " + script})

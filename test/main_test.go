@@ -61,6 +61,24 @@ func sharedHead(t *testing.T) *realray.Head {
 	return shared.head
 }
 
+// ownHead starts a head for one test alone.
+func ownHead(t *testing.T, o realray.Options) *realray.Head {
+	t.Helper()
+	head, err := startHead(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			head.WriteLogs(t.Output())
+		}
+		if err := head.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return head
+}
+
 func startHead(o realray.Options) (*realray.Head, error) {
 	scripts, err := filepath.Abs("../deploy/demo")
 	if err != nil {

@@ -22,18 +22,7 @@ import (
 func TestCollector_ManyTasks(t *testing.T) {
 	t.Parallel()
 	// It has its own head: the tasks would slow other tests down.
-	head, err := startHead(realray.Options{CPUs: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if t.Failed() {
-			head.WriteLogs(t.Output())
-		}
-		if err := head.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	head := ownHead(t, realray.Options{CPUs: 2})
 	ctx := within(t, 5*time.Minute)
 	first := runTasks(ctx, t, head, 20_000, 2, 1)
 

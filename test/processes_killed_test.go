@@ -10,12 +10,15 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"raytap/test/realray"
 )
 
 // The sink file has each line once and in order after kills of raytap and of the
 // dashboard's JobHead.
 func TestShipper_ProcessesKilled(t *testing.T) {
-	head := sharedHead(t)
+	t.Parallel()
+	head := ownHead(t, realray.Options{CPUs: 8})
 	daemons, sinks := make([]*daemon, len(transports)), make([]string, len(transports))
 	start := func(i int) {
 		s := transports[i].settings

@@ -63,6 +63,7 @@ var transports = []struct {
 }
 
 func TestShipper_EveryLineOnce(t *testing.T) {
+	t.Parallel()
 	head := sharedHead(t)
 	printers := []printer{
 		{Mode: "lines", Count: 46_000, Seconds: 55, Exit: 3},
@@ -131,6 +132,7 @@ func checkTransport(t *testing.T, d *daemon, transport string, got recordsByJob)
 }
 
 func TestShipper_StopDuringJob(t *testing.T) {
+	t.Parallel()
 	head := sharedHead(t)
 	d := startDaemon(t, head, settings{})
 	runs := submitAll(t, head, []printer{{Mode: "lines", Count: 100_000, Seconds: 100}})

@@ -39,6 +39,7 @@ func freePort(t *testing.T) int {
 }
 
 func TestVictoriaLogs_StoresEveryRecord(t *testing.T) {
+	t.Parallel()
 	head := sharedHead(t)
 	base := fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 	startServer(t, "victoria-logs", "-storageDataPath="+t.TempDir(), "-retentionPeriod=100y",
