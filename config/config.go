@@ -22,6 +22,8 @@ type Config struct {
 	Modules map[string]Module `yaml:"modules"`
 	// Maximum number of clusters, of clusters and cluster_files together.
 	MaxClusters int `yaml:"max_clusters"`
+	// Divides the clusters among several raytaps with the same configuration.
+	Sharding Sharding `yaml:"sharding"`
 	// Maximum memory for API responses over 1MiB, of all clusters together, while
 	// they are read. Each counts as the max_body of its cluster; others wait. The
 	// cached lists are not included: they need about as much as their text.
@@ -78,6 +80,8 @@ type Cluster struct {
 	MaxBody Size `yaml:"max_body"`
 	// Which of Ray's node agents logs are read from. Only with api: ray.
 	NodeAgents NodeAgents `yaml:"node_agents"`
+	// The shard that watches the cluster, by hand. auto: sharding.generations decide.
+	Shard Shard `yaml:"shard"`
 }
 
 // Auth is where the token comes from: at most one of Token, TokenFile and

@@ -75,6 +75,7 @@ func (c *Config) validate() []Problem {
 		k.fail("clusters", "has %d clusters, but max_clusters is %d", len(c.Clusters), c.MaxClusters)
 	}
 	k.dynamicClusters(c)
+	k.sharding(c)
 	first := map[string]int{}
 	for i := range c.Clusters {
 		at := "clusters[" + strconv.Itoa(i) + "]"

@@ -3,10 +3,12 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -33,6 +35,7 @@ type plan struct {
 	start    []*clusterRuntime // those of clusters that do not run yet
 	stop     []*clusterRuntime // those that are to be stopped first
 	rejected []string          // clusters of cluster_files that cannot be watched, and why
+	shards   shards            // which clusters belong to this raytap
 }
 
 // plan builds the clusters of cfg and files that do not run yet. It changes
@@ -43,9 +46,16 @@ func (d *Daemon) plan(cfg config.Config, files *discovery.Files, certs certifica
 	var problems []config.Problem
 	running := d.clusters.all()
 	kept := map[*clusterRuntime]bool{}
-	found, rejected := discovery.Select(files.Clusters(), cfg.Names(), cfg.MaxClusters)
+	var err error
+	if p.shards, err = newShards(cfg.Sharding, os.Hostname, d.storage.positions); err != nil {
+		return plan{}, err
+	}
+	found, rejected := discovery.Select(p.shards.keep(files.Clusters()), cfg.Names(), cfg.MaxClusters)
 	p.rejected = rejected
 	for i, s := range specs(cfg, found, certs) {
+		if s.source == "" && !p.shards.owns(cfg.Clusters[i], "", time.Time{}) {
+			continue
+		}
 		if j := slices.IndexFunc(running, func(c *clusterRuntime) bool { return reflect.DeepEqual(c.spec, s) }); j >= 0 {
 			kept[running[j]] = true
 			p.clusters = append(p.clusters, running[j])

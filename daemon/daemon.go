@@ -90,7 +90,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 		o.StopTimeout = DefaultStopTimeout
 	}
 	d := &Daemon{
-		o: o, cfg: cfg, metrics: newMetrics(), responseMemory: semaphore.NewWeighted(int64(cfg.ResponseMemory)),
+		o: o, cfg: cfg, metrics: newMetrics(o.Log), responseMemory: semaphore.NewWeighted(int64(cfg.ResponseMemory)),
 		reloads: make(chan chan error), watchdogPings: make(chan chan struct{}), filesChanged: make(chan struct{}), certs: certificates{},
 		rejections: logthrottle.Condition{Log: o.Log},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/sirupsen/logrus"
 
 	"raytap/collector"
 	"raytap/discovery"
@@ -26,12 +27,13 @@ type metrics struct {
 	clusters   prometheus.Gauge
 	rejected   prometheus.Gauge
 	files      *fileMetrics
+	shards     *shardState
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	config     *prometheus.GaugeVec
 }
 
-func newMetrics() *metrics {
+func newMetrics(log logrus.FieldLogger) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "raytap", Name: name, Help: help})
 	}
@@ -42,6 +44,7 @@ func newMetrics() *metrics {
 		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
 		rejected:   gauge("clusters_rejected", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
+		shards:     newShardState(log),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous one is still in use."),
 		reloadTime: gauge("config_last_reload_success_timestamp_seconds", "Unix time when the current configuration was loaded."),
 		config: prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "raytap", Name: "config_info",
@@ -51,7 +54,7 @@ func newMetrics() *metrics {
 		newGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.NewCollector("raytap"),
-		m.requests, m.shipper, m.clusters, m.rejected, m.files, m.reloadOK, m.reloadTime, m.config,
+		m.requests, m.shipper, m.clusters, m.rejected, m.files, m.shards, m.reloadOK, m.reloadTime, m.config,
 	)
 	return m
 }

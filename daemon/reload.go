@@ -100,6 +100,7 @@ func (d *Daemon) apply(ctx context.Context, p plan) {
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))
 	d.metrics.rejected.Set(float64(len(p.rejected)))
+	d.metrics.shards.set(p.shards)
 	d.rejected = len(p.rejected) > 0
 	if d.rejected {
 		d.rejections.Failed("Some clusters of cluster_files are not watched", errors.New(strings.Join(p.rejected, "; ")))

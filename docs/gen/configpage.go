@@ -105,7 +105,9 @@ var kinds = map[reflect.Type]string{
 	reflect.TypeFor[config.Pattern]():       "regular expression",
 	reflect.TypeFor[config.TargetPattern](): "address pattern",
 	reflect.TypeFor[config.Fsync]():         "`always`, `never` or duration",
+	reflect.TypeFor[config.Shard]():         "`auto` or number",
 	reflect.TypeFor[config.Stdout]():        "`{}`",
+	reflect.TypeFor[config.Time]():          "time",
 }
 
 // kind returns the name of a type.

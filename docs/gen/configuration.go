@@ -25,6 +25,7 @@ clusters: [{url: "http://required"}]
 cluster_files: [{files: [required], module: m}]
 modules: {m: {targets: [required]}}
 shipper: {include: [{job_name: required}]}
+sharding: {generations: [{shards: 1}]}
 sink: {file: {path: /required}}
 `
 

@@ -197,4 +197,8 @@ var examples = map[string]string{
 	"raytap_cluster_file_clusters":                        "sum by (instance) (raytap_cluster_file_clusters)",
 	"raytap_cluster_file_valid":                           "raytap_cluster_file_valid == 0",
 	"raytap_clusters_rejected":                            "raytap_clusters_rejected > 0",
+	"raytap_shard_info":                                   "count by (shard) (raytap_shard_info) > 1",
+	"raytap_shards":                                       "max(raytap_shards) > count(count by (shard) (raytap_shard_info))",
+	"raytap_shard_clusters":                               "max(sum by (instance) (raytap_shard_clusters)) - sum(raytap_shard_clusters{owner=\"this\"})",
+	"raytap_shard_misplaced_clusters":                     "raytap_shard_misplaced_clusters > 0",
 }

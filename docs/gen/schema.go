@@ -51,6 +51,8 @@ var patterns = map[reflect.Type]string{
 	reflect.TypeFor[config.Pattern]():       `.*`,
 	reflect.TypeFor[config.TargetPattern](): `.+`,
 	reflect.TypeFor[config.Zone]():          `[A-Za-z].*`,
+	reflect.TypeFor[config.Shard]():         `auto|[0-9]{1,3}`,
+	reflect.TypeFor[config.Time]():          `[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})`,
 }
 
 const duration = `[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w|y))+`
@@ -176,7 +178,7 @@ func valueSchema(comments map[string]string, v reflect.Value, enum string) (*sch
 	switch {
 	case enum != "":
 		return orVariable(&schema{Enum: strings.Split(enum, ",")}), nil
-	case t == reflect.TypeFor[config.Size]():
+	case t == reflect.TypeFor[config.Size](), t == reflect.TypeFor[config.Shard]():
 		return &schema{Type: []string{"string", "integer"}, Pattern: whole(patterns[t])}, nil
 	case patterns[t] != "":
 		return &schema{Type: "string", Pattern: whole(patterns[t])}, nil

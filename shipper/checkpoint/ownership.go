@@ -62,6 +62,24 @@ func (s *Store) Claim(name, session string) error {
 	return nil
 }
 
+// UnfinishedClusters returns the clusters with positions of logs that are not read to their ends.
+func (s *Store) UnfinishedClusters() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clusters := map[string]bool{}
+	for k, e := range s.logs {
+		if !e.Done {
+			clusters[k.Cluster] = true
+		}
+	}
+	for _, f := range s.files {
+		if len(f.entries) > 0 {
+			clusters[f.cluster] = true
+		}
+	}
+	return clusters
+}
+
 // errSameCluster returns the error that owner ships the session, or has its positions.
 func errSameCluster(name, owner string) error {
 	return fmt.Errorf("cluster %q is the same Ray as cluster %q, which ships its logs already: remove one of the two from the configuration", name, owner)

@@ -45,3 +45,22 @@ func TestOwnership_UnknownSessionIsNotOne(t *testing.T) {
 		}
 	}
 }
+
+// Clusters with a log that is not read to its end, of a driver or of a node.
+func TestUnfinishedClusters(t *testing.T) {
+	p, err := Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	acceptLines(p, Key{Cluster: "drivers", Session: "1", SubmissionID: "a"}, 1)
+	done := p.Log(Key{Cluster: "done", Session: "2", SubmissionID: "a"}, ray.Job{})
+	next := done.State
+	next.Done = true
+	p.Accept(done.Entry, next)
+	f := p.Files("workers", "3")
+	p.AcceptFile(f.Entry("worker-1.out"), fileState(1))
+	p.Files("none", "4")
+	if got := p.UnfinishedClusters(); len(got) != 2 || !got["drivers"] || !got["workers"] {
+		t.Errorf("got %v", got)
+	}
+}
