@@ -56,7 +56,7 @@ func specs(c config.Config, found []discovery.Cluster, certs certificates) []spe
 func specOf(c config.Config, cluster config.Cluster, certs certificates) spec {
 	s := spec{cluster: cluster, collector: c.Collector, shipper: c.Shipper, certs: certs.of(cluster.TLS)}
 	s.shipper.Memory, s.shipper.Positions = 0, config.Positions{} // shared by all clusters
-	s.cluster.Shard = config.ShardAuto                            // whoever builds it watches it
+	s.cluster.Shard = config.ShardAuto                            // the raytap that builds it
 	return s
 }
 
