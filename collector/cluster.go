@@ -27,16 +27,49 @@ type statusSource interface {
 // maxShapes is the maximum number of shapes of pending demand.
 const maxShapes = 20
 
-var versionTable = table[ray.Version]{
-	source: "version request, cached for collector.cache_ttl (14s).",
-	rows: []row[ray.Version]{
-		{
+// kubernetesLabels are the labels of cluster_info that every cluster of Kubernetes has.
+var kubernetesLabels = []string{"k8s_namespace", "owner_kind", "owner_name", "uid"}
+
+// versionView is a cluster's version, and the values of further labels.
+type versionView struct {
+	ray.Version
+	labels map[string]string
+}
+
+// newVersionTable returns the table of a version, with further labels of cluster_info.
+func newVersionTable(labels []string) table[versionView] {
+	return table[versionView]{
+		source: "version request, cached for collector.cache_ttl (14s).",
+		rows: []row[versionView]{{
 			name:   "cluster_info",
-			help:   "The cluster's Ray version and the session of its head; always 1. The session is empty if the cluster does not report it.",
-			labels: []string{"ray_version", "session"},
-			series: func(v ray.Version, emit *emitter) { emit.series(1, v.Ray, v.Session) },
-		},
-	},
+			help:   "The cluster's Ray version and the session of its head; always 1. The session is empty if the cluster does not report it. For a RayCluster that raytap found in Kubernetes also its namespace, its uid, the kind and the name of what made it (RayJob, RayService), and the labels that cluster_labels lists.",
+			labels: slices.Concat([]string{"ray_version", "session"}, labels),
+			series: func(v versionView, emit *emitter) {
+				emit.series(1, slices.Concat([]string{v.Ray, v.Session}, valuesOf(v.labels, labels))...)
+			},
+		}},
+	}
+}
+
+// collectVersion returns a collectFunc of the cluster's version.
+func collectVersion(source versionSource, s settings, o InfoOptions) collectFunc {
+	labels := o.Labels
+	if o.Values != nil {
+		labels = slices.Concat(kubernetesLabels, labels)
+	}
+	t := newVersionTable(labels).bind(s)
+	return func(ctx context.Context, out *seriesBuffer) error {
+		v, err := source.Version(ctx)
+		if err != nil {
+			return err
+		}
+		view := versionView{Version: v}
+		if o.Values != nil {
+			view.labels = o.Values()
+		}
+		t.emit(out, view)
+		return nil
+	}
 }
 
 // statusView is a cluster status and the selection of it that is shown.

@@ -152,7 +152,7 @@ func New(cluster Cluster, o Options) *Collector {
 	if !o.Jobs.Disabled {
 		c.finished = newFinishedJobs(s)
 	}
-	add(versionName, false, collectOne(cluster, Cluster.Version, versionTable.bind(s)))
+	add(versionName, false, collectVersion(cluster, s, o.Info))
 	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status, c.log).collect)
 	add(jobsName, o.Jobs.Disabled, newJobs(cluster, s, o.Jobs, c.finished).collect)
 	add("nodes", o.Nodes.Disabled, newNodes(cluster, s, o.Nodes, o.Jobs.Retention).collect)

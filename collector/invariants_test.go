@@ -61,6 +61,7 @@ func full(now time.Time) *cluster {
 func everything() collector.Options {
 	return collector.Options{
 		Status: collector.StatusOptions{Shapes: true}, Tasks: collector.TasksOptions{ByName: true},
+		Info:        collector.InfoOptions{Values: func() map[string]string { return nil }},
 		SkippedRows: func() uint64 { return 3 }, SkippedFields: func() uint64 { return 2 },
 	}
 }

@@ -20,6 +20,7 @@ const (
 // is on by default.
 type Options struct {
 	Cluster string // value of the label ray_cluster
+	Info    InfoOptions
 	Status  StatusOptions
 	Jobs    JobsOptions
 	Nodes   NodesOptions
@@ -38,6 +39,17 @@ type Options struct {
 	// SkippedFields returns the number of fields omitted or truncated so far. nil: the
 	// metric is absent.
 	SkippedFields func() uint64
+}
+
+// InfoOptions configures cluster_info of a cluster that was found in Kubernetes. The zero
+// value is for any other cluster.
+type InfoOptions struct {
+	// Labels are the names of further labels, next to k8s_namespace, owner_kind,
+	// owner_name and uid.
+	Labels []string
+	// Values returns the values of all these, which may change. A name without one has
+	// the empty value. It is called at each scrape, by several goroutines. nil: no labels.
+	Values func() map[string]string
 }
 
 // StatusOptions configures the cluster's resources and pending demand.

@@ -158,7 +158,7 @@ func (b bound[T]) write(out *seriesBuffer, v T, ids []*dto.LabelPair) {
 func Families() []Family {
 	all := slices.Concat(
 		upTable.families(), selfTable.families(), skippedTable.families(), skippedFieldsTable.families(), requestFamilies(),
-		versionTable.families(), statusTable.families(), nodeUsageTable.families(),
+		newVersionTable(kubernetesLabels).families(), statusTable.families(), nodeUsageTable.families(),
 		jobsTable.families(), newJobTable(nil).families(), finishedTable.families(), driverNodeTable.families(),
 		nodesTable.families(), newNodeTable(nil).families(), statsTable.families(),
 		tasksTable.families(), actorsTable.families(), groupsTable.families(),

@@ -390,3 +390,18 @@ func TestServe_Exposition(t *testing.T) {
 		raytap_serve_proxy_status{node_id="n1",status="UNHEALTHY"} 0
 		raytap_serve_running{ray_cluster="prod"} 1`)
 }
+
+// What Kubernetes says of a cluster may change while it is watched.
+func TestCluster_Kubernetes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		values := map[string]string{"k8s_namespace": "ray", "owner_kind": "RayJob", "owner_name": "train", "uid": "1-2", "team": "vision", "other": "x"}
+		c := newCollector(&cluster{version: ray.Version{Ray: "2.60.0", Session: "s"}}, collector.Options{Info: collector.InfoOptions{
+			Labels: []string{"team", "stage"}, Values: func() map[string]string { return values },
+		}})
+		shows(t, exposition(t, t.Context(), []string{"cluster_info"}, c), `
+		raytap_cluster_info{k8s_namespace="ray",owner_kind="RayJob",owner_name="train",ray_version="2.60.0",session="s",stage="",team="vision",uid="1-2"} 1`)
+		values = map[string]string{"k8s_namespace": "ray", "uid": "1-2", "team": "speech"}
+		shows(t, exposition(t, t.Context(), []string{"cluster_info"}, c), `
+		raytap_cluster_info{k8s_namespace="ray",owner_kind="",owner_name="",ray_version="2.60.0",session="s",stage="",team="speech",uid="1-2"} 1`)
+	})
+}

@@ -158,7 +158,7 @@ func (s *session) writeQuiet(ctx context.Context, quiet map[string]uint64, reaso
 			return err
 		}
 		enc := record.NewEncoder(record.Options{
-			Cluster: s.c.opts.Cluster, Session: s.id, Labels: s.c.opts.Record.Labels,
+			Cluster: s.c.opts.Cluster, Session: s.id, Labels: s.c.opts.Record.Labels, ClusterLabels: s.c.opts.Record.ClusterLabels,
 			Origin: record.Origin{Log: node[:min(12, len(node))] + "/worker", Source: SourceWorker, NodeID: node},
 		})
 		b.Buf = enc.AppendEvent(b.Buf, now.UnixNano(), record.Event{
@@ -192,7 +192,7 @@ func (s *session) encoder(w names.Worker, st checkpoint.FileState) *record.Encod
 			Log: w.Log(), Source: SourceWorker, Stream: w.Stream, WorkerID: w.ID, PID: w.PID, NodeID: st.NodeID,
 			ActorName: st.ActorName, TaskName: st.TaskName, Application: application, Deployment: deployment,
 		},
-		Labels: o.Labels, Metadata: metadata, LineTime: o.LineTime, Location: o.Location, StripANSI: o.StripANSI, Structured: o.Structured,
+		Labels: o.Labels, ClusterLabels: o.ClusterLabels, Metadata: metadata, LineTime: o.LineTime, Location: o.Location, StripANSI: o.StripANSI, Structured: o.Structured,
 	})
 	enc.SetEpoch(st.Epoch)
 	enc.SetLastTime(st.LastTime)

@@ -24,6 +24,8 @@ type Options struct {
 	Origin
 	Labels   map[string]string // keys at the top level
 	Metadata map[string]string // keys of the object "metadata"
+	// ClusterLabels are further keys at the top level, which may change; nil: none.
+	ClusterLabels *Labels
 
 	LineTime   bool           // add the time that a line states as line_time
 	Location   *time.Location // of times without a zone; nil: UTC
@@ -71,6 +73,7 @@ type Encoder struct {
 	fixed    []byte // the end of tail that does not change: application, labels, metadata and }\n
 	last     int64  // time of the last record, Unix nanoseconds
 
+	labels  *Labels
 	options lineOptions
 	scratch []byte // a message without escape sequences
 
@@ -87,9 +90,10 @@ type lineOptions struct {
 // headSpare is the capacity for the digits of epoch and seq (bytes).
 const headSpare = 16
 
-// NewEncoder returns an encoder for epoch 0. It retains nothing of o but Location.
+// NewEncoder returns an encoder for epoch 0. It retains nothing of o but Location and
+// ClusterLabels.
 func NewEncoder(o Options) *Encoder {
-	e := &Encoder{second: -1, options: lineOptions{
+	e := &Encoder{second: -1, labels: o.ClusterLabels, options: lineOptions{
 		lineTime: o.LineTime, location: cmp.Or(o.Location, time.UTC), stripANSI: o.StripANSI,
 		relayed: o.Relayed && o.Log == "", structured: o.Structured,
 	}}
@@ -200,6 +204,7 @@ func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) 
 	if mayState(first) {
 		b = e.appendStated(b, first)
 	}
+	b = e.labels.appendTo(b)
 	return append(b, e.tail...)
 }
 
@@ -219,6 +224,7 @@ func (e *Encoder) AppendEvent(b []byte, now int64, event Event) []byte {
 		}
 		b = appendField(b, f)
 	}
+	b = e.labels.appendTo(b)
 	return append(b, e.tail...)
 }
 

@@ -29,6 +29,7 @@ var ReservedKeys = []string{
 	"node_id", "node_ip", "start_time", "at_least", "status", "content_bytes", "driver_exit_code", "complete", "limit",
 	"status_message", "error_type", "head_log",
 	"log", "logs", "stream", "worker_id", "pid", "actor_name", "task_name", "application", "deployment", "replica",
+	"k8s_namespace", "owner_kind", "owner_name",
 	"relayed", "worker_name", "repeated", "actor_id", "task_id", "task_func_name", "route", "request_id",
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raytap/shipper/aggregate"
+	"raytap/shipper/record"
 
 	"github.com/sirupsen/logrus"
 
@@ -91,6 +92,8 @@ type Backoff struct{ Initial, Max time.Duration }
 type RecordOptions struct {
 	Labels   map[string]string // constant keys of every record
 	Metadata []string          // keys of the jobs' metadata that are added
+	// ClusterLabels are keys of every record that may change; nil: none.
+	ClusterLabels *record.Labels
 	// LineTime adds the time that a line states. Location is the zone of times that name
 	// none; nil: UTC.
 	LineTime bool

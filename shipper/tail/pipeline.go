@@ -60,7 +60,7 @@ func (p *pipeline) setEncoder() {
 	}
 	p.enc = record.NewEncoder(record.Options{
 		Cluster: o.Cluster, Session: p.job.session, SubmissionID: j.SubmissionID, JobID: j.JobID, JobName: j.Name(),
-		Labels: o.Record.Labels, Metadata: metadata,
+		Labels: o.Record.Labels, Metadata: metadata, ClusterLabels: o.Record.ClusterLabels,
 		LineTime: o.Record.LineTime, Location: o.Record.Location, StripANSI: o.Record.StripANSI,
 		Relayed: o.Record.Relayed, Structured: o.Record.Structured,
 	})
