@@ -65,7 +65,7 @@ func NewCluster(lists NodeLister, api API, client Client, message MessageClient,
 		opts: o, lists: lists, api: api, client: client, messages: message, out: out, Metrics: out.Metrics().ForCluster(o.Cluster),
 		agents: agentHealth{down: map[string]downAgent{}},
 		load: readLimits{
-			polls:       semaphore.NewWeighted(maxConcurrentPolls),
+			polls:       make(chan struct{}, maxConcurrentPolls),
 			fullReads:   semaphore.NewWeighted(1),
 			replays:     semaphore.NewWeighted(maxConcurrentReplays),
 			filePolls:   rate.NewLimiter(rate.Limit(o.FileRate), 5),
@@ -83,7 +83,7 @@ type clusterHealth struct {
 
 // readLimits limit what the reads of all tails together cost the cluster.
 type readLimits struct {
-	polls       *semaphore.Weighted // reads of node agents at once
+	polls       chan struct{}       // reads of node agents at once: sent to begin one
 	fullReads   *semaphore.Weighted // reads of whole logs at once: one
 	replays     *semaphore.Weighted // replays of messages at once
 	filePolls   *rate.Limiter       // reads of the file API per second

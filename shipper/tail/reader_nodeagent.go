@@ -78,10 +78,10 @@ func (r *nodeAgentReader) read(ctx context.Context) error {
 
 // poll reads once. busy: the last poll has returned new content.
 func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation time.Time, busy bool) (atEnd bool, err error) {
-	if err := r.cl.load.polls.Acquire(ctx, 1); err != nil {
+	if err := r.beginPoll(ctx); err != nil {
 		return false, err
 	}
-	defer r.cl.load.polls.Release(1)
+	defer func() { <-r.cl.load.polls }()
 	if now := r.cl.agents.generation(agent); !r.answered && now != generation && !now.IsZero() {
 		return false, errAgentDown
 	}
@@ -99,6 +99,23 @@ func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation tim
 	}
 	err = onFreshStack(poll)
 	return atEnd, err
+}
+
+// beginPoll waits until another poll may begin. Those that run may wait for the memory that
+// the partial line of this log holds: it is dropped while memory is exhausted.
+func (r *nodeAgentReader) beginPoll(ctx context.Context) error {
+	var pressure <-chan struct{}
+	if r.in != nil && r.p.hasPending() {
+		pressure = r.cl.out.Memory.Pressure()
+	}
+	select {
+	case r.cl.load.polls <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-pressure:
+		return r.p.yieldMemory()
+	}
 }
 
 // finish writes the partial line, if there is one, as the log's last line.
