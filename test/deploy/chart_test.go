@@ -33,6 +33,7 @@ var valuesOf = map[string][]string{
 	"an existing claim": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
 	"clusters in files": {"--set", "config.clusters=null,config.cluster_files[0].files[0]=/etc/clusters/*.json,config.cluster_files[0].module=prod",
 		"--set", "config.modules.prod.targets[0]=*.ray.svc,networkPolicy.nodeAgentPort=0"},
+	"shards":             {"--values", "deploy/kubernetes/values-shards.yaml"},
 	"clusters by probes": {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
 }
 
@@ -53,6 +54,7 @@ type object struct {
 	}
 	Data map[string]string
 	Spec struct {
+		Replicas int
 		Template struct {
 			Spec podSpec
 		}

@@ -54,6 +54,51 @@ the whole limit). Empty if env has GOMEMLIMIT or no limit is set.
 {{- end -}}
 {{- end -}}
 
+{{/* raytap's configuration: the value config, and what other values add to it, as YAML. */}}
+{{- define "raytap.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if hasKey $config "sharding" -}}
+{{- fail "config.sharding: set the value sharding instead, which also sets the number of pods" -}}
+{{- end -}}
+{{- $_ := set $config "sharding" (dict "generations" .Values.sharding.generations) -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* The number of pods: the largest number of shards, unless sharding.replicas is set. */}}
+{{- define "raytap.replicas" -}}
+{{- $largest := 0 -}}
+{{- $last := 0 -}}
+{{- range $i, $g := .Values.sharding.generations -}}
+{{- $largest = max $largest (int $g.shards) -}}
+{{- $at := printf "sharding.generations[%d].from" $i -}}
+{{- if $i -}}
+{{- $from := mustToDate "2006-01-02T15:04:05Z07:00" (required (print $at " is required: from when on this number of shards holds, such as 2026-12-01T12:00:00Z") $g.from) | unixEpoch | int64 -}}
+{{- if le $from $last -}}
+{{- fail (print $at " must be after that of the generation before it") -}}
+{{- end -}}
+{{- $last = $from -}}
+{{- else if $g.from -}}
+{{- fail (print $at " must not be set in the first generation, which holds for all clusters before the second") -}}
+{{- end -}}
+{{- end -}}
+{{- $replicas := $largest -}}
+{{- if not (kindIs "invalid" .Values.sharding.replicas) -}}
+{{- $replicas = int .Values.sharding.replicas -}}
+{{- if gt $replicas $largest -}}
+{{- fail (printf "sharding.replicas is %d, but sharding.generations has at most %d shards: add a generation" $replicas $largest) -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (max $replicas $largest) 1 -}}
+{{- if not .Values.persistence.enabled -}}
+{{- fail "persistence.enabled must be true with more than one shard: each needs a volume of its own for its positions, and the lock on it keeps two pods with one number apart" -}}
+{{- end -}}
+{{- if .Values.persistence.existingClaim -}}
+{{- fail "persistence.existingClaim must not be set with more than one shard: each needs a volume of its own" -}}
+{{- end -}}
+{{- end -}}
+{{- $replicas -}}
+{{- end -}}
+
 {{/* The ports of the clusters' URLs, and of node agents, as a JSON list. */}}
 {{- define "raytap.ports" -}}
 {{- $ports := list -}}
