@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"raytap/ray"
 )
 
 // Chunk is the next bytes of a log.
 type Chunk struct {
-	// Data is valid until the next call of Next.
+	// Data is valid until the next call of Next or Release.
 	Data []byte
 	// Lost: bytes before Data were deleted before they were read, or may have been, or Data
 	// is of another log.
@@ -42,6 +43,7 @@ type Reader struct {
 	chunk  Chunk    // handed on last
 	start  Position // before chunk.Data
 	buf    []byte   // the bytes before chunk.Data that start.Proof covers, and then the data
+	pooled *[]byte  // has buf; nil if there is none
 	lost   bool     // the next data has Lost
 	fresh  bool     // the next data has NewGeneration
 	sizes  sizes
@@ -110,19 +112,20 @@ func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 	for steps := 0; steps < 4*maxNumber; steps++ {
 		o, err := r.step(ctx)
 		if err != nil {
-			r.buf = nil
+			r.Release()
 			return Chunk{}, err
 		}
 		switch o {
 		case handed:
 			return r.chunk, nil
 		case atEnd:
-			r.start, r.chunk, r.buf = r.pos, Chunk{}, nil
+			r.Release()
 			return Chunk{}, io.EOF
 		case moved:
 		case changed:
 			r.located = false
 			if r.tries++; r.tries == 3 {
+				r.Release()
 				if r.cause != nil {
 					return Chunk{}, r.cause
 				}
@@ -130,7 +133,28 @@ func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 			}
 		}
 	}
+	r.Release()
 	return Chunk{}, ErrRotating
+}
+
+// Release frees the memory of the Data that Next returned last. Position returns its end
+// from then on.
+func (r *Reader) Release() {
+	r.start, r.chunk = r.pos, Chunk{}
+	r.setBuffer(nil)
+}
+
+// buffers have the bytes of a chunk and those before it.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// setBuffer replaces the buffer that r.buf is in.
+func (r *Reader) setBuffer(b *[]byte) {
+	if r.pooled != nil {
+		buffers.Put(r.pooled)
+	}
+	if r.pooled = b; b == nil {
+		r.buf = nil
+	}
 }
 
 // Position returns the position before byte i of the Data that Next returned last; i =
@@ -183,8 +207,20 @@ func (r *Reader) step(ctx context.Context) (outcome, error) {
 			return o, err
 		}
 	}
+	buf := buffers.Get().(*[]byte)
+	o, err := r.readNext(ctx, buf)
+	if err == nil && o == handed {
+		r.setBuffer(buf)
+	} else {
+		buffers.Put(buf)
+	}
+	return o, err
+}
+
+// readNext reads the next bytes into buf, which is in use afterwards if they are handed on.
+func (r *Reader) readNext(ctx context.Context, buf *[]byte) (outcome, error) {
 	proof := r.proof()
-	b, st, err := r.read(ctx, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+r.sizes.chunk)
+	b, st, err := r.readInto(ctx, buf, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+r.sizes.chunk)
 	switch {
 	case missing(err):
 		r.cause = err
@@ -410,6 +446,11 @@ func (r *Reader) newer(ctx context.Context) (next int, st ray.FileStat, lost boo
 
 // read returns the bytes of a range of a file, and the file's state when it was opened.
 func (r *Reader) read(ctx context.Context, k int, from, to int64) ([]byte, ray.FileStat, error) {
+	return r.readInto(ctx, new([]byte), k, from, to)
+}
+
+// readInto is read into buf, which grows as needed.
+func (r *Reader) readInto(ctx context.Context, buf *[]byte, k int, from, to int64) ([]byte, ray.FileStat, error) {
 	part, err := r.files.Read(ctx, k, from, to)
 	if err != nil {
 		return nil, ray.FileStat{}, err
@@ -424,7 +465,11 @@ func (r *Reader) read(ctx context.Context, k int, from, to int64) ([]byte, ray.F
 	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
 		return nil, part.FileStat, truncated(err)
 	}
-	b := make([]byte, min(to, part.Size)-from)
+	n := int(min(to, part.Size) - from)
+	if cap(*buf) < n {
+		*buf = make([]byte, n)
+	}
+	b := (*buf)[:n]
 	if _, err := io.ReadFull(part.Body, b); err != nil {
 		return nil, part.FileStat, truncated(err)
 	}

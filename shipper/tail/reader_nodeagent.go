@@ -215,6 +215,7 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 			return false, r.replacedBy(err)
 		}
 		if r.files.AtEnd() {
+			r.files.Release()
 			if in.verifier != nil {
 				return false, r.replacedBy(endsEarly())
 			}
