@@ -38,3 +38,27 @@ func (d *nodeDeaths) setEnds(nodes []ray.Node, now time.Time) {
 	}
 	d.seen = seen
 }
+
+// podDeleted is the reason of the death of a node whose pod Kubernetes deleted. Ray does not
+// know that: for it the node is lost.
+const podDeleted = "POD_DELETED"
+
+// maxDeletion is the longest time from the deletion of a pod to the death of its node: a
+// grace period of Kubernetes (30 s by default), and until Ray counts a silent node as dead
+// (about 30 s in Ray 2.60).
+const maxDeletion = 10 * time.Minute
+
+// explainDeaths sets the reason of nodes that are lost for Ray, and whose pods Kubernetes
+// deleted while they lived.
+func explainDeaths(nodes []ray.Node, deleted func(ip string) time.Time) {
+	for i := range nodes {
+		n := &nodes[i]
+		if n.State != ray.NodeDead || n.DeathReason != "" && n.DeathReason != unspecified && n.DeathReason != unexpected {
+			continue
+		}
+		// A pod that has the address now may be another one.
+		if at := deleted(n.IP); !at.IsZero() && !at.Before(n.Start) && n.End.After(at.Add(-time.Minute)) && n.End.Before(at.Add(maxDeletion)) {
+			n.DeathReason = podDeleted
+		}
+	}
+}

@@ -29,9 +29,12 @@ var nodeStates = []string{string(ray.NodeAlive), string(ray.NodeDead)}
 // unspecified is Ray's value for an unknown reason of a death.
 const unspecified = "UNSPECIFIED"
 
+// unexpected is Ray's value for a node that became silent.
+const unexpected = "UNEXPECTED_TERMINATION"
+
 // deathReasons are the reasons of a node's death in Ray 2.60.0 (NodeDeathInfo.Reason).
 var deathReasons = []string{
-	unspecified, "EXPECTED_TERMINATION", "UNEXPECTED_TERMINATION", "AUTOSCALER_DRAIN_PREEMPTED", "AUTOSCALER_DRAIN_IDLE",
+	unspecified, "EXPECTED_TERMINATION", unexpected, "AUTOSCALER_DRAIN_PREEMPTED", "AUTOSCALER_DRAIN_IDLE",
 }
 
 const (
@@ -135,7 +138,7 @@ var nodeRows = []row[nodeView]{
 		value: func(n nodeView) (float64, bool) { return unix(n.End) },
 	},
 	{
-		name: "node_death_info", help: "Reason of a dead node's death, UNSPECIFIED if Ray does not report it; always 1. Absent while the node is alive, and while raytap_node_stats_unavailable is 1.", labels: []string{"reason"},
+		name: "node_death_info", help: "Reason of a dead node's death, UNSPECIFIED if Ray does not report it, POD_DELETED if it is unexpected for Ray but Kubernetes deleted the pod; always 1. Absent while the node is alive, and while raytap_node_stats_unavailable is 1.", labels: []string{"reason"},
 		series: func(n nodeView, emit *emitter) {
 			if n.State == ray.NodeDead && !n.StatsUnavailable {
 				emit.series(1, deathReason(n.Node))
@@ -244,6 +247,7 @@ type nodesCollector struct {
 	max       int
 	retention time.Duration
 	deaths    nodeDeaths
+	deleted   func(ip string) time.Time // nil: not in Kubernetes
 	nodes     bound[nodesView]
 	node      bound[nodeView]
 	stats     bound[*ray.NodeStats]
@@ -252,7 +256,7 @@ type nodesCollector struct {
 // newNodes returns a collector that shows dead nodes for a retention after their end.
 func newNodes(source nodesSource, s settings, o NodesOptions, retention time.Duration) *nodesCollector {
 	return &nodesCollector{
-		source: source, max: cmp.Or(o.Max, defaultMaxNodes), retention: cmp.Or(retention, defaultRetention),
+		source: source, max: cmp.Or(o.Max, defaultMaxNodes), deleted: o.PodDeleted, retention: cmp.Or(retention, defaultRetention),
 		nodes: nodesTable.bind(s), node: newNodeTable(o.Labels).bind(s), stats: statsTable.bind(s),
 	}
 }
@@ -265,6 +269,9 @@ func (c *nodesCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	now := clusterNow(c.source)
 	nodes = slices.Clone(nodes)
 	c.deaths.setEnds(nodes, now)
+	if c.deleted != nil {
+		explainDeaths(nodes, c.deleted)
+	}
 	shown := slices.DeleteFunc(slices.Clone(nodes), func(n ray.Node) bool {
 		return n.State == ray.NodeDead && now.Sub(n.End) > c.retention
 	})

@@ -76,6 +76,10 @@ type NodesOptions struct {
 	Max int
 	// Labels lists the keys of node labels that become labels of node_info.
 	Labels []string
+	// PodDeleted returns when Kubernetes began to delete the last pod that had an address;
+	// zero: it did not, or this is not known. It is called at each scrape, by several
+	// goroutines. nil: the nodes are not pods that raytap knows of.
+	PodDeleted func(ip string) time.Time
 }
 
 // TasksOptions configures the tasks.
