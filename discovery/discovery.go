@@ -4,6 +4,7 @@ package discovery
 
 import (
 	"fmt"
+	"time"
 
 	"raytap/config"
 )
@@ -11,7 +12,17 @@ import (
 // Cluster is a cluster that was found.
 type Cluster struct {
 	config.Cluster
-	Source string // where it was found: the name of a file
+	Source string // where it was found: the name of a file, or Kubernetes
+
+	// UID is its identity while it lives; "": its name is.
+	UID string
+	// Created is when it was made, for its shard; zero: not known.
+	Created time.Time
+	// New: it did not exist yet when raytap looked for clusters for the first time, so that
+	// all of its jobs are new.
+	New bool
+	// Facts may change while it is watched; nil: nothing does.
+	Facts *Facts
 }
 
 // Select returns those of found that can be watched next to the clusters with the

@@ -286,7 +286,7 @@ func (f *Files) Clusters() []Cluster {
 	var all []Cluster
 	for _, x := range f.files {
 		for _, c := range x.clusters {
-			all = append(all, Cluster{c, x.path})
+			all = append(all, Cluster{Cluster: c, Source: x.path})
 		}
 	}
 	return all
