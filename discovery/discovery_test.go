@@ -10,7 +10,7 @@ import (
 func TestSelect(t *testing.T) {
 	found := func(names ...string) (out []Cluster) {
 		for _, name := range names {
-			out = append(out, Cluster{config.Cluster{Name: name}, "x.json"})
+			out = append(out, Cluster{Cluster: config.Cluster{Name: name}, Source: "x.json"})
 		}
 		return out
 	}
