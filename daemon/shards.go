@@ -79,7 +79,7 @@ func (s *shards) owns(c config.Cluster, uid string, created time.Time) bool {
 func (s *shards) keep(found []discovery.Cluster) []discovery.Cluster {
 	own := found[:0:0]
 	for _, c := range found {
-		if s.owns(c.Cluster, "", time.Time{}) {
+		if s.owns(c.Cluster, c.UID, c.Created) {
 			own = append(own, c)
 		}
 	}
