@@ -10,7 +10,7 @@ import (
 type Phase int
 
 const (
-	// Waiting: nothing of it can answer yet, or for now, and nobody expects it to: it is
+	// Waiting: nothing of it can answer yet, or for now, and is not expected to: it is
 	// suspended, or its head pod does not exist or is not ready.
 	Waiting Phase = iota
 	// Running: its head is up, as far as discovery knows.
@@ -48,7 +48,7 @@ type Facts struct {
 
 	mu      sync.Mutex
 	state   State
-	changed chan struct{} // closed by the next Set; nil: nobody waits
+	changed chan struct{} // closed by the next Set; nil: none waits
 }
 
 // State returns the current state.
