@@ -23,8 +23,18 @@ type Options struct {
 	// ResponseMemory is shared by the large responses of all clients: see
 	// transport.Options. nil means no bound.
 	ResponseMemory *semaphore.Weighted
+	// Live is what may change while the client is used; the zero value: nothing.
+	Live Live
 	// Log gets warnings about incomplete responses; nil logs nothing.
 	Log logrus.FieldLogger
+}
+
+// Live replaces settings of a cluster that may change while its client is used. What is nil
+// is as configured. The functions are called by several goroutines at once.
+type Live struct {
+	Address func() (string, error) // see transport.Options
+	Token   transport.TokenSource  // Ray's only
+	Agents  func(netip.Addr) bool  // the addresses of the cluster's own nodes
 }
 
 // Dashboard returns a client of Ray's dashboard. It does not connect. The error names
@@ -35,11 +45,15 @@ func Dashboard(c config.Cluster, o Options) (*dashboard.Client, error) {
 		return nil, err
 	}
 	options.Scheme = "Bearer "
+	options.Address, options.Agents = o.Live.Address, o.Live.Agents
+	if o.Live.Token != nil {
+		options.Token = o.Live.Token
+	}
 	t, err := transport.New(options)
 	if err != nil {
 		return nil, err
 	}
-	agents := dashboard.NodeAgents{Mode: c.NodeAgents.Mode, Allow: make([]netip.Prefix, len(c.NodeAgents.Allow))}
+	agents := dashboard.NodeAgents{Mode: c.NodeAgents.Mode, Allow: make([]netip.Prefix, len(c.NodeAgents.Allow)), Own: o.Live.Agents}
 	for i, p := range c.NodeAgents.Allow {
 		agents.Allow[i] = p.Prefix
 	}

@@ -106,10 +106,17 @@ func (c *Client) agentClient(ctx context.Context, raw string) (*transport.Client
 // authorizeAgent applies the rule of NodeAgents to an address, and reports whether
 // it may receive the token.
 //
+//	own nodes are known: these
 //	auto, token:    in allow, or the API's own host where the API is plain http
 //	auto, no token: a live node
 //	on:             a live node, and in allow where that is not empty
 func (c *Client) authorizeAgent(ctx context.Context, ip netip.Addr) (trusted bool, err error) {
+	if own := c.nodeAgents.Own; own != nil {
+		if !own(ip) {
+			return false, notAllowed(ray.ErrAgentNotAllowed, fmt.Sprintf("the node agent's address %s is not that of a running node of this cluster", ip))
+		}
+		return true, nil
+	}
 	allowed := c.allows(ip)
 	if c.nodeAgents.Mode == NodeAgentsOn {
 		if len(c.nodeAgents.Allow) > 0 && !allowed {

@@ -18,9 +18,14 @@ const (
 // NodeAgents sets which node agents may be connected to, and so may receive the
 // token: with a token, auto connects only to addresses in Allow, or to the API host
 // itself if the API is plain http too.
+//
+// Own, if it is set, reports which addresses are those of the cluster's own nodes: only
+// these are connected to, with the token, whatever Mode and Allow are, unless Mode is off.
+// It is called for each request, by several goroutines at once.
 type NodeAgents struct {
 	Mode  string
 	Allow []netip.Prefix
+	Own   func(netip.Addr) bool
 }
 
 // Options configure a Client. The zero value is valid.

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,6 +28,7 @@ type Client struct {
 	http            *http.Client
 	transport       *http.Transport
 	directTransport *http.Transport // for addresses given to WithBaseURL
+	dialer          dialer          // of transport
 	auth            *auth
 	timeout         time.Duration
 	maxBody         int64
@@ -46,7 +46,9 @@ type auth struct {
 	token  TokenSource // nil for none
 	scheme string
 	tokens map[string]TokenSource // by canonical header
-	header func() http.Header     // returns a copy
+	// observer is token, if it is one and the server is that of Options.URL; else nil.
+	observer TokenObserver
+	header   func() http.Header // returns a copy
 }
 
 // New returns a client, or an error if an option is invalid. It does not connect.
@@ -71,11 +73,17 @@ func New(o Options) (*Client, error) {
 		tokens[http.CanonicalHeaderKey(name)] = source
 	}
 	slots := cmp.Or(o.MaxConcurrent, DefaultMaxConcurrent)
+	if o.Address != nil {
+		proxy = nil
+	}
+	to := dialer{address: o.Address}
+	observer, _ := o.Token.(TokenObserver)
 	c := &Client{
 		base:            base,
-		transport:       newHTTPTransport(o.TLS, proxy, 2*slots),
-		directTransport: newHTTPTransport(nil, nil, 2),
-		auth:            &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, header: header.Clone},
+		transport:       newHTTPTransport(o.TLS, proxy, to, 2*slots),
+		directTransport: newHTTPTransport(nil, nil, dialer{allows: o.Agents}, 2),
+		dialer:          to,
+		auth:            &auth{token: o.Token, scheme: o.Scheme, tokens: tokens, observer: observer, header: header.Clone},
 		timeout:         cmp.Or(o.Timeout, DefaultTimeout),
 		maxBody:         cmp.Or(o.MaxBody, DefaultMaxBody),
 		responseMemory:  o.ResponseMemory,
@@ -89,7 +97,7 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-func newHTTPTransport(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), idle int) *http.Transport {
+func newHTTPTransport(conf *tls.Config, proxy func(*http.Request) (*url.URL, error), to dialer, idle int) *http.Transport {
 	if conf != nil {
 		conf = conf.Clone()
 	} else {
@@ -102,7 +110,7 @@ func newHTTPTransport(conf *tls.Config, proxy func(*http.Request) (*url.URL, err
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:               proxy,
-		DialContext:         (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         to.dialContext,
 		TLSClientConfig:     conf,
 		Protocols:           protocols,
 		DisableCompression:  true,
@@ -132,7 +140,11 @@ func (c *Client) WithBaseURL(base string, trusted bool) (*Client, error) {
 	other.clock = &clock{}
 	other.calls = make(chan struct{}, cap(c.calls))
 	other.streams = make(chan struct{}, cap(c.streams))
-	if !trusted {
+	if trusted {
+		own := *c.auth
+		own.observer = nil // an agent can have another token than the head
+		other.auth = &own
+	} else {
 		other.auth = &auth{header: http.Header{"User-Agent": c.auth.header()["User-Agent"]}.Clone}
 	}
 	return &other, nil

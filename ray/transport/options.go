@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"sort"
 	"strings"
@@ -36,7 +37,15 @@ type Options struct {
 	// URL is http or https, with or without a path prefix; trailing slashes are
 	// removed. It must not contain credentials, a query or a fragment.
 	URL string
-	// Token is queried at each request; nil sends none.
+	// Address returns the "ip:port" that connections to URL are made to, without a proxy;
+	// nil: to the URL's host. It is called for each new connection. An error fails the
+	// request.
+	Address func() (string, error)
+	// Agents reports whether an address given to WithBaseURL may be connected to, at each
+	// new connection; nil: any may.
+	Agents func(netip.Addr) bool
+	// Token is queried at each request; nil sends none. A TokenObserver is told which
+	// tokens the server at URL accepts.
 	Token TokenSource
 	// Scheme precedes the token in Authorization: "Bearer " for Ray, which accepts no
 	// other spelling; "" sends the bare token.

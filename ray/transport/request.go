@@ -115,6 +115,7 @@ func (c *Client) open(ctx context.Context, r Request) (*http.Response, error) {
 		b.end()
 		return nil, err
 	}
+	c.auth.answered(req.Header, res.StatusCode)
 	b.rc, res.Body = res.Body, b
 	if res.StatusCode/100 != 2 && !slices.Contains(r.AllowStatus, res.StatusCode) {
 		err := c.statusError(r.Op, req.Header, res)

@@ -93,7 +93,7 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 		WriteBufferSize: wsWriteBuffer,
 		WriteBufferPool: &wsBuffers,
 		NetDialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{KeepAliveConfig: wsKeepAlive}).DialContext(limited, network, addr)
+			conn, err := c.dialer.dial(limited, network, addr, &net.Dialer{KeepAliveConfig: wsKeepAlive})
 			if err != nil {
 				return nil, err
 			}
@@ -112,6 +112,9 @@ func (c *Client) upgrade(ctx context.Context, r Request) (*WebSocket, int, error
 		},
 	}
 	conn, res, err := d.DialContext(limited, u.String(), req.Header)
+	if res != nil {
+		c.auth.answered(req.Header, res.StatusCode)
+	}
 	switch {
 	case err == nil:
 		return &WebSocket{Conn: conn, conn: counted}, http.StatusSwitchingProtocols, nil
