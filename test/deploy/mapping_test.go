@@ -11,7 +11,7 @@ import (
 // docs/pipelines.md.
 var (
 	lokiLabels   = []string{"ray_cluster", "source"}
-	lokiMetadata = []string{"actor_name", "application", "deployment", "epoch", "event", "job_id", "job_name", "level", "line_time", "lines", "log", "node_id",
+	lokiMetadata = []string{"actor_name", "application", "deployment", "epoch", "event", "job_id", "job_name", "k8s_namespace", "level", "line_time", "lines", "log", "node_id", "owner_kind", "owner_name",
 		"pid", "relayed", "replica", "seq", "session", "status", "stream", "submission_id", "task_name", "worker_id", "worker_name"}
 )
 
