@@ -18,9 +18,12 @@ type Config struct {
 	Clusters []Cluster `yaml:"clusters"`
 	// Files that list further clusters, read every 5s.
 	ClusterFiles []ClusterFiles `yaml:"cluster_files"`
-	// Settings for the clusters of cluster_files and /probe, by name.
+	// RayClusters of KubeRay that are watched while they exist. Absent: none are
+	// looked for.
+	Kubernetes *Kubernetes `yaml:"kubernetes,omitempty"`
+	// Settings for the clusters of cluster_files, kubernetes and /probe, by name.
 	Modules map[string]Module `yaml:"modules"`
-	// Maximum number of clusters, of clusters and cluster_files together.
+	// Maximum number of clusters, of clusters, cluster_files and kubernetes together.
 	MaxClusters int `yaml:"max_clusters"`
 	// Divides the clusters among several raytaps with the same configuration.
 	Sharding Sharding `yaml:"sharding"`

@@ -171,7 +171,7 @@ max_clusters: 0
 probes: {max: 0, keep: 1s}
 `, []string{
 			`response_memory: line 2: must be at least the largest max_body of a cluster or module (1GiB)`,
-			`modules.a.cluster: line 3: must not have name or url: they come from cluster_files or from requests to /probe`,
+			`modules.a.cluster: line 3: must not have name or url: they come from cluster_files, from Kubernetes or from requests to /probe`,
 			`modules.b.targets: line 4: is required: the addresses that this module, and its token, may be used for, such as ["*.ray.svc:8265", "10.0.0.0/8"]`,
 			`modules.b.cluster.auth: line 4: token and token_file are both set; keep one`,
 			`modules.c.targets[0]: "ftp://a": line 5: must start with http://, https:// or a host`,
@@ -187,7 +187,7 @@ probes: {max: 0, keep: 1s}
 		}},
 		"too many clusters":  {"max_clusters: 1\nclusters: [{url: 'http://a:1', name: a}, {url: 'http://b:1', name: b}]\n", []string{`clusters: line 2: has 2 clusters, but max_clusters is 1`}},
 		"all disabled":       {oneCluster + "collector: {enabled: false}\nshipper: {enabled: false}\n", []string{`line 1: collector.enabled and shipper.enabled are both false: enable at least one`}},
-		"an empty file":      {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe`}},
+		"an empty file":      {"# nothing\n", []string{`clusters: line 0: needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or kubernetes, or modules for /probe`}},
 		"not YAML":           {"clusters: [\n", []string{`line 1: is not YAML: did not find expected node content`}},
 		"two documents":      {oneCluster + "---\na: b\n", []string{`line 2: a second YAML document begins here; write one document`}},
 		"a list at the top":  {"- a\n", []string{`line 1: must be a mapping (key: value), not a list`}},

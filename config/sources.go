@@ -41,6 +41,10 @@ func (k *checker) sources(c *Config) {
 	}
 	for _, name := range sortedKeys(c.Modules) {
 		m := c.Modules[name]
+		if c.onlyKubernetes(name) {
+			// The addresses of a RayCluster's own pods take the place of allow.
+			m.Cluster.NodeAgents.Allow = append([]CIDR{{}}, m.Cluster.NodeAgents.Allow...)
+		}
 		k.nodeLogs("modules."+name+".cluster", &m.Cluster)
 	}
 }

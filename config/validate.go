@@ -68,14 +68,15 @@ func (c *checker) minDuration(path string, value Duration, shortest time.Duratio
 // validate returns all problems of c, without lines and values.
 func (c *Config) validate() []Problem {
 	k := &checker{}
-	if len(c.Clusters) == 0 && len(c.ClusterFiles) == 0 && len(c.Modules) == 0 {
-		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or modules for /probe")
+	if len(c.Clusters) == 0 && len(c.ClusterFiles) == 0 && len(c.Modules) == 0 && c.Kubernetes == nil {
+		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or kubernetes, or modules for /probe")
 	}
 	if len(c.Clusters) > c.MaxClusters {
 		k.fail("clusters", "has %d clusters, but max_clusters is %d", len(c.Clusters), c.MaxClusters)
 	}
 	k.dynamicClusters(c)
 	k.sharding(c)
+	k.kubernetes(c)
 	first := map[string]int{}
 	for i := range c.Clusters {
 		at := "clusters[" + strconv.Itoa(i) + "]"
@@ -146,10 +147,10 @@ func (k *checker) dynamicClusters(c *Config) {
 			k.fail("modules", "has an empty name")
 		}
 		if m.Cluster.Name != "" || m.Cluster.URL != "" {
-			k.fail(at+".cluster", "must not have name or url: they come from cluster_files or from requests to /probe")
+			k.fail(at+".cluster", "must not have name or url: they come from cluster_files, from Kubernetes or from requests to /probe")
 			continue
 		}
-		if len(m.Targets) == 0 {
+		if len(m.Targets) == 0 && !c.onlyKubernetes(name) {
 			k.fail(at+".targets", "is required: the addresses that this module, and its token, may be used for, such as [\"*.ray.svc:8265\", \"10.0.0.0/8\"]")
 		}
 		way := m.Cluster

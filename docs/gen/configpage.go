@@ -18,7 +18,7 @@ not edit. [config.example.yaml](../config.example.yaml) is a commented file to s
 without secrets.
 
 - All keys are optional except those that are *required*, and ` + "`clusters`" + ` unless clusters
-  come from ` + "`cluster_files`" + ` or ` + "`/probe`" + ` ([multi-cluster.md](multi-cluster.md)). Without a
+  come from ` + "`cluster_files`, `kubernetes`" + ` or ` + "`/probe`" + ` ([multi-cluster.md](multi-cluster.md)). Without a
   file raytap watches a Ray on this machine ([getting-started.md](getting-started.md)).
 - Any value may contain ` + "`${VAR}`" + `, which is replaced from the environment. A variable that is
   not set is an error; ` + "`$${`" + ` is a literal ` + "`${`" + `.

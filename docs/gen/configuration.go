@@ -24,6 +24,7 @@ const sample = `
 clusters: [{url: "http://required"}]
 cluster_files: [{files: [required], module: m}]
 modules: {m: {targets: [required]}}
+kubernetes: {}
 shipper: {include: [{job_name: required}]}
 sharding: {generations: [{shards: 1}]}
 sink: {file: {path: /required}}
@@ -74,7 +75,7 @@ func listKeys(root string) ([]section, error) {
 	v := reflect.ValueOf(&loaded).Elem()
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		name := f.Tag.Get("yaml")
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if name == "" {
 			continue
 		}

@@ -129,6 +129,7 @@ func configSchema(root string) (*schema, error) {
 	s.AnyOf = []*schema{
 		{Required: []string{"clusters"}, Properties: map[string]*schema{"clusters": {MinItems: 1}}},
 		{Required: []string{"cluster_files"}, Properties: map[string]*schema{"cluster_files": {MinItems: 1}}},
+		{Required: []string{"kubernetes"}},
 		{Required: []string{"modules"}, Properties: map[string]*schema{"modules": {MinProperties: 1}}},
 	}
 	// The addresses of a module's clusters come from elsewhere.
