@@ -110,6 +110,7 @@ type harness struct {
 	file    string // the sink file; "": the sink is in memory
 	release func(error)
 	stop    func()
+	ended   chan struct{} // closed when Run has returned
 }
 
 func fastOptions(protocol string) Options {
@@ -218,6 +219,7 @@ func startHarnessFor(t *testing.T, shipper func(*writer.Writer, Options) *Shippe
 	ctx, cancel := context.WithCancel(context.Background())
 	outCtx, cancelOut := context.WithCancel(context.Background())
 	ended, outEnded := make(chan struct{}), make(chan error, 1)
+	r.ended = ended
 	go func() { defer close(ended); r.shipper.Run(ctx) }() //nolint:errcheck // always nil
 	go func() { outEnded <- r.out.Run(outCtx) }()
 	var once sync.Once

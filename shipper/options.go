@@ -59,6 +59,9 @@ type Options struct {
 	// Recheck is how long after the end of a run, and after the previous check, its log
 	// is checked for lines that were printed later; 15 s, 1 min, 5 min.
 	Recheck []time.Duration
+	// DrainSilence is how long nothing may answer before a cluster that is being deleted
+	// counts as gone; 5 s.
+	DrainSilence time.Duration
 	// Workers reads the logs of workers; nil: they are not shipped.
 	Workers nodelogs.Client
 	// NoDrivers: driver logs are not shipped.
@@ -111,6 +114,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Backfill == "" {
 		o.Backfill = BackfillRunning
+	}
+	if o.DrainSilence == 0 {
+		o.DrainSilence = defaultDrainSilence
 	}
 	return o
 }

@@ -32,6 +32,7 @@ type Shipper struct {
 	wg             sync.WaitGroup    // of the goroutines that Run waits for
 
 	rechecks rechecks // of logs that were read to their end
+	drain    drain
 
 	known   discovery
 	listing logthrottle.Condition // of the job list
@@ -60,8 +61,8 @@ func newShipper(lists Lists, api tail.API, client tail.Client, message tail.Mess
 	}
 }
 
-// Run discovers jobs and ships their logs until ctx ends. It returns nil, after all
-// tails have stopped.
+// Run discovers jobs and ships their logs until ctx ends, or until a drain is over. It
+// returns nil, after all tails have stopped.
 func (s *Shipper) Run(ctx context.Context) error {
 	leave := s.out.Metrics().Join(s.opts.Cluster, s.labelValues(), s.stats)
 	defer leave()
@@ -74,12 +75,18 @@ func (s *Shipper) Run(ctx context.Context) error {
 		s.known = discovery{} // a rollback begins like a start
 		s.ship(run)
 		end()
+		if s.drain.over {
+			return nil
+		}
 	}
 }
 
-// ship discovers jobs and ships their logs until ctx ends and all tails have stopped.
+// ship discovers jobs and ships their logs until ctx ends, or a drain is over, and all tails
+// have stopped.
 func (s *Shipper) ship(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer s.wg.Wait()
+	defer cancel()
 	s.wg.Go(func() { s.runRechecks(ctx) })
 	s.startNodeLogs(ctx)
 	for {
@@ -90,13 +97,22 @@ func (s *Shipper) ship(ctx context.Context) {
 			s.listing.Recovered("Job discovery recovered")
 			s.tails.Metrics.DiscoveredNow()
 		}
-		t := time.NewTimer(max(s.opts.Interval, ray.RetryAfter(err)))
+		if ctx.Err() == nil && s.drained(err, time.Now()) {
+			s.drain.over = true
+			s.endDrain(ctx)
+			return
+		}
+		t := time.NewTimer(s.pause(max(s.opts.Interval, ray.RetryAfter(err))))
+		begun, gone := s.drain.waits()
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return
+		case <-begun:
+		case <-gone:
 		case <-t.C:
 		}
+		t.Stop()
 	}
 }
 

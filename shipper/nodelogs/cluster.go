@@ -23,6 +23,8 @@ type Cluster struct {
 	jobs    jobs
 
 	mu      sync.Mutex
+	over    error         // why nothing can be read any more; nil: it can
+	stopped chan struct{} // closed when Run has returned
 	wanted  string        // the session that the last job list belongs to; "": none yet
 	changed chan struct{} // capacity 1: wanted has changed
 	current *session      // nil: none runs
@@ -32,7 +34,7 @@ type Cluster struct {
 func New(client Client, out *writer.Writer, o Options) *Cluster {
 	return &Cluster{
 		client: client, out: out, opts: o.withDefaults(), metrics: out.Metrics().ForCluster(o.Cluster),
-		reads: semaphore.NewWeighted(maxClusterLooks), changed: make(chan struct{}, 1),
+		reads: semaphore.NewWeighted(maxClusterLooks), changed: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 }
 
@@ -54,13 +56,37 @@ func (c *Cluster) Observe(session string, list []ray.Job) {
 	c.jobs.observe(list)
 }
 
-// Run ships logs until ctx ends. The session is that of the last call of Observe.
+// End makes Run write the ends of all logs, with the reason why nothing can be read any
+// more, and return. It waits until Run has returned; ctx must be that of Run.
+func (c *Cluster) End(ctx context.Context, why error) {
+	c.mu.Lock()
+	c.over = why
+	if c.current != nil {
+		c.current.stop()
+	}
+	c.mu.Unlock()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	select {
+	case <-c.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// Run ships logs until ctx ends, or until End. The session is that of the last call of
+// Observe.
 func (c *Cluster) Run(ctx context.Context) {
-	for {
+	defer close(c.stopped)
+	for c.reason() == nil {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.changed:
+		}
+		if c.reason() != nil {
+			return
 		}
 		run, stop := context.WithCancel(ctx)
 		s := c.begin(stop)
@@ -74,11 +100,21 @@ func (c *Cluster) Run(ctx context.Context) {
 	}
 }
 
+// reason returns why nothing can be read any more; nil: it can.
+func (c *Cluster) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
 // begin makes the wanted session the current one.
 func (c *Cluster) begin(stop context.CancelFunc) *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.current = newSession(c, c.wanted, stop)
+	if c.over != nil {
+		stop()
+	}
 	return c.current
 }
 

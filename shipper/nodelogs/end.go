@@ -55,7 +55,11 @@ func (c *Cluster) endSaved(ctx context.Context, id string) {
 }
 
 func (c *Cluster) dropSession(ctx context.Context, s *session, all []ending, now time.Time) {
-	err := s.writeEnds(ctx, all, tail.ErrSessionOver.Error(), now)
+	why := tail.ErrSessionOver
+	if over := c.reason(); over != nil {
+		why = over
+	}
+	err := s.writeEnds(ctx, all, why.Error(), now)
 	if err == nil {
 		err = c.out.Checkpoint(ctx, nil, checkpoint.State{})
 	}

@@ -50,6 +50,7 @@ type Cluster struct {
 	agents   agentHealth
 	load     readLimits
 	health   clusterHealth
+	deletion deletion
 
 	refusals           ray.UpgradeRefusals
 	fileAPIUnsupported clock.Moment // when Ray was last found to lack the file API
@@ -71,7 +72,35 @@ func NewCluster(lists NodeLister, api API, client Client, message MessageClient,
 			filePolls:   rate.NewLimiter(rate.Limit(o.FileRate), 5),
 			rereadBytes: rate.NewLimiter(rereadRate, rereadBurst),
 		},
-		health: clusterHealth{condition: logthrottle.Condition{Log: o.Log, Gap: time.Minute}},
+		health:   clusterHealth{condition: logthrottle.Condition{Log: o.Log, Gap: time.Minute}},
+		deletion: deletion{begun: make(chan struct{})},
+	}
+}
+
+// deletion is the time in which a cluster is being deleted: its head may stop at any moment.
+type deletion struct {
+	once  sync.Once
+	begun chan struct{} // closed when it begins
+}
+
+const (
+	// DrainInterval is the longest pause of a tail while its cluster is being deleted.
+	DrainInterval = 200 * time.Millisecond
+	// drainGrace is then how long child processes may print after a job's end.
+	drainGrace = 2 * DrainInterval
+)
+
+// Drain makes all tails read without longer pauses than DrainInterval from now on, because
+// the cluster is being deleted. A run that is over is at its end sooner than otherwise.
+func (c *Cluster) Drain() { c.deletion.once.Do(func() { close(c.deletion.begun) }) }
+
+// draining reports whether Drain was called.
+func (c *Cluster) draining() bool {
+	select {
+	case <-c.deletion.begun:
+		return true
+	default:
+		return false
 	}
 }
 

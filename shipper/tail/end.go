@@ -65,7 +65,10 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 		return p.commitEvents(ctx, true, p.endEvent(err.Error(), known))
 	case errors.Is(err, ErrRunReplaced):
 		return p.commitEvents(ctx, true, p.endEvent(otherStart, runEnd{}))
-	case errors.Is(err, ErrSessionOver):
+	case errors.Is(err, ErrClusterDeleted) && t.job.readAfterEnd:
+		// Whether its child processes have printed since is not known.
+		return p.commitEvents(ctx, true, p.endEvent("the cluster was deleted right after the end of the run", known))
+	case errors.Is(err, ErrSessionOver), errors.Is(err, ErrClusterDeleted):
 		return p.commitEvents(ctx, true, p.gapEvent(err.Error()), p.endEvent(err.Error(), known))
 	case errors.Is(err, errLost):
 		if err := p.commitEvents(ctx, false, p.gapEvent(err.Error())); err != nil {
@@ -82,7 +85,7 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 
 // finishReopening is finish for a tail that was reopened but has read no new line.
 func (t *Tail) finishReopening(ctx context.Context, err error) error {
-	if errors.Is(err, errLost) || errors.Is(err, ErrSessionOver) {
+	if errors.Is(err, errLost) || errors.Is(err, ErrSessionOver) || errors.Is(err, ErrClusterDeleted) && !t.job.readAfterEnd {
 		return t.p.commitEvents(ctx, true, t.p.gapEvent("output after the end of the run is lost: "+err.Error()))
 	}
 	return nil

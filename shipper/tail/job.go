@@ -16,7 +16,7 @@ import (
 )
 
 // job is what is known about the run whose log is tailed. It is safe for concurrent use,
-// except reopened, printedAt and the methods that use them: settled, waitSettled and
+// except reopened, readAfterEnd, printedAt and the methods that use them: settled, waitSettled and
 // finished are for the tail's goroutine.
 type job struct {
 	cl      *Cluster
@@ -33,8 +33,10 @@ type job struct {
 	missed     atomic.Int32        // how many times in a row Ray did not know the job
 	superseded atomic.Bool         // another run has its id
 
-	reopened  bool      // the log continues after an end of the run
-	printedAt time.Time // when new content was last read
+	reopened bool // the log continues after an end of the run
+	// readAfterEnd: a read that began after the end of the run has reached the log's end.
+	readAfterEnd bool
+	printedAt    time.Time // when new content was last read
 }
 
 func newJob(cl *Cluster, session string, j ray.Job) *job {
@@ -105,8 +107,13 @@ func (r *job) notify() {
 	}
 }
 
-// sleep waits for d, or until the job's end becomes known.
+// sleep waits for d, or until the job's end becomes known. It waits less while the cluster
+// is being deleted.
 func (r *job) sleep(ctx context.Context, d time.Duration) error {
+	begun := r.cl.deletion.begun
+	if r.cl.draining() {
+		d, begun = min(d, DrainInterval), nil
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	for {
@@ -115,6 +122,8 @@ func (r *job) sleep(ctx context.Context, d time.Duration) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-t.C:
+			return nil
+		case <-begun:
 			return nil
 		case <-r.wake:
 			if !over && r.terminalAt.IsSet() {
@@ -178,6 +187,9 @@ func (r *job) finished() bool {
 // gracePeriod returns how long after its end a run may still print. It is longer for a job
 // that a Synapse agent does not know any more: the agent may find the job again.
 func (r *job) gracePeriod() time.Duration {
+	if r.cl.draining() {
+		return min(r.cl.opts.GracePeriod, drainGrace)
+	}
 	if r.cl.messages != nil && !r.current().Status.Terminal() {
 		return r.cl.opts.LostAfter
 	}

@@ -41,11 +41,12 @@ func (r *nodeAgentReader) read(ctx context.Context) error {
 	agent := r.job.current().DriverAgentURL
 	generation := r.cl.agents.generation(agent)
 	for {
-		settled := r.job.settled(time.Now())
+		over, settled := r.job.terminalAt.IsSet(), r.job.settled(time.Now())
 		atEnd, err := r.poll(ctx, agent, generation, busy)
 		if err != nil {
 			return err
 		}
+		r.job.readAfterEnd = over && atEnd
 		if !r.answered {
 			r.cl.agents.markUp(agent)
 			r.answered = true

@@ -62,6 +62,8 @@ var (
 var (
 	ErrSessionOver = errors.New("the head was restarted: logs of the old session cannot be read")
 	ErrRunReplaced = errors.New("another start time is reported for this job id")
+	// ErrClusterDeleted is for the logs of a cluster whose head does not exist any more.
+	ErrClusterDeleted = errors.New("the cluster was deleted before the log was read to its end")
 )
 
 // reader reads one log over one transport, once. read returns when the read has ended, and
@@ -201,7 +203,7 @@ func (t *Tail) ReadToEnd() (atEnd bool, checks int) {
 }
 
 // Stop makes Run stop reading and write the last records, which contain the reason why:
-// ErrSessionOver or ErrRunReplaced. It does not wait.
+// ErrSessionOver, ErrRunReplaced or ErrClusterDeleted. It does not wait.
 func (t *Tail) Stop(why error) { t.stop.stop(why) }
 
 // Run ships the log. It returns when the run's end is written, when the log is lost, when a

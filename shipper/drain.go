@@ -1,0 +1,141 @@
+package shipper
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"raytap/shipper/tail"
+)
+
+const (
+	// Ray 2.60.0 ends within about a second of its pod's SIGTERM.
+	defaultDrainSilence = 5 * time.Second
+	// DefaultDrainTimeout is the default of Drain's limit.
+	DefaultDrainTimeout = 2 * time.Minute
+)
+
+// drain is the end of a cluster that is being deleted. The zero value is ready.
+type drain struct {
+	once    sync.Once
+	mu      sync.Mutex
+	begun   chan struct{} // closed by Drain
+	gone    chan struct{} // closed by Gone
+	isGone  bool
+	isBegun bool
+	until   time.Time
+
+	// Only the goroutine of Run uses what follows.
+	answered time.Time // when the cluster last answered, at the earliest when the drain began
+	over     bool      // Run returns
+}
+
+func (d *drain) init() {
+	d.once.Do(func() { d.begun, d.gone = make(chan struct{}), make(chan struct{}) })
+}
+
+// waits returns what wakes Run.
+func (d *drain) waits() (begun, gone <-chan struct{}) {
+	d.init()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	begun, gone = d.begun, d.gone
+	if d.isBegun {
+		begun = nil
+	}
+	return begun, gone
+}
+
+// state returns whether Drain and Gone were called.
+func (d *drain) state() (begun, gone bool, until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.isBegun, d.isGone, d.until
+}
+
+// Drain reads what a cluster that is being deleted still answers, at once and without the
+// pauses of a quiet one, for at most limit; 0 means DefaultDrainTimeout. Then Run says in
+// the records what could not be read, and returns. It does not wait, and may be called more
+// than once; the first call counts.
+func (s *Shipper) Drain(limit time.Duration) {
+	if limit <= 0 {
+		limit = DefaultDrainTimeout
+	}
+	d := &s.drain
+	d.init()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.isBegun {
+		d.isBegun, d.until = true, time.Now().Add(limit)
+		s.tails.Drain()
+		close(d.begun)
+	}
+}
+
+// Gone ends a drain: the head does not exist any more. It does not wait.
+func (s *Shipper) Gone() {
+	s.Drain(0)
+	d := &s.drain
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.isGone {
+		d.isGone = true
+		close(d.gone)
+	}
+}
+
+// pause returns how long to wait before the next job list.
+func (s *Shipper) pause(d time.Duration) time.Duration {
+	if begun, _, _ := s.drain.state(); begun {
+		return min(d, tail.DrainInterval)
+	}
+	return d
+}
+
+// drained reports whether a drain is over. err is that of the last job list.
+func (s *Shipper) drained(err error, now time.Time) bool {
+	begun, gone, until := s.drain.state()
+	if !begun {
+		return false
+	}
+	d := &s.drain
+	if d.answered.IsZero() || err == nil {
+		d.answered = now
+	}
+	s.mu.Lock()
+	running := len(s.running)
+	for _, t := range s.running {
+		if at := t.LastRead(); at.After(d.answered) {
+			d.answered = at
+		}
+	}
+	s.mu.Unlock()
+	return gone || now.After(until) || now.Sub(d.answered) > s.opts.DrainSilence ||
+		err == nil && running == 0 && s.nodeLogs == nil
+}
+
+// endDrain writes the ends of all logs that were not read to theirs.
+func (s *Shipper) endDrain(ctx context.Context) {
+	s.mu.Lock()
+	left := make([]*tail.Tail, 0, len(s.running))
+	for _, t := range s.running {
+		left = append(left, t)
+	}
+	s.mu.Unlock()
+	for _, t := range left {
+		t.Stop(tail.ErrClusterDeleted)
+	}
+	for _, t := range left {
+		<-t.Done()
+	}
+	if s.nodeLogs != nil {
+		s.nodeLogs.End(ctx, tail.ErrClusterDeleted)
+	}
+	now := time.Now()
+	for id := range s.known.jobs {
+		s.out.Positions.MarkUnlisted(s.logKey(id), now)
+	}
+	if len(left) > 0 {
+		s.opts.Log.WithField("logs", len(left)).Warn("The cluster was deleted before all logs were read to their ends")
+	}
+}
