@@ -78,6 +78,7 @@ func renderChartSchema(root string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.AnyOf = nil // the chart's own schema has it: the value discovery is a source of clusters, too
 	own, err := encode(s)
 	if err != nil {
 		return nil, err

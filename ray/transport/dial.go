@@ -52,7 +52,7 @@ type TokenObserver interface {
 	Rejected(token string) // by status 401 or 403
 }
 
-// answered tells the token's source how the server answered a request with these headers.
+// answered reports to the token's source how the server answered a request with these headers.
 func (a *auth) answered(sent http.Header, status int) {
 	if a.observer == nil {
 		return

@@ -13,7 +13,7 @@ import (
 	"raytap/ray"
 )
 
-// A client with an address connects there, whatever the URL's host is, by each way that it
+// A client with an address connects there, whatever the URL's host is, with each transport it
 // has, and to the new one once the address changes and idle connections are closed.
 func TestClient_Address(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -102,7 +102,7 @@ func TestClient_Agents(t *testing.T) {
 		t.Errorf("the URL's own host: %v", err)
 	}
 	if want := netip.MustParseAddr("127.0.0.1"); len(asked) != 2 || asked[0] != want {
-		t.Errorf("asked for %v", asked)
+		t.Errorf("queried %v", asked)
 	}
 }
 

@@ -33,8 +33,11 @@ var valuesOf = map[string][]string{
 	"an existing claim": {"--set", "persistence.existingClaim=mine,fullnameOverride=other"},
 	"clusters in files": {"--set", "config.clusters=null,config.cluster_files[0].files[0]=/etc/clusters/*.json,config.cluster_files[0].module=prod",
 		"--set", "config.modules.prod.targets[0]=*.ray.svc,networkPolicy.nodeAgentPort=0"},
-	"shards":             {"--values", "deploy/kubernetes/values-shards.yaml"},
-	"clusters by probes": {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
+	"discovery":                   {"--set", enabled},
+	"discovery in all namespaces": {"--set", enabled + ",discovery.kuberay.allNamespaces=true,discovery.kuberay.auth=none"},
+	"discovery in some":           {"--set", enabled + ",discovery.kuberay.namespaces={a,b},discovery.kuberay.clusterLabels.team=team,rbac.create=true"},
+	"shards":                      {"--values", "deploy/kubernetes/values-shards.yaml"},
+	"clusters by probes":          {"--set-json", "config.clusters=[]", "--set", "config.modules.prod.targets[0]=*.ray.svc"},
 }
 
 // render renders the chart.
@@ -256,6 +259,9 @@ func TestChart_NetworkPolicyPorts(t *testing.T) {
 		"no node agents":    {"networkPolicy.nodeAgentPort=0", "[8265]"},
 		"other node agents": {"networkPolicy.nodeAgentPort=9999", "[8265 9999]"},
 		"no cluster":        {"config.clusters=null,config.modules.a.targets[0]=*", "[52365]"},
+		"discovery":         {"discovery.kuberay.enabled=true", "[8265 52365 443 6443]"},
+		"an API server":     {"discovery.kuberay.enabled=true,networkPolicy.apiServerPorts={16443}", "[8265 52365 16443]"},
+		"no API server":     {"discovery.kuberay.enabled=true,networkPolicy.apiServerPorts=null", "[8265 52365]"},
 		// A rule without ports would allow all ports.
 		"no ports": {"config.clusters=null,config.modules.a.targets[0]=*,networkPolicy.nodeAgentPort=0", "[]"},
 	} {

@@ -61,6 +61,27 @@ the whole limit). Empty if env has GOMEMLIMIT or no limit is set.
 {{- fail "config.sharding: set the value sharding instead, which also sets the number of pods" -}}
 {{- end -}}
 {{- $_ := set $config "sharding" (dict "generations" .Values.sharding.generations) -}}
+{{- with .Values.discovery.kuberay -}}
+{{- if .enabled -}}
+{{- $rule := dict "auth" .auth -}}
+{{- if .allNamespaces -}}
+{{- if .namespaces -}}
+{{- fail "discovery.kuberay.namespaces and allNamespaces are both set: keep one" -}}
+{{- end -}}
+{{- $_ := set $rule "namespaces" (list "*") -}}
+{{- else if .namespaces -}}
+{{- $_ := set $rule "namespaces" .namespaces -}}
+{{- end -}}
+{{- with .selector -}}{{- $_ := set $rule "selector" . -}}{{- end -}}
+{{- with .clusterLabels -}}{{- $_ := set $rule "cluster_labels" . -}}{{- end -}}
+{{- $_ := set $config "kubernetes" (mergeOverwrite (dict "rules" (list $rule)) (default dict $config.kubernetes)) -}}
+{{- /* The default of the value config is for a release without discovery. */ -}}
+{{- $default := list (dict "name" "default" "url" "http://raycluster-head-svc:8265") -}}
+{{- if deepEqual $config.clusters $default -}}
+{{- $_ := set $config "clusters" list -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $config -}}
 {{- end -}}
 
@@ -99,10 +120,13 @@ the whole limit). Empty if env has GOMEMLIMIT or no limit is set.
 {{- $replicas -}}
 {{- end -}}
 
-{{/* The ports of the clusters' URLs, and of node agents, as a JSON list. */}}
+{{/* The ports of the clusters, and of node agents, as a JSON list. */}}
 {{- define "raytap.ports" -}}
 {{- $ports := list -}}
-{{- range .Values.config.clusters -}}
+{{- if .Values.discovery.kuberay.enabled -}}
+{{- $ports = append $ports 8265 -}}
+{{- end -}}
+{{- range (include "raytap.config" . | fromYaml).clusters -}}
 {{- $url := urlParse .url -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
 {{- if $port -}}
