@@ -52,7 +52,7 @@ func TestDrain_ReadsTheRest(t *testing.T) {
 	}
 }
 
-// What could not be read is said: once nothing answers any more, and at once when the head is
+// What could not be read is reported: once nothing answers any more, and at once when the head is
 // known not to exist any more.
 func TestDrain_SaysWhatIsLost(t *testing.T) {
 	t.Parallel()
