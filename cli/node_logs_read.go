@@ -102,6 +102,7 @@ const rotationPause = 200 * time.Millisecond
 
 // copyGenerations copies a log up to its present end.
 func copyGenerations(ctx context.Context, r *rotation.Reader, console Console) error {
+	defer r.Close()
 	for tries := 0; ; {
 		chunk, err := r.Next(ctx)
 		switch {
@@ -252,6 +253,7 @@ type logFollower struct {
 }
 
 func (f *logFollower) run(ctx context.Context) error {
+	defer f.reader.Close()
 	for {
 		chunk, err := f.reader.Next(ctx)
 		switch {

@@ -148,6 +148,7 @@ func (l *look) read(ctx context.Context, r *lookResult) error {
 		reader = rotation.NewReader(l.files, false, l.p.state.At)
 	}
 	l.p.reader = reader
+	defer reader.Close()
 	for n := 0; n < lookBytes || l.p.inLine(); {
 		chunk, err := reader.Next(ctx)
 		if err != nil {

@@ -244,13 +244,38 @@ func (m *model) Read(_ context.Context, k int, from, to int64) (ray.FilePart, er
 	if from >= size {
 		return ray.FilePart{Body: io.NopCloser(bytes.NewReader(nil)), Offset: from, FileStat: ray.FileStat{Size: size}}, nil
 	}
-	check := to-from <= testSizes.proof
-	to = min(to, size)
-	if !check { // a read for new bytes
-		m.origin = slices.Clone(f.origin[from:to])
-	}
-	return ray.FilePart{Body: io.NopCloser(bytes.NewReader(bytes.Clone(f.text[from:to]))), Offset: from, FileStat: m.stat(f)}, nil
+	isCheck := to-from <= testSizes(m.copied).proof
+	return ray.FilePart{Body: &body{m, f, from, min(to, size), isCheck}, Offset: from, FileStat: m.stat(f)}, nil
 }
+
+// body is the response to a read. It has the bytes that the file has when they are sent, not
+// when it was opened.
+type body struct {
+	m       *model
+	f       *inode
+	at, end int64
+	isCheck bool // of bytes that were read before
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.at >= b.end {
+		return 0, io.EOF
+	}
+	b.m.disturb()
+	end := min(b.end, int64(len(b.f.text)), b.at+int64(len(p)))
+	if end <= b.at {
+		b.m.note("  body ends at %d", b.at)
+		return 0, io.ErrUnexpectedEOF
+	}
+	if !b.isCheck {
+		b.m.origin = append(b.m.origin, b.f.origin[b.at:end]...)
+	}
+	n := copy(p, b.f.text[b.at:end])
+	b.at = end
+	return n, nil
+}
+
+func (b *body) Close() error { return nil }
 
 // has reports whether a byte is in a file.
 func (m *model) has(origin int) bool {
@@ -262,7 +287,13 @@ func (m *model) has(origin int) bool {
 	return false
 }
 
-var testSizes = sizes{proof: 12, chunk: 64}
+// testSizes are as sizesFor has them, but small.
+func testSizes(copied bool) sizes {
+	if copied {
+		return sizes{proof: 12, chunk: 64, span: 160}
+	}
+	return sizes{proof: 12, chunk: 24, span: 160}
+}
 
 // follower is a reader of a model, and what it must have seen.
 type follower struct {
@@ -276,7 +307,7 @@ type follower struct {
 
 func (f *follower) restart(at Position) {
 	f.r = NewReader(f.m, f.m.copied, at)
-	f.r.sizes = testSizes
+	f.r.sizes = testSizes(f.m.copied)
 	f.m.r = f.r
 }
 
@@ -297,7 +328,7 @@ func (f *follower) look() (again bool, err error) {
 			}
 			return false, nil
 		}
-		if errors.Is(err, ErrRotating) || ray.Code(err) == 404 {
+		if errors.Is(err, ErrRotating) || ray.Code(err) == 404 || errors.Is(err, errTruncated) {
 			return false, nil
 		}
 		return false, err
@@ -326,7 +357,12 @@ func (f *follower) look() (again bool, err error) {
 		f.lost++
 	}
 	f.cursor, f.begun = first+len(c.Data), true
-	if b := m.next(); b < 25 { // killed: it starts again at one of the positions
+	b := m.next()
+	if b >= 25 && b < 50 {
+		f.r.Close()
+		m.note("close")
+	}
+	if b < 25 { // killed: it starts again at one of the positions
 		i := 1 + bytes.LastIndexByte(c.Data[:int(b)*len(c.Data)/24], '\n')
 		f.cursor = first + i
 		at := f.r.Position(i)

@@ -1,6 +1,6 @@
 // Package rotation reads a log that is rotated while it is read: by renames, by
 // copytruncate, or by a move that its writer does not notice. It is pure code over Files:
-// it knows no network, no lines and no clock.
+// it knows no network and no lines.
 //
 // A rotated log is a series of generations. The open one is still written to; the others
 // are closed, and lie under NAME.1, NAME.2 and so on, the oldest under the highest number.
@@ -21,10 +21,6 @@ import (
 const (
 	// ProofSize is how many bytes a Sum covers at most.
 	ProofSize = 4096
-	// MaxChunk is how many bytes one Next returns at most. It is their memory; with less,
-	// more requests are needed. Those of a numbered name are only handed on once it was seen
-	// unchanged.
-	MaxChunk = 1 << 20
 	// maxNumber is the highest number that is looked for behind a name.
 	maxNumber = 20
 )

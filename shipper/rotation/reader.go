@@ -1,19 +1,19 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"sync"
+	"time"
 
 	"raytap/ray"
 )
 
 // Chunk is the next bytes of a log.
 type Chunk struct {
-	// Data is valid until the next call of Next or Release.
+	// Data is valid until the next call of Next or Close.
 	Data []byte
 	// Lost: bytes before Data were deleted before they were read, or may have been, or Data
 	// is of another log.
@@ -25,7 +25,14 @@ type Chunk struct {
 // Reader reads a rotated log from a position on. Not safe for concurrent use.
 //
 // While nothing is written, a Next that ends with io.EOF costs one request. One that
-// returns bytes of the open generation costs two: their read, and a Stat of NAME.1.
+// returns bytes of the open generation costs two: their read, and a Stat of NAME.1. Of
+// more bytes, a request reads up to 4 MiB, which several Nexts return. Close ends such a
+// request, and frees the buffer.
+//
+// A response has the bytes of one file, whatever its name is by then. So those of a log
+// that is renamed are confirmed once, before the first of them is returned. A file of a
+// copied log can be truncated and written again while it is sent: then each Next confirms
+// what it returns.
 //
 // What it cannot tell, since neither names nor content show it:
 //   - a copied log of one repeated line whose open file, between two looks, was truncated
@@ -35,6 +42,8 @@ type Chunk struct {
 //   - in a log of one repeated line, two rotations between two looks of which the second
 //     is within its renames just now;
 //   - a copy that is not whole yet, at the first sight of a copied log;
+//   - a log that is truncated without a copy, or one that is not declared as copied, and
+//     grows past the position again while one response is read;
 //   - what is written to a generation after a later one has a byte: it is not read.
 type Reader struct {
 	files  Files
@@ -42,16 +51,23 @@ type Reader struct {
 	pos    Position // after what was handed on
 	chunk  Chunk    // handed on last
 	start  Position // before chunk.Data
-	buf    []byte   // the bytes before chunk.Data that start.Proof covers, and then the data
-	pooled *[]byte  // has buf; nil if there is none
 	lost   bool     // the next data has Lost
 	fresh  bool     // the next data has NewGeneration
 	sizes  sizes
+	response
 	finder
 }
 
-// sizes are how many bytes a Sum covers, and how many one Next returns, at most.
-type sizes struct{ proof, chunk int64 }
+// sizes are how many bytes a Sum covers, how many one Next returns, and how many one request
+// reads, at most.
+type sizes struct{ proof, chunk, span int64 }
+
+func sizesFor(copied bool) sizes {
+	if copied {
+		return sizes{proof: ProofSize, chunk: maxChunk, span: maxSpan}
+	}
+	return sizes{proof: ProofSize, chunk: maxPiece, span: maxSpan}
+}
 
 // finder is what a Reader knows about names. A name is only a guess: what is read under it
 // is handed on only if it is confirmed.
@@ -85,7 +101,7 @@ type finder struct {
 func NewReader(files Files, copied bool, at Position) *Reader {
 	return &Reader{
 		files: files, copied: copied, pos: at, start: at,
-		sizes: sizes{proof: ProofSize, chunk: MaxChunk}, finder: finder{located: at.Raw > 0 && at.Own == 0},
+		sizes: sizesFor(copied), finder: finder{located: at.Raw > 0 && at.Own == 0},
 	}
 }
 
@@ -100,61 +116,48 @@ const (
 )
 
 // Next returns the next bytes, oldest first, never from two generations at once. It returns
-// io.EOF at the present end of the open generation, ErrRotating if names moved under each
-// of three tries, an error with ray.Code 404 if the log does not exist, and errors of Files
-// as they are. After any error it can be called again.
+// io.EOF at the present end of the open generation, and errors of Files as they are. After
+// three tries it returns ErrRotating if names move, an error with ray.Code 404 if the log
+// does not exist, or one with 503 if the responses end too early. After any error it can be
+// called again.
 func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 	r.tries, r.cause = 0, nil
 	r.looks++
 	if r.pos == (Position{}) {
 		r.located = false
 	}
-	for steps := 0; steps < 4*maxNumber; steps++ {
+	if time.Since(r.returned) > maxHeld {
+		r.end()
+	}
+	for range 4 * maxNumber {
 		o, err := r.step(ctx)
-		if err != nil {
-			r.Release()
-			return Chunk{}, err
+		if errors.Is(err, errTruncated) {
+			r.cause, o, err = err, changed, nil
 		}
-		switch o {
-		case handed:
+		switch {
+		case err != nil:
+			return Chunk{}, r.fail(err)
+		case o == handed:
+			r.returned = time.Now()
 			return r.chunk, nil
-		case atEnd:
-			r.Release()
-			return Chunk{}, io.EOF
-		case moved:
-		case changed:
+		case o == atEnd:
+			return Chunk{}, r.fail(io.EOF)
+		case o == changed:
+			r.end()
 			r.located = false
 			if r.tries++; r.tries == 3 {
-				r.Release()
-				if r.cause != nil {
-					return Chunk{}, r.cause
-				}
-				return Chunk{}, ErrRotating
+				return Chunk{}, r.fail(cmp.Or(r.cause, ErrRotating))
 			}
+			r.cause = nil
 		}
 	}
-	r.Release()
-	return Chunk{}, ErrRotating
+	return Chunk{}, r.fail(ErrRotating)
 }
 
-// Release frees the memory of the Data that Next returned last. Position returns its end
-// from then on.
-func (r *Reader) Release() {
-	r.start, r.chunk = r.pos, Chunk{}
-	r.setBuffer(nil)
-}
-
-// buffers have the bytes of a chunk and those before it.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// setBuffer replaces the buffer that r.buf is in.
-func (r *Reader) setBuffer(b *[]byte) {
-	if r.pooled != nil {
-		buffers.Put(r.pooled)
-	}
-	if r.pooled = b; b == nil {
-		r.buf = nil
-	}
+// fail returns an error of Next.
+func (r *Reader) fail(err error) error {
+	r.Close()
+	return err
 }
 
 // Position returns the position before byte i of the Data that Next returned last; i =
@@ -163,7 +166,7 @@ func (r *Reader) Position(i int) Position {
 	if i == 0 {
 		return r.start
 	}
-	p, proof, end := r.start, int(r.sizes.proof), len(r.buf)-len(r.chunk.Data)+i
+	p, proof, end := r.start, int(r.sizes.proof), r.before+i
 	p.Raw += int64(i)
 	if p.Head.Size < min(proof, int(p.Raw)) { // then buf begins where the generation does
 		p.Head = sumOf(r.buf[:min(end, proof)])
@@ -202,56 +205,55 @@ func (r *Reader) proof() Sum {
 }
 
 func (r *Reader) step(ctx context.Context) (outcome, error) {
+	if r.body != nil {
+		if r.pull() == nil {
+			return r.handOn(ctx)
+		}
+		r.end() // the response has ended too early
+	}
 	if !r.located {
 		if o, err := r.locate(ctx); o != moved || err != nil {
 			return o, err
 		}
 	}
-	buf := buffers.Get().(*[]byte)
-	o, err := r.readNext(ctx, buf)
-	if err == nil && o == handed {
-		r.setBuffer(buf)
-	} else {
-		buffers.Put(buf)
-	}
-	return o, err
-}
-
-// readNext reads the next bytes into buf, which is in use afterwards if they are handed on.
-func (r *Reader) readNext(ctx context.Context, buf *[]byte) (outcome, error) {
-	proof := r.proof()
-	b, st, err := r.readInto(ctx, buf, r.at, r.pos.Raw-int64(proof.Size), r.pos.Raw+r.sizes.chunk)
+	fits, err := r.open(ctx)
 	switch {
 	case missing(err):
 		r.cause = err
 		return changed, nil
 	case err != nil:
 		return 0, err
-	case st.Size < r.pos.Raw, len(b) < proof.Size, !proof.is(b[:proof.Size]):
+	case !fits:
 		return changed, nil
 	}
-	r.size = st.Size
-	if len(b) > proof.Size {
-		return r.handOn(ctx, b, proof.Size, st)
+	r.size = r.stat.Size
+	if r.left <= 0 {
+		r.end()
+		return r.atItsEnd(ctx, r.stat)
 	}
-	return r.atItsEnd(ctx, st)
+	if err := r.pull(); err != nil {
+		return 0, err
+	}
+	return r.handOn(ctx)
 }
 
-// handOn makes a chunk of the bytes of b after the proof, if they are confirmed.
-func (r *Reader) handOn(ctx context.Context, b []byte, proof int, st ray.FileStat) (outcome, error) {
-	start, chunk := r.start, r.chunk
-	old := r.buf
-	r.start, r.buf, r.chunk = r.pos, b, Chunk{Data: b[proof:], Lost: r.lost, NewGeneration: r.fresh}
+// handOn makes a chunk of the bytes that were pulled last, if they are confirmed.
+func (r *Reader) handOn(ctx context.Context) (outcome, error) {
+	r.start, r.chunk = r.pos, Chunk{Data: r.buf[r.before:], Lost: r.lost, NewGeneration: r.fresh}
 	end := r.Position(len(r.chunk.Data))
-	ok, err := r.confirmData(ctx, st, &end)
-	if err != nil || !ok {
-		r.start, r.chunk, r.buf = start, chunk, old
-		return changed, err
+	if r.copied || !r.confirmed {
+		if ok, err := r.confirmData(ctx, r.stat, &end); err != nil || !ok {
+			return changed, err
+		}
+		r.confirmed = true
 	}
 	r.pos, r.lost, r.fresh, r.repeat = end, false, false, Sum{}
 	r.seen = ray.FileStat{}
-	if r.at == 0 && end.Raw == st.Size {
-		r.seen = st
+	if r.at == 0 && end.Raw == r.stat.Size {
+		r.seen = r.stat
+	}
+	if r.left == 0 {
+		r.end()
 	}
 	return handed, nil
 }
@@ -442,43 +444,6 @@ func (r *Reader) newer(ctx context.Context) (next int, st ray.FileStat, lost boo
 		}
 	}
 	return -1, st, false, nil
-}
-
-// read returns the bytes of a range of a file, and the file's state when it was opened.
-func (r *Reader) read(ctx context.Context, k int, from, to int64) ([]byte, ray.FileStat, error) {
-	return r.readInto(ctx, new([]byte), k, from, to)
-}
-
-// readInto is read into buf, which grows as needed.
-func (r *Reader) readInto(ctx context.Context, buf *[]byte, k int, from, to int64) ([]byte, ray.FileStat, error) {
-	part, err := r.files.Read(ctx, k, from, to)
-	if err != nil {
-		return nil, ray.FileStat{}, err
-	}
-	defer part.Body.Close() // read for its content
-	if part.Size <= from {
-		return nil, part.FileStat, nil
-	}
-	if part.Offset > from {
-		return nil, part.FileStat, fmt.Errorf("read log: requested the bytes from %d on, got those from %d", from, part.Offset)
-	}
-	if _, err := io.CopyN(io.Discard, part.Body, from-part.Offset); err != nil {
-		return nil, part.FileStat, truncated(err)
-	}
-	n := int(min(to, part.Size) - from)
-	if cap(*buf) < n {
-		*buf = make([]byte, n)
-	}
-	b := (*buf)[:n]
-	if _, err := io.ReadFull(part.Body, b); err != nil {
-		return nil, part.FileStat, truncated(err)
-	}
-	return b, part.FileStat, nil
-}
-
-// truncated returns the error of a response that ended too early.
-func truncated(err error) error {
-	return &ray.Error{Op: "read log", Code: http.StatusServiceUnavailable, Detail: "the response was truncated: " + err.Error(), Err: err}
 }
 
 // missing reports whether a file does not exist.

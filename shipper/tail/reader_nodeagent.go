@@ -183,6 +183,7 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 	}
 	in := r.in
 	r.in = nil // after an error nothing is continued
+	defer r.files.Close()
 	for {
 		if text := r.partial(); len(text) <= maxCheckSize {
 			r.files.Repeat(text)
@@ -216,7 +217,6 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 			return false, r.replacedBy(err)
 		}
 		if r.files.AtEnd() {
-			r.files.Release()
 			if in.verifier != nil {
 				return false, r.replacedBy(endsEarly())
 			}
