@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -92,15 +93,15 @@ func (f *flags) connect() (cli.Cluster, error) {
 	target := f.target
 	target.ConfigFile = f.configFile
 	target.Note = f.note
-	cluster, err := target.Resolve(os.LookupEnv)
+	cluster, err := target.Resolve(context.Background(), os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}
-	o := connect.Options{Version: version.Version}
+	o := connect.Options{Version: version.Version, Live: cluster.Live}
 	if cluster.API == config.APISynapse {
-		return connect.Synapse(cluster, o)
+		return connect.Synapse(cluster.Cluster, o)
 	}
-	return connect.Dashboard(cluster, o)
+	return connect.Dashboard(cluster.Cluster, o)
 }
 
 // help returns the command that shows the help for a command line that did not parse.

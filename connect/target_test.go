@@ -58,7 +58,7 @@ func TestTarget_Resolve(t *testing.T) {
 		"no such file":                     {target: Target{ConfigFile: filepath.Join(dir, "none.yaml")}, err: "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := tt.target.Resolve(func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
+			c, err := tt.target.Resolve(t.Context(), func(key string) (string, bool) { v, ok := tt.env[key]; return v, ok })
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("error %v, want %q in it", err, tt.err)
@@ -93,13 +93,13 @@ func TestTarget_EnvironmentHeaders(t *testing.T) {
 		"with a token": {Target{URL: "http://u:1", TokenFile: token}, []string{"X-Tenant"}},
 		"of an agent":  {Target{URL: "http://u:1", API: config.APISynapse}, nil},
 	} {
-		c, err := tt.target.Resolve(env)
+		c, err := tt.target.Resolve(t.Context(), env)
 		if got := slices.Sorted(maps.Keys(c.Headers)); err != nil || !slices.Equal(got, tt.headers) {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, tt.headers)
 			continue
 		}
 		if c.API == "ray" {
-			d, err := Dashboard(c, Options{})
+			d, err := Dashboard(c.Cluster, Options{})
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
@@ -111,19 +111,19 @@ func TestTarget_EnvironmentHeaders(t *testing.T) {
 
 func TestTarget_Client(t *testing.T) {
 	none := func(string) (string, bool) { return "", false }
-	c, err := Target{URL: "http://u:1"}.Resolve(none)
+	c, err := Target{URL: "http://u:1"}.Resolve(t.Context(), none)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Dashboard(c, Options{})
+	d, err := Dashboard(c.Cluster, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
-	if c, err = (Target{URL: "http://u:1/agents/a1", API: config.APISynapse}).Resolve(none); err != nil {
+	if c, err = (Target{URL: "http://u:1/agents/a1", API: config.APISynapse}).Resolve(t.Context(), none); err != nil {
 		t.Fatal(err)
 	}
-	a, err := Synapse(c, Options{Version: "1"})
+	a, err := Synapse(c.Cluster, Options{Version: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package kuberay
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -124,9 +125,7 @@ func (c *client) pods() resource {
 
 // request returns a request for the objects of a namespace; allNamespaces is all.
 func (r resource) request(namespace string, o metav1.ListOptions) *rest.Request {
-	if r.selector != "" {
-		o.LabelSelector = r.selector
-	}
+	o.LabelSelector = cmp.Or(o.LabelSelector, r.selector)
 	q := r.rest.Get().Resource(r.name).VersionedParams(&o, metav1.ParameterCodec)
 	if namespace != config.AllNamespaces {
 		q = q.Namespace(namespace)
