@@ -28,6 +28,7 @@ type pipeline struct {
 
 	split    *lines.Splitter
 	base     int64           // raw offset, as split counts, of the last chunk
+	at       int             // byte of the last chunk that the state is at; -1: state.At is set
 	raw      int64           // bytes of the generation before the last chunk's end
 	records  int             // lines that became records
 	enc      *record.Encoder // nil before the first record
@@ -43,7 +44,7 @@ func newPipeline(l *look) *pipeline {
 	} else {
 		p.state = checkpoint.FileState{Name: l.was.name, Directory: l.d.stored.ID()}
 	}
-	p.raw = p.state.At.Raw
+	p.raw, p.at = p.state.At.Raw, -1
 	p.split = p.resume()
 	return p
 }
@@ -64,6 +65,7 @@ func (p *pipeline) reached() uint64 { return p.state.Content + uint64(p.split.Pa
 
 // chunk converts the next bytes.
 func (p *pipeline) chunk(ctx context.Context, c rotation.Chunk) error {
+	defer p.settle()
 	p.now = time.Now().UnixNano()
 	if c.NewGeneration {
 		p.raw = 0
@@ -112,14 +114,23 @@ func (p *pipeline) chunk(ctx context.Context, c rotation.Chunk) error {
 	}
 }
 
-// advance sets the state to the last line end, if it is in the last chunk.
+// advance sets the state to the last line end, if it is in the last chunk. state.At is set by
+// settle.
 func (p *pipeline) advance() {
 	at, raw := p.split.Boundary()
 	if raw < p.base {
 		return // the line began in an earlier chunk
 	}
 	p.state.Lines, p.state.Blank, p.state.AfterCR = at.Lines, at.Blank, at.AfterCR
-	p.state.At = p.reader.Position(int(raw - p.base))
+	p.at = int(raw - p.base)
+}
+
+// settle sets the state's position, which costs a hash of the bytes before it: once for each
+// batch and each chunk, not for each line.
+func (p *pipeline) settle() {
+	if p.at >= 0 {
+		p.state.At, p.at = p.reader.Position(p.at), -1
+	}
 }
 
 // line writes a line, or applies a marker. Markers have numbers like other lines, and the
@@ -317,6 +328,7 @@ func (p *pipeline) retire(ctx context.Context) error {
 // flush passes the batch, if there is one, to the writer, with the state behind it. always:
 // also if the state holds nothing that was shipped.
 func (p *pipeline) flush(ctx context.Context, always bool) error {
+	p.settle()
 	b := p.batch
 	p.batch = nil
 	same := p.put != nil && p.state == *p.put || p.put == nil && p.state.Lines == 0
