@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Phase is where a cluster is in its life.
@@ -26,7 +27,10 @@ type State struct {
 	Address string              // "ip:port" of the dashboard; "": no head runs
 	Head    string              // identifies the head's container: another one is another Ray
 	Agents  map[netip.Addr]bool // the addresses of its own nodes; never changed
-	Labels  map[string]string   // keys of its records and labels of raytap_cluster_info; never changed
+	// Deleted is when nodes with these addresses were deleted, within the last hour:
+	// for Ray they are lost. Never changed.
+	Deleted map[netip.Addr]time.Time
+	Labels  map[string]string // keys of its records and labels of raytap_cluster_info; never changed
 	Phase   Phase
 	Why     string // of Waiting
 }

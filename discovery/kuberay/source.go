@@ -87,6 +87,7 @@ type entry struct {
 	rule    *rule
 	ready   string // the head's container that was ready once
 	reached bool   // a head had an address once
+	deleted deletedPods
 }
 
 // New returns the source of cfg.Kubernetes, which is not nil. It connects to nothing;

@@ -20,7 +20,7 @@ const (
 // stateOf returns the state of a cluster, and its kind.
 func (s *Source) stateOf(e *entry, snap snapshot, now time.Time) (discovery.State, string) {
 	c, head := snap.cluster, headOf(snap.pods)
-	out := discovery.State{Labels: e.labels(c)}
+	out := discovery.State{Labels: e.labels(c), Deleted: e.deleted.observe(snap.pods, now)}
 	if s.owns != nil && !s.owns(c.uid, c.created) {
 		if out.Why = "another shard watches it"; !c.gone.IsZero() {
 			out.Phase = discovery.Gone
