@@ -86,14 +86,14 @@ func (l *look) run(ctx context.Context) lookResult {
 		return r
 	}
 	l.p = newPipeline(l)
-	defer l.p.release()
+	defer l.p.Drop()
 	err := l.read(ctx, &r)
 	r.atEnd = errors.Is(err, io.EOF)
 	if r.atEnd {
 		err = nil
 	}
 	if !errors.Is(err, errExcluded) || l.p.state.Decided { // markers alone need no position
-		if ferr := l.p.flush(ctx, false); ferr != nil && err == nil {
+		if ferr := l.p.Flush(ctx); ferr != nil && err == nil {
 			err = ferr
 		}
 	}
@@ -112,7 +112,7 @@ func (l *look) run(ctx context.Context) lookResult {
 	if r.atEnd && !r.grew {
 		r.seen = l.files.seen()
 	}
-	if (errors.Is(err, rotation.ErrRotating) || isMissing(err)) && l.p.split.Partial() == 0 {
+	if (errors.Is(err, rotation.ErrRotating) || isMissing(err)) && l.p.Split.Partial() == 0 {
 		r.moving = &keptReader{l.p.reader, l.files, l.p.state.At}
 	}
 	r.err, r.state, r.old, r.generations = err, l.p.put, l.files.old, l.files.generations

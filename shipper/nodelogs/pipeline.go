@@ -3,10 +3,10 @@ package nodelogs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"raytap/shipper/checkpoint"
+	"raytap/shipper/convert"
 	"raytap/shipper/writer"
 
 	"raytap/lines"
@@ -19,123 +19,136 @@ import (
 // pipeline converts the bytes of one look to records, and passes them to the writer with the
 // state of the log behind them. Not safe for concurrent use.
 type pipeline struct {
+	*convert.Pipeline
 	l      *look
-	out    *writer.Writer
-	state  checkpoint.FileState  // up to the last whole line of the last chunk
+	state  checkpoint.FileState  // its position is that of the last call of settle
 	put    *checkpoint.FileState // as it was last passed to the writer; nil: never
 	found  checkpoint.FoundAfter // what the sink has from before a crash
 	reader *rotation.Reader
 
-	split    *lines.Splitter
-	base     int64           // raw offset, as split counts, of the last chunk
-	at       int             // byte of the last chunk that the state is at; -1: state.At is set
-	raw      int64           // bytes of the generation before the last chunk's end
-	records  int             // lines that became records
-	enc      *record.Encoder // nil before the first record
-	batch    *writer.Batch   // nil if there is nothing to write
-	reserved int             // memory acquired for the partial line (bytes)
-	now      int64           // when the last chunk was read, Unix nanoseconds
+	places  []place // line ends from the last released line on, one for each line
+	base    int64   // raw offset, as the splitter counts, of the last chunk
+	raw     int64   // bytes of the generation before the last chunk's end
+	records int     // lines that became records
+	failed  bool    // a batch was lost: its lines are read again
+}
+
+// place is a line end: where the log's position can be.
+type place struct {
+	lines.Boundary
+	content uint64 // content bytes before it
+	raw     int64  // as the splitter counts
+	known   bool   // at is set
+	at      rotation.Position
 }
 
 func newPipeline(l *look) *pipeline {
-	p := &pipeline{l: l, out: l.d.s.c.out, put: l.was.state, found: l.was.file.Found()}
+	p, c := &pipeline{l: l, put: l.was.state, found: l.was.file.Found()}, l.d.s.c
 	if p.put != nil {
 		p.state = *p.put
 	} else {
 		p.state = checkpoint.FileState{Name: l.was.name, Directory: l.d.stored.ID()}
 	}
-	p.raw, p.at = p.state.At.Raw, -1
-	p.split = p.resume()
+	p.raw = p.state.At.Raw
+	p.Pipeline = convert.New(p, c.out, c.metrics, convert.Options{MaxMessageSize: c.opts.Limits.MaxMessageSize, DropOversized: c.opts.Limits.DropOversized})
+	p.Skipped = p.state.Skipped
+	p.resume()
 	return p
 }
 
-// resume returns a splitter that continues at the state.
-func (p *pipeline) resume() *lines.Splitter {
-	return lines.Continue(p.l.d.s.c.opts.Limits.MaxMessageSize, lines.Boundary{Lines: p.state.Lines, Blank: p.state.Blank, AfterCR: p.state.AfterCR})
+// resume continues at the state.
+func (p *pipeline) resume() {
+	at := lines.Boundary{Lines: p.state.Lines, Blank: p.state.Blank, AfterCR: p.state.AfterCR}
+	p.Begin(lines.Continue(p.l.d.s.c.opts.Limits.MaxMessageSize, at))
+	p.places = append(p.places[:0], place{Boundary: at, content: p.state.Content, known: true, at: p.state.At})
 }
 
 // inLine reports whether no whole line was read yet, but a part of one.
 func (p *pipeline) inLine() bool {
-	return p.split.Partial() > 0 && p.state.Lines == p.split.Lines() && (p.put == nil || p.state.At == p.put.At)
+	return p.Split.Partial() > 0 && p.state.Lines == p.Split.Lines() && (p.put == nil || p.state.At == p.put.At)
 }
 
 // reached returns how many content bytes of the log were read, those of the partial line
 // included.
-func (p *pipeline) reached() uint64 { return p.state.Content + uint64(p.split.Partial()) }
+func (p *pipeline) reached() uint64 {
+	return p.places[len(p.places)-1].content + uint64(p.Split.Partial())
+}
 
 // chunk converts the next bytes.
 func (p *pipeline) chunk(ctx context.Context, c rotation.Chunk) error {
-	defer p.settle()
-	p.now = time.Now().UnixNano()
+	p.Now = time.Now().UnixNano()
 	if c.NewGeneration {
 		p.raw = 0
 	}
 	p.raw += int64(len(c.Data))
 	if c.Lost {
-		if n := p.found.Lines(p.state.Epoch); n > p.split.Lines() {
+		if n := p.found.Lines(p.state.Epoch); n > p.Split.Lines() {
 			p.state.Lines = n // the sink has lines of what is gone
 		}
 		p.state.Blank, p.state.AfterCR = 0, false
-		p.split.Drop() // the rest of the partial line is gone
-		p.releasePartial()
-		p.split = p.resume()
-		if err := p.lost(ctx, p.split.Lines(), p.lossReason()); err != nil {
+		p.DropPartial() // the rest of it is gone
+		p.resume()
+		if err := p.lost(ctx, p.Split.Lines(), p.lossReason()); err != nil {
 			return err
 		}
 	}
-	p.base = p.split.Raw()
-	p.split.Write(c.Data)
-	for {
-		size, ok := p.split.Next()
-		p.releasePartial()
-		if err := p.reservePartial(ctx, p.split.Need()); err != nil {
-			return err
-		}
-		if !ok {
-			p.split.Keep()
-			p.advance()
-			return nil
-		}
-		if err := p.admit(ctx, size); err != nil {
-			return err
-		}
-		l := p.split.Line()
-		err := p.line(ctx, l)
-		if err != nil {
-			return err
-		}
-		p.state.Content += uint64(l.Size)
-		p.advance()
-		if p.batch != nil && len(p.batch.Buf) >= writer.BatchSize {
-			if err := p.flush(ctx, false); err != nil {
-				return err
-			}
-		}
+	p.base = p.Split.Raw()
+	err := p.SplitLines(ctx, c.Data)
+	if err == nil {
+		p.noteEnd()
+	}
+	p.settle()
+	return err
+}
+
+// noteLine notes the end of a line that was consumed and not released.
+func (p *pipeline) noteLine(l lines.Line) {
+	if n := p.released() - p.places[0].Lines; n > 0 {
+		p.places = append(p.places[:0], p.places[n:]...)
+	}
+	last := &p.places[len(p.places)-1]
+	next := place{content: last.content + uint64(l.Size)}
+	next.Boundary, next.raw = p.Split.Boundary()
+	if p.Agg == nil {
+		*last = next // it is released at once
+	} else {
+		p.places = append(p.places, next)
 	}
 }
 
-// advance sets the state to the last line end, if it is in the last chunk. state.At is set by
-// settle.
-func (p *pipeline) advance() {
-	at, raw := p.split.Boundary()
-	if raw < p.base {
-		return // the line began in an earlier chunk
+// noteEnd moves the last line end behind the empty lines after it, if it is in the last chunk.
+func (p *pipeline) noteEnd() {
+	last := &p.places[len(p.places)-1]
+	if at, raw := p.Split.Boundary(); raw >= p.base {
+		last.Boundary, last.raw, last.known = at, raw, false
 	}
-	p.state.Lines, p.state.Blank, p.state.AfterCR = at.Lines, at.Blank, at.AfterCR
-	p.at = int(raw - p.base)
 }
 
-// settle sets the state's position, which costs a hash of the bytes before it: once for each
-// batch and each chunk, not for each line.
+// released returns how many lines of the log were released. A line is, once it was noted,
+// unless it is pending.
+func (p *pipeline) released() uint64 {
+	if p.Agg != nil {
+		return p.Agg.Lines
+	}
+	return p.places[len(p.places)-1].Lines
+}
+
+// settle sets the state's position behind the released lines, and makes all noted places
+// independent of the last chunk.
 func (p *pipeline) settle() {
-	if p.at >= 0 {
-		p.state.At, p.at = p.reader.Position(p.at), -1
+	for i := range p.places {
+		if at := &p.places[i]; !at.known {
+			at.known, at.at = true, p.reader.Position(int(at.raw-p.base))
+		}
 	}
+	at := &p.places[p.released()-p.places[0].Lines]
+	p.state.Lines, p.state.Blank, p.state.AfterCR = at.Lines, at.Blank, at.AfterCR
+	p.state.Content, p.state.At = at.content, at.at
 }
 
-// line writes a line, or applies a marker. Markers have numbers like other lines, and the
-// next record counts them as skipped.
-func (p *pipeline) line(ctx context.Context, l lines.Line) error {
+// Consume implements convert.Log: it writes a line, or applies a marker. Markers have numbers
+// like other lines, and the next record counts them as skipped.
+func (p *pipeline) Consume(ctx context.Context, l lines.Line) error {
 	marker, value := names.NoMarker, ""
 	if !l.Truncated() {
 		marker, value = names.ParseMarker(l.Text)
@@ -146,31 +159,32 @@ func (p *pipeline) line(ctx context.Context, l lines.Line) error {
 			return err
 		}
 	}
-	if marker != names.NoMarker {
+	switch {
+	case marker != names.NoMarker:
 		p.mark(marker, value)
 		p.skip(l.Seq)
-		return nil
-	}
-	if l.Seq < p.found.Lines(p.state.Epoch) {
-		p.state.Skipped = 0
-		return p.decide() // the sink has it from before a crash
-	}
-	if l.Truncated() {
-		p.l.d.s.c.metrics.Oversized().Inc()
-		if p.l.d.s.c.opts.Limits.DropOversized {
-			p.skip(l.Seq)
-			return nil
+	case l.Seq < p.found.Lines(p.state.Epoch): // the sink has it from before a crash
+		p.Skipped = 0
+		if err := p.decide(); err != nil {
+			return err
 		}
+	default:
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
+		p.noteLine(l)
+		return p.Add(ctx, l)
 	}
-	if err := p.begin(ctx); err != nil {
-		return err
-	}
-	p.room(len(l.Text))
-	p.batch.Buf = p.enc.AppendLine(p.batch.Buf, p.now, l, p.state.Skipped)
-	p.batch.Records++
-	p.records++
-	p.state.Skipped, p.state.Ended, p.state.LastTime = 0, false, p.enc.LastTime()
+	p.noteLine(l)
+	p.Pass(l)
 	return nil
+}
+
+// Before implements convert.Log.
+func (p *pipeline) Before(b []byte, _ int64, _ uint64) []byte {
+	p.state.Ended = false
+	p.records++
+	return b
 }
 
 // skip counts a line that has no record. The next record reports it, unless the sink has
@@ -179,8 +193,7 @@ func (p *pipeline) skip(seq uint64) {
 	if seq < p.found.Lines(p.state.Epoch) {
 		return
 	}
-	p.state.Skipped++
-	p.l.d.s.c.metrics.Skipped().Inc()
+	p.Skip()
 }
 
 // mark applies a marker. A worker serves one job. In an actor a task's marker says nothing of
@@ -196,14 +209,15 @@ func (p *pipeline) mark(marker names.Marker, value string) {
 	case marker == names.TaskMarker && a.ActorName == "":
 		a.TaskName = value
 	}
-	if p.enc == nil || *a == before {
+	if p.Enc == nil || *a == before {
 		return
 	}
 	if a.ActorName != before.ActorName { // it may be a replica of Serve
-		p.enc = p.l.d.s.encoder(p.l.worker, p.state)
+		p.state.LastTime = p.Enc.LastTime()
+		p.Enc = p.l.d.s.encoder(p.l.worker, p.state)
 		return
 	}
-	p.enc.SetAttribution(a.ActorName, a.TaskName)
+	p.Enc.SetAttribution(a.ActorName, a.TaskName)
 }
 
 // begin prepares for a record: whose it is is decided, and there is an encoder and a batch.
@@ -211,16 +225,11 @@ func (p *pipeline) begin(ctx context.Context) error {
 	if err := p.decide(); err != nil {
 		return err
 	}
-	if p.enc == nil {
+	if p.Enc == nil {
 		p.state.LastTime = max(p.state.LastTime, p.found.LastTime())
-		p.enc = p.l.d.s.encoder(p.l.worker, p.state)
+		p.Enc = p.l.d.s.encoder(p.l.worker, p.state)
 	}
-	if p.batch != nil {
-		return nil
-	}
-	b, err := p.out.Batch(ctx, p.split.Buffered() > 0)
-	p.batch = b
-	return err
+	return p.Ensure(ctx)
 }
 
 // decide decides the log's job, before its first record.
@@ -244,28 +253,19 @@ func (p *pipeline) decide() error {
 	return nil
 }
 
-// room makes room in the batch for a record with a text of n bytes.
-func (p *pipeline) room(n int) {
-	if len(p.batch.Buf)+n+writer.RecordRoom > cap(p.batch.Buf) {
-		p.out.Grow(p.batch, n+writer.RecordRoom)
-	}
-}
-
 // event writes an event, unless the sink has it from before a crash.
 func (p *pipeline) event(ctx context.Context, event string, seq uint64, message string, fields ...record.Field) error {
 	if p.found.Has(event, p.state.Epoch, seq) {
-		p.state.Skipped = 0
+		p.Skipped = 0
 		return p.decide()
 	}
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	p.room(len(message))
-	p.batch.Buf = p.enc.AppendEvent(p.batch.Buf, time.Now().UnixNano(), record.Event{
-		Type: event, Seq: seq, Message: message, Skipped: p.state.Skipped, Fields: fields,
-	})
-	p.batch.Records++
-	p.state.Skipped, p.state.LastTime = 0, p.enc.LastTime()
+	p.Append(p.Enc.AppendEvent(nil, time.Now().UnixNano(), record.Event{
+		Type: event, Seq: seq, Message: message, Skipped: p.Skipped, Fields: fields,
+	}))
+	p.Skipped = 0
 	p.l.d.s.c.metrics.Events(event).Inc()
 	return nil
 }
@@ -291,59 +291,59 @@ func (p *pipeline) lossReason() string {
 // end writes the end event of a log whose worker is dead, and before that the partial line,
 // which no process continues.
 func (p *pipeline) end(ctx context.Context) error {
-	if size, ok := p.split.Flush(); ok {
-		if err := p.admit(ctx, size); err != nil {
-			return err
-		}
-		l := p.split.Line()
-		err := p.line(ctx, l)
-		if err == nil {
-			p.state.Content += uint64(l.Size)
-			p.state.Lines, p.state.Blank, p.state.AfterCR = l.Seq+1, 0, false
-			p.state.At = p.reader.Position(0) // behind the partial line
-		}
-		p.split.Drop()
-		p.releasePartial()
-		if err != nil {
-			return err
-		}
+	p.base = p.Split.Raw() // from where the reader would go on
+	if err := p.FlushPartial(ctx); err != nil {
+		return err
 	}
 	if p.state.Lines == 0 || p.state.Ended || !p.state.Decided {
-		return p.flush(ctx, false)
+		return nil
 	}
 	err := p.event(ctx, record.EventEnd, p.state.Lines, "the worker is dead and its log was read to its end", endFields(p.state.Lines, p.state.Content, true)...)
 	if err != nil {
 		return err
 	}
 	p.state.Ended = true
-	return p.flush(ctx, false)
+	return p.Flush(ctx)
 }
 
 // retire makes the log one that is not read any more.
 func (p *pipeline) retire(ctx context.Context) error {
+	if err := p.Flush(ctx); err != nil {
+		return err
+	}
 	p.state.Finished = true
-	return p.flush(ctx, true)
+	return p.Put(ctx, &writer.Batch{})
 }
 
-// flush passes the batch, if there is one, to the writer, with the state behind it. always:
-// also if the state holds nothing that was shipped.
-func (p *pipeline) flush(ctx context.Context, always bool) error {
+// next returns the state behind the released lines.
+func (p *pipeline) next() checkpoint.FileState {
 	p.settle()
-	b := p.batch
-	p.batch = nil
-	same := p.put != nil && p.state == *p.put || p.put == nil && p.state.Lines == 0
-	if b == nil && same && !always {
-		return nil
+	next := p.state
+	next.Skipped = p.Skipped
+	if p.Enc != nil {
+		next.LastTime = p.Enc.LastTime()
 	}
-	if b == nil {
-		b = &writer.Batch{} // all lines were skipped
+	return next
+}
+
+// Moved implements convert.Log.
+func (p *pipeline) Moved() bool {
+	if p.failed {
+		return false
 	}
-	before, next := uint64(0), p.state
+	next := p.next()
+	return p.put == nil && next.Lines > 0 || p.put != nil && next != *p.put
+}
+
+// Put implements convert.Log.
+func (p *pipeline) Put(ctx context.Context, b *writer.Batch) error {
+	before, next := uint64(0), p.next()
 	if p.put != nil {
 		before = p.put.Lines
 	}
 	b.File, b.NextFile = p.l.was.file, &next
-	if err := p.out.Put(ctx, b); err != nil {
+	if err := p.l.d.s.c.out.Put(ctx, b); err != nil {
+		p.failed = true
 		return err
 	}
 	p.l.d.s.c.metrics.Lines().Add(float64(next.Lines - before))
@@ -351,9 +351,9 @@ func (p *pipeline) flush(ctx context.Context, always bool) error {
 	return nil
 }
 
-// admit checks a line against the limits.
-func (p *pipeline) admit(ctx context.Context, size int64) error {
-	limit, pause := p.l.d.s.limits.admit(p.l.e, p.split.Lines(), size)
+// Admit implements convert.Log: it checks a line against the limits.
+func (p *pipeline) Admit(ctx context.Context, size int64) error {
+	limit, pause := p.l.d.s.limits.admit(p.l.e, p.Split.Lines(), size)
 	if limit == "" {
 		return nil
 	}
@@ -362,40 +362,5 @@ func (p *pipeline) admit(ctx context.Context, size int64) error {
 	if pause {
 		message = "limit " + limit + " is reached: reading continues after the interval of " + p.l.d.s.c.opts.Limits.Interval.String()
 	}
-	return cmp.Or(p.event(ctx, record.EventLimit, p.split.Lines(), message, record.Field{Key: "limit", Value: limit}), errLimited)
-}
-
-// reservePartial acquires memory for n more bytes of the partial line.
-func (p *pipeline) reservePartial(ctx context.Context, n int) error {
-	if n == 0 {
-		return nil
-	}
-	if err := p.flush(ctx, false); err != nil {
-		return err
-	}
-	err := p.out.Memory.Acquire(ctx, int64(n), true, p.split.Buffered() > 0)
-	if err == nil {
-		p.reserved += n
-	} else if errors.Is(err, writer.ErrMemoryPressure) {
-		p.l.d.s.c.metrics.PartialDropped().Inc()
-	}
-	return err
-}
-
-// releasePartial releases the memory that the splitter does not use any more.
-func (p *pipeline) releasePartial() {
-	if n := p.reserved - p.split.Buffered(); n > 0 {
-		p.reserved -= n
-		p.out.Memory.Release(int64(n), true)
-	}
-}
-
-// release frees what the pipeline holds.
-func (p *pipeline) release() {
-	p.split.Drop()
-	p.releasePartial()
-	if p.batch != nil {
-		p.out.Free(p.batch)
-		p.batch = nil
-	}
+	return cmp.Or(p.event(ctx, record.EventLimit, p.Split.Lines(), message, record.Field{Key: "limit", Value: limit}), errLimited)
 }

@@ -18,20 +18,19 @@ import (
 // event writes an event record. After a crash it may be written again; commitEvents writes
 // events exactly once.
 func (p *pipeline) event(ctx context.Context, event, message string, fields ...record.Field) error {
-	if err := p.ensureBatch(ctx); err != nil {
+	if err := p.Ensure(ctx); err != nil {
 		return err
 	}
-	p.batch.Buf = append(p.batch.Buf, p.newEvent(event, message, fields...).Record...)
-	p.batch.Records++
-	return p.flush(ctx)
+	p.Append(p.newEvent(event, message, fields...).Record)
+	return p.Flush(ctx)
 }
 
 // nextLine returns the seq of the next line in the sink. After a crash the sink may have
 // lines after the position.
 func (p *pipeline) nextLine() uint64 {
 	n := p.log.Pos.Lines
-	if p.split != nil {
-		n = p.released()
+	if p.Split != nil {
+		n = p.Released()
 	}
 	return max(n, p.log.Written[p.log.Epoch])
 }
@@ -41,10 +40,10 @@ func (p *pipeline) newEvent(event, message string, fields ...record.Field) check
 	seq := p.nextLine()
 	now := time.Now().UnixNano()
 	r := p.stepBack(nil, now, seq)
-	r = p.enc.AppendEvent(r, now, record.Event{Type: event, Seq: seq, Message: message, Skipped: p.skipped, Fields: fields})
-	p.skipped, p.log.Skipped = 0, 0
+	r = p.Enc.AppendEvent(r, now, record.Event{Type: event, Seq: seq, Message: message, Skipped: p.Skipped, Fields: fields})
+	p.Skipped, p.log.Skipped = 0, 0
 	p.cl.Metrics.Events(event).Inc()
-	return checkpoint.PendingEvent{Event: event, Epoch: p.enc.Epoch(), Seq: seq, Record: r}
+	return checkpoint.PendingEvent{Event: event, Epoch: p.Enc.Epoch(), Seq: seq, Record: r}
 }
 
 // commitEvents writes events exactly once, even if the process is killed: it first saves
@@ -58,10 +57,10 @@ func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...checkp
 			p.log.Pending = append(p.log.Pending, e)
 		}
 	}
-	if err := p.flush(ctx); err != nil {
+	if err := p.Flush(ctx); err != nil {
 		return err
 	}
-	p.log.LastTime = p.enc.LastTime()
+	p.log.LastTime = p.Enc.LastTime()
 	if !p.leftOpen() {
 		p.log.Run = *p.job.current()
 	}
@@ -73,16 +72,15 @@ func (p *pipeline) commitEvents(ctx context.Context, done bool, events ...checkp
 
 // writePending writes the pending events. done: they end the run.
 func (p *pipeline) writePending(ctx context.Context, done bool) error {
-	if err := p.ensureBatch(ctx); err != nil {
+	if err := p.Ensure(ctx); err != nil {
 		return err
 	}
 	for _, o := range p.log.Pending {
-		p.batch.Buf = append(p.batch.Buf, o.Record...)
-		p.batch.Records++
+		p.Append(o.Record)
 	}
 	p.log.Pending = nil
 	p.log.Done = p.log.Done || done
-	return p.flush(ctx)
+	return p.Flush(ctx)
 }
 
 // replayPending writes the events that an earlier process has left pending. over: the
@@ -148,7 +146,7 @@ func (p *pipeline) start(ctx context.Context) error {
 func (p *pipeline) newEpoch(ctx context.Context, at lines.Position, in checkpoint.Generation, message string, before ...checkpoint.PendingEvent) error {
 	p.log.LeaveEpoch(p.nextLine(), at)
 	p.log.Restart(at, in)
-	p.enc.SetEpoch(p.log.Epoch)
+	p.Enc.SetEpoch(p.log.Epoch)
 	p.job.logger().WithFields(logrus.Fields{"epoch": p.log.Epoch, "reason": message}).Warn("New epoch")
 	return p.commitEvents(ctx, false, append(before, p.newEvent(record.EventEpoch, message))...)
 }
@@ -176,7 +174,7 @@ func (p *pipeline) reopen(ctx context.Context) error {
 	p.reopening = false
 	p.log.Done, p.log.AtEnd, p.log.Checks = false, false, 0
 	p.job.logger().Info("Log has grown after the end of its run")
-	if err := p.flush(ctx); err != nil {
+	if err := p.Flush(ctx); err != nil {
 		return err
 	}
 	return p.commitEvents(ctx, false, p.newEvent(record.EventReopened, "the log has grown after the end of the run: reading continues"))
@@ -196,7 +194,7 @@ func (p *pipeline) hitLimit(ctx context.Context, limit string) error {
 	} else {
 		log.Warn("Stream limit reached, log stopped")
 	}
-	if err := p.flush(ctx); err != nil {
+	if err := p.Flush(ctx); err != nil {
 		return err
 	}
 	if !pause {
@@ -222,19 +220,19 @@ const maxAhead = time.Second
 // more than maxAhead, because the clock was set back: the next record has the clock's time
 // again. now is a recent time of the clock, seq that of the next record.
 func (p *pipeline) stepBack(b []byte, now int64, seq uint64) []byte {
-	if p.enc.LastTime() <= now+int64(maxAhead) {
+	if p.Enc.LastTime() <= now+int64(maxAhead) {
 		return b
 	}
 	clock := time.Now().UnixNano()
-	last := p.enc.LastTime()
+	last := p.Enc.LastTime()
 	if last <= clock+int64(maxAhead) {
 		return b
 	}
-	p.enc.SetLastTime(0)
+	p.Enc.SetLastTime(0)
 	ahead := time.Duration(last - clock).Round(time.Millisecond)
 	message := fmt.Sprintf("the clock of raytap's host was ahead by %s: times go back once from here", ahead)
-	b = p.enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.skipped})
-	p.skipped, p.log.Skipped = 0, 0
+	b = p.Enc.AppendEvent(b, clock, record.Event{Type: record.EventClock, Seq: seq, Message: message, Skipped: p.Skipped})
+	p.Skipped, p.log.Skipped = 0, 0
 	p.job.logger().WithField("ahead", ahead.String()).Warn("Host clock was set back, record times go back once")
 	p.cl.Metrics.Events(record.EventClock).Inc()
 	return b

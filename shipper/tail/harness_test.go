@@ -101,7 +101,7 @@ func newHarness(t *testing.T, j ray.Job, fake API, o Options) *harness {
 func (h *harness) readAll(r reader) error {
 	h.t.Helper()
 	err := r.read(h.t.Context())
-	if ferr := errors.Join(h.p.flushPending(h.t.Context()), h.p.flush(h.t.Context())); ferr != nil {
+	if ferr := errors.Join(h.p.FlushPending(h.t.Context()), h.p.Flush(h.t.Context())); ferr != nil {
 		h.t.Error(ferr)
 	}
 	h.p.drop()

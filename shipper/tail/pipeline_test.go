@@ -13,22 +13,23 @@ import (
 	"raytap/ray"
 	"raytap/shipper/aggregate"
 	"raytap/shipper/checkpoint"
+	"raytap/shipper/convert"
 )
 
 func TestPipeline_DropRestoresSkipped(t *testing.T) {
-	p := &pipeline{log: &checkpoint.Log{State: checkpoint.State{Skipped: 2}}, skipped: 5} // three lines after the position
+	p := &pipeline{Pipeline: &convert.Pipeline{Skipped: 5}, log: &checkpoint.Log{State: checkpoint.State{Skipped: 2}}} // three lines after the position
 	p.drop()
-	if p.skipped != 2 {
-		t.Errorf("%d lines skipped after drop, want 2: the others are read again", p.skipped)
+	if p.Skipped != 2 {
+		t.Errorf("%d lines skipped after drop, want 2: the others are read again", p.Skipped)
 	}
 }
 
 func TestPipeline_Metadata(t *testing.T) {
 	cl := testCluster(t, Options{Cluster: "prod", Record: RecordOptions{Metadata: []string{"owner", "absent"}}})
 	j := newJob(cl, "session_1", ray.Job{SubmissionID: "raysubmit_1", Metadata: map[string]string{"owner": "a", "other": "b", "job_name": "train"}})
-	p := &pipeline{cl: cl, job: j, log: &checkpoint.Log{}}
+	p := &pipeline{Pipeline: &convert.Pipeline{}, cl: cl, job: j, log: &checkpoint.Log{}}
 	p.setEncoder()
-	got := string(p.enc.AppendLine(nil, 1e18, lines.Line{Text: []byte("x"), Size: 1}, 0))
+	got := string(p.Enc.AppendLine(nil, 1e18, lines.Line{Text: []byte("x"), Size: 1}, 0))
 	if !strings.Contains(got, `"job_name":"train"`) || !strings.HasSuffix(got, `,"metadata":{"owner":"a"}}`+"\n") {
 		t.Errorf("got %s, want the configured metadata keys", got)
 	}
@@ -58,9 +59,9 @@ func TestPipeline_Bytes(t *testing.T) {
 		size   uint64 // content bytes before the position
 		after  time.Duration
 	}
-	partial := func(h *harness) error { return h.p.flushPartial(h.t.Context()) }
+	partial := func(h *harness) error { return h.p.FlushPartial(h.t.Context()) }
 	pending := func(h *harness) error {
-		return errors.Join(h.p.flushPending(h.t.Context()), h.p.flush(h.t.Context()))
+		return errors.Join(h.p.FlushPending(h.t.Context()), h.p.Flush(h.t.Context()))
 	}
 	drop := func(h *harness) error { h.p.drop(); return nil }
 	for name, tt := range map[string]row{
@@ -113,8 +114,8 @@ func TestPipeline_Bytes(t *testing.T) {
 				p.begin(lines.NewSplitter(h.cl.opts.Limits.MaxMessageSize, 0))
 				var err error
 				for _, chunk := range tt.chunks {
-					p.now = time.Now().UnixNano()
-					if err = p.splitLines(t.Context(), []byte(chunk)); err != nil {
+					p.Now = time.Now().UnixNano()
+					if err = p.SplitLines(t.Context(), []byte(chunk)); err != nil {
 						break
 					}
 				}
@@ -122,7 +123,7 @@ func TestPipeline_Bytes(t *testing.T) {
 					t.Errorf("took %v, want %v", took, tt.after)
 				}
 				if tt.flush == nil {
-					tt.flush = func(h *harness) error { return h.p.flush(h.t.Context()) }
+					tt.flush = func(h *harness) error { return h.p.Flush(h.t.Context()) }
 				}
 				flushed := tt.flush(h)
 				if err == nil {

@@ -182,13 +182,13 @@ func (s *source) window(ctx context.Context, n int) (window []byte, whole bool, 
 // reads have ended, the partial line included. full: if windows do not show that, it reads
 // the whole log; else it returns false.
 func (s *source) atEnd(ctx context.Context, full bool) (bool, error) {
-	pos := s.p.split.Position()
+	pos := s.p.Split.Position()
 	w, err := s.locate(ctx, &pos, s.windowFor(2*lines.FingerprintSize))
 	switch {
 	case err != nil:
 		return false, err
 	case w.matches == 1, w.matches > 1 && !full, w.whole && pos.Content == 0:
-		return int64(lines.ContentLen(w.text[w.at:])) == s.p.split.Partial(), nil
+		return int64(lines.ContentLen(w.text[w.at:])) == s.p.Split.Partial(), nil
 	case !full:
 		return false, nil
 	}
@@ -207,7 +207,7 @@ func (s *source) atEndFull(ctx context.Context, pos lines.Position) (bool, error
 	defer body.Close()
 	v := lines.VerifyAll(pos, lines.UnknownOffset)
 	rest, err := v.FeedAll(body)
-	return err == nil && v.Done() && v.OK() && int64(rest) == s.p.split.Partial(), err
+	return err == nil && v.Done() && v.OK() && int64(rest) == s.p.Split.Partial(), err
 }
 
 // classifyShortReplay returns why a replay did not reach the position: errReplaced only if a
@@ -351,9 +351,9 @@ func (f *ingester) write(ctx context.Context, b []byte) error {
 		return nil
 	}
 	p.health.success()
-	p.now = time.Now().UnixNano()
-	s := p.split
-	err := p.splitLines(ctx, b)
+	p.Now = time.Now().UnixNano()
+	s := p.Split
+	err := p.SplitLines(ctx, b)
 	// Line ends after the position, and a partial line that was read before, are not new.
 	if reached := s.Reached(); reached > p.log.Reached {
 		f.fresh += int64(reached - p.log.Reached)
@@ -397,10 +397,10 @@ func (f *ingester) remember(b []byte) {
 // another log.
 func (f *ingester) tail() tailFingerprint {
 	last := f.last
-	if text := f.p.split.PartialText(); len(text) > checkSize && len(text) <= maxCheckSize {
+	if text := f.p.Split.PartialText(); len(text) > checkSize && len(text) <= maxCheckSize {
 		last = text
 	}
-	return tailFingerprint{raw: f.p.split.Raw(), size: len(last), hash: xxhash.Sum64(last)}
+	return tailFingerprint{raw: f.p.Split.Raw(), size: len(last), hash: xxhash.Sum64(last)}
 }
 
 // readAll passes on a body until EOF, and flushes.
@@ -414,14 +414,14 @@ func (f *ingester) readAll(ctx context.Context, body io.Reader) error {
 				return err
 			}
 			if n < lines.ChunkSize/2 || err != nil { // short reads: it is near the log's end
-				if err := f.p.flush(ctx); err != nil {
+				if err := f.p.Flush(ctx); err != nil {
 					return err
 				}
 			}
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return f.p.flush(ctx)
+			return f.p.Flush(ctx)
 		case err != nil:
 			return err
 		}

@@ -135,7 +135,7 @@ func (r *fileReader) ingestFull(ctx context.Context, body io.Reader, ended bool)
 	}
 	log := r.p.log
 	log.Unverified = false
-	log.Size = max(log.Size, r.p.split.Raw())
+	log.Size = max(log.Size, r.p.Split.Raw())
 	return true, r.p.endRead(ctx, ended)
 }
 

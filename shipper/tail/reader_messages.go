@@ -146,7 +146,7 @@ func (r *messageReader) drain(ctx context.Context) (spare []byte, closedByServer
 				return spare, false, err
 			}
 			if c.err != nil || r.buffer.empty() {
-				if err := r.p.flush(ctx); err != nil {
+				if err := r.p.Flush(ctx); err != nil {
 					return spare, false, err
 				}
 			}
@@ -289,10 +289,10 @@ func (r *messageReader) onEnd(ctx context.Context, end error) error {
 	if st.ends++; !(complete && known) && st.ends < closesAtEnd {
 		return end
 	}
-	if err := r.p.splitLines(ctx, r.held); err != nil {
+	if err := r.p.SplitLines(ctx, r.held); err != nil {
 		return err
 	}
-	if err := r.p.flushPartial(ctx); err != nil {
+	if err := r.p.FlushPartial(ctx); err != nil {
 		return err
 	}
 	return errComplete

@@ -106,7 +106,7 @@ func (r *nodeAgentReader) poll(ctx context.Context, agent string, generation tim
 // the partial line of this log holds: it is dropped while memory is exhausted.
 func (r *nodeAgentReader) beginPoll(ctx context.Context) error {
 	var pressure <-chan struct{}
-	if r.in != nil && r.p.hasPending() {
+	if r.in != nil && r.p.HasPending() {
 		pressure = r.cl.out.Memory.Pressure()
 	}
 	select {
@@ -121,8 +121,8 @@ func (r *nodeAgentReader) beginPoll(ctx context.Context) error {
 
 // finish writes the partial line, if there is one, as the log's last line.
 func (r *nodeAgentReader) finish(ctx context.Context) error {
-	if r.p.split != nil { // else everything is flushed
-		if err := r.p.flushPartial(ctx); err != nil {
+	if r.p.Split != nil { // else everything is flushed
+		if err := r.p.FlushPartial(ctx); err != nil {
 			return err
 		}
 	}
@@ -148,7 +148,7 @@ func (f tailFingerprint) matches(body io.Reader) (bool, error) {
 // canRest reports whether reading can continue without the splitter: everything is flushed,
 // and the position can be verified by a short read.
 func (r *nodeAgentReader) canRest() bool {
-	pos, s := &r.p.log.Pos, r.p.split
+	pos, s := &r.p.log.Pos, r.p.Split
 	return r.files.Number() == 0 && r.p.progress.files.Left == 0 && s.Partial() == 0 && s.Lines() == pos.Lines && pos.Content > 0 && pos.HasShortTail() && pos.ShortTailTo(s.Raw())
 }
 
@@ -228,10 +228,10 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 
 // partial returns the partial line that was read, as far as the current file has it.
 func (r *nodeAgentReader) partial() []byte {
-	if r.p.split == nil {
+	if r.p.Split == nil {
 		return nil
 	}
-	return r.p.split.PartialText()
+	return r.p.Split.PartialText()
 }
 
 // generationAt returns the generation of a position with which the log goes on in another
@@ -369,16 +369,16 @@ func fits(v *lines.Verifier, part ray.FilePart, from int64) (bool, error) {
 // line goes on there.
 func (r *nodeAgentReader) nextFile(ctx context.Context, in *ingester) error {
 	p := r.p
-	if err := p.flushPending(ctx); err != nil {
+	if err := p.FlushPending(ctx); err != nil {
 		return err
 	}
-	if err := p.flush(ctx); err != nil {
+	if err := p.Flush(ctx); err != nil {
 		return err
 	}
-	p.progress.files.NextFile(p.split.Reached())
-	p.split.NextFile()
-	if p.agg != nil {
-		p.agg.Begin(p.split)
+	p.progress.files.NextFile(p.Split.Reached())
+	p.Split.NextFile()
+	if p.Agg != nil {
+		p.Agg.Begin(p.Split)
 	}
 	in.last = in.last[:0]
 	p.log.Reached, p.log.Admitted = 0, 0
@@ -392,7 +392,7 @@ func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte)
 	n := int(min(r.skip, int64(len(data))))
 	r.skip -= int64(n)
 	for n < len(data) {
-		if p.split != nil {
+		if p.Split != nil {
 			p.progress.files.Mark(r.files.Position(n))
 			p.progress.files.Head = head
 		}
@@ -408,7 +408,7 @@ func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte)
 	if p.progress.files.Left == 0 {
 		p.log.Size = max(p.log.Size, r.files.Size())
 	}
-	return p.flush(ctx)
+	return p.Flush(ctx)
 }
 
 // driverFiles are the files of a job's log on its node.

@@ -225,16 +225,16 @@ func (r *webSocketReader) receive(ctx context.Context, in *ingester, c wsChunk, 
 		return err
 	}
 	if c.err != nil {
-		if err := r.p.flushPending(ctx); err != nil {
+		if err := r.p.FlushPending(ctx); err != nil {
 			return err
 		}
-		if err := r.p.flush(ctx); err != nil {
+		if err := r.p.Flush(ctx); err != nil {
 			return err
 		}
 		return r.closed(ctx, c.err)
 	}
 	if last {
-		return r.p.flush(ctx)
+		return r.p.Flush(ctx)
 	}
 	return nil
 }
@@ -292,12 +292,12 @@ func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 		return errRunEnded // the snapshot reads the rest
 	case !errors.Is(end, errClosed):
 		return end // a broken connection says nothing about the log
-	case r.p.split == nil:
+	case r.p.Split == nil:
 		return fmt.Errorf("%w: a new stream does not return what was read before: %v", errLost, textErr)
 	case errors.Is(textErr, ray.ErrNotText):
 		return fmt.Errorf("%w: only the node agent could read it: %v", errLost, textErr)
 	}
-	if err := r.p.flushPartial(ctx); err != nil {
+	if err := r.p.FlushPartial(ctx); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %v", errUnverified, textErr)
@@ -305,7 +305,7 @@ func (r *webSocketReader) afterEnd(ctx context.Context, end error) error {
 
 // checkFile compares what a stream has returned with the log's file, once the run is over.
 func (r *webSocketReader) checkFile(ctx context.Context, end error) error {
-	if r.p.split == nil {
+	if r.p.Split == nil {
 		return r.classifyShortReplay(ctx) // the stream ended before the position
 	}
 	st := &r.selector.transports[WebSocket]
@@ -315,7 +315,7 @@ func (r *webSocketReader) checkFile(ctx context.Context, end error) error {
 	r.cl.noteFileAPI(err, time.Now())
 	switch {
 	case err == nil && whole:
-		if err := r.p.flushPartial(ctx); err != nil {
+		if err := r.p.FlushPartial(ctx); err != nil {
 			return err
 		}
 		return errComplete

@@ -237,9 +237,9 @@ func (t *Tail) end(ctx, reading context.Context, err error) {
 // next tail of the log.
 func (t *Tail) release(ctx context.Context) {
 	if ctx.Err() == nil {
-		t.p.flushPending(ctx) //nolint:errcheck // they are read again, or a gap event reports their loss
+		t.p.FlushPending(ctx) //nolint:errcheck // they are read again, or a gap event reports their loss
 	}
-	t.p.flush(ctx)
+	t.p.Flush(ctx)
 	t.p.drop()
 }
 
@@ -360,8 +360,8 @@ func (t *Tail) readEnded(ctx context.Context, tr Transport, err error) error {
 	if ctx.Err() != nil {
 		return err // release flushes
 	}
-	ferr := t.p.flushPending(ctx)
-	if ferr = cmp.Or(t.p.flush(ctx), ferr); err == nil {
+	ferr := t.p.FlushPending(ctx)
+	if ferr = cmp.Or(t.p.Flush(ctx), ferr); err == nil {
 		err = ferr
 	}
 	t.p.drop()
