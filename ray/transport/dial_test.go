@@ -147,3 +147,16 @@ func TestClient_TokenObserver(t *testing.T) {
 		t.Errorf("told %q", got)
 	}
 }
+
+// named is a token that says where it is.
+type named struct{ TokenSource }
+
+func (named) String() string { return "the Secret ray/dev" }
+
+func TestClient_TokenThatSaysWhereItIs(t *testing.T) {
+	c, _ := testClient(t, Options{Token: named{StaticToken("x")}, Scheme: "Bearer "}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) })
+	err := c.GetJSON(t.Context(), op, "/x", "/x", nil, new(any))
+	if err == nil || !strings.Contains(err.Error(), "the token was rejected: check the Secret ray/dev") {
+		t.Errorf("got %v", err)
+	}
+}

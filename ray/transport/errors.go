@@ -153,6 +153,9 @@ func (c *Client) statusError(op string, sent http.Header, res *http.Response) er
 	if c.service == defaultService || c.service == nodeAgentService {
 		where += ", RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
 	}
+	if source, ok := c.auth.token.(fmt.Stringer); ok {
+		where = source.String()
+	}
 	switch {
 	case status == http.StatusUnauthorized && sent.Get("Authorization") == "":
 		message = join(message, "set "+where)

@@ -25,7 +25,8 @@ const maxTokenFile = 64 << 10
 
 // TokenSource returns the token of the next request, "" for none. An error fails the
 // request: it is never sent without the token that it should carry. Implementations
-// are called for each request, by several goroutines at once.
+// are called for each request, by several goroutines at once. One that is a fmt.Stringer
+// says where its token is, for errors.
 type TokenSource interface {
 	Token() (string, error)
 }
