@@ -14,6 +14,7 @@ import (
 
 	"raytap/ray/raytest"
 	"raytap/test/program"
+	"raytap/test/realkube"
 )
 
 const secondToken = "the-token-of-the-second"
@@ -21,7 +22,7 @@ const secondToken = "the-token-of-the-second"
 // testCluster is a Kubernetes cluster of one node with two fake Rays, and images for
 // everything that the documentation installs.
 type testCluster struct {
-	*node
+	*realkube.Node
 	prod, second *raytest.Head
 	jobs         []*raytest.Job // of prod
 	printed      int
@@ -30,26 +31,25 @@ type testCluster struct {
 
 func newCluster(t *testing.T) *testCluster {
 	t.Helper()
-	dir := os.Getenv(workDirEnv)
-	raytap := raytapImage(t, "registry.example/raytap:0.1.0", filepath.Join(dir, "raytap"))
+	raytap := realkube.RaytapImage(t, "registry.example/raytap:0.1.0", realkube.Raytap())
 	plain := raytap
-	plain.name = "docker.io/library/raytap:0.1.0"
+	plain.Name = "docker.io/library/raytap:0.1.0"
 	s := &testCluster{
 		start: time.Now(),
-		node: newNode(t, raytap, plain,
-			image{name: "docker.io/victoriametrics/victoria-logs:v1.52.1", entrypoint: []string{"/victoria-logs-prod"},
-				files: map[string]string{"victoria-logs-prod": program.Tool(t, "bin/victoria-logs")}},
-			image{name: "docker.io/victoriametrics/vlagent:v1.52.1", entrypoint: []string{"/vlagent-prod"},
-				files: map[string]string{"vlagent-prod": program.Tool(t, "bin/vlagent")}}),
-		prod:   raytest.New(t, raytest.IP(nodeIP)),
-		second: raytest.New(t, raytest.IP(nodeIP), raytest.Token(secondToken)),
+		Node: realkube.NewNode(t, raytap, plain,
+			realkube.Image{Name: "docker.io/victoriametrics/victoria-logs:v1.52.1", Entrypoint: []string{"/victoria-logs-prod"},
+				Files: map[string]string{"victoria-logs-prod": program.Tool(t, "bin/victoria-logs")}},
+			realkube.Image{Name: "docker.io/victoriametrics/vlagent:v1.52.1", Entrypoint: []string{"/vlagent-prod"},
+				Files: map[string]string{"vlagent-prod": program.Tool(t, "bin/vlagent")}}),
+		prod:   raytest.New(t, raytest.IP(realkube.NodeIP)),
+		second: raytest.New(t, raytest.IP(realkube.NodeIP), raytest.Token(secondToken)),
 	}
 	for i := range 3 {
 		s.jobs = append(s.jobs, s.prod.Submit(fmt.Sprintf("job-%d", i), raytest.JobOptions{}))
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.output(`set +e
+			t.Log(s.Output(`set +e
 				kubectl -n ray get pods,services,endpointslices,pvc -o wide
 				kubectl -n ray get events --sort-by=.lastTimestamp | tail -n 20
 				for container in raytap vlagent; do kubectl -n ray logs raytap-0 -c $container --tail=15; done
@@ -57,13 +57,13 @@ func newCluster(t *testing.T) *testCluster {
 				ls -lan /var/lib/volume-*`))
 		}
 	})
-	s.serveDNS()
+	s.ServeDNS()
 	for i := range 2 { // the second one is for a claim after the first one was deleted
 		dir := fmt.Sprintf("/var/lib/volume-%d", i)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		s.apply(volume(i, dir))
+		s.Apply(volume(i, dir))
 	}
 	return s
 }
@@ -91,33 +91,19 @@ func head(address string) string {
 		u.Hostname(), u.Port())
 }
 
-func (s *testCluster) apply(object string) {
-	s.t.Helper()
-	s.must("kubectl apply -f - <<'END'\n" + object + "\nEND")
-}
-
-// output returns the output of a script, "" after an error.
-func (s *testCluster) output(script string) string {
-	out, err := s.run(script)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(out)
-}
-
 func (s *testCluster) uid() string {
-	return s.output("kubectl -n ray get pod raytap-0 -o jsonpath='{.metadata.uid}'")
+	return s.Output("kubectl -n ray get pod raytap-0 -o jsonpath='{.metadata.uid}'")
 }
 
 func (s *testCluster) podIP(name string) string {
-	return s.output("kubectl -n ray get pod " + name + " -o jsonpath='{.status.podIP}'")
+	return s.Output("kubectl -n ray get pod " + name + " -o jsonpath='{.status.podIP}'")
 }
 
 // up waits until raytap_up has a value for a cluster.
 func (s *testCluster) up(cluster, value string) {
-	s.t.Helper()
+	s.T.Helper()
 	want := fmt.Sprintf("raytap_up{ray_cluster=%q} %s\n", cluster, value)
-	s.until(s.kubelet, 2*time.Minute, "raytap has "+want, func() bool {
+	s.Until(s.Kubelet, 2*time.Minute, "raytap has "+want, func() bool {
 		return strings.Contains(program.Get("http://"+s.podIP("raytap-0")+":9265/metrics"), want)
 	})
 }
@@ -135,10 +121,10 @@ func (s *testCluster) print() {
 // awaitLines waits until all printed lines are in the sink file and in the store, each
 // line once.
 func (s *testCluster) awaitLines(after string) {
-	s.t.Helper()
-	volume := s.output("kubectl -n ray get pvc data-raytap-0 -o jsonpath='{.spec.volumeName}'")
+	s.T.Helper()
+	volume := s.Output("kubectl -n ray get pvc data-raytap-0 -o jsonpath='{.spec.volumeName}'")
 	if volume == "" {
-		s.t.Fatal("raytap's claim has no volume")
+		s.T.Fatal("raytap's claim has no volume")
 	}
 	s.checkOnce("the file, after "+after, func() string {
 		b, err := os.ReadFile(filepath.Join("/var/lib", volume, "raytap.jsonl"))
@@ -148,7 +134,7 @@ func (s *testCluster) awaitLines(after string) {
 		return string(b)
 	})
 	s.checkOnce("the store, after "+after, func() string {
-		address := s.output("kubectl -n ray get pod -l app.kubernetes.io/name=victoria-logs -o jsonpath='{.items[0].status.podIP}'")
+		address := s.Output("kubectl -n ray get pod -l app.kubernetes.io/name=victoria-logs -o jsonpath='{.items[0].status.podIP}'")
 		query := "* | fields submission_id, event, _msg"
 		return strings.ReplaceAll(program.Get("http://"+address+":9428/select/logsql/query?query="+escape(query)), `"_msg"`, `"message"`)
 	})
@@ -157,24 +143,24 @@ func (s *testCluster) awaitLines(after string) {
 // checkOnce waits until a text has a record for each line that the jobs printed, and
 // checks that each line is there once. It skips other lines, such as raytap's log.
 func (s *testCluster) checkOnce(where string, text func() string) {
-	s.t.Helper()
+	s.T.Helper()
 	want := 0
 	for _, job := range s.jobs {
 		want += strings.Count(string(job.Log()), "\n")
 	}
 	var got map[string]int
-	s.until(s.kubelet, time.Minute, where+" has each line", func() bool {
+	s.Until(s.Kubelet, time.Minute, where+" has each line", func() bool {
 		got = records(text())
 		return len(got) >= want
 	})
 	for _, job := range s.jobs {
 		for line := range strings.Lines(string(job.Log())) {
 			if n := got[job.ID+" "+strings.TrimSuffix(line, "\n")]; n != 1 {
-				s.t.Errorf("%s has %d records, want 1, of this line of %s: %.60q", where, n, job.ID, line)
+				s.T.Errorf("%s has %d records, want 1, of this line of %s: %.60q", where, n, job.ID, line)
 			}
 		}
 	}
-	s.t.Logf("%s has %d lines; %.0f s after the start", where, want, time.Since(s.start).Seconds())
+	s.T.Logf("%s has %d lines; %.0f s after the start", where, want, time.Since(s.start).Seconds())
 }
 
 // records counts the records of each line.

@@ -1,10 +1,11 @@
-//go:build e2e && linux
+//go:build linux
 
-package kubernetes
+package realkube
 
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,8 +15,12 @@ import (
 	"raytap/test/program"
 )
 
-// nodeIP is the address of the node, at which pods reach the servers of the tests.
-const nodeIP = "10.77.0.1"
+// NodeIP is the address of the node, at which pods reach the servers of the tests.
+const NodeIP = "10.77.0.1"
+
+// Pods is a network whose addresses are all this machine's, for servers of a test that pose
+// as pods.
+const Pods = "10.99.0.0/16"
 
 // sysctls are the kernel parameters of the whole machine that a kubelet sets if they have
 // other values. These files hide the real ones, so that the kubelet does not change them.
@@ -62,7 +67,14 @@ func prepare(dir string) error {
 	if err := up("lo", "127.0.0.1", 8); err != nil {
 		return err
 	}
-	return up("lo:0", nodeIP, 32)
+	pods, err := netip.ParsePrefix(Pods)
+	if err != nil {
+		return err
+	}
+	if err := up("lo:1", pods.Addr().Next().String(), pods.Bits()); err != nil {
+		return err
+	}
+	return up("lo:0", NodeIP, 32)
 }
 
 // up sets the address of an interface, or of an alias of one, and enables it.

@@ -1,6 +1,6 @@
-//go:build e2e && linux
+//go:build linux
 
-package kubernetes
+package realkube
 
 import (
 	"errors"
@@ -12,16 +12,16 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// serveDNS serves the names of services, like the DNS of a cluster, until the test ends.
+// ServeDNS serves the names of services, like the DNS of a cluster, until the test ends.
 // It has no other names.
-func (n *node) serveDNS() {
-	n.t.Helper()
-	conn, err := net.ListenPacket("udp", nodeIP+":53")
+func (n *Node) ServeDNS() {
+	n.T.Helper()
+	conn, err := net.ListenPacket("udp", NodeIP+":53")
 	if err != nil {
-		n.t.Fatal(err)
+		n.T.Fatal(err)
 	}
 	done := make(chan struct{})
-	n.t.Cleanup(func() { conn.Close(); <-done })
+	n.T.Cleanup(func() { conn.Close(); <-done })
 	go func() {
 		defer close(done)
 		packet := make([]byte, 4096)
@@ -40,7 +40,7 @@ func (n *node) serveDNS() {
 }
 
 // resolve returns the response to a DNS query.
-func (n *node) resolve(packet []byte) ([]byte, error) {
+func (n *Node) resolve(packet []byte) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(packet); err != nil {
 		return nil, err
@@ -61,15 +61,33 @@ func (n *node) resolve(packet []byte) ([]byte, error) {
 	return m.Pack()
 }
 
-// address returns the address of a service, such as raytap.ray.svc.cluster.local.
-func (n *node) address(name string) (netip.Addr, error) {
+// address returns the address of a service, such as raytap.ray.svc.cluster.local; of one
+// without an address of its own, that of its first endpoint.
+func (n *Node) address(name string) (netip.Addr, error) {
 	parts := strings.Split(strings.TrimSuffix(name, ".svc.cluster.local."), ".")
 	if len(parts) != 2 {
 		return netip.Addr{}, fmt.Errorf("%s is not a service", name)
 	}
 	var service struct{ Spec struct{ ClusterIP string } }
-	if err := n.get("/api/v1/namespaces/"+parts[1]+"/services/"+parts[0], &service); err != nil {
+	if err := n.Get("/api/v1/namespaces/"+parts[1]+"/services/"+parts[0], &service); err != nil {
 		return netip.Addr{}, err
 	}
-	return netip.ParseAddr(service.Spec.ClusterIP)
+	if service.Spec.ClusterIP != "None" {
+		return netip.ParseAddr(service.Spec.ClusterIP)
+	}
+	var slices struct {
+		Items []struct {
+			Endpoints []struct{ Addresses []string }
+		}
+	}
+	err := n.Get("/apis/discovery.k8s.io/v1/namespaces/"+parts[1]+"/endpointslices?labelSelector=kubernetes.io/service-name%3D"+parts[0], &slices)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, slice := range slices.Items {
+		for _, endpoint := range slice.Endpoints {
+			return netip.ParseAddr(endpoint.Addresses[0])
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("the service %s has no endpoints", name)
 }

@@ -1,6 +1,6 @@
-//go:build e2e && linux
+//go:build linux
 
-package kubernetes
+package realkube
 
 import (
 	"archive/tar"
@@ -17,17 +17,17 @@ import (
 	"testing"
 )
 
-// image is a container image without a base image.
-type image struct {
-	name       string // with its tag
-	user       string
-	entrypoint []string
-	owned      string            // a directory that belongs to the user; "": none
-	files      map[string]string // files of this machine, by path in the image
+// Image is a container image without a base image.
+type Image struct {
+	Name       string // with its tag
+	User       string
+	Entrypoint []string
+	Owned      string            // a directory that belongs to the user; "": none
+	Files      map[string]string // files of this machine, by path in the image
 }
 
-// raytapImage returns raytap's image according to the last stage of the Dockerfile.
-func raytapImage(t *testing.T, name, binary string) image {
+// RaytapImage returns raytap's image according to the last stage of the Dockerfile.
+func RaytapImage(t testing.TB, name, binary string) Image {
 	t.Helper()
 	b, err := os.ReadFile("../../Dockerfile")
 	if err != nil {
@@ -37,23 +37,23 @@ func raytapImage(t *testing.T, name, binary string) image {
 	if m == nil {
 		t.Fatal("the last stage of the Dockerfile does not have the form that this test expects")
 	}
-	i := image{name: name, owned: m[1], user: m[2], entrypoint: []string{m[3]}, files: map[string]string{strings.TrimPrefix(m[3], "/"): binary}}
+	i := Image{Name: name, Owned: m[1], User: m[2], Entrypoint: []string{m[3]}, Files: map[string]string{strings.TrimPrefix(m[3], "/"): binary}}
 	const authorities = "etc/ssl/certs/ca-certificates.crt"
 	if _, err := os.Stat("/" + authorities); err == nil {
-		i.files[authorities] = "/" + authorities
+		i.Files[authorities] = "/" + authorities
 	}
 	return i
 }
 
 // archive returns the image in the format of `docker save`, with one layer.
-func (i image) archive(t *testing.T) []byte {
+func (i Image) archive(t testing.TB) []byte {
 	t.Helper()
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	if i.owned != "" {
-		put(t, w, &tar.Header{Typeflag: tar.TypeDir, Name: i.owned + "/", Mode: 0o755, Uid: 65532, Gid: 65532}, nil)
+	if i.Owned != "" {
+		put(t, w, &tar.Header{Typeflag: tar.TypeDir, Name: i.Owned + "/", Mode: 0o755, Uid: 65532, Gid: 65532}, nil)
 	}
-	for path, file := range i.files {
+	for path, file := range i.Files {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func (i image) archive(t *testing.T) []byte {
 	sum := sha256.Sum256(layer.Bytes())
 	config := encode(t, map[string]any{
 		"architecture": "amd64", "os": "linux",
-		"config": map[string]any{"User": i.user, "Entrypoint": i.entrypoint},
+		"config": map[string]any{"User": i.User, "Entrypoint": i.Entrypoint},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
 	})
 	var all bytes.Buffer
@@ -79,7 +79,7 @@ func (i image) archive(t *testing.T) []byte {
 	put(t, w, &tar.Header{Name: "layer.tar", Mode: 0o644}, layer.Bytes())
 	put(t, w, &tar.Header{Name: "config.json", Mode: 0o644}, config)
 	put(t, w, &tar.Header{Name: "manifest.json", Mode: 0o644}, encode(t, []any{
-		map[string]any{"Config": "config.json", "RepoTags": []string{i.name}, "Layers": []string{"layer.tar"}}}))
+		map[string]any{"Config": "config.json", "RepoTags": []string{i.Name}, "Layers": []string{"layer.tar"}}}))
 	closeTar(t, w)
 	return all.Bytes()
 }
@@ -98,7 +98,7 @@ func libraries(program string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(all)))
 }
 
-func put(t *testing.T, w *tar.Writer, h *tar.Header, content []byte) {
+func put(t testing.TB, w *tar.Writer, h *tar.Header, content []byte) {
 	t.Helper()
 	h.Size = int64(len(content))
 	if err := w.WriteHeader(h); err != nil {
@@ -109,14 +109,14 @@ func put(t *testing.T, w *tar.Writer, h *tar.Header, content []byte) {
 	}
 }
 
-func closeTar(t *testing.T, w *tar.Writer) {
+func closeTar(t testing.TB, w *tar.Writer) {
 	t.Helper()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func encode(t *testing.T, v any) []byte {
+func encode(t testing.TB, v any) []byte {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -125,8 +125,8 @@ func encode(t *testing.T, v any) []byte {
 	return b
 }
 
-// write writes a file and returns its name.
-func write(t *testing.T, name, text string, mode fs.FileMode) string {
+// Write writes a file and returns its name.
+func Write(t testing.TB, name, text string, mode fs.FileMode) string {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), mode); err != nil {
 		t.Fatal(err)
