@@ -60,11 +60,10 @@ func (e *entry) hash() uint64 { return checkpoint.FileHash(e.worker().Log()) }
 // rotates reports whether a rotation of the log is known.
 func (e *entry) rotates() bool { return e.generations > 0 }
 
-// keptReader is a reader that the next look goes on with, and the position that it is at.
+// keptReader is a reader that the next look goes on with, from its own position on.
 type keptReader struct {
 	reader *rotation.Reader
 	files  *logFiles
-	at     rotation.Position
 }
 
 // logFiles are the files of one log, as package rotation reads them.

@@ -112,8 +112,8 @@ func (l *look) run(ctx context.Context) lookResult {
 	if r.atEnd && !r.grew {
 		r.seen = l.files.seen()
 	}
-	if (errors.Is(err, rotation.ErrRotating) || isMissing(err)) && l.p.Split.Partial() == 0 {
-		r.moving = &keptReader{l.p.reader, l.files, l.p.state.At}
+	if errors.Is(err, rotation.ErrRotating) || isMissing(err) {
+		r.moving = &keptReader{l.p.reader, l.files}
 	}
 	r.err, r.state, r.old, r.generations = err, l.p.put, l.files.old, l.files.generations
 	return r
@@ -141,9 +141,10 @@ func (l *look) unchanged(ctx context.Context, r *lookResult) bool {
 // read reads up to the present end of the log, or as much as one look may read.
 func (l *look) read(ctx context.Context, r *lookResult) error {
 	var reader *rotation.Reader
-	if kept := l.was.moving; kept != nil && kept.at == l.p.state.At {
+	if kept := l.was.moving; kept != nil {
 		kept.files.url, kept.files.name, kept.files.old = l.files.url, l.files.name, l.files.old
 		reader, l.files = kept.reader, kept.files
+		reader.Rewind(l.p.state.At) // a partial line is read again
 	} else {
 		reader = rotation.NewReader(l.files, false, l.p.state.At)
 	}

@@ -132,3 +132,50 @@ func (f *follower) toEnd(t *testing.T) error {
 		}
 	}
 }
+
+// A caller that reads a partial line again in each look goes on, too.
+func TestReaderGoesOnAfterADeletionWithinALine(t *testing.T) {
+	m := newModel(style{keep: 5}, nil)
+	f := &follower{m: m}
+	f.restart(Position{})
+	m.write(3)
+	m.half()
+	line := int64(3 * 7)
+	if err := f.toEnd(t); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	m.rotate(0)
+	m.three()
+	delete(m.names, 2)
+	at := f.r.Position(0)
+	at.Raw, at.Proof = line, sumOf(m.names[3].text[line-12:line])
+	for range 3 {
+		f.r.Rewind(at)
+		f.cursor = int(line)
+		for {
+			again, err := f.look()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !again {
+				break
+			}
+		}
+		if errors.Is(f.err, io.EOF) {
+			break
+		}
+	}
+	if f.cursor != m.written || f.lost != 1 {
+		t.Errorf("read up to %d of %d bytes, %d losses announced, want 1: %v", f.cursor, m.written, f.lost, f.err)
+	}
+}
+
+// half writes a part of a line.
+func (m *model) half() {
+	for _, c := range []byte("half") {
+		m.out.text = append(m.out.text, c)
+		m.out.origin = append(m.out.origin, m.written)
+		m.written++
+	}
+	m.out.mtime = m.tick()
+}

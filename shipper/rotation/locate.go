@@ -120,9 +120,9 @@ func (r *Reader) locate(ctx context.Context) (outcome, error) {
 	r.settled = last && l.moving && r.stuck == l.sum()
 	switch {
 	case !l.moving:
-		r.stuck = 0
+		r.holed = 0
 	case last:
-		r.stuck = l.sum()
+		r.holed = l.sum()
 	}
 	if len(l.files) == 0 || l.moving && !last {
 		r.cause = l.absence

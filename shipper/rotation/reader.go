@@ -75,10 +75,10 @@ type finder struct {
 	at      int  // the generation's number
 	located bool // at is worth a try
 	tries   int  // of this look that failed because names moved
-	// stuck is what was there at the end of a look in which numbers were missing; settled:
-	// it was the same in the look before, so that nothing moves.
-	stuck   uint64
-	settled bool
+	// holed is what was there when numbers were last missing, and stuck is the same of the look
+	// before; settled: they are equal, so that nothing moves. A look ends with an error of Next.
+	holed, stuck uint64
+	settled      bool
 	// small is a file with less than a whole head, first seen in the look smallAt. looks
 	// counts them.
 	small          Validator
@@ -105,6 +105,16 @@ func NewReader(files Files, copied bool, at Position) *Reader {
 	}
 }
 
+// Rewind makes the reader start at a position again, as NewReader does. What it knows of names
+// that move, or are missing, stays: only a second look can say that they do not move.
+func (r *Reader) Rewind(at Position) {
+	r.Close()
+	fresh := NewReader(r.files, r.copied, at)
+	fresh.sizes, fresh.at = r.sizes, r.at
+	fresh.holed, fresh.stuck, fresh.small, fresh.smallAt, fresh.looks = r.holed, r.stuck, r.small, r.smallAt, r.looks
+	*r = *fresh
+}
+
 // outcome is how one step of a look ended.
 type outcome int
 
@@ -122,7 +132,6 @@ const (
 // called again.
 func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 	r.tries, r.cause = 0, nil
-	r.looks++
 	if r.pos == (Position{}) {
 		r.located = false
 	}
@@ -154,9 +163,11 @@ func (r *Reader) Next(ctx context.Context) (Chunk, error) {
 	return Chunk{}, r.fail(ErrRotating)
 }
 
-// fail returns an error of Next.
+// fail returns an error of Next, which ends a look.
 func (r *Reader) fail(err error) error {
 	r.Close()
+	r.stuck = r.holed
+	r.looks++
 	return err
 }
 
