@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -203,4 +204,25 @@ func (k *checker) clusterLabels(at string, list map[string]string, c *Config) {
 var kubernetesKeys = []string{
 	"k8s_namespace", "owner_kind", "owner_name", "uid", "ray_version", "session_name",
 	"job", "instance", "namespace", "pod", "service", "endpoint", "container",
+}
+
+// DrainTimeout returns how long the logs of a cluster that was deleted are read, at most.
+func (c *Config) DrainTimeout() time.Duration {
+	if c.Kubernetes == nil {
+		return 0
+	}
+	return time.Duration(c.Kubernetes.DrainTimeout)
+}
+
+// ClusterLabelKeys returns the keys that the rules give to labels of RayClusters, sorted.
+func (c *Config) ClusterLabelKeys() []string {
+	if c.Kubernetes == nil {
+		return nil
+	}
+	var keys []string
+	for _, r := range c.Kubernetes.Rules {
+		keys = slices.AppendSeq(keys, maps.Values(r.ClusterLabels))
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raytap/shipper/aggregate"
+	"raytap/shipper/record"
 	"raytap/shipper/tail"
 
 	"github.com/sirupsen/logrus"
@@ -35,8 +36,11 @@ type spec struct {
 	cluster   config.Cluster
 	collector config.Collector
 	shipper   config.Shipper
-	source    string // file that lists it; "": the configuration
-	certs     digest // of the content of its TLS files
+	source    string   // file that lists it, or Kubernetes; "": the configuration
+	uid       string   // its identity; "": its name is
+	isNew     bool     // all of its jobs are new: see discovery.Cluster
+	info      []string // label names of raytap_cluster_info, of a cluster that Kubernetes has
+	certs     digest   // of the content of its TLS files
 }
 
 // specs returns the specs of all clusters, those of c first.
@@ -47,7 +51,10 @@ func specs(c config.Config, found []discovery.Cluster, certs certificates) []spe
 	}
 	for _, f := range found {
 		s := specOf(c, f.Cluster, certs)
-		s.source = f.Source
+		s.source, s.uid, s.isNew = f.Source, f.UID, f.New
+		if f.Facts != nil {
+			s.info = c.ClusterLabelKeys()
+		}
 		out = append(out, s)
 	}
 	return out
@@ -60,21 +67,34 @@ func specOf(c config.Config, cluster config.Cluster, certs certificates) spec {
 	return s
 }
 
+// id returns what identifies the cluster for as long as it lives.
+func (s *spec) id() string {
+	if s.uid != "" {
+		return s.uid
+	}
+	return s.cluster.Name
+}
+
 // clusterRuntime is one running cluster: its client, collector and shipper.
 type clusterRuntime struct {
 	spec      spec
+	facts     *discovery.Facts // what may change meanwhile; nil: nothing does
+	labels    record.Labels    // of facts
 	log       logrus.FieldLogger
 	client    client
 	source    *cache.Source
 	collector *collector.Collector // nil: disabled
 	shipper   *shipper.Shipper     // nil: disabled
 
-	requests *requests
-	checked  atomic.Bool // the first health check has ended
-	health   atomic.Pointer[health]
-	stopping atomic.Bool
-	cancel   context.CancelFunc
-	done     chan struct{} // closed when run has ended; nil before start
+	drainTimeout time.Duration
+	requests     *requests
+	checked      atomic.Bool // the first health check has ended
+	started      atomic.Bool
+	draining     atomic.Bool // it is being deleted: only its logs are read
+	health       atomic.Pointer[health]
+	stopping     atomic.Bool
+	cancel       context.CancelFunc
+	done         chan struct{} // closed when run has ended; nil before start
 }
 
 // health is the result of the last health check.
@@ -84,12 +104,13 @@ type health struct {
 }
 
 // build returns the runtime of a cluster and starts nothing; its requests are
-// counted in to. The error names the setting that does not work.
-func (d *Daemon) build(s spec, to collector.Requests) (*clusterRuntime, error) {
+// counted in to. facts is nil for a cluster of which nothing changes. The error names the
+// setting that does not work.
+func (d *Daemon) build(s spec, facts *discovery.Facts, to collector.Requests) (*clusterRuntime, error) {
 	cluster := s.cluster
 	log := d.o.Log.WithField("ray_cluster", cluster.Name)
-	c := &clusterRuntime{spec: s, log: log, requests: &requests{to: to, cluster: cluster.Name}}
-	newShipper, err := c.connect(connect.Options{Version: d.o.Version, Observe: c.requests.observer(), ResponseMemory: d.responseMemory, Log: log})
+	c := &clusterRuntime{spec: s, facts: facts, log: log, requests: &requests{to: to, cluster: cluster.Name}}
+	newShipper, err := c.connect(connect.Options{Version: d.o.Version, Observe: c.requests.observer(), ResponseMemory: d.responseMemory, Log: log, Live: live(facts)})
 	if err != nil {
 		return nil, err
 	}
@@ -105,12 +126,20 @@ func (d *Daemon) build(s spec, to collector.Requests) (*clusterRuntime, error) {
 	})
 	if s.collector.Enabled {
 		options := collectorOptions(s, log)
+		if facts != nil {
+			options.Info = collector.InfoOptions{Labels: s.info, Values: func() map[string]string { return facts.State().Labels }}
+		}
 		options.SkippedRows, options.SkippedFields = c.client.SkippedRows, c.client.SkippedFields
 		c.collector = collector.New(c.source, options)
 		c.source.OnJobs(c.collector.ObserveJobs)
 	}
 	if s.shipper.Enabled {
-		c.shipper = newShipper(c.source, d.output, d.shipperOptions(s, log))
+		options := d.shipperOptions(s, log)
+		if facts != nil {
+			c.labels.Set(facts.State().Labels)
+			options.Record.ClusterLabels = &c.labels
+		}
+		c.shipper = newShipper(c.source, d.output, options)
 	}
 	return c, nil
 }
@@ -139,8 +168,12 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 	if c.WebSocket.MaxTails == 0 {
 		c.WebSocket.MaxTails = defaultMaxTails(s.cluster.API, d.storage.positions.Durable())
 	}
+	backfill := c.Discovery.Backfill
+	if s.isNew {
+		backfill = shipper.BackfillAll
+	}
 	return shipper.Options{
-		Interval: time.Duration(c.Discovery.Interval), Backfill: c.Discovery.Backfill,
+		Interval: time.Duration(c.Discovery.Interval), Backfill: backfill,
 		Include: selectors(c.Include), Exclude: selectors(c.Exclude), NoDrivers: !c.HasSource(config.SourceDriver),
 		Options: tail.Options{
 			Cluster:  s.cluster.Name,
@@ -173,45 +206,6 @@ func selectors(list []config.Selector) []shipper.Selector {
 		out[i] = shipper.Selector{SubmissionID: s.SubmissionID, JobName: s.JobName, Metadata: s.Metadata}
 	}
 	return out
-}
-
-// start runs the cluster until stop, or until ctx ends.
-func (c *clusterRuntime) start(ctx context.Context) {
-	ctx, c.cancel = context.WithCancel(ctx)
-	c.done = make(chan struct{})
-	go func() {
-		defer close(c.done)
-		c.run(ctx)
-	}()
-}
-
-// stop stops the cluster, and returns when it has stopped.
-func (c *clusterRuntime) stop() {
-	c.stopping.Store(true)
-	c.cancel()
-	<-c.done
-}
-
-func (c *clusterRuntime) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { c.checkHealth(ctx) })
-	if c.shipper != nil {
-		wg.Go(func() {
-			if err := c.shipper.Run(ctx); err != nil && ctx.Err() == nil {
-				c.log.WithError(err).Error("Shipper of the cluster ended, its metrics continue")
-			}
-		})
-	}
-	wg.Wait()
-	c.close()
-}
-
-// close releases what build created.
-func (c *clusterRuntime) close() {
-	c.stopping.Store(true)
-	c.source.Close()
-	c.client.Close()
-	c.requests.forget()
 }
 
 // checkHealth checks from time to time that the cluster is reachable, so that the
@@ -250,11 +244,14 @@ func (c *clusterRuntime) checkHealth(ctx context.Context) {
 	}
 }
 
-// collect returns the cluster's metrics, and false if the cluster is stopping:
-// its client then refuses calls, which would look like a cluster that is down.
+// collect returns the cluster's metrics, and false if it has none: it does not run yet, or
+// nobody expects it to answer, which must not look like a cluster that is down.
 func (c *clusterRuntime) collect(ctx context.Context, only []string) (collector.Exposition, bool) {
+	if c.collector == nil || !c.expected() {
+		return collector.Exposition{}, false
+	}
 	exposition := c.collector.Collect(ctx, only...)
-	return exposition, !c.stopping.Load()
+	return exposition, c.expected()
 }
 
 // requests counts a cluster's requests until the cluster is closed. Later ones are

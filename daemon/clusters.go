@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -20,13 +22,9 @@ import (
 // clusters are the running clusters. Only the goroutine of Run changes them.
 type clusters struct {
 	mu      sync.RWMutex
-	running []*clusterRuntime // in the order of the configuration
-}
-
-func (s *clusters) all() []*clusterRuntime {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.running
+	running []*clusterRuntime // in the order of the configuration; those that drain included
+	leaving []*clusterRuntime // stopping, or draining and no longer found
+	readiness
 }
 
 // plan is the change from the running clusters to those of a configuration.
@@ -38,32 +36,41 @@ type plan struct {
 	shards   shards            // which clusters belong to this raytap
 }
 
-// plan builds the clusters of cfg and files that do not run yet. It changes
+// plan builds the clusters of cfg and of all sources that do not run yet. It changes
 // nothing, and on an error, which has all that cannot be built of cfg, nothing has
-// to be undone. A cluster of files that cannot be built is rejected.
-func (d *Daemon) plan(cfg config.Config, files *discovery.Files, certs certificates) (plan, error) {
+// to be undone. A cluster of a source that cannot be built is rejected.
+func (d *Daemon) plan(cfg config.Config, found []discovery.Cluster, certs certificates) (plan, error) {
 	var p plan
 	var problems []config.Problem
-	running := d.clusters.all()
-	kept := map[*clusterRuntime]bool{}
+	running := map[string]*clusterRuntime{}
+	for _, c := range d.clusters.all() {
+		running[c.spec.id()] = c
+	}
 	var err error
 	if p.shards, err = newShards(cfg.Sharding, os.Hostname, d.storage.positions); err != nil {
 		return plan{}, err
 	}
-	found, rejected := discovery.Select(p.shards.keep(files.Clusters()), cfg.Names(), cfg.MaxClusters)
-	p.rejected = rejected
+	found, p.rejected = choose(p.shards.keep(found), running, cfg.Names(), cfg.MaxClusters)
+	facts := map[string]*discovery.Facts{}
+	for _, f := range found {
+		if f.Facts != nil {
+			facts[f.UID] = f.Facts
+		}
+	}
+	kept := map[*clusterRuntime]bool{}
 	for i, s := range specs(cfg, found, certs) {
 		if s.source == "" && !p.shards.owns(cfg.Clusters[i], "", time.Time{}) {
 			continue
 		}
-		if j := slices.IndexFunc(running, func(c *clusterRuntime) bool { return reflect.DeepEqual(c.spec, s) }); j >= 0 {
-			kept[running[j]] = true
-			p.clusters = append(p.clusters, running[j])
+		if c := running[s.id()]; c != nil && reflect.DeepEqual(c.spec, s) {
+			kept[c] = true
+			p.clusters = append(p.clusters, c)
 			continue
 		}
-		c, err := d.build(s, d.metrics.requests)
+		c, err := d.build(s, facts[s.uid], d.metrics.requests)
 		switch {
 		case err == nil:
+			c.drainTimeout = cfg.DrainTimeout()
 			p.clusters, p.start = append(p.clusters, c), append(p.start, c)
 		case s.source != "":
 			p.rejected = append(p.rejected, fmt.Sprintf("%s in %s: %v", s.cluster.Name, s.source, err))
@@ -74,12 +81,37 @@ func (d *Daemon) plan(cfg config.Config, files *discovery.Files, certs certifica
 	if len(problems) > 0 {
 		return plan{}, &config.Problems{List: problems}
 	}
-	for _, c := range running {
+	for _, c := range d.clusters.all() {
 		if !kept[c] {
 			p.stop = append(p.stop, c)
 		}
 	}
 	return p, nil
+}
+
+// choose returns those of found that are to run: those that can be watched next to the
+// clusters with the names in taken, and those that are being deleted, whose logs are read to
+// their ends. One that waits for its head runs only if it has run before.
+func choose(found []discovery.Cluster, running map[string]*clusterRuntime, taken []string, limit int) (chosen []discovery.Cluster, rejected []string) {
+	var watched, leaving []discovery.Cluster
+	for _, c := range found {
+		switch phase(c.Facts) {
+		case discovery.Running:
+			watched = append(watched, c)
+		case discovery.Waiting:
+			if running[c.UID] != nil {
+				watched = append(watched, c)
+			}
+		case discovery.Draining:
+			leaving = append(leaving, c)
+		case discovery.Gone:
+			if running[c.UID] != nil {
+				leaving = append(leaving, c)
+			}
+		}
+	}
+	chosen, rejected = discovery.Select(watched, taken, limit)
+	return append(leaving, chosen...), rejected
 }
 
 // names returns the names of all clusters of the plan.
@@ -91,16 +123,34 @@ func (p plan) names() []string {
 	return names
 }
 
-// apply stops and starts the clusters of a plan. A cluster whose settings changed
-// is stopped, and started as a new one.
-func (s *clusters) apply(ctx context.Context, p plan) {
+// apply stops and starts the clusters of a plan, and waits for none. A cluster whose settings
+// changed is stopped, and started as a new one, which waits for it, as does one with the name
+// of another. The channels are closed when those that are stopped have ended.
+func (s *clusters) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = slices.DeleteFunc(append(s.leaving, p.stop...), (*clusterRuntime).ended)
 	s.running = p.clusters
-	s.mu.Unlock()
-	stop(p.stop)
-	for _, c := range p.start {
-		c.start(ctx)
+	s.begin()
+	for _, c := range p.stop {
+		if at := phase(c.facts); at == discovery.Draining || at == discovery.Gone {
+			continue // it ends by itself
+		}
+		stopped = append(stopped, c.done)
+		go c.stop()
 	}
+	before := map[string][]*clusterRuntime{} // by name
+	for _, c := range s.leaving {
+		before[c.spec.cluster.Name] = append(before[c.spec.cluster.Name], c)
+	}
+	for _, c := range p.clusters {
+		name := c.spec.cluster.Name
+		if c.done == nil {
+			c.start(ctx, before[name])
+		}
+		before[name] = append(before[name], c)
+	}
+	return stopped
 }
 
 // stop stops clusters concurrently.
@@ -112,10 +162,25 @@ func stop(all []*clusterRuntime) {
 	wg.Wait()
 }
 
+// all returns the clusters of the current plan.
+func (s *clusters) all() []*clusterRuntime {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.running
+}
+
+// alive returns the clusters that have not ended, those that leave included.
+func (s *clusters) alive() []*clusterRuntime {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := slices.Concat(s.running, s.leaving)
+	return slices.DeleteFunc(all, func(c *clusterRuntime) bool { return c.done == nil || c.ended() })
+}
+
 // collect returns the metrics of all clusters, queried concurrently. Each has
 // answered, or failed alone, when ctx ends at the latest.
 func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFamily {
-	all := slices.DeleteFunc(slices.Clone(s.all()), func(c *clusterRuntime) bool { return c.collector == nil })
+	all := s.all()
 	expositions, ok := make([]collector.Exposition, len(all)), make([]bool, len(all))
 	var wg sync.WaitGroup
 	for i, c := range all {
@@ -131,16 +196,44 @@ func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFami
 	return collector.Gather(current...)
 }
 
-// ready returns an error while there are clusters without a first health check.
+// readyAfter is how long clusters may delay readiness.
+const readyAfter = 30 * time.Second
+
+// readiness is true once each cluster that raytap started with was checked, or readyAfter
+// has passed; then it stays true, whatever becomes of clusters.
+type readiness struct {
+	began time.Time // when the first clusters were started; zero: they were not
+	first []*clusterRuntime
+	is    atomic.Bool
+}
+
+// ready returns an error while raytap is not ready.
 func (s *clusters) ready() error {
-	waiting, all := 0, s.all()
-	for _, c := range all {
-		if !c.checked.Load() {
+	if s.is.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() {
+		return errors.New("raytap is not ready: it is starting")
+	}
+	waiting := 0
+	for _, c := range s.first {
+		if !c.checked.Load() && !c.stopping.Load() {
 			waiting++
 		}
 	}
-	if waiting > 0 {
-		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been checked yet", waiting, len(all))
+	if waiting > 0 && time.Since(s.began) < readyAfter {
+		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been checked yet", waiting, len(s.first))
 	}
+	s.first = nil
+	s.is.Store(true)
 	return nil
+}
+
+// begin notes the clusters that raytap starts with. The caller holds s.mu.
+func (s *clusters) begin() {
+	if s.began.IsZero() {
+		s.began, s.first = time.Now(), s.running
+	}
 }

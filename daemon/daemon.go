@@ -76,8 +76,9 @@ type Daemon struct {
 	current    config.Config // in use
 	certs      certificates  // as of the load of current
 	files      *discovery.Files
-	watcher    *task // of files
-	rejected   bool  // some clusters of files are not watched
+	sources    []discovery.Source // next to files
+	watcher    *task              // of files
+	rejected   bool               // some clusters of files are not watched
 	rejections logthrottle.Condition
 }
 
@@ -119,7 +120,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	d.metrics.addSink(d.storage, d.output)
 	d.files = discovery.NewFiles(cfg, nil, o.Log)
 	d.files.Refresh(time.Now())
-	if d.first, err = d.plan(cfg, d.files, d.certs); err == nil {
+	if d.first, err = d.plan(cfg, d.found(d.files), d.certs); err == nil {
 		err = d.buildServer(cfg, listeners)
 	}
 	if err != nil {
@@ -183,6 +184,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.watcher.cancel()
 		<-d.watcher.ended
 	}()
+	for _, s := range d.sources {
+		source := start(base, func(ctx context.Context) error { return s.Run(ctx, d.filesChanged) })
+		defer func() {
+			source.cancel()
+			<-source.ended
+		}()
+	}
 	d.apply(clusterCtx, d.first)
 	d.o.Log.WithFields(logrus.Fields{
 		"version": d.o.Version, "clusters": len(d.first.clusters),
@@ -211,7 +219,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		case err := <-server.ended:
 			return d.stop(stopClusters, output, nil, orUnexpected(err))
 		case done := <-d.reloads:
-			done <- d.reload(clusterCtx)
+			stopped, err := d.reload(clusterCtx)
+			go func() { // no cluster delays Run
+				for _, c := range stopped {
+					<-c
+				}
+				done <- err
+			}()
 		case <-d.filesChanged:
 			d.rediscover(clusterCtx)
 		case now := <-maintenance.C:
@@ -266,7 +280,7 @@ func (d *Daemon) stop(stopClusters context.CancelFunc, output, server *task, cau
 		}
 	}
 	stopClusters()
-	all := start(context.Background(), func(context.Context) error { stop(d.clusters.all()); return nil })
+	all := start(context.Background(), func(context.Context) error { stop(d.clusters.alive()); return nil })
 	waitFor("clusters", all.ended, clustersShare)
 	if output != nil {
 		output.cancel()

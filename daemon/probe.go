@@ -17,6 +17,7 @@ import (
 
 	"raytap/collector"
 	"raytap/config"
+	"raytap/discovery"
 	"raytap/web"
 )
 
@@ -27,7 +28,7 @@ const defaultModule = "default"
 // share and which is kept for a while, so that many probes cost a cluster what one
 // does. Safe for concurrent use.
 type probes struct {
-	build func(spec, collector.Requests) (*clusterRuntime, error)
+	build func(spec, *discovery.Facts, collector.Requests) (*clusterRuntime, error)
 
 	mu    sync.Mutex
 	cfg   config.Config
@@ -48,7 +49,7 @@ type probe struct {
 	removed  bool                 // to be closed when active is 0
 }
 
-func newProbes(build func(spec, collector.Requests) (*clusterRuntime, error)) *probes {
+func newProbes(build func(spec, *discovery.Facts, collector.Requests) (*clusterRuntime, error)) *probes {
 	return &probes{build: build, all: map[address]*probe{}, certs: certificates{}}
 }
 
@@ -146,9 +147,10 @@ func (p *probes) get(at address, s spec) (*probe, error) {
 	x, requests := &probe{registry: prometheus.NewRegistry()}, collector.NewRequests()
 	x.registry.MustRegister(requests)
 	var err error
-	if x.cluster, err = p.build(s, requests); err != nil {
+	if x.cluster, err = p.build(s, nil, requests); err != nil {
 		return nil, fmt.Errorf("connect with module %s: %w", at.module, err)
 	}
+	x.cluster.started.Store(true) // nothing of it runs
 	p.all[at] = x
 	return x, nil
 }

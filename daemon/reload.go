@@ -42,8 +42,9 @@ func (d *Daemon) reconfigure(ctx context.Context) error {
 	}
 }
 
-// reload does the work of reconfigure, and logs the result.
-func (d *Daemon) reload(ctx context.Context) error {
+// reload does the work of reconfigure, and logs the result. What it returns is closed when
+// the clusters that it stops have ended.
+func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err error) {
 	cfg, err := d.o.Load()
 	var p plan
 	var needRestart []string
@@ -56,7 +57,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
 		files = discovery.NewFiles(cfg, d.files, d.o.Log)
 		files.Refresh(time.Now())
-		p, err = d.plan(cfg, files, certs)
+		p, err = d.plan(cfg, d.found(files), certs)
 	}
 	if err != nil {
 		d.metrics.reloadOK.Set(0)
@@ -65,7 +66,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 			d.o.Log.WithField("error", line).Error("Configuration not reloaded")
 		}
 		d.notify("STATUS=reload failed, see the journal; still " + statusText(len(d.clusters.all())))
-		return err
+		return nil, err
 	}
 	for _, key := range needRestart {
 		d.o.Log.WithField("key", key).Warn("A changed setting needs a restart")
@@ -75,11 +76,11 @@ func (d *Daemon) reload(ctx context.Context) error {
 	}
 	d.use(cfg, certs)
 	d.watchFiles(ctx, files)
-	d.apply(ctx, p)
+	stopped = d.apply(ctx, p)
 	d.o.Log.WithFields(logrus.Fields{
 		"clusters": len(p.clusters), "started": len(p.start), "stopped": len(p.stop),
 	}).Info("Configuration reloaded")
-	return nil
+	return stopped, nil
 }
 
 // use makes cfg the configuration in use; certs are the digests of its TLS files.
@@ -93,10 +94,19 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 	}
 }
 
-// apply applies a plan.
-func (d *Daemon) apply(ctx context.Context, p plan) {
+// found returns the clusters that all sources have found.
+func (d *Daemon) found(files *discovery.Files) []discovery.Cluster {
+	all := files.Clusters()
+	for _, s := range d.sources {
+		all = append(all, s.Clusters()...)
+	}
+	return all
+}
+
+// apply applies a plan. What it returns is closed when the clusters that it stops have ended.
+func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
 	d.output.Configure(p.names())
-	d.clusters.apply(ctx, p)
+	stopped = d.clusters.apply(ctx, p)
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))
 	d.metrics.rejected.Set(float64(len(p.rejected)))
@@ -107,6 +117,7 @@ func (d *Daemon) apply(ctx context.Context, p plan) {
 	} else {
 		d.rejections.Recovered("All clusters of cluster_files are watched")
 	}
+	return stopped
 }
 
 // watchFiles watches files from now on, instead of those before.
@@ -123,7 +134,7 @@ func (d *Daemon) watchFiles(ctx context.Context, files *discovery.Files) {
 // rediscover applies the current clusters of the files. The configuration stays as
 // it was loaded.
 func (d *Daemon) rediscover(ctx context.Context) {
-	p, err := d.plan(d.current, d.files, d.certs)
+	p, err := d.plan(d.current, d.found(d.files), d.certs)
 	if err != nil {
 		// Not expected: the clusters of the configuration were built before.
 		d.o.Log.WithError(err).Error("Clusters of cluster_files not updated")

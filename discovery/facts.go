@@ -88,6 +88,6 @@ type Source interface {
 	// Clusters returns the clusters that were found, those that drain included.
 	Clusters() []Cluster
 	// Run looks for clusters until ctx ends, and sends to changed when Clusters returns
-	// others. A change of Facts is none.
+	// others, or one of them is in another Phase. Any other change of Facts is none.
 	Run(ctx context.Context, changed chan<- struct{}) error
 }
