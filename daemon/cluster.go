@@ -244,8 +244,8 @@ func (c *clusterRuntime) checkHealth(ctx context.Context) {
 	}
 }
 
-// collect returns the cluster's metrics, and false if it has none: it does not run yet, or
-// nobody expects it to answer, which must not look like a cluster that is down.
+// collect returns the cluster's metrics, and false if it has none: it does not run yet, or is
+// not expected to answer, which must not look like a cluster that is down.
 func (c *clusterRuntime) collect(ctx context.Context, only []string) (collector.Exposition, bool) {
 	if c.collector == nil || !c.expected() {
 		return collector.Exposition{}, false

@@ -12,7 +12,7 @@ import (
 
 // The life of a cluster: it waits until no other of its name runs, it is watched, and then it
 // is either stopped, so that a later raytap continues its logs, or drained, because it is
-// being deleted. All of that is beside the goroutine of Run, which no cluster delays.
+// being deleted. All of that is in goroutines of its own: no cluster delays Run.
 
 // live returns what a client takes from facts at each request.
 func live(facts *discovery.Facts) connect.Live {
