@@ -114,6 +114,7 @@ func (d *Daemon) build(s spec, facts *discovery.Facts, to collector.Requests) (*
 	if err != nil {
 		return nil, err
 	}
+	s.shipper.Discovery.Interval = config.Duration(discoveryInterval(time.Duration(s.shipper.Discovery.Interval), facts))
 	ttl := time.Duration(s.collector.CacheTTL)
 	c.source = cache.New(c.client, cache.Options{
 		Timeout:        3 * time.Duration(cluster.Timeout),
@@ -142,6 +143,17 @@ func (d *Daemon) build(s spec, facts *discovery.Facts, to collector.Requests) (*
 		c.shipper = newShipper(c.source, d.output, options)
 	}
 	return c, nil
+}
+
+// rayJobInterval is the longest pause between two job lists of a RayJob's cluster: KubeRay
+// deletes it as soon as its one job is over, if the RayJob says so (1.5).
+const rayJobInterval = time.Second
+
+func discoveryInterval(configured time.Duration, facts *discovery.Facts) time.Duration {
+	if facts != nil && facts.State().Labels["owner_kind"] == "RayJob" {
+		return min(configured, rayJobInterval)
+	}
+	return configured
 }
 
 func collectorOptions(s spec, log logrus.FieldLogger) collector.Options {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// An older generation is deleted behind a half line: a gap, and the log goes on.
+// An older generation is deleted behind a partial line: a gap, and the log goes on.
 func TestCluster_DeletedBehindAHalfLine(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, n *nodes, dir string) {
