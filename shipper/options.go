@@ -100,7 +100,7 @@ func (o *Options) selects(j ray.Job) bool {
 func (o *Options) nodeLogs() nodelogs.Options {
 	backfill := map[string]nodelogs.Backfill{BackfillAll: nodelogs.BackfillAll, BackfillNone: nodelogs.BackfillNone}
 	return nodelogs.Options{
-		Cluster: o.Cluster, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Limits: o.Limits, Log: o.Log,
+		Cluster: o.Cluster, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Aggregate: o.Aggregate, Limits: o.Limits, Log: o.Log,
 	}
 }
 

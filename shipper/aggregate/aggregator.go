@@ -136,6 +136,13 @@ func (a *Aggregator) Reserved() bool { return cap(a.pending.text) > 0 || cap(a.p
 // Empty reports whether no line is pending.
 func (a *Aggregator) Empty() bool { return a.pending.empty() && a.progress.empty() }
 
+// LastProgress returns when a line that was overwritten was last released (Unix nanoseconds);
+// 0: none was.
+func (a *Aggregator) LastProgress() int64 { return a.lastProgress }
+
+// SetLastProgress sets what LastProgress returns to that of an earlier Aggregator of the log.
+func (a *Aggregator) SetLastProgress(at int64) { a.lastProgress = at }
+
 // Position returns the position after the last line that was released.
 func (a *Aggregator) Position() lines.Position {
 	p := a.released.Position(a.Lines, a.endRaw)

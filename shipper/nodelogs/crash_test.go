@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -35,18 +36,18 @@ func (s snapshot) restore(t *testing.T, dir string) {
 }
 
 // A process that is killed at any moment, its last record torn, ships each line once, and
-// writes each event once.
+// writes each event once. Lines that are joined come in one record, or in two.
 func TestCluster_Killed(t *testing.T) {
-	for seed := range uint64(2) {
+	for seed, o := range []Options{{}, multiline} {
 		inBubble(t, func(t *testing.T, n *nodes, dir string) {
-			rnd := rand.New(rand.NewPCG(seed, 9))
+			rnd := rand.New(rand.NewPCG(uint64(seed), 9))
 			at := n.add(nil)
 			const workers = 12
 			for i := range workers {
 				n.live(at, i)
 				n.write(at, fileName(i, job, "out"), ":job_id:%s\n", job)
 			}
-			h := start(t, n, dir, Options{})
+			h := start(t, n, dir, o)
 			h.cluster.Observe(testSession, submitted)
 			written := 0
 			print := func() {
@@ -55,7 +56,11 @@ func TestCluster_Killed(t *testing.T) {
 						continue // it is dead
 					}
 					for range rnd.IntN(4) {
-						n.write(at, fileName(i, job, "out"), "line %d\n:task_name:t%d\n", written, written)
+						if o.Aggregate.Multiline && rnd.IntN(4) > 0 {
+							n.write(at, fileName(i, job, "out"), "  line %d\n", written)
+						} else {
+							n.write(at, fileName(i, job, "out"), "line %d\n:task_name:t%d\n", written, written)
+						}
 						written++
 					}
 					if i%3 == 0 && rnd.IntN(6) == 0 {
@@ -81,7 +86,7 @@ func TestCluster_Killed(t *testing.T) {
 				// The positions are of a moment before what the sink has, which is torn.
 				before.lines = after.lines[:len(before.lines)+rnd.IntN(len(after.lines)-len(before.lines)+1)]
 				before.restore(t, dir)
-				h = start(t, n, dir, Options{})
+				h = start(t, n, dir, o)
 				h.cluster.Observe(testSession, submitted)
 			}
 			pass(5 * time.Minute)
@@ -89,7 +94,9 @@ func TestCluster_Killed(t *testing.T) {
 			h.checkKeys()
 			got := map[string]int{}
 			for _, m := range h.messages() {
-				got[m]++
+				for l := range strings.SplitSeq(m, "\n") {
+					got[strings.TrimSpace(l)]++
+				}
 			}
 			for i := range written {
 				if c := got[fmt.Sprintf("line %d", i)]; c != 1 {

@@ -200,6 +200,9 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	if r.more {
 		pause = 0
 	}
+	if !r.pending.IsZero() {
+		pause = min(pause, max(schedule.MinPause, r.pending.Sub(now)))
+	}
 	d.queue.Set(e, d.dueAt(e, now, pause, !r.final), urgent)
 }
 
@@ -274,6 +277,7 @@ func (d *directory) remove(e *entry) {
 	d.queue.Remove(e)
 	delete(d.entries, e.hash())
 	d.s.limits.forget(e)
+	d.s.progress.forget(e)
 	d.s.releaseFile()
 }
 

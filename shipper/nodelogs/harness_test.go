@@ -238,6 +238,7 @@ type jsonRecord struct {
 	PID                                          int
 	ActorName                                    string `json:"actor_name"`
 	TaskName                                     string `json:"task_name"`
+	TaskID                                       string `json:"task_id"`
 	Application, Deployment                      string
 	Epoch, Seq                                   uint64
 	Skipped, Blank                               uint64
@@ -367,7 +368,7 @@ func (h *harness) checkKeys() {
 			next[k.log] = r.Seq
 		}
 		if r.Event == "" {
-			next[k.log]++
+			next[k.log] += max(1, r.Lines)
 		}
 	}
 }

@@ -64,3 +64,40 @@ func (l *limits) forget(e *entry) {
 	defer l.mu.Unlock()
 	delete(l.logs, e)
 }
+
+// progress remembers when a record of a progress bar was last written, for the logs that have
+// one: a look at a log knows nothing of the look before.
+type progress struct {
+	interval time.Duration
+	mu       sync.Mutex
+	logs     map[*entry]int64 // Unix nanoseconds
+}
+
+// last returns the time of the last record of a progress bar (Unix nanoseconds); 0: there was
+// none within the interval.
+func (p *progress) last(e *entry) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.logs[e]
+}
+
+// note sets what last returns. What is older than the interval is not kept.
+func (p *progress) note(e *entry, at int64, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.UnixNano()-at >= int64(p.interval) {
+		delete(p.logs, e)
+		return
+	}
+	if p.logs == nil {
+		p.logs = map[*entry]int64{}
+	}
+	p.logs[e] = at
+}
+
+// forget forgets a log.
+func (p *progress) forget(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.logs, e)
+}

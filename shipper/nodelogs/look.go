@@ -45,9 +45,10 @@ type lookResult struct {
 	route       route
 	state       *checkpoint.FileState // what was passed to the writer
 	reached     uint64
-	bytes       int64 // new ones
-	records     int   // lines that became records
-	generation  int64 // size of a generation that was read to its end; 0: none was
+	bytes       int64     // new ones
+	records     int       // lines that became records
+	pending     time.Time // until when lines wait for others, which are read again then; zero: none does
+	generation  int64     // size of a generation that was read to its end; 0: none was
 	generations int
 	grew        bool // there were new bytes, if only of a partial line
 	atEnd       bool
@@ -92,13 +93,16 @@ func (l *look) run(ctx context.Context) lookResult {
 	if r.atEnd {
 		err = nil
 	}
+	r.reached = l.p.reached()
+	r.grew = r.reached != l.before
+	if r.atEnd {
+		err = l.p.expire(ctx, !r.grew)
+	}
 	if !errors.Is(err, errExcluded) || l.p.state.Decided { // markers alone need no position
 		if ferr := l.p.Flush(ctx); ferr != nil && err == nil {
 			err = ferr
 		}
 	}
-	r.reached, r.records = l.p.reached(), l.p.records
-	r.grew = r.reached != l.before
 	r.bytes = max(0, int64(r.reached)-int64(l.before))
 	switch {
 	case errors.Is(err, errLimited) && !l.d.s.limits.pauses():
@@ -109,8 +113,12 @@ func (l *look) run(ctx context.Context) lookResult {
 	case err == nil && r.atEnd && !r.grew:
 		err = l.atEnd(ctx, &r)
 	}
-	if r.atEnd && !r.grew {
+	r.pending, r.records = l.p.pendingUntil(), l.p.records
+	if r.atEnd && !r.grew && r.pending.IsZero() {
 		r.seen = l.files.seen()
+	}
+	if l.p.Agg != nil {
+		l.d.s.progress.note(l.e, l.p.Agg.LastProgress(), time.Now())
 	}
 	if errors.Is(err, rotation.ErrRotating) || isMissing(err) {
 		r.moving = &keptReader{l.p.reader, l.files}
@@ -150,7 +158,7 @@ func (l *look) read(ctx context.Context, r *lookResult) error {
 	}
 	l.p.reader = reader
 	defer reader.Close()
-	for n := 0; n < lookBytes || l.p.inLine(); {
+	for n := 0; n < lookBytes || l.p.stuck(); {
 		chunk, err := reader.Next(ctx)
 		if err != nil {
 			return err

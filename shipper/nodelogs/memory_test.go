@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"raytap/shipper/aggregate"
 	"raytap/shipper/writer"
 )
 
@@ -54,7 +55,7 @@ func quietFiles(t *testing.T, each int, after time.Duration) (size int64, rate f
 		}
 		before := heap()
 		out := writer.New(discard{}, writer.Options{})
-		c := New(n, out, Options{Cluster: "test", Backfill: BackfillAll})
+		c := New(n, out, Options{Cluster: "test", Backfill: BackfillAll, Aggregate: aggregate.Options{Multiline: true, Progress: time.Second}})
 		c.Observe(testSession, submitted)
 		ctx, cancel := context.WithCancel(t.Context())
 		outCtx, cancelOut := context.WithCancel(t.Context())

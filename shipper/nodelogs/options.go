@@ -23,6 +23,7 @@ import (
 	"io"
 	"time"
 
+	"raytap/shipper/aggregate"
 	"raytap/shipper/tail"
 
 	"github.com/sirupsen/logrus"
@@ -60,10 +61,11 @@ type Options struct {
 	Backfill Backfill
 	// Selects reports whether the logs of a job are shipped; nil: all. It is not
 	// called for a job of which nothing is known.
-	Selects func(ray.Job) bool
-	Record  tail.RecordOptions
-	Limits  tail.Limits // of one log; MaxMessages does not apply
-	Log     logrus.FieldLogger
+	Selects   func(ray.Job) bool
+	Record    tail.RecordOptions
+	Aggregate aggregate.Options
+	Limits    tail.Limits // of one log; MaxMessages does not apply
+	Log       logrus.FieldLogger
 }
 
 func (o Options) withDefaults() Options {

@@ -26,11 +26,12 @@ type pipeline struct {
 	found  checkpoint.FoundAfter // what the sink has from before a crash
 	reader *rotation.Reader
 
-	places  []place // line ends from the last released line on, one for each line
-	base    int64   // raw offset, as the splitter counts, of the last chunk
-	raw     int64   // bytes of the generation before the last chunk's end
-	records int     // lines that became records
-	failed  bool    // a batch was lost: its lines are read again
+	from    rotation.Position // at the beginning
+	places  []place           // line ends from the last released line on, one for each line
+	base    int64             // raw offset, as the splitter counts, of the last chunk
+	raw     int64             // bytes of the generation before the last chunk's end
+	records int               // lines that became records
+	failed  bool              // a batch was lost: its lines are read again
 }
 
 // place is a line end: where the log's position can be.
@@ -49,10 +50,15 @@ func newPipeline(l *look) *pipeline {
 	} else {
 		p.state = checkpoint.FileState{Name: l.was.name, Directory: l.d.stored.ID()}
 	}
-	p.raw = p.state.At.Raw
-	p.Pipeline = convert.New(p, c.out, c.metrics, convert.Options{MaxMessageSize: c.opts.Limits.MaxMessageSize, DropOversized: c.opts.Limits.DropOversized})
+	p.from, p.raw = p.state.At, p.state.At.Raw
+	p.Pipeline = convert.New(p, c.out, c.metrics, convert.Options{
+		Aggregate: c.opts.Aggregate, MaxMessageSize: c.opts.Limits.MaxMessageSize, DropOversized: c.opts.Limits.DropOversized,
+	})
 	p.Skipped = p.state.Skipped
 	p.resume()
+	if p.Agg != nil {
+		p.Agg.SetLastProgress(l.d.s.progress.last(l.e))
+	}
 	return p
 }
 
@@ -63,10 +69,13 @@ func (p *pipeline) resume() {
 	p.places = append(p.places[:0], place{Boundary: at, content: p.state.Content, known: true, at: p.state.At})
 }
 
-// inLine reports whether no whole line was read yet, but a part of one.
-func (p *pipeline) inLine() bool {
-	return p.Split.Partial() > 0 && p.state.Lines == p.Split.Lines() && (p.put == nil || p.state.At == p.put.At)
-}
+// stuck reports whether the next look would begin where this one did: no message was read to
+// its end, but a part of one.
+func (p *pipeline) stuck() bool { return p.state.At == p.from && !p.whole() }
+
+// whole reports whether all that was read is released: there is neither a partial line nor a
+// pending one.
+func (p *pipeline) whole() bool { return p.reached() == p.state.Content }
 
 // reached returns how many content bytes of the log were read, those of the partial line
 // included.
@@ -82,6 +91,10 @@ func (p *pipeline) chunk(ctx context.Context, c rotation.Chunk) error {
 	}
 	p.raw += int64(len(c.Data))
 	if c.Lost {
+		if err := p.FlushPending(ctx); err != nil {
+			return err
+		}
+		p.settle()
 		if n := p.found.Lines(p.state.Epoch); n > p.Split.Lines() {
 			p.state.Lines = n // the sink has lines of what is gone
 		}
@@ -161,6 +174,9 @@ func (p *pipeline) Consume(ctx context.Context, l lines.Line) error {
 	}
 	switch {
 	case marker != names.NoMarker:
+		if err := p.FlushPending(ctx); err != nil { // they belong to what printed before
+			return err
+		}
 		p.mark(marker, value)
 		p.skip(l.Seq)
 	case l.Seq < p.found.Lines(p.state.Epoch): // the sink has it from before a crash
@@ -169,8 +185,13 @@ func (p *pipeline) Consume(ctx context.Context, l lines.Line) error {
 			return err
 		}
 	default:
-		if err := p.begin(ctx); err != nil {
+		if err := p.begin(); err != nil {
 			return err
+		}
+		if p.Agg == nil {
+			if err := p.Ensure(ctx); err != nil {
+				return err
+			}
 		}
 		p.noteLine(l)
 		return p.Add(ctx, l)
@@ -220,8 +241,26 @@ func (p *pipeline) mark(marker names.Marker, value string) {
 	p.Enc.SetAttribution(a.ActorName, a.TaskName)
 }
 
-// begin prepares for a record: whose it is is decided, and there is an encoder and a batch.
-func (p *pipeline) begin(ctx context.Context) error {
+// expire writes pending lines that have waited for long enough. idle: the look has found
+// nothing new.
+func (p *pipeline) expire(ctx context.Context, idle bool) error {
+	if p.Agg == nil {
+		return nil
+	}
+	return p.Agg.Expire(ctx, time.Now(), idle)
+}
+
+// pendingUntil returns until when lines are pending; zero: none is.
+func (p *pipeline) pendingUntil() time.Time {
+	if p.Agg == nil {
+		return time.Time{}
+	}
+	at, _ := p.Agg.Due()
+	return at
+}
+
+// begin prepares for a record: whose it is is decided, and there is an encoder.
+func (p *pipeline) begin() error {
 	if err := p.decide(); err != nil {
 		return err
 	}
@@ -229,7 +268,7 @@ func (p *pipeline) begin(ctx context.Context) error {
 		p.state.LastTime = max(p.state.LastTime, p.found.LastTime())
 		p.Enc = p.l.d.s.encoder(p.l.worker, p.state)
 	}
-	return p.Ensure(ctx)
+	return nil
 }
 
 // decide decides the log's job, before its first record.
@@ -259,7 +298,10 @@ func (p *pipeline) event(ctx context.Context, event string, seq uint64, message 
 		p.Skipped = 0
 		return p.decide()
 	}
-	if err := p.begin(ctx); err != nil {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	if err := p.Ensure(ctx); err != nil {
 		return err
 	}
 	p.Append(p.Enc.AppendEvent(nil, time.Now().UnixNano(), record.Event{
@@ -356,6 +398,9 @@ func (p *pipeline) Admit(ctx context.Context, size int64) error {
 	limit, pause := p.l.d.s.limits.admit(p.l.e, p.Split.Lines(), size)
 	if limit == "" {
 		return nil
+	}
+	if err := p.FlushPending(ctx); err != nil {
+		return err
 	}
 	p.l.d.s.c.metrics.Limits(limit).Inc()
 	message := "limit " + limit + " is reached: the rest of the log is not shipped"

@@ -17,14 +17,15 @@ import (
 // session ships the logs of one session of a cluster. run belongs to one goroutine, and
 // alone starts and ends directories.
 type session struct {
-	c       *Cluster
-	id      string
-	files   *checkpoint.Files
-	stop    context.CancelFunc // ends run
-	wg      sync.WaitGroup
-	found   chan listing // of nodes whose directory is not known yet
-	listing logthrottle.Condition
-	limits  limits
+	c        *Cluster
+	id       string
+	files    *checkpoint.Files
+	stop     context.CancelFunc // ends run
+	wg       sync.WaitGroup
+	found    chan listing // of nodes whose directory is not known yet
+	listing  logthrottle.Condition
+	limits   limits
+	progress progress
 
 	// sharing is held while a listing decides to which directory its files belong.
 	sharing sync.Mutex
@@ -41,7 +42,7 @@ type session struct {
 func newSession(c *Cluster, id string, stop context.CancelFunc) *session {
 	return &session{
 		c: c, id: id, stop: stop, files: c.out.Positions.Files(c.opts.Cluster, id), found: make(chan listing),
-		listing: logthrottle.Condition{Log: c.opts.Log}, limits: limits{Limits: c.opts.Limits},
+		listing: logthrottle.Condition{Log: c.opts.Log}, limits: limits{Limits: c.opts.Limits}, progress: progress{interval: c.opts.Aggregate.Progress},
 		directories: map[string]*directory{}, of: map[string]*directory{}, looking: map[string]bool{}, missing: map[string]*clock.Absence{},
 	}
 }
