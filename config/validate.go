@@ -71,7 +71,7 @@ func (c *Config) validate() []Problem {
 	if len(c.Clusters) == 0 && len(c.ClusterFiles) == 0 && len(c.Modules) == 0 && c.Kubernetes == nil {
 		k.fail("clusters", "needs at least one cluster, such as {name: prod, url: http://ray-head:8265}, or cluster_files, or kubernetes, or modules for /probe")
 	}
-	if len(c.Clusters) > c.MaxClusters {
+	if len(c.Clusters) > c.MaxClusters && len(c.Sharding.Generations) == 0 { // a limit of each shard
 		k.fail("clusters", "has %d clusters, but max_clusters is %d", len(c.Clusters), c.MaxClusters)
 	}
 	k.dynamicClusters(c)

@@ -129,6 +129,7 @@ func (d *Daemon) build(s spec, facts *discovery.Facts, to collector.Requests) (*
 		options := collectorOptions(s, log)
 		if facts != nil {
 			options.Info = collector.InfoOptions{Labels: s.info, Values: func() map[string]string { return facts.State().Labels }}
+			options.Nodes.PodDeleted = deleted(facts)
 		}
 		options.SkippedRows, options.SkippedFields = c.client.SkippedRows, c.client.SkippedFields
 		c.collector = collector.New(c.source, options)

@@ -50,7 +50,8 @@ func (d *Daemon) plan(cfg config.Config, found []discovery.Cluster, certs certif
 	if p.shards, err = newShards(cfg.Sharding, os.Hostname, d.storage.positions); err != nil {
 		return plan{}, err
 	}
-	found, p.rejected = choose(p.shards.keep(found), running, cfg.Names(), cfg.MaxClusters)
+	here, elsewhere := p.shards.configured(cfg.Clusters)
+	found, p.rejected = choose(p.shards.keep(found), running, cfg.Names(), cfg.MaxClusters+elsewhere)
 	facts := map[string]*discovery.Facts{}
 	for _, f := range found {
 		if f.Facts != nil {
@@ -59,7 +60,7 @@ func (d *Daemon) plan(cfg config.Config, found []discovery.Cluster, certs certif
 	}
 	kept := map[*clusterRuntime]bool{}
 	for i, s := range specs(cfg, found, certs) {
-		if s.source == "" && !p.shards.owns(cfg.Clusters[i], "", time.Time{}) {
+		if s.source == "" && !here[i] {
 			continue
 		}
 		if c := running[s.id()]; c != nil && reflect.DeepEqual(c.spec, s) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"time"
 
 	"raytap/connect"
 	"raytap/discovery"
@@ -36,6 +37,18 @@ func live(facts *discovery.Facts) connect.Live {
 		l.Token = facts.Token
 	}
 	return l
+}
+
+// deleted returns a function that says when the node with an address was deleted; zero: it
+// was not.
+func deleted(facts *discovery.Facts) func(ip string) time.Time {
+	return func(ip string) time.Time {
+		a, err := netip.ParseAddr(ip)
+		if err != nil {
+			return time.Time{}
+		}
+		return facts.State().Deleted[a.Unmap()]
+	}
 }
 
 var errNoHead = errors.New("its head does not run")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -200,5 +201,18 @@ func TestLife_DrainDelaysNobody(t *testing.T) {
 	h.until("the other one is up", func() bool { return strings.Contains(h.exposition(), `raytap_up{ray_cluster="team/other"} 1`) })
 	if units := h.d.clusters.alive(); len(units) != 2 {
 		t.Errorf("%d clusters run, want 2: the first one drains", len(units))
+	}
+}
+
+// The collector knows which nodes Kubernetes deleted by their addresses, as Ray spells them.
+func TestDeleted(t *testing.T) {
+	at := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	f := &discovery.Facts{}
+	of := deleted(f)
+	f.Set(discovery.State{Deleted: map[netip.Addr]time.Time{netip.MustParseAddr("10.0.0.1"): at, netip.MustParseAddr("fd00::1"): at}})
+	for ip, want := range map[string]bool{"10.0.0.1": true, "::ffff:10.0.0.1": true, "fd00:0::1": true, "10.0.0.2": false, "": false, "head": false} {
+		if got := of(ip); got.Equal(at) != want || !want && !got.IsZero() {
+			t.Errorf("%q: %s", ip, got)
+		}
 	}
 }

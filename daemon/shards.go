@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -22,7 +23,7 @@ import (
 type shards struct {
 	number      int // of this raytap
 	generations shard.Generations
-	unfinished  map[string]bool // clusters of whose logs there are positions here, by name
+	unfinished  map[string]bool // clusters of whose logs there are positions here
 
 	own, others int      // clusters
 	misplaced   []string // clusters of other shards in unfinished
@@ -56,12 +57,9 @@ func newShards(c config.Sharding, hostname func() (string, error), positions *ch
 // owns reports whether this raytap watches a cluster, and counts it. uid is "" and
 // created zero for a cluster that Kubernetes does not know.
 func (s *shards) owns(c config.Cluster, uid string, created time.Time) bool {
+	id := cmp.Or(uid, c.Name)
 	owner, byHand := c.Shard.Number()
 	if !byHand {
-		id := uid
-		if id == "" {
-			id = c.Name
-		}
 		owner = s.generations.Owner(id, created)
 	}
 	if len(s.generations) == 0 || owner == s.number {
@@ -69,10 +67,22 @@ func (s *shards) owns(c config.Cluster, uid string, created time.Time) bool {
 		return true
 	}
 	s.others++
-	if s.unfinished[c.Name] {
+	if s.unfinished[id] || s.unfinished[c.Name] {
 		s.misplaced = append(s.misplaced, fmt.Sprintf("%s belongs to shard %d", c.Name, owner))
 	}
 	return false
+}
+
+// configured reports which clusters of the configuration this raytap watches, and how many it
+// does not.
+func (s *shards) configured(clusters []config.Cluster) (here []bool, elsewhere int) {
+	here = make([]bool, len(clusters))
+	for i, c := range clusters {
+		if here[i] = s.owns(c, "", time.Time{}); !here[i] {
+			elsewhere++
+		}
+	}
+	return here, elsewhere
 }
 
 // keep returns those of found that this raytap watches.

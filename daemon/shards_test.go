@@ -142,6 +142,7 @@ func twoShards(t *testing.T, dir string, n int) (config.Config, map[string]*rayt
 	c.Modules = map[string]config.Module{"m": module(t, "127.0.0.1:*")}
 	c.ClusterFiles = []config.ClusterFiles{{Module: "m", Files: []config.Path{config.Path(file)}}}
 	c.Shipper.Positions.File = config.Path(filepath.Join(dir, "positions.db"))
+	c.MaxClusters = 2
 	c.Sharding = config.Sharding{Shard: config.ShardNumber(n), Generations: []config.Generation{{Shards: 2}}}
 	return c, hs
 }
@@ -156,7 +157,7 @@ func TestShards_OwnClusters(t *testing.T) {
 			h.until("the lines of "+name, func() bool { return strings.Contains(h.out.String(), "from "+name) })
 		}
 	}
-	page := h.page()
+	page := h.page() // max_clusters is a limit of what a shard watches
 	for name := range hs {
 		if got, want := strings.Contains(page, `raytap_up{ray_cluster="`+name+`"} 1`), strings.Contains(name, "-1-"); got != want {
 			t.Errorf("raytap_up of %s: got %t, want %t", name, got, want)
@@ -190,7 +191,7 @@ func TestShards_OwnClusters(t *testing.T) {
 	}
 
 	none := c
-	none.Sharding = config.Sharding{}
+	none.Sharding, none.MaxClusters = config.Sharding{}, 4
 	if code, text := h.reload(none, nil); code != 200 {
 		t.Fatalf("reload: %d %s", code, text)
 	}
