@@ -83,7 +83,8 @@ type Cluster struct {
 	MaxBody Size `yaml:"max_body"`
 	// Which of Ray's node agents logs are read from. Only with api: ray.
 	NodeAgents NodeAgents `yaml:"node_agents"`
-	// The shard that watches the cluster, by hand. auto: sharding.generations decide.
+	// The shard that watches the cluster, by hand; not for RayClusters of kubernetes.
+	// auto: sharding.generations decide.
 	Shard Shard `yaml:"shard"`
 }
 

@@ -83,6 +83,7 @@ func (c *Config) RayCluster(r KubernetesRule, namespace, name string) Cluster {
 	if out.TLS != (TLS{}) {
 		scheme = "https"
 	}
+	out.Shard = ShardAuto // its uid decides
 	out.Name, out.URL = namespace+"/"+name, URL(scheme+"://"+name+"."+namespace)
 	return out
 }

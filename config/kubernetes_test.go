@@ -85,8 +85,9 @@ modules: {m: {cluster: {auth: {token: t}}}}
 func TestConfig_RayCluster(t *testing.T) {
 	c, err := load(t, `
 modules:
-  m: {cluster: {timeout: 3s, auth: {token: secret}, tls: {insecure_skip_verify: true}}}
+  m: {cluster: {timeout: 3s, shard: 1, auth: {token: secret}, tls: {insecure_skip_verify: true}}}
 kubernetes: {rules: [{}, {namespaces: [a], module: m, auth: module}]}
+sharding: {generations: [{shards: 2}]}
 `, environment())
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ kubernetes: {rules: [{}, {namespaces: [a], module: m, auth: module}]}
 	if plain.Name != "ns/dev" || plain.URL != "http://dev.ns" || plain.API != APIRay || plain.Auth != (Auth{}) || plain.MaxConcurrent != 8 {
 		t.Errorf("without a module: %+v", plain)
 	}
-	if own.Name != "a/dev" || own.URL != "https://dev.a" || own.Auth.Token != "secret" || own.Timeout.String() != "3s" {
+	if own.Name != "a/dev" || own.URL != "https://dev.a" || own.Auth.Token != "secret" || own.Timeout.String() != "3s" || own.Shard != ShardAuto {
 		t.Errorf("with a module: %+v", own)
 	}
 }
