@@ -183,6 +183,15 @@ func (f *Files) entry(hash uint64) *FileEntry {
 	return e
 }
 
+// Forget forgets an entry of which nothing was shipped. An entry that has a state stays.
+func (f *Files) Forget(e *FileEntry) {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	if e.state == nil && e.recovered == nil && f.entries[e.hash] == e {
+		delete(f.entries, e.hash)
+	}
+}
+
 // Entries returns the entries that have a state.
 func (f *Files) Entries() []*FileEntry {
 	f.store.mu.Lock()

@@ -114,7 +114,7 @@ func New() *Metrics {
 	}, fileVectors: fileVectors{
 		looks: counter("looks_total", "Looks at a log on a node, by source. Each is one request to a node agent if the log is as it was before, else about three.", "source"),
 		filesSkipped: counter("files_skipped_total",
-			"Logs on nodes that are not read, by reason: limit (more than 10,000 in a directory, or 20,000 in the cluster), unlisted (a directory with more than 50,000 files is not listed any more), unreachable (the first listing of a node failed; it is repeated).", "reason"),
+			"Logs on nodes that are not read, by reason: limit (more than 10,000 in a directory, or 20,000 in the cluster), unlisted (a directory with more than 50,000 files is listed only once an hour), unreachable (the first listing of a node failed; it is repeated).", "reason"),
 		budgetMisses: counter("budget_misses_total", "Times that rotation deleted lines of a log on a node because more looks were due than the budget allows."),
 	}, writerMetrics: writerMetrics{
 		WriteSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub,

@@ -8,7 +8,7 @@ import (
 )
 
 // An older generation is deleted behind a partial line: a gap, and the log goes on.
-func TestCluster_DeletedBehindAHalfLine(t *testing.T) {
+func TestCluster_DeletedBehindAPartialLine(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, n *nodes, dir string) {
 			at := n.add(nil)

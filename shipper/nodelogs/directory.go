@@ -108,7 +108,7 @@ func (d *directory) startDue(ctx context.Context, wg *sync.WaitGroup) time.Durat
 	}
 	to := d.routes[d.at%len(d.routes)]
 	wait := time.Hour
-	if !d.listing && !d.tooMany {
+	if !d.listing {
 		if wait = d.nextListing.Sub(now); wait <= 0 {
 			d.startListing(ctx, wg, to)
 			wait = time.Hour
@@ -276,6 +276,9 @@ func (d *directory) add(hash uint64, name string, log string, now time.Time) *en
 func (d *directory) remove(e *entry) {
 	d.queue.Remove(e)
 	delete(d.entries, e.hash())
+	if e.state == nil {
+		d.s.files.Forget(e.file)
+	}
 	d.s.limits.forget(e)
 	d.s.progress.forget(e)
 	d.s.releaseFile()

@@ -59,3 +59,64 @@ func TestCluster_TruncatedIndex(t *testing.T) {
 		}
 	})
 }
+
+// A directory with too many files is listed once an hour, and often again once it has fewer.
+func TestCluster_TooManyFiles(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *nodes, dir string) {
+		at := n.add(nil)
+		n.live(at, 0)
+		n.write(at, fileName(0, job, "out"), ":job_id:%s\nfirst\n", job)
+		n.set(func() {
+			for i := range maxListed {
+				at.files[fmt.Sprint("x", i)] = &file{}
+			}
+		})
+		h := start(t, n, dir, Options{})
+		h.cluster.Observe(testSession, submitted)
+		pass(time.Minute)
+		n.set(func() {
+			clear(n.requests)
+			for i := range maxListed {
+				delete(at.files, fmt.Sprint("x", i))
+			}
+		})
+		pass(30 * time.Minute)
+		if got := n.count("index"); got > 0 {
+			t.Errorf("%d listings within half an hour", got)
+		}
+		pass(31 * time.Minute)
+		n.write(at, fileName(1, job, "out"), ":job_id:%s\nsecond\n", job)
+		pass(time.Minute)
+		h.stop()
+		h.checkKeys()
+		if got := h.messages(); len(got) != 2 {
+			t.Errorf("shipped %q", got)
+		}
+	})
+}
+
+// A log that was guessed by its worker and does not exist leaves nothing behind.
+func TestCluster_GuessedLog(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *nodes, dir string) {
+		at := n.add(nil)
+		n.live(at, 1)
+		n.write(at, fileName(1, job, "out"), ":job_id:%s\nline\n", job)
+		h := start(t, n, dir, Options{})
+		h.cluster.Observe(testSession, submitted)
+		pass(2 * time.Minute)
+		for _, i := range []int{1, 7} {
+			n.write(at, fmt.Sprintf("python-core-worker-%s_%d.log", workerID(i), 1000+i), "")
+		}
+		n.set(func() { n.cut = 2 }) // names the workers, and none of their logs
+		log := fmt.Sprintf("worker-%s.out", workerID(7))
+		before := h.out.Positions.Files("test", testSession).Entry(log)
+		pass(5 * time.Minute)
+		n.set(func() { n.cut = 0 })
+		pass(5 * time.Minute)
+		if h.out.Positions.Files("test", testSession).Entry(log) == before {
+			t.Error("the positions still have the log")
+		}
+		h.stop()
+		h.checkKeys()
+	})
+}

@@ -2,7 +2,6 @@ package nodelogs
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -20,19 +19,18 @@ const (
 	oldPrefix    = oldDirectory + "/"
 )
 
-var errForeign = errors.New("the agent has none of the node's log files: it may be one of another cluster")
-
 // listings is what a directory knows of its listings.
 type listings struct {
 	listing     bool      // one runs
 	nextListing time.Time // when the next one is due
 	count       int       // of logs/
 	wantOld     bool      // a log is missing from logs/: list old/ next
-	tooMany     bool      // the directory is not listed any more
+	tooMany     bool      // the directory is listed only rarely
 	beyond      map[uint64]struct{}
 	absent      map[uint64]struct{} // finished files that the last complete listing lacked
 	excluded    map[uint64]struct{} // logs that the selectors exclude and of which nothing was shipped
 	backfill    backfill
+	ownership
 }
 
 // listing is the result of one listing: of logs/, and of old/ if it was requested right
@@ -155,21 +153,31 @@ func (d *directory) accept(ctx context.Context, l listing, logs map[uint64]*list
 		d.failed(now, l.route, l.err)
 		return
 	}
-	if !d.isOwn(&l, logs) {
-		if l.old == nil { // Ray may have moved all that is known
-			d.wantOld, d.nextListing = true, now
-			return
-		}
+	switch whose := d.owns(&l, logs); {
+	case whose != own && l.old == nil: // Ray may have moved all that is known
+		d.wantOld, d.nextListing = true, now
+		return
+	case whose == foreign:
 		d.failed(now, l.route, errForeign)
+		return
+	case whose == doubtful:
+		d.doubt(l, logs, now)
 		return
 	}
 	d.succeeded()
-	d.count++
-	if n := len(l.logs.Names); n > maxListed {
-		d.tooMany = true
-		d.s.c.metrics.FilesSkipped("unlisted").Inc()
-		d.log.WithField("files", n).Warn("Log directory has too many files to list again and again, only the logs of workers that run are found from now on")
+	if first := d.doubted; first.logs != nil {
+		d.doubted = doubted{}
+		if sharesOne(first.logs, logs) {
+			d.take(ctx, first.listing, first.logs, now)
+		}
 	}
+	d.take(ctx, l, logs, now)
+}
+
+// take adds what a listing of the directory shows, and forgets what it lacks.
+func (d *directory) take(ctx context.Context, l listing, logs map[uint64]*listedLog, now time.Time) {
+	d.count++
+	d.noteSize(len(l.logs.Names), now)
 	for hash, log := range logs {
 		d.see(hash, log, now)
 	}
@@ -178,26 +186,31 @@ func (d *directory) accept(ctx context.Context, l listing, logs map[uint64]*list
 	}
 	d.decideBackfill(now)
 	if d.missesSome(logs, l.old != nil) {
-		d.wantOld, d.nextListing = true, now
+		d.wantOld = true
+		if !d.tooMany {
+			d.nextListing = now
+		}
 	}
 	if l.complete() {
 		d.forgetAbsent(ctx, logs)
 	}
 }
 
-// isOwn reports whether a listing is of this directory: before a list of the nodes shows that
-// a node is dead, an agent of another cluster may answer at its address. The caller holds
-// d.mu.
-func (d *directory) isOwn(l *listing, logs map[uint64]*listedLog) bool {
-	if len(logs) == 0 || l.logs.Truncated || d.hasNone() || d.hasAnyOf(logs) {
-		return true
+// noteSize notes how many files a listing has.
+func (d *directory) noteSize(n int, now time.Time) {
+	was := d.tooMany
+	d.tooMany = n > maxListed
+	switch {
+	case d.tooMany && !was:
+		d.s.c.metrics.FilesSkipped("unlisted").Inc()
+		d.log.WithField("files", n).WithField("interval", crowdedListing.String()).
+			Warn("Log directory has too many files to list often, between two lists only the logs of workers that run are found")
+	case was && !d.tooMany:
+		d.log.WithField("files", n).Info("Log directory has fewer files again")
 	}
-	for _, log := range logs {
-		if _, ok := d.s.liveWorker(log.ID); ok {
-			return true
-		}
+	if d.tooMany {
+		d.nextListing = now.Add(crowdedListing)
 	}
-	return false
 }
 
 // see handles one log of a listing.

@@ -101,8 +101,14 @@ const (
 	listingPause = 100
 	// oldListing is how many listings of logs/ there are for one of old/.
 	oldListing = 10
-	// maxListed is the number of files above which a directory is not listed any more.
-	maxListed = 50_000
+	// maxListed is the number of files above which a directory is listed only once in
+	// crowdedListing.
+	maxListed      = 50_000
+	crowdedListing = time.Hour
+	// trustAfter is for how long a node must be listed as alive after its agent has shown
+	// files none of which is known to be the node's. Ray notices after about 14 s that a node
+	// is dead (2.60.0), and its address may be used by another cluster at once.
+	trustAfter = time.Minute
 	// jobWait is how long a log waits for the job list to name its job.
 	jobWait = 15 * time.Second
 	// A worker is dead if two lists of its node's workers lack it that are deadAfter apart.

@@ -43,6 +43,9 @@ func (t *workerTable) find(id string) (ray.Worker, bool) {
 func (d *directory) observe(t *workerTable, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.routes) > 0 {
+		d.observed = now
+	}
 	known := map[string]bool{}
 	for _, node := range d.nodes() {
 		known[node] = t.nodes[node] != nil
