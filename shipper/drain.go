@@ -69,6 +69,11 @@ func (s *Shipper) Drain(limit time.Duration) {
 		d.isBegun, d.until = true, time.Now().Add(limit)
 		s.tails.Drain()
 		close(d.begun)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.nodeLogs != nil {
+			s.nodeLogs.Drain()
+		}
 	}
 }
 

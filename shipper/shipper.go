@@ -125,6 +125,9 @@ func (s *Shipper) startNodeLogs(ctx context.Context) {
 	s.mu.Lock()
 	s.nodeLogs = c
 	s.mu.Unlock()
+	if begun, _, _ := s.drain.state(); begun {
+		c.Drain()
+	}
 	s.wg.Go(func() { c.Run(ctx) })
 }
 

@@ -3,6 +3,7 @@ package nodelogs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"raytap/shipper/metrics"
 	"raytap/shipper/writer"
@@ -21,6 +22,8 @@ type Cluster struct {
 	metrics *metrics.Cluster
 	reads   *semaphore.Weighted // looks and listings at once
 	jobs    jobs
+
+	draining atomic.Bool // the cluster is being deleted
 
 	mu      sync.Mutex
 	over    error         // why nothing can be read any more; nil: it can
@@ -54,6 +57,21 @@ func (c *Cluster) Observe(session string, list []ray.Job) {
 	}
 	c.mu.Unlock()
 	c.jobs.observe(list)
+}
+
+// Drain makes looks at logs as frequent as possible from now on, those first that have grown
+// last, because the cluster is being deleted.
+func (c *Cluster) Drain() {
+	c.draining.Store(true)
+	c.mu.Lock()
+	s := c.current
+	c.mu.Unlock()
+	if s == nil {
+		return
+	}
+	for _, d := range s.list() {
+		d.drain()
+	}
 }
 
 // End makes Run write the ends of all logs, with the reason why nothing can be read any

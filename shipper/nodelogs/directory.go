@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"raytap/shipper/checkpoint"
+	"raytap/shipper/tail"
 
 	"github.com/sirupsen/logrus"
 
@@ -52,12 +53,16 @@ type routing struct {
 
 func newDirectory(s *session, id string) *directory {
 	log := s.c.opts.Log.WithField("node_id", id)
-	return &directory{
+	d := &directory{
 		s: s, stored: s.files.Directory(id), log: log,
 		results: make(chan lookResult, maxLooks), listed: make(chan listing, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		entries: map[uint64]*entry{}, queue: schedule.NewQueue[*entry](),
 		routing: routing{condition: logthrottle.Condition{Log: log, Gap: time.Minute}},
 	}
+	if s.c.draining.Load() {
+		d.queue.Drain(time.Now())
+	}
+	return d
 }
 
 // run lists the directory and looks at its files until ctx ends. It returns when all looks
@@ -203,7 +208,26 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	if !r.pending.IsZero() {
 		pause = min(pause, max(schedule.MinPause, r.pending.Sub(now)))
 	}
+	if d.s.c.draining.Load() {
+		pause, urgent = min(pause, tail.DrainInterval), r.grew
+	}
 	d.queue.Set(e, d.dueAt(e, now, pause, !r.final), urgent)
+}
+
+// drain looks at all logs at once, those first that have grown last.
+func (d *directory) drain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.queue.Drain(now)
+	for _, e := range d.entries {
+		if e.Queued() && !e.excluded {
+			still := now.Sub(time.Unix(0, e.grown))
+			d.queue.Set(e, now.Add(min(still, time.Hour)-time.Hour), true)
+		}
+	}
+	d.nextListing = now
+	d.notify()
 }
 
 // dueAt returns when the next look at an entry is due, at most a pause from now. ends: a look

@@ -18,6 +18,9 @@ const (
 	// rotation.
 	UrgentLooks = 50
 	burst       = 4
+	// drainLooks is the same for a node that is being deleted, whose agent has nothing else
+	// to do for long.
+	drainLooks = 500
 )
 
 // Item is an entry of a Queue. Embed it; the zero value is in no queue.
@@ -52,6 +55,12 @@ type Queue[T Queued] struct {
 // NewQueue returns an empty queue with a full budget.
 func NewQueue[T Queued]() *Queue[T] {
 	return &Queue[T]{looks: rate.NewLimiter(Looks, burst), all: rate.NewLimiter(UrgentLooks, burst)}
+}
+
+// Drain makes the budget that of a node which is being deleted.
+func (q *Queue[T]) Drain(now time.Time) {
+	q.all.SetLimitAt(now, drainLooks)
+	q.all.SetBurstAt(now, drainLooks/10)
 }
 
 // Len returns the number of items.
