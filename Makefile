@@ -14,8 +14,8 @@
 # Stages of make test, each a target of its own:
 #   e2e, rules
 # Stages of make test-deploy:
-#   systemd, kubernetes, hundred, race, fuzz, chaos-short, mutants, deploy, pipelines,
-#   followers, synapse, sdk, page, darwin, release-check
+#   systemd, kubernetes, hundred; faults: fuzz, chaos-short, mutants; neighbours: deploy,
+#   pipelines, followers, synapse, sdk, page, darwin, race, release-check
 # Other tests:
 #   make compat       older Ray versions (COMPAT_RAYS="2.9.3 2.30.0")
 #   make chaos        the long form of chaos-short, and the mutants
@@ -52,7 +52,7 @@ DEMO_SECONDS ?= 0
 ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
 
-.PHONY: build check test test-deploy race fuzz hundred e2e chaos-short rules darwin
+.PHONY: build check test test-deploy faults neighbours race fuzz hundred e2e chaos-short rules darwin
 .PHONY: deploy kubernetes systemd pipelines followers synapse sdk page mutants release-check
 .PHONY: compat chaos alerts bench sizing docs pgo manifests release demo clean distclean
 
@@ -76,12 +76,19 @@ test: check
 	@$(STAGE) report
 
 # Systemd and Kubernetes need a clean machine, and a hundred jobs the whole processor, so
-# they come first.
+# they come first. The others are two halves that take about the same time and need no tool
+# together.
 test-deploy:
 	@$(STAGE) reset
-	@$(MAKE) --no-print-directory systemd kubernetes hundred race fuzz chaos-short mutants deploy \
-		pipelines followers synapse sdk page darwin release-check
+	@$(MAKE) --no-print-directory systemd kubernetes hundred
+	@$(MAKE) --no-print-directory -j2 --output-sync=target faults neighbours
 	@$(STAGE) report
+
+faults:
+	@$(MAKE) --no-print-directory fuzz chaos-short mutants
+
+neighbours:
+	@$(MAKE) --no-print-directory deploy pipelines followers synapse sdk page darwin race release-check
 
 # The packages that check tests without the race detector.
 race:
