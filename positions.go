@@ -33,9 +33,10 @@ func readPositions(file, cluster string) (cli.SavedPositions, error) {
 	if s := saved.Sink; s != nil {
 		out.Sink, out.SinkNumber, out.SinkOffset = s.Path, s.Number, s.Offset
 	}
-	for name, c := range saved.Clusters {
-		if cluster != "" && name != cluster {
-			delete(saved.Clusters, name)
+	for id, c := range saved.Clusters {
+		name := cmp.Or(c.Name, id)
+		if cluster != "" && name != cluster && id != cluster {
+			delete(saved.Clusters, id)
 			continue
 		}
 		out.Excluded += len(c.BackfillSkipped)

@@ -186,7 +186,7 @@ func (d *Daemon) shipperOptions(s spec, log logrus.FieldLogger) shipper.Options 
 		backfill = shipper.BackfillAll
 	}
 	return shipper.Options{
-		Interval: time.Duration(c.Discovery.Interval), Backfill: backfill,
+		ID: s.id(), Interval: time.Duration(c.Discovery.Interval), Backfill: backfill,
 		Include: selectors(c.Include), Exclude: selectors(c.Exclude), NoDrivers: !c.HasSource(config.SourceDriver),
 		Options: tail.Options{
 			Cluster:  s.cluster.Name,

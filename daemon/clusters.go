@@ -115,13 +115,13 @@ func choose(found []discovery.Cluster, running map[string]*clusterRuntime, taken
 	return append(leaving, chosen...), rejected
 }
 
-// names returns the names of all clusters of the plan.
-func (p plan) names() []string {
-	names := make([]string, len(p.clusters))
+// ids returns what identifies the clusters of the plan.
+func (p plan) ids() []string {
+	ids := make([]string, len(p.clusters))
 	for i, c := range p.clusters {
-		names[i] = c.spec.cluster.Name
+		ids[i] = c.spec.id()
 	}
-	return names
+	return ids
 }
 
 // apply stops and starts the clusters of a plan, and waits for none. A cluster whose settings

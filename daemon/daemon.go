@@ -230,7 +230,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.rediscover(clusterCtx)
 		case now := <-maintenance.C:
 			d.probes.expire(now)
-			if d.rejected { // the reason may be gone
+			d.output.Expire(now) // also without a cluster
+			if d.rejected {      // the reason may be gone
 				d.rediscover(clusterCtx)
 			}
 		case pong := <-d.watchdogPings:

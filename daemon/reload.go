@@ -105,7 +105,7 @@ func (d *Daemon) found(files *discovery.Files) []discovery.Cluster {
 
 // apply applies a plan. What it returns is closed when the clusters that it stops have ended.
 func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
-	d.output.Configure(p.names())
+	d.output.Configure(p.ids())
 	stopped = d.clusters.apply(ctx, p)
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))

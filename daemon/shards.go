@@ -67,7 +67,7 @@ func (s *shards) owns(c config.Cluster, uid string, created time.Time) bool {
 		return true
 	}
 	s.others++
-	if s.unfinished[id] || s.unfinished[c.Name] {
+	if s.unfinished[id] || s.unfinished[c.Name] { // under its name before Kubernetes was asked
 		s.misplaced = append(s.misplaced, fmt.Sprintf("%s belongs to shard %d", c.Name, owner))
 	}
 	return false

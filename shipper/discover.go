@@ -31,9 +31,9 @@ func (s *Shipper) discover(ctx context.Context) error {
 	// A list belongs to one session: to which is certain only if the session is the
 	// same before the request and after the response.
 	if s.known.sessionSince.IsZero() {
-		session, err := s.tails.CurrentSession(ctx, s.out.Positions.Cluster(s.opts.Cluster).Session)
+		session, err := s.tails.CurrentSession(ctx, s.out.Positions.Cluster(s.opts.ID).Session)
 		if err == nil {
-			err = s.out.Positions.Claim(s.opts.Cluster, session)
+			err = s.out.Positions.Claim(s.opts.ID, session)
 		}
 		if err != nil {
 			return err
@@ -58,7 +58,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 			return err
 		}
 		if session != s.known.session {
-			if err := s.out.Positions.Claim(s.opts.Cluster, session); err != nil {
+			if err := s.out.Positions.Claim(s.opts.ID, session); err != nil {
 				return err
 			}
 			s.endSession(session)
@@ -84,13 +84,13 @@ func (s *Shipper) discover(ctx context.Context) error {
 	s.reopenGrown(ctx, listed)
 	s.reconcileUnlisted(ctx, listed, now)
 	s.expirePositions(now)
-	s.out.Positions.SetCluster(s.opts.Cluster, checkpoint.ClusterState{Session: s.known.session, Seen: true, BackfillSkipped: s.known.backfillSkipped})
+	s.out.Positions.SetCluster(s.opts.ID, checkpoint.ClusterState{Session: s.known.session, Seen: true, BackfillSkipped: s.known.backfillSkipped})
 	return nil
 }
 
 // resume continues from the positions that an earlier process has saved.
 func (s *Shipper) resume(ctx context.Context, session string) {
-	before := s.out.Positions.Cluster(s.opts.Cluster)
+	before := s.out.Positions.Cluster(s.opts.ID)
 	s.setSession(session)
 	s.known = discovery{
 		session: session, sessionSince: time.Now(), seen: before.Seen,
@@ -102,13 +102,13 @@ func (s *Shipper) resume(ctx context.Context, session string) {
 			s.known.jobs[id] = &trackedJob{startTime: start, skip: true}
 		}
 	}
-	for id, l := range s.out.Positions.Runs(s.opts.Cluster, session) {
+	for id, l := range s.out.Positions.Runs(s.opts.ID, session) {
 		s.known.jobs[id] = &trackedJob{startTime: l.Run.Start, readBefore: l.Done}
 		if l.Done && l.AtEnd {
 			s.scheduleRecheck(id, l.Run.Start, l.Checks)
 		}
 	}
-	for _, k := range s.out.Positions.Unfinished(s.opts.Cluster) {
+	for _, k := range s.out.Positions.Unfinished(s.opts.ID) {
 		if k.Session == session {
 			continue
 		}
@@ -254,7 +254,7 @@ func (s *Shipper) setSession(session string) {
 }
 
 func (s *Shipper) logKey(id string) checkpoint.Key {
-	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.known.session, SubmissionID: id}
+	return checkpoint.Key{Cluster: s.opts.ID, Session: s.known.session, SubmissionID: id}
 }
 
 // endSession ends the tails of the current session, whose head is gone, and makes
@@ -333,12 +333,10 @@ func (s *Shipper) expirePositions(now time.Time) {
 		return
 	}
 	s.known.expiredAt = now
-	for id, startTime := range s.out.Positions.Expiring(s.opts.Cluster, s.known.session, now.Add(2*expireInterval)) {
+	for id, startTime := range s.out.Positions.Expiring(s.opts.ID, s.known.session, now.Add(2*expireInterval)) {
 		s.recheckNow(id, startTime)
 	}
-	if n := s.out.Positions.Expire(now); n > 0 {
-		s.out.Metrics().Expired.Add(float64(n))
-	}
+	s.out.Expire(now)
 }
 
 // canForget reports whether a job that Ray does not list may be forgotten.

@@ -22,6 +22,7 @@
 package shipper
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -51,6 +52,9 @@ const (
 // its default.
 type Options struct {
 	tail.Options
+	// ID is what identifies the cluster while it lives: its positions are kept under it. The
+	// default is its name.
+	ID       string
 	Interval time.Duration // between two requests for the job list; 5 s
 	Backfill string        // BackfillRunning
 	// A job is shipped if Include is empty or one of its selectors matches, and no
@@ -100,12 +104,13 @@ func (o *Options) selects(j ray.Job) bool {
 func (o *Options) nodeLogs() nodelogs.Options {
 	backfill := map[string]nodelogs.Backfill{BackfillAll: nodelogs.BackfillAll, BackfillNone: nodelogs.BackfillNone}
 	return nodelogs.Options{
-		Cluster: o.Cluster, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Aggregate: o.Aggregate, Limits: o.Limits, Log: o.Log,
+		Cluster: o.Cluster, ID: o.ID, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Aggregate: o.Aggregate, Limits: o.Limits, Log: o.Log,
 	}
 }
 
 func (o Options) withDefaults() Options {
 	o.Options = o.Options.WithDefaults()
+	o.ID = cmp.Or(o.ID, o.Cluster)
 	if o.Interval == 0 {
 		o.Interval = 5 * time.Second
 	}

@@ -235,5 +235,5 @@ func (s *Shipper) recheckLog(ctx context.Context, c recheck) {
 func (s *Shipper) currentKey(id string) checkpoint.Key {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return checkpoint.Key{Cluster: s.opts.Cluster, Session: s.currentSession, SubmissionID: id}
+	return checkpoint.Key{Cluster: s.opts.ID, Session: s.currentSession, SubmissionID: id}
 }

@@ -66,7 +66,8 @@ func newShipper(lists Lists, api tail.API, client tail.Client, message tail.Mess
 func (s *Shipper) Run(ctx context.Context) error {
 	leave := s.out.Metrics().Join(s.opts.Cluster, s.labelValues(), s.stats)
 	defer leave()
-	defer s.out.Positions.Release(s.opts.Cluster)
+	s.out.Positions.Register(s.opts.ID, s.opts.Cluster)
+	defer s.out.Positions.Release(s.opts.ID)
 	for {
 		run, end, ok := s.out.BeginRun(ctx)
 		if !ok {
@@ -175,7 +176,7 @@ func (s *Shipper) sessionSlots(session string) *slots.Slots {
 	if session == ray.UnknownSession {
 		session = "" // several clusters may have it
 	}
-	sl := s.out.Slots(cmp.Or(session, "cluster "+s.opts.Cluster), s.opts.MaxTails)
+	sl := s.out.Slots(cmp.Or(session, "cluster "+s.opts.ID), s.opts.MaxTails)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.slots = sl

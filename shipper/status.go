@@ -20,7 +20,7 @@ func (s *Shipper) Tails() []tail.Status {
 	out := make([]tail.Status, 0, len(tails))
 	for _, t := range tails {
 		at := t.Status()
-		at.Lines, at.Bytes = s.out.Positions.Shipped(checkpoint.Key{Cluster: s.opts.Cluster, Session: t.Session(), SubmissionID: at.SubmissionID})
+		at.Lines, at.Bytes = s.out.Positions.Shipped(checkpoint.Key{Cluster: s.opts.ID, Session: t.Session(), SubmissionID: at.SubmissionID})
 		out = append(out, at)
 	}
 	slices.SortFunc(out, func(a, b tail.Status) int { return cmp.Compare(a.SubmissionID, b.SubmissionID) })

@@ -122,6 +122,11 @@ func (s *Store) FileSessions(cluster string) []string {
 func (s *Store) DropFiles(cluster, session string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dropFiles(cluster, session)
+}
+
+// dropFiles is DropFiles for a caller that holds s.mu.
+func (s *Store) dropFiles(cluster, session string) {
 	s.files = slices.DeleteFunc(s.files, func(f *Files) bool {
 		if f.cluster != cluster || f.session != session {
 			return false
@@ -251,7 +256,7 @@ func (s *Store) rollbackFiles() {
 // recoveredFile adds a record of a log file that was found in the sink after the saved
 // watermark. The caller holds s.mu.
 func (s *Store) recoveredFile(r record.Decoded) {
-	e := s.sessionFiles(r.Cluster, r.Session).entry(FileHash(r.Log))
+	e := s.sessionFiles(s.idOf(r.Cluster, r.Session), r.Session).entry(FileHash(r.Log))
 	if e.recovered == nil {
 		e.recovered = newRecoveredLog()
 	}

@@ -1,15 +1,15 @@
 package checkpoint
 
-// renameFiles moves the log files of a cluster to another name. The caller holds s.mu.
-func (s *Store) renameFiles(old, name string) {
+// renameFiles moves the log files of sessions to another cluster. The caller holds s.mu.
+func (s *Store) renameFiles(id string, which func(*Files) bool) {
 	pending := &s.pending.files
 	for _, f := range s.files {
-		if f.cluster != old {
+		if !which(f) {
 			continue
 		}
 		all := newFileChanges()
 		all.addAll([]*Files{f})
-		was := &Files{store: s, cluster: old, session: f.session} // the next save removes its keys
+		was := &Files{store: s, cluster: f.cluster, session: f.session} // the next save removes its keys
 		s.sessionChanged(was)
 		directories := map[string]*FileDirectory{}
 		directory := func(id string) *FileDirectory {
@@ -35,7 +35,7 @@ func (s *Store) renameFiles(old, name string) {
 				}
 			}
 		}
-		f.cluster = name
+		f.cluster = id
 		if s.db != nil {
 			pending.add(all)
 		}

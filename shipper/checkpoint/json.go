@@ -31,9 +31,11 @@ type Saved struct {
 
 type (
 	clusterJSON struct {
+		Name            string               `json:"ray_cluster,omitempty"` // of its records, if another than its id
 		Session         string               `json:"session"`
 		Seen            bool                 `json:"seen"`
 		BackfillSkipped map[string]time.Time `json:"backfill_skipped,omitempty"`
+		Removed         *time.Time           `json:"removed_at,omitempty"` // since when it is not watched any more
 		Logs            []logJSON            `json:"logs,omitempty"`
 		Files           []filesJSON          `json:"node_logs,omitempty"` // by session
 	}
@@ -188,7 +190,11 @@ func (s *Store) toJSON() (*Saved, error) {
 	}
 	for name, c := range s.clusters {
 		j := cluster(name)
-		j.Session, j.Seen, j.BackfillSkipped = c.Session, c.Seen, c.BackfillSkipped
+		j.Name, j.Session, j.Seen, j.BackfillSkipped = c.name, c.Session, c.Seen, c.BackfillSkipped
+		if !c.removed.IsZero() {
+			removed := c.removed
+			j.Removed = &removed
+		}
 	}
 	for k, e := range s.logs {
 		l, err := e.toJSON(k)

@@ -39,7 +39,7 @@ func (s *Store) Recovered(b []byte) error {
 		s.recoveredFile(r)
 		return nil
 	}
-	k := Key{Cluster: r.Cluster, Session: r.Session, SubmissionID: r.SubmissionID}
+	k := Key{Cluster: s.idOf(r.Cluster, r.Session), Session: r.Session, SubmissionID: r.SubmissionID}
 	e := s.logs[k]
 	if e == nil { // the process died before it saved anything of this log
 		e = &Entry{key: k, State: State{Pos: lines.Start()}}

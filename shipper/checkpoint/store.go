@@ -81,6 +81,9 @@ type ClusterState struct {
 	Session         string
 	Seen            bool                 // the backfill is decided
 	BackfillSkipped map[string]time.Time // jobs that it skipped: submission id -> start_time
+
+	name    string    // ray_cluster of its records; "": its id
+	removed time.Time // since when it is not watched any more; zero: it is
 }
 
 // Open reads the positions file and locks it until Close; "" keeps the positions in
@@ -312,6 +315,9 @@ func (s *Store) SetCluster(name string, c ClusterState) {
 		}
 	}
 	c.BackfillSkipped = maps.Clone(c.BackfillSkipped)
+	if old := s.clusters[name]; old != nil {
+		c.name, c.removed = old.name, old.removed
+	}
 	s.clusters[name] = &c
 	s.pending.clusters[name] = true
 	s.dirty = true
@@ -358,34 +364,6 @@ func (s *Store) MarkUnlisted(k Key, now time.Time) {
 // isConfigured reports whether a cluster is configured. Before Configure, all are.
 func (s *Store) isConfigured(cluster string) bool {
 	return s.ownership.configured == nil || s.ownership.configured[cluster]
-}
-
-// Expire removes the positions of finished logs that Ray has not listed for Retention, and
-// of clusters that were removed from the configuration that long ago; then the oldest ones
-// beyond MaxRetained. It returns the number removed.
-func (s *Store) Expire(now time.Time) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var old []Key
-	removed := 0
-	for k, e := range s.logs {
-		switch {
-		case e.unlistedSince.IsZero() || !e.Done && s.isConfigured(k.Cluster):
-		case now.Sub(e.unlistedSince) > Retention:
-			s.remove(k)
-			removed++
-		default:
-			old = append(old, k)
-		}
-	}
-	if over := len(s.logs) - MaxRetained; over > 0 {
-		slices.SortFunc(old, func(a, b Key) int { return s.logs[a].unlistedSince.Compare(s.logs[b].unlistedSince) })
-		for _, k := range old[:min(over, len(old))] {
-			s.remove(k)
-			removed++
-		}
-	}
-	return removed
 }
 
 // remove removes a log's entry. The caller holds s.mu.

@@ -40,9 +40,11 @@ const (
 // hashed.
 type (
 	clusterValue struct {
-		Name    string `json:"cluster"`
-		Session string `json:"session"`
-		Seen    bool   `json:"seen"`
+		ID      string    `json:"cluster"`
+		Name    string    `json:"ray_cluster,omitempty"`
+		Session string    `json:"session"`
+		Seen    bool      `json:"seen"`
+		Removed time.Time `json:"removed_at,omitzero"`
 	}
 	skippedValue struct {
 		Cluster string    `json:"cluster"`
@@ -170,7 +172,7 @@ func (s *Store) encodeCluster(e *encoder, name string, all bool) {
 	c := s.clusters[name]
 	var skipped map[string]time.Time
 	if c != nil {
-		e.put(bucketClusters, keyOf(name), clusterValue{name, c.Session, c.Seen})
+		e.put(bucketClusters, keyOf(name), clusterValue{name, c.name, c.Session, c.Seen, c.removed})
 		skipped = c.BackfillSkipped
 	} else {
 		e.delete(bucketClusters, keyOf(name))
@@ -277,7 +279,7 @@ func (s *Store) load(l *loader) error {
 	return errors.Join(
 		s.loadFiles(l),
 		decodeEach(l, bucketClusters, func(_ string, c clusterValue) error {
-			s.clusters[c.Name] = &ClusterState{Session: c.Session, Seen: c.Seen}
+			s.clusters[c.ID] = &ClusterState{Session: c.Session, Seen: c.Seen, name: c.Name, removed: c.Removed}
 			return nil
 		}),
 		decodeEach(l, bucketSkipped, func(_ string, v skippedValue) error {

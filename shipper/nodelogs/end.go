@@ -66,7 +66,7 @@ func (c *Cluster) dropSession(ctx context.Context, s *session, all []ending, now
 	if err != nil {
 		return // the next start does it
 	}
-	c.out.Positions.DropFiles(c.opts.Cluster, s.id)
+	c.out.Positions.DropFiles(c.opts.ID, s.id)
 }
 
 // endings returns the directory's logs that have something shipped. Its goroutine has ended.

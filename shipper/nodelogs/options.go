@@ -19,6 +19,7 @@
 package nodelogs
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"time"
@@ -58,6 +59,7 @@ const (
 // Options are the settings of a Cluster. The zero value of each field means its default.
 type Options struct {
 	Cluster  string // the records' ray_cluster and the metrics' label
+	ID       string // what the positions are kept under; Cluster
 	Backfill Backfill
 	// Selects reports whether the logs of a job are shipped; nil: all. It is not
 	// called for a job of which nothing is known.
@@ -69,6 +71,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	o.ID = cmp.Or(o.ID, o.Cluster)
 	if o.Selects == nil {
 		o.Selects = func(ray.Job) bool { return true }
 	}

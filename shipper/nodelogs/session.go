@@ -41,7 +41,7 @@ type session struct {
 
 func newSession(c *Cluster, id string, stop context.CancelFunc) *session {
 	return &session{
-		c: c, id: id, stop: stop, files: c.out.Positions.Files(c.opts.Cluster, id), found: make(chan listing),
+		c: c, id: id, stop: stop, files: c.out.Positions.Files(c.opts.ID, id), found: make(chan listing),
 		listing: logthrottle.Condition{Log: c.opts.Log}, limits: limits{Limits: c.opts.Limits}, progress: progress{interval: c.opts.Aggregate.Progress},
 		directories: map[string]*directory{}, of: map[string]*directory{}, looking: map[string]bool{}, missing: map[string]*clock.Absence{},
 	}
@@ -51,7 +51,7 @@ func newSession(c *Cluster, id string, stop context.CancelFunc) *session {
 func (s *session) run(ctx context.Context) {
 	defer s.wg.Wait()
 	defer s.stop()
-	for _, old := range s.c.out.Positions.FileSessions(s.c.opts.Cluster) {
+	for _, old := range s.c.out.Positions.FileSessions(s.c.opts.ID) {
 		if old != s.id && ctx.Err() == nil {
 			s.c.endSaved(ctx, old)
 		}

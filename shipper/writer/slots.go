@@ -38,6 +38,12 @@ func (w *Writer) reportRecreated() {
 	})
 }
 
-// Configure sets the names of the configured clusters. The positions of other clusters are
-// kept for checkpoint.Retention; until then a new name for the same Ray can take them over.
-func (w *Writer) Configure(names []string) { w.Positions.Configure(names, time.Now()) }
+// Configure sets the ids of the clusters that are watched; see checkpoint.Store.
+func (w *Writer) Configure(ids []string) { w.Positions.Configure(ids, time.Now()) }
+
+// Expire removes old positions, and counts them.
+func (w *Writer) Expire(now time.Time) {
+	if n := w.Positions.Expire(now); n > 0 {
+		w.opts.Metrics.Expired.Add(float64(n))
+	}
+}
