@@ -63,7 +63,7 @@ func (d *Daemon) plan(cfg config.Config, found []discovery.Cluster, certs certif
 		if s.source == "" && !here[i] {
 			continue
 		}
-		if c := running[s.id()]; c != nil && reflect.DeepEqual(c.spec, s) {
+		if c := running[s.id()]; c != nil && reflect.DeepEqual(c.spec, s) && !c.resumed() {
 			kept[c] = true
 			p.clusters = append(p.clusters, c)
 			continue

@@ -20,6 +20,7 @@ import (
 
 	"raytap/config"
 	"raytap/discovery"
+	"raytap/discovery/kuberay"
 	"raytap/logthrottle"
 	"raytap/web"
 )
@@ -73,13 +74,16 @@ type Daemon struct {
 	filesChanged   chan struct{}
 
 	// Only the goroutine of Run uses what follows.
-	current    config.Config // in use
-	certs      certificates  // as of the load of current
-	files      *discovery.Files
-	sources    []discovery.Source // next to files
-	watcher    *task              // of files
-	rejected   bool               // some clusters of files are not watched
-	rejections logthrottle.Condition
+	current config.Config // in use
+	certs   certificates  // as of the load of current
+	files   *discovery.Files
+	watcher *task              // of files
+	sources []discovery.Source // next to files and rayClusters
+
+	rayClusters        *kuberay.Source // nil: none are watched
+	rayClustersWatcher *task           // nil: none
+	rejected           bool            // some clusters of files are not watched
+	rejections         logthrottle.Condition
 }
 
 // New builds all parts, opens and locks the sink's file and the positions, and
@@ -120,7 +124,11 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	d.metrics.addSink(d.storage, d.output)
 	d.files = discovery.NewFiles(cfg, nil, o.Log)
 	d.files.Refresh(time.Now())
-	if d.first, err = d.plan(cfg, d.found(d.files), d.certs); err == nil {
+	if d.rayClusters, err = d.newRayClusters(cfg); err == nil {
+		d.metrics.rayClusters.source.Store(d.rayClusters)
+		d.first, err = d.plan(cfg, d.found(d.files, d.rayClusters), d.certs)
+	}
+	if err == nil {
 		err = d.buildServer(cfg, listeners)
 	}
 	if err != nil {
@@ -184,6 +192,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		d.watcher.cancel()
 		<-d.watcher.ended
 	}()
+	d.watchRayClusters(base, d.rayClusters)
+	defer d.stopRayClusters()
 	for _, s := range d.sources {
 		source := start(base, func(ctx context.Context) error { return s.Run(ctx, d.filesChanged) })
 		defer func() {

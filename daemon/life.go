@@ -152,6 +152,12 @@ func (c *clusterRuntime) follow(ctx context.Context, end context.CancelFunc) {
 	}
 }
 
+// resumed reports whether the cluster runs again after its logs were read to their ends, as
+// one does that was suspended.
+func (c *clusterRuntime) resumed() bool {
+	return c.draining.Load() && phase(c.facts) == discovery.Running
+}
+
 // drain reads the rest of the cluster's logs. gone: it does not exist any more.
 func (c *clusterRuntime) drain(gone bool, end context.CancelFunc) {
 	if c.draining.CompareAndSwap(false, true) {

@@ -24,13 +24,15 @@ type metrics struct {
 	requests collector.Requests
 	shipper  *shippermetrics.Metrics
 
-	clusters   prometheus.Gauge
-	rejected   prometheus.Gauge
-	files      *fileMetrics
-	shards     *shardState
-	reloadOK   prometheus.Gauge
-	reloadTime prometheus.Gauge
-	config     *prometheus.GaugeVec
+	clusters prometheus.Gauge
+	rejected prometheus.Gauge
+	files    *fileMetrics
+	shards   *shardState
+
+	rayClusters rayClusterMetrics
+	reloadOK    prometheus.Gauge
+	reloadTime  prometheus.Gauge
+	config      *prometheus.GaugeVec
 }
 
 func newMetrics(log logrus.FieldLogger) *metrics {
@@ -41,8 +43,8 @@ func newMetrics(log logrus.FieldLogger) *metrics {
 		registry:   prometheus.NewRegistry(),
 		requests:   collector.NewRequests(),
 		shipper:    shippermetrics.New(),
-		clusters:   gauge("clusters", "Watched clusters: those of the configuration and of cluster_files."),
-		rejected:   gauge("clusters_rejected", "Clusters in cluster_files that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
+		clusters:   gauge("clusters", "Watched clusters: those of the configuration, of cluster_files and of Kubernetes."),
+		rejected:   gauge("clusters_rejected", "Clusters in cluster_files and Kubernetes that are not watched, because their name is in use, max_clusters is reached, or a certificate cannot be read. The log shows which."),
 		files:      newFileMetrics(),
 		shards:     newShardState(log),
 		reloadOK:   gauge("config_last_reload_successful", "1 if the last attempt to load the configuration succeeded, 0 if it failed and the previous one is still in use."),
@@ -54,7 +56,7 @@ func newMetrics(log logrus.FieldLogger) *metrics {
 		newGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.NewCollector("raytap"),
-		m.requests, m.shipper, m.clusters, m.rejected, m.files, m.shards, m.reloadOK, m.reloadTime, m.config,
+		m.requests, m.shipper, m.clusters, m.rejected, m.files, m.shards, &m.rayClusters, m.reloadOK, m.reloadTime, m.config,
 	)
 	return m
 }

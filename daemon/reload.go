@@ -12,6 +12,7 @@ import (
 
 	"raytap/config"
 	"raytap/discovery"
+	"raytap/discovery/kuberay"
 )
 
 // Reload reads the configuration again and applies it, and opens the sink's file
@@ -48,7 +49,7 @@ func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err err
 	cfg, err := d.o.Load()
 	var p plan
 	var needRestart []string
-	files, certs := d.files, certificates{}
+	files, rayClusters, certs := d.files, d.rayClusters, certificates{}
 	if err == nil {
 		err = Check(cfg) // a configuration that could not start is not applied
 	}
@@ -57,7 +58,9 @@ func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err err
 		cfg.Shipper.Enabled = cfg.Shipper.Enabled && d.cfg.Shipper.Enabled
 		files = discovery.NewFiles(cfg, d.files, d.o.Log)
 		files.Refresh(time.Now())
-		p, err = d.plan(cfg, d.found(files), certs)
+		if rayClusters, err = d.newRayClusters(cfg); err == nil {
+			p, err = d.plan(cfg, d.found(files, rayClusters), certs)
+		}
 	}
 	if err != nil {
 		d.metrics.reloadOK.Set(0)
@@ -76,6 +79,7 @@ func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err err
 	}
 	d.use(cfg, certs)
 	d.watchFiles(ctx, files)
+	d.watchRayClusters(ctx, rayClusters)
 	stopped = d.apply(ctx, p)
 	d.o.Log.WithFields(logrus.Fields{
 		"clusters": len(p.clusters), "started": len(p.start), "stopped": len(p.stop),
@@ -95,8 +99,11 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 }
 
 // found returns the clusters that all sources have found.
-func (d *Daemon) found(files *discovery.Files) []discovery.Cluster {
+func (d *Daemon) found(files *discovery.Files, rayClusters *kuberay.Source) []discovery.Cluster {
 	all := files.Clusters()
+	if rayClusters != nil {
+		all = append(all, rayClusters.Clusters()...)
+	}
 	for _, s := range d.sources {
 		all = append(all, s.Clusters()...)
 	}
@@ -113,9 +120,9 @@ func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) 
 	d.metrics.shards.set(p.shards)
 	d.rejected = len(p.rejected) > 0
 	if d.rejected {
-		d.rejections.Failed("Some clusters of cluster_files are not watched", errors.New(strings.Join(p.rejected, "; ")))
+		d.rejections.Failed("Some clusters of cluster_files and Kubernetes are not watched", errors.New(strings.Join(p.rejected, "; ")))
 	} else {
-		d.rejections.Recovered("All clusters of cluster_files are watched")
+		d.rejections.Recovered("All clusters of cluster_files and Kubernetes are watched")
 	}
 	return stopped
 }
@@ -134,17 +141,17 @@ func (d *Daemon) watchFiles(ctx context.Context, files *discovery.Files) {
 // rediscover applies the current clusters of the files. The configuration stays as
 // it was loaded.
 func (d *Daemon) rediscover(ctx context.Context) {
-	p, err := d.plan(d.current, d.found(d.files), d.certs)
+	p, err := d.plan(d.current, d.found(d.files, d.rayClusters), d.certs)
 	if err != nil {
 		// Not expected: the clusters of the configuration were built before.
-		d.o.Log.WithError(err).Error("Clusters of cluster_files not updated")
+		d.o.Log.WithError(err).Error("Clusters of cluster_files and Kubernetes not updated")
 		return
 	}
 	d.apply(ctx, p)
 	if len(p.start)+len(p.stop) > 0 {
 		d.o.Log.WithFields(logrus.Fields{
 			"clusters": len(p.clusters), "started": len(p.start), "stopped": len(p.stop),
-		}).Info("Clusters of cluster_files updated")
+		}).Info("Clusters of cluster_files and Kubernetes updated")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"raytap/config"
 )
 
 // clusterFacts are what is kept of a RayCluster.
@@ -195,9 +197,11 @@ func dashboardAddress(c *clusterFacts, head *podFacts) string {
 
 // tokenKey returns where the token of a cluster is: what the head's container was
 // given, which holds for all versions of KubeRay and for what users set up themselves,
-// else what authOptions says. The zero value means that there is none.
-func tokenKey(c *clusterFacts, head *podFacts) secretKey {
+// else what authOptions says. The zero value means that there is none, or that auth of
+// the rule is not secret.
+func tokenKey(auth string, c *clusterFacts, head *podFacts) secretKey {
 	switch {
+	case auth != config.AuthSecret:
 	case head.token.Name != "":
 		return head.token
 	case c.secret != "":

@@ -31,15 +31,16 @@ func TestCheckName(t *testing.T) {
 func TestTokenKey(t *testing.T) {
 	own := secretKey{"own", "k"}
 	for name, tt := range map[string]struct {
-		secret string
-		pod    secretKey
-		want   secretKey
+		auth, secret string
+		pod          secretKey
+		want         secretKey
 	}{
-		"what the head's container has": {"other", own, own},
-		"authOptions":                   {"other", secretKey{}, secretKey{"other", "auth_token"}},
-		"none":                          {"", secretKey{}, secretKey{}},
+		"what the head's container has": {"secret", "other", own, own},
+		"authOptions":                   {"secret", "other", secretKey{}, secretKey{"other", "auth_token"}},
+		"none":                          {"secret", "", secretKey{}, secretKey{}},
+		"a rule without tokens":         {"none", "other", own, secretKey{}},
 	} {
-		if got := tokenKey(&clusterFacts{secret: tt.secret}, &podFacts{token: tt.pod}); got != tt.want {
+		if got := tokenKey(tt.auth, &clusterFacts{secret: tt.secret}, &podFacts{token: tt.pod}); got != tt.want {
 			t.Errorf("%s: got %v, want %v", name, got, tt.want)
 		}
 	}

@@ -47,7 +47,7 @@ func Lookup(ctx context.Context, cfg config.Config, namespace, name, userAgent s
 	if state.Address == "" {
 		return discovery.Cluster{}, fmt.Errorf("%s cannot be queried: %s", found, state.Why)
 	}
-	if key := tokenKey(c, headOf(pods)); rule.Auth == config.AuthSecret && key != (secretKey{}) {
+	if key := tokenKey(rule.Auth, c, headOf(pods)); key != (secretKey{}) {
 		text, err := s.client.secretValue(ctx, namespace, key)
 		if err != nil {
 			return discovery.Cluster{}, err

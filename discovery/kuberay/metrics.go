@@ -8,7 +8,7 @@ import (
 
 var (
 	contactDesc = prometheus.NewDesc("raytap_kubernetes_last_contact_timestamp_seconds",
-		"Unix time when the API server of Kubernetes last answered about a resource; while nothing changes it does so about once a minute. Namespace * is all namespaces.",
+		"Unix time when the API server of Kubernetes last answered about a resource; while nothing changes it does so about once a minute. Until it has answered, the time when raytap began to ask. Namespace * is all namespaces.",
 		[]string{"resource", "namespace"}, nil)
 	clustersDesc = prometheus.NewDesc("raytap_kubernetes_clusters",
 		"RayClusters that a rule of kubernetes selects, by state. watched: the head is or was ready. waiting: there is no ready head yet. suspended: by its user or by Kueue. draining: it is being deleted, and the rest of its logs is read. refused: it cannot be watched. other_shard: another raytap watches it.",
@@ -27,9 +27,11 @@ func (s *Source) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, w := range s.watches {
-		if contact, _, _ := w.status(); !contact.IsZero() {
-			ch <- prometheus.MustNewConstMetric(contactDesc, prometheus.GaugeValue, float64(contact.UnixNano())/float64(time.Second), w.resource.name, w.namespace)
+		contact, _, _ := w.status()
+		if contact.IsZero() {
+			contact = s.created
 		}
+		ch <- prometheus.MustNewConstMetric(contactDesc, prometheus.GaugeValue, float64(contact.UnixNano())/float64(time.Second), w.resource.name, w.namespace)
 	}
 	for kind, n := range s.counts() {
 		ch <- prometheus.MustNewConstMetric(clustersDesc, prometheus.GaugeValue, float64(n), kind)

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+
+	"raytap/config"
 )
 
 // Memory keeps which RayClusters were there before raytap, across restarts. Its methods
@@ -66,6 +68,9 @@ func (f *firstSeen) listed(namespace string, uids []string) {
 			return
 		}
 	} else {
+		if all, ok := f.old[config.AllNamespaces]; ok { // it was part of an earlier first list
+			maps.DeleteFunc(now, func(uid string, _ bool) bool { return !all[uid] })
+		}
 		f.old[namespace] = now
 	}
 	if f.memory == nil {

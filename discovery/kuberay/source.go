@@ -40,6 +40,10 @@ const (
 
 // Options are what a Source needs in addition to the configuration.
 type Options struct {
+	// Previous is the source before a reload, nil for none. What it knows is used until
+	// the API server answers, and clusters keep their facts. Its Run may go on until that
+	// of the new one is called.
+	Previous *Source
 	// Memory keeps which clusters are new across restarts; nil forgets it.
 	Memory Memory
 	// Owns says whether a cluster is this raytap's, of several that share them; nil: all
@@ -63,6 +67,7 @@ type Source struct {
 	watches   []*watched // of RayClusters and of pods, for each namespace
 	tokens    chan struct{}
 	log       logrus.FieldLogger
+	created   time.Time
 
 	mu      sync.Mutex
 	entries map[string]*entry // by uid
@@ -81,7 +86,7 @@ type rule struct {
 type entry struct {
 	cluster discovery.Cluster
 	facts   *discovery.Facts
-	token   *token // nil: its rule says none, or the module has it
+	token   *token // nil: the module has it
 	state   discovery.State
 	kind    string // of raytap_kubernetes_clusters
 	rule    *rule
@@ -100,7 +105,7 @@ func New(cfg config.Config, o Options) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg, owns: o.Owns, client: c, store: newStore(), firstSeen: newFirstSeen(o.Memory, o.Log),
-		tokens: make(chan struct{}, 1), log: o.Log, entries: map[string]*entry{}, gather: gather, retry: retryBackoff,
+		tokens: make(chan struct{}, 1), log: o.Log, created: time.Now(), entries: map[string]*entry{}, gather: gather, retry: retryBackoff,
 	}
 	if s.rules, err = rules(k, c.namespace); err != nil {
 		return nil, err
@@ -108,7 +113,33 @@ func New(cfg config.Config, o Options) (*Source, error) {
 	for _, namespace := range namespaces(s.rules) {
 		s.watches = append(s.watches, s.watchClusters(namespace), s.watchPods(namespace))
 	}
+	if p := o.Previous; p != nil && p.cfg.Kubernetes.Kubeconfig == k.Kubeconfig {
+		s.adopt(p)
+	}
 	return s, nil
+}
+
+// adopt takes over what a source knows, and applies the rules of s to it.
+func (s *Source) adopt(p *Source) {
+	s.store, s.firstSeen = p.store, p.firstSeen
+	p.mu.Lock()
+	for uid, e := range p.entries {
+		copied := *e
+		if e.token != nil {
+			e.token.setWake(s.wakeTokens)
+		}
+		s.entries[uid] = &copied
+	}
+	p.mu.Unlock()
+	for _, w := range s.watches {
+		for _, old := range p.watches {
+			if within(old.namespace, w.namespace) && old.resource.name == w.resource.name {
+				w.contact, w.listed, _ = old.status()
+			}
+		}
+	}
+	s.store.markAll()
+	s.update()
 }
 
 // rules returns the rules of a configuration; own is the namespace of those without
@@ -167,9 +198,11 @@ func (s *Source) Clusters() []discovery.Cluster {
 	return out
 }
 
-// Run watches until ctx ends, and sends to changed when Clusters returns others.
+// Run watches until ctx ends, and sends to changed when Clusters returns others, or one
+// of them is in another phase.
 func (s *Source) Run(ctx context.Context, changed chan<- struct{}) error {
 	defer s.client.close()
+	s.store.restrict(namespaces(s.rules)) // a previous source watched more
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -204,7 +237,8 @@ func (s *Source) Run(ctx context.Context, changed chan<- struct{}) error {
 	}
 }
 
-// update applies what has changed in the store, and reports whether Clusters has.
+// update applies what has changed in the store, and reports whether Clusters or the
+// phase of a cluster has.
 func (s *Source) update() (changed bool) {
 	now := time.Now()
 	trusted := map[string]bool{} // whether the pods of a watched namespace are known
@@ -213,6 +247,8 @@ func (s *Source) update() (changed bool) {
 			trusted[w.namespace] = now.Sub(contact) < staleAfter
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, snap := range s.store.take() {
 		known := trusted[s.watchedAs(snap.cluster.namespace)]
 		changed = s.updateCluster(snap, known, now) || changed
@@ -228,37 +264,37 @@ func (s *Source) watchedAs(namespace string) string {
 	return namespace
 }
 
-// updateCluster updates one cluster, and reports whether Clusters has changed.
+// updateCluster updates one cluster, and reports whether Clusters or the cluster's phase
+// has changed. The caller holds mu.
 func (s *Source) updateCluster(snap snapshot, podsKnown bool, now time.Time) bool {
 	c := snap.cluster
-	s.mu.Lock()
-	e := s.entries[c.uid]
-	s.mu.Unlock()
+	e, listed := s.entries[c.uid]
 	r := ruleFor(s.rules, c)
 	if r == nil {
-		return s.remove(c, e)
+		s.remove(c)
+		return listed
 	}
-	added := e == nil
+	added := !listed || (r.Auth == config.AuthModule) != (e.token == nil)
 	if added {
 		e = s.newEntry(c, r)
 	}
+	e.rule = r
 	state, kind := s.stateOf(e, snap, now)
 	if !podsKnown {
 		state.Agents = nil
 	}
+	entered := state.Phase != e.state.Phase
 	if state.Phase == discovery.Gone {
 		e.set(state)
-		return s.remove(c, e) && !added
+		s.remove(c)
+		return listed
 	}
-	e.rule = r
 	cluster := s.clusterConfig(c, r)
 	replaced := !reflect.DeepEqual(cluster, e.cluster.Cluster)
-	s.mu.Lock()
 	e.cluster.Cluster, e.kind = cluster, kind
 	s.entries[c.uid] = e
-	s.mu.Unlock()
 	e.set(state)
-	return added || replaced
+	return added || replaced || entered
 }
 
 // set publishes a state if it is another one.
@@ -271,7 +307,7 @@ func (e *entry) set(state discovery.State) {
 
 func (s *Source) newEntry(c *clusterFacts, r *rule) *entry {
 	e := &entry{facts: &discovery.Facts{}, rule: r}
-	if r.Auth == config.AuthSecret {
+	if r.Auth != config.AuthModule {
 		e.token = &token{namespace: c.namespace, wake: s.wakeTokens}
 		e.facts.Token = e.token
 	}
@@ -286,20 +322,13 @@ func (s *Source) clusterConfig(c *clusterFacts, r *rule) config.Cluster {
 	return s.cfg.RayCluster(r.KubernetesRule, c.namespace, c.name)
 }
 
-// remove removes a cluster that is gone, or that no rule selects any more. It reports
-// whether it was there.
-func (s *Source) remove(c *clusterFacts, e *entry) bool {
+// remove removes a cluster that is gone, or that no rule selects any more. The caller
+// holds mu.
+func (s *Source) remove(c *clusterFacts) {
 	if !c.gone.IsZero() {
 		s.store.forget(c.uid)
 	}
-	if e == nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, listed := s.entries[c.uid]
 	delete(s.entries, c.uid)
-	return listed
 }
 
 // Listed returns the watched namespaces of which a complete list of RayClusters was

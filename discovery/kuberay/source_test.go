@@ -2,12 +2,12 @@ package kuberay
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,11 +22,10 @@ import (
 
 // fixture is a source that runs against a fake API server.
 type fixture struct {
-	t       *testing.T
-	api     *kubetest.Server
-	source  *Source
-	changes atomic.Int64
-	logs    *logtest.Hook
+	t      *testing.T
+	api    *kubetest.Server
+	source *Source
+	logs   *logtest.Hook
 }
 
 // newFixture returns a source that does not run yet; edit may change its
@@ -67,7 +66,6 @@ func (f *fixture) run() *fixture {
 	}()
 	go func() {
 		for range changed {
-			f.changes.Add(1)
 		}
 	}()
 	f.t.Cleanup(func() {
@@ -136,13 +134,9 @@ func TestSource_Finds(t *testing.T) {
 	f.run().untilIs("ray/a u1 new=false phase=1 10.0.0.1:8265 [10.0.0.1 10.0.0.2] ")
 	f.put(cluster("b", "u2"))
 	f.untilIs("ray/a u1 new=false phase=1 10.0.0.1:8265 [10.0.0.1 10.0.0.2] ; ray/b u2 new=true phase=0  [] it has no head pod yet")
-	f.until("two changes", func() bool { return f.changes.Load() == 2 })
 	worker.Phase = "Succeeded" // its address may be another pod's now
 	f.put(head("u2", "10.0.0.9"), worker)
 	f.untilIs("ray/a u1 new=false phase=1 10.0.0.1:8265 [10.0.0.1] ; ray/b u2 new=true phase=1 10.0.0.9:8265 [10.0.0.9] ")
-	if n := f.changes.Load(); n != 2 {
-		t.Errorf("%d changes of the list of clusters for a change of pods", n-2)
-	}
 	for _, r := range []string{"rayclusters", "pods"} {
 		if got := f.api.Requests("/" + r); len(got) != 1 || !strings.Contains(got[0], "sendInitialEvents=true") || !strings.Contains(got[0], "/namespaces/ray/") {
 			t.Errorf("requests: %q, want one stream", got)
@@ -154,6 +148,55 @@ func TestSource_Finds(t *testing.T) {
 	if n := testutil.CollectAndCount(f.source, "raytap_kubernetes_last_contact_timestamp_seconds"); n != 2 {
 		t.Errorf("%d series of the last contact, want 2", n)
 	}
+}
+
+// The list of clusters changes with their number and their phases, and with nothing else.
+func TestSource_Changes(t *testing.T) {
+	f := newFixture(t, nil)
+	f.source.firstSeen.listed("ray", nil)
+	pods := map[string]kubetest.Pod{}
+	for i, step := range []struct {
+		change func()
+		want   bool
+	}{
+		{func() { pods["h"] = head("u1", "10.0.0.1") }, false}, // of a cluster that is not known
+		{func() { f.source.store.putCluster(&clusterFacts{uid: "u1", namespace: "ray", name: "a"}) }, true},
+		{func() {}, false},
+		{func() { pods["w"] = kubetest.Pod{UID: "w", Cluster: "u1", Worker: true, IP: "10.0.0.2"} }, false},
+		{func() {
+			f.source.store.putCluster(&clusterFacts{uid: "u1", namespace: "ray", name: "a", labels: map[string]string{"x": "y"}})
+		}, false},
+		{func() { h := pods["h"]; h.IP = "10.0.0.3"; pods["h"] = h }, false}, // another head of the same cluster
+		{func() { h := pods["h"]; h.Waiting = "CrashLoopBackOff"; pods["h"] = h }, true},
+		{func() { f.source.store.removeCluster("u1") }, true},
+		{func() { delete(pods, "h"); f.source.store.removePod("head-of-u1") }, true},
+		{func() {}, false},
+	} {
+		step.change()
+		for _, p := range pods {
+			f.source.store.putPod(podOf(t, p))
+		}
+		if got := f.source.update(); got != step.want {
+			t.Errorf("step %d: changed %t: %s", i, got, f.describe())
+		}
+	}
+	if n := len(f.source.store.clusters); n != 0 {
+		t.Errorf("%d clusters are kept", n)
+	}
+}
+
+// podOf returns the facts of a pod.
+func podOf(t *testing.T, p kubetest.Pod) *podFacts {
+	t.Helper()
+	text, err := json.Marshal(p.Object())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o pod
+	if err := json.Unmarshal(text, &o); err != nil {
+		t.Fatal(err)
+	}
+	return factsOfPod(&o)
 }
 
 // What a cluster waits for is no failure of it, and is in its state.
@@ -216,7 +259,10 @@ func TestSource_Deleted(t *testing.T) {
 	pod := head("u2", "10.0.0.2")
 	pod.Deleting = true // the cluster was not seen to be deleted
 	f.put(pod)
-	f.untilIs("ray/a u2 new=true phase=2 10.0.0.2:8265 [10.0.0.2] ")
+	f.until("the pod is being deleted", func() bool { return len(f.source.Clusters()[0].Facts.State().Deleted) == 1 })
+	if got, want := f.describe(), "ray/a u2 new=true phase=1 10.0.0.2:8265 [10.0.0.2] "; got != want {
+		t.Errorf("a head that is deleted alone: got %q, want %q", got, want)
+	}
 	f.api.Delete(kubetest.Pods, "ray", "head-of-u2")
 	f.untilIs("ray/a u2 new=true phase=0  [] it has no head pod yet")
 	f.put(head("u2", "10.0.0.3")) // KubeRay makes another head
@@ -334,7 +380,7 @@ func TestSource_Rules(t *testing.T) {
 	if why := all[2].Facts.State().Why; all[2].Name != "ray/c5" || why != "another shard watches it" {
 		t.Errorf("got %s", f.describe())
 	}
-	if all[0].Name != "other/c2" || all[1].Name != "ray/c1" || all[0].Facts.Token == nil || all[1].Facts.Token != nil {
+	if all[0].Name != "other/c2" || all[1].Name != "ray/c1" || all[0].Facts.Token == nil || all[1].Facts.Token == nil {
 		t.Errorf("got %s", f.describe())
 	}
 	for i, want := range []string{"map[k8s_namespace:other]", "map[k8s_namespace:ray owner_kind:RayJob owner_name:j team_name:a]"} {
@@ -370,6 +416,47 @@ func TestSource_Memory(t *testing.T) {
 	g.run().untilIs("ray/a u1 new=false phase=0  [] it has no head pod yet; ray/c u3 new=true phase=0  [] it has no head pod yet")
 	if got := fmt.Sprint(memory.saved); got != "map[ray:[u1]]" {
 		t.Errorf("saved %s", got)
+	}
+}
+
+// A reload applies its rules at once to what is known, and a cluster that stays keeps its
+// facts: nothing of it is started again.
+func TestSource_Reload(t *testing.T) {
+	f := newFixture(t, func(k *config.Kubernetes, _ *Options) {
+		k.Rules = []config.KubernetesRule{{Namespaces: []string{config.AllNamespaces}, Auth: config.AuthSecret}}
+	})
+	other := kubetest.Cluster{Namespace: "other", Name: "b", UID: "u2"}
+	f.put(cluster("a", "u1"), head("u1", "10.0.0.1"), other)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.source.Run(ctx, make(chan struct{}, 100)) }()
+	const known = "ray/a u1 new=false phase=1 10.0.0.1:8265 [10.0.0.1] "
+	f.untilIs("other/b u2 new=false phase=0  [] it has no head pod yet; " + known)
+	facts := f.source.Clusters()[1].Facts
+
+	log, _ := logtest.NewNullLogger()
+	cfg := f.source.cfg
+	k := *cfg.Kubernetes
+	k.Rules = []config.KubernetesRule{{Namespaces: []string{"ray"}, Auth: config.AuthNone}}
+	cfg.Kubernetes = &k
+	g := &fixture{t: t, api: f.api}
+	var err error
+	if g.source, err = New(cfg, Options{Log: log, Previous: f.source}); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.describe(); got != known || g.source.Clusters()[0].Facts != facts {
+		t.Errorf("after the reload: %s", got)
+	}
+	if !strings.Contains(f.describe(), "other/b") {
+		t.Error("the reload was applied to the previous source")
+	}
+	cancel()
+	<-ended
+	g.run()
+	f.put(cluster("c", "u3"))
+	g.untilIs(known + "; ray/c u3 new=true phase=0  [] it has no head pod yet")
+	if n := len(g.source.store.clusters); n != 2 {
+		t.Errorf("%d clusters are kept, want 2", n)
 	}
 }
 

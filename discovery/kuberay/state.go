@@ -29,7 +29,7 @@ func (s *Source) stateOf(e *entry, snap snapshot, now time.Time) (discovery.Stat
 	}
 	deleted := c.deleting || !c.gone.IsZero()
 	if head != nil && head.alive() {
-		if e.token == nil || e.token.use(head.container(), tokenKey(c, head)) {
+		if e.token == nil || e.token.use(head.container(), tokenKey(e.rule.Auth, c, head)) {
 			out.Address, out.Head = dashboardAddress(c, head), head.container()
 		} else if e.state.Head == head.container() {
 			out.Address, out.Head = e.state.Address, e.state.Head
@@ -58,7 +58,9 @@ func (s *Source) stateOf(e *entry, snap snapshot, now time.Time) (discovery.Stat
 	case !c.gone.IsZero() && (head == nil || now.Sub(c.gone) > time.Duration(s.cfg.Kubernetes.DrainTimeout)):
 		out.Phase = discovery.Gone
 		return out, ""
-	case head != nil && e.reached && (deleted || c.suspending || head.deleting):
+	case head != nil && e.reached && (deleted || c.suspending):
+		// Not where the head alone is deleted: KubeRay makes another one, and jobs can
+		// go on, so that their logs have not ended.
 		out.Phase = discovery.Draining
 		return out, kindDraining
 	case deleted:

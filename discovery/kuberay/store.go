@@ -2,6 +2,7 @@ package kuberay
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,6 +142,26 @@ func (s *store) replaceClusters(namespace string, list []*clusterFacts) {
 	s.mu.Unlock()
 	for _, c := range list {
 		s.putCluster(c)
+	}
+}
+
+// restrict drops what is in none of these namespaces.
+func (s *store) restrict(namespaces []string) {
+	outside := func(namespace string) bool {
+		return !slices.ContainsFunc(namespaces, func(watched string) bool { return within(watched, namespace) })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uid, c := range s.clusters {
+		if outside(c.namespace) {
+			delete(s.clusters, uid)
+			delete(s.byName, c.fullName())
+		}
+	}
+	for uid, p := range s.pods {
+		if outside(p.namespace) {
+			s.dropPod(uid)
+		}
 	}
 }
 

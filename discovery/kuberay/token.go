@@ -10,10 +10,12 @@ import (
 )
 
 // The pause between two reads of a Secret. It doubles while a token is refused and the
-// Secret has no other.
+// Secret has no other. Another container of the head, which the kubelet starts after
+// pauses of its own, waits for less.
 const (
-	minTokenPause = 10 * time.Second
-	maxTokenPause = 5 * time.Minute
+	minTokenPause  = 10 * time.Second
+	maxTokenPause  = 5 * time.Minute
+	containerPause = time.Second
 )
 
 // token is the token of a cluster. In use is the last one that its head accepted: the
@@ -22,9 +24,8 @@ const (
 // when the head refused a token. A Secret that is gone, or that must not be read any
 // more, takes no token away. Safe for concurrent use.
 type token struct {
-	wake func() // called when a read may be due
-
 	mu        sync.Mutex
+	wake      func() // called when a read may be due
 	namespace string
 	key       secretKey // where it is; the zero value: there is none
 	head      string    // the head's container
@@ -34,7 +35,7 @@ type token struct {
 	err       error        // of the last read; nil: it succeeded
 	wanted    bool         // a read is to come, when due
 	reading   bool
-	due       time.Time
+	last, due time.Time
 	pause     time.Duration
 }
 
@@ -79,11 +80,18 @@ func (t *token) Rejected(text string) {
 	case is(t.candidate), t.candidate == nil && is(t.accepted):
 		t.wanted = true
 	}
-	wanted := t.wanted
+	wanted, wake := t.wanted, t.wake
 	t.mu.Unlock()
 	if wanted {
-		t.wake()
+		wake()
 	}
+}
+
+// setWake sets the function to call when a read may be due.
+func (t *token) setWake(wake func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wake = wake
 }
 
 // use sets which container the head is, and where its token is. It reports whether
@@ -96,14 +104,15 @@ func (t *token) use(head string, key secretKey) (ready bool) {
 		return !t.wanted && !t.reading || t.tried == head
 	}
 	t.head, t.key, t.pause, t.err = head, key, 0, nil
+	t.due = t.last.Add(containerPause)
 	t.wanted = key != (secretKey{})
 	if !t.wanted {
 		t.accepted, t.candidate = nil, nil
 	}
-	wanted := t.wanted
+	wanted, wake := t.wanted, t.wake
 	t.mu.Unlock()
 	if wanted {
-		t.wake()
+		wake()
 	}
 	return !wanted
 }
@@ -132,7 +141,8 @@ func (t *token) read(ctx context.Context, get func(context.Context, string, secr
 	defer t.mu.Unlock()
 	t.reading = false
 	t.pause = min(max(2*t.pause, minTokenPause), maxTokenPause)
-	t.due = time.Now().Add(t.pause)
+	t.last = time.Now()
+	t.due = t.last.Add(t.pause)
 	if head != t.head || key != t.key {
 		return true // it is read again for the new container
 	}

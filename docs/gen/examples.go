@@ -19,6 +19,10 @@ var examples = map[string]string{
 	"raytap_skipped_rows_total":               "increase(raytap_skipped_rows_total[1h]) > 0",
 	"raytap_skipped_fields_total":             "increase(raytap_skipped_fields_total[1h]) > 0",
 
+	// Kubernetes.
+	"raytap_kubernetes_clusters":                       `raytap_kubernetes_clusters{state="refused"} > 0`,
+	"raytap_kubernetes_last_contact_timestamp_seconds": "time() - raytap_kubernetes_last_contact_timestamp_seconds > 300",
+
 	// Jobs.
 	"raytap_jobs":                         `sum by (ray_cluster, status) (raytap_jobs{type="SUBMISSION"})`,
 	"raytap_jobs_overflow":                "raytap_jobs_overflow > 0",

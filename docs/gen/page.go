@@ -25,6 +25,7 @@ var groups = []group{
 	{"Ray Serve", "", []string{"serve_"}},
 	{"Shipper", "Tails of job logs. Metrics without `ray_cluster` are about the writer that all clusters share.", []string{"shipper_", "node_agents_"}},
 	{"Sink", "Where records are written. Metrics about files, fsyncs and rotations exist only for a file.", []string{"sink_"}},
+	{"Kubernetes", "Only with `kubernetes` in the configuration.", []string{"kubernetes_"}},
 	{"raytap itself", "Results of the collectors, raytap's own requests, its configuration and version.", []string{"collector_", "api_", "config_", "clusters", "cluster_file", "shard", "build_info"}},
 }
 
