@@ -11,8 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"raytap/ray"
-	"raytap/ray/internal/pyjson"
-	"raytap/ray/transport"
 )
 
 // logOwners are the jobs, actors and applications that a selector names, as what can be
@@ -122,34 +120,17 @@ func (c *Client) addApplications(ctx context.Context, names []string, o *logOwne
 		return nil
 	}
 	found := map[string]bool{}
-	const op = "list replicas"
-	request := transport.Request{Op: op, Endpoint: endpointServe, Path: endpointServe}
-	err := c.call(ctx, "serve replicas", request, func(d *pyjson.Decoder) error {
-		return eachKey(d, map[string]func(*pyjson.Decoder) error{"applications": func(d *pyjson.Decoder) error {
-			return eachEntry(d, func(name string, app struct {
-				Deployments map[string]struct {
-					Replicas []struct {
-						Worker string `json:"worker_id"`
-						Node   string `json:"node_id"`
-						PID    number `json:"pid"`
-					} `json:"replicas"`
-				} `json:"deployments"`
-			}) bool {
-				if !slices.Contains(names, name) {
-					return true
-				}
-				found[name] = true
-				for _, deployment := range app.Deployments {
-					for _, r := range deployment.Replicas {
-						if pid, ok := r.PID.count(); ok && pid > 0 {
-							o.processes[process{r.Node, pid}] = true
-						}
-						o.workers[r.Worker] = r.Worker != ""
-					}
-				}
-				return true
-			})
-		}})
+	err := c.eachReplica(ctx, func(application string, rows []replicaRow) {
+		if !slices.Contains(names, application) {
+			return
+		}
+		found[application] = true
+		for _, r := range rows {
+			if pid, ok := r.PID.count(); ok && pid > 0 {
+				o.processes[process{r.Node, pid}] = true
+			}
+			o.workers[r.Worker] = r.Worker != ""
+		}
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -349,6 +350,19 @@ func TestRecordings_Serve(t *testing.T) {
 		d := app.Deployments[1]
 		if d.Name != "Outer" || d.Status != "HEALTHY" || d.Replicas["RUNNING"] != 2 || d.TargetReplicas == nil || *d.TargetReplicas != 2 || (d.DeadReplicas != nil) != dead {
 			t.Errorf("%s: %+v", version, d)
+		}
+	}
+	for version, want := range map[string]map[string]string{
+		"2.60.0": {"48fe8f7e": "6rnqyrmn", "bb3a8e8b": "oqc8m3d4", "5cd16735": "lkk9sm3b"},
+		"2.40.0": {"38992552": "e4qbhdk9", "b2b61172": "g6cbug0u", "2f7e46e8": "qrmbsqt7"},
+	} {
+		replicas, err := recorded(t, map[string]string{"": version + "/serve_applications.json"}).ServeReplicas(t.Context())
+		got := map[string]string{}
+		for worker, id := range replicas {
+			got[worker[:8]] = id
+		}
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: replicas %v, %v, want %v", version, got, err, want)
 		}
 	}
 	s, err := recorded(t, map[string]string{"": "2.60.0/serve_applications_failed.json"}).Serve(t.Context())

@@ -36,6 +36,7 @@ type (
 		NodeID       string         `json:"node_id,omitempty"`
 		ActorName    string         `json:"actor_name,omitempty"`
 		TaskName     string         `json:"task_name,omitempty"`
+		Replica      string         `json:"replica,omitempty"`
 		Decided      bool           `json:"job_decided,omitempty"`
 		Epoch        uint64         `json:"epoch"`
 		Lines        uint64         `json:"lines"`
@@ -91,7 +92,7 @@ func (f *Files) toJSON() (j filesJSON, ok bool) {
 			p := st.At
 			l = FileJSON{
 				Key: l.Key, Name: st.Name, Directory: st.Directory, SubmissionID: st.SubmissionID, JobID: st.JobID, JobName: st.JobName, NodeID: st.NodeID,
-				ActorName: st.ActorName, TaskName: st.TaskName, Decided: st.Decided, Epoch: st.Epoch, Lines: st.Lines, Content: st.Content, Skipped: st.Skipped,
+				ActorName: st.ActorName, TaskName: st.TaskName, Replica: st.Replica, Decided: st.Decided, Epoch: st.Epoch, Lines: st.Lines, Content: st.Content, Skipped: st.Skipped,
 				Blank: st.Blank, AfterCR: st.AfterCR, LastTime: st.LastTime, Ended: st.Ended,
 				Position: generationJSON{hexOf(uint64(p.After)), hexOf(uint64(p.Own)), p.Raw, toSumJSON(p.Head), toSumJSON(p.Proof)},
 			}

@@ -38,6 +38,7 @@ type Attribution struct {
 	NodeID       string // of the process that writes it
 	ActorName    string
 	TaskName     string
+	Replica      string // of Ray Serve, that the actor is; "": none, or not known
 }
 
 // FileEntry is the state of a log file as the sink has accepted it. It belongs to the Files

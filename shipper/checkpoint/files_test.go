@@ -14,10 +14,14 @@ import (
 )
 
 func fileState(i int) *FileState {
+	replica := ""
+	if i%2 == 1 {
+		replica = fmt.Sprintf("replica%d", i)
+	}
 	return &FileState{
 		Name: fmt.Sprintf("worker-%056x-02000000-%d.out", i, i), Directory: "node", Epoch: 1, Lines: uint64(i), Content: 1 << 40, Skipped: 2, LastTime: 1 << 60, Blank: 3, AfterCR: true,
 		At:          rotation.Position{After: 1 << 63, Own: 7, Raw: 1 << 33, Head: rotation.Sum{Size: 4096, Hash: 5}, Proof: rotation.Sum{Size: 17, Hash: 1<<64 - 1}},
-		Attribution: Attribution{Decided: true, JobID: "02000000", SubmissionID: "raysubmit_1", JobName: "träin", NodeID: "node", ActorName: "A", TaskName: "t"},
+		Attribution: Attribution{Decided: true, JobID: "02000000", SubmissionID: "raysubmit_1", JobName: "träin", NodeID: "node", ActorName: "A", TaskName: "t", Replica: replica},
 	}
 }
 

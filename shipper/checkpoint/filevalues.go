@@ -181,6 +181,7 @@ const (
 	flagAfterCR
 	flagEnded
 	flagDecided
+	flagReplica
 )
 
 // appendBinary appends the value of an entry.
@@ -200,6 +201,7 @@ func (e *FileEntry) appendBinary(b []byte) []byte {
 	set(st.AfterCR, flagAfterCR)
 	set(st.Ended, flagEnded)
 	set(st.Decided, flagDecided)
+	set(st.Replica != "", flagReplica)
 	p := st.At
 	for _, n := range []uint64{
 		flags, st.Epoch, st.Lines, st.Content, st.Skipped, uint64(st.LastTime), uint64(st.Blank),
@@ -207,7 +209,7 @@ func (e *FileEntry) appendBinary(b []byte) []byte {
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
-	for _, text := range st.texts() {
+	for _, text := range st.texts(flags) {
 		b = binary.AppendUvarint(b, uint64(len(*text)))
 		b = append(b, *text...)
 	}
@@ -218,9 +220,13 @@ func (e *FileEntry) appendBinary(b []byte) []byte {
 	return b
 }
 
-// texts returns the texts of a state, in the order of the format.
-func (st *FileState) texts() []*string {
-	return []*string{&st.Name, &st.Directory, &st.JobID, &st.SubmissionID, &st.JobName, &st.NodeID, &st.ActorName, &st.TaskName}
+// texts returns the texts of a state with these flags, in the order of the format.
+func (st *FileState) texts(flags uint64) []*string {
+	texts := []*string{&st.Name, &st.Directory, &st.JobID, &st.SubmissionID, &st.JobName, &st.NodeID, &st.ActorName, &st.TaskName}
+	if flags&flagReplica != 0 {
+		texts = append(texts, &st.Replica)
+	}
+	return texts
 }
 
 var errShortValue = errors.New("a value is too short")
@@ -243,7 +249,7 @@ func (e *FileEntry) decode(b []byte) error {
 		Head: rotation.Sum{Size: int(n[10]), Hash: n[11]}, Proof: rotation.Sum{Size: int(n[12]), Hash: n[13]},
 	}
 	st.AfterCR, st.Ended, st.Decided = flags&flagAfterCR != 0, flags&flagEnded != 0, flags&flagDecided != 0
-	for _, text := range st.texts() {
+	for _, text := range st.texts(flags) {
 		v, size := binary.Uvarint(b)
 		if size <= 0 || uint64(len(b)-size) < v {
 			return errShortValue

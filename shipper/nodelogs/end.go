@@ -194,7 +194,7 @@ func (s *session) encoder(w names.Worker, st checkpoint.FileState) *record.Encod
 		Cluster: s.c.opts.Cluster, Session: s.id, SubmissionID: st.SubmissionID, JobID: st.JobID, JobName: st.JobName,
 		Origin: record.Origin{
 			Log: w.Log(), Source: SourceWorker, Stream: w.Stream, WorkerID: w.ID, PID: w.PID, NodeID: st.NodeID,
-			ActorName: st.ActorName, TaskName: st.TaskName, Application: application, Deployment: deployment,
+			ActorName: st.ActorName, TaskName: st.TaskName, Application: application, Deployment: deployment, Replica: st.Replica,
 		},
 		Labels: o.Labels, ClusterLabels: o.ClusterLabels, Metadata: metadata, LineTime: o.LineTime, Location: o.Location, StripANSI: o.StripANSI, Structured: o.Structured,
 	})

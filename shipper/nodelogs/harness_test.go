@@ -35,7 +35,9 @@ type nodes struct {
 	list     []*node
 	unknown  bool // no list names a worker, as right after a start of the head
 	down     bool // no request is answered
-	cut      int  // an index has at most so many names; 0: all
+	replicas map[string]string
+	noServe  bool
+	cut      int // an index has at most so many names; 0: all
 	requests map[string]int
 }
 
@@ -186,6 +188,16 @@ func (n *nodes) AgentFileIndex(_ context.Context, agent, dir string) (ray.FileIn
 	return index, nil
 }
 
+func (n *nodes) ServeReplicas(context.Context) (map[string]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.requests["replicas"]++
+	if n.down || n.noServe {
+		return nil, &ray.Error{Op: "list replicas", Code: 503}
+	}
+	return maps.Clone(n.replicas), nil
+}
+
 func (n *nodes) stat(kind, agent, name string) (*file, ray.FileStat, error) {
 	at, err := n.at(kind, agent)
 	if err != nil {
@@ -239,7 +251,7 @@ type jsonRecord struct {
 	ActorName                                    string `json:"actor_name"`
 	TaskName                                     string `json:"task_name"`
 	TaskID                                       string `json:"task_id"`
-	Application, Deployment                      string
+	Application, Deployment, Replica             string
 	Epoch, Seq                                   uint64
 	Skipped, Blank                               uint64
 	Complete                                     *bool

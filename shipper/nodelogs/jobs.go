@@ -1,6 +1,7 @@
 package nodelogs
 
 import (
+	"context"
 	"sync"
 
 	"raytap/ray"
@@ -45,4 +46,40 @@ func (j *jobs) reset() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.byID = nil
+}
+
+// replicas knows the replicas of Ray Serve by the ids of their workers. Serve lists those that
+// live: it is asked while a log waits for one. It is safe for concurrent use. The zero value is
+// empty.
+type replicas struct {
+	mu     sync.Mutex
+	byID   map[string]string
+	wanted bool
+}
+
+// find returns the id of the replica that a worker is.
+func (r *replicas) find(workerID string) (id string, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, known = r.byID[workerID]
+	r.wanted = r.wanted || !known
+	return id, known
+}
+
+// observe asks for the replicas, if one was looked for that is not known.
+func (r *replicas) observe(ctx context.Context, client Client) error {
+	r.mu.Lock()
+	wanted := r.wanted
+	r.mu.Unlock()
+	if !wanted {
+		return nil
+	}
+	list, err := client.ServeReplicas(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byID, r.wanted = list, false
+	return nil
 }

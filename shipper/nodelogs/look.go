@@ -15,7 +15,7 @@ import (
 
 // Why a look has read nothing.
 var (
-	errWaitForJob = errors.New("the job list does not name the job of the log yet")
+	errWaitForJob = errors.New("no list names the job or the replica of the log yet")
 	errExcluded   = errors.New("the log's job is not selected")
 	errLimited    = errors.New("a limit of the log is reached")
 )
@@ -212,4 +212,14 @@ func (l *look) attribution(jobID string) (job ray.Job, node string, known bool) 
 	job.JobID = jobID
 	node = l.d.s.nodeOf(l.worker.ID, l.d)
 	return job, node, known && node != "" || !l.patience()
+}
+
+// replica returns the replica of Ray Serve that an actor is; "": none, or it is not known.
+// known is false if it may become known.
+func (l *look) replica(actorName string) (id string, known bool) {
+	if _, _, ok := names.ServeReplica(actorName); !ok {
+		return "", true
+	}
+	id, known = l.d.s.replicas.find(l.worker.ID)
+	return id, known || !l.patience()
 }

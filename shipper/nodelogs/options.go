@@ -43,6 +43,8 @@ type Client interface {
 	AgentFileIndex(ctx context.Context, agentURL, dir string) (ray.FileIndex, error)
 	AgentFileStat(ctx context.Context, agentURL, name string) (ray.FileStat, error)
 	AgentFile(ctx context.Context, agentURL, name string, from, to int64) (ray.FilePart, error)
+	// ServeReplicas returns the ids of the replicas of Ray Serve, by the ids of their workers.
+	ServeReplicas(ctx context.Context) (map[string]string, error)
 }
 
 // Backfill is what is shipped of the files that exist in a directory when it is first seen,
@@ -112,7 +114,8 @@ const (
 	// files none of which is known to be the node's. Ray notices after about 14 s that a node
 	// is dead (2.60.0), and its address may be used by another cluster at once.
 	trustAfter = time.Minute
-	// jobWait is how long a log waits for the job list to name its job.
+	// jobWait is how long a log waits for the job list to name its job, and for Ray Serve to
+	// name the replica.
 	jobWait = 15 * time.Second
 	// A worker is dead if two lists of its node's workers lack it that are deadAfter apart.
 	deadAfter = 20 * time.Second

@@ -227,6 +227,9 @@ func (p *pipeline) mark(marker names.Marker, value string) {
 		a.JobID = value
 	case marker == names.ActorMarker:
 		a.ActorName, a.TaskName = value, ""
+		if a.Decided && value != before.ActorName { // the lines before it were a task's
+			a.Replica, _ = p.l.replica(value)
+		}
 	case marker == names.TaskMarker && a.ActorName == "":
 		a.TaskName = value
 	}
@@ -281,14 +284,15 @@ func (p *pipeline) decide() error {
 		return errExcluded
 	}
 	job, node, known := p.l.attribution(a.JobID)
-	if !known {
+	replica, listed := p.l.replica(a.ActorName)
+	if !known || !listed {
 		return errWaitForJob
 	}
 	if !p.l.d.s.selected(job, job.Name()) {
 		return errExcluded
 	}
 	a.Decided, a.JobID, a.SubmissionID, a.JobName = true, job.JobID, job.SubmissionID, job.Name()
-	a.NodeID = node
+	a.NodeID, a.Replica = node, replica
 	return nil
 }
 

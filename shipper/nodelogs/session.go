@@ -24,8 +24,10 @@ type session struct {
 	wg       sync.WaitGroup
 	found    chan listing // of nodes whose directory is not known yet
 	listing  logthrottle.Condition
+	serve    logthrottle.Condition // whether replicas of Ray Serve can be listed
 	limits   limits
 	progress progress
+	replicas replicas
 
 	// sharing is held while a listing decides to which directory its files belong.
 	sharing sync.Mutex
@@ -42,7 +44,8 @@ type session struct {
 func newSession(c *Cluster, id string, stop context.CancelFunc) *session {
 	return &session{
 		c: c, id: id, stop: stop, files: c.out.Positions.Files(c.opts.ID, id), found: make(chan listing),
-		listing: logthrottle.Condition{Log: c.opts.Log}, limits: limits{Limits: c.opts.Limits}, progress: progress{interval: c.opts.Aggregate.Progress},
+		listing: logthrottle.Condition{Log: c.opts.Log}, serve: logthrottle.Condition{Log: c.opts.Log},
+		limits: limits{Limits: c.opts.Limits}, progress: progress{interval: c.opts.Aggregate.Progress},
 		directories: map[string]*directory{}, of: map[string]*directory{}, looking: map[string]bool{}, missing: map[string]*clock.Absence{},
 	}
 }
@@ -126,6 +129,12 @@ func (s *session) observe(ctx context.Context) time.Duration {
 		return max(nodesInterval, ray.RetryAfter(err))
 	}
 	s.listing.Recovered("Nodes and workers can be listed again")
+	switch err := s.replicas.observe(ctx, s.c.client); {
+	case err == nil:
+		s.serve.Recovered("Replicas of Serve can be listed again")
+	case ctx.Err() == nil:
+		s.serve.Failed("Replicas of Serve cannot be listed, so that records lack the key replica", err)
+	}
 	if len(list) == 0 {
 		return nodesInterval // for two seconds after a start of the dashboard (2.9.3 to 2.60.0): it says nothing
 	}
