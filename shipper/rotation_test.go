@@ -205,3 +205,44 @@ func TestRotation_AgentIsAskedFirst(t *testing.T) {
 	r.waitEnd("job-1")
 	wantOnce(t, r, "job-1", job)
 }
+
+// What a job's children print after its end is shipped, also if the log is rotated before it is
+// checked.
+func TestRotation_AfterTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, rotate := range map[string]func(*raytest.Job){
+		"copytruncate": func(j *raytest.Job) { j.CopyTruncateLog(5) },
+		"rename":       func(j *raytest.Job) { j.RotateLog(5) },
+		"mv":           func(j *raytest.Job) { j.MoveLog(5) },
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				head := raytest.New(t)
+				o := fastChecks(tail.ProtocolAuto)
+				file := filepath.Join(t.TempDir(), "lines.jsonl")
+				r := newHarnessWithFile(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
+				job := head.Submit("job-1", raytest.JobOptions{JobID: "01000000"})
+				job.Print("early\n")
+				job.End("SUCCEEDED", 0)
+				r.waitEnd("job-1")
+				before := r.lines("job-1")
+				if restart {
+					r.stop()
+				}
+				job.Print("late\n")
+				rotate(job)
+				if restart {
+					r = newHarnessWithFile(t, head, "on", o, writer.Options{Interval: 3 * time.Millisecond}, file)
+				}
+				r.until("the late line is shipped", func() bool { return r.lines("job-1") == before+1 })
+				job.Print("and later\n")
+				r.until("the log has another end", func() bool { return r.lines("job-1") == before+2 && len(r.events("job-1", record.EventEnd)) >= 2 })
+				wantOnce(t, r, "job-1", job)
+				if n := r.metric("gaps_total"); n != 0 {
+					t.Errorf("%v gaps", n)
+				}
+			})
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"raytap/shipper/checkpoint"
 	"raytap/shipper/clock"
+	"raytap/shipper/rotation"
 
 	"raytap/lines"
 	"raytap/ray"
@@ -352,6 +353,8 @@ func (t *Tail) GrewAfterEnd(ctx context.Context) (bool, error) {
 		case err == nil:
 			t.cl.agents.markUp(t.job.current().DriverAgentURL)
 			return grown, nil
+		case errors.Is(err, rotation.ErrRotating):
+			return false, err // the current file alone does not show it
 		case rejectsAllJobs(err) || unreachable(ray.Code(err)):
 			t.cl.agents.markDown(t.job.current().DriverAgentURL, err, now)
 		}
@@ -372,78 +375,72 @@ func (t *Tail) GrewAfterEnd(ctx context.Context) (bool, error) {
 	return grown, err
 }
 
-// grewAtAgent is GrewAfterEnd through the node's agent: it requests what is after the
-// position, usually nothing or a line end.
+// grewAtAgent is GrewAfterEnd through the node's agent. While the log is not rotated, it
+// requests what is after the position, usually nothing or a line end, and whether the file
+// before it is still the same; else it reads on from the position's file.
 func (s *source) grewAtAgent(ctx context.Context) (bool, error) {
-	part, err := s.cl.client.AgentLog(ctx, s.job.current().LogRef(), s.p.log.Pos.Raw)
-	if err != nil {
+	files, pos := driverFiles{s.cl.client, s.job.current().LogRef()}, &s.p.log.Pos
+	part, err := files.Read(ctx, 0, pos.Raw, 0)
+	if err != nil && ray.Code(err) != http.StatusNotFound { // NAME.1 may be all that there is
 		return false, err
 	}
-	defer part.Body.Close()
-	if _, err := io.CopyN(io.Discard, part.Body, s.p.log.Pos.Raw-part.Offset); err != nil && !errors.Is(err, io.EOF) {
-		return false, err
-	}
-	return hasContent(part.Body)
-}
-
-// hasContent reports whether a body has content bytes.
-func hasContent(body io.Reader) (bool, error) {
-	buf := make([]byte, 512)
-	for {
-		n, err := body.Read(buf)
-		if lines.ContentLen(buf[:n]) > 0 {
-			return true, nil
+	grown, absent := false, err
+	if absent == nil {
+		defer part.Body.Close()
+		if _, err := io.CopyN(io.Discard, part.Body, pos.Raw-part.Offset); err != nil && !errors.Is(err, io.EOF) {
+			return false, err
 		}
-		if errors.Is(err, io.EOF) {
-			return false, nil
-		}
-		if err != nil {
+		if grown, err = hasContent(part.Body); err != nil {
 			return false, err
 		}
 	}
+	newest, err := rotation.At(ctx, files, 0, 0)
+	switch same := newest.After == s.p.log.Gen.After; {
+	case err != nil:
+		return false, err
+	case same && absent != nil:
+		return false, absent
+	case same && part.Size >= pos.Raw:
+		return grown, nil
+	}
+	return s.grewInFiles(ctx, files)
 }
 
-// grewInFile is GrewAfterEnd through the file API: it searches for the position in the log's
-// last lines, and reads the whole log if it is not found there.
-func (s *source) grewInFile(ctx context.Context) (bool, error) {
-	pos := &s.p.log.Pos
-	if pos.Content > 0 && !s.p.log.Ambiguous {
-		w, err := s.locate(ctx, pos, s.windowFor(2*lines.FingerprintSize))
-		switch {
-		case err != nil:
-			return false, err
-		case w.matches == 1:
-			return lines.ContentLen(w.text[w.at:]) > 0, nil
-		case w.whole:
-			return hasMore(bytes.NewReader(w.text), pos.Content)
+// grewInFiles is grewAtAgent for a log that was rotated.
+func (s *source) grewInFiles(ctx context.Context, files driverFiles) (bool, error) {
+	at, pos := s.p.log.Gen.Position, &s.p.log.Pos
+	if at == (rotation.Position{}) && pos.Content > 0 {
+		from := pos.Tail.Start
+		if !pos.HasShortTail() {
+			if err := s.cl.load.waitReread(ctx, pos.Content); err != nil {
+				return false, err
+			}
+			from = 0
 		}
-		s.cl.load.chargeFilePoll()
+		var err error
+		if at, err = (&nodeAgentReader{source: s}).search(ctx, files, from); err != nil {
+			if errors.Is(err, errReplaced) {
+				return true, nil // to read the log shows what is there now
+			}
+			return false, err
+		}
 	}
-	if err := s.cl.load.waitReread(ctx, pos.Content); err != nil {
-		return false, err
-	}
-	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), 0)
-	if err != nil {
-		return false, err
-	}
-	defer body.Close()
-	return hasMore(body, pos.Content)
-}
-
-// hasMore reports whether a body has more than a number of content bytes.
-func hasMore(body io.Reader, content uint64) (bool, error) {
-	buf := lines.GetChunk()
-	defer lines.PutChunk(buf)
-	for has := uint64(0); ; {
-		n, err := body.Read(*buf)
-		has += uint64(lines.ContentLen((*buf)[:n]))
+	r := rotation.NewReader(files, true, at)
+	defer r.Close()
+	for known := pos.Raw - at.Raw; ; {
+		chunk, err := r.Next(ctx)
 		switch {
-		case has > content:
-			return true, nil
 		case errors.Is(err, io.EOF):
 			return false, nil
 		case err != nil:
 			return false, err
+		case chunk.Lost || chunk.NewGeneration:
+			known = 0
+		}
+		n := min(known, int64(len(chunk.Data)))
+		known -= n
+		if lines.ContentLen(chunk.Data[n:]) > 0 {
+			return true, nil
 		}
 	}
 }

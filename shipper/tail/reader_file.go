@@ -3,6 +3,7 @@ package tail
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -152,4 +153,66 @@ func (r *fileReader) verify(ctx context.Context) error {
 	_, err := r.readFull(ctx, true)
 	r.p.drop()
 	return err
+}
+
+// grewInFile is GrewAfterEnd through the file API: it searches for the position in the log's
+// last lines, and reads the whole log if it is not found there.
+func (s *source) grewInFile(ctx context.Context) (bool, error) {
+	pos := &s.p.log.Pos
+	if pos.Content > 0 && !s.p.log.Ambiguous {
+		w, err := s.locate(ctx, pos, s.windowFor(2*lines.FingerprintSize))
+		switch {
+		case err != nil:
+			return false, err
+		case w.matches == 1:
+			return lines.ContentLen(w.text[w.at:]) > 0, nil
+		case w.whole:
+			return hasMore(bytes.NewReader(w.text), pos.Content)
+		}
+		s.cl.load.chargeFilePoll()
+	}
+	if err := s.cl.load.waitReread(ctx, pos.Content); err != nil {
+		return false, err
+	}
+	body, err := s.cl.client.LogLines(ctx, s.job.current().LogRef(), 0)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	return hasMore(body, pos.Content)
+}
+
+// hasMore reports whether a body has more than a number of content bytes.
+func hasMore(body io.Reader, content uint64) (bool, error) {
+	buf := lines.GetChunk()
+	defer lines.PutChunk(buf)
+	for has := uint64(0); ; {
+		n, err := body.Read(*buf)
+		has += uint64(lines.ContentLen((*buf)[:n]))
+		switch {
+		case has > content:
+			return true, nil
+		case errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
+	}
+}
+
+// hasContent reports whether a body has content bytes.
+func hasContent(body io.Reader) (bool, error) {
+	buf := make([]byte, 512)
+	for {
+		n, err := body.Read(buf)
+		if lines.ContentLen(buf[:n]) > 0 {
+			return true, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 }
