@@ -11,8 +11,9 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
-// targetLabels are the labels that Prometheus adds to scraped series.
-var targetLabels = []string{"job", "instance"}
+// targetLabels are the labels that Prometheus adds to scraped series; namespace is added by
+// its operator.
+var targetLabels = []string{"job", "instance", "namespace"}
 
 // otherMetrics are metrics that are not raytap's: those that Prometheus adds for each
 // target, and those of a Go program that the dashboards show.
