@@ -112,7 +112,7 @@ func (d *Daemon) found(files *discovery.Files, rayClusters *kuberay.Source) []di
 
 // apply applies a plan. What it returns is closed when the clusters that it stops have ended.
 func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
-	d.output.Configure(p.ids())
+	d.output.Configure(append(p.ids(), p.shards.elsewhere...))
 	stopped = d.clusters.apply(ctx, p)
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))

@@ -27,6 +27,7 @@ type shards struct {
 
 	own, others int      // clusters
 	misplaced   []string // clusters of other shards in unfinished
+	elsewhere   []string // uids of clusters of other shards: they exist, so their positions stay
 }
 
 // newShards returns the shards of a configuration, with no clusters yet. positions are
@@ -67,6 +68,9 @@ func (s *shards) owns(c config.Cluster, uid string, created time.Time) bool {
 		return true
 	}
 	s.others++
+	if uid != "" {
+		s.elsewhere = append(s.elsewhere, uid)
+	}
 	if s.unfinished[id] || s.unfinished[c.Name] { // under its name before Kubernetes was asked
 		s.misplaced = append(s.misplaced, fmt.Sprintf("%s belongs to shard %d", c.Name, owner))
 	}

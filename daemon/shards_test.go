@@ -215,3 +215,15 @@ func TestShards_Beyond(t *testing.T) {
 		t.Errorf("/-/ready: %d %s", code, text)
 	}
 }
+
+// The positions of a RayCluster of another shard are not those of one that is gone.
+func TestShards_Elsewhere(t *testing.T) {
+	s := sharded(t, 0, 2)
+	for i := range 8 {
+		s.owns(config.Cluster{Name: strconv.Itoa(i)}, "uid-"+strconv.Itoa(i), time.Time{})
+		s.owns(config.Cluster{Name: "static-" + strconv.Itoa(i)}, "", time.Time{})
+	}
+	if s.own+s.others != 16 || len(s.elsewhere) == 0 || len(s.elsewhere) >= s.others || slices.ContainsFunc(s.elsewhere, func(id string) bool { return !strings.HasPrefix(id, "uid-") }) {
+		t.Errorf("%d own clusters, %d others, of which by uid %q", s.own, s.others, s.elsewhere)
+	}
+}
