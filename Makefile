@@ -161,7 +161,7 @@ page:
 	@$(STAGE) page go test -tags e2e -count=1 -v -timeout 5m ./test/page
 
 chaos:
-	go run ./test/chaos -kills 200 -cuts 2000
+	go run ./test/chaos -kills 200 -cuts 2000 -rotations 200
 	test/mutants/run
 
 hundred:

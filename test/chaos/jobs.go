@@ -145,22 +145,35 @@ func (s *script) printFor(ctx context.Context, d time.Duration) {
 // files, so that none is lost however long it is down.
 const logRotations = 18
 
-// printRotated prints for d, and rotates the log at lines and within them. It is copied and
-// truncated only where each read verifies what is before it: an open WebSocket does not.
+// printRotated prints for d, and rotates the log at lines and within them, once while raytap is
+// down. It is copied and truncated only where each read verifies what is before it: an open
+// WebSocket does not.
 func (s *script) printRotated(ctx context.Context, d time.Duration) {
 	for i := 0; i < logRotations && ctx.Err() == nil; i++ {
 		s.printFor(ctx, d/logRotations)
-		switch n := s.rng.IntN(3); {
-		case n == 0:
-			s.job.MoveLog(logRotations)
-			s.printFor(ctx, d/logRotations/2)
-			s.job.ReopenLog()
-		case n == 1 && s.r.o.verifying:
-			s.job.CopyTruncateLog(logRotations)
-		default:
-			s.job.RotateLog(logRotations)
+		if i == logRotations/2 {
+			s.r.whileDown(ctx, func() { s.rotate(ctx, 0) })
+			continue
 		}
-		s.r.env.sum.count(&s.r.env.sum.rotations, 1)
+		s.rotate(ctx, d/logRotations/2)
+	}
+}
+
+// rotate rotates the log. If it is renamed under the job, that prints for d into the old file.
+func (s *script) rotate(ctx context.Context, d time.Duration) {
+	switch n := s.rng.IntN(3); {
+	case n == 0:
+		s.job.MoveLog(logRotations)
+		s.printFor(ctx, d)
+		s.job.ReopenLog()
+	case n == 1 && s.r.o.verifying:
+		s.job.CopyTruncateLog(logRotations)
+	default:
+		s.job.RotateLog(logRotations)
+	}
+	s.r.env.sum.count(&s.r.env.sum.rotations, 1)
+	if s.r.dead.Load() {
+		s.r.env.sum.count(&s.r.env.sum.rotationsDown, 1)
 	}
 }
 

@@ -43,10 +43,12 @@ func (k *killer) run(ctx context.Context) error {
 		if err := k.kill(ctx, k.want[k.rng.IntN(len(k.want))]); err != nil {
 			return err
 		}
+		k.r.dead.Store(true)
 		k.downtime(ctx)
 		if err := k.r.subject.start(); err != nil {
 			return err
 		}
+		k.r.dead.Store(false)
 	}
 	return nil
 }

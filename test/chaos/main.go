@@ -4,7 +4,7 @@
 // that it can detect. Then it compares the sink with everything that was printed.
 //
 //	go run ./test/chaos            short form, about a minute
-//	go run ./test/chaos -kills 200 -cuts 2000
+//	go run ./test/chaos -kills 200 -cuts 2000 -rotations 200
 //	go run ./test/chaos -seed 7    repeats a run, as far as timing allows
 //
 // Exit codes: 0 passed; 1 raytap broke a guarantee, or a planned fault did not
@@ -36,6 +36,7 @@ type flags struct {
 	seed     uint64
 	kills    int
 	cuts     int
+	rotated  int
 	parallel int
 	duration time.Duration
 	rounds   string
@@ -49,6 +50,7 @@ func run() int {
 	flag.Uint64Var(&f.seed, "seed", f.seed, "seed of the random numbers")
 	flag.IntVar(&f.kills, "kills", 12, "run until raytap was killed this many times")
 	flag.IntVar(&f.cuts, "cuts", 100, "and this many connections were cut")
+	flag.IntVar(&f.rotated, "rotations", 0, "and logs were rotated this many times (0: as many as -kills)")
 	flag.IntVar(&f.parallel, "parallel", 3, "number of rounds to run in parallel")
 	flag.DurationVar(&f.duration, "duration", 6*time.Second, "how long the jobs of a round print")
 	flag.StringVar(&f.rounds, "rounds", "", "run only these rounds (comma-separated names)")
@@ -59,6 +61,9 @@ func run() int {
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "chaos: unexpected arguments:", flag.Args())
 		return 2
+	}
+	if f.rotated == 0 {
+		f.rotated = f.kills
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -102,7 +107,7 @@ func harness(ctx context.Context, f flags) int {
 			fmt.Fprintln(os.Stderr, "chaos:", err)
 			return 2
 		}
-		enough := sum.killed() >= f.kills && sum.cuts >= f.cuts
+		enough := len(sum.fewer(f)) == 0
 		if sum.failed > 0 || enough && (len(sum.missing()) == 0 || pass >= extraPasses) || pass >= maxPasses {
 			break
 		}
@@ -110,6 +115,7 @@ func harness(ctx context.Context, f flags) int {
 			break
 		}
 	}
+	fewer := sum.fewer(f)
 	fmt.Print(sum)
 	fmt.Printf("chaos: %.0f s\n", time.Since(started).Seconds())
 	switch missing := sum.missing(); {
@@ -118,6 +124,9 @@ func harness(ctx context.Context, f flags) int {
 		return 1
 	case f.rounds == "" && len(missing) > 0:
 		fmt.Printf("chaos: FAILED: these faults did not happen: %s\n", strings.Join(missing, ", "))
+		return 1
+	case f.rounds == "" && len(fewer) > 0:
+		fmt.Printf("chaos: FAILED: too few faults happened: %s\n", strings.Join(fewer, ", "))
 		return 1
 	}
 	fmt.Println("chaos: passed: every line exactly once")

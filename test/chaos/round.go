@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"raytap/ray/raytest"
@@ -44,6 +45,7 @@ type round struct {
 	oracle  *oracle
 	subject *subject
 	down    chan func() // to call while raytap is down
+	dead    atomic.Bool // raytap was killed, and not started again yet
 
 	long    []key // jobs that print for as long as the faults last (see exact)
 	stamped int   // records whose time the harness set to the future

@@ -23,6 +23,7 @@ type totals struct {
 	secondProcesses  int // raytaps started on the files of another one
 	clocksAhead      int // logs left by a raytap whose clock was ahead
 	rotations        int // of the logs of jobs
+	rotationsDown    int // of these, while raytap was down
 
 	rounds, failed          int
 	lines, lost, duplicated int
@@ -73,6 +74,21 @@ func (t *totals) killed() int {
 	return n
 }
 
+// fewer returns of which faults fewer happened than a run requires. Only some rounds rotate
+// logs: if rounds are selected, rotations do not count.
+func (t *totals) fewer(f flags) []string {
+	var out []string
+	for _, c := range []struct {
+		what      string
+		got, want int
+	}{{"kills", t.killed(), f.kills}, {"cuts", t.cuts, f.cuts}, {"rotated logs", t.rotations, f.rotated}} {
+		if c.got < c.want && (c.what != "rotated logs" || f.rounds == "") {
+			out = append(out, fmt.Sprintf("%d %s of %d", c.got, c.what, c.want))
+		}
+	}
+	return out
+}
+
 // missing returns the faults that a full run requires and that did not happen.
 func (t *totals) missing() []string {
 	var out []string
@@ -84,7 +100,7 @@ func (t *totals) missing() []string {
 	for what, n := range map[string]int{
 		"a cut within a character": t.runes, "a cut between \\r and \\n": t.crlfs, "a full disk": t.full, "a response without the jobs": t.emptyResponses,
 		"a damaged positions file": t.positionsDamaged, "a removed sink file": t.sinksRemoved, "a second raytap on the same files": t.secondProcesses,
-		"a clock that was ahead": t.clocksAhead, "a rotated log": t.rotations,
+		"a clock that was ahead": t.clocksAhead, "a rotated log": t.rotations, "a log rotated while raytap is down": t.rotationsDown,
 	} {
 		if n == 0 {
 			out = append(out, what)
@@ -100,8 +116,8 @@ func (t *totals) String() string {
 		fmt.Fprintf(&b, ", %d %s", n, killPointNames[p])
 	}
 	fmt.Fprintf(&b, "; %d partial records\n", t.torn)
-	fmt.Fprintf(&b, "chaos: %d cuts, of these %d within a character, %d between \\r and \\n; %d refused responses; %d full disks; %d responses without the jobs; %d damaged positions files; %d removed sink files; %d second raytaps; %d logs with a clock that was ahead; %d rotated logs\n",
-		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.emptyResponses, t.positionsDamaged, t.sinksRemoved, t.secondProcesses, t.clocksAhead, t.rotations)
+	fmt.Fprintf(&b, "chaos: %d cuts, of these %d within a character, %d between \\r and \\n; %d refused responses; %d full disks; %d responses without the jobs; %d damaged positions files; %d removed sink files; %d second raytaps; %d logs with a clock that was ahead; %d rotated logs, of these %d while raytap was down\n",
+		t.cuts, t.runes, t.crlfs, t.faults, t.full, t.emptyResponses, t.positionsDamaged, t.sinksRemoved, t.secondProcesses, t.clocksAhead, t.rotations, t.rotationsDown)
 	fmt.Fprintf(&b, "chaos: %d lines, %d lost, %d duplicated\n", t.lines, t.lost, t.duplicated)
 	return b.String()
 }
