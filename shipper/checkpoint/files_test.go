@@ -126,6 +126,54 @@ func TestFiles_SavesWhatChanged(t *testing.T) {
 	}
 }
 
+// The positions of workers' logs of a cluster that left the configuration go after Retention,
+// like those of driver logs, and with them all that is known of its directories. Of other
+// clusters the save writes nothing.
+func TestFiles_Expire(t *testing.T) {
+	p, err := Open(t.TempDir() + "/positions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	p.Configure([]string{"stays", "goes"}, now)
+	for _, cluster := range []string{"stays", "goes", "only in the sink"} {
+		f := p.Files(cluster, "session")
+		f.Begin([]string{"node"})
+		f.Directory("node").Decide([]uint64{1, 2, 3})
+		for i := range 100 {
+			p.AcceptFile(f.Entry(fmt.Sprint(i)), fileState(i))
+		}
+	}
+	p.SetCluster("stays", ClusterState{Session: "session", Seen: true})
+	p.SetCluster("goes", ClusterState{Session: "session", Seen: true})
+	p = reopen(t, p)
+	for range 2 { // restarts do not begin anew
+		p.Configure([]string{"stays"}, now)
+		if n := p.Expire(now); n != 0 || len(p.files) != 3 {
+			t.Fatalf("%d expired at once, %d are left", n, len(p.files))
+		}
+		p = reopen(t, p)
+		now = now.Add(Retention * 2 / 3)
+	}
+	if err := p.Save(t.Context(), sink.Watermark{}); err != nil {
+		t.Fatal(err)
+	}
+	p.Configure([]string{"stays"}, now)
+	if n := p.Expire(now); n != 200 || len(p.files) != 1 || p.files[0].cluster != "stays" || len(p.files[0].entries) != 100 {
+		t.Errorf("%d expired, left: %d", n, len(p.files))
+	}
+	changes, err := p.encode(&p.pending)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes {
+		if c.value != nil {
+			t.Errorf("the save writes %s %x", c.bucket, c.key)
+		}
+	}
+	reopen(t, p)
+}
+
 // Records that the sink has after the position are known by the log's name, also those of
 // logs of which nothing was saved; of driver logs they are apart.
 func TestFiles_Recovered(t *testing.T) {

@@ -68,6 +68,11 @@ func (s *Store) Configure(ids []string, now time.Time) {
 			s.markDirty(e)
 		}
 	}
+	for _, f := range s.files {
+		if s.clusters[f.cluster] == nil { // the process died before it had saved more of it
+			s.clusters[f.cluster] = &ClusterState{}
+		}
+	}
 	for id, c := range s.clusters {
 		if removed := !s.ownership.configured[id]; removed == c.removed.IsZero() {
 			c.removed = time.Time{}
@@ -381,6 +386,7 @@ func (s *Store) expireClusters(now time.Time) int {
 	}
 	for _, f := range slices.Clone(s.files) {
 		if expired[f.cluster] {
+			removed += len(f.entries)
 			s.dropFiles(f.cluster, f.session)
 		}
 	}

@@ -276,7 +276,8 @@ func (d *directory) succeeded() {
 	}
 }
 
-// add adds a log to what is read, if the limits allow it.
+// add adds a log to what is read, if the limits allow it, and if it is not finished: the writer
+// may have accepted that just now.
 func (d *directory) add(hash uint64, name string, log string, now time.Time) *entry {
 	if len(d.entries) >= maxDirectoryFiles || !d.s.reserveFile() {
 		if _, ok := d.beyond[hash]; !ok {
@@ -287,6 +288,10 @@ func (d *directory) add(hash uint64, name string, log string, now time.Time) *en
 	}
 	delete(d.beyond, hash)
 	file := d.s.files.Entry(log)
+	if d.stored.IsDone(hash) { // before the line above, or file still has its state
+		d.s.releaseFile()
+		return nil
+	}
 	e := &entry{name: name, file: file, state: file.State(), first: now.UnixNano()}
 	if e.state != nil {
 		e.reached = e.state.Content

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"raytap/shipper/checkpoint"
 )
 
 // The budget holds, however many files there are.
@@ -118,5 +120,30 @@ func TestCluster_GuessedLog(t *testing.T) {
 		}
 		h.stop()
 		h.checkKeys()
+	})
+}
+
+// A log that the writer finishes while a listing has it is not read again.
+func TestDirectory_FinishedMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *nodes, dir string) {
+		at := n.add(nil)
+		n.live(at, 1, 2)
+		n.write(at, fileName(1, job, "out"), ":job_id:%s\nline\n", job)
+		h := start(t, n, dir, Options{})
+		h.cluster.Observe(testSession, submitted)
+		pass(30 * time.Second)
+		n.die(at, 1)
+		pass(20 * time.Minute)
+		d := h.cluster.current.list()[0]
+		d.mu.Lock()
+		log := "worker-" + workerID(1) + ".out"
+		if hash := checkpoint.FileHash(log); !d.stored.IsDone(hash) || d.add(hash, fileName(1, job, "out"), log, time.Now()) != nil {
+			t.Error("a finished log was added")
+		}
+		d.mu.Unlock()
+		pass(time.Minute)
+		if got := h.messages(); len(got) != 1 {
+			t.Errorf("messages %q", got)
+		}
 	})
 }
