@@ -119,6 +119,7 @@ type Collector struct {
 	log           logrus.FieldLogger
 	subs          []subCollector
 	finished      *finishedJobs // nil if jobs are disabled
+	jobs          *jobsCollector
 	health        healthTracker
 
 	upMetrics     bound[bool]
@@ -154,7 +155,8 @@ func New(cluster Cluster, o Options) *Collector {
 	}
 	add(versionName, false, collectVersion(cluster, s, o.Info))
 	add("cluster", o.Status.Disabled, newStatus(cluster, s, o.Status, c.log).collect)
-	add(jobsName, o.Jobs.Disabled, newJobs(cluster, s, o.Jobs, c.finished).collect)
+	c.jobs = newJobs(cluster, s, o.Jobs, c.finished)
+	add(jobsName, o.Jobs.Disabled, c.jobs.collect)
 	add("nodes", o.Nodes.Disabled, newNodes(cluster, s, o.Nodes, o.Jobs.Retention).collect)
 	add("node_usage", o.Nodes.Disabled || o.Status.Disabled, collectNodeUsage(cluster, s, o.Nodes))
 	add("driver_nodes", o.Nodes.Disabled || o.Jobs.Disabled, collectDriverNodes(cluster, s, o.Jobs))
@@ -267,6 +269,19 @@ func (c *Collector) Collect(ctx context.Context, only ...string) Exposition {
 		e.buffers = append(e.buffers, r.out)
 	}
 	return e
+}
+
+// HasEnds reports whether Ends has series of the collectors in only, which is that of Collect.
+func HasEnds(only []string) bool { return len(only) == 0 || slices.Contains(only, jobsName) }
+
+// Ends returns what stays of a cluster that does not run any more: the jobs that had ended when
+// it last listed its jobs. It requests nothing.
+func (c *Collector) Ends() Exposition {
+	out := &seriesBuffer{}
+	if c.finished != nil {
+		c.jobs.collectEnds(out)
+	}
+	return Exposition{buffers: []*seriesBuffer{out}}
 }
 
 // selected returns the collectors with the given names, or all if there are none. The

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
@@ -21,6 +22,38 @@ func (e Exposition) samples(yield func(*sample) bool) {
 			}
 		}
 	}
+}
+
+// Without returns the exposition without the series that others have, too. Clusters that follow
+// each other under one name can have the same.
+func (e Exposition) Without(others ...Exposition) Exposition {
+	families, known := map[string]bool{}, map[string]bool{}
+	for s := range e.samples {
+		families[s.desc.family] = true
+	}
+	for _, o := range others {
+		for s := range o.samples {
+			if families[s.desc.family] {
+				known[s.key()] = true
+			}
+		}
+	}
+	out := &seriesBuffer{}
+	for s := range e.samples {
+		if !known[s.key()] {
+			out.add(s.desc, s.value, s.metric.Label)
+		}
+	}
+	return Exposition{buffers: []*seriesBuffer{out}}
+}
+
+// key identifies the series.
+func (s *sample) key() string {
+	key := []byte(s.desc.family)
+	for _, l := range s.metric.Label {
+		key = strconv.AppendQuote(append(key, *l.Name...), *l.Value)
+	}
+	return string(key)
 }
 
 // Gather merges the expositions of clusters into families sorted by name; the series

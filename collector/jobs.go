@@ -173,15 +173,32 @@ func (c *jobsCollector) collect(ctx context.Context, out *seriesBuffer) error {
 	now := clusterNow(c.source)
 	c.finished.observe(jobs, time.Now())
 	jobs = newestRuns(jobs)
+	overflow := c.emitJobs(out, jobs, now)
+	c.jobs.emit(out, jobsView{jobs: jobs, overflow: overflow})
+	return nil
+}
+
+// emitJobs adds the series of each job, and returns how many jobs are too many.
+func (c *jobsCollector) emitJobs(out *seriesBuffer, jobs []ray.Job, now time.Time) (overflow int) {
 	shown := slices.DeleteFunc(slices.Clone(jobs), func(j ray.Job) bool {
 		return j.Status.Terminal() && now.Sub(endTime(j)) > c.opts.Retention
 	})
 	fit := importantJobs(shown, c.opts.Max)
-	c.jobs.emit(out, jobsView{jobs: jobs, overflow: len(shown) - len(fit)})
 	for _, j := range fit {
 		c.job.emit(out, jobAt{j, now}, j.Key())
 	}
-	return nil
+	return len(shown) - len(fit)
+}
+
+// collectEnds adds the jobs of the last list that had ended, and how many have ended at all.
+func (c *jobsCollector) collectEnds(out *seriesBuffer) {
+	jobs, ok := c.finished.lastList()
+	if !ok {
+		return
+	}
+	ended := slices.DeleteFunc(newestRuns(jobs), func(j ray.Job) bool { return !j.Status.Terminal() })
+	c.emitJobs(out, ended, clusterNow(c.source))
+	c.finished.collect(out)
 }
 
 // importantJobs returns the limit most important jobs. It reorders jobs.

@@ -55,6 +55,7 @@ type finishedJobs struct {
 	began  bool      // a first list was seen
 	counts map[string]int
 	known  map[run]*knownRun
+	last   []ray.Job // the last list
 }
 
 // knownRun is the state of a run that was listed.
@@ -109,7 +110,7 @@ func (f *finishedJobs) observe(jobs []ray.Job, now time.Time) {
 		}
 		s.listed, s.gone = true, time.Time{}
 	}
-	f.began = true
+	f.began, f.last = true, jobs
 	for r, s := range f.known {
 		switch {
 		case s.listed:
@@ -125,4 +126,11 @@ func (f *finishedJobs) collect(out *seriesBuffer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.table.emit(out, f.counts)
+}
+
+// lastList returns the last job list; false if there was none.
+func (f *finishedJobs) lastList() ([]ray.Job, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last, f.began
 }

@@ -25,6 +25,8 @@ type Config struct {
 	Modules map[string]Module `yaml:"modules"`
 	// Maximum number of clusters, of clusters, cluster_files and kubernetes together.
 	MaxClusters int `yaml:"max_clusters"`
+	// What stays on /metrics of clusters that are gone.
+	EndedClusters EndedClusters `yaml:"ended_clusters"`
 	// Divides the clusters among several raytaps with the same configuration.
 	Sharding Sharding `yaml:"sharding"`
 	// Maximum memory for API responses over 1MiB, of all clusters together, while
@@ -48,6 +50,13 @@ type Config struct {
 	hash     string
 	note     string // how FromEnvironment found its cluster
 	stateDir string // raytap's directory for state; "" if the environment names none
+}
+
+// EndedClusters is what stays on /metrics of clusters that are gone.
+type EndedClusters struct {
+	// How long the ends of its jobs, and the counters of its logs, stay after a cluster
+	// was deleted or removed, so that they are scraped and alerts see them. 0: not at all.
+	Keep Duration `yaml:"keep"`
 }
 
 // The APIs of a cluster: the values of the key api.
@@ -313,6 +322,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		MaxClusters:    500,
+		EndedClusters:  EndedClusters{Keep: Duration(5 * time.Minute)},
 		ResponseMemory: 256 << 20,
 		Probes:         Probes{Max: 100, Keep: Duration(10 * time.Minute)},
 		Collector: Collector{

@@ -136,6 +136,7 @@ func (k *checker) cluster(at string, c *Cluster) {
 // that the configuration does not list.
 func (k *checker) dynamicClusters(c *Config) {
 	k.min("max_clusters", int64(c.MaxClusters), 1)
+	k.minDuration("ended_clusters.keep", c.EndedClusters.Keep, 0)
 	largest := Size(1 << 20)
 	for _, cluster := range c.Clusters {
 		largest = max(largest, cluster.MaxBody)

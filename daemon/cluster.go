@@ -93,6 +93,7 @@ type clusterRuntime struct {
 	draining     atomic.Bool // it is being deleted: only its logs are read
 	health       atomic.Pointer[health]
 	stopping     atomic.Bool
+	gone         func(*collector.Collector, time.Time) // called when it has run
 	cancel       context.CancelFunc
 	done         chan struct{} // closed when run has ended; nil before start
 }

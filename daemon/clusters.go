@@ -24,6 +24,7 @@ type clusters struct {
 	mu      sync.RWMutex
 	running []*clusterRuntime // in the order of the configuration; those that drain included
 	leaving []*clusterRuntime // stopping, or draining and no longer found
+	ended   ended
 	readiness
 }
 
@@ -147,6 +148,7 @@ func (s *clusters) apply(ctx context.Context, p plan) (stopped []<-chan struct{}
 	for _, c := range p.clusters {
 		name := c.spec.cluster.Name
 		if c.done == nil {
+			c.gone = s.ended.add
 			c.start(ctx, before[name])
 		}
 		before[name] = append(before[name], c)
@@ -181,18 +183,26 @@ func (s *clusters) alive() []*clusterRuntime {
 // collect returns the metrics of all clusters, queried concurrently. Each has
 // answered, or failed alone, when ctx ends at the latest.
 func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFamily {
-	all := s.all()
+	s.mu.RLock()
+	all := slices.Concat(s.running, s.leaving)
+	s.mu.RUnlock()
 	expositions, ok := make([]collector.Exposition, len(all)), make([]bool, len(all))
 	var wg sync.WaitGroup
 	for i, c := range all {
 		wg.Go(func() { expositions[i], ok[i] = c.collect(ctx, only) })
 	}
 	wg.Wait()
-	current := expositions[:0]
+	current, leaving := expositions[:0], []*clusterRuntime{}
 	for i, e := range expositions {
-		if ok[i] {
+		switch c := all[i]; {
+		case ok[i]:
 			current = append(current, e)
+		case c.collector != nil && c.started.Load() && !c.ended():
+			leaving = append(leaving, c)
 		}
+	}
+	if collector.HasEnds(only) {
+		current = withEnds(current, leaving, s.ended.expositions(time.Now()))
 	}
 	return collector.Gather(current...)
 }

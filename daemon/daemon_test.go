@@ -65,7 +65,7 @@ func TestReload_ChangedClustersOnly(t *testing.T) {
 	tails := hs["stays"].Requests(raytest.EndpointTail)
 
 	next := configure(t, hs, "comes", "stays")
-	next.Web = c.Web
+	next.Web, next.EndedClusters.Keep = c.Web, 0
 	if code, text := h.reload(next, nil); code != 200 {
 		t.Fatalf("reload: %d %s", code, text)
 	}

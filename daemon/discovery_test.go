@@ -107,6 +107,7 @@ func TestDiscovery_AddAndRemoveClusters(t *testing.T) {
 	}
 	list("listed")
 	c := configure(t, hs, "stays")
+	c.EndedClusters.Keep = 0
 	c.Modules = map[string]config.Module{"m": module(t, "127.0.0.1:*")}
 	c.ClusterFiles = []config.ClusterFiles{{Module: "m", Files: []config.Path{config.Path(dir + "/*.json")}}}
 	h := openWith(t, c, nil, func(d *Daemon) { d.files.Interval = 10 * time.Millisecond })

@@ -84,6 +84,9 @@ func (c *clusterRuntime) start(ctx context.Context, after []*clusterRuntime) {
 		}
 		c.started.Store(true)
 		c.run(ctx)
+		if c.collector != nil {
+			c.gone(c.collector, time.Now())
+		}
 	}()
 }
 

@@ -19,6 +19,8 @@ type Metrics struct {
 	mu       sync.Mutex
 	writer   func() WriterStats // nil before WatchWriter
 	clusters map[*member]bool
+	keep     time.Duration
+	left     map[string]time.Time // names of which only counters are left, until then
 }
 
 // vectors are the metrics with the label ray_cluster that Cluster updates.
@@ -142,7 +144,15 @@ func New() *Metrics {
 		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),
 		memoryLimit: desc("memory_limit_bytes", "Maximum of raytap_shipper_memory_bytes."),
-	}, clusters: map[*member]bool{}}
+	}, clusters: map[*member]bool{}, left: map[string]time.Time{}}
+}
+
+// Keep sets how long the counters of a cluster stay after it has left: what was counted last is
+// scraped then, too. 0, the default: they go at once.
+func (m *Metrics) Keep(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keep = d
 }
 
 func (m *Metrics) collectors() []prometheus.Collector {
@@ -162,6 +172,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.forget(time.Now())
 	for _, c := range m.collectors() {
 		c.Collect(ch)
 	}
@@ -256,13 +267,15 @@ type member struct {
 	stats func(now time.Time) ClusterStats
 }
 
-// Join adds a cluster, whose stats each scrape queries. leave removes it and its metrics;
-// another cluster of the same name that joined before keeps them.
+// Join adds a cluster, whose stats each scrape queries. leave removes it and its metrics, the
+// counters later: see Keep. Another cluster of the same name that joined before, or does until
+// then, keeps them.
 func (m *Metrics) Join(name string, values LabelValues, stats func(now time.Time) ClusterStats) (leave func()) {
 	c := &member{name, stats}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clusters[c] = true
+	delete(m.left, name)
 	for _, v := range []*prometheus.CounterVec{m.lines, m.gaps, m.rotationsFollowed, m.generationsLost, m.oversized, m.skipped, m.partialDropped} {
 		v.WithLabelValues(name)
 	}
@@ -301,11 +314,34 @@ func (m *Metrics) leave(c *member) {
 			return // another one has taken over
 		}
 	}
-	for _, v := range m.collectors() {
-		if v, ok := v.(interface {
-			DeletePartialMatch(prometheus.Labels) int
-		}); ok {
-			v.DeletePartialMatch(prometheus.Labels{"ray_cluster": c.name})
+	label := prometheus.Labels{"ray_cluster": c.name}
+	m.tails.DeletePartialMatch(label)
+	m.discovered.DeletePartialMatch(label)
+	now := time.Now()
+	m.left[c.name] = now.Add(m.keep)
+	m.forgetLocked(now)
+}
+
+// forget removes the counters of clusters that have left long enough ago.
+func (m *Metrics) forget(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forgetLocked(now)
+}
+
+// forgetLocked is forget for a caller that holds m.mu.
+func (m *Metrics) forgetLocked(now time.Time) {
+	for name, until := range m.left {
+		if now.Before(until) {
+			continue
+		}
+		delete(m.left, name)
+		for _, v := range m.collectors() {
+			if v, ok := v.(interface {
+				DeletePartialMatch(prometheus.Labels) int
+			}); ok {
+				v.DeletePartialMatch(prometheus.Labels{"ray_cluster": name})
+			}
 		}
 	}
 }

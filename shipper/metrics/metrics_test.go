@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,6 +61,37 @@ func TestMetrics_JoinAndLeave(t *testing.T) {
 	if got := exposed(t, m, "prod"); len(got) != 0 {
 		t.Errorf("after leave there is %s", strings.Join(got, " "))
 	}
+}
+
+// The counters of a cluster that has left stay for a while, what it was does not. Another one of
+// its name counts on.
+func TestMetrics_Keep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New()
+		m.Keep(5 * time.Minute)
+		leave := m.Join("prod", values, none)
+		m.ForCluster("prod").Gaps().Inc()
+		m.ForCluster("prod").Tails("file", "reading").Inc()
+		m.ForCluster("prod").DiscoveredNow()
+		leave()
+		time.Sleep(4 * time.Minute)
+		got := exposed(t, m, "prod")
+		for name, want := range map[string]bool{"gaps_total": true, "events_total": true, "tails": false, "discovery_last_success_timestamp_seconds": false, "stream_slots_in_use": false} {
+			if slices.Contains(got, "raytap_shipper_"+name) != want {
+				t.Errorf("after four minutes %s is there: %v", name, !want)
+			}
+		}
+		leave = m.Join("prod", values, none)
+		time.Sleep(time.Hour)
+		if got := testutil.ToFloat64(m.ForCluster("prod").Gaps()); got != 1 {
+			t.Errorf("%v gaps, want 1", got)
+		}
+		leave()
+		time.Sleep(6 * time.Minute)
+		if got := exposed(t, m, "prod"); len(got) != 0 || len(m.left) != 0 {
+			t.Errorf("after six minutes there is %s", strings.Join(got, " "))
+		}
+	})
 }
 
 // A cluster that takes over a name keeps the metrics when the one before leaves.
