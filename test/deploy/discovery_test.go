@@ -98,16 +98,16 @@ func TestChart_Rights(t *testing.T) {
 func TestChart_Discovery(t *testing.T) {
 	const k = enabled + ",discovery.kuberay."
 	for name, tt := range map[string]struct{ set, clusters, kubernetes string }{
-		"disabled":           {"discovery.kuberay.selector=a=b", "[map[name:default url:http://raycluster-head-svc:8265]]", "<nil>"},
-		"the default":        {enabled, "[]", "map[rules:[map[auth:secret]]]"},
-		"namespaces":         {k + "namespaces={a,b}", "[]", "map[rules:[map[auth:secret namespaces:[a b]]]]"},
-		"all namespaces":     {k + "allNamespaces=true", "[]", "map[rules:[map[auth:secret namespaces:[*]]]]"},
-		"selector and keys":  {k + "selector=team=x," + k[len(enabled)+1:] + "clusterLabels.team=team", "[]", "map[rules:[map[auth:secret cluster_labels:map[team:team] selector:team=x]]]"},
-		"no tokens":          {k + "auth=none", "[]", "map[rules:[map[auth:none]]]"},
-		"another key":        {enabled + ",config.kubernetes.drain_timeout=1m", "[]", "map[drain_timeout:1m rules:[map[auth:secret]]]"},
-		"its own rules":      {enabled + ",config.kubernetes.rules[0].auth=none", "[]", "map[rules:[map[auth:none]]]"},
-		"another cluster":    {enabled + ",config.clusters[0].name=a,config.clusters[0].url=http://a:1", "[map[name:a url:http://a:1]]", "map[rules:[map[auth:secret]]]"},
-		"no other clusters":  {enabled + ",config.clusters=null", "<nil>", "map[rules:[map[auth:secret]]]"},
+		"disabled":          {"discovery.kuberay.selector=a=b", "[map[name:default url:http://raycluster-head-svc:8265]]", "<nil>"},
+		"the default":       {enabled, "[]", "map[rules:[map[auth:secret]]]"},
+		"namespaces":        {k + "namespaces={a,b}", "[]", "map[rules:[map[auth:secret namespaces:[a b]]]]"},
+		"all namespaces":    {k + "allNamespaces=true", "[]", "map[rules:[map[auth:secret namespaces:[*]]]]"},
+		"selector and keys": {k + "selector=team=x," + k[len(enabled)+1:] + "clusterLabels.team=team", "[]", "map[rules:[map[auth:secret cluster_labels:map[team:team] selector:team=x]]]"},
+		"no tokens":         {k + "auth=none", "[]", "map[rules:[map[auth:none]]]"},
+		"another key":       {enabled + ",config.kubernetes.drain_timeout=1m", "[]", "map[drain_timeout:1m rules:[map[auth:secret]]]"},
+		"its own rules":     {enabled + ",config.kubernetes.rules[0].auth=none", "[]", "map[rules:[map[auth:none]]]"},
+		"another cluster":   {enabled + ",config.clusters[0].name=a,config.clusters[0].url=http://a:1", "[map[name:a url:http://a:1]]", "map[rules:[map[auth:secret]]]"},
+		"no other clusters": {enabled + ",config.clusters=null", "<nil>", "map[rules:[map[auth:secret]]]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := render(t, "--set", tt.set)
