@@ -35,6 +35,7 @@ type plan struct {
 	stop     []*clusterRuntime // those that are to be stopped first
 	rejected []string          // clusters of cluster_files that cannot be watched, and why
 	shards   shards            // which clusters belong to this raytap
+	exist    []string          // ids of those that were found, also of those that wait or are rejected
 }
 
 // plan builds the clusters of cfg and of all sources that do not run yet. It changes
@@ -52,7 +53,12 @@ func (d *Daemon) plan(cfg config.Config, found []discovery.Cluster, certs certif
 		return plan{}, err
 	}
 	here, elsewhere := p.shards.configured(cfg.Clusters)
-	found, p.rejected = choose(p.shards.keep(found), running, cfg.Names(), cfg.MaxClusters+elsewhere)
+	found = p.shards.keep(found)
+	for _, f := range found {
+		s := spec{cluster: f.Cluster, uid: f.UID}
+		p.exist = append(p.exist, s.id())
+	}
+	found, p.rejected = choose(found, running, cfg.Names(), cfg.MaxClusters+elsewhere)
 	facts := map[string]*discovery.Facts{}
 	for _, f := range found {
 		if f.Facts != nil {
@@ -116,11 +122,12 @@ func choose(found []discovery.Cluster, running map[string]*clusterRuntime, taken
 	return append(leaving, chosen...), rejected
 }
 
-// ids returns what identifies the clusters of the plan.
+// ids returns what identifies the clusters of the plan, and those that exist without being
+// in it.
 func (p plan) ids() []string {
-	ids := make([]string, len(p.clusters))
-	for i, c := range p.clusters {
-		ids[i] = c.spec.id()
+	ids := p.exist
+	for _, c := range p.clusters {
+		ids = append(ids, c.spec.id())
 	}
 	return ids
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"raytap/config"
 	"raytap/discovery/kuberay/kubetest"
@@ -101,7 +102,7 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 
 	api := kubetest.New(t)
 	h := open(t, kubernetes(t, api), nil)
-	h.until("the first list is complete", func() bool { return h.d.metrics.rayClusters.source.Load().Listed()["ray"] })
+	h.until("the first list is complete", func() bool { return h.d.metrics.rayClusters.source.Load().Listed("ray") })
 	api.PutSecret("ray", "dev-token", "auth_token", token)
 	api.Put(kubetest.RayClusters, kubetest.Cluster{Namespace: "ray", Name: "dev", UID: devCluster, Labels: map[string]string{"team": "vision"}, Owner: "RayJob train"}.Object())
 	pod := headPod(r)
@@ -136,7 +137,9 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 		t.Errorf("a cluster that is being deleted has raytap_up:\n%s", page)
 	}
 	api.Delete(kubetest.Pods, "ray", "dev-head")
-	h.until("it is gone", func() bool { return len(h.d.clusters.alive()) == 0 && len(h.d.metrics.rayClusters.source.Load().Clusters()) == 0 })
+	h.until("it is gone", func() bool {
+		return len(h.d.clusters.alive()) == 0 && len(h.d.metrics.rayClusters.source.Load().Clusters()) == 0
+	})
 
 	if len(r.with("Bearer "+token)) == 0 || len(r.with("")) != len(r.with("Bearer "+token)) {
 		t.Errorf("%d of %d requests have the cluster's token", len(r.with("Bearer "+token)), len(r.with("")))
@@ -251,4 +254,43 @@ func TestKubernetes_Resumed(t *testing.T) {
 	api.Put(kubetest.RayClusters, cluster.Object())
 	api.Put(kubetest.Pods, pod.Object())
 	h.until("it is up again", up)
+}
+
+// While the API server has not said which RayClusters there are, none of them counts as
+// deleted, and its positions stay; once it has, one that is not listed does.
+func TestKubernetes_NothingIsDeletedBeforeTheFirstList(t *testing.T) {
+	head := raytest.New(t)
+	head.Submit("job", raytest.JobOptions{JobID: "01000000"}).Print("first\n")
+	api := kubetest.New(t)
+	api.Put(kubetest.RayClusters, kubetest.Cluster{Namespace: "ray", Name: "dev", UID: devCluster}.Object())
+	pod := headPod(recordOf(t, head))
+	pod.Secret = ""
+	api.Put(kubetest.Pods, pod.Object())
+	c := kubernetes(t, api)
+	c.Shipper.Positions.File = config.Path(filepath.Join(t.TempDir(), "positions"))
+	h := open(t, c, nil)
+	h.until("its line is shipped", func() bool { return strings.Contains(h.out.String(), `"message":"first"`) })
+	h.stop()
+	if err := h.ended(); err != nil {
+		t.Fatal(err)
+	}
+
+	api.Refuse(kubetest.RayClusters, http.StatusForbidden)
+	c.Web.ListenAddresses = []string{program.FreeAddress(t)}
+	h = open(t, c, nil)
+	h.until("the API server refuses", func() bool { return strings.Contains(h.lines(), "forbidden") })
+	if code, text := h.reload(c, nil); code != http.StatusOK { // applies a plan
+		t.Fatalf("%d %s", code, text)
+	}
+	positions := h.d.storage.positions
+	positions.Expire(time.Now().Add(1000 * time.Hour))
+	if uids := positions.UIDs(); uids[devCluster] != "ray/dev" {
+		t.Fatalf("positions of %v are left", uids)
+	}
+	api.Delete(kubetest.RayClusters, "ray", "dev")
+	api.Refuse(kubetest.RayClusters, 0)
+	h.until("it is deleted", func() bool {
+		positions.Expire(time.Now().Add(1000 * time.Hour))
+		return len(positions.UIDs()) == 0
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +115,7 @@ func (d *Daemon) found(files *discovery.Files, rayClusters *kuberay.Source) []di
 
 // apply applies a plan. What it returns is closed when the clusters that it stops have ended.
 func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
-	d.output.Configure(append(p.ids(), p.shards.elsewhere...))
+	d.output.Configure(slices.Concat(p.ids(), p.shards.elsewhere, d.unlisted()))
 	stopped = d.clusters.apply(ctx, p)
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/klog/v2"
 
 	"raytap/config"
 )
@@ -42,9 +45,14 @@ type client struct {
 	close     func()
 }
 
+// quiet silences client-go, which logs to stderr in a format of its own. What fails is an
+// error, too.
+var quiet = sync.OnceFunc(func() { klog.SetLogger(logr.Discard()) })
+
 // newClient returns a client of the API server that kubeconfig names, "" for that of
 // the pod. It does not connect.
 func newClient(kubeconfig, userAgent string) (*client, error) {
+	quiet()
 	cfg, namespace, err := connection(kubeconfig)
 	if err != nil {
 		return nil, err

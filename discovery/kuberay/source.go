@@ -71,6 +71,7 @@ type Source struct {
 
 	mu      sync.Mutex
 	entries map[string]*entry // by uid
+	listed  int               // how many of watches had a complete list
 
 	gather time.Duration // see gather; tests gather for less
 	retry  wait.Backoff  // see retryBackoff; tests wait for less
@@ -198,8 +199,8 @@ func (s *Source) Clusters() []discovery.Cluster {
 	return out
 }
 
-// Run watches until ctx ends, and sends to changed when Clusters returns others, or one
-// of them is in another phase.
+// Run watches until ctx ends, and sends to changed when Clusters returns others, one of
+// them is in another phase, or Listed has changed.
 func (s *Source) Run(ctx context.Context, changed chan<- struct{}) error {
 	defer s.client.close()
 	s.store.restrict(namespaces(s.rules)) // a previous source watched more
@@ -237,8 +238,8 @@ func (s *Source) Run(ctx context.Context, changed chan<- struct{}) error {
 	}
 }
 
-// update applies what has changed in the store, and reports whether Clusters or the
-// phase of a cluster has.
+// update applies what has changed in the store, and reports whether Clusters, the phase
+// of a cluster, or Listed has.
 func (s *Source) update() (changed bool) {
 	now := time.Now()
 	trusted := map[string]bool{} // whether the pods of a watched namespace are known
@@ -247,8 +248,16 @@ func (s *Source) update() (changed bool) {
 			trusted[w.namespace] = now.Sub(contact) < staleAfter
 		}
 	}
+	listed := 0
+	for _, w := range s.watches {
+		if _, ok, _ := w.status(); ok {
+			listed++
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changed = listed != s.listed
+	s.listed = listed
 	for _, snap := range s.store.take() {
 		known := trusted[s.watchedAs(snap.cluster.namespace)]
 		changed = s.updateCluster(snap, known, now) || changed
@@ -331,17 +340,17 @@ func (s *Source) remove(c *clusterFacts) {
 	delete(s.entries, c.uid)
 }
 
-// Listed returns the watched namespaces of which a complete list of RayClusters was
-// received, config.AllNamespaces if all are watched as one: what is not among Clusters
-// there does not exist.
-func (s *Source) Listed() map[string]bool {
-	out := map[string]bool{}
+// Listed reports whether it is known which RayClusters a namespace has: a complete list
+// of them was received since the start, or none is requested because no rule is for it.
+// What is not among Clusters then does not exist, or no rule selects it.
+func (s *Source) Listed(namespace string) bool {
 	for _, w := range s.watches {
-		if _, listed, _ := w.status(); w.resource.name == s.client.rayClusters().name {
-			out[w.namespace] = listed
+		if w.resource.name == s.client.rayClusters().name && within(w.namespace, namespace) {
+			_, listed, _ := w.status()
+			return listed
 		}
 	}
-	return out
+	return true
 }
 
 // wakeTokens lets readTokens look for a Secret that is to be read.

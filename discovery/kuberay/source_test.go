@@ -2,7 +2,6 @@ package kuberay
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -150,55 +149,6 @@ func TestSource_Finds(t *testing.T) {
 	}
 }
 
-// The list of clusters changes with their number and their phases, and with nothing else.
-func TestSource_Changes(t *testing.T) {
-	f := newFixture(t, nil)
-	f.source.firstSeen.listed("ray", nil)
-	pods := map[string]kubetest.Pod{}
-	for i, step := range []struct {
-		change func()
-		want   bool
-	}{
-		{func() { pods["h"] = head("u1", "10.0.0.1") }, false}, // of a cluster that is not known
-		{func() { f.source.store.putCluster(&clusterFacts{uid: "u1", namespace: "ray", name: "a"}) }, true},
-		{func() {}, false},
-		{func() { pods["w"] = kubetest.Pod{UID: "w", Cluster: "u1", Worker: true, IP: "10.0.0.2"} }, false},
-		{func() {
-			f.source.store.putCluster(&clusterFacts{uid: "u1", namespace: "ray", name: "a", labels: map[string]string{"x": "y"}})
-		}, false},
-		{func() { h := pods["h"]; h.IP = "10.0.0.3"; pods["h"] = h }, false}, // another head of the same cluster
-		{func() { h := pods["h"]; h.Waiting = "CrashLoopBackOff"; pods["h"] = h }, true},
-		{func() { f.source.store.removeCluster("u1") }, true},
-		{func() { delete(pods, "h"); f.source.store.removePod("head-of-u1") }, true},
-		{func() {}, false},
-	} {
-		step.change()
-		for _, p := range pods {
-			f.source.store.putPod(podOf(t, p))
-		}
-		if got := f.source.update(); got != step.want {
-			t.Errorf("step %d: changed %t: %s", i, got, f.describe())
-		}
-	}
-	if n := len(f.source.store.clusters); n != 0 {
-		t.Errorf("%d clusters are kept", n)
-	}
-}
-
-// podOf returns the facts of a pod.
-func podOf(t *testing.T, p kubetest.Pod) *podFacts {
-	t.Helper()
-	text, err := json.Marshal(p.Object())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var o pod
-	if err := json.Unmarshal(text, &o); err != nil {
-		t.Fatal(err)
-	}
-	return factsOfPod(&o)
-}
-
 // What a cluster waits for is no failure of it, and is in its state.
 func TestSource_States(t *testing.T) {
 	pod := head("u1", "10.0.0.1")
@@ -323,13 +273,13 @@ func TestSource_NoKubeRay(t *testing.T) {
 	f := newFixture(t, nil)
 	f.api.Refuse(kubetest.RayClusters, http.StatusNotFound)
 	f.run().until("several attempts", func() bool { return len(f.api.Requests("rayclusters")) > 3 })
-	if f.source.Listed()["ray"] {
+	if f.source.Listed("ray") {
 		t.Error("a list that was refused counts as one")
 	}
 	f.put(cluster("a", "u1"))
 	f.api.Refuse(kubetest.RayClusters, 0)
 	f.untilIs("ray/a u1 new=false phase=0  [] it has no head pod yet")
-	if !f.source.Listed()["ray"] {
+	if !f.source.Listed("ray") {
 		t.Error("no list")
 	}
 	warnings := 0

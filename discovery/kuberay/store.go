@@ -36,6 +36,11 @@ func newStore() *store {
 // mark notes that a cluster has changed. The caller holds mu.
 func (s *store) mark(uid string) {
 	s.dirty[uid] = true
+	s.wake()
+}
+
+// wake lets the reader of changed look.
+func (s *store) wake() {
 	select {
 	case s.changed <- struct{}{}:
 	default:

@@ -171,7 +171,7 @@ func (t *token) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.key == (secretKey{}) {
-		return "authOptions of the RayCluster, or " + tokenVariable + " of its head pod"
+		return "authOptions of the RayCluster, or a Secret in " + tokenVariable + " of its head pod"
 	}
 	return fmt.Sprintf("the key %s of the Secret %s/%s", t.key.Key, t.namespace, t.key.Name)
 }

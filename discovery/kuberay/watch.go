@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/sirupsen/logrus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
 	"raytap/logthrottle"
 )
@@ -34,6 +32,7 @@ type watched struct {
 	replace   func(list []any)
 	put       func(object any)
 	remove    func(object any)
+	done      func() // called after a complete list
 	health    logthrottle.Condition
 	log       logrus.FieldLogger
 
@@ -46,12 +45,9 @@ type watched struct {
 
 // run watches until ctx ends.
 func (w *watched) run(ctx context.Context, retry wait.Backoff) {
-	// What client-go logs goes through record, once.
-	ctx = klog.NewContext(ctx, logr.Discard())
-	logger := logr.Discard()
 	source := &cache.ListWatch{ListWithContextFunc: w.list, WatchFuncWithContext: w.watch}
 	cache.NewReflectorWithOptions(source, w.resource.object, w, cache.ReflectorOptions{
-		Name: w.resource.name, Logger: &logger, Backoff: &retry,
+		Name: w.resource.name, Backoff: &retry,
 	}).RunWithContext(ctx)
 }
 
@@ -149,8 +145,9 @@ func (w *watched) Delete(object any) error {
 func (w *watched) Replace(list []any, _ string) error {
 	w.replace(list)
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.contact, w.listed = time.Now(), true
+	w.mu.Unlock()
+	w.done()
 	return nil
 }
 
@@ -192,5 +189,5 @@ func (s *Source) watchPods(namespace string) *watched {
 
 func (s *Source) watched(r resource, namespace string) *watched {
 	log := s.log.WithFields(logrus.Fields{"resource": r.name, "namespace": namespace})
-	return &watched{resource: r, namespace: namespace, log: log, health: logthrottle.Condition{Log: log}}
+	return &watched{resource: r, namespace: namespace, done: s.store.wake, log: log, health: logthrottle.Condition{Log: log}}
 }

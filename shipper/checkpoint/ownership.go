@@ -49,6 +49,19 @@ func (s *Store) nameOf(id string) string {
 	return id
 }
 
+// UIDs returns the names of the clusters that are known by a uid, by uid.
+func (s *Store) UIDs() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]string{}
+	for id := range s.clusters {
+		if s.hasUID(id) {
+			out[id] = s.nameOf(id)
+		}
+	}
+	return out
+}
+
 // hasUID reports whether a cluster is known by a uid. The caller holds s.mu.
 func (s *Store) hasUID(id string) bool { return s.nameOf(id) != id }
 
