@@ -147,7 +147,7 @@ func TestFiles_Expire(t *testing.T) {
 	p.SetCluster("stays", ClusterState{Session: "session", Seen: true})
 	p.SetCluster("goes", ClusterState{Session: "session", Seen: true})
 	p = reopen(t, p)
-	for range 2 { // restarts do not begin anew
+	for range 2 { // restarts do not begin it again
 		p.Configure([]string{"stays"}, now)
 		if n := p.Expire(now); n != 0 || len(p.files) != 3 {
 			t.Fatalf("%d expired at once, %d are left", n, len(p.files))
