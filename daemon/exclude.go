@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,11 +14,25 @@ import (
 // familyName matches the name in a description: client_golang has no accessor.
 var familyName = regexp.MustCompile(`^Desc\{fqName: "([^"]*)"`)
 
-// Warnings returns what is valid in a configuration but has no effect: patterns of
-// collector.exclude_metrics that match no metric, and modules whose TLS files are
-// unusable.
+// keyWarning is for configurations that ship other logs than those of drivers. A copy of a
+// log pipeline that identifies records without their key log drops most lines of workers.
+const keyWarning = "shipper.sources: records of other sources than driver are told apart by the key log. " +
+	"A log pipeline, script or query that identifies records without it takes lines of different workers for the same one, and may drop them: " +
+	"compare it with docs/pipelines.md (Properties of all configurations), above all if it is a copy"
+
+// shipsNodeLogs reports whether other logs than those of drivers are shipped.
+func shipsNodeLogs(c config.Config) bool {
+	return c.Shipper.Enabled && slices.ContainsFunc(c.Shipper.Sources, func(s string) bool { return s != config.SourceDriver })
+}
+
+// Warnings returns what is valid in a configuration but may not be what was meant: patterns
+// of collector.exclude_metrics that match no metric, modules whose TLS files are unusable, and
+// keyWarning.
 func Warnings(c config.Config) []string {
 	all := checkModules(c)
+	if shipsNodeLogs(c) {
+		all = append(all, keyWarning)
+	}
 	if len(c.Collector.ExcludeMetrics) == 0 {
 		return all
 	}

@@ -100,3 +100,25 @@ func TestWarnings_PatternWithoutMatch(t *testing.T) {
 		t.Errorf("the start and a reload warn %d times:%s", got, h.lines())
 	}
 }
+
+// Where the logs of workers are shipped, the start says what pipelines need, once; so does a
+// reload that adds them.
+func TestWarnings_Key(t *testing.T) {
+	c := configure(t, heads(t, "prod"), "prod")
+	c.Shipper.Enabled = true
+	h := open(t, c, nil)
+	for i, sources := range [][]string{{"driver"}, {"driver", "worker"}, {"driver", "worker"}, {"worker"}, {"driver"}, {"worker"}} {
+		want := []int{0, 1, 1, 1, 1, 2}[i]
+		if c.Shipper.Sources = sources; i > 0 {
+			if code, text := h.reload(c, nil); code != http.StatusOK {
+				t.Fatalf("reload: %d %s", code, text)
+			}
+		}
+		if got := strings.Count(h.lines(), "told apart by the key log"); got != want {
+			t.Errorf("%v: %d warnings, want %d", sources, got, want)
+		}
+		if got := slices.Contains(Warnings(c), keyWarning); got != slices.Contains(sources, "worker") {
+			t.Errorf("%v: config check warns: %t", sources, got)
+		}
+	}
+}

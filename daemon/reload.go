@@ -90,6 +90,7 @@ func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err err
 
 // use makes cfg the configuration in use; certs are the digests of its TLS files.
 func (d *Daemon) use(cfg config.Config, certs certificates) {
+	told := shipsNodeLogs(d.current)
 	d.current, d.certs = cfg, certs
 	d.clusters.ended.setKeep(time.Duration(cfg.EndedClusters.Keep))
 	d.metrics.shipper.Keep(time.Duration(cfg.EndedClusters.Keep))
@@ -97,7 +98,9 @@ func (d *Daemon) use(cfg config.Config, certs certificates) {
 	d.metrics.loaded(cfg.Hash())
 	d.state.load(time.Now(), cfg)
 	for _, warning := range Warnings(cfg) {
-		d.o.Log.Warn(warning)
+		if warning != keyWarning || !told {
+			d.o.Log.Warn(warning)
+		}
 	}
 }
 
