@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"raytap/shipper/nodelogs"
 	"raytap/shipper/writer"
 
 	"raytap/collector"
@@ -111,6 +114,26 @@ func (c *clusterRuntime) status() web.ClusterStatus {
 	}
 	for _, t := range c.shipper.Tails() {
 		s.Tails = append(s.Tails, web.TailStatus(t))
+	}
+	if logs, ok := c.shipper.NodeLogs(); ok {
+		for _, d := range logs.Directories {
+			s.NodeLogs = append(s.NodeLogs, nodeLogsStatus(d))
+		}
+	}
+	return s
+}
+
+// nodeLogsStatus returns the status of a log directory.
+func nodeLogsStatus(d nodelogs.DirectoryStats) web.NodeLogsStatus {
+	s := web.NodeLogsStatus{NodeID: d.Node, Error: d.Error, OldestLog: d.Oldest, OldestLook: d.OldestLook, Failing: d.Failing}
+	for _, source := range slices.Sorted(maps.Keys(d.Sources)) {
+		n := d.Sources[source]
+		s.Sources = append(s.Sources, web.SourceStatus{
+			Source: source, Live: uint64(n["live"]), Ended: uint64(n["ended"]), Excluded: uint64(n["excluded"]), Done: uint64(n["done"]),
+		})
+	}
+	for _, f := range d.FailingLogs {
+		s.FailingLogs = append(s.FailingLogs, web.FailingLog(f))
 	}
 	return s
 }

@@ -54,6 +54,7 @@ type ClusterStatus struct {
 	LastAnswer time.Time         `json:"last_answer,omitzero"`
 	Collectors []CollectorStatus `json:"collectors,omitempty"`
 	Tails      []TailStatus      `json:"tails,omitempty"`
+	NodeLogs   []NodeLogsStatus  `json:"node_logs,omitempty"`
 }
 
 // CollectorStatus is the last result of a collector.
@@ -101,7 +102,7 @@ type ShipperStatus struct {
 var statusHTML string
 
 var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap{
-	"age": age, "count": count, "failing": failing, "oldest": oldest, "size": size, "short": short,
+	"age": age, "count": count, "failing": failing, "oldest": oldest, "size": size, "short": short, "nodeLogs": newNodeLogsView,
 }).Parse(statusHTML))
 
 // view is the data of the template: a status, and its totals.
@@ -109,6 +110,7 @@ type view struct {
 	Status
 	Up, Down, Waiting int
 	Tails             []tailGroup
+	NodeLogs          []sourceGroup
 	Oldest            time.Time // of the last reads of all tails
 }
 
@@ -122,6 +124,7 @@ type tailGroup struct {
 func newView(s Status) view {
 	v := view{Status: s}
 	for _, c := range s.Clusters {
+		v.NodeLogs = append(v.NodeLogs, sourceGroups(c)...)
 		switch c.State {
 		case ClusterUp:
 			v.Up++

@@ -20,8 +20,16 @@ func TestStatusPage(t *testing.T) {
 		want   string // regular expression for the text without tags
 		not    string
 	}{
-		"healthy":              {func(*Status) {}, `Clusters 1 up prod up http://ray:8265 Ray 2\.60\.0 Last response 1 min ago Listed in the configuration jobs 1 job is tailed`, "failed|down|not ready"},
-		"tail":                 {func(*Status) {}, "job-1 node_agent reading 1 234 567 3\\.0 MiB just now", ""},
+		"healthy": {func(*Status) {}, `Clusters 1 up prod up http://ray:8265 Ray 2\.60\.0 Last response 1 min ago Listed in the configuration jobs 1 job is tailed`, "failed|down|not ready"},
+		"tail":    {func(*Status) {}, "job-1 node_agent reading 1 234 567 3\\.0 MiB just now", ""},
+		"logs on nodes": {func(s *Status) {
+			s.Clusters[0].NodeLogs = []NodeLogsStatus{workerLogs("1c0ffee51c0ffee5", now, 3), workerLogs("2c0ffee52c0ffee5", now.Add(-5*time.Minute), 1000)}
+		}, `1 005 logs on 2 nodes are read Node Source Live Ended Excluded Done Oldest look 2c0ffee52c0f worker 1 000 1 2 40 000 5 min ago 1c0ffee51c0f worker 3 1 2 40 000 just now .* prod worker 1 003 2 4 80 000 `, "failing|not readable"},
+		"failing logs on nodes": {func(s *Status) {
+			bad := workerLogs("2c0ffee52c0ffee5", now, 5)
+			bad.Failing, bad.FailingLogs = 2, []FailingLog{{Log: "worker-x.out", Error: "read: 500 <b>", Since: now.Add(-time.Hour)}}
+			s.Clusters[0].NodeLogs = []NodeLogsStatus{workerLogs("1c0ffee51c0ffee5", now, 3), bad, {NodeID: "3c0ffee5", Error: "no route to the agent"}}
+		}, `10 logs on 3 nodes are read, 2 failing , 1 node not readable .*Oldest look 3c0ffee5 no route to the agent 2c0ffee52c0f worker 5 .* 1c0ffee51c0f worker 3 .*worker-x.out 2c0ffee52c0f 1 h ago read: 500 &lt;b&gt; The 1 that fail longest, of 2\.`, ""},
 		"failing tail":         {func(s *Status) { s.Clusters[0].Tails[0].Error = "read the log: 500 <b>" }, `1 job is tailed, 1 failing .*just now read the log: 500 &lt;b&gt;.* prod node_agent reading 1 1 `, ""},
 		"cluster down":         {func(s *Status) { s.Clusters[0].State, s.Clusters[0].Error = ClusterDown, "no route" }, `0 up, 1 down prod down http://ray:8265 no route`, "jobs 1"},
 		"cluster not checked":  {func(s *Status) { s.Clusters[0].State = ClusterWaiting }, `1 not checked yet`, ""},
@@ -58,6 +66,44 @@ func TestStatusPage(t *testing.T) {
 				t.Errorf("want no %s in\n%s", tt.not, text)
 			}
 		})
+	}
+}
+
+// workerLogs is a node with live logs of workers.
+func workerLogs(node string, oldest time.Time, live uint64) NodeLogsStatus {
+	return NodeLogsStatus{NodeID: node, OldestLog: "worker-1.out", OldestLook: oldest, Sources: []SourceStatus{{Source: "worker", Live: live, Ended: 1, Excluded: 2, Done: 40000}}}
+}
+
+// Of many nodes with many failing logs the page lists some, those with problems first, and
+// says how many there are.
+func TestStatusPage_ManyNodes(t *testing.T) {
+	now := time.Now()
+	cluster := ClusterStatus{Name: "prod", State: ClusterUp}
+	for i := range 1000 {
+		n := workerLogs(fmt.Sprintf("%012x", i), now.Add(-time.Duration(i)*time.Second), 100)
+		if i%100 == 50 {
+			n.Failing = 5
+			for k := range n.Failing {
+				n.FailingLogs = append(n.FailingLogs, FailingLog{Log: fmt.Sprintf("bad-%d-%d", i, k), Error: "500", Since: now.Add(-time.Duration(i) * time.Second)})
+			}
+		}
+		cluster.NodeLogs = append(cluster.NodeLogs, n)
+	}
+	cluster.NodeLogs[7].Error = "no route"
+	server, _ := newServer(t, func(o *Options) {
+		o.Status = func() Status { return Status{Now: now, Clusters: []ClusterStatus{cluster}} }
+	})
+	page := body(t, ask(server, "GET", "/"))
+	if n := strings.Count(page, `<td>worker</td><td class="n" data-name`); n != maxShownNodes {
+		t.Errorf("%d nodes are listed, want %d", n, maxShownNodes)
+	}
+	if n := strings.Count(page, "<code>bad-"); n != maxShownFailing || !strings.Contains(page, "bad-950-4") {
+		t.Errorf("%d failing logs are listed, want the %d that fail longest", n, maxShownFailing)
+	}
+	for _, want := range []string{"all 1000", "of 50", "no route", fmt.Sprintf("%012x", 999)} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
 	}
 }
 

@@ -1,9 +1,13 @@
 package nodelogs
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"raytap/shipper/metrics"
 	"raytap/shipper/writer"
@@ -141,16 +145,35 @@ type Stats struct {
 	// Files counts files by state: live, ended (of a dead worker), excluded, and done, which
 	// are not read any more.
 	Files map[string]int
-	// Directories are the log directories, in the order of their names.
+	// Directories are the log directories, in the order of their names, and then the nodes whose
+	// agents have not shown yet which directory they serve.
 	Directories []DirectoryStats
 }
 
 // DirectoryStats are those of one log directory.
 type DirectoryStats struct {
-	Node  string // that was first seen to serve it
-	Files map[string]int
-	Error string // why its agents do not answer; "": they do
+	Node    string // that was first seen to serve it
+	Files   map[string]int
+	Sources map[string]map[string]int
+	Error   string // why its agents do not answer; "": they do
+	// Oldest is the log whose last look is the oldest, at OldestLook; zero: no log is read. Of a
+	// log that fails, it is the first look that did.
+	Oldest     string
+	OldestLook time.Time
+	// Failing is how many logs cannot be read although an agent answers, and FailingLogs are
+	// the first of them, at most maxFailing, in the order in which they began to fail.
+	Failing     int
+	FailingLogs []FailingLog
 }
+
+// FailingLog is a log that could not be read when it was last looked at.
+type FailingLog struct {
+	Log, Error string
+	Since      time.Time
+}
+
+// maxFailing is how many failing logs of a directory are named.
+const maxFailing = 10
 
 // States are the values of the label state of the files.
 var States = []string{"live", "ended", "excluded", "done"}
@@ -174,13 +197,16 @@ func (c *Cluster) Stats() Stats {
 		}
 		out.Directories = append(out.Directories, at)
 	}
+	out.Directories = append(out.Directories, s.unlistedNodes()...)
 	return out
 }
 
 func (d *directory) stats() DirectoryStats {
 	out := DirectoryStats{Node: d.stored.ID(), Files: map[string]int{"done": d.stored.DoneCount()}}
+	out.Sources = map[string]map[string]int{SourceWorker: out.Files}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.describe(&out)
 	out.Files["excluded"] = len(d.excluded)
 	for _, e := range d.entries {
 		switch {
@@ -191,6 +217,44 @@ func (d *directory) stats() DirectoryStats {
 		default:
 			out.Files["live"]++
 		}
+	}
+	return out
+}
+
+// describe adds what fails and what waits longest. The caller holds d.mu.
+func (d *directory) describe(out *DirectoryStats) {
+	if d.failures > 0 {
+		out.Error = d.problem.err.Error()
+	}
+	for _, e := range d.entries {
+		if e.excluded {
+			continue
+		}
+		at := e.lastLook()
+		if p, ok := d.failing[e]; ok {
+			at = p.since
+		}
+		if out.OldestLook.IsZero() || at.Before(out.OldestLook) {
+			out.Oldest, out.OldestLook = e.name, at
+		}
+	}
+	out.Failing = len(d.failing)
+	for e, p := range d.failing {
+		out.FailingLogs = append(out.FailingLogs, FailingLog{Log: e.name, Error: p.err.Error(), Since: p.since})
+	}
+	slices.SortFunc(out.FailingLogs, func(a, b FailingLog) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Log, b.Log))
+	})
+	out.FailingLogs = out.FailingLogs[:min(len(out.FailingLogs), maxFailing)]
+}
+
+// unlistedNodes returns the nodes that could not be listed, as directories without files.
+func (s *session) unlistedNodes() []DirectoryStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []DirectoryStats
+	for _, node := range slices.Sorted(maps.Keys(s.unlisted)) {
+		out = append(out, DirectoryStats{Node: node, Error: s.unlisted[node].Error()})
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package nodelogs
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -49,6 +50,14 @@ type routing struct {
 	failures  int       // in a row
 	retryAt   time.Time // nothing is requested before
 	condition logthrottle.Condition
+	problem   problem            // of the last request that failed
+	failing   map[*entry]problem // logs for which an agent has returned an error
+}
+
+// problem is an error, and since when it lasts.
+type problem struct {
+	err   error
+	since time.Time
 }
 
 func newDirectory(s *session, id string) *directory {
@@ -57,7 +66,7 @@ func newDirectory(s *session, id string) *directory {
 		s: s, stored: s.files.Directory(id), log: log,
 		results: make(chan lookResult, maxLooks), listed: make(chan listing, 1), wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		entries: map[uint64]*entry{}, queue: schedule.NewQueue[*entry](),
-		routing: routing{condition: logthrottle.Condition{Log: log, Gap: time.Minute}},
+		routing: routing{condition: logthrottle.Condition{Log: log, Gap: time.Minute}, failing: map[*entry]problem{}},
 	}
 	if s.c.draining.Load() {
 		d.queue.Drain(time.Now())
@@ -187,9 +196,13 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 			d.wantOld = d.wantOld || !e.unlisted
 		}
 		e.pace.Looked(now, 0, false)
+	case concernsLog(r.err):
+		d.logFailed(e, now, r.err)
+		e.pace.Looked(now, 0, false)
 	case r.err != nil:
 		d.failed(now, r.route, r.err)
 	default:
+		delete(d.failing, e)
 		d.succeeded()
 		e.guessed = false
 		e.pace.Looked(now, r.bytes, r.records > 0)
@@ -261,6 +274,7 @@ func (d *directory) failed(now time.Time, from route, err error) {
 		return // it is not used any more
 	}
 	d.failures++
+	d.problem = problem{err, now}
 	d.at++
 	if d.failures >= len(d.routes) {
 		pause := min(time.Second<<min(d.failures/len(d.routes)-1, 10), maxPause)
@@ -269,9 +283,36 @@ func (d *directory) failed(now time.Time, from route, err error) {
 	d.condition.Failed("Logs of a node cannot be read", err)
 }
 
+// concernsLog reports whether an error is an answer of the agent about one file, and not about
+// all of them.
+func concernsLog(err error) bool {
+	var e *ray.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status {
+	case 0, http.StatusUnauthorized, http.StatusRequestTimeout, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return false
+	}
+	return true
+}
+
+// logFailed notes that an agent has refused a log. The other ones are read on.
+func (d *directory) logFailed(e *entry, now time.Time, err error) {
+	p, ok := d.failing[e]
+	if !ok {
+		p.since = now
+	}
+	p.err = err
+	d.failing[e] = p
+	d.failures = 0 // the agent answers
+	d.condition.Failed("Logs of a node cannot be read", err)
+}
+
 func (d *directory) succeeded() {
-	if d.failures > 0 {
-		d.failures = 0
+	d.failures = 0
+	if len(d.failing) == 0 {
 		d.condition.Recovered("Logs of a node can be read again")
 	}
 }
@@ -304,6 +345,7 @@ func (d *directory) add(hash uint64, name string, log string, now time.Time) *en
 // remove forgets a log.
 func (d *directory) remove(e *entry) {
 	d.queue.Remove(e)
+	delete(d.failing, e)
 	delete(d.entries, e.hash())
 	if e.state == nil {
 		d.s.files.Forget(e.file)

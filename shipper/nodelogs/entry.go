@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"raytap/shipper/checkpoint"
 
@@ -56,6 +57,14 @@ func (e *entry) worker() names.Worker {
 
 // hash returns by what the directory knows the entry.
 func (e *entry) hash() uint64 { return checkpoint.FileHash(e.worker().Log()) }
+
+// lastLook returns when the log was last looked at; when it was first seen, if never.
+func (e *entry) lastLook() time.Time {
+	if at := e.pace.Last(); !at.IsZero() {
+		return at
+	}
+	return time.Unix(0, e.first)
+}
 
 // rotates reports whether a rotation of the log is known.
 func (e *entry) rotates() bool { return e.generations > 0 }

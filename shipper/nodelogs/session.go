@@ -3,6 +3,7 @@ package nodelogs
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type session struct {
 	directories map[string]*directory // by the node that is their id
 	of          map[string]*directory // by node: the directory that it serves
 	looking     map[string]bool       // nodes that are listed to find it
+	unlisted    map[string]error      // nodes for which that failed
 	missing     map[string]*clock.Absence
 	workers     *workerTable // nil: no list yet
 	open        int          // files that are read
@@ -46,7 +48,7 @@ func newSession(c *Cluster, id string, stop context.CancelFunc) *session {
 		c: c, id: id, stop: stop, files: c.out.Positions.Files(c.opts.ID, id), found: make(chan listing),
 		listing: logthrottle.Condition{Log: c.opts.Log}, serve: logthrottle.Condition{Log: c.opts.Log},
 		limits: limits{Limits: c.opts.Limits}, progress: progress{interval: c.opts.Aggregate.Progress},
-		directories: map[string]*directory{}, of: map[string]*directory{}, looking: map[string]bool{}, missing: map[string]*clock.Absence{},
+		directories: map[string]*directory{}, of: map[string]*directory{}, looking: map[string]bool{}, unlisted: map[string]error{}, missing: map[string]*clock.Absence{},
 	}
 }
 
@@ -154,6 +156,9 @@ func (s *session) observe(ctx context.Context) time.Duration {
 			s.route(ctx, n)
 		}
 	}
+	s.mu.Lock()
+	maps.DeleteFunc(s.unlisted, func(node string, _ error) bool { return !alive[node] })
+	s.mu.Unlock()
 	for _, d := range s.list() {
 		d.observe(table, now)
 	}
@@ -212,6 +217,9 @@ func (s *session) directoryOf(node string) *directory {
 func (s *session) identify(ctx context.Context, l listing) {
 	s.mu.Lock()
 	delete(s.looking, l.route.node)
+	if delete(s.unlisted, l.route.node); l.err != nil {
+		s.unlisted[l.route.node] = l.err
+	}
 	s.mu.Unlock()
 	if l.err != nil {
 		if ctx.Err() == nil {

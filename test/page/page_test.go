@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"raytap/ray"
 	"raytap/ray/raytest"
 	"raytap/test/program"
 )
@@ -65,7 +66,7 @@ const inspect = `(() => {
 		title: document.title,
 		text: document.body.innerText,
 		clusters: Object.fromEntries(all('section .head').filter(h => h.querySelector('b')).map(h => [text(h.querySelector('b')), text(h.querySelector('.pill'))])),
-		jobs: all('details code').map(text),
+		jobs: all('.jobs code').map(text),
 		errors: all('.error').filter(e => e.checkVisibility()).map(text),
 		width: document.documentElement.scrollWidth,
 		beyond: all('body *').filter(e => out(e) && (e.matches('.error') || !e.closest('.scroll'))).map(e => e.outerHTML.slice(0, 120)),
@@ -108,10 +109,16 @@ func check(t *testing.T, s screen, page rendered, down string) {
 	if got := slices.Sorted(slices.Values(page.Jobs)); !slices.Equal(got, slices.Sorted(slices.Values(jobs))) {
 		t.Errorf("%s: the tails are %q", s.name, got)
 	}
-	for what, part := range map[string]string{"the log that cannot be read": "the disk of this log is gone", "the cluster that is down": "connection refused"} {
+	for what, part := range map[string]string{
+		"the log that cannot be read": "the disk of this log is gone", "the log of a worker that cannot be read": "get log file of node agent: 500",
+		"the node whose agent is down": "list log files of node agent: 503", "the cluster that is down": "connection refused",
+	} {
 		if !slices.ContainsFunc(page.Errors, func(e string) bool { return strings.Contains(e, part) }) {
 			t.Errorf("%s: no error about %s: %q", s.name, what, page.Errors)
 		}
+	}
+	if want := "7 logs on 3 nodes are read, 1 failing, 1 node not readable"; !strings.Contains(page.Text, want) {
+		t.Errorf("%s: the page lacks %q:\n%s", s.name, want, page.Text)
 	}
 	if !strings.Contains(page.Text, down) {
 		t.Errorf("%s: the address of the cluster that is down is missing", s.name)
@@ -139,6 +146,7 @@ func startRaytap(t *testing.T) (url, down string) {
 			job.Printf("epoch %d: loss 0.%04d\n", line/100, line)
 		}
 	}
+	workers(t, head)
 	down = program.FreeAddress(t)
 	dir := t.TempDir()
 	config := program.File(t, filepath.Join(dir, "raytap.yaml"), fmt.Sprintf(`
@@ -146,6 +154,7 @@ clusters:
   - {name: production, url: %s}
   - {name: staging, url: http://%s}
 shipper:
+  sources: [driver, worker]
   discovery: {interval: 500ms}
   backoff: {initial: 50ms, max: 1s}
   grace_period: 100ms
@@ -163,20 +172,61 @@ sink: {file: {path: %s, fsync: never}}
 					Lines int    `json:"lines"`
 					Error string `json:"error"`
 				} `json:"tails"`
+				Nodes []struct {
+					Error   string `json:"error"`
+					Failing int    `json:"failing"`
+				} `json:"node_logs"`
 			} `json:"clusters"`
 		}
 		if json.Unmarshal([]byte(program.Get(url+"/api/v1/status")), &status) != nil || len(status.Clusters) != 2 {
 			return false
 		}
-		complete := 0
+		complete, problems := 0, 0
 		for _, c := range status.Clusters {
 			for _, st := range c.Tails {
 				if i := slices.Index(jobs, st.ID); i == 0 && st.Error != "" || i > 0 && st.Lines >= 1000*i && st.Error == "" {
 					complete++
 				}
 			}
+			for _, n := range c.Nodes {
+				problems += n.Failing
+				if n.Error != "" && n.Failing == 0 {
+					problems++
+				}
+			}
 		}
-		return complete == len(jobs) && status.Clusters[0].State == "up" && status.Clusters[1].State == "down"
+		return complete == len(jobs) && problems == 2 && status.Clusters[0].State == "up" && status.Clusters[1].State == "down"
 	})
 	return url, down
+}
+
+// workers adds logs of workers on three nodes: one of them cannot be read, and the agent of
+// one node is down.
+func workers(t *testing.T, head *raytest.Head) {
+	t.Helper()
+	nodes := []*raytest.Node{head.Nodes()[0]}
+	for _, ip := range []string{"127.0.0.2", "127.0.0.3"} {
+		n, err := head.AddNode(ip)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	for i, n := range nodes[:2] {
+		var live []ray.Worker
+		for k := range 3 - i {
+			id := fmt.Sprintf("%028x%028x", i+1, k+1)
+			live = append(live, ray.Worker{ID: id, PID: 100 + k})
+			n.WriteFile(fmt.Sprintf("worker-%s-01000000-%d.out", id, 100+k), ":job_id:01000000\n"+strings.Repeat("step\n", 10))
+			if k == 0 {
+				n.WriteFile(fmt.Sprintf("worker-%s-01000000-%d.err", id, 100+k), ":job_id:01000000\n")
+			}
+		}
+		n.SetWorkers(live...)
+	}
+	nodes[2].AgentDown()
+	name := fmt.Sprintf("worker-%028x%028x-01000000-%d.out", 2, 2, 101)
+	for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointAgentStat} {
+		head.Inject(raytest.Fault{Endpoint: endpoint, Job: name, Status: 500})
+	}
 }

@@ -41,6 +41,14 @@ func (p *Pace) Looked(now time.Time, bytes int64, fresh bool) {
 	p.pause = min(2*p.pause, float32(time.Hour.Seconds()))
 }
 
+// Last returns when the log was last looked at; zero: never.
+func (p *Pace) Last() time.Time {
+	if p.looked == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, p.looked)
+}
+
 // Rotated records the size of a generation that was read to its end (bytes).
 func (p *Pace) Rotated(size int64) { p.size = float32(max(size, 1)) }
 
