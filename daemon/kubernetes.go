@@ -11,6 +11,7 @@ import (
 
 	"raytap/config"
 	"raytap/discovery/kuberay"
+	"raytap/web"
 )
 
 // memorySuffix is appended to the name of the positions file: the file that has which
@@ -72,6 +73,22 @@ func (d *Daemon) unlisted() (ids []string) {
 		}
 	}
 	return ids
+}
+
+// kubernetesStatus returns the status of a source.
+func kubernetesStatus(s *kuberay.Source) *web.KubernetesStatus {
+	watches, unwatched := s.Status()
+	out := &web.KubernetesStatus{Watches: make([]web.WatchStatus, len(watches))}
+	for i, w := range watches {
+		out.Watches[i] = web.WatchStatus{Resource: w.Resource, Namespace: w.Namespace, LastAnswer: w.Contact}
+		if w.Err != nil {
+			out.Watches[i].Error = w.Err.Error()
+		}
+	}
+	for _, c := range unwatched {
+		out.Unwatched = append(out.Unwatched, web.RayClusterStatus(c))
+	}
+	return out
 }
 
 // rayClusterMetrics are the metrics of the current source of RayClusters. It is a

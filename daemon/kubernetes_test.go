@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -36,6 +38,7 @@ func recordOf(t *testing.T, head *raytest.Head) *recorder {
 	}
 	r := &recorder{}
 	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		text, _ := httputil.DumpRequest(req, true)
 		r.mu.Lock()
@@ -112,6 +115,7 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 	if page := h.page(); strings.Contains(page, "raytap_up{") {
 		t.Errorf("a cluster that waits for its head has raytap_up:\n%s", page)
 	}
+	h.until("the status page says why", func() bool { _, page := h.get("/"); return strings.Contains(page, "its head pod dev-head is not ready yet") })
 	pod.NotReady = false
 	api.Put(kubetest.Pods, pod.Object())
 	h.until("it is up", func() bool { return strings.Contains(h.page(), `raytap_up{ray_cluster="ray/dev"} 1`) })

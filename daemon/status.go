@@ -81,6 +81,9 @@ func (d *Daemon) status() web.Status {
 			s.Files = append(s.Files, status)
 		}
 	}
+	if source := d.metrics.rayClusters.source.Load(); source != nil {
+		s.Kubernetes = kubernetesStatus(source)
+	}
 	if d.cfg.Shipper.Enabled {
 		s.Shipper = d.storage.status(d.output)
 	}

@@ -21,8 +21,10 @@ type Status struct {
 	Config   ConfigStatus    `json:"config"`
 	Clusters []ClusterStatus `json:"clusters"`
 	Files    []FileStatus    `json:"cluster_files,omitempty"`
-	Probes   ProbesStatus    `json:"probes"`
-	Shipper  *ShipperStatus  `json:"shipper,omitempty"` // nil: disabled
+	// Kubernetes is nil without RayClusters of KubeRay.
+	Kubernetes *KubernetesStatus `json:"kubernetes,omitempty"`
+	Probes     ProbesStatus      `json:"probes"`
+	Shipper    *ShipperStatus    `json:"shipper,omitempty"` // nil: disabled
 }
 
 // ConfigStatus is the status of the configuration in use.
@@ -80,6 +82,32 @@ type FileStatus struct {
 	Name     string `json:"name"`
 	Clusters int    `json:"clusters"`
 	Error    string `json:"error,omitempty"` // then its last valid content is in use
+}
+
+// KubernetesStatus is the status of the watches of RayClusters and pods.
+type KubernetesStatus struct {
+	Watches   []WatchStatus      `json:"watches"`
+	Unwatched []RayClusterStatus `json:"unwatched,omitempty"`
+}
+
+// WatchStatus is the status of a resource in a namespace; * is all.
+type WatchStatus struct {
+	Resource   string    `json:"resource"`
+	Namespace  string    `json:"namespace"`
+	LastAnswer time.Time `json:"last_answer,omitzero"`
+	Error      string    `json:"error,omitempty"` // of the last request; "": it succeeded
+}
+
+// RayClusterStatus is a RayCluster that a rule selects and that is not queried now.
+type RayClusterStatus struct {
+	Name  string `json:"name"`
+	State string `json:"state"` // as in raytap_kubernetes_clusters
+	Why   string `json:"why"`
+}
+
+// ShownUnwatched returns the first of Unwatched.
+func (k *KubernetesStatus) ShownUnwatched() []RayClusterStatus {
+	return k.Unwatched[:min(len(k.Unwatched), maxShown)]
 }
 
 // ProbesStatus is the number of targets of /probe, and its maximum.

@@ -40,8 +40,14 @@ func TestStatusPage(t *testing.T) {
 		"no shipper":           {func(s *Status) { s.Shipper = nil }, `Configuration`, "Log shipper"},
 		"not ready":            {func(s *Status) { s.NotReady = "raytap is not ready" }, `raytap is not ready`, ""},
 		"invalid cluster file": {func(s *Status) { s.Files = []FileStatus{{"/c.json", 2, "it is empty"}} }, `/c\.json 2 invalid /c\.json : it is empty`, ""},
-		"no cluster":           {func(s *Status) { s.Clusters = nil }, `No clusters are watched`, ""},
-		"HTML in a name":       {func(s *Status) { s.Clusters[0].Name = `<script>alert(1)</script>` }, `&lt;script&gt;alert\(1\)`, "<script"},
+		"Kubernetes": {func(s *Status) {
+			s.Kubernetes = &KubernetesStatus{
+				Watches:   []WatchStatus{{"rayclusters", "ray", now.Add(-time.Minute), ""}, {"pods", "ray", time.Time{}, "forbidden"}},
+				Unwatched: []RayClusterStatus{{"ray/dev", "suspended", "it is suspended"}},
+			}
+		}, `rayclusters ray 1 min ago watched pods ray never failed pods in ray: forbidden 1 RayCluster without metrics and lines now .* ray/dev suspended it is suspended`, ""},
+		"no cluster":     {func(s *Status) { s.Clusters = nil }, `No clusters are watched`, ""},
+		"HTML in a name": {func(s *Status) { s.Clusters[0].Name = `<script>alert(1)</script>` }, `&lt;script&gt;alert\(1\)`, "<script"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := healthy
