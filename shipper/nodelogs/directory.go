@@ -9,6 +9,7 @@ import (
 
 	"raytap/shipper/checkpoint"
 	"raytap/shipper/tail"
+	"raytap/shipper/writer"
 
 	"github.com/sirupsen/logrus"
 
@@ -185,7 +186,7 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		return
 	case errors.Is(r.err, rotation.ErrRotating):
 		e.pace.Looked(now, 0, false)
-	case errors.Is(r.err, errWaitForJob):
+	case errors.Is(r.err, errWaitForJob), errors.Is(r.err, writer.ErrMemoryPressure): // it is no failure of the agent
 		d.queue.Set(e, now.Add(schedule.MinPause), false)
 		return
 	case isMissing(r.err):

@@ -167,10 +167,9 @@ func (l *look) read(ctx context.Context, r *lookResult) error {
 		if chunk.NewGeneration && l.p.raw > 0 {
 			r.generation = l.p.raw
 		}
-		l.d.s.c.out.Memory.Force(int64(len(chunk.Data)))
-		err = l.p.chunk(ctx, chunk)
-		l.d.s.c.out.Memory.Release(int64(len(chunk.Data)), false)
-		if err != nil {
+		// A batch counts the memory of the chunk, too. Without one, a look must not hold memory
+		// that other looks wait for.
+		if err := l.p.chunk(ctx, chunk); err != nil {
 			return err
 		}
 	}
