@@ -3,6 +3,7 @@
 package test
 
 import (
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -41,6 +42,10 @@ func checkOutput(t *testing.T, output string) {
 		if !strings.HasPrefix(line, "{") {
 			continue
 		}
+		if worker := kindOfWorker(line); worker != "" {
+			seen[worker] = true
+			continue
+		}
 		r, err := parseRecord([]byte(line))
 		if err != nil {
 			t.Errorf("invalid record: %v", err)
@@ -54,7 +59,7 @@ func checkOutput(t *testing.T, output string) {
 			seen["failure"] = true
 		}
 	}
-	for _, want := range []string{"chatty start", "chatty ", "progress ", "tasks ", "failing ", "traceback", "failure"} {
+	for _, want := range []string{"chatty start", "chatty ", "progress ", "tasks ", "failing ", "traceback", "failure", "task", "actor", "replica"} {
 		if !seen[want] {
 			t.Errorf("the demo does not show this kind of record: %q", want)
 		}
@@ -66,10 +71,34 @@ func checkOutput(t *testing.T, output string) {
 		`(?m)^ *raytap_tasks\{.*state="PENDING_NODE_ASSIGNMENT".*\} 3$`,
 		`(?m)^ *raytap_serve_application_status\{.*application="greeter".*status="RUNNING".*\} 1$`,
 		`(?m)^ *raytap_shipper_lines_total\{.*\} [1-9]`,
+		`==> shipped so far: [1-9]\d* lines of driver logs, [1-9]\d* of tasks, actors and other workers, [1-9]\d* of Serve replicas`,
 		`==> stopped`,
 	} {
 		if !regexp.MustCompile(want).MatchString(output) {
 			t.Errorf("the demo does not show %s", want)
 		}
 	}
+}
+
+// kindOfWorker returns what has printed a record of a worker's log: a task, an actor or a
+// replica; "other" for what Ray prints there itself, and "" for other records.
+func kindOfWorker(line string) string {
+	var r struct {
+		Source, Message, Deployment string
+		Job                         string `json:"job_name"`
+		Actor                       string `json:"actor_name"`
+		Task                        string `json:"task_name"`
+	}
+	if json.Unmarshal([]byte(line), &r) != nil || r.Source != "worker" {
+		return ""
+	}
+	switch {
+	case r.Deployment == "Greeter" && strings.HasPrefix(r.Message, "replica: greets"):
+		return "replica"
+	case r.Job == "tasks" && r.Task == "crunch" && strings.HasPrefix(r.Message, "task: crunching"):
+		return "task"
+	case r.Job == "actors" && r.Actor == "Trainer" && strings.HasPrefix(r.Message, "actor: step"):
+		return "actor"
+	}
+	return "other"
 }

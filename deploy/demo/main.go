@@ -6,7 +6,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -63,6 +62,7 @@ type demo struct {
 	out, err io.Writer
 	head     *realray.Head
 	page     string // raytap's base URL
+	shipped  shipped
 }
 
 // say prints what the demo does, distinct from raytap's output.
@@ -100,7 +100,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 // work submits jobs and deploys a Serve application, whose URL it returns.
 func (d *demo) work(ctx context.Context) (string, error) {
-	d.say("deploying a Serve application and submitting five jobs")
+	d.say("deploying a Serve application and submitting six jobs")
 	ports, err := realray.FreePorts(1)
 	if err != nil {
 		return "", err
@@ -112,7 +112,7 @@ func (d *demo) work(ctx context.Context) (string, error) {
 		script string
 		cpus   float64
 	}{
-		{"chatty", 0}, {"failing", 0}, {"progress", 0}, {"tasks", 0},
+		{"chatty", 0}, {"failing", 0}, {"progress", 0}, {"tasks", 0}, {"actors", 0},
 		{"chatty", 1000}, // more CPUs than the head has: it waits
 	} {
 		name := job.script
@@ -151,7 +151,11 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 		return err
 	}
 	d.page = "http://" + listen
-	d.say("raytap runs as with any local Ray; its records follow.\n" + d.whereToLook(serve))
+	file := filepath.Join(d.head.Dir, "raytap.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, configuration, d.head.URL, listen), 0o600); err != nil {
+		return err
+	}
+	d.say("raytap ships the logs of jobs, workers and replicas; its records follow.\n" + d.whereToLook(serve))
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -159,9 +163,9 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 	if d.seconds > 0 {
 		over = time.After(time.Duration(d.seconds) * time.Second)
 	}
-	tap := exec.Command(d.raytap, "--web.listen-address="+listen)
-	tap.Env = append(realray.CleanEnv(), "RAY_API_SERVER_ADDRESS="+d.head.URL, "XDG_STATE_HOME="+d.head.Dir)
-	tap.Stdout, tap.Stderr = &lineWriter{w: d.out}, d.err
+	tap := exec.Command(d.raytap, "--config.file="+file)
+	tap.Env = append(realray.CleanEnv(), "XDG_STATE_HOME="+d.head.Dir)
+	tap.Stdout, tap.Stderr = &lineWriter{w: d.out, shipped: &d.shipped}, d.err
 	// In its own process group, so that Ctrl-C reaches it once, from here.
 	tap.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := tap.Start(); err != nil {
@@ -174,6 +178,7 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 	headGone := make(chan error, 1)
 	parts.Go(func() { headGone <- d.watchHead(ctx) })
 	parts.Go(func() { d.showMetrics(ctx, serve) })
+	parts.Go(func() { visit(ctx, serve) })
 	defer cancel()
 
 	select {
@@ -187,8 +192,17 @@ func (d *demo) watch(ctx context.Context, serve string) error {
 	case <-over:
 	}
 	d.say("stopping raytap")
-	return stopTap(tap, ended)
+	err = stopTap(tap, ended)
+	d.say("shipped %s", &d.shipped)
+	return err
 }
+
+// configuration is raytap's, with the URL of the head and the address to listen on.
+const configuration = `
+clusters: [{name: default, url: %q}]
+shipper: {sources: [driver, worker]}
+web: {listen_addresses: [%q]}
+`
 
 func errOr(err error, otherwise string) error {
 	if err == nil {
@@ -230,33 +244,4 @@ func (d *demo) watchHead(ctx context.Context) error {
 		failed++
 	}
 	return errors.New("the Ray head does not answer any more")
-}
-
-// lineWriter writes whole lines, so that nothing is written into the middle of one.
-type lineWriter struct {
-	w    io.Writer
-	rest []byte
-}
-
-func (l *lineWriter) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	end := bytes.LastIndexByte(l.rest, '\n') + 1
-	if end == 0 {
-		return len(p), nil
-	}
-	_, err := l.w.Write(l.rest[:end])
-	l.rest = append(l.rest[:0], l.rest[end:]...)
-	return len(p), err
-}
-
-// lockedWriter serialises the writes of several goroutines.
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

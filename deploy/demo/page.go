@@ -55,7 +55,7 @@ func (d *demo) showMetrics(ctx context.Context, serve string) {
 		case err != nil:
 			d.say("reading the metrics failed: %v", err)
 		default:
-			d.say("from %s/metrics:\n\n%s\n%s", d.page, extract, d.whereToLook(serve))
+			d.say("shipped so far: %s; from %s/metrics:\n\n%s\n%s", &d.shipped, d.page, extract, d.whereToLook(serve))
 		}
 	}
 }
@@ -64,6 +64,7 @@ func (d *demo) showMetrics(ctx context.Context, serve string) {
 var shown = []string{
 	"raytap_up", "raytap_jobs{", "raytap_nodes{", "raytap_tasks{", "raytap_serve_application_status{",
 	"raytap_pending_demand{", "raytap_jobs_finished_total{", "raytap_shipper_lines_total{", "raytap_shipper_tails{",
+	"raytap_shipper_files{",
 }
 
 // extract returns the lines of /metrics that are shown and not zero.

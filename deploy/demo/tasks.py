@@ -11,6 +11,7 @@ import ray
 
 @ray.remote(num_cpus=0)
 def crunch(seconds):
+    print(f"task: crunching for {seconds} s", flush=True)
     time.sleep(seconds)
 
 
