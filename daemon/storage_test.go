@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"raytap/ray"
 	"raytap/shipper/checkpoint"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -230,5 +232,55 @@ func TestDefaultMaxTails(t *testing.T) {
 		if got := h.d.shipperOptions(specs(c, nil, certificates{})[0], h.d.o.Log).MaxTails; got != 3 {
 			t.Errorf("got %d, want the configured 3", got)
 		}
+	}
+}
+
+// A reload that removes worker from shipper.sources stops their logs and keeps their positions:
+// one that adds it again goes on where it was.
+func TestReload_Sources(t *testing.T) {
+	hs := heads(t, "prod")
+	head, file := hs["prod"], "worker-"+strings.Repeat("ab", 28)+"-ffffffff-7.out"
+	node := head.Nodes()[0]
+	job := head.Submit("job-1", raytest.JobOptions{JobID: "02000000"})
+	job.Run()
+	node.SetWorkers(ray.Worker{ID: strings.Repeat("ab", 28), PID: 7, JobID: "02000000", Type: "WORKER"})
+	c := intoFile(t, hs, "prod")
+	c.Clusters[0].NodeAgents.Mode = "on"
+	c.Shipper.Protocol = "auto"
+	h := open(t, c, nil)
+	messages := func() map[string]int {
+		b, err := os.ReadFile(string(c.Sink.File.Path))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for line := range strings.Lines(string(b)) {
+			if m := regexp.MustCompile(`"message":"([^"]*)"`).FindStringSubmatch(line); m != nil {
+				got[m[1]]++
+			}
+		}
+		return got
+	}
+	use := func(sources ...string) {
+		t.Helper()
+		c.Shipper.Sources = sources
+		if code, text := h.reload(c, nil); code != http.StatusOK {
+			t.Fatalf("reload with %v: %d %s", sources, code, text)
+		}
+	}
+	node.AppendFile(file, ":job_id:02000000\nbefore\n")
+	use("driver", "worker")
+	h.until("the first line", func() bool { return messages()["before"] == 1 })
+	use("driver")
+	node.AppendFile(file, "meanwhile\n")
+	job.Print("from the driver\n")
+	h.until("the driver's line", func() bool { return messages()["from the driver"] == 1 })
+	if n := messages()["meanwhile"]; n != 0 {
+		t.Errorf("a line of a worker was shipped without the source: %d", n)
+	}
+	use("worker")
+	h.until("the line that was printed meanwhile", func() bool { return messages()["meanwhile"] == 1 })
+	if got := messages(); got["before"] != 1 || got["from the driver"] != 1 {
+		t.Errorf("messages %v", got)
 	}
 }
