@@ -298,3 +298,33 @@ func TestKubernetes_NothingIsDeletedBeforeTheFirstList(t *testing.T) {
 		return len(positions.UIDs()) == 0
 	})
 }
+
+// Without the right to read Secrets a cluster that needs a token is down, with the reason; one
+// that needs none is watched.
+func TestKubernetes_SecretsRefused(t *testing.T) {
+	const token = "the-token-of-dev"
+	head, other := raytest.New(t, raytest.Token(token)), raytest.New(t)
+	if err := other.Restart(raytest.RestartOptions{}); err != nil { // another session
+		t.Fatal(err)
+	}
+	api := kubetest.New(t)
+	api.Refuse(kubetest.Secrets, http.StatusForbidden)
+	api.Put(kubetest.RayClusters, kubetest.Cluster{Namespace: "ray", Name: "dev", UID: devCluster}.Object())
+	api.Put(kubetest.RayClusters, kubetest.Cluster{Namespace: "ray", Name: "open", UID: "uid-of-open"}.Object())
+	r := recordOf(t, head)
+	api.Put(kubetest.Pods, headPod(r).Object())
+	pod := headPod(recordOf(t, other))
+	pod.Name, pod.UID, pod.Cluster, pod.Secret = "open-head", "uid-of-open-pod", "uid-of-open", ""
+	api.Put(kubetest.Pods, pod.Object())
+	h := open(t, kubernetes(t, api), nil)
+	h.until("one is up, the other down", func() bool {
+		page := h.page()
+		return strings.Contains(page, `raytap_up{ray_cluster="ray/dev"} 0`) && strings.Contains(page, `raytap_up{ray_cluster="ray/open"} 1`)
+	})
+	if log := h.lines(); !strings.Contains(log, "read the Secret ray/dev-token: forbidden") {
+		t.Errorf("the log does not say why: %s", log)
+	}
+	if n := len(r.with("")); n > 0 {
+		t.Errorf("%d requests without the token", n)
+	}
+}
