@@ -48,18 +48,20 @@ func TestSource_Churn(t *testing.T) {
 	f := newFixture(t, nil)
 	s := f.source.store
 	f.source.firstSeen.listed("ray", nil)
-	for i := range 3000 {
+	like := podOf(t, head("", "10.0.0.1"))
+	for i := range 1000 {
 		uid := fmt.Sprint(i)
 		s.putCluster(&clusterFacts{uid: uid, namespace: "ray", name: "job-" + uid})
-		p := head(uid, "10.0.0.1")
-		s.putPod(podOf(t, p))
+		p := *like
+		p.uid, p.owner = "head-of-"+uid, uid
+		s.putPod(&p)
 		f.source.update()
 		if i%2 == 0 { // the pod outlives the cluster, or goes first
 			s.removeCluster(uid)
 			f.source.update()
-			s.removePod(p.UID)
+			s.removePod(p.uid)
 		} else {
-			s.removePod(p.UID)
+			s.removePod(p.uid)
 			f.source.update()
 			s.removeCluster(uid)
 		}
