@@ -82,6 +82,8 @@ type Daemon struct {
 
 	rayClusters        *kuberay.Source // nil: none are watched
 	rayClustersWatcher *task           // nil: none
+	planned            []string        // ids of the clusters whose positions are in use
+	ending             *task           // of RayClusters that were deleted; nil: none
 	rejected           bool            // some clusters of files are not watched
 	rejections         logthrottle.Condition
 }
@@ -240,6 +242,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			d.rediscover(clusterCtx)
 		case now := <-maintenance.C:
 			d.probes.expire(now)
+			d.endDeleted(clusterCtx, d.configurePositions())
 			d.output.Expire(now) // also without a cluster
 			if d.rejected {      // the reason may be gone
 				d.rediscover(clusterCtx)
@@ -291,7 +294,13 @@ func (d *Daemon) stop(stopClusters context.CancelFunc, output, server *task, cau
 		}
 	}
 	stopClusters()
-	all := start(context.Background(), func(context.Context) error { stop(d.clusters.alive()); return nil })
+	all := start(context.Background(), func(context.Context) error {
+		stop(d.clusters.alive())
+		if d.ending != nil {
+			<-d.ending.ended
+		}
+		return nil
+	})
 	waitFor("clusters", all.ended, clustersShare)
 	if output != nil {
 		output.cancel()

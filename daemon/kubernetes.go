@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -59,20 +58,6 @@ func (d *Daemon) stopRayClusters() {
 		<-d.rayClustersWatcher.ended
 		d.rayClustersWatcher = nil
 	}
-}
-
-// unlisted returns the uids of RayClusters with positions that may exist: no complete list
-// of their namespace has been received yet. Until then nothing is known to be deleted.
-func (d *Daemon) unlisted() (ids []string) {
-	if d.rayClusters == nil {
-		return nil
-	}
-	for uid, name := range d.storage.positions.UIDs() {
-		if namespace, _, _ := strings.Cut(name, "/"); !d.rayClusters.Listed(namespace) {
-			ids = append(ids, uid)
-		}
-	}
-	return ids
 }
 
 // kubernetesStatus returns the status of a source.

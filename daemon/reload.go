@@ -118,8 +118,10 @@ func (d *Daemon) found(files *discovery.Files, rayClusters *kuberay.Source) []di
 
 // apply applies a plan. What it returns is closed when the clusters that it stops have ended.
 func (d *Daemon) apply(ctx context.Context, p plan) (stopped []<-chan struct{}) {
-	d.output.Configure(slices.Concat(p.ids(), p.shards.elsewhere, d.unlisted()))
+	d.planned = slices.Concat(p.ids(), p.shards.elsewhere)
+	deleted := d.configurePositions()
 	stopped = d.clusters.apply(ctx, p)
+	d.endDeleted(ctx, deleted)
 	d.notify("STATUS=" + statusText(len(p.clusters)))
 	d.metrics.clusters.Set(float64(len(p.clusters)))
 	d.metrics.rejected.Set(float64(len(p.rejected)))

@@ -353,6 +353,32 @@ func (s *Source) Listed(namespace string) bool {
 	return true
 }
 
+// Existence is whether a RayCluster exists, as far as that is known.
+type Existence int
+
+// The values of Existence.
+const (
+	NotWatched Existence = iota // its namespace is not watched
+	NotListed                   // its namespace is watched, and was not listed completely yet
+	Exists
+	Deleted // a complete list of its namespace, and what followed it, does not have it
+)
+
+// Existence returns whether the RayCluster with a uid exists in a namespace, selected by a
+// rule or not. One whose head still answers after it was deleted exists.
+func (s *Source) Existence(namespace, uid string) Existence {
+	watched := slices.ContainsFunc(s.watches, func(w *watched) bool { return within(w.namespace, namespace) })
+	switch {
+	case !watched:
+		return NotWatched
+	case !s.Listed(namespace):
+		return NotListed
+	case s.store.has(uid):
+		return Exists
+	}
+	return Deleted
+}
+
 // wakeTokens lets readTokens look for a Secret that is to be read.
 func (s *Source) wakeTokens() {
 	select {

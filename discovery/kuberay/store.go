@@ -33,6 +33,13 @@ func newStore() *store {
 	}
 }
 
+// has reports whether a cluster is known.
+func (s *store) has(uid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clusters[uid] != nil
+}
+
 // mark notes that a cluster has changed. The caller holds mu.
 func (s *store) mark(uid string) {
 	s.dirty[uid] = true

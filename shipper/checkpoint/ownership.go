@@ -376,6 +376,11 @@ func (s *Store) expireClusters(now time.Time) int {
 			unfinished[k.Cluster] = true
 		}
 	}
+	for _, f := range s.files {
+		if len(f.entries) > 0 {
+			unfinished[f.cluster] = true
+		}
+	}
 	expired := map[string]bool{}
 	for id, c := range s.clusters {
 		keep := Retention

@@ -54,6 +54,17 @@ func (c *Cluster) endSaved(ctx context.Context, id string) {
 	c.dropSession(ctx, s, all, time.Now())
 }
 
+// EndSaved writes the ends of all logs of which there are positions, with the reason why they
+// cannot be read any more. It is called instead of Run, without a client.
+func (c *Cluster) EndSaved(ctx context.Context, why error) {
+	c.mu.Lock()
+	c.over = why
+	c.mu.Unlock()
+	for _, session := range c.out.Positions.FileSessions(c.opts.ID) {
+		c.endSaved(ctx, session)
+	}
+}
+
 func (c *Cluster) dropSession(ctx context.Context, s *session, all []ending, now time.Time) {
 	why := tail.ErrSessionOver
 	if over := c.reason(); over != nil {

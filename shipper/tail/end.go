@@ -69,7 +69,7 @@ func (t *Tail) finish(ctx context.Context, err error) error {
 	case errors.Is(err, ErrClusterDeleted) && t.job.readAfterEnd:
 		// Whether its child processes have printed since is not known.
 		return p.commitEvents(ctx, true, p.endEvent("the cluster was deleted right after the end of the run", known))
-	case errors.Is(err, ErrSessionOver), errors.Is(err, ErrClusterDeleted):
+	case errors.Is(err, ErrSessionOver), errors.Is(err, ErrClusterDeleted), errors.Is(err, ErrDeletedAway):
 		return p.commitEvents(ctx, true, p.gapEvent(err.Error()), p.endEvent(err.Error(), known))
 	case errors.Is(err, errLost):
 		if err := p.commitEvents(ctx, false, p.gapEvent(err.Error())); err != nil {

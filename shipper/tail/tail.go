@@ -64,6 +64,8 @@ var (
 	ErrRunReplaced = errors.New("another start time is reported for this job id")
 	// ErrClusterDeleted is for the logs of a cluster whose head does not exist any more.
 	ErrClusterDeleted = errors.New("the cluster was deleted before the log was read to its end")
+	// ErrDeletedAway is for those of a cluster that was deleted while no raytap watched it.
+	ErrDeletedAway = errors.New("the cluster was deleted while raytap was away: the rest of the log is lost")
 )
 
 // reader reads one log over one transport, once. read returns when the read has ended, and
