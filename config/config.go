@@ -146,9 +146,16 @@ type Shipper struct {
 	// Whether logs are shipped. Enabling it needs a restart.
 	Enabled bool `yaml:"enabled"`
 	// Which logs are shipped. driver: the driver logs of submissions. worker: what
-	// every worker process prints, of jobs, actors, tasks and replicas of Serve; read
-	// from node agents only.
+	// every worker process prints, of jobs, actors, tasks and replicas of Serve. serve:
+	// the controller and the proxies of Serve. system: Ray's own processes. event:
+	// Ray's events, such as OOM kills. All but driver are read from node agents only.
 	Sources []string `yaml:"sources"`
+	// Logs of Serve, with serve in sources.
+	Serve LogFiles `yaml:"serve"`
+	// Logs of Ray's own processes, with system in sources.
+	System LogFiles `yaml:"system"`
+	// Ray's events, with event in sources.
+	Event LogFiles `yaml:"event"`
 	// How jobs are found.
 	Discovery Discovery `yaml:"discovery"`
 	// Ship only submissions that match one of these, and what their workers print.
@@ -337,6 +344,8 @@ func Default() Config {
 		},
 		Shipper: Shipper{
 			Sources:      []string{SourceDriver},
+			Serve:        defaultServe(),
+			System:       defaultSystem(),
 			Enabled:      true,
 			Discovery:    Discovery{Interval: Duration(5 * time.Second), Backfill: "running"},
 			Protocol:     "auto",

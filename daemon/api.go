@@ -5,6 +5,7 @@ import (
 	"raytap/connect"
 	"raytap/ray"
 	"raytap/shipper"
+	"raytap/shipper/nodelogs"
 	"raytap/shipper/writer"
 )
 
@@ -38,8 +39,8 @@ func (c *clusterRuntime) connect(o connect.Options) (newShipperFunc, error) {
 	}
 	c.client = client
 	return func(lists shipper.Lists, out *writer.Writer, o shipper.Options) *shipper.Shipper {
-		if c.spec.shipper.HasSource(config.SourceWorker) {
-			o.Workers = client
+		if c.spec.shipper.HasNodeLogs() {
+			o.NodeLogs, o.Sources = client, sources(&c.spec.shipper)
 		}
 		return shipper.New(lists, client, out, o)
 	}, nil
@@ -67,4 +68,17 @@ func defaultMaxTails(api string, positionsSaved bool) int {
 		return maxTailsSaved
 	}
 	return maxTailsInMemory
+}
+
+// sources returns which logs on nodes are shipped.
+func sources(c *config.Shipper) map[string]nodelogs.Files {
+	files := map[string]nodelogs.Files{}
+	for source, of := range map[string]config.LogFiles{
+		config.SourceWorker: {}, config.SourceServe: c.Serve, config.SourceSystem: c.System, config.SourceEvent: c.Event,
+	} {
+		if c.HasSource(source) {
+			files[source] = nodelogs.Files{Include: of.Include, Exclude: of.Exclude}
+		}
+	}
+	return files
 }

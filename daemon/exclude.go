@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"regexp"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,17 +19,12 @@ const keyWarning = "shipper.sources: records of other sources than driver are to
 	"A log pipeline, script or query that identifies records without it takes lines of different workers for the same one, and may drop them: " +
 	"compare it with docs/pipelines.md (Properties of all configurations), above all if it is a copy"
 
-// shipsNodeLogs reports whether other logs than those of drivers are shipped.
-func shipsNodeLogs(c config.Config) bool {
-	return c.Shipper.Enabled && slices.ContainsFunc(c.Shipper.Sources, func(s string) bool { return s != config.SourceDriver })
-}
-
 // Warnings returns what is valid in a configuration but may not be what was meant: patterns
 // of collector.exclude_metrics that match no metric, modules whose TLS files are unusable, and
 // keyWarning.
 func Warnings(c config.Config) []string {
 	all := checkModules(c)
-	if shipsNodeLogs(c) {
+	if c.Shipper.HasNodeLogs() {
 		all = append(all, keyWarning)
 	}
 	if len(c.Collector.ExcludeMetrics) == 0 {

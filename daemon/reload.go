@@ -90,7 +90,7 @@ func (d *Daemon) reload(ctx context.Context) (stopped []<-chan struct{}, err err
 
 // use makes cfg the configuration in use; certs are the digests of its TLS files.
 func (d *Daemon) use(cfg config.Config, certs certificates) {
-	told := shipsNodeLogs(d.current)
+	told := d.current.Shipper.HasNodeLogs()
 	d.current, d.certs = cfg, certs
 	d.clusters.ended.setKeep(time.Duration(cfg.EndedClusters.Keep))
 	d.metrics.shipper.Keep(time.Duration(cfg.EndedClusters.Keep))

@@ -14,7 +14,7 @@ import (
 func withWorkers(t *testing.T, head *raytest.Head, o Options, file string) *harness {
 	t.Helper()
 	c := client(t, head, "auto")
-	o.Workers = c
+	o.NodeLogs = c
 	r := newHarnessFor(t, func(out *writer.Writer, o Options) *Shipper { return New(uncached{c}, c, out, o) }, o, writer.Options{}, file)
 	r.head = head
 	return r

@@ -66,8 +66,10 @@ type Options struct {
 	// DrainSilence is how long nothing may answer before a cluster that is being deleted
 	// counts as gone; 5 s.
 	DrainSilence time.Duration
-	// Workers reads the logs of workers; nil: they are not shipped.
-	Workers nodelogs.Client
+	// NodeLogs reads the logs on nodes; nil: they are not shipped. Sources are which of
+	// them, by source; none: those of workers.
+	NodeLogs nodelogs.Client
+	Sources  map[string]nodelogs.Files
 	// NoDrivers: driver logs are not shipped.
 	NoDrivers bool
 }
@@ -104,7 +106,7 @@ func (o *Options) selects(j ray.Job) bool {
 func (o *Options) nodeLogs() nodelogs.Options {
 	backfill := map[string]nodelogs.Backfill{BackfillAll: nodelogs.BackfillAll, BackfillNone: nodelogs.BackfillNone}
 	return nodelogs.Options{
-		Cluster: o.Cluster, ID: o.ID, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Aggregate: o.Aggregate, Limits: o.Limits, Log: o.Log,
+		Cluster: o.Cluster, ID: o.ID, Sources: o.Sources, Backfill: backfill[o.Backfill], Selects: o.selects, Record: o.Record, Aggregate: o.Aggregate, Limits: o.Limits, Log: o.Log,
 	}
 }
 

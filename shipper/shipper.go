@@ -117,12 +117,12 @@ func (s *Shipper) ship(ctx context.Context) {
 	}
 }
 
-// startNodeLogs starts to ship the logs of workers, if they are shipped.
+// startNodeLogs starts to ship the logs on nodes, if they are shipped.
 func (s *Shipper) startNodeLogs(ctx context.Context) {
-	if s.opts.Workers == nil {
+	if s.opts.NodeLogs == nil {
 		return
 	}
-	c := nodelogs.New(s.opts.Workers, s.out, s.opts.nodeLogs())
+	c := nodelogs.New(s.opts.NodeLogs, s.out, s.opts.nodeLogs())
 	s.mu.Lock()
 	s.nodeLogs = c
 	s.mu.Unlock()
@@ -147,8 +147,9 @@ func (s *Shipper) NodeLogs() (nodelogs.Stats, bool) {
 // labelValues returns the values that the labels of the cluster's counters can have.
 func (s *Shipper) labelValues() metrics.LabelValues {
 	values := s.tails.LabelValues()
-	if s.opts.Workers != nil {
-		values.Sources = []string{nodelogs.SourceWorker}
+	if s.opts.NodeLogs != nil {
+		o := s.opts.nodeLogs()
+		values.Sources = o.SourceNames()
 	}
 	return values
 }
@@ -158,8 +159,10 @@ func (s *Shipper) stats(now time.Time) metrics.ClusterStats {
 	stats := metrics.ClusterStats{SlotsInUse: s.slotsInUse(), AgentsRefused: s.tails.RefusedAgents(now)}
 	if files, ok := s.NodeLogs(); ok {
 		stats.Files = map[metrics.FileState]int{}
-		for state, n := range files.Files {
-			stats.Files[metrics.FileState{Source: nodelogs.SourceWorker, State: state}] = n
+		for source, states := range files.Sources {
+			for state, n := range states {
+				stats.Files[metrics.FileState{Source: source, State: state}] = n
+			}
 		}
 	}
 	s.mu.Lock()

@@ -352,6 +352,14 @@ func (d *FileDirectory) Decide(skipped []uint64) {
 	d.files.store.dirty = true
 }
 
+// Skip adds one file to those that are not read.
+func (d *FileDirectory) Skip(hash uint64) {
+	d.files.store.mu.Lock()
+	defer d.files.store.mu.Unlock()
+	d.add(hash)
+	d.files.store.dirty = true
+}
+
 // IsDone reports whether a file is finished, or was skipped by the backfill.
 func (d *FileDirectory) IsDone(hash uint64) bool {
 	d.files.store.mu.Lock()

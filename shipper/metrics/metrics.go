@@ -139,7 +139,7 @@ func New() *Metrics {
 		refused: prometheus.NewDesc(prometheus.BuildFQName(ns, "", "node_agents_refused"),
 			"Node agents that raytap does not read job logs from, by reason: token (requests carry a token, and node_agents.allow does not list the agent), not_allowed (not listed in node_agents.allow, with mode on), not_live (no live node has the address), address (Ray returns no usable address), off (node_agents.mode), denied (the agent answers 401 or 403). Their logs are read through the dashboard instead. An agent is tried again every 5 minutes, and is no longer counted 10 minutes after the last job that needed it. Absent where none is refused.",
 			[]string{cluster, "reason"}, nil),
-		files: desc("files", "Logs on nodes, by source and state: live, ended (the worker is dead; the log is looked at for 10 more minutes), excluded (by shipper.include or exclude), done (not read any more).",
+		files: desc("files", "Logs on nodes, by source and state: live, ended (the worker is dead; the log is looked at for 10 more minutes), excluded (by shipper.include or exclude), done (not read any more; of all sources together, under worker or the first one that is shipped).",
 			cluster, "source", "state"),
 		queue:       desc("queue_batches", "Batches of records that wait for the sink."),
 		memory:      desc("memory_bytes", "Bytes held by the buffers of all tails."),

@@ -2,6 +2,8 @@ package nodelogs
 
 import (
 	"time"
+
+	"raytap/shipper/nodelogs/names"
 )
 
 // backfill decides which files of a directory are skipped: those that existed when it was
@@ -18,7 +20,7 @@ func (b *backfill) decided(d *directory) bool { return d.stored.Decided() }
 // admits reports whether a log that is new to the directory is read now. It keeps those
 // that the backfill may leave out.
 func (b *backfill) admits(d *directory, hash uint64, log *listedLog) bool {
-	if b.decided(d) {
+	if log.Kind != names.KindWorker || b.decided(d) {
 		return true
 	}
 	if b.candidates == nil {
@@ -35,7 +37,7 @@ func (b *backfill) admits(d *directory, hash uint64, log *listedLog) bool {
 // decideBackfill reads the candidates that are not skipped. The caller holds d.mu.
 func (d *directory) decideBackfill(now time.Time) {
 	b := &d.backfill
-	if b.decided(d) || d.count == 0 {
+	if b.decided(d) || d.count == 0 || !d.s.c.hasSource(names.KindWorker) {
 		return
 	}
 	if b.since.IsZero() {
@@ -53,7 +55,7 @@ func (d *directory) decideBackfill(now time.Time) {
 		switch {
 		case mode == BackfillAll, mode == BackfillRunning && alive:
 			delete(b.candidates, hash)
-			if e := d.add(hash, log.Name, log.Log(), now); e != nil {
+			if e := d.add(hash, log.Name, log.Log(d.stored.ID()), now); e != nil {
 				e.generations = uint8(min(log.generations, 255))
 			}
 		case certain:

@@ -48,19 +48,21 @@ func New(client Client, out *writer.Writer, o Options) *Cluster {
 // Observe passes a job list and the session that it belongs to.
 func (c *Cluster) Observe(session string, list []ray.Job) {
 	c.mu.Lock()
-	if c.wanted != session {
-		c.wanted = session
-		c.jobs.reset()
-		select {
-		case c.changed <- struct{}{}:
-		default:
-		}
-		if c.current != nil {
-			c.current.stop()
-		}
+	defer c.mu.Unlock()
+	if c.wanted == session {
+		c.jobs.observe(list)
+		return
 	}
-	c.mu.Unlock()
+	c.wanted = session
+	c.jobs.reset()
 	c.jobs.observe(list)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	if c.current != nil {
+		c.current.stop()
+	}
 }
 
 // Drain makes looks at logs as frequent as possible from now on, those first that have grown
@@ -145,6 +147,9 @@ type Stats struct {
 	// Files counts files by state: live, ended (of a dead worker), excluded, and done, which
 	// are not read any more.
 	Files map[string]int
+	// Sources are the same by source, for those that are shipped. Of files that are done only
+	// a hash is known: all are counted under the first source.
+	Sources map[string]map[string]int
 	// Directories are the log directories, in the order of their names, and then the nodes whose
 	// agents have not shown yet which directory they serve.
 	Directories []DirectoryStats
@@ -183,9 +188,12 @@ func (c *Cluster) Stats() Stats {
 	c.mu.Lock()
 	s := c.current
 	c.mu.Unlock()
-	out := Stats{Files: map[string]int{}}
+	out := Stats{Files: map[string]int{}, Sources: map[string]map[string]int{}}
 	for _, state := range States {
 		out.Files[state] = 0
+	}
+	for _, source := range c.opts.SourceNames() {
+		out.Sources[source] = maps.Clone(out.Files)
 	}
 	if s == nil {
 		return out
@@ -195,6 +203,11 @@ func (c *Cluster) Stats() Stats {
 		for state, n := range at.Files {
 			out.Files[state] += n
 		}
+		for source, files := range at.Sources {
+			for state, n := range files {
+				out.Sources[source][state] += n
+			}
+		}
 		out.Directories = append(out.Directories, at)
 	}
 	out.Directories = append(out.Directories, s.unlistedNodes()...)
@@ -202,20 +215,31 @@ func (c *Cluster) Stats() Stats {
 }
 
 func (d *directory) stats() DirectoryStats {
-	out := DirectoryStats{Node: d.stored.ID(), Files: map[string]int{"done": d.stored.DoneCount()}}
-	out.Sources = map[string]map[string]int{SourceWorker: out.Files}
+	out := DirectoryStats{Node: d.stored.ID(), Files: map[string]int{}, Sources: map[string]map[string]int{}}
+	sources := d.s.c.opts.SourceNames()
+	for _, source := range sources {
+		out.Sources[source] = map[string]int{}
+	}
+	count := func(source, state string, n int) {
+		out.Files[state] += n
+		out.Sources[source][state] += n
+	}
+	count(sources[0], "done", d.stored.DoneCount())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.describe(&out)
-	out.Files["excluded"] = len(d.excluded)
+	for _, kind := range d.excluded {
+		count(kind.String(), "excluded", 1)
+	}
 	for _, e := range d.entries {
+		source := e.named().Kind.String()
 		switch {
 		case e.excluded:
-			out.Files["excluded"]++
+			count(source, "excluded", 1)
 		case e.dead > 0:
-			out.Files["ended"]++
+			count(source, "ended", 1)
 		default:
-			out.Files["live"]++
+			count(source, "live", 1)
 		}
 	}
 	return out

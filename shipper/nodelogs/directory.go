@@ -154,11 +154,10 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e, now := r.entry, time.Now()
-	hash := e.hash()
 	d.looks--
 	e.looking, e.state, e.old = false, r.state, r.old
 	e.generations = max(e.generations, uint8(min(r.generations, 255)))
-	d.s.c.metrics.Looks(SourceWorker).Inc()
+	d.s.c.metrics.Looks(e.named().Kind.String()).Inc()
 	if ctx.Err() != nil {
 		return
 	}
@@ -170,14 +169,15 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		e.atEnd = r.atEnd
 	}
 	switch {
-	case d.entries[hash] != e: // it was dropped meanwhile
+	case d.entries[e.hash] != e: // it was dropped meanwhile
 		return
 	case r.retired:
 		d.remove(e)
+		d.retiring[e.hash] = now
 		return
 	case errors.Is(r.err, errExcluded):
 		if e.excluded = true; e.state == nil || !e.state.Decided { // then a hash is enough: it takes no place of others
-			d.excluded[hash] = struct{}{}
+			d.excluded[e.hash] = e.named().Kind
 			d.remove(e)
 		}
 		return
@@ -185,6 +185,9 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 		d.queue.Set(e, now.Add(d.s.limits.remaining(e, now)), false)
 		return
 	case errors.Is(r.err, rotation.ErrRotating):
+		e.pace.Looked(now, 0, false)
+	case errors.Is(r.err, errDoubt):
+		d.doubtLog(e, r.begun)
 		e.pace.Looked(now, 0, false)
 	case errors.Is(r.err, errWaitForJob), errors.Is(r.err, writer.ErrMemoryPressure): // it is no failure of the agent
 		d.queue.Set(e, now.Add(schedule.MinPause), false)
@@ -205,14 +208,14 @@ func (d *directory) finish(ctx context.Context, r lookResult) {
 	default:
 		delete(d.failing, e)
 		d.succeeded()
-		e.guessed = false
+		e.guessed, e.doubt = false, 0
 		e.pace.Looked(now, r.bytes, r.records > 0)
 		if r.generation > 0 {
 			e.pace.Rotated(r.generation)
 			d.generation = r.generation
 		}
 	}
-	if d.entries[hash] != e {
+	if d.entries[e.hash] != e {
 		return // no file has any of the names that it may have
 	}
 	pause, urgent := e.pace.Next(int(e.generations), d.generation, len(d.entries))
@@ -334,7 +337,7 @@ func (d *directory) add(hash uint64, name string, log string, now time.Time) *en
 		d.s.releaseFile()
 		return nil
 	}
-	e := &entry{name: name, file: file, state: file.State(), first: now.UnixNano()}
+	e := &entry{name: name, hash: hash, file: file, state: file.State(), first: now.UnixNano()}
 	if e.state != nil {
 		e.reached = e.state.Content
 	}
@@ -347,7 +350,7 @@ func (d *directory) add(hash uint64, name string, log string, now time.Time) *en
 func (d *directory) remove(e *entry) {
 	d.queue.Remove(e)
 	delete(d.failing, e)
-	delete(d.entries, e.hash())
+	delete(d.entries, e.hash)
 	if e.state == nil {
 		d.s.files.Forget(e.file)
 	}

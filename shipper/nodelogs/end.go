@@ -131,26 +131,27 @@ func (d *directory) gone(ctx context.Context, e *entry) {
 // known to be unread, share one record for each directory.
 func (s *session) writeEnds(ctx context.Context, all []ending, reason string, now time.Time) error {
 	slices.SortFunc(all, func(a, b ending) int { return cmp.Compare(a.state.Name, b.state.Name) })
-	quiet := map[string]uint64{}
+	quiet := map[quietLogs]uint64{}
 	for _, e := range all {
 		st := *e.state
 		st.Finished = true
+		f, known := names.Parse(st.Name)
 		owes := !st.Ended && st.Lines > 0 && st.Decided && st.LastTime > 0
 		if owes && !e.complete && e.atEnd && now.UnixNano()-st.LastTime > int64(quietAfter) {
-			quiet[st.Directory]++
+			quiet[quietLogs{st.Directory, f.Kind}]++
 			owes = false
 		}
 		b := &writer.Batch{}
-		if w, ok := names.ParseWorker(st.Name); owes && ok && !e.file.Found().Has(record.EventEnd, st.Epoch, st.Lines) {
+		if owes && known && !e.file.Found().Has(record.EventEnd, st.Epoch, st.Lines) {
 			message := reason
 			if e.complete {
-				message = "the worker is dead and its log was read to its end"
+				message = completeReason(f.Kind)
 			}
 			var err error
 			if b, err = s.c.out.Batch(ctx, false); err != nil {
 				return err
 			}
-			b.Buf = s.encoder(w, st).AppendEvent(b.Buf, now.UnixNano(), record.Event{
+			b.Buf = s.encoder(f, st).AppendEvent(b.Buf, now.UnixNano(), record.Event{
 				Type: record.EventEnd, Seq: st.Lines, Message: message, Skipped: st.Skipped, Fields: endFields(st.Lines, st.Content, e.complete),
 			})
 			b.Records++
@@ -165,20 +166,38 @@ func (s *session) writeEnds(ctx context.Context, all []ending, reason string, no
 	return s.writeQuiet(ctx, quiet, reason, now)
 }
 
-// writeQuiet writes one record for the quiet logs of each directory.
-func (s *session) writeQuiet(ctx context.Context, quiet map[string]uint64, reason string, now time.Time) error {
-	for _, node := range slices.Sorted(maps.Keys(quiet)) {
+// completeReason says why a log that was read to its end has ended.
+func completeReason(k names.Kind) string {
+	if k == names.KindWorker {
+		return "the worker is dead and its log was read to its end"
+	}
+	return "the job is over and its log was read to its end"
+}
+
+// quietLogs are logs that share an end: those of a kind in a directory.
+type quietLogs struct {
+	node string
+	kind names.Kind
+}
+
+// writeQuiet writes one record for the quiet logs of each directory and kind.
+func (s *session) writeQuiet(ctx context.Context, quiet map[quietLogs]uint64, reason string, now time.Time) error {
+	of := slices.SortedFunc(maps.Keys(quiet), func(a, b quietLogs) int {
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.kind, b.kind))
+	})
+	for _, logs := range of {
+		source := logs.kind.String()
 		b, err := s.c.out.Batch(ctx, false)
 		if err != nil {
 			return err
 		}
 		enc := record.NewEncoder(record.Options{
 			Cluster: s.c.opts.Cluster, Session: s.id, Labels: s.c.opts.Record.Labels, ClusterLabels: s.c.opts.Record.ClusterLabels,
-			Origin: record.Origin{Log: node[:min(12, len(node))] + "/worker", Source: SourceWorker, NodeID: node},
+			Origin: record.Origin{Log: names.NodeLog(logs.node, source), Source: source, NodeID: logs.node},
 		})
 		b.Buf = enc.AppendEvent(b.Buf, now.UnixNano(), record.Event{
-			Type: record.EventEnd, Message: "quiet logs of workers: " + reason,
-			Fields: []record.Field{{Key: "logs", Value: quiet[node]}, {Key: "complete", Value: false}},
+			Type: record.EventEnd, Message: "quiet logs of the source " + source + ": " + reason,
+			Fields: []record.Field{{Key: "logs", Value: quiet[logs]}, {Key: "complete", Value: false}},
 		})
 		b.Records++
 		s.c.metrics.Events(record.EventEnd).Inc()
@@ -190,7 +209,7 @@ func (s *session) writeQuiet(ctx context.Context, quiet map[string]uint64, reaso
 }
 
 // encoder returns the encoder of a log in a state.
-func (s *session) encoder(w names.Worker, st checkpoint.FileState) *record.Encoder {
+func (s *session) encoder(f names.File, st checkpoint.FileState) *record.Encoder {
 	o := s.c.opts.Record
 	metadata := map[string]string{}
 	if job, ok := s.c.jobs.find(st.JobID); ok {
@@ -200,14 +219,22 @@ func (s *session) encoder(w names.Worker, st checkpoint.FileState) *record.Encod
 			}
 		}
 	}
-	application, deployment, _ := names.ServeReplica(st.ActorName)
+	if f.Kind == names.KindWorker {
+		f.Application, f.Deployment, _ = names.ServeReplica(st.ActorName)
+		f.Replica = st.Replica
+	}
+	node := st.NodeID
+	if f.Kind == names.KindEvent {
+		node = "" // an event names the node that it is about
+	}
 	enc := record.NewEncoder(record.Options{
 		Cluster: s.c.opts.Cluster, Session: s.id, SubmissionID: st.SubmissionID, JobID: st.JobID, JobName: st.JobName,
 		Origin: record.Origin{
-			Log: w.Log(), Source: SourceWorker, Stream: w.Stream, WorkerID: w.ID, PID: w.PID, NodeID: st.NodeID,
-			ActorName: st.ActorName, TaskName: st.TaskName, Application: application, Deployment: deployment, Replica: st.Replica,
+			Log: f.Log(st.Directory), Source: f.Kind.String(), Stream: f.Stream, WorkerID: f.ID, PID: f.PID, NodeID: node,
+			ActorName: st.ActorName, TaskName: st.TaskName, Application: f.Application, Deployment: f.Deployment, Replica: f.Replica,
 		},
 		Labels: o.Labels, ClusterLabels: o.ClusterLabels, Metadata: metadata, LineTime: o.LineTime, Location: o.Location, StripANSI: o.StripANSI, Structured: o.Structured,
+		Events: f.Kind == names.KindEvent,
 	})
 	enc.SetEpoch(st.Epoch)
 	enc.SetLastTime(st.LastTime)

@@ -20,6 +20,7 @@ type entry struct {
 	schedule.Item
 	pace  schedule.Pace
 	name  string // the file's, without the number of a generation
+	hash  uint64 // by which the directory knows it: of the log's name
 	file  *checkpoint.FileEntry
 	state *checkpoint.FileState // as it was last passed to the writer; nil: nothing was read
 	// Times are Unix nanoseconds; 0: not known.
@@ -27,6 +28,7 @@ type entry struct {
 	grown   int64  // when a look last found new bytes
 	missing int64  // since when the lists of workers lack its worker
 	dead    int64  // since when its worker is dead
+	doubt   int64  // see errDoubt; 0: there is none
 	reached uint64 // content bytes that looks have read, those of the partial line included
 	// seen identifies the log as it was when a look last reached its end and found nothing
 	// new; 0: read it.
@@ -49,14 +51,11 @@ type entryFlags struct {
 	unlisted    bool  // the last complete listing lacked it
 }
 
-// worker returns what the entry's name states.
-func (e *entry) worker() names.Worker {
-	w, _ := names.ParseWorker(e.name)
-	return w
+// named returns what the entry's name states.
+func (e *entry) named() names.File {
+	f, _ := names.Parse(e.name)
+	return f
 }
-
-// hash returns by what the directory knows the entry.
-func (e *entry) hash() uint64 { return checkpoint.FileHash(e.worker().Log()) }
 
 // lastLook returns when the log was last looked at; when it was first seen, if never.
 func (e *entry) lastLook() time.Time {

@@ -59,7 +59,7 @@ func (n *nodes) add(with *node) *node {
 	defer n.mu.Unlock()
 	i := len(n.list) + 1
 	added := &node{NodeWorkers: ray.NodeWorkers{
-		NodeID: fmt.Sprintf("%056x", i), IP: "10.0.0.1", State: ray.NodeAlive, AgentURL: fmt.Sprintf("http://10.0.0.1:%d", 52364+i), Known: true,
+		NodeID: fmt.Sprintf("%012x%044x", i, i), IP: "10.0.0.1", State: ray.NodeAlive, AgentURL: fmt.Sprintf("http://10.0.0.1:%d", 52364+i), Known: true,
 	}, files: map[string]*file{}}
 	if with != nil {
 		added.files = with.files
@@ -252,6 +252,9 @@ type jsonRecord struct {
 	TaskName                                     string `json:"task_name"`
 	TaskID                                       string `json:"task_id"`
 	Application, Deployment, Replica             string
+	Level                                        string
+	EventLabel                                   string `json:"event_label"`
+	SourceType                                   string `json:"source_type"`
 	Epoch, Seq                                   uint64
 	Skipped, Blank                               uint64
 	Complete                                     *bool

@@ -29,7 +29,7 @@ func (j *jobs) observe(list []ray.Job) {
 		if known, ok := j.byID[job.JobID]; ok && known.SubmissionID != "" && job.SubmissionID == "" {
 			continue
 		}
-		j.byID[job.JobID] = ray.Job{Type: job.Type, SubmissionID: job.SubmissionID, JobID: job.JobID, Metadata: job.Metadata}
+		j.byID[job.JobID] = ray.Job{Type: job.Type, Status: job.Status, SubmissionID: job.SubmissionID, JobID: job.JobID, Metadata: job.Metadata}
 	}
 }
 
@@ -39,6 +39,12 @@ func (j *jobs) find(jobID string) (ray.Job, bool) {
 	defer j.mu.Unlock()
 	job, ok := j.byID[jobID]
 	return job, ok
+}
+
+// isOver reports whether a job has ended; false also if it is not known, or "".
+func (j *jobs) isOver(jobID string) bool {
+	job, ok := j.find(jobID)
+	return ok && job.Status.Terminal()
 }
 
 // reset forgets all jobs: job ids belong to a session.

@@ -27,10 +27,12 @@ type listings struct {
 	wantOld     bool      // a log is missing from logs/: list old/ next
 	tooMany     bool      // the directory is listed only rarely
 	beyond      map[uint64]struct{}
-	absent      map[uint64]struct{} // finished files that the last complete listing lacked
-	excluded    map[uint64]struct{} // logs that the selectors exclude and of which nothing was shipped
+	absent      map[uint64]struct{}   // finished files that the last complete listing lacked
+	excluded    map[uint64]names.Kind // logs that the selectors exclude and of which nothing was shipped
+	retiring    map[uint64]time.Time  // logs that are not read any more, and since when: soon they are among the finished ones
 	backfill    backfill
 	ownership
+	others
 }
 
 // listing is the result of one listing: of logs/, and of old/ if it was requested right
@@ -39,18 +41,24 @@ type listing struct {
 	route route
 	logs  ray.FileIndex
 	old   *ray.FileIndex // nil: not listed
-	took  time.Duration
-	err   error
+	// nested are files of the directories of other sources than workers, with their
+	// directories.
+	nested []string
+	cut    bool // nested lacks some
+	proven bool // see session.proves; false also if only logs of workers are shipped
+	begun  time.Time
+	took   time.Duration
+	err    error
 }
 
 // complete reports whether the listing has all files.
 func (l *listing) complete() bool {
-	return l.err == nil && l.old != nil && !l.logs.Truncated && !l.old.Truncated
+	return l.err == nil && l.old != nil && !l.cut && !l.logs.Truncated && !l.old.Truncated
 }
 
 // listedLog is a log in a listing.
 type listedLog struct {
-	names.Worker
+	names.File
 	generations int
 	base        bool // the log itself is in logs/
 	old         bool // the log itself is in old/
@@ -66,7 +74,7 @@ func (d *directory) startListing(ctx context.Context, wg *sync.WaitGroup, from r
 			return
 		}
 		defer d.s.c.reads.Release(1)
-		d.listed <- list(ctx, d.s.c.client, from, withOld)
+		d.listed <- d.s.listNode(ctx, from, withOld)
 	})
 }
 
@@ -97,7 +105,7 @@ func (l *listing) workers() map[uint64]*listedLog {
 			hash := checkpoint.FileHash(w.Log())
 			at := logs[hash]
 			if at == nil {
-				at = &listedLog{Worker: w}
+				at = &listedLog{File: names.File{Worker: w}}
 				logs[hash] = at
 			}
 			at.generations = max(at.generations, w.Generation)
@@ -178,21 +186,26 @@ func (d *directory) accept(ctx context.Context, l listing, logs map[uint64]*list
 func (d *directory) take(ctx context.Context, l listing, logs map[uint64]*listedLog, now time.Time) {
 	d.count++
 	d.noteSize(len(l.logs.Names), now)
-	for hash, log := range logs {
-		d.see(hash, log, now)
+	maps.DeleteFunc(d.retiring, func(hash uint64, since time.Time) bool { return d.stored.IsDone(hash) || now.Sub(since) > retireBy })
+	known := d.hasAnyOf(logs)
+	if d.s.c.hasSource(names.KindWorker) {
+		for hash, log := range logs {
+			d.see(hash, log, now)
+		}
+		if l.logs.Truncated {
+			d.tryHints(l.hints(), now)
+		}
+		d.decideBackfill(now)
 	}
-	if l.logs.Truncated {
-		d.tryHints(l.hints(), now)
-	}
-	d.decideBackfill(now)
-	if d.missesSome(logs, l.old != nil) {
+	all := d.takeOthers(&l, logs, known, now)
+	if d.missesSome(all, l.old != nil) {
 		d.wantOld = true
 		if !d.tooMany {
 			d.nextListing = now
 		}
 	}
 	if l.complete() {
-		d.forgetAbsent(ctx, logs)
+		d.forgetAbsent(ctx, all)
 	}
 }
 
@@ -217,10 +230,10 @@ func (d *directory) noteSize(n int, now time.Time) {
 func (d *directory) see(hash uint64, log *listedLog, now time.Time) {
 	e := d.entries[hash]
 	if e == nil {
-		if _, ok := d.excluded[hash]; ok || d.stored.IsDone(hash) || !d.backfill.admits(d, hash, log) {
+		if _, ok := d.excluded[hash]; ok || d.isDone(hash) || !d.backfill.admits(d, hash, log) {
 			return
 		}
-		if e = d.add(hash, log.Name, log.Log(), now); e == nil {
+		if e = d.add(hash, log.Name, log.Log(d.stored.ID()), now); e == nil {
 			return
 		}
 	}
@@ -232,6 +245,13 @@ func (d *directory) see(hash uint64, log *listedLog, now time.Time) {
 	if e.old = log.old && !log.base; e.old {
 		d.died(e, now) // Ray moves no others
 	}
+}
+
+// isDone reports whether a log is not read any more. Until the writer has accepted that, the
+// positions do not say so.
+func (d *directory) isDone(hash uint64) bool {
+	_, retiring := d.retiring[hash]
+	return retiring || d.stored.IsDone(hash)
 }
 
 // missesSome reports whether logs/ lacks a log that is not known to be in old/.
@@ -263,9 +283,8 @@ func (d *directory) forgetAbsent(ctx context.Context, logs map[uint64]*listedLog
 			d.gone(ctx, e)
 		}
 	}
-	for _, of := range []map[uint64]struct{}{d.beyond, d.excluded} {
-		maps.DeleteFunc(of, func(hash uint64, _ struct{}) bool { return !listed(hash) })
-	}
+	maps.DeleteFunc(d.beyond, func(hash uint64, _ struct{}) bool { return !listed(hash) })
+	maps.DeleteFunc(d.excluded, func(hash uint64, _ names.Kind) bool { return !listed(hash) })
 }
 
 // tryHints adds logs whose workers a listing shows only by other names. Of which job a
@@ -290,7 +309,7 @@ func (d *directory) addWorker(w ray.Worker, now time.Time) {
 		}
 		hash := checkpoint.FileHash(log.Log())
 		_, excluded := d.excluded[hash]
-		if d.entries[hash] == nil && !excluded && !d.stored.IsDone(hash) && d.backfill.decided(d) {
+		if d.entries[hash] == nil && !excluded && !d.isDone(hash) && d.backfill.decided(d) {
 			if e := d.add(hash, log.Name, log.Log(), now); e != nil {
 				e.guessed = true
 			}
@@ -301,7 +320,7 @@ func (d *directory) addWorker(w ray.Worker, now time.Time) {
 // guessAgain tries the other name that the log of a worker can have: with the job that the
 // worker was started for. A worker that is not alive and has no file is forgotten.
 func (d *directory) guessAgain(e *entry) {
-	w := e.worker()
+	w := e.named()
 	live, ok := d.s.liveWorker(w.ID)
 	switch {
 	case !ok:

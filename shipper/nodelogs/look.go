@@ -25,8 +25,9 @@ type look struct {
 	d      *directory
 	e      *entry // its directory's lock guards it
 	was    entry  // as it was when the look began
-	worker names.Worker
+	log    names.File
 	route  route
+	proven time.Time // see directory.proven
 	files  *logFiles
 	p      *pipeline
 	begun  time.Time
@@ -59,13 +60,14 @@ type lookResult struct {
 	seen        uint64 // see entry.seen
 	retired     bool
 	moving      *keptReader // see entry.moving
+	begun       time.Time
 	err         error
 }
 
 // newLook prepares a look. The caller holds d.mu.
 func (d *directory) newLook(e *entry, from route, now time.Time) *look {
 	l := &look{
-		d: d, e: e, was: *e, worker: e.worker(), route: from, begun: now, late: time.Duration(now.UnixNano() - e.Due()), before: e.reached,
+		d: d, e: e, was: *e, log: e.named(), route: from, proven: d.proven, begun: now, late: time.Duration(now.UnixNano() - e.Due()), before: e.reached,
 		files: &logFiles{client: d.s.c.client, url: from.url, name: e.name, old: e.old},
 	}
 	if e.dead > 0 {
@@ -77,7 +79,7 @@ func (d *directory) newLook(e *entry, from route, now time.Time) *look {
 
 // run makes the look.
 func (l *look) run(ctx context.Context) lookResult {
-	r := lookResult{entry: l.e, route: l.route, reached: l.before, state: l.was.state, old: l.files.old, final: l.final}
+	r := lookResult{entry: l.e, route: l.route, begun: l.begun, reached: l.before, state: l.was.state, old: l.files.old, final: l.final}
 	if err := l.d.s.c.reads.Acquire(ctx, 1); err != nil {
 		r.err = err
 		return r
@@ -202,14 +204,20 @@ func (l *look) patience() bool {
 // known is false if one of them may become known.
 func (l *look) attribution(jobID string) (job ray.Job, node string, known bool) {
 	if jobID == "" {
-		jobID = l.worker.JobID
+		jobID = l.log.JobID
 	}
-	if w, ok := l.d.s.liveWorker(l.worker.ID); ok && jobID == "" {
+	if l.log.Kind != names.KindWorker && jobID == "" {
+		return ray.Job{}, l.onlyNode(), true
+	}
+	if w, ok := l.d.s.liveWorker(l.log.ID); ok && jobID == "" {
 		jobID = w.JobID
 	}
 	job, known = l.d.s.c.jobs.find(jobID)
 	job.JobID = jobID
-	node = l.d.s.nodeOf(l.worker.ID, l.d)
+	if l.log.Kind != names.KindWorker {
+		return job, l.onlyNode(), known || !l.patience()
+	}
+	node = l.d.s.nodeOf(l.log.ID, l.d)
 	return job, node, known && node != "" || !l.patience()
 }
 
@@ -219,6 +227,6 @@ func (l *look) replica(actorName string) (id string, known bool) {
 	if _, _, ok := names.ServeReplica(actorName); !ok {
 		return "", true
 	}
-	id, known = l.d.s.replicas.find(l.worker.ID)
+	id, known = l.d.s.replicas.find(l.log.ID)
 	return id, known || !l.patience()
 }

@@ -1,5 +1,6 @@
 // Package nodelogs ships the logs that lie on the nodes of a cluster, from the agents of the
-// nodes: .out and .err of every worker process.
+// nodes: .out and .err of every worker process, and, as selected, the logs of Ray Serve, of
+// Ray's own processes, and its events.
 //
 // Files, from the top down:
 //
@@ -8,6 +9,7 @@
 //   - directory.go: one log directory: when it is listed and its files are looked at;
 //     listing.go: what a listing says; backfill.go: which old files are skipped; workers.go:
 //     which workers are dead
+//   - sources.go: the logs that are not of workers
 //   - entry.go: a file at rest; look.go: one look at it; pipeline.go: bytes to records
 //   - jobs.go: whose lines they are; end.go: the end of a node or a session
 //
@@ -32,9 +34,13 @@ import (
 	"raytap/ray"
 )
 
-// SourceWorker is the source of the logs of workers, in records, metrics and the
-// configuration.
-const SourceWorker = "worker"
+// The sources of logs, in records, metrics and the configuration.
+const (
+	SourceWorker = "worker"
+	SourceServe  = "serve"
+	SourceSystem = "system"
+	SourceEvent  = "event"
+)
 
 // Client reads the nodes of a cluster and the files of their agents. An error for a file or
 // directory that does not exist has ray.Code 404.
@@ -60,8 +66,10 @@ const (
 
 // Options are the settings of a Cluster. The zero value of each field means its default.
 type Options struct {
-	Cluster  string // the records' ray_cluster and the metrics' label
-	ID       string // what the positions are kept under; Cluster
+	Cluster string // the records' ray_cluster and the metrics' label
+	ID      string // what the positions are kept under; Cluster
+	// Sources are which logs are shipped, by source; none: all of workers.
+	Sources  map[string]Files
 	Backfill Backfill
 	// Selects reports whether the logs of a job are shipped; nil: all. It is not
 	// called for a job of which nothing is known.
@@ -72,8 +80,24 @@ type Options struct {
 	Log       logrus.FieldLogger
 }
 
+// SourceNames returns the sources that are shipped, at least one; that of workers comes first.
+func (o *Options) SourceNames() (list []string) {
+	if len(o.Sources) == 0 {
+		return []string{SourceWorker}
+	}
+	for _, source := range []string{SourceWorker, SourceServe, SourceSystem, SourceEvent} {
+		if _, ok := o.Sources[source]; ok {
+			list = append(list, source)
+		}
+	}
+	return list
+}
+
 func (o Options) withDefaults() Options {
 	o.ID = cmp.Or(o.ID, o.Cluster)
+	if len(o.Sources) == 0 {
+		o.Sources = map[string]Files{SourceWorker: {}}
+	}
 	if o.Selects == nil {
 		o.Selects = func(ray.Job) bool { return true }
 	}
@@ -127,6 +151,8 @@ const (
 	// directory was first seen, and decideBy how long at most.
 	decideAfter = 20 * time.Second
 	decideBy    = time.Minute
+	// retireBy is how long the writer may take until it accepts that a log is not read any more.
+	retireBy = time.Minute
 	// quietAfter is how long after its last record a log counts as quiet when its node ends.
 	quietAfter = time.Minute
 	// maxPause is the longest pause after failures of an agent.

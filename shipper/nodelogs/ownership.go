@@ -41,7 +41,7 @@ type doubted struct {
 
 // owns returns whose a listing is. The caller holds d.mu.
 func (d *directory) owns(l *listing, logs map[uint64]*listedLog) verdict {
-	if d.hasAnyOf(logs) {
+	if l.proven || d.hasAnyOf(logs) {
 		return own
 	}
 	for _, log := range logs {

@@ -91,6 +91,9 @@ func (p *pipeline) chunk(ctx context.Context, c rotation.Chunk) error {
 	}
 	p.raw += int64(len(c.Data))
 	if c.Lost {
+		if p.l.doubts() {
+			return errDoubt
+		}
 		if err := p.FlushPending(ctx); err != nil {
 			return err
 		}
@@ -163,10 +166,11 @@ func (p *pipeline) settle() {
 // like other lines, and the next record counts them as skipped.
 func (p *pipeline) Consume(ctx context.Context, l lines.Line) error {
 	marker, value := names.NoMarker, ""
-	if !l.Truncated() {
+	ofWorker := p.l.log.Kind == names.KindWorker
+	if ofWorker && !l.Truncated() {
 		marker, value = names.ParseMarker(l.Text)
 	}
-	if l.Seq == 0 && marker != names.JobMarker && p.put == nil && p.l.files.generations > 0 {
+	if ofWorker && l.Seq == 0 && marker != names.JobMarker && p.put == nil && p.l.files.generations > 0 {
 		// The first generation of a worker's log begins with its job.
 		if err := p.lost(ctx, 0, "older generations of the log were deleted before it was found"); err != nil {
 			return err
@@ -178,6 +182,11 @@ func (p *pipeline) Consume(ctx context.Context, l lines.Line) error {
 			return err
 		}
 		p.mark(marker, value)
+		p.skip(l.Seq)
+	case p.l.log.IsOwnRequest(l.Text):
+		if err := p.FlushPending(ctx); err != nil {
+			return err
+		}
 		p.skip(l.Seq)
 	case l.Seq < p.found.Lines(p.state.Epoch): // the sink has it from before a crash
 		p.Skipped = 0
@@ -238,7 +247,7 @@ func (p *pipeline) mark(marker names.Marker, value string) {
 	}
 	if a.ActorName != before.ActorName { // it may be a replica of Serve
 		p.state.LastTime = p.Enc.LastTime()
-		p.Enc = p.l.d.s.encoder(p.l.worker, p.state)
+		p.Enc = p.l.d.s.encoder(p.l.log, p.state)
 		return
 	}
 	p.Enc.SetAttribution(a.ActorName, a.TaskName)
@@ -269,7 +278,7 @@ func (p *pipeline) begin() error {
 	}
 	if p.Enc == nil {
 		p.state.LastTime = max(p.state.LastTime, p.found.LastTime())
-		p.Enc = p.l.d.s.encoder(p.l.worker, p.state)
+		p.Enc = p.l.d.s.encoder(p.l.log, p.state)
 	}
 	return nil
 }
@@ -277,6 +286,9 @@ func (p *pipeline) begin() error {
 // decide decides the log's job, before its first record.
 func (p *pipeline) decide() error {
 	a := &p.state.Attribution
+	if p.l.d.s.c.hasServeLog(p.l.log, a.ActorName) {
+		return errExcluded
+	}
 	if a.Decided {
 		if p.l.d.s.selected(ray.Job{SubmissionID: a.SubmissionID, JobID: a.JobID}, a.JobName) {
 			return nil
@@ -320,7 +332,7 @@ func (p *pipeline) event(ctx context.Context, event string, seq uint64, message 
 func (p *pipeline) lost(ctx context.Context, seq uint64, reason string) error {
 	if !p.found.Has(record.EventGap, p.state.Epoch, seq) {
 		p.l.d.s.c.metrics.Gaps().Inc()
-		p.l.d.log.WithField("log", p.l.worker.Log()).WithField("reason", reason).Warn("Lines lost")
+		p.l.d.log.WithField("log", p.l.log.Log(p.state.Directory)).WithField("reason", reason).Warn("Lines lost")
 	}
 	return p.event(ctx, record.EventGap, seq, reason)
 }
@@ -344,7 +356,7 @@ func (p *pipeline) end(ctx context.Context) error {
 	if p.state.Lines == 0 || p.state.Ended || !p.state.Decided {
 		return nil
 	}
-	err := p.event(ctx, record.EventEnd, p.state.Lines, "the worker is dead and its log was read to its end", endFields(p.state.Lines, p.state.Content, true)...)
+	err := p.event(ctx, record.EventEnd, p.state.Lines, completeReason(p.l.log.Kind), endFields(p.state.Lines, p.state.Content, true)...)
 	if err != nil {
 		return err
 	}

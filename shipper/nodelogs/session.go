@@ -13,6 +13,7 @@ import (
 
 	"raytap/logthrottle"
 	"raytap/ray"
+	"raytap/shipper/nodelogs/names"
 )
 
 // session ships the logs of one session of a cluster. run belongs to one goroutine, and
@@ -94,12 +95,13 @@ func (s *session) resume(ctx context.Context) {
 // resumeEntry adds a log that has a position. The caller holds d.mu.
 func (d *directory) resumeEntry(file *checkpoint.FileEntry, st *checkpoint.FileState, now time.Time) {
 	e := &entry{name: st.Name, file: file, state: st, first: now.UnixNano(), reached: st.Content, entryFlags: entryFlags{atEnd: true}}
-	hash := e.hash()
-	if d.entries[hash] != nil {
-		return
+	f := e.named()
+	e.hash = checkpoint.FileHash(f.Log(st.Directory))
+	if d.entries[e.hash] != nil || !d.s.c.ships(f) {
+		return // an excluded one keeps its position
 	}
 	d.s.reserveFile()
-	d.entries[hash] = e
+	d.entries[e.hash] = e
 	d.queue.Set(e, now, false)
 }
 
@@ -111,7 +113,7 @@ func (s *session) start(ctx context.Context, id string) *directory {
 		return d
 	}
 	d := newDirectory(s, id)
-	d.beyond, d.excluded = map[uint64]struct{}{}, map[uint64]struct{}{}
+	d.beyond, d.excluded, d.retiring = map[uint64]struct{}{}, map[uint64]names.Kind{}, map[uint64]time.Time{}
 	s.directories[id] = d
 	ctx, d.stop = context.WithCancel(ctx)
 	s.wg.Go(func() {
@@ -186,7 +188,7 @@ func (s *session) route(ctx context.Context, n ray.NodeWorkers) {
 	s.wg.Go(func() {
 		l := listing{route: r, err: s.c.reads.Acquire(ctx, 1)}
 		if l.err == nil {
-			l = list(ctx, s.c.client, r, true)
+			l = s.listNode(ctx, r, true)
 			s.c.reads.Release(1)
 		}
 		select {
@@ -234,6 +236,9 @@ func (s *session) identify(ctx context.Context, l listing) {
 	d := s.owner(nil, logs)
 	if d == nil {
 		d = s.start(ctx, l.route.node)
+		d.mu.Lock()
+		d.isNew = true
+		d.mu.Unlock()
 	}
 	s.mu.Lock()
 	s.of[l.route.node] = d
@@ -267,14 +272,15 @@ func (d *directory) hasAny(logs map[uint64]*listedLog) bool {
 func (d *directory) hasAnyOf(logs map[uint64]*listedLog) bool {
 	for hash := range logs {
 		_, excluded := d.excluded[hash]
-		if excluded || d.entries[hash] != nil || d.backfill.candidates[hash] != nil || d.stored.IsDone(hash) {
+		_, live := d.live[hash]
+		if excluded || live || d.entries[hash] != nil || d.backfill.candidates[hash] != nil || d.stored.IsDone(hash) {
 			return true
 		}
 	}
 	return false
 }
 
-// isEmpty reports whether a directory has shown no files yet.
+// isEmpty reports whether a directory has shown no files of workers yet.
 func (d *directory) isEmpty() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -283,7 +289,12 @@ func (d *directory) isEmpty() bool {
 
 // hasNone is isEmpty for a caller that holds d.mu.
 func (d *directory) hasNone() bool {
-	return len(d.entries)+len(d.excluded) == 0 && len(d.backfill.candidates) == 0 && d.stored.DoneCount() == 0
+	for _, e := range d.entries {
+		if e.named().Kind == names.KindWorker {
+			return false
+		}
+	}
+	return len(d.live)+len(d.excluded) == 0 && len(d.backfill.candidates) == 0 && d.stored.DoneCount() == 0
 }
 
 // shared reports whether another directory has one of the logs that a listing of d shows: then

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"raytap/ray"
+	"raytap/shipper/nodelogs/names"
 )
 
 // workerTable is which workers a list of nodes has named as alive. It is never changed: a
@@ -11,11 +12,15 @@ import (
 type workerTable struct {
 	nodes map[string]map[string]ray.Worker // node id -> worker id; only nodes that name some worker
 	node  map[string]string                // worker id -> node id
+	hosts map[string]int                   // address -> nodes that are alive
 }
 
 func newWorkerTable(list []ray.NodeWorkers) *workerTable {
-	t := &workerTable{nodes: map[string]map[string]ray.Worker{}, node: map[string]string{}}
+	t := &workerTable{nodes: map[string]map[string]ray.Worker{}, node: map[string]string{}, hosts: map[string]int{}}
 	for _, n := range list {
+		if n.State == ray.NodeAlive {
+			t.hosts[n.IP]++
+		}
 		if !n.Known || len(n.Workers) == 0 {
 			continue
 		}
@@ -55,8 +60,14 @@ func (d *directory) observe(t *workerTable, now time.Time) {
 		all = all && ok
 	}
 	for _, e := range d.entries {
-		id := e.worker().ID
-		if _, alive := t.find(id); alive {
+		f := e.named()
+		if f.Kind != names.KindWorker {
+			if d.s.c.jobs.isOver(f.JobID) {
+				d.died(e, now)
+			}
+			continue
+		}
+		if _, alive := t.find(f.ID); alive {
 			e.missing = 0
 			if e.dead > 0 && !e.old {
 				e.dead = 0
@@ -75,7 +86,7 @@ func (d *directory) observe(t *workerTable, now time.Time) {
 			d.died(e, now)
 		}
 	}
-	if d.tooMany {
+	if d.tooMany && d.s.c.hasSource(names.KindWorker) {
 		for _, node := range d.nodes() {
 			for _, w := range t.nodes[node] {
 				d.addWorker(w, now)

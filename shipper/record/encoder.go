@@ -32,6 +32,7 @@ type Options struct {
 	StripANSI  bool           // remove escape sequences from messages
 	Relayed    bool           // in a driver log, add what Ray says of a line of another process
 	Structured bool           // add what a line of Ray's JSON logging says of what printed it
+	Events     bool           // with Structured: the lines are events of Ray
 }
 
 // Origin is which log a record is of, and what printed the line. The zero value is the
@@ -83,8 +84,8 @@ type Encoder struct {
 
 // lineOptions are the Options about what lines state.
 type lineOptions struct {
-	lineTime, stripANSI, relayed, structured bool
-	location                                 *time.Location
+	lineTime, stripANSI, relayed, structured, events bool
+	location                                         *time.Location
 }
 
 // headSpare is the capacity for the digits of epoch and seq (bytes).
@@ -95,7 +96,7 @@ const headSpare = 16
 func NewEncoder(o Options) *Encoder {
 	e := &Encoder{second: -1, labels: o.ClusterLabels, options: lineOptions{
 		lineTime: o.LineTime, location: cmp.Or(o.Location, time.UTC), stripANSI: o.StripANSI,
-		relayed: o.Relayed && o.Log == "", structured: o.Structured,
+		relayed: o.Relayed && o.Log == "", structured: o.Structured, events: o.Structured && o.Events,
 	}}
 	e.head = appendString([]byte(timeFormat), "ray_cluster", o.Cluster)
 	e.head = appendString(e.head, "session", o.Session)
@@ -169,6 +170,11 @@ func (e *Encoder) SetLastTime(t int64) { e.last = t }
 // that of the last record. skipped is the number of lines omitted since the last
 // record.
 func (e *Encoder) AppendLine(b []byte, now int64, l lines.Line, skipped uint64) []byte {
+	if e.options.events {
+		if event, ok := parse.ParseEvent(l.Text); ok && !l.Truncated() {
+			return e.appendRayEvent(b, now, l, event, skipped)
+		}
+	}
 	b = e.appendHead(b, now, l.Seq)
 	first := l.Text
 	if l.Joined > 0 { // before the message, so that Decode finds it

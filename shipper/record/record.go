@@ -31,6 +31,7 @@ var ReservedKeys = []string{
 	"log", "logs", "stream", "worker_id", "pid", "actor_name", "task_name", "application", "deployment", "replica",
 	"k8s_namespace", "owner_kind", "owner_name",
 	"relayed", "worker_name", "repeated", "actor_id", "task_id", "task_func_name", "route", "request_id",
+	"event_id", "source_type", "event_label", "event_host", "event_timestamp",
 }
 
 // Event is an event of a log.

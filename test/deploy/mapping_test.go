@@ -11,8 +11,8 @@ import (
 // docs/pipelines.md.
 var (
 	lokiLabels   = []string{"ray_cluster", "source"}
-	lokiMetadata = []string{"actor_name", "application", "deployment", "epoch", "event", "job_id", "job_name", "k8s_namespace", "level", "line_time", "lines", "log", "node_id", "owner_kind", "owner_name",
-		"pid", "relayed", "replica", "seq", "session", "status", "stream", "submission_id", "task_name", "worker_id", "worker_name"}
+	lokiMetadata = []string{"actor_name", "application", "deployment", "epoch", "event", "event_label", "job_id", "job_name", "k8s_namespace", "level", "line_time", "lines", "log", "node_id", "owner_kind", "owner_name",
+		"pid", "relayed", "replica", "seq", "session", "source_type", "status", "stream", "submission_id", "task_name", "worker_id", "worker_name"}
 )
 
 // mapping is how a configuration maps the keys of a record.
