@@ -141,6 +141,9 @@ const (
 	// jobWait is how long a log waits for the job list to name its job, and for Ray Serve to
 	// name the replica.
 	jobWait = 15 * time.Second
+	// replicaWait is how long Ray Serve is asked for the replica of a log that could not wait,
+	// because it is rotated.
+	replicaWait = time.Minute
 	// A worker is dead if two lists of its node's workers lack it that are deadAfter apart.
 	deadAfter = 20 * time.Second
 	// stillAfter is how long the log of a dead worker must be still before it has ended, and

@@ -277,6 +277,9 @@ func (p *pipeline) begin() error {
 		return err
 	}
 	if p.Enc == nil {
+		if a := &p.state.Attribution; a.Replica == "" && p.l.begun.UnixNano()-p.l.was.first < int64(replicaWait) {
+			a.Replica, _ = p.l.replica(a.ActorName) // the log could not wait for it
+		}
 		p.state.LastTime = max(p.state.LastTime, p.found.LastTime())
 		p.Enc = p.l.d.s.encoder(p.l.log, p.state)
 	}

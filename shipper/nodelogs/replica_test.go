@@ -63,3 +63,29 @@ func TestCluster_ReplicaNotListed(t *testing.T) {
 		}
 	})
 }
+
+// A log that is rotated cannot wait: the records after Serve has answered have the replica.
+func TestCluster_ReplicaOfRotatedLog(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *nodes, dir string) {
+		at, file := n.add(nil), fileName(1, "07000000", "out")
+		n.live(at, 1)
+		n.replicas = map[string]string{workerID(1): "b87g44hy"}
+		h := start(t, n, dir, Options{})
+		h.cluster.Observe(testSession, submitted)
+		pass(25 * time.Second)
+		n.write(at, file, ":job_id:07000000\n:actor_name:ServeReplica:shop:Hello\nfirst\n")
+		n.rotate(at, file, 5)
+		n.write(at, file, "second\n")
+		pass(30 * time.Second)
+		n.write(at, file, "third\n")
+		pass(2 * time.Minute)
+		h.stop()
+		h.checkKeys()
+		if got := h.records(); len(got) != 3 || got[0].Replica != "" || got[2].Replica != "b87g44hy" {
+			t.Errorf("records %+v", got)
+		}
+		if n := n.count("replicas"); n > 2 {
+			t.Errorf("%d requests for replicas", n)
+		}
+	})
+}
