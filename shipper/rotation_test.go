@@ -246,3 +246,67 @@ func TestRotation_AfterTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// A log that was rotated before its first read, while its node agent fails for a moment, is
+// read from its oldest file on: other transports show only the current one.
+func TestRotation_AgentFailsAtFirst(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]struct {
+		wait  time.Duration // for the agent
+		epoch uint64
+	}{
+		"it answers soon": {time.Minute, 0},
+		// The current file is shipped first, and again, as a part of the whole, when the agent
+		// is back.
+		"it answers late": {50 * time.Millisecond, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			head := raytest.New(t)
+			job := head.Submit("job-1", raytest.JobOptions{JobID: "01000000"})
+			job.Print("of the first file\n")
+			job.RotateLog(5)
+			job.Print("of the second file\n")
+			var faults []*raytest.Injected
+			for _, endpoint := range []string{raytest.EndpointNodeAgent, raytest.EndpointAgentStat} {
+				faults = append(faults, head.Inject(raytest.Fault{Endpoint: endpoint, Action: raytest.Respond, Status: 503}))
+			}
+			options := fastOptions(tail.ProtocolAuto)
+			options.LostAfter = o.wait
+			file, oo := filepath.Join(t.TempDir(), "lines.jsonl"), writer.Options{Interval: 3 * time.Millisecond}
+			r := newHarnessWithFile(t, head, "on", options, oo, file)
+			r.until("its read is tried", func() bool { return len(r.records("job-1")) > 0 })
+			if o.epoch > 0 {
+				r.until("the current file is shipped", func() bool { return r.lines("job-1") == 1 })
+				r.stop()
+			}
+			for _, f := range faults {
+				f.Remove()
+			}
+			if o.epoch > 0 { // the next process tries the agent at once, this one would after a while
+				r = newHarnessWithFile(t, head, "on", options, oo, file)
+			}
+			r.until("the whole log is shipped", func() bool {
+				return strings.Contains(r.messagesOf("job-1", o.epoch), "of the first file|of the second file|")
+			})
+			if n := len(r.events("job-1", record.EventGap)); n != 0 {
+				t.Errorf("%d gap events", n)
+			}
+			job.End("SUCCEEDED", 0)
+			if end := r.waitEnd("job-1"); !*end.Complete || end.Epoch != o.epoch {
+				t.Errorf("end %+v", end)
+			}
+		})
+	}
+}
+
+// messagesOf returns the lines of an epoch, each followed by "|".
+func (r *harness) messagesOf(id string, epoch uint64) string {
+	var b strings.Builder
+	for _, rec := range r.events(id, "") {
+		if rec.Epoch == epoch {
+			b.WriteString(rec.Message + "|")
+		}
+	}
+	return b.String()
+}

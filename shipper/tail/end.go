@@ -39,6 +39,9 @@ func (t *Tail) replaced(ctx context.Context) error {
 		gap := p.gapEvent("the log repeats itself and its position was wrong: lines after the last verified position may be missing")
 		return p.newEpoch(ctx, *p.log.LastVerified, p.log.Gen, "the log repeats itself: it is read again from the last verified position", gap)
 	}
+	if t.older {
+		return p.newEpoch(ctx, lines.Start(), *t.restart, "the log was rotated before it was first read: it is read again from its oldest file")
+	}
 	gap := p.gapEvent("the log was replaced or truncated: unread lines of the old log are lost")
 	var in checkpoint.Generation
 	if t.restart != nil {

@@ -138,8 +138,9 @@ func shownError(err error) string {
 // agentHealth is a circuit breaker: it remembers which node agents cannot be used, so that
 // not each of their jobs has to try. Safe for concurrent use.
 type agentHealth struct {
-	mu   sync.Mutex
-	down map[string]downAgent // by host and port
+	mu     sync.Mutex
+	down   map[string]downAgent // by host and port
+	silent map[string]bool      // by host and port: a log that was not read yet has waited in vain
 }
 
 // downAgent is an agent that could not be used.
@@ -242,6 +243,23 @@ func (h *agentHealth) markUp(agent string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.down, agentHost(agent))
+	delete(h.silent, agentHost(agent))
+}
+
+// markSilent records that no log waits for an agent until it has answered.
+func (h *agentHealth) markSilent(agent string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.silent == nil {
+		h.silent = map[string]bool{}
+	}
+	h.silent[agentHost(agent)] = true
+}
+
+func (h *agentHealth) isSilent(agent string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.silent[agentHost(agent)]
 }
 
 func agentHost(agent string) string {
@@ -283,6 +301,9 @@ type retry struct {
 	// doubt is how long no node agent has answered whether the log was replaced.
 	doubt      clock.AwakeTime
 	doubtPause time.Duration
+	// first is how long the first read has waited for the node agent.
+	first      clock.AwakeTime
+	firstPause time.Duration
 }
 
 func newRetry(o *Options) *retry {
@@ -304,36 +325,6 @@ func endsTail(err error) bool {
 		}
 	}
 	return false
-}
-
-// doubtReplaced reports whether a log that looks replaced over a transport which shows only
-// the current file may have been rotated: then it waits for the node agent, which shows the
-// older ones, for at most LostAfter.
-func (t *Tail) doubtReplaced(ctx context.Context, r *retry, tr Transport, err error) (pause time.Duration, wait bool) {
-	if t.cl.messages != nil || t.p.log.Unverified {
-		return 0, false
-	}
-	answer := t.askAgent(ctx)
-	switch {
-	case ctx.Err() != nil, answer == nil:
-		t.cl.agents.markUp(t.job.current().DriverAgentURL)
-		t.selector.transports[NodeAgent] = transportState{}
-		r.doubt = clock.AwakeTime{}
-		return 0, true // it is read over the agent now
-	case rejectsAllJobs(answer):
-		return 0, false // it is not used
-	case ray.Code(answer) == http.StatusNotFound: // the current file, which may be on its way to another name
-		t.selector.transports[NodeAgent] = transportState{}
-	}
-	now := time.Now()
-	if r.doubt.Last.IsZero() {
-		r.doubt.Last = now
-		t.job.logger().WithField("transport", tr.String()).WithError(err).Warn("Log was replaced or rotated, waiting for its node agent")
-	} else {
-		r.doubt.Step(now, r.doubtPause+t.cl.opts.Timeout)
-	}
-	r.doubtPause = r.backoff.NextBackOff()
-	return r.doubtPause, r.doubt.Sum < t.cl.opts.LostAfter
 }
 
 // triesToLose is how many reads in a row have to fail, within the configured time, before a

@@ -237,3 +237,37 @@ func Elsewhere(old, j ray.Job) bool {
 // It does so for a new submission, and for a run that was deleted as it ended, whose
 // supervisor then writes its status (2.60.0).
 const otherStart = "Ray now reports another start time for this id (it was submitted again, or its status was written after a deletion) before this run's end was read"
+
+// state is what other goroutines may see of a tail.
+type state struct {
+	transport Transport
+	reading   bool // false while it waits before a retry
+}
+
+// label returns the state's label value.
+func (s state) label() string {
+	if s.reading {
+		return "reading"
+	}
+	return "waiting"
+}
+
+// show publishes the transport in use, for Status and the metric.
+func (t *Tail) show(tr Transport, reading bool) {
+	next := state{tr, reading}
+	if s := t.status.Load(); s != nil {
+		if *s == next {
+			return
+		}
+		t.hide()
+	}
+	t.status.Store(&next)
+	t.cl.Metrics.Tails(tr.String(), next.label()).Inc()
+}
+
+// hide removes the tail from the metric.
+func (t *Tail) hide() {
+	if s := t.status.Load(); s != nil {
+		t.cl.Metrics.Tails(s.transport.String(), s.label()).Dec()
+	}
+}

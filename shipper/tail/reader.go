@@ -40,6 +40,8 @@ type source struct {
 	lastTailHash       uint64 // of the log's last lines, while no slot is free
 	// restart is where the log goes on if it was replaced, if the reader knows that.
 	restart *checkpoint.Generation
+	// older: the log has older files than the one that was read, and nothing is lost.
+	older bool
 }
 
 // conditions returns the conditions for the selector as they are now.

@@ -275,6 +275,11 @@ func (r *nodeAgentReader) start(ctx context.Context) error {
 			at, err = r.search(ctx, files, 0)
 		}
 	}
+	if err == nil && unknown && pos.Content > 0 && log.Epoch == 0 && at.After != 0 {
+		// All that was read is of this file: another transport has read it first.
+		r.older, r.restart = true, &checkpoint.Generation{Oldest: true}
+		err = fmt.Errorf("%w (it has older files)", errReplaced)
+	}
 	if err != nil {
 		return err
 	}

@@ -85,20 +85,6 @@ type Tail struct {
 	headLog string // what Ray wrote on the head of a job that ran on another node
 }
 
-// state is what other goroutines may see of a tail.
-type state struct {
-	transport Transport
-	reading   bool // false while it waits before a retry
-}
-
-// label returns the state's label value.
-func (s state) label() string {
-	if s.reading {
-		return "reading"
-	}
-	return "waiting"
-}
-
 // New returns a tail for a run. It owns log until Run or Close has returned. It starts no
 // goroutine.
 func New(cl *Cluster, slots *slots.Slots, session string, j ray.Job, log *checkpoint.Log) *Tail {
@@ -277,6 +263,9 @@ func (t *Tail) follow(ctx context.Context) error {
 	r := newRetry(&t.cl.opts)
 	for {
 		tr, pause := t.pick()
+		if left, wait := t.waitForAgent(ctx, r, tr); wait {
+			tr, pause = None, left
+		}
 		if tr != None {
 			err := t.attempt(ctx, tr)
 			if pause, err = t.next(ctx, r, tr, err); err != nil {
@@ -351,7 +340,7 @@ func (t *Tail) waitStart(ctx context.Context) error {
 // attempt reads over one transport until the read ends, and counts why it ended.
 func (t *Tail) attempt(ctx context.Context, tr Transport) error {
 	t.show(tr, true)
-	t.p.progress.grew, t.restart = false, nil
+	t.p.progress.grew, t.restart, t.older = false, nil, false
 	return t.readEnded(ctx, tr, t.reader(tr).read(ctx))
 }
 
@@ -431,24 +420,4 @@ func (t *Tail) next(ctx context.Context, r *retry, tr Transport, err error) (tim
 func (t *Tail) endedWithoutNode() bool {
 	j := t.job.current()
 	return t.job.settled(time.Now()) && j.Status.Terminal() && j.DriverNodeID == ""
-}
-
-// show publishes the transport in use, for Status and the metric.
-func (t *Tail) show(tr Transport, reading bool) {
-	next := state{tr, reading}
-	if s := t.status.Load(); s != nil {
-		if *s == next {
-			return
-		}
-		t.hide()
-	}
-	t.status.Store(&next)
-	t.cl.Metrics.Tails(tr.String(), next.label()).Inc()
-}
-
-// hide removes the tail from the metric.
-func (t *Tail) hide() {
-	if s := t.status.Load(); s != nil {
-		t.cl.Metrics.Tails(s.transport.String(), s.label()).Dec()
-	}
 }

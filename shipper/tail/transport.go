@@ -1,12 +1,15 @@
 package tail
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"time"
 
+	"raytap/shipper/checkpoint"
+	"raytap/shipper/clock"
 	"raytap/shipper/writer"
 
 	"raytap/ray"
@@ -367,4 +370,72 @@ func temporary(status int) bool {
 		return true
 	}
 	return false
+}
+
+// doubtReplaced reports whether a log that looks replaced over a transport which shows only
+// the current file may have been rotated: then it waits for the node agent, which shows the
+// older ones, for at most LostAfter.
+func (t *Tail) doubtReplaced(ctx context.Context, r *retry, tr Transport, err error) (pause time.Duration, wait bool) {
+	if t.cl.messages != nil || t.p.log.Unverified {
+		return 0, false
+	}
+	answer := t.askAgent(ctx)
+	switch {
+	case ctx.Err() != nil, answer == nil:
+		t.cl.agents.markUp(t.job.current().DriverAgentURL)
+		t.selector.transports[NodeAgent] = transportState{}
+		r.doubt = clock.AwakeTime{}
+		return 0, true // it is read over the agent now
+	case rejectsAllJobs(answer):
+		return 0, false // it is not used
+	case ray.Code(answer) == http.StatusNotFound: // the current file, which may be on its way to another name
+		t.selector.transports[NodeAgent] = transportState{}
+	}
+	now := time.Now()
+	if r.doubt.Last.IsZero() {
+		r.doubt.Last = now
+		t.job.logger().WithField("transport", tr.String()).WithError(err).Warn("Log was replaced or rotated, waiting for its node agent")
+	} else {
+		r.doubt.Step(now, r.doubtPause+t.cl.opts.Timeout)
+	}
+	r.doubtPause = r.backoff.NextBackOff()
+	return r.doubtPause, r.doubt.Sum < t.cl.opts.LostAfter
+}
+
+// firstReadWait is how long a log waits for its node agent before it is first read over a
+// transport that shows only the current file.
+const firstReadWait = 10 * time.Second
+
+// waitForAgent reports whether the first read of a log waits for its node agent, which fails
+// for the moment, and for how long: it may have been rotated before, and only the agent shows
+// the older files. An agent that never answers is waited for once.
+//
+//go:noinline // follow waits
+func (t *Tail) waitForAgent(ctx context.Context, r *retry, tr Transport) (pause time.Duration, wait bool) {
+	log, agent := t.p.log, t.job.current().DriverAgentURL
+	if tr == None || tr == NodeAgent || t.cl.messages != nil || t.cl.opts.Protocol == ProtocolWebSocket || agent == "" ||
+		log.Epoch > 0 || log.Pos.Content > 0 || log.Pos.Lines > 0 || log.Gen != (checkpoint.Generation{}) || t.cl.agents.isSilent(agent) {
+		return 0, false
+	}
+	answer := t.askAgent(ctx)
+	switch {
+	case ctx.Err() != nil, answer == nil:
+		t.cl.agents.markUp(agent)
+		t.selector.transports[NodeAgent] = transportState{}
+		return 0, true // it is read over the agent now
+	case rejectsAllJobs(answer), ray.Code(answer) == http.StatusNotFound:
+		return 0, false
+	}
+	now := time.Now()
+	if r.first.Last.IsZero() {
+		r.first.Last = now
+	} else {
+		r.first.Step(now, r.firstPause+t.cl.opts.Timeout)
+	}
+	r.firstPause = r.backoff.NextBackOff()
+	if r.first.Sum < min(t.cl.opts.LostAfter, firstReadWait) {
+		return r.firstPause, true
+	}
+	t.cl.agents.markSilent(agent)
+	return 0, false
 }
