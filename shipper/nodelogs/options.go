@@ -141,7 +141,7 @@ const (
 	// jobWait is how long a log waits for the job list to name its job, and for Ray Serve to
 	// name the replica.
 	jobWait = 15 * time.Second
-	// replicaWait is how long Ray Serve is asked for the replica of a log that could not wait,
+	// replicaWait is for how long replicas are requested for a log that could not wait for its own,
 	// because it is rotated.
 	replicaWait = time.Minute
 	// A worker is dead if two lists of its node's workers lack it that are deadAfter apart.
