@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +109,52 @@ func TestEnded_Expire(t *testing.T) {
 	}
 	if n := len(e.expositions(now.Add(5 * time.Minute))); n != 0 || len(e.all) != 0 {
 		t.Errorf("%d are left", n)
+	}
+}
+
+// RayClusters that come and go leave nothing behind, and neither do their positions. They may
+// have one session, as the generations of a RayService that store it in one place.
+func TestEnded_NothingPilesUp(t *testing.T) {
+	hs := heads(t, "shared")
+	hs["shared"].Submit("job", raytest.JobOptions{JobID: "01000000"}).Print("one\n")
+	h, source := openSource(t)
+	const n = 8
+	var before discovery.Cluster
+	for i := range n {
+		c := kubernetesCluster(t, "uid-"+strconv.Itoa(i), hs["shared"])
+		c.Name = "team/generation-" + strconv.Itoa(i)
+		found := []discovery.Cluster{c}
+		if i > 0 {
+			found = append(found, before)
+		}
+		source.set(found...)
+		h.until("both generations are shipped", func() bool {
+			return strings.Count(h.out.String(), `"message":"one"`) == i+1 && strings.Contains(h.seriesOnce(), `raytap_up{ray_cluster="`+c.Name+`"} 1`)
+		})
+		if i > 0 {
+			before.Facts.Set(in(discovery.Gone, discovery.State{}))
+		}
+		source.set(c)
+		before = c
+	}
+	before.Facts.Set(in(discovery.Gone, discovery.State{}))
+	source.set()
+	h.until("all have ended", func() bool { return len(h.d.clusters.alive()) == 0 })
+	source.set()
+	h.until("none is kept", func() bool {
+		h.d.clusters.mu.RLock()
+		defer h.d.clusters.mu.RUnlock()
+		return len(h.d.clusters.running)+len(h.d.clusters.leaving) == 0
+	})
+	if got := strings.Count(h.out.String(), `"event":"end"`); got != n {
+		t.Errorf("%d ends, want %d", got, n)
+	}
+	positions := h.d.storage.positions
+	if got := len(positions.UIDs()); got != n {
+		t.Errorf("positions of %d clusters right after their ends, want %d", got, n)
+	}
+	positions.Expire(time.Now().Add(2 * time.Hour))
+	if c, err := positions.Content(); err != nil || len(c.Clusters)+len(c.Slots) != 0 {
+		t.Errorf("positions that are left: %+v, %v", c, err)
 	}
 }
