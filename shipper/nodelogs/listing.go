@@ -44,8 +44,9 @@ type listing struct {
 	// nested are files of the directories of other sources than workers, with their
 	// directories.
 	nested []string
-	cut    bool // nested lacks some
-	proven bool // see session.proves; false also if only logs of workers are shipped
+	cut    bool   // nested lacks some
+	raylet string // see session.rayletNode; "" also if it was not asked for
+	proven bool   // see session.proves; false also if only logs of workers are shipped
 	begun  time.Time
 	took   time.Duration
 	err    error
@@ -74,7 +75,7 @@ func (d *directory) startListing(ctx context.Context, wg *sync.WaitGroup, from r
 			return
 		}
 		defer d.s.c.reads.Release(1)
-		d.listed <- d.s.listNode(ctx, from, withOld)
+		d.listed <- d.s.listNode(ctx, from, withOld, false)
 	})
 }
 

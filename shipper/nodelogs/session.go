@@ -188,7 +188,7 @@ func (s *session) route(ctx context.Context, n ray.NodeWorkers) {
 	s.wg.Go(func() {
 		l := listing{route: r, err: s.c.reads.Acquire(ctx, 1)}
 		if l.err == nil {
-			l = s.listNode(ctx, r, true)
+			l = s.listNode(ctx, r, true, true)
 			s.c.reads.Release(1)
 		}
 		select {
@@ -233,11 +233,11 @@ func (s *session) identify(ctx context.Context, l listing) {
 	logs := l.workers()
 	s.sharing.Lock()
 	defer s.sharing.Unlock()
-	d := s.owner(nil, logs)
+	d := cmp.Or(s.owner(nil, logs), s.withRaylet(l.raylet))
 	if d == nil {
 		d = s.start(ctx, l.route.node)
 		d.mu.Lock()
-		d.isNew = true
+		d.isNew, d.raylet = true, l.raylet
 		d.mu.Unlock()
 	}
 	s.mu.Lock()

@@ -1,11 +1,11 @@
 package nodelogs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -66,24 +66,27 @@ type others struct {
 	proven time.Time
 	// isNew: no listing has shown its logs, in this process or an earlier one.
 	isNew bool
+	// raylet is the node whose raylet writes raylet.out; "": it is not known.
+	raylet string
 	// live are logs of workers that are alive, out of the last listing. It is kept only if
 	// logs of workers are not shipped.
 	live map[uint64]struct{}
 }
 
-// listNode lists a node's log directory, with the directories in it that are shipped.
-func (s *session) listNode(ctx context.Context, from route, withOld bool) listing {
+// listNode lists a node's log directory, with the directories in it that are shipped. first: it
+// is not known yet which directory the node serves.
+func (s *session) listNode(ctx context.Context, from route, withOld, first bool) listing {
 	begun := time.Now()
 	l := list(ctx, s.c.client, from, withOld)
 	l.begun = begun
 	if l.err == nil && s.c.hasOthers() {
-		l.err = s.listOthers(ctx, &l)
+		l.err = s.listOthers(ctx, &l, first)
 		l.took = time.Since(begun)
 	}
 	return l
 }
 
-func (s *session) listOthers(ctx context.Context, l *listing) (err error) {
+func (s *session) listOthers(ctx context.Context, l *listing, first bool) (err error) {
 	for directory, kind := range map[string]names.Kind{names.ServeDirectory: names.KindServe, names.EventDirectory: names.KindEvent} {
 		if !s.c.hasSource(kind) {
 			continue
@@ -97,22 +100,32 @@ func (s *session) listOthers(ctx context.Context, l *listing) (err error) {
 		}
 		l.cut = l.cut || index.Truncated
 	}
-	l.proven, err = s.proves(ctx, l)
+	if l.proven = s.proves(l); l.proven && !first {
+		return nil
+	}
+	l.raylet, err = s.rayletNode(ctx, l)
+	l.proven = s.proves(l)
 	return err
 }
 
 // proves reports whether a listing is of a node of this cluster: it shows a live worker, whose
 // id is like no other, or the raylet's log names the node. Of nodes that share a host it must
 // be a worker, which also shows that they share a directory.
-func (s *session) proves(ctx context.Context, l *listing) (bool, error) {
+func (s *session) proves(l *listing) bool {
 	for _, log := range l.workers() {
 		if _, ok := s.liveWorker(log.ID); ok {
-			return true, nil
+			return true
 		}
 	}
-	if s.sharesHost(l.route.ip) {
-		return false, nil
-	}
+	return l.raylet == l.route.node && !s.sharesHost(l.route.ip)
+}
+
+// rayletLine is what a raylet logs first of its node's id (Ray 2.9.3 to 2.60.0).
+var rayletLine = regexp.MustCompile("Raylet of id, ([0-9a-f]{56})")
+
+// rayletNode returns the node whose raylet writes raylet.out, by the oldest file of it that is
+// listed; "" if it does not say so. Of raylets that share a directory it is the first one.
+func (s *session) rayletNode(ctx context.Context, l *listing) (string, error) {
 	oldest := -1
 	for _, name := range l.logs.Names {
 		if f, ok := names.Parse(name); ok && f.Name == names.RayletLog(0) {
@@ -120,18 +133,41 @@ func (s *session) proves(ctx context.Context, l *listing) (bool, error) {
 		}
 	}
 	if oldest < 0 {
-		return false, nil
+		return "", nil
 	}
 	part, err := s.c.client.AgentFile(ctx, l.route.url, names.RayletLog(oldest), 0, rayletHead)
 	if isMissing(err) {
-		return false, nil
+		return "", nil
 	}
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer part.Body.Close()
 	head, err := io.ReadAll(io.LimitReader(part.Body, rayletHead))
-	return bytes.Contains(head, []byte(l.route.node)), err
+	if m := rayletLine.FindSubmatch(head); m != nil {
+		return string(m[1]), err
+	}
+	return "", err
+}
+
+// withRaylet returns the directory to which the raylet of a node writes; nil if none is known,
+// or node is "". The caller holds s.sharing.
+func (s *session) withRaylet(node string) *directory {
+	if node == "" {
+		return nil
+	}
+	if d := s.directoryOf(node); d != nil {
+		return d
+	}
+	for _, d := range s.list() {
+		d.mu.Lock()
+		is := d.raylet == node
+		d.mu.Unlock()
+		if is {
+			return d
+		}
+	}
+	return nil
 }
 
 // sharesHost reports whether several nodes that are alive have an address.
