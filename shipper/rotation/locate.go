@@ -138,7 +138,7 @@ func (r *Reader) locate(ctx context.Context) (outcome, error) {
 	if i >= 0 && !sure {
 		alike, err := r.resembles(ctx, &l, i)
 		if err != nil {
-			return 0, err
+			return changed, ignoreMissing(err)
 		}
 		if alike && r.pos.Own != 0 {
 			i = -1 // it was closed, and is under no name any more
@@ -293,11 +293,12 @@ func (r *Reader) begins(ctx context.Context, k int, head Sum) (bool, error) {
 }
 
 // resembles reports whether another file begins like file i of a listing: then the content
-// does not tell which of them was read.
+// does not tell which of them was read. It returns an error with ray.Code 404 if file i has
+// another name by now.
 func (r *Reader) resembles(ctx context.Context, l *listing, i int) (bool, error) {
 	own, _, err := r.read(ctx, l.files[i].number, 0, r.sizes.proof)
 	if err != nil {
-		return false, ignoreMissing(err)
+		return false, err
 	}
 	for j, f := range l.files {
 		if j == i || f.size == 0 {
