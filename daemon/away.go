@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -59,10 +60,14 @@ func (d *Daemon) endDeleted(ctx context.Context, deleted map[string]string) {
 		}
 	}
 	unfinished := d.storage.positions.UnfinishedClusters()
+	// What was written may not be accepted yet. If a rollback takes it back, the next start
+	// writes it again.
+	maps.DeleteFunc(d.endsWritten, func(uid string, _ bool) bool { return !unfinished[uid] })
 	var left []shipper.Options
 	for uid, name := range deleted {
-		if unfinished[uid] {
+		if unfinished[uid] && !d.endsWritten[uid] {
 			left = append(left, d.optionsOfDeleted(uid, name))
+			d.endsWritten[uid] = true
 		}
 	}
 	if d.ending = nil; len(left) == 0 || !d.cfg.Shipper.Enabled {

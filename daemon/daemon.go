@@ -84,6 +84,7 @@ type Daemon struct {
 	rayClustersWatcher *task           // nil: none
 	planned            []string        // ids of the clusters whose positions are in use
 	ending             *task           // of RayClusters that were deleted; nil: none
+	endsWritten        map[string]bool // uids of those whose ends were passed to the writer
 	rejected           bool            // some clusters of files are not watched
 	rejections         logthrottle.Condition
 }
@@ -98,7 +99,7 @@ func New(cfg config.Config, o Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		o: o, cfg: cfg, metrics: newMetrics(o.Log), responseMemory: semaphore.NewWeighted(int64(cfg.ResponseMemory)),
-		reloads: make(chan chan error), watchdogPings: make(chan chan struct{}), filesChanged: make(chan struct{}), certs: certificates{},
+		reloads: make(chan chan error), watchdogPings: make(chan chan struct{}), filesChanged: make(chan struct{}), certs: certificates{}, endsWritten: map[string]bool{},
 		rejections: logthrottle.Condition{Log: o.Log},
 	}
 	d.state.started = time.Now()

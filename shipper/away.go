@@ -12,8 +12,9 @@ import (
 )
 
 // EndDeleted writes what is lost of a cluster that was deleted while no raytap watched it: the
-// ends of all logs that were not read to theirs. It does nothing if there are none, and may be
-// repeated. It returns when the writer has the records, or when ctx ends.
+// ends of all logs that were not read to theirs. It does nothing if there are none. It
+// returns when the writer has the records, or when ctx ends. A second call would write again what
+// the writer has not accepted yet.
 func EndDeleted(ctx context.Context, out *writer.Writer, o Options) {
 	o = o.withDefaults()
 	unfinished := out.Positions.Unfinished(o.ID)
