@@ -14,7 +14,7 @@
 # Stages of make test, each a target of its own:
 #   e2e, rules
 # Stages of make test-deploy:
-#   systemd, kubernetes, hundred; faults: fuzz, chaos-short, mutants; neighbours: deploy,
+#   systemd, kubernetes, kuberay, hundred; faults: fuzz, chaos-short, mutants; neighbours: deploy,
 #   pipelines, followers, synapse, sdk, page, darwin, race, release-check
 # Other tests:
 #   make compat       older Ray versions (COMPAT_RAYS="2.9.3 2.30.0")
@@ -53,7 +53,7 @@ ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
 
 .PHONY: build check test test-deploy faults neighbours race fuzz hundred e2e chaos-short rules darwin
-.PHONY: deploy kubernetes systemd pipelines followers synapse sdk page mutants release-check
+.PHONY: deploy kubernetes kuberay systemd pipelines followers synapse sdk page mutants release-check
 .PHONY: compat chaos alerts bench sizing docs pgo manifests release demo clean distclean
 
 build:
@@ -80,7 +80,7 @@ test: check
 # together.
 test-deploy:
 	@$(STAGE) reset
-	@$(MAKE) --no-print-directory systemd kubernetes hundred
+	@$(MAKE) --no-print-directory systemd kubernetes kuberay hundred
 	@$(MAKE) --no-print-directory -j2 --output-sync=target faults neighbours
 	@$(STAGE) report
 
@@ -132,6 +132,10 @@ pipelines:
 kubernetes:
 	@$(STAGE) kubernetes-tools scripts/tools kubernetes helm prometheus victorialogs vlagent
 	@$(STAGE) kubernetes go test -tags e2e -count=1 -v -timeout 10m ./test/kubernetes
+
+kuberay:
+	@$(STAGE) kuberay-tools scripts/tools kubernetes kuberay helm ray
+	@$(STAGE) kuberay go test -tags e2e -count=1 -v -timeout 15m ./test/kuberay
 
 manifests:
 	@scripts/tools helm

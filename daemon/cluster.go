@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -104,6 +105,14 @@ type health struct {
 	err     error       // nil: the last check succeeded
 }
 
+// infoLabels returns the labels of raytap_cluster_info of a RayCluster: those of its
+// records, and its uid.
+func infoLabels(uid string, facts *discovery.Facts) map[string]string {
+	labels := map[string]string{"uid": uid}
+	maps.Copy(labels, facts.State().Labels)
+	return labels
+}
+
 // build returns the runtime of a cluster and starts nothing; its requests are
 // counted in to. facts is nil for a cluster of which nothing changes. The error names the
 // setting that does not work.
@@ -129,7 +138,7 @@ func (d *Daemon) build(s spec, facts *discovery.Facts, to collector.Requests) (*
 	if s.collector.Enabled {
 		options := collectorOptions(s, log)
 		if facts != nil {
-			options.Info = collector.InfoOptions{Labels: s.info, Values: func() map[string]string { return facts.State().Labels }}
+			options.Info = collector.InfoOptions{Labels: s.info, Values: func() map[string]string { return infoLabels(s.uid, facts) }}
 			options.Nodes.PodDeleted = deleted(facts)
 		}
 		options.SkippedRows, options.SkippedFields = c.client.SkippedRows, c.client.SkippedFields

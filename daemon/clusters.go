@@ -217,16 +217,17 @@ func (s *clusters) collect(ctx context.Context, only []string) []*dto.MetricFami
 // readyAfter is how long clusters may delay readiness.
 const readyAfter = 30 * time.Second
 
-// readiness is true once each cluster that raytap started with was checked, or readyAfter
-// has passed; then it stays true, whatever becomes of clusters.
+// readiness is true once RayClusters were listed and each cluster that raytap started with
+// was checked, or readyAfter has passed; then it stays true, whatever becomes of clusters.
 type readiness struct {
 	began time.Time // when the first clusters were started; zero: they were not
 	first []*clusterRuntime
 	is    atomic.Bool
 }
 
-// ready returns an error while raytap is not ready.
-func (s *clusters) ready() error {
+// ready returns an error while raytap is not ready. listed: it is known which RayClusters
+// there are.
+func (s *clusters) ready(listed bool) error {
 	if s.is.Load() {
 		return nil
 	}
@@ -235,13 +236,17 @@ func (s *clusters) ready() error {
 	if s.began.IsZero() {
 		return errors.New("raytap is not ready: it is starting")
 	}
+	late := time.Since(s.began) >= readyAfter
+	if !listed && !late {
+		return errors.New("raytap is not ready: the RayClusters have not been listed yet")
+	}
 	waiting := 0
 	for _, c := range s.first {
 		if !c.checked.Load() && !c.stopping.Load() {
 			waiting++
 		}
 	}
-	if waiting > 0 && time.Since(s.began) < readyAfter {
+	if waiting > 0 && !late {
 		return fmt.Errorf("raytap is not ready: %d of %d clusters have not been checked yet", waiting, len(s.first))
 	}
 	s.first = nil

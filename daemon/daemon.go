@@ -162,7 +162,7 @@ func (d *Daemon) buildServer(cfg config.Config, listeners []net.Listener) (err e
 		Excluded:   d.state.excluded,
 		MaxScrapes: cfg.Web.MaxConcurrentScrapes,
 		Status:     d.status,
-		Ready:      d.clusters.ready,
+		Ready:      d.ready,
 		Reload:     d.Reload,
 		Offset:     time.Duration(cfg.Web.ScrapeTimeoutOffset),
 		Log:        d.o.Log,

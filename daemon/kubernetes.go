@@ -60,6 +60,12 @@ func (d *Daemon) stopRayClusters() {
 	}
 }
 
+// ready returns an error while raytap is not ready: a RayCluster that is made once it is
+// ready is new to it. It may be called from any goroutine.
+func (d *Daemon) ready() error {
+	return d.clusters.ready(d.metrics.rayClusters.source.Load().AllListed())
+}
+
 // kubernetesStatus returns the status of a source.
 func kubernetesStatus(s *kuberay.Source) *web.KubernetesStatus {
 	watches, unwatched := s.Status()

@@ -105,7 +105,10 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 
 	api := kubetest.New(t)
 	h := open(t, kubernetes(t, api), nil)
-	h.until("the first list is complete", func() bool { return h.d.metrics.rayClusters.source.Load().Listed("ray") })
+	h.until("it is ready", func() bool { return h.d.ready() == nil })
+	if !h.d.metrics.rayClusters.source.Load().Listed("ray") {
+		t.Error("raytap is ready before it knows which RayClusters there are")
+	}
 	api.PutSecret("ray", "dev-token", "auth_token", token)
 	api.Put(kubetest.RayClusters, kubetest.Cluster{Namespace: "ray", Name: "dev", UID: devCluster, Labels: map[string]string{"team": "vision"}, Owner: "RayJob train"}.Object())
 	pod := headPod(r)
@@ -119,6 +122,9 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 	pod.NotReady = false
 	api.Put(kubetest.Pods, pod.Object())
 	h.until("it is up", func() bool { return strings.Contains(h.page(), `raytap_up{ray_cluster="ray/dev"} 1`) })
+	if page := h.page(); !strings.Contains(page, `uid="`+devCluster+`"`) {
+		t.Errorf("raytap_cluster_info has no uid:\n%s", page)
+	}
 	for _, message := range []string{"ended before raytap came", "first"} {
 		h.until("its lines are shipped", func() bool { return strings.Contains(h.out.String(), `"message":"`+message+`"`) })
 	}

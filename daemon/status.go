@@ -66,7 +66,7 @@ func (d *Daemon) status() web.Status {
 	d.state.mu.Lock()
 	s.Config = d.state.config
 	d.state.mu.Unlock()
-	if err := d.clusters.ready(); err != nil {
+	if err := d.ready(); err != nil {
 		s.NotReady = err.Error()
 	}
 	for _, c := range d.clusters.all() {

@@ -231,6 +231,16 @@ func (s *Server) Apply(objects string) {
 	s.Must("kubectl apply -f - <<'END'\n" + objects + "\nEND")
 }
 
+// Define applies definitions of resources, from a file or a directory, and waits until
+// they can be used.
+func (s *Server) Define(files string) {
+	s.T.Helper()
+	s.Must("kubectl apply --server-side -f " + files)
+	s.Until(s.APIServer, time.Minute, "the resources of "+files+" are established", func() bool {
+		return s.Try("kubectl wait --for=condition=Established --timeout=1s -f "+files) == nil
+	})
+}
+
 // Until is Process.Until with a longer interval, because the conditions are expensive.
 func (s *Server) Until(p *program.Process, limit time.Duration, what string, ok func() bool) {
 	s.T.Helper()
@@ -242,4 +252,13 @@ func (s *Server) Until(p *program.Process, limit time.Duration, what string, ok 
 		last = time.Now()
 		return ok()
 	})
+}
+
+// Restart kills the API server and starts it again: every watch breaks, and what a client
+// saw last can be too old to continue from.
+func (s *Server) Restart() {
+	s.T.Helper()
+	s.APIServer.Kill()
+	s.APIServer = s.program(s.args...)
+	s.awaitReady()
 }
