@@ -34,7 +34,7 @@ func endedBefore(t *testing.T, k *realkube.Server) {
 }
 
 // What a deleted cluster prints until its head ends is read, without its Secret and
-// RayCluster, and what cannot be read is said.
+// RayCluster, and what cannot be read is reported.
 func deletedCluster(t *testing.T, k *realkube.Server) {
 	n := newTenant(t, k, "deleted", "ended_clusters: {keep: 1h}")
 	n.start()

@@ -47,7 +47,7 @@ func serverAway(t *testing.T, k *realkube.Server) {
 	print(10, late)
 	n.Until(n.raytap, 90*time.Second, "a cluster that was created later is found", func() bool { return missingLine(n.records(), []*raytest.Job{late}) == "" })
 	if got := strings.Count(n.records(), `"event":"start"`); got != starts+1 {
-		t.Errorf("the file has %d start events, want %d: the cluster was watched from anew", got, starts+1)
+		t.Errorf("the file has %d start events, want %d: the cluster was watched from the start", got, starts+1)
 	}
 	if strings.Contains(n.records(), `"event":"end"`) {
 		t.Error("a job has ended in the records")
