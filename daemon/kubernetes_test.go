@@ -118,7 +118,10 @@ func TestKubernetes_ClusterComesAndGoes(t *testing.T) {
 	if page := h.page(); strings.Contains(page, "raytap_up{") {
 		t.Errorf("a cluster that waits for its head has raytap_up:\n%s", page)
 	}
-	h.until("the status page says why", func() bool { _, page := h.get("/"); return strings.Contains(page, "its head pod dev-head is not ready yet") })
+	h.until("the status page says why", func() bool {
+		_, page := h.get("/")
+		return strings.Contains(page, "its head pod dev-head is not ready yet")
+	})
 	pod.NotReady = false
 	api.Put(kubetest.Pods, pod.Object())
 	h.until("it is up", func() bool { return strings.Contains(h.page(), `raytap_up{ray_cluster="ray/dev"} 1`) })

@@ -379,20 +379,6 @@ func (s *Source) Existence(namespace, uid string) Existence {
 	return Deleted
 }
 
-// AllListed reports whether a complete list of RayClusters of each watched namespace was
-// received since the start. A nil Source has none.
-func (s *Source) AllListed() bool {
-	if s == nil {
-		return true
-	}
-	for _, w := range s.watches {
-		if _, listed, _ := w.status(); w.resource.name == s.client.rayClusters().name && !listed {
-			return false
-		}
-	}
-	return true
-}
-
 // wakeTokens lets readTokens look for a Secret that is to be read.
 func (s *Source) wakeTokens() {
 	select {

@@ -39,3 +39,17 @@ func (s *Source) Status() ([]WatchStatus, []Unwatched) {
 	slices.SortFunc(others, func(a, b Unwatched) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Why, b.Why)) })
 	return watches, others
 }
+
+// AllListed reports whether a complete list of RayClusters of each watched namespace was
+// received since the start. A nil Source has none.
+func (s *Source) AllListed() bool {
+	if s == nil {
+		return true
+	}
+	for _, w := range s.watches {
+		if _, listed, _ := w.status(); w.resource.name == s.client.rayClusters().name && !listed {
+			return false
+		}
+	}
+	return true
+}

@@ -32,6 +32,7 @@ func TestDiscovery(t *testing.T) {
 	run("strangers", strangers)
 	run("deleted", deletedCluster)
 	run("same name again", sameName)
+	run("deleted while raytap is away", deletedWhileAway)
 	run("many created and deleted", churn)
 	run("shards", shards)
 	run("API server away", serverAway)

@@ -89,6 +89,37 @@ func sameName(t *testing.T, k *realkube.Server) {
 	n.watched(fresh)
 }
 
+// Of a cluster that was deleted while raytap was away, each job that was read in part has
+// an end that says so.
+func deletedWhileAway(t *testing.T, k *realkube.Server) {
+	n := newTenant(t, k, "away", "")
+	n.start()
+	n.ready()
+	f := n.cluster("train", "", "").up()
+	var jobs []*raytest.Job
+	for i := range 3 {
+		jobs = append(jobs, f.head.Submit(fmt.Sprintf("away-%d", i), raytest.JobOptions{}))
+	}
+	print(10, jobs...)
+	n.awaitLines("the start", jobs...)
+	time.Sleep(500 * time.Millisecond) // positions are saved
+	n.raytap.Kill()
+	print(10, jobs...)
+	f.delete()
+	f.gone()
+	n.start()
+	for _, j := range jobs {
+		n.until("the end of "+j.ID+" is there", func() bool { _, ok := n.end(j.ID); return ok })
+		if r, _ := n.end(j.ID); r.Complete == nil || *r.Complete || !strings.Contains(r.Message, "the cluster was deleted") {
+			t.Errorf("the end of %s is %+v", j.ID, r)
+		}
+	}
+	n.until("the gaps are counted", func() bool {
+		line := metricLine(n, "raytap_shipper_gaps_total{")
+		return line != "" && !strings.HasSuffix(line, " 0\n")
+	})
+}
+
 // Series and memory do not grow with the clusters that were.
 func churn(t *testing.T, k *realkube.Server) {
 	n := newTenant(t, k, "churn", "ended_clusters: {keep: 1s}")
