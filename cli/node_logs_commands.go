@@ -15,7 +15,7 @@ func (l *logSelection) flags(cmd *kingpin.CmdClause) {
 	cmd.Flag("node", "Only this node: its ID, a prefix of it, or its IP; may be repeated.").PlaceHolder("ID").StringsVar(&l.s.Nodes)
 	cmd.Flag("job", "Only this job: the logs of its driver and its workers; its submission ID or job ID; may be repeated.").PlaceHolder("ID").StringsVar(&l.s.Jobs)
 	cmd.Flag("application", "Only the replicas of this Serve application; may be repeated.").PlaceHolder("NAME").StringsVar(&l.s.Applications)
-	cmd.Flag("actor", "Only the worker of this actor: its ID, or a prefix of the ID of one that is alive; may be repeated.").PlaceHolder("ID").StringsVar(&l.s.Actors)
+	cmd.Flag("actor", "Only the workers of this actor, also those before it was restarted, as far as Ray lists their tasks: its ID, or a prefix of the ID of one that is alive; may be repeated.").PlaceHolder("ID").StringsVar(&l.s.Actors)
 	cmd.Flag("worker", "Only this worker: its ID or a prefix of it; may be repeated.").PlaceHolder("ID").StringsVar(&l.s.Workers)
 	cmd.Flag("file", "Only files of this name, a pattern, with or without its directory and its generation; may be repeated.").PlaceHolder("PATTERN").StringsVar(&l.files)
 	var sources []string
@@ -81,7 +81,7 @@ func (c *Commands) addLogsTail(logs *kingpin.CmdClause) {
 	var isFollowing, hasLines bool
 	var lines int
 	tail := c.add(logs.Command("tail", "Print the last lines of one log file of a node, or follow it."),
-		`The flags must select one log. Without --follow it prints the last 10 lines of the newest file. With --follow it prints the log from the first line of its oldest generation, and then what is written to it, across rotations and the move of a dead worker's file; stop it with Ctrl-C. It reads from the node's agent only.
+		`The flags must select one log. Without --follow it prints the last 10 lines, also those in older generations of a rotated log. With --follow it prints the log from the first line of its oldest generation, and then what is written to it, across rotations and the move of a dead worker's file; stop it with Ctrl-C. Both read from the node's agent; where it cannot be used, the head has the last lines of the newest file, and the log cannot be followed.
 
 Examples:
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,16 +144,17 @@ func sleep(ctx context.Context, d time.Duration) error {
 // tailWindow is how much of a log's end is read first for its last lines, in bytes.
 const tailWindow = 64 << 10
 
-// tailLog prints the last lines of the newest file of a log.
+// tailLog prints the last lines of a log, over as many of its generations as it takes; by
+// way of the head only those of its newest file.
 func tailLog(ctx context.Context, from nodeLogs, sel *logSelection, lines int, console Console) error {
 	log, err := sel.oneLog(ctx, from, console)
-	if err != nil {
+	if err != nil || lines == 0 {
 		return err
 	}
 	f := log.newest()
 	if f.AgentURL == "" {
 		head, ok := from.(logReaderByLines)
-		if !ok || lines == 0 {
+		if !ok {
 			return nil
 		}
 		body, err := head.HeadFile(ctx, f.NodeID, f.Name, lines)
@@ -163,24 +165,83 @@ func tailLog(ctx context.Context, from nodeLogs, sel *logSelection, lines int, c
 		_, err = io.Copy(console.Out, body)
 		return err
 	}
-	stat, err := from.LogFileStat(ctx, f)
+	g := generations{from, log}
+	text, err := g.lastLines(ctx, lines)
+	for try := 1; errors.Is(err, rotation.ErrRotating) && try < 10; try++ {
+		if err = sleep(ctx, rotationPause); err == nil {
+			text, err = g.lastLines(ctx, lines)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	start := max(0, stat.Size-tailWindow)
-	for window := int64(tailWindow); ; window *= 8 {
-		text, err := readPart(ctx, from, f, start, stat.Size)
-		if err != nil {
-			return err
+	_, err = console.Out.Write(text)
+	return err
+}
+
+// lastLines returns the last n lines of a log, fewer if it has no more. The error is
+// rotation.ErrRotating if the log was rotated meanwhile.
+func (g generations) lastLines(ctx context.Context, n int) ([]byte, error) {
+	older, err := g.etag(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	for k := 0; ; k++ {
+		stat, err := g.Stat(ctx, k)
+		switch {
+		case k > 0 && ray.Code(err) == http.StatusNotFound:
+			return text, g.unrotated(ctx, older)
+		case err != nil:
+			return nil, err
 		}
-		if at := lastLinesOffset(text, lines); at > 0 || start == 0 {
-			_, err := console.Out.Write(text[at:])
+		end, err := g.endOf(ctx, k, stat.Size, n)
+		if err != nil {
+			return nil, err
+		}
+		text = append(end, text...)
+		if at := lastLinesOffset(text, n); at > 0 {
+			if k > 0 {
+				err = g.unrotated(ctx, older)
+			}
+			return text[at:], err
+		}
+	}
+}
+
+// etag returns what identifies a generation, "" if there is none.
+func (g generations) etag(ctx context.Context, k int) (string, error) {
+	stat, err := g.Stat(ctx, k)
+	if ray.Code(err) == http.StatusNotFound {
+		err = nil
+	}
+	return stat.ETag, err
+}
+
+// unrotated returns rotation.ErrRotating unless the generation before the newest one is
+// still the one of this ETag.
+func (g generations) unrotated(ctx context.Context, older string) error {
+	if now, err := g.etag(ctx, 1); err != nil || now != older {
+		return cmp.Or(err, rotation.ErrRotating)
+	}
+	return nil
+}
+
+// endOf returns the end of a generation with at least n lines, or all of it.
+func (g generations) endOf(ctx context.Context, k int, size int64, n int) (text []byte, err error) {
+	start := max(0, size-tailWindow)
+	for window := int64(tailWindow); ; window *= 8 {
+		err = g.at(k, func(f ray.LogFile) (err error) {
+			text, err = readPart(ctx, g.from, f, start, size)
 			return err
+		})
+		if err != nil || start == 0 || lastLinesOffset(text, n) > 0 {
+			return text, err
 		}
 		if len(text) > maxHeldBytes {
-			return fmt.Errorf("the last %d lines of %s are larger than %s: use raytap logs get", lines, f.Name, formatBytes(maxHeldBytes))
+			return nil, fmt.Errorf("the last %d lines of %s are larger than %s: use raytap logs get", n, g.log.newest().Log, formatBytes(maxHeldBytes))
 		}
-		start = max(0, stat.Size-window*8)
+		start = max(0, size-window*8)
 	}
 }
 

@@ -177,6 +177,11 @@ func TestLogs_Tail(t *testing.T) {
 	if got := l.must("logs", "tail", "--worker", "aa", "--file", "*.out", "-n", "1"); got != "four" {
 		t.Errorf("a partial line: %q", got)
 	}
+	for lines, want := range map[string]string{"2": "three\nfour", "3": "two\nthree\nfour", "9": "one\ntwo\nthree\nfour"} {
+		if got := l.must("logs", "tail", "--worker", "aa", "--file", "*.out", "-n", lines); got != want {
+			t.Errorf("%s lines of several generations: %q", lines, got)
+		}
+	}
 	node.WriteFile("raylet.out", "first\n"+strings.Repeat(strings.Repeat("x", 999)+"\n", 400))
 	if got := l.must("logs", "tail", "--file", "raylet.out", "-n", "300"); len(got) != 300_000 {
 		t.Errorf("300 long lines: %d bytes", len(got))

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,28 @@ func listed(head *raytest.Head, list ray.LogList) string {
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+// The workers of an actor are also those that it had before it was restarted, as far as Ray
+// lists their tasks.
+func TestLogFiles_RestartedActor(t *testing.T) {
+	head, _, _ := logCluster(t)
+	c := logClient(t, head, transport.Options{}, Options{})
+	asked := ""
+	head.SetResponseFunc(raytest.EndpointTasks, func(r *http.Request) (int, []byte) {
+		asked = r.URL.Query().Get("filter_keys") + "=" + r.URL.Query().Get("filter_values")
+		return http.StatusOK, []byte(stateAnswer(2, 2, 2, 2, `{"task_id":"#","worker_id":"`+workerB+`"}`))
+	})
+	for _, id := range []string{actorA, "ac00"} { // the actor lives, in worker A
+		list, err := c.LogFiles(t.Context(), ray.LogSelector{Actors: []string{id}, Sources: []ray.LogSource{ray.LogWorker}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "1:worker-A-ffffffff-100.err 1:worker-A-ffffffff-100.out 1:old/worker-B-ffffffff-101.out 1:worker-B-ffffffff-101.out.1"
+		if got := listed(head, list); got != want || asked != "actor_id="+actorA {
+			t.Errorf("%s: got %s, Ray was asked for the tasks of %s", id, got, asked)
+		}
+	}
 }
 
 func TestLogFiles_Select(t *testing.T) {

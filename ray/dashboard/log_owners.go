@@ -40,11 +40,13 @@ func (c *Client) logOwners(ctx context.Context, s ray.LogSelector, nodes []ray.N
 		submissions: map[string]bool{}, jobs: map[string]bool{}, workersOf: map[string]string{},
 		workers: map[string]bool{}, processes: map[process]bool{},
 	}
+	alive := map[string]bool{}
 	for _, n := range nodes {
 		for _, w := range n.Workers {
 			o.workersOf[w.ID] = w.JobID
 			if len(s.Actors) > 0 && selects(s.Actors, w.ActorID) {
 				o.workers[w.ID] = true
+				alive[w.ActorID] = true
 			}
 		}
 	}
@@ -53,6 +55,16 @@ func (c *Client) logOwners(ctx context.Context, s ray.LogSelector, nodes []ray.N
 	}
 	if err := c.addActors(ctx, s.Actors, o); err != nil {
 		return nil, err
+	}
+	for _, id := range s.Actors {
+		if len(id) == actorIDLength {
+			alive[id] = true
+		}
+	}
+	for id := range alive {
+		if err := c.addActorTasks(ctx, id, o); err != nil {
+			return nil, err
+		}
 	}
 	return o, c.addApplications(ctx, s.Applications, o)
 }
@@ -113,6 +125,20 @@ func (c *Client) addActors(ctx context.Context, ids []string, o *logOwners) erro
 		return notFound("list log files", "there is no actor of such an id: one that has ended must be given its whole id")
 	}
 	return nil
+}
+
+// addActorTasks adds the workers that have run the tasks of an actor, also before it was
+// restarted. Ray keeps a limited number of tasks.
+func (c *Client) addActorTasks(ctx context.Context, id string, o *logOwners) error {
+	_, err := stateRows(ctx, c, "list tasks of actor", "tasks", listQuery(maxRows, filter{"actor_id", "=", id}), func(row struct {
+		Worker string `json:"worker_id"`
+	}) bool {
+		if row.Worker != "" {
+			o.workers[row.Worker] = true
+		}
+		return true
+	})
+	return err
 }
 
 func (c *Client) addApplications(ctx context.Context, names []string, o *logOwners) error {

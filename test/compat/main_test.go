@@ -42,10 +42,13 @@ func minor(t testing.TB) int {
 }
 
 // startHead starts a head of the release, until the test ends. It uses token
-// authentication if the release supports it.
-func startHead(t *testing.T) *realray.Head {
+// authentication if the release supports it. change may change its options.
+func startHead(t *testing.T, change ...func(*realray.Options)) *realray.Head {
 	t.Helper()
 	o := realray.Options{CPUs: 8}
+	for _, f := range change {
+		f(&o)
+	}
 	if minor(t) >= 53 {
 		o.Token = strings.Repeat("0123456789abcdef", 4)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -151,3 +152,17 @@ func (h *Head) StartDashboard(ctx context.Context, d Dashboard) error {
 
 // dashboardLog is the log of a restarted dashboard.
 func (h *Head) dashboardLog() string { return filepath.Join(h.Dir, "dashboard-restarted.log") }
+
+// AgentPID returns the process id of the head's node agent.
+func (h *Head) AgentPID() (int, error) {
+	for _, pid := range descendants(h.supervisor.cmd.Process.Pid) {
+		// The raylet has the agent's command in one of its arguments.
+		isAgent := func(arg string) bool {
+			return strings.HasSuffix(arg, "dashboard/agent.py") || strings.HasPrefix(arg, "ray-dashboard-agent") || strings.HasPrefix(arg, "ray::DashboardAgent")
+		}
+		if slices.ContainsFunc(nulFields(fmt.Sprintf("/proc/%d/cmdline", pid)), isAgent) {
+			return pid, nil
+		}
+	}
+	return 0, errors.New("the head has no node agent")
+}

@@ -25,6 +25,9 @@ type Options struct {
 	GPUs int
 	// Token enables token authentication; "" disables it.
 	Token string
+	// AgentPort is the port of the node agent; 0 means a free one. Clients of Ray before
+	// 2.60 know only the default, 52365, and that of a job's driver.
+	AgentPort int
 	// Env is added to the head's environment ("NAME=value").
 	Env []string
 }
@@ -56,6 +59,9 @@ func Start(ctx context.Context, o Options) (*Head, error) {
 	ports, err := FreePorts(len(portFlags) + 2)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if o.AgentPort > 0 {
+		ports[slices.Index(portFlags, "--dashboard-agent-listen-port")] = o.AgentPort
 	}
 	k, err := startSupervisor(dir)
 	if err != nil {
