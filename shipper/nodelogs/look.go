@@ -133,7 +133,8 @@ func (l *look) run(ctx context.Context) lookResult {
 // of all logs stay empty: those need no other request.
 func (l *look) unchanged(ctx context.Context, r *lookResult) bool {
 	fresh := l.was.state == nil && !l.was.rotates()
-	if l.final && !fresh || l.was.seen == 0 && !fresh {
+	ends := l.final && (l.was.state == nil || !l.was.state.Ended) // the look that ends a log reads it
+	if !fresh && (ends || l.was.seen == 0) {
 		return false
 	}
 	st, err := l.files.Stat(ctx, 0)
