@@ -201,6 +201,8 @@ func (b *bench) all(parts string) error {
 			err = b.resume()
 		case "sizing":
 			err = b.sizing()
+		case "workers":
+			err = b.workers()
 		case "synapse":
 			if _, err = os.Stat(b.python); err != nil {
 				fmt.Fprintln(os.Stderr, "bench: synapse is skipped:", err)

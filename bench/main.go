@@ -27,6 +27,8 @@ func run(args []string) error {
 			return runHead(args[1:])
 		case "sizing-head":
 			return runSizingHead(args[1:])
+		case "workers-head":
+			return runWorkersHead(args[1:])
 		case "plain":
 			return runPlain(args[1:])
 		case "null":
@@ -47,7 +49,7 @@ func run(args []string) error {
 	flag.IntVar(&b.lines, "lines", 1_000_000, "lines of the log of the cost part")
 	flag.IntVar(&b.longLines, "long-lines", 5_368_710, "lines of the long log, which shows the peak memory; the default is 1 GiB")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each CPU measurement on the shorter log; the lowest result counts")
-	only := flag.String("only", "cost,long,follow,memory,resume,synapse", "parts to run, comma-separated; also available: sizing, the table in docs/sizing.md")
+	only := flag.String("only", "cost,long,follow,memory,resume,synapse", "parts to run, comma-separated; also available: sizing and workers, the tables in docs/sizing.md")
 	dir := flag.String("dir", os.TempDir(), "directory for logs and output (some GB)")
 	profile := flag.String("profile", "", "write a CPU profile of a replay, a Range read and a follow to this file instead (for default.pgo)")
 	flag.Parse()

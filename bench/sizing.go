@@ -139,17 +139,17 @@ log: {level: error}
 		return sized{}, err
 	}
 	defer p.stop()
-	return watchSize(p, "http://"+listen+"/metrics", counters, jobs, began)
+	return watchSize(p, "http://"+listen+"/metrics", counters, jobs*silentLines, began)
 }
 
 // watchSize waits until raytap has written all existing lines, and measures from then
 // on.
-func watchSize(p *process, metrics, counters string, jobs int, began time.Time) (sized, error) {
+func watchSize(p *process, metrics, counters string, lines int, began time.Time) (sized, error) {
 	var s sized
 	written := func() float64 { return sample(fetch(metrics), "raytap_shipper_lines_total") }
 	for time.Since(began) < sizingSettle && s.caughtUp == 0 {
 		time.Sleep(500 * time.Millisecond)
-		if written() >= float64(jobs*silentLines) {
+		if written() >= float64(lines) {
 			s.caughtUp = time.Since(began)
 		}
 	}
@@ -158,7 +158,7 @@ func watchSize(p *process, metrics, counters string, jobs int, began time.Time) 
 		fmt.Sscan(fetch(counters), &dashboard, &nodeAgent, &lines) //nolint:errcheck // zeroes are fine
 		return dashboard, nodeAgent, lines
 	}
-	cpu, from, lines := p.cpu(), time.Now(), written()
+	cpu, from, before := p.cpu(), time.Now(), written()
 	dashboard, nodeAgent, printed := count()
 	for until := from.Add(sizingFor); time.Now().Before(until); {
 		if err := s.scraped(metrics); err != nil {
@@ -173,7 +173,7 @@ func watchSize(p *process, metrics, counters string, jobs int, began time.Time) 
 	dashboard2, nodeAgent2, printed2 := count()
 	s.dashboard, s.nodeAgent = (dashboard2-dashboard)/seconds, (nodeAgent2-nodeAgent)/seconds
 	if printed2 > printed {
-		s.written = (written() - lines) / (printed2 - printed)
+		s.written = (written() - before) / (printed2 - printed)
 	}
 	s.memory = p.memory("VmHWM")
 	return s, nil

@@ -125,9 +125,12 @@ const (
 	maxFiles          = 20_000
 	maxDirectoryFiles = 10_000
 	// A listing costs an agent up to a second of CPU for 50,000 files (2.60.0): the next one
-	// is minListing after it, or listingPause times as long as it took.
+	// is minListing after it, or listingPause times as long as it took: under 0.5 % of a core.
+	// If that is longer than longListing, workers that the list of nodes names are read before a
+	// listing has shown their logs.
 	minListing   = 10 * time.Second
-	listingPause = 100
+	listingPause = 200
+	longListing  = time.Minute
 	// oldListing is how many listings of logs/ there are for one of old/.
 	oldListing = 10
 	// maxListed is the number of files above which a directory is listed only once in

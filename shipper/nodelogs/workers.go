@@ -86,7 +86,7 @@ func (d *directory) observe(t *workerTable, now time.Time) {
 			d.died(e, now)
 		}
 	}
-	if d.tooMany && d.s.c.hasSource(names.KindWorker) {
+	if (d.tooMany || d.nextListing.Sub(now) > longListing) && d.s.c.hasSource(names.KindWorker) {
 		for _, node := range d.nodes() {
 			for _, w := range t.nodes[node] {
 				d.addWorker(w, now)

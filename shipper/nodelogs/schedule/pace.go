@@ -9,6 +9,10 @@ const (
 	// MaxPause is the longest pause at a log that stays still, unless the directory has so
 	// many files that the budget does not allow it.
 	MaxPause = time.Minute
+	// stillLooks is how many looks per second a directory's still logs get together. They must
+	// leave a part of the budget to others, and cost the agent less than 1 % of a core: a look
+	// at a still log is one request, which takes 0.6 to 2 ms of its CPU (2.60.0).
+	stillLooks = 4
 	// minUrgentPause is the shortest pause at a log that rotates fast.
 	minUrgentPause = 100 * time.Millisecond
 )
@@ -58,8 +62,7 @@ func (p *Pace) Rotated(size int64) { p.size = float32(max(size, 1)) }
 // usual size of a generation in the directory, 0 where nothing rotates; files the number of
 // files in the directory. urgent means that lines are lost if the look is much later.
 func (p *Pace) Next(kept int, size int64, files int) (pause time.Duration, urgent bool) {
-	// Logs that are still must leave a part of the budget to others.
-	longest := max(MaxPause, time.Duration(files)*time.Second/(Looks*4/5))
+	longest := max(MaxPause, time.Duration(files)*time.Second/stillLooks)
 	pause = min(time.Duration(p.pause*float32(time.Second)), longest)
 	generation := p.size
 	if generation == 0 {

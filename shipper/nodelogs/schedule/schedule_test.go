@@ -121,13 +121,16 @@ func TestPace_Still(t *testing.T) {
 	}
 }
 
-// Many still logs use at most four fifths of the budget.
+// Many still logs get four looks a second together.
 func TestPace_ManyFiles(t *testing.T) {
 	var p Pace
 	for i := range 30 {
 		p.Looked(start.Add(time.Duration(i)*time.Hour), 0, false)
 	}
-	if pause, _ := p.Next(1, 0, 4000); pause != 500*time.Second {
+	if pause, _ := p.Next(1, 0, 400); pause != 100*time.Second { // 200 workers
+		t.Errorf("got %s", pause)
+	}
+	if pause, _ := p.Next(1, 0, 4000); pause != 1000*time.Second {
 		t.Errorf("got %s", pause)
 	}
 }
