@@ -86,7 +86,7 @@ func TestLogFiles_RestartedActor(t *testing.T) {
 		}
 		const want = "1:worker-A-ffffffff-100.err 1:worker-A-ffffffff-100.out 1:old/worker-B-ffffffff-101.out 1:worker-B-ffffffff-101.out.1"
 		if got := listed(head, list); got != want || asked != "actor_id="+actorA {
-			t.Errorf("%s: got %s, Ray was asked for the tasks of %s", id, got, asked)
+			t.Errorf("%s: got %s, the tasks of %s were requested", id, got, asked)
 		}
 	}
 }
