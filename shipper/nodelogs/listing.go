@@ -45,7 +45,7 @@ type listing struct {
 	// directories.
 	nested []string
 	cut    bool   // nested lacks some
-	raylet string // see session.rayletNode; "" also if it was not asked for
+	raylet string // see session.rayletNode; "" also if it was not requested
 	proven bool   // see session.proves; false also if only logs of workers are shipped
 	begun  time.Time
 	took   time.Duration
