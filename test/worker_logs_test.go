@@ -37,6 +37,8 @@ type workerRecord struct {
 	Epoch        int    `json:"epoch"`
 	Seq          int    `json:"seq"`
 	Event        string `json:"event"`
+	EventLabel   string `json:"event_label"`
+	Level        string `json:"level"`
 	Message      string `json:"message"`
 }
 
@@ -84,7 +86,7 @@ func TestWorkers_EveryLine(t *testing.T) {
 	}
 	// The second raylet writes to the same directory.
 	sink := filepath.Join(t.TempDir(), "lines.jsonl")
-	workers := settings{Sink: sink, Shipper: "sources: [driver, worker]", AllJobs: true}
+	workers := settings{Sink: sink, Shipper: "sources: [driver, worker, serve, system, event]", AllJobs: true}
 	d := startDaemon(t, head, workers)
 
 	command := func(args string) string { return fmt.Sprintf("exec python3 '%s/workers.py' %s", scripts, args) }
@@ -150,8 +152,12 @@ func TestWorkers_EveryLine(t *testing.T) {
 		}
 		return nil
 	})
+	eventually(t, time.Minute, "the logs of Serve and of Ray, and its events, are in the file", func() error {
+		return otherSources(readWorkerRecords(t, sink))
+	})
 	records := readWorkerRecords(t, sink)
 	checkWorkerRecords(t, records)
+	checkOtherRecords(t, records)
 	checkWorkerLines(t, records, printers)
 	checkAttribution(t, records, submitted)
 	digest := 0
@@ -161,6 +167,56 @@ func TestWorkers_EveryLine(t *testing.T) {
 		}
 	}
 	t.Logf("%d lines of workers; Ray's own driver logs have %d of them", total, digest)
+}
+
+// otherSources reports what is missing of the logs that are not of workers: lines of Serve's
+// controller and proxy, of both raylets and the GCS, and the event of the worker that was
+// killed.
+func otherSources(records []workerRecord) error {
+	wanted := map[string]func(r workerRecord) bool{
+		"the controller": func(r workerRecord) bool {
+			return r.Source == "serve" && strings.Contains(r.Log, "/serve/controller_") && strings.Contains(r.Message, "Deploying new app 'shop'")
+		},
+		"a proxy":           func(r workerRecord) bool { return r.Source == "serve" && strings.Contains(r.Log, "/serve/proxy_") },
+		"the first raylet":  func(r workerRecord) bool { return r.Source == "system" && strings.HasSuffix(r.Log, "/raylet.out") },
+		"the second raylet": func(r workerRecord) bool { return r.Source == "system" && strings.HasSuffix(r.Log, "/raylet.1.out") },
+		"the GCS":           func(r workerRecord) bool { return r.Source == "system" && strings.HasSuffix(r.Log, "/gcs_server.out") },
+		"the event of a killed worker": func(r workerRecord) bool {
+			return r.Source == "event" && r.EventLabel == "RAY_WORKER_FAILURE" && r.Level == "ERROR" && r.JobID != "" && r.WorkerID != ""
+		},
+	}
+	for what, is := range wanted {
+		if !slices.ContainsFunc(records, is) {
+			return fmt.Errorf("%s is missing", what)
+		}
+	}
+	return nil
+}
+
+// checkOtherRecords checks that each log that is not of a worker comes from one directory, and
+// that its records have different numbers.
+func checkOtherRecords(t *testing.T, records []workerRecord) {
+	t.Helper()
+	seen, directory, count := map[string]bool{}, map[string]string{}, map[string]int{}
+	for _, r := range records {
+		if r.Source == "driver" || r.Source == "worker" {
+			continue
+		}
+		node, name, _ := strings.Cut(r.Log, "/")
+		key := fmt.Sprintf("%s %d %d %s", r.Log, r.Epoch, r.Seq, r.Event)
+		if seen[key] {
+			t.Errorf("a record comes twice: %s", key)
+		}
+		if directory[name] == "" {
+			directory[name] = node
+		}
+		if node != directory[name] {
+			t.Fatalf("%s comes from the directories of two nodes", name)
+		}
+		seen[key] = true
+		count[r.Source]++
+	}
+	t.Logf("records of other sources: %v", count)
 }
 
 // request requests a URL until the application that serves it is there.

@@ -3,7 +3,7 @@
 usage: workers.py jobs NAME COUNT SECONDS | detached NAME COUNT SECONDS
 
 jobs      four tasks, an actor that is killed and restarted halfway, and ten workers that
-          each print one line
+          each print one line, and a task whose worker is killed, which is an event of Ray
 detached  a detached actor, which prints when the job has ended, too
 
 Each process that prints has a name. Line k of COUNT is text(name, stream, k), on both
@@ -11,6 +11,7 @@ streams; the tests have the same function. Lines are flushed: Ray reads them fro
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -39,6 +40,11 @@ def task(name, count, seconds):
 @ray.remote(num_cpus=0, max_calls=1, scheduling_strategy="SPREAD")
 def short(name):
     put(name, 0, 1, 0)
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def crash():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @ray.remote(num_cpus=0, max_restarts=1, max_task_retries=0)
@@ -71,6 +77,10 @@ def jobs(name, count, seconds):
     ray.get(actor.put.remote(name + "-actor", half, count, seconds / 2))
     ray.get(tasks)
     ray.get([short.remote("%s-short-%d" % (name, i)) for i in range(10)])
+    try:
+        ray.get(crash.remote())
+    except ray.exceptions.WorkerCrashedError:
+        pass
 
 
 def detached(name, count, seconds):
