@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -351,4 +352,26 @@ func (l *Limiter) resetExpired(now time.Time) {
 // Remaining returns how long the interval still lasts.
 func (l *Limiter) Remaining(now time.Time) time.Duration {
 	return max(0, l.Interval-now.Sub(l.since))
+}
+
+// driverFiles are the files of a job's log on its node.
+type driverFiles struct {
+	client Client
+	log    ray.LogRef
+}
+
+func (f driverFiles) name(k int) string {
+	if k == 0 {
+		return f.log.FileName()
+	}
+	return f.log.FileName() + "." + strconv.Itoa(k)
+}
+
+// Stat and Read make it the Files of a rotation.Reader.
+func (f driverFiles) Stat(ctx context.Context, k int) (ray.FileStat, error) {
+	return f.client.AgentFileStat(ctx, f.log.AgentURL, f.name(k))
+}
+
+func (f driverFiles) Read(ctx context.Context, k int, from, to int64) (ray.FilePart, error) {
+	return f.client.AgentFile(ctx, f.log.AgentURL, f.name(k), from, to)
 }

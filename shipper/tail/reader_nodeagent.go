@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -34,6 +33,7 @@ type nodeAgentReader struct {
 	skip     int64            // bytes of files before those that in expects
 	rest     tailFingerprint  // of a log at rest
 	answered bool             // the agent has answered during this read
+	searched bool             // the file with the position is found by its content alone
 }
 
 func (r *nodeAgentReader) read(ctx context.Context) error {
@@ -195,7 +195,7 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 			return false, nil
 		case errors.Is(err, io.EOF):
 			if in.verifier != nil {
-				return false, r.replacedBy(endsEarly())
+				return false, r.mismatch(in, endsEarly())
 			}
 			r.in = in
 			return true, r.p.endPoll(ctx)
@@ -207,18 +207,18 @@ func (r *nodeAgentReader) pollFiles(ctx context.Context) (atEnd bool, err error)
 			return false, fmt.Errorf("%w (no file of the log begins with what was read)", errReplaced)
 		case chunk.NewGeneration:
 			if in.verifier != nil {
-				return false, r.replacedBy(endsEarly())
+				return false, r.mismatch(in, endsEarly())
 			}
 			if err := r.nextFile(ctx, in); err != nil {
 				return false, err
 			}
 		}
 		if err := r.ingest(ctx, in, chunk.Data); err != nil {
-			return false, r.replacedBy(err)
+			return false, r.mismatch(in, err)
 		}
 		if r.files.AtEnd() {
 			if in.verifier != nil {
-				return false, r.replacedBy(endsEarly())
+				return false, r.mismatch(in, endsEarly())
 			}
 			r.in = in
 			return true, r.p.endPoll(ctx)
@@ -238,6 +238,17 @@ func (r *nodeAgentReader) partial() []byte {
 // epoch.
 func (r *nodeAgentReader) generationAt(at rotation.Position) *checkpoint.Generation {
 	return &checkpoint.Generation{Position: at, Oldest: at == (rotation.Position{})}
+}
+
+// mismatch returns the error of a file that is not the one that was read. Before the position
+// is verified it returns nil once: the next poll compares all files with what was read, since
+// the beginning of a file can be that of another one.
+func (r *nodeAgentReader) mismatch(in *ingester, err error) error {
+	if errors.Is(err, errReplaced) && in.verifier != nil && !r.searched {
+		r.searched = true
+		return nil
+	}
+	return r.replacedBy(err)
 }
 
 // replacedBy notes, for errReplaced, that the log goes on with the file that has taken the
@@ -262,7 +273,7 @@ func (r *nodeAgentReader) start(ctx context.Context) error {
 	case pos.Content == 0:
 	case pos.HasShortTail():
 		v = lines.VerifyTail(*pos)
-		if unknown || at.Raw > pos.Tail.Start {
+		if unknown || r.searched || at.Raw > pos.Tail.Start {
 			at, err = r.search(ctx, files, pos.Tail.Start)
 		}
 		r.skip = pos.Tail.Start - at.Raw
@@ -271,7 +282,7 @@ func (r *nodeAgentReader) start(ctx context.Context) error {
 			return err
 		}
 		v = lines.VerifyAll(*pos, 0)
-		if at.Raw, at.Proof = 0, (rotation.Sum{}); unknown {
+		if at.Raw, at.Proof = 0, (rotation.Sum{}); unknown || r.searched {
 			at, err = r.search(ctx, files, 0)
 		}
 	}
@@ -414,28 +425,6 @@ func (r *nodeAgentReader) ingest(ctx context.Context, in *ingester, data []byte)
 		p.log.Size = max(p.log.Size, r.files.Size())
 	}
 	return p.Flush(ctx)
-}
-
-// driverFiles are the files of a job's log on its node.
-type driverFiles struct {
-	client Client
-	log    ray.LogRef
-}
-
-func (f driverFiles) name(k int) string {
-	if k == 0 {
-		return f.log.FileName()
-	}
-	return f.log.FileName() + "." + strconv.Itoa(k)
-}
-
-// Stat and Read make it the Files of a rotation.Reader.
-func (f driverFiles) Stat(ctx context.Context, k int) (ray.FileStat, error) {
-	return f.client.AgentFileStat(ctx, f.log.AgentURL, f.name(k))
-}
-
-func (f driverFiles) Read(ctx context.Context, k int, from, to int64) (ray.FilePart, error) {
-	return f.client.AgentFile(ctx, f.log.AgentURL, f.name(k), from, to)
 }
 
 // truncatedBody returns the error of a response that ended too early.
