@@ -79,15 +79,21 @@ func ownHead(t *testing.T, o realray.Options) *realray.Head {
 	return head
 }
 
+// starting is held while a head starts: on two cores, the parts of several that start at once
+// give up waiting for each other (Ray 2.60.0).
+var starting sync.Mutex
+
 func startHead(o realray.Options) (*realray.Head, error) {
 	scripts, err := filepath.Abs("../deploy/demo")
 	if err != nil {
 		return nil, err
 	}
-	o.Env = append(o.Env, "PYTHONPATH="+scripts)
+	o.Env = append([]string{"PYTHONPATH=" + scripts}, o.Env...) // one of o.Env is used instead
 	if o.Ray, err = program.Find("ray/bin/ray"); err != nil {
 		return nil, err
 	}
+	starting.Lock()
+	defer starting.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	return realray.Start(ctx, o)

@@ -67,20 +67,9 @@ func TestWorkers_EveryLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := within(t, 6*time.Minute)
-	head, err := realray.Start(ctx, realray.Options{Ray: ray, CPUs: 4, Env: []string{
+	head := ownHead(t, realray.Options{CPUs: 4, Env: []string{
 		"PYTHONPATH=" + scripts, "RAY_ROTATION_MAX_BYTES=100000", "RAY_ROTATION_BACKUP_COUNT=5", "RAY_LOG_MONITOR_MAX_OPEN_FILES=4",
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			head.WriteLogs(t.Output())
-		}
-		if err := head.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
 	if _, err := head.AddNode(ctx, "127.0.0.3", 4); err != nil {
 		t.Fatal(err)
 	}
