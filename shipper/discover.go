@@ -2,6 +2,8 @@ package shipper
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"raytap/shipper/checkpoint"
@@ -262,18 +264,7 @@ func (s *Shipper) logKey(id string) checkpoint.Key {
 // ids may belong to other logs now.
 func (s *Shipper) endSession(session string) {
 	s.opts.Log.WithField("session", session).Warn("The head was restarted, logs of the previous session cannot be read any more")
-	s.mu.Lock()
-	old := make([]*tail.Tail, 0, len(s.running))
-	for _, t := range s.running {
-		old = append(old, t)
-	}
-	s.mu.Unlock()
-	for _, t := range old {
-		t.Stop(tail.ErrSessionOver)
-	}
-	for _, t := range old {
-		<-t.Done()
-	}
+	s.stopTails(tail.ErrSessionOver)
 	now := time.Now()
 	for id := range s.known.jobs {
 		s.out.Positions.MarkUnlisted(s.logKey(id), now)
@@ -281,6 +272,21 @@ func (s *Shipper) endSession(session string) {
 	s.setSession(session)
 	s.known.session, s.known.sessionSince = session, now
 	s.known.backfillSkipped, s.known.jobs = map[string]time.Time{}, map[string]*trackedJob{}
+}
+
+// stopTails stops all tails, which write the reason, waits for them, and returns how many there
+// were.
+func (s *Shipper) stopTails(why error) int {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.running))
+	s.mu.Unlock()
+	for _, t := range all {
+		t.Stop(why)
+	}
+	for _, t := range all {
+		<-t.Done()
+	}
+	return len(all)
 }
 
 // reconcileUnlisted handles the tracked jobs that the list lacks: it has their tails

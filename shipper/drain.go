@@ -121,18 +121,7 @@ func (s *Shipper) drained(err error, now time.Time) bool {
 
 // endDrain writes the ends of all logs that were not read to theirs.
 func (s *Shipper) endDrain(ctx context.Context) {
-	s.mu.Lock()
-	left := make([]*tail.Tail, 0, len(s.running))
-	for _, t := range s.running {
-		left = append(left, t)
-	}
-	s.mu.Unlock()
-	for _, t := range left {
-		t.Stop(tail.ErrClusterDeleted)
-	}
-	for _, t := range left {
-		<-t.Done()
-	}
+	left := s.stopTails(tail.ErrClusterDeleted)
 	if s.nodeLogs != nil {
 		s.nodeLogs.End(ctx, tail.ErrClusterDeleted)
 	}
@@ -140,7 +129,7 @@ func (s *Shipper) endDrain(ctx context.Context) {
 	for id := range s.known.jobs {
 		s.out.Positions.MarkUnlisted(s.logKey(id), now)
 	}
-	if len(left) > 0 {
-		s.opts.Log.WithField("logs", len(left)).Warn("The cluster was deleted before all logs were read to their ends")
+	if left > 0 {
+		s.opts.Log.WithField("logs", left).Warn("The cluster was deleted before all logs were read to their ends")
 	}
 }
