@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -88,7 +90,9 @@ func startHead(o realray.Options) (*realray.Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Env = append([]string{"PYTHONPATH=" + scripts}, o.Env...) // one of o.Env is used instead
+	if !slices.ContainsFunc(o.Env, func(v string) bool { return strings.HasPrefix(v, "PYTHONPATH=") }) {
+		o.Env = append(o.Env, "PYTHONPATH="+scripts)
+	}
 	if o.Ray, err = program.Find("ray/bin/ray"); err != nil {
 		return nil, err
 	}
