@@ -145,36 +145,39 @@ func truncated(err error) error {
 	return &ray.Error{Op: "read log", Code: http.StatusServiceUnavailable, Detail: err.Error(), Err: err}
 }
 
-// Sizes of buffers that are used again. Smaller ones are not worth it: most reads find
-// nothing new.
-const (
-	smallBuffer = maxPiece + ProofSize
-	largeBuffer = maxChunk + ProofSize
-)
-
-var smallBuffers, largeBuffers sync.Pool
+// buffers are those that are used again, the smallest first. Smaller ones than the first are
+// not worth it: most reads find nothing new.
+var buffers = [...]struct {
+	size int
+	pool *sync.Pool
+}{
+	{maxPiece + ProofSize, &sync.Pool{}},
+	{maxChunk/4 + ProofSize, &sync.Pool{}},
+	{maxChunk + ProofSize, &sync.Pool{}},
+}
 
 // getBuffer returns a buffer for n bytes.
 func getBuffer(n int) []byte {
-	pool, size := &largeBuffers, largeBuffer
-	switch {
-	case n <= 2*ProofSize || n > largeBuffer:
-		return make([]byte, n)
-	case n <= smallBuffer:
-		pool, size = &smallBuffers, smallBuffer
+	if n > 2*ProofSize {
+		for _, class := range buffers {
+			if n > class.size {
+				continue
+			}
+			if b, ok := class.pool.Get().(*[]byte); ok {
+				return *b
+			}
+			return make([]byte, class.size)
+		}
 	}
-	if b, ok := pool.Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, size)
+	return make([]byte, n)
 }
 
 // putBuffer returns a buffer.
 func putBuffer(b []byte) {
-	switch b = b[:cap(b)]; len(b) {
-	case smallBuffer:
-		smallBuffers.Put(&b)
-	case largeBuffer:
-		largeBuffers.Put(&b)
+	b = b[:cap(b)]
+	for _, class := range buffers {
+		if len(b) == class.size {
+			class.pool.Put(&b)
+		}
 	}
 }
