@@ -88,7 +88,8 @@ func (n *Node) control() {
 	n.T.Helper()
 	n.program("kube-controller-manager", "--kubeconfig="+n.Kubeconfig, "--leader-elect=false",
 		"--service-account-private-key-file="+n.accountsKey(), "--root-ca-file="+n.Authority)
-	n.program("kube-scheduler", "--kubeconfig="+n.Kubeconfig, "--leader-elect=false")
+	// A pod whose claim is bound while it is looked at would wait for five minutes (1.34.4).
+	n.program("kube-scheduler", "--kubeconfig="+n.Kubeconfig, "--leader-elect=false", "--pod-max-in-unschedulable-pods-duration=5s")
 }
 
 // join starts the kubelet and kube-proxy.
