@@ -47,7 +47,7 @@ LDFLAGS  := -s -w -X $(V).Version=$(or $(VERSION),0.0.0-dev) -X $(V).Revision=$(
 OUT      ?= bin/raytap
 FUZZTIME ?= 1000x
 # How many of the tests on a real Ray run at the same time: they wait more than they compute.
-E2E_PARALLEL ?= 3
+E2E_PARALLEL ?= 2
 DEMO_SECONDS ?= 0
 ALL_RAYS := 2.9.3 2.30.0 2.40.0 2.53.0 2.60.0
 COMPAT_RAYS ?= $(ALL_RAYS)
