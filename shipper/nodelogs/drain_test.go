@@ -25,8 +25,8 @@ func TestDrain_QuietLogsAreRead(t *testing.T) {
 		for i := 1; i <= workers; i++ {
 			n.write(at, fileName(i, job, "out"), "last of %d\n", i)
 		}
-		h.cluster.Drain()
 		n.write(at, fileName(workers+1, job, "out"), ":job_id:%s\nlast of %d\n", job, workers+1)
+		h.cluster.Drain()
 		pass(time.Second)
 		n.set(func() { n.down = true })
 		h.cluster.End(t.Context(), errors.New("the cluster was deleted"))
