@@ -13,7 +13,7 @@ import (
 )
 
 // RayClusters that were deleted while raytap was away have positions, and nothing else. They
-// are told from those that are not found yet: nothing counts as deleted before the first
+// are distinguished from those that are not found yet: nothing counts as deleted before the first
 // complete list of its namespace.
 
 // configurePositions sets which positions are kept: those of the clusters of the last plan, and

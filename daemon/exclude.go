@@ -15,7 +15,7 @@ var familyName = regexp.MustCompile(`^Desc\{fqName: "([^"]*)"`)
 
 // keyWarning is for configurations that ship other logs than those of drivers. A copy of a
 // log pipeline that identifies records without their key log drops most lines of workers.
-const keyWarning = "shipper.sources: records of other sources than driver are told apart by the key log. " +
+const keyWarning = "shipper.sources: records of other sources than driver are distinguished by the key log. " +
 	"A log pipeline, script or query that identifies records without it takes lines of different workers for the same one, and may drop them: " +
 	"compare it with docs/pipelines.md (Properties of all configurations), above all if it is a copy"
 

@@ -114,7 +114,7 @@ func TestWarnings_Key(t *testing.T) {
 				t.Fatalf("reload: %d %s", code, text)
 			}
 		}
-		if got := strings.Count(h.lines(), "told apart by the key log"); got != want {
+		if got := strings.Count(h.lines(), "distinguished by the key log"); got != want {
 			t.Errorf("%v: %d warnings, want %d", sources, got, want)
 		}
 		if got := slices.Contains(Warnings(c), keyWarning); got != slices.Contains(sources, "worker") {

@@ -46,7 +46,7 @@ func (s *Shipper) discover(ctx context.Context) error {
 	if s.known.suspectedAt.After(since) {
 		since = s.known.suspectedAt
 	}
-	if begun, _, _ := s.drain.state(); begun {
+	if closed(s.drain.begun) {
 		since = time.Now() // each list may be the last one
 	}
 	jobs, err := s.lists.JobsNewerThan(ctx, since)

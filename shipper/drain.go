@@ -9,48 +9,33 @@ import (
 )
 
 const (
-	// Ray 2.60.0 ends within about a second of its pod's SIGTERM.
+	// Once its jobs have ended, Ray 2.60.0 ends within a second of its pod's SIGTERM; with a
+	// job that runs it answers for 30 s.
 	defaultDrainSilence = 5 * time.Second
 	// DefaultDrainTimeout is the default of Drain's limit.
 	DefaultDrainTimeout = 2 * time.Minute
 )
 
-// drain is the end of a cluster that is being deleted. The zero value is ready.
+// drain is the end of a cluster that is being deleted.
 type drain struct {
-	once    sync.Once
-	mu      sync.Mutex
-	begun   chan struct{} // closed by Drain
-	gone    chan struct{} // closed by Gone
-	isGone  bool
-	isBegun bool
-	until   time.Time
+	begin, end sync.Once
+	begun      chan struct{} // closed by Drain
+	gone       chan struct{} // closed by Gone
+	until      time.Time     // set before begun is closed
 
 	// Only the goroutine of Run uses what follows.
 	answered time.Time // when the cluster last answered, at the earliest when the drain began
 	over     bool      // Run returns
 }
 
-func (d *drain) init() {
-	d.once.Do(func() { d.begun, d.gone = make(chan struct{}), make(chan struct{}) })
-}
-
-// waits returns what wakes Run.
-func (d *drain) waits() (begun, gone <-chan struct{}) {
-	d.init()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	begun, gone = d.begun, d.gone
-	if d.isBegun {
-		begun = nil
+// closed reports whether a channel is closed.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	return begun, gone
-}
-
-// state returns whether Drain and Gone were called.
-func (d *drain) state() (begun, gone bool, until time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.isBegun, d.isGone, d.until
 }
 
 // Drain reads what a cluster that is being deleted still answers, at once and without the
@@ -61,37 +46,27 @@ func (s *Shipper) Drain(limit time.Duration) {
 	if limit <= 0 {
 		limit = DefaultDrainTimeout
 	}
-	d := &s.drain
-	d.init()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.isBegun {
-		d.isBegun, d.until = true, time.Now().Add(limit)
+	s.drain.begin.Do(func() {
+		s.drain.until = time.Now().Add(limit)
 		s.tails.Drain()
-		close(d.begun)
+		close(s.drain.begun)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.nodeLogs != nil {
 			s.nodeLogs.Drain()
 		}
-	}
+	})
 }
 
 // Gone ends a drain: the head does not exist any more. It does not wait.
 func (s *Shipper) Gone() {
 	s.Drain(0)
-	d := &s.drain
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.isGone {
-		d.isGone = true
-		close(d.gone)
-	}
+	s.drain.end.Do(func() { close(s.drain.gone) })
 }
 
 // pause returns how long to wait before the next job list.
 func (s *Shipper) pause(d time.Duration) time.Duration {
-	if begun, _, _ := s.drain.state(); begun {
+	if closed(s.drain.begun) {
 		return min(d, tail.DrainInterval)
 	}
 	return d
@@ -99,11 +74,10 @@ func (s *Shipper) pause(d time.Duration) time.Duration {
 
 // drained reports whether a drain is over. err is that of the last job list.
 func (s *Shipper) drained(err error, now time.Time) bool {
-	begun, gone, until := s.drain.state()
-	if !begun {
+	d := &s.drain
+	if !closed(d.begun) {
 		return false
 	}
-	d := &s.drain
 	if d.answered.IsZero() || err == nil {
 		d.answered = now
 	}
@@ -115,7 +89,7 @@ func (s *Shipper) drained(err error, now time.Time) bool {
 		}
 	}
 	s.mu.Unlock()
-	return gone || now.After(until) || now.Sub(d.answered) > s.opts.DrainSilence ||
+	return closed(d.gone) || now.After(d.until) || now.Sub(d.answered) > s.opts.DrainSilence ||
 		err == nil && running == 0 && s.nodeLogs == nil
 }
 

@@ -57,6 +57,7 @@ func newShipper(lists Lists, api tail.API, client tail.Client, message tail.Mess
 		out:     out,
 		tails:   tail.NewCluster(lists, api, client, message, out, o.Options),
 		running: map[string]*tail.Tail{},
+		drain:   drain{begun: make(chan struct{}), gone: make(chan struct{})},
 		listing: logthrottle.Condition{Log: o.Log},
 	}
 }
@@ -104,13 +105,16 @@ func (s *Shipper) ship(ctx context.Context) {
 			return
 		}
 		t := time.NewTimer(s.pause(max(s.opts.Interval, ray.RetryAfter(err))))
-		begun, gone := s.drain.waits()
+		begun := s.drain.begun
+		if closed(begun) {
+			begun = nil
+		}
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return
 		case <-begun:
-		case <-gone:
+		case <-s.drain.gone:
 		case <-t.C:
 		}
 		t.Stop()
@@ -126,7 +130,7 @@ func (s *Shipper) startNodeLogs(ctx context.Context) {
 	s.mu.Lock()
 	s.nodeLogs = c
 	s.mu.Unlock()
-	if begun, _, _ := s.drain.state(); begun {
+	if closed(s.drain.begun) {
 		c.Drain()
 	}
 	s.wg.Go(func() { c.Run(ctx) })

@@ -103,7 +103,7 @@ func (s *Store) Configure(ids []string, now time.Time) {
 //
 // Between two uids the session proves nothing: Kubernetes says that they are two clusters, and
 // they can share what their heads store. Only one with the name of one that was deleted
-// takes over its positions, so that its records are told apart by their epochs.
+// takes over its positions, so that its records are distinguished by their epochs.
 func (s *Store) Claim(id, session string) error {
 	if session == "" || session == ray.UnknownSession {
 		return nil // it does not identify a Ray
